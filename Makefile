@@ -1,0 +1,54 @@
+# make help lists the targets. Everything runs in .venv, made from requirements.lock.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+DEMO := runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check format lock wheel clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+setup: $(READY)  ## make .venv with the locked packages
+
+demo: $(READY)  ## draw cells, train, test and report on two cores, in minutes
+	$(BIN)/hep2gan-train data=phantom scale=laptop study=demo
+	$(BIN)/hep2gan-report $(DEMO)/proposed/seed0 output=$(DEMO)/report.html
+	@echo "Open $(DEMO)/report.html"
+
+test: $(READY)  ## the tests, in minutes
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: $(READY)  ## every test that needs no GPU
+	$(BIN)/python -m pytest -m "not gpu"
+
+check: $(READY)  ## lint, format, types, and which module may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)  ## put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY)  ## resolve pyproject.toml into requirements.lock for Python 3.11 to 3.13
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra tensorboard --universal --generate-hashes \
+		--python-version 3.11 --no-emit-index-url --no-header -o requirements.lock
+
+wheel: $(READY)  ## build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+
+clean:  ## remove caches and build results; runs and stores stay
+	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,114 @@
+"""The command line that all five commands share: Hydra, positional arguments, readable errors."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hep2gan.errors import Hep2ganError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_FLAGS_WITH_VALUE = frozenset(
+    {"--cfg", "-c", "--package", "-p", "--info", "-i"}
+    | {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
+)
+
+
+def config_folder() -> Path:
+    """Folder of the YAML files: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def quoted(value: str) -> str:
+    """A value in Hydra's quotes, so that any path survives its grammar."""
+    return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
+
+
+def with_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
+    """Turn positional arguments into overrides named `names`; the last one takes all the rest.
+
+    >>> with_positionals(["runs/a", "x.png", "y.png", "white=4095"], ("run", "inputs*"))
+    ['white=4095', "run='runs/a'", "inputs=['x.png','y.png']"]
+    """
+    positional: list[str] = []
+    others: list[str] = []
+    previous = ""
+    for argument in arguments:
+        is_override = "=" in argument and not Path(argument).exists()
+        if is_override or argument[:1] in "-~+" or previous in _FLAGS_WITH_VALUE:
+            others.append(argument)
+        else:
+            positional.append(argument)
+        previous = argument
+    return others + _named(positional, names)
+
+
+def _named(positional: list[str], names: tuple[str, ...]) -> list[str]:
+    overrides: list[str] = []
+    for name in names:
+        if not positional:
+            break
+        if name.endswith("*"):
+            values = ",".join(quoted(value) for value in positional)
+            overrides.append(f"{name[:-1]}=[{values}]")
+            positional = []
+        else:
+            overrides.append(f"{name}={quoted(positional.pop(0))}")
+    if positional:
+        raise Hep2ganError(
+            f"argument {positional[0]!r} is not understood",
+            "options are written KEY=VALUE",
+            "see --help",
+        )
+    return overrides
+
+
+def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, ...] = ()) -> None:
+    """Run `task` with the configuration `name` as Hydra composes it from the command line.
+
+    Errors of the user's making are printed without a traceback, with exit status 2.
+    `task` imports torch itself, so that --help and completion answer at once.
+    """
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Hydra prints and swallows exceptions unless told otherwise; ours are printed below.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        if "-sc" not in sys.argv and "--shell-completion" not in sys.argv:
+            sys.argv[1:] = with_positionals(sys.argv[1:], positionals)
+        hydra.main(str(config_folder()), name, version_base="1.3")(task)()
+    except (Hep2ganError, HydraException, OmegaConfBaseException) as error:
+        if traceback_wanted:
+            raise
+        from hep2gan.suggestions import explained
+
+        text = str(error) if isinstance(error, Hep2ganError) else explained(error, name)
+        sys.exit(_failure(text))
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _failure(text: str) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return 2
+
+
+def resolved(config: "DictConfig") -> dict[str, Any]:
+    """Plain containers with every interpolation resolved; values not given stay '???'."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    missing = [str(key) for key, value in plain.items() if value == "???"]
+    if missing:
+        raise Hep2ganError(f"{missing[0]} is not given", "it has no default", "see --help")
+    return {str(key): value for key, value in plain.items()}

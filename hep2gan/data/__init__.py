@@ -1,0 +1,1 @@
+"""From raw cells to batches: readers of raw sets, the packed store, splits and augmentation."""

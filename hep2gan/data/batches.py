@@ -1,0 +1,123 @@
+"""Batches of cells: which rows come when, and gathering them at once."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from hep2gan.data.draws import Draw
+from hep2gan.errors import Hep2ganError
+
+if TYPE_CHECKING:
+    from hep2gan.data.store import Store
+
+
+class Request(NamedTuple):
+    """One batch to gather: int64 (B,) rows of the store; draw is None in evaluation."""
+
+    rows: Tensor
+    draw: Draw | None
+
+
+class RawBatch(NamedTuple):
+    """Cells as stored; this is what travels to the device.
+
+    image: uint8 (B, S, S). levels: float32 (B, 2), grey levels of stored 0 and 255. mask: uint8
+    (B, S, S) of {0, 1}. label: int64 (B,). rows: int64 (B,). draw: see `Draw`.
+    """
+
+    image: Tensor
+    levels: Tensor
+    mask: Tensor
+    label: Tensor
+    rows: Tensor
+    draw: Draw | None
+
+
+class EpochBatches(Sampler[Request]):
+    """Requests of one epoch for one rank.
+
+    rows: (M,) rows of the store. batch_size: cells of a *global* batch, all ranks together. Rank
+    r of w takes cells r, r + w, … of each global batch, so the ranks' k-th batches together are
+    the k-th batch of one rank. Training shuffles and drops the last incomplete global batch; its
+    order is a pure function of (seed, epoch), so nothing else need be kept to resume. Evaluation
+    keeps the order and serves every row exactly once: ranks may get unequal numbers of cells and
+    batches.
+
+    Raises Hep2ganError when the batch size does not divide by the ranks in training, or when no
+    whole batch can be made.
+    """
+
+    def __init__(
+        self,
+        rows: npt.NDArray[np.int64],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        training: bool,
+    ) -> None:
+        if batch_size < 1:
+            raise Hep2ganError(f"Batch size is {batch_size}", "it must be 1 or more", "choose 16")
+        if training and batch_size % world:
+            raise Hep2ganError(
+                f"Batch size {batch_size} is not divisible by {world} devices; choose a multiple"
+                f" of {world}"
+            )
+        if training and len(rows) < batch_size:
+            raise Hep2ganError(
+                f"The training part has {len(rows)} cells, the batch size is {batch_size}",
+                "an epoch needs at least one whole batch",
+                f"choose a batch size of at most {len(rows)}, or more cells",
+            )
+        self.rows, self.batch_size, self.training = rows, batch_size, training
+        self.seed, self.rank, self.world, self.epoch = seed, rank, world, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration serves; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches of this rank."""
+        whole, rest = divmod(len(self.rows), self.batch_size)
+        # In evaluation a rank may have no cell of a small last global batch, or of small batches.
+        full = whole if self.batch_size > self.rank else 0
+        return full if self.training else full + int(rest > self.rank)
+
+    def __iter__(self) -> Iterator[Request]:
+        epoch = self.epoch
+        rows = self._order(epoch)
+        stop = len(rows) - len(rows) % self.batch_size if self.training else len(rows)
+        for batch, start in enumerate(range(0, stop, self.batch_size)):
+            chosen = rows[start : start + self.batch_size]
+            mine = torch.from_numpy(chosen[self.rank :: self.world].copy())
+            draw = Draw(self.seed, epoch, batch, self.rank, self.world, len(chosen))
+            if len(mine):
+                yield Request(mine, draw if self.training else None)
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        if not self.training:
+            return self.rows
+        # The leading 1 keeps these numbers apart from the augmentation's.
+        return np.random.default_rng([1, self.seed, epoch]).permutation(self.rows)
+
+
+class CellBatches(Dataset[RawBatch]):
+    """Gathers a batch from the memory map at once; give it to a loader with batch_size=None."""
+
+    def __init__(self, store: "Store") -> None:
+        self.store = store
+
+    def __getitem__(self, request: Request) -> RawBatch:
+        """Cells of one request, in its order, on the CPU."""
+        rows = request.rows.numpy()
+        image, levels, mask, label = (
+            torch.from_numpy(np.asarray(array[rows]))
+            for array in (self.store.image, self.store.levels, self.store.mask, self.store.label)
+        )
+        return RawBatch(image, levels, mask, label, request.rows, request.draw)

@@ -1,0 +1,87 @@
+"""What a split shares between training and test: specimens, and byte-identical cells."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hep2gan.data.groups import duplicate_groups
+
+if TYPE_CHECKING:
+    from hep2gan.data.split_files import Split
+    from hep2gan.data.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leakage:
+    """Overlap of the test part with the training part.
+
+    test_cells: cells in the test part. unknown_cells: cells of both parts that name no specimen.
+    test_specimens: known specimens with cells in the test part. shared_specimens: those of them
+    with cells in training too. duplicates: one (test id, training id) per test cell with a
+    byte-identical twin in training.
+    """
+
+    test_cells: int
+    unknown_cells: int
+    test_specimens: int
+    shared_specimens: int
+    duplicates: tuple[tuple[str, str], ...]
+
+    @property
+    def specimens_known(self) -> bool:
+        """Whether every training and test cell names its specimen."""
+        return not self.unknown_cells
+
+    def sentences(self) -> list[str]:
+        """Plain sentences for the log; never empty."""
+        lines = []
+        if self.duplicates:
+            tested, twin = self.duplicates[0]
+            count = len(self.duplicates)
+            lines.append(
+                f"Leakage: {count:,} of {_cells(self.test_cells, 'test')}"
+                f" {'has' if count == 1 else 'have'} a byte-identical twin in training"
+                f" (e.g. {tested} = {twin}); group_duplicates keeps twins together."
+            )
+        if self.shared_specimens:
+            lines.append(
+                f"Leakage: {self.shared_specimens:,} of {self.test_specimens:,} test specimens also"
+                " have cells in training: accuracy on unseen specimens will be lower."
+            )
+        if not self.specimens_known:
+            lines.append(
+                f"{_cells(self.unknown_cells)} {'names' if self.unknown_cells == 1 else 'name'} no"
+                " specimen: whether training and test share specimens cannot be known."
+            )
+        return lines or ["No specimen and no byte-identical cell is in both training and test."]
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers for the results; `leakage/shared_specimens` only where specimens are known."""
+        found = {"leakage/duplicate_test_cells": float(len(self.duplicates))}
+        if self.specimens_known:
+            found["leakage/shared_specimens"] = float(self.shared_specimens)
+        return found
+
+
+def leakage(store: "Store", split: "Split") -> Leakage:
+    """Find what the test part of `split` shares with its training part."""
+    train, test = split.train, split.test
+    specimen = np.asarray(store.specimen)
+    trained, tested = np.unique(specimen[train]), np.unique(specimen[test])
+    tested = tested[tested >= 0]
+    group = duplicate_groups(store.digest)
+    twins, first = np.unique(group[train], return_index=True)
+    leaking = test[np.isin(group[test], twins)]
+    twin = train[first[np.searchsorted(twins, group[leaking])]]
+    return Leakage(
+        test_cells=len(test),
+        unknown_cells=int((specimen[train] < 0).sum() + (specimen[test] < 0).sum()),
+        test_specimens=len(tested),
+        shared_specimens=len(np.intersect1d(trained, tested)),
+        duplicates=tuple(zip(store.id[leaking].tolist(), store.id[twin].tolist(), strict=True)),
+    )
+
+
+def _cells(count: int, kind: str = "") -> str:
+    return f"{count:,} {kind}{' ' * bool(kind)}cell{'s' * (count != 1)}"

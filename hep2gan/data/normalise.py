@@ -1,0 +1,88 @@
+"""Grey levels as stored, to what the networks see."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from hep2gan.errors import Hep2ganError
+
+Kind = Literal["min_max", "percentile", "z_score", "none"]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Normalise every image by itself, on whatever device it is.
+
+    kind: `min_max` stretches darkest..brightest pixel to [0, 1]; `percentile` stretches the
+    `low`..`high` percentiles (linear interpolation, as numpy.percentile) and clips to [0, 1];
+    `z_score` gives mean 0 and standard deviation 1 (over S² pixels, not S² − 1); `none` gives
+    absolute grey levels / 255, which keep the brightness of the staining. Stored images are
+    stretched one by one; only `none` undoes that, through `levels`.
+    Constant images become zeros, except under `none`.
+    """
+
+    kind: Kind = "min_max"
+    low: float = 1.0
+    high: float = 99.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise Hep2ganError(
+                f"Normalisation {self.kind!r} is unknown", "", f"use {', '.join(get_args(Kind))}"
+            )
+        if not 0 <= self.low < self.high <= 100:
+            raise Hep2ganError(
+                f"Percentiles are {self.low} and {self.high}",
+                "they must be in order and within 0..100",
+                "use e.g. 1 and 99",
+            )
+
+    @property
+    def bounded(self) -> bool:
+        """Whether values lie in [0, 1]."""
+        return self.kind != "z_score"
+
+    def __call__(self, image: Tensor, levels: Tensor) -> Tensor:
+        """Normalise uint8 (B, S, S) with float32 (B, 2) grey levels; float32 (B, 1, S, S)."""
+        stored = image.flatten(1)
+        flat = stored.float()
+        if self.kind == "none":
+            dark, bright = levels[:, :1].float(), levels[:, 1:].float()
+            flat = flat.mul_((bright - dark) / 255**2).add_(dark / 255)
+        else:
+            low, high = stored.amin(1, keepdim=True).float(), stored.amax(1, keepdim=True).float()
+            if self.kind == "z_score":
+                spread, centre = torch.std_mean(flat, dim=1, correction=0, keepdim=True)
+            elif self.kind == "percentile":
+                centre, spread = self._percentiles(stored, low, high)
+            else:
+                centre, spread = low, high - low
+            # Rounding can give a constant image some spread, so its levels decide.
+            flat.sub_(centre).div_(spread.masked_fill(low == high, torch.inf))
+            if self.kind == "percentile":
+                flat.clamp_(0, 1)
+        return flat.view(len(image), 1, *image.shape[1:])
+
+    def _percentiles(self, stored: Tensor, least: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1) low percentile and distance to the high one; of the extremes where they meet."""
+        below = _cumulated(stored)
+        last = stored.shape[1] - 1
+        low, high = (_at(below, q / 100 * last) for q in (self.low, self.high))
+        low, high = torch.where(high > low, low, least), torch.where(high > low, high, most)
+        return low, high - low
+
+
+def _cumulated(stored: Tensor) -> Tensor:
+    """(B, 256) pixels of each image at or below each grey level; far faster than sorting."""
+    first = 256 * torch.arange(len(stored), device=stored.device)[:, None]
+    levels = (stored.long() + first).flatten()
+    return torch.bincount(levels, minlength=256 * len(stored)).view(len(stored), 256).cumsum(1)
+
+
+def _at(below: Tensor, place: float) -> Tensor:
+    """(B, 1) grey level at a place in the sorted pixels, linear between neighbouring pixels."""
+    left, right = ((below <= rank).sum(1, keepdim=True) for rank in (int(place), math.ceil(place)))
+    return torch.lerp(left.float(), right.float(), place - int(place))

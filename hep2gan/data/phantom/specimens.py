@@ -1,0 +1,136 @@
+"""Specimens: what the cells of one patient's slide share."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from hep2gan.data.phantom.counts import class_counts, specimen_count, specimen_sizes
+from hep2gan.data.phantom.even import Homogeneous, Speckled
+from hep2gan.data.phantom.nucleus import Image, Nucleus
+from hep2gan.data.phantom.outer import Golgi, NuclearMembrane
+from hep2gan.data.phantom.spotted import Centromere, Nucleolar
+from hep2gan.data.phantom.texture import lognormal
+from hep2gan.errors import Hep2ganError
+
+
+class Stain(Protocol):
+    """A staining pattern as one specimen shows it."""
+
+    def draw(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
+        """Draw the stain (h, w) of one cell, in arbitrary units."""
+
+
+class _Recipe(Protocol):
+    def of_specimen(self, rng: np.random.Generator) -> Stain: ...
+
+
+class _Kind(NamedTuple):
+    """One class: its pattern, its median nuclear signal and the mean number of neighbours."""
+
+    stain: _Recipe
+    intermediate: float
+    positive: float
+    neighbours: float = 1.1
+
+
+_KINDS = (
+    _Kind(Homogeneous, 7.5, 36),
+    _Kind(Speckled, 8.5, 50),
+    _Kind(Nucleolar, 4.5, 24),
+    _Kind(Centromere, 7.5, 27),
+    _Kind(NuclearMembrane, 5, 11, neighbours=2.0),
+    _Kind(Golgi, 5, 20, neighbours=1.6),
+)
+_POSITIVE = 0.45
+_NUMEM = 4
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """One slide. Levels are grey levels of 0..255, lengths px.
+
+    key: (class, place in the class), the root of its cells' random numbers.
+    number: specimen number over the whole set. size: cells drawn from it.
+    intensity: 0 intermediate, 1 positive. level: mean nuclear signal over background.
+    gain: electrons per grey level. sharp, halo: sigmas of the two parts of the blur.
+    neighbours: mean number of cells around a cell.
+    """
+
+    key: tuple[int, int]
+    intensity: int
+    level: float
+    background: float
+    gain: float
+    sharp: float
+    halo: float
+    neighbours: float
+    stain: Stain
+    number: int = 0
+    size: int = 0
+
+    @property
+    def label(self) -> int:
+        """Class number 0..5."""
+        return self.key[0]
+
+
+def random_numbers(seed: int, *key: int) -> np.random.Generator:
+    """A generator that depends on nothing but the seed and the key."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def plan_specimens(count: int, seed: int, *, duplicate_specimen: bool = False) -> list[Specimen]:
+    """Draw the specimens of a set of `count` cells, sorted by class.
+
+    A specimen's look depends on the seed, its class and its place in the class, not on `count`.
+    `duplicate_specimen`: the third specimen of NuMem repeats the second cell by cell, as one
+    does in the real set. Raises Hep2ganError when `count` is below 1, or too small for that,
+    and for a negative seed.
+    """
+    if seed < 0:
+        raise Hep2ganError(f"seed {seed}", "seeds are 0 or above", "choose 0, say")
+    specimens: list[Specimen] = []
+    for label, cells in enumerate(class_counts(count)):
+        twins = duplicate_specimen and label == _NUMEM
+        drawn = _draw_class(seed, label, specimen_count(label, cells))
+        if twins and len(drawn) < 3:
+            raise Hep2ganError(
+                f"a specimen can't occur twice among {count} drawn cells",
+                "NuMem needs three specimens for it",
+                "draw 100 cells or more, or set duplicate_specimen to false",
+            )
+        if twins:
+            drawn[2] = drawn[1]
+        weights = np.exp(0.3 * random_numbers(seed, label, 0).standard_normal(len(drawn)))
+        for specimen, size in zip(
+            drawn, specimen_sizes(cells, weights.tolist(), twins=twins), strict=True
+        ):
+            specimens.append(replace(specimen, number=len(specimens), size=size))
+    return specimens
+
+
+def _draw_class(seed: int, label: int, number: int) -> list[Specimen]:
+    # Systematic sampling: 45 % are positive, and every class has its share even when small.
+    start = random_numbers(seed, label).random()
+    tally = np.floor(start + _POSITIVE * np.arange(number + 1))
+    return [
+        _draw_specimen(random_numbers(seed, label, 1, place), (label, place), int(positive))
+        for place, positive in enumerate(np.diff(tally))
+    ]
+
+
+def _draw_specimen(rng: np.random.Generator, key: tuple[int, int], positive: int) -> Specimen:
+    kind = _KINDS[key[0]]
+    background = lognormal(rng, 19.5, 0.13)
+    return Specimen(
+        key=key,
+        intensity=positive,
+        level=lognormal(rng, kind.positive if positive else kind.intermediate, 0.30),
+        background=background * (rng.uniform(1, 1.5) if positive else 1),
+        gain=rng.uniform(38, 58),
+        sharp=rng.uniform(0.6, 1.1),
+        halo=rng.uniform(3, 6),
+        neighbours=kind.neighbours,
+        stain=kind.stain.of_specimen(rng),
+    )

@@ -1,0 +1,81 @@
+"""The stuff that staining is made of: random fields, blobs, and positions that keep apart."""
+
+import numpy as np
+from scipy import ndimage
+
+from hep2gan.data.phantom.nucleus import Image, Nucleus, Points
+
+
+def random_field(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Image:
+    """Draw a Gaussian random field (h, w) of zero mean and unit sd, smooth over `scale` px."""
+    step = max(1, int(scale / 1.5))  # a coarser grid holds a smooth field as well, and is faster
+    rough = tuple(-(-side // step) + 3 for side in shape)
+    noise = rng.standard_normal(rough, dtype=np.float32)
+    field: Image = ndimage.gaussian_filter(noise, scale / step, truncate=2.5, mode="wrap")
+    field = (field - field.mean()) / (field.std() + np.float32(1e-6))
+    if step == 1:
+        return field[: shape[0], : shape[1]]
+    return _enlarge(field, shape, step, rng.random(2))
+
+
+def _enlarge(rough: Image, shape: tuple[int, int], step: int, shift: Points) -> Image:
+    """Read a coarse field at every pixel, linearly between its points; separable."""
+    rows = _between(shape[0], rough.shape[0], step, float(shift[0]))
+    columns = _between(shape[1], rough.shape[1], step, float(shift[1]))
+    fine: Image = np.dot(np.dot(rows, rough), columns.T)
+    return fine
+
+
+def _between(fine: int, rough: int, step: int, shift: float) -> Image:
+    place = np.arange(fine) / step + shift
+    away = np.abs(place[:, None] - np.arange(rough)[None, :]).astype(np.float32)
+    weight: Image = np.maximum(1 - away, 0)
+    return weight
+
+
+def blobs(shape: tuple[int, int], centre: Points, sigma: Points, height: Points) -> Image:
+    """Sum of n round Gaussians, (h, w); centre (n, 2) in px, sigma (n,) in px, height (n,)."""
+    y = np.arange(shape[0], dtype=np.float32)
+    x = np.arange(shape[1], dtype=np.float32)
+    at = centre.astype(np.float32)
+    falloff = (-0.5 / sigma.astype(np.float32) ** 2)[:, None]
+    rows = np.exp(falloff * (y - at[:, :1]) ** 2) * height.astype(np.float32)[:, None]
+    columns = np.exp(falloff * (x - at[:, 1:]) ** 2)
+    total: Image = rows.T @ columns
+    return total
+
+
+def spread_out(
+    rng: np.random.Generator, nucleus: Nucleus, count: int, *, rho: float, apart: float
+) -> Points:
+    """Up to `count` points inside normalised radius `rho`, each pair at least `apart` px apart.
+
+    Fewer come back, never none, where no room was found: (n, 2) in canvas px, 1 <= n <= count.
+    """
+    tried = nucleus.within(rng, rho, 4 * count + 8)
+    y, x = tried.T
+    close = (y[:, None] - y) ** 2 + (x[:, None] - x) ** 2 < apart**2
+    blocked = np.zeros(len(tried), dtype=bool)
+    kept: list[int] = []
+    for index in range(len(tried)):
+        if blocked[index]:
+            continue
+        kept.append(index)
+        if len(kept) == count:
+            break
+        blocked |= close[index]
+    return tried[kept]
+
+
+def lognormal(rng: np.random.Generator, median: float, sd: float) -> float:
+    """Draw LN(median, sd): median·exp(sd·N(0, 1))."""
+    return float(median * np.exp(sd * rng.standard_normal()))
+
+
+def holes(rng: np.random.Generator, nucleus: Nucleus, depth: tuple[float, float]) -> Image:
+    """Factor (h, w) of one to four unstained nucleoli, their depth within `depth`."""
+    count = int(rng.integers(1, 5))
+    centre = spread_out(rng, nucleus, count, rho=0.75, apart=8)
+    sigma = rng.uniform(2.2, 4.2, len(centre))
+    dark = blobs(nucleus.shape, centre, sigma, rng.uniform(*depth, len(centre)))
+    return 1 - np.minimum(dark, depth[1])

@@ -1,0 +1,157 @@
+"""A split, and the two files it leaves beside a run: split.csv and split.json."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.errors import Hep2ganError
+
+if TYPE_CHECKING:
+    from hep2gan.data.store import Store
+
+PARTS = ("train", "validation", "test")
+"""Names of the parts; part numbers 0, 1, 2 are their places here."""
+
+_FIX = "make the split anew from this store"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which cells train, validate and test.
+
+    train, validation, test: sorted rows of the store; together every row, once. settings: how the
+    split was made (kind, seed, fold, …) and `fingerprint`, the store it belongs to.
+    """
+
+    train: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+    settings: dict[str, Any]
+
+    @classmethod
+    def of_parts(cls, part: npt.NDArray[np.integer[Any]], settings: dict[str, Any]) -> "Split":
+        """Split from the (N,) part numbers of all cells."""
+        train, validation, test = (np.flatnonzero(part == p).astype(np.int64) for p in range(3))
+        return cls(train, validation, test, settings)
+
+    @property
+    def part(self) -> npt.NDArray[np.int8]:
+        """(N,) part number of every cell: 0 train, 1 validation, 2 test."""
+        rows = (self.train, self.validation, self.test)
+        part = np.full(sum(map(len, rows)), -1, np.int8)
+        for number, chosen in enumerate(rows):
+            part[chosen] = number
+        return part
+
+    def counts(self, store: "Store") -> dict[str, dict[str, int]]:
+        """Cells of each class in each part, by name."""
+        label = np.asarray(store.label)
+        return {
+            name: dict(
+                zip(
+                    store.classes,
+                    np.bincount(label[rows], minlength=len(store.classes)).tolist(),
+                    strict=True,
+                )
+            )
+            for name, rows in zip(PARTS, (self.train, self.validation, self.test), strict=True)
+        }
+
+    def save(self, folder: Path, store: "Store") -> None:
+        """Write split.csv (id, part) and split.json (settings, counts) into `folder`.
+
+        Each file appears whole or not at all. split.csv comes last, so where it is, both are;
+        split.json holds its checksum. Raises Hep2ganError when the split belongs to another store.
+        """
+        _check_store(self.settings.get("fingerprint"), store, "this split")
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("id", "part"))
+        names = np.asarray(PARTS)[self.part]
+        writer.writerows(zip(store.id.tolist(), names.tolist(), strict=True))
+        table = text.getvalue().encode()
+        about = {
+            "settings": self.settings,
+            "counts": self.counts(store),
+            "sha256": hashlib.sha256(table).hexdigest(),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / "split.json", (json.dumps(about, indent=2) + "\n").encode())
+        _write(folder / "split.csv", table)
+
+    @classmethod
+    def load(cls, folder: Path, store: "Store") -> "Split":
+        """Read what `save` wrote and hold it against `store`.
+
+        Raises Hep2ganError when a file is missing, damaged or edited, or when the split is of
+        another store, saying in what they differ.
+        """
+        about, table = _read(folder / "split.json"), folder / "split.csv"
+        if not table.is_file():
+            raise Hep2ganError(f"{table} does not exist", "", _FIX)
+        content = table.read_bytes()
+        if hashlib.sha256(content).hexdigest() != about["sha256"]:
+            raise Hep2ganError(f"{table} has changed since it was written", "", _FIX)
+        rows = list(csv.reader(io.StringIO(content.decode())))[1:]
+        _check_ids(np.asarray([row[0] for row in rows], np.str_), store, table)
+        _check_store(about["settings"].get("fingerprint"), store, str(folder / "split.json"))
+        row_of = {str(name): row for row, name in enumerate(store.id.tolist())}
+        part = np.empty(len(store), np.int8)
+        part[[row_of[name] for name, _ in rows]] = [PARTS.index(p) for _, p in rows]
+        return cls.of_parts(part, about["settings"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise Hep2ganError(f"{path} does not exist", "", _FIX)
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(about["settings"], dict) and isinstance(about["sha256"], str):
+            return dict(about)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise Hep2ganError(f"{path} is damaged", "it must hold settings and a checksum", _FIX)
+
+
+def _check_ids(ids: npt.NDArray[np.str_], store: "Store", path: Path) -> None:
+    """Raise unless the ids are exactly the store's."""
+    unknown, missing = np.setdiff1d(ids, store.id), np.setdiff1d(store.id, ids)
+    for who, where, names in (
+        ("split", "the store", unknown),
+        ("store", "the split", missing),
+    ):
+        if len(names):
+            raise Hep2ganError(
+                f"{path}: {len(names):,} cells of the {who} are not in {where}"
+                f" (the first is {names[0]})",
+                f"the split has {len(ids):,} cells and the store {store.path} has {len(store):,}",
+                f"point to the store this split was made from, or {_FIX}",
+            )
+
+
+def _check_store(fingerprint: object, store: "Store", what: str) -> None:
+    if fingerprint != store.fingerprint:
+        raise Hep2ganError(
+            f"{what} was made for the store with fingerprint {str(fingerprint)[:12]}, but"
+            f" {store.path} has {store.fingerprint[:12]}",
+            "pixels, labels or stored size differ",
+            f"point to the store this split was made from, or {_FIX}",
+        )
+
+
+def _write(path: Path, content: bytes) -> None:
+    # Several ranks may write the same split at once.
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,73 @@
+"""Reading small csv tables, with errors that name the file and the line."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hep2gan.errors import Hep2ganError, listed
+
+
+class Row(NamedTuple):
+    """One row of a csv file: its line number, from 1, and its fields without outer blanks."""
+
+    line: int
+    fields: tuple[str, ...]
+
+    def field(self, column: int | None) -> str:
+        """Return the field of a column; '' where the row or the table has none."""
+        return self.fields[column] if column is not None and column < len(self.fields) else ""
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read all rows that are not blank; commas or semicolons, with or without byte-order mark.
+
+    Raises Hep2ganError when the file is missing, not UTF-8, or not csv.
+    """
+    text = _text(path)
+    head = text.split("\n", 1)[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=";" if head.count(";") > head.count(",") else ","
+    )
+    try:
+        rows = [Row(reader.line_num, tuple(f.strip() for f in fields)) for fields in reader]
+    except csv.Error as error:
+        fact = f"{path}, line {reader.line_num}, cannot be read ({error})"
+        raise Hep2ganError(fact, "", "save the table as comma-separated csv") from error
+    return [row for row in rows if any(row.fields)]
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        fact = f"{path}, line {line}, is not UTF-8 (byte 0x{data[error.start]:02x})"
+        fix = "save the table again with the encoding UTF-8"
+        raise Hep2ganError(fact, "tables must be UTF-8", fix) from error
+    except OSError as error:
+        fact = f"{path} cannot be read ({error.strerror})"
+        raise Hep2ganError(fact, "", "check the path and its rights") from error
+
+
+def columns(path: Path, header: Row, required: Sequence[str]) -> dict[str, int]:
+    """Find columns by name, whatever their case. Raises when one is missing or there twice."""
+    names = [name.casefold() for name in header.fields]
+    missing = [name for name in required if name not in names]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if missing or twice:
+        what = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(twice)} twice"
+        fact = f"{path}, line {header.line}: the header {what} ({', '.join(header.fields)})"
+        rule = f"it must name {', '.join(required)} once each"
+        raise Hep2ganError(fact, rule, "correct the first line of the table")
+    return {name: column for column, name in enumerate(names)}
+
+
+def refuse_lines(path: Path, problems: Sequence[str], fix: str) -> None:
+    """Raise Hep2ganError with all the lines that are wrong; do nothing where there are none."""
+    if problems:
+        few = f"{len(problems)} wrong line{'s' if len(problems) > 1 else ''}"
+        told = listed(problems, limit=1000)
+        raise Hep2ganError(f"{path} has {few}", "", f"{fix}:\n{told}")

@@ -1,0 +1,123 @@
+"""Cells for Lightning: a store and a split become normalised, augmented batches on the device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hep2gan.cells import Batch
+from hep2gan.data.augment import Augmentation
+from hep2gan.data.batches import CellBatches, EpochBatches, RawBatch, Request
+from hep2gan.data.normalise import Normalisation
+from hep2gan.data.resident import BareRequests, ResidentCells
+from hep2gan.data.splits import Split
+from hep2gan.data.store import Store
+
+
+class CellDataModule(L.LightningDataModule):
+    """Batches of the three parts of a split; use with Trainer(use_distributed_sampler=False).
+
+    batch_size: cells of a training batch over all devices together, so that the number of devices
+    changes nothing but speed. eval_batch_size: the same for evaluation, the training size if
+    None; need not be divisible. seed: of order and augmentation, which are pure functions of
+    (seed, epoch): a run resumed at an epoch boundary goes on as if never stopped. workers: loader
+    processes; 0 is fastest, since the store is memory-mapped. resident: keep the store on the
+    device, as uint8.
+
+    Cells travel as uint8 and become float32 on the device, where they are normalised and, while
+    training, augmented. Raises Hep2ganError for gamma jitter of z-scores, and, when training
+    starts, for a batch size that the devices do not divide or the training part does not fill.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: Split,
+        *,
+        batch_size: int = 16,
+        eval_batch_size: int | None = None,
+        seed: int = 0,
+        normalisation: Normalisation | None = None,
+        augmentation: Augmentation | None = None,
+        workers: int = 0,
+        resident: bool = False,
+    ) -> None:
+        super().__init__()
+        self.store, self.split, self.seed = store, split, seed
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.normalisation = normalisation or Normalisation()
+        self.augmentation = augmentation or Augmentation()
+        self.augmentation.check(self.normalisation.bounded)
+        self.workers, self.resident = workers, resident
+        self._cells: ResidentCells | None = None
+
+    def setup(self, stage: str) -> None:
+        """Check the batch size before anything expensive starts."""
+        if stage == "fit":
+            self._batches(self.split.train, training=True)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled anew every epoch; the last incomplete batch is dropped."""
+        return self._loader(self.split.train, training=True)
+
+    def val_dataloader(self) -> Sequence[DataLoader[Any]]:
+        """The validation part, each cell once; no loader when there is none."""
+        return [self._loader(self.split.validation)] if len(self.split.validation) else []
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The test part, each cell once, in the order of the store."""
+        return self._loader(self.split.test)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The same as `test_dataloader`."""
+        return self._loader(self.split.test)
+
+    def on_after_batch_transfer(self, batch: RawBatch | Request, dataloader_idx: int) -> Batch:
+        """Gather (if resident), normalise and, while training, augment; on the device."""
+        raw = (
+            self._resident(batch.rows.device).gather(batch) if isinstance(batch, Request) else batch
+        )
+        image = self.normalisation(raw.image, raw.levels)
+        mask = raw.mask.unsqueeze(1).float()
+        if raw.draw is not None and (self.trainer is None or self.trainer.training):
+            bounded = self.normalisation.bounded
+            image, mask = self.augmentation(image, mask, raw.draw, bounded=bounded)
+        return Batch(image, mask, raw.label, raw.rows)
+
+    def _loader(self, rows: npt.NDArray[np.int64], training: bool = False) -> DataLoader[Any]:
+        dataset: Dataset[Any] = BareRequests() if self.resident else CellBatches(self.store)
+        return DataLoader(
+            dataset,
+            # A sampler of whole batches; Lightning calls its set_epoch before every epoch.
+            sampler=self._batches(rows, training),
+            batch_size=None,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=self._pins,
+        )
+
+    def _batches(self, rows: npt.NDArray[np.int64], training: bool) -> EpochBatches:
+        trainer = self.trainer
+        return EpochBatches(
+            rows,
+            self.batch_size if training else self.eval_batch_size,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world=trainer.world_size if trainer else 1,
+            training=training,
+        )
+
+    @property
+    def _pins(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def _resident(self, device: torch.device) -> ResidentCells:
+        """The store on `device`, copied there at first use."""
+        if self._cells is None or self._cells.device != device:
+            with torch.inference_mode(False):
+                self._cells = ResidentCells(self.store, device)
+        return self._cells

@@ -1,0 +1,46 @@
+"""hep2gan-evaluate: test a trained run again."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from hep2gan.command import run
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def evaluate(config: "DictConfig") -> None:
+    """Entry point behind Hydra: plain containers from here on."""
+    from pathlib import Path
+
+    from hep2gan.command import resolved
+    from hep2gan.data.split_files import Split
+    from hep2gan.data.store import Store
+    from hep2gan.evaluation import evaluate_run, summary
+    from hep2gan.trained import open_run
+    from hep2gan.training import build_data
+
+    plain = resolved(config)
+    trained = open_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
+    store = Store.open(Path(plain["store"]) if plain["store"] else trained.store)
+    split = Split.load(trained.run.path, store)
+    trained.config["trainer"]["eval_batch_size"] = plain["batch_size"]
+    data = build_data(trained.config, store, split)
+    metrics = evaluate_run(
+        trained.task,
+        data,
+        trained.run,
+        accelerator=plain["accelerator"],
+        figures=plain["figures"],
+        quiet=not sys.stdout.isatty(),
+    )
+    print(f"{summary(metrics)}\n\n{trained.run.path} with {trained.checkpoint.name}")
+
+
+def main() -> None:
+    """Run the command."""
+    run(evaluate, "evaluate", ("run",))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The test of a run: predictions on disk, metrics beside the trivial priors, figures."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from hep2gan.callbacks import CollectOutputs
+from hep2gan.data.leakage import leakage
+from hep2gan.data.split_files import Split
+from hep2gan.data.store import Store
+from hep2gan.datamodule import CellDataModule
+from hep2gan.errors import Hep2ganError
+from hep2gan.metrics.rows import table
+from hep2gan.metrics.score import score
+from hep2gan.outputs import Outputs
+from hep2gan.predictions import Predictions
+from hep2gan.quiet import quiet_libraries
+from hep2gan.reports.figures import write_figures
+from hep2gan.run_folder import RunFolder
+from hep2gan.statistics.intervals import wilson
+from hep2gan.task import SegmentationGuidedClassification
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_run(
+    task: SegmentationGuidedClassification,
+    data: CellDataModule,
+    run: RunFolder,
+    *,
+    accelerator: str = "auto",
+    precision: str = "32-true",
+    figures: bool = True,
+    quiet: bool = True,
+) -> dict[str, float]:
+    """Test `task` on the test part and write predictions.npz, metrics.json and figures/.
+
+    Returns the flat metrics. Raises Hep2ganError when there are no test cells.
+    """
+    if len(data.split.test) == 0:
+        raise Hep2ganError("the split has no test cells", "", "set split.test_fraction above 0")
+    quiet_libraries()
+    collect = CollectOutputs()
+    trainer = L.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        precision=precision,  # type: ignore[arg-type]
+        logger=False,
+        callbacks=[collect],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=not quiet,
+        use_distributed_sampler=False,
+        inference_mode=True,
+    )
+    trainer.test(task, data, verbose=False)
+    predictions = assemble(*collect.gathered(), data.store, data.split)
+    predictions.save(run.predictions_file)
+    metrics = results(predictions, data.store, data.split)
+    run.save_metrics(metrics)
+    if figures:
+        write_figures(predictions, run.figures, run.curves_file)
+    return metrics
+
+
+def assemble(rows: Tensor, outputs: Outputs, store: Store, split: Split) -> Predictions:
+    """Join what the networks said of `rows` with what the store knows of them."""
+    index = rows.numpy()
+    masks = None
+    if outputs.mask is not None:
+        masks = (outputs.mask[:, 0] * 255).round().to(torch.uint8).numpy()
+    train = split.train
+    return Predictions(
+        classes=store.classes,
+        id=np.asarray(store.id[index]),
+        specimen=np.asarray(store.specimen[index], dtype=np.int64),
+        label=np.asarray(store.label[index], dtype=np.int64),
+        image=np.asarray(store.image[index]),
+        truth=np.asarray(store.mask[index]),
+        crop_size=np.asarray(store.crop_size[index], dtype=np.int64),
+        mask=masks,
+        probabilities=_array(outputs.probabilities),
+        probabilities_true_mask=_array(outputs.probabilities_true_mask),
+        features=_array(outputs.features),
+        mean_mask=mean_mask(store, train),
+        train_counts=np.bincount(store.label[train], minlength=len(store.classes)).astype(np.int64),
+    )
+
+
+def _array(tensor: Tensor | None) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None":
+    return None if tensor is None else tensor.float().numpy()
+
+
+def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
+    """Mean of the masks of `rows` (H, W), read in blocks so that memory stays flat."""
+    total = np.zeros((store.size, store.size), np.int64)
+    for start in range(0, len(rows), 1024):
+        total += store.mask[rows[start : start + 1024]].sum(axis=0, dtype=np.int64)
+    return (total / max(len(rows), 1)).astype(np.float32)
+
+
+def results(predictions: Predictions, store: Store, split: Split) -> dict[str, float]:
+    """Metrics, priors, what the split leaks, and the 95 % interval of the accuracy."""
+    metrics = score(predictions) | leakage(store, split).metrics()
+    if "test/accuracy" in metrics:
+        cells = len(predictions.label)
+        right = round(metrics["test/accuracy"] * cells)
+        metrics["test/accuracy_low"], metrics["test/accuracy_high"] = wilson(right, cells)
+    return metrics
+
+
+def summary(metrics: Mapping[str, float]) -> str:
+    """The results as a small table: each metric beside the trivial priors on the same cells."""
+    lines = ["", f"{'on the test cells':<28}{'run':>8}   trivial priors on the same cells"]
+    for row in table(metrics):
+        if row.metric in _LABELS:
+            beside = [f"{_PRIORS[prior]} {value:.3f}" for prior, value in row.priors.items()]
+            line = f"{_LABELS[row.metric]:<28}{row.value:>8.3f}   {', '.join(beside)}"
+            lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+_PRIORS = {"ellipse": "inscribed ellipse", "mean_mask": "mean mask", "majority": "largest class"}
+_LABELS = {
+    "dice": "Dice",
+    "dice_pooled": "Dice, pooled",
+    "jaccard": "Jaccard",
+    "jaccard_pooled": "Jaccard, pooled",
+    "boundary_f1": "boundary F1",
+    "hd95": "95 % Hausdorff distance, px",
+    "accuracy": "accuracy",
+    "accuracy_true_mask": "accuracy with true masks",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "mean_class_accuracy": "mean class accuracy",
+    "auroc": "AUROC",
+}
+
+
+def figure_files(folder: Path) -> dict[str, Path]:
+    """PNG figures of a run by name."""
+    return {path.stem: path for path in sorted(folder.glob("*.png"))}

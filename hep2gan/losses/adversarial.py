@@ -1,0 +1,82 @@
+"""Adversarial loss (eq. 1) on patch logits, and its relatives."""
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.losses.precision import full, without_autocast
+
+Mode = Literal["vanilla", "saturating", "lsgan", "hinge"]
+
+
+class AdversarialLoss(nn.Module):
+    """What D and G minimise, z being D's logits and σ(z) = D(x, ·) of eq. 1.
+
+    vanilla:     D: -log σ(z_real) - log(1 - σ(z_fake));  G: -log σ(z_fake)  (Goodfellow 2014)
+    saturating:  D as vanilla;  G: log(1 - σ(z_fake))  (eq. 1 to the letter)
+    lsgan:       D: (z_real - 1)² + z_fake²;  G: (z_fake - 1)²  (Mao et al. 2017)
+    hinge:       D: max(0, 1 - z_real) + max(0, 1 + z_fake);  G: -z_fake  (Lim and Ye 2017)
+
+    Means over batch and patches; D's two parts are halved, as in pix2pix. Eq. 1 prints 1 - log D
+    where log(1 - D) is meant. label_smoothing e: D's target for real pairs is 1 - e, for generated
+    ones 0 (one-sided, Salimans et al. 2016); not with hinge, which has no targets.
+    Raises Hep2ganError for an unknown mode and for smoothing outside [0, 0.5).
+    """
+
+    def __init__(self, mode: Mode = "vanilla", label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if mode not in get_args(Mode):
+            options = ", ".join(get_args(Mode))
+            raise Hep2ganError(f"the adversarial loss is {mode!r}", f"choose from {options}")
+        if not 0.0 <= label_smoothing < 0.5:
+            raise Hep2ganError(
+                f"smoothing of D's real label is {label_smoothing}", "must be in [0, 0.5)"
+            )
+        if mode == "hinge" and label_smoothing:
+            raise Hep2ganError(
+                f"smoothing of D's real label is {label_smoothing} with the hinge loss",
+                "hinge has no targets to smooth",
+                "set it to 0, or choose vanilla or lsgan",
+            )
+        self.mode, self.label_smoothing = mode, label_smoothing
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Give D's terms `real`, `fake` and `total` = ½ (real + fake), from patch logits."""
+        with without_autocast(real):
+            on_real, on_fake = self._real(full(real)), self._fake(full(fake))
+            return {"real": on_real, "fake": on_fake, "total": 0.5 * (on_real + on_fake)}
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Give the scalar ½ (real + fake) that D minimises, from patch logits."""
+        return self.discriminator(real, fake)["total"]
+
+    def generator_loss(self, fake: Tensor) -> Tensor:
+        """Give the scalar that G minimises, from the patch logits of generated pairs."""
+        with without_autocast(fake):
+            logits = full(fake)
+            if self.mode == "hinge":
+                return -logits.mean()
+            if self.mode == "lsgan":
+                return (logits - 1.0).square().mean()
+            if self.mode == "saturating":
+                return F.logsigmoid(-logits).mean()
+            return -F.logsigmoid(logits).mean()
+
+    def _real(self, logits: Tensor) -> Tensor:
+        target = 1.0 - self.label_smoothing
+        if self.mode == "hinge":
+            return F.relu(1.0 - logits).mean()
+        if self.mode == "lsgan":
+            return (logits - target).square().mean()
+        return F.binary_cross_entropy_with_logits(
+            logits, logits.new_full((), target).expand_as(logits)
+        )
+
+    def _fake(self, logits: Tensor) -> Tensor:
+        if self.mode == "hinge":
+            return F.relu(1.0 + logits).mean()
+        if self.mode == "lsgan":
+            return logits.square().mean()
+        return -F.logsigmoid(-logits).mean()

@@ -1,0 +1,85 @@
+"""The classifier's whole loss (eq. 7)."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.losses.precision import full, without_autocast
+
+
+class ClassificationLoss(nn.Module):
+    """L_out + L_cla + γ · likelihood (eqs 5, 6, 7; the paper weighs the first two 1 : 1).
+
+    gaussian_mixture: None leaves the cross-entropy of the output layer alone (eq. 5; its missing
+    sum over classes restored). label_smoothing: of that cross-entropy, in [0, 1). Raises
+    Hep2ganError for negative weights, and for smoothing together with a Gaussian mixture: they pull
+    the features of a class in different directions.
+    """
+
+    def __init__(
+        self,
+        cross_entropy_weight: float = 1.0,
+        gm_weight: float = 1.0,
+        gamma: float = 0.01,
+        gaussian_mixture: GaussianMixtureLoss | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        weights = {"cross_entropy": cross_entropy_weight, "gm": gm_weight, "gamma": gamma}
+        for name, weight in weights.items():
+            if weight < 0:
+                raise Hep2ganError(
+                    f"classification weight {name} is {weight}", "must not be negative"
+                )
+        if not 0.0 <= label_smoothing < 1.0:
+            raise Hep2ganError(f"label smoothing is {label_smoothing}", "must be in [0, 1)")
+        if label_smoothing and gaussian_mixture is not None:
+            raise Hep2ganError(
+                f"label smoothing is {label_smoothing} together with the Gaussian-mixture loss",
+                "they work against each other",
+                "set loss.label_smoothing=0 or loss.gaussian_mixture.enabled=false",
+            )
+        self.cross_entropy_weight, self.gm_weight, self.gamma = weights.values()
+        self.gaussian_mixture, self.label_smoothing = gaussian_mixture, label_smoothing
+
+    def set_epoch(self, epoch: int) -> None:
+        """Move the mixture's margin along its ramp; epochs count from 0."""
+        if self.gaussian_mixture is not None:
+            self.gaussian_mixture.set_epoch(epoch)
+
+    def forward(self, logits: Tensor, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Give unweighted terms and the weighted `total`.
+
+        logits: (B, K). features: (B, D). labels: int64 (B,). Terms: `cross_entropy`, and with a
+        mixture `gaussian_mixture` and `likelihood`. Raises Hep2ganError for other shapes.
+        """
+        _check(logits, labels)
+        with without_autocast(logits):
+            cross_entropy = F.cross_entropy(
+                full(logits), labels, label_smoothing=self.label_smoothing
+            )
+        terms = {"cross_entropy": cross_entropy}
+        total = self.cross_entropy_weight * cross_entropy
+        if self.gaussian_mixture is not None:
+            terms |= self.gaussian_mixture(features, labels)
+            total = total + self.gm_weight * terms["gaussian_mixture"]
+            total = total + self.gamma * terms["likelihood"]
+        return {**terms, "total": total}
+
+
+def _check(logits: Tensor, labels: Tensor) -> None:
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype != labels.long().dtype:
+        raise Hep2ganError(
+            f"logits are {tuple(logits.shape)} and labels {labels.dtype} {tuple(labels.shape)}",
+            "must be (B, K) and int64 (B,)",
+        )
+    # On a GPU this would wait for the device.
+    if labels.device.type == "cpu" and len(labels):
+        lowest, highest = int(labels.min()), int(labels.max())
+        if lowest < 0 or highest >= logits.shape[1]:
+            raise Hep2ganError(
+                f"labels run from {lowest} to {highest}",
+                f"the classifier has {logits.shape[1]} classes, 0 to {logits.shape[1] - 1}",
+                "build it with the number of classes of the store",
+            )

@@ -1,0 +1,102 @@
+"""Pixel losses (eq. 2) and the generator's whole loss (eq. 3)."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.losses.adversarial import AdversarialLoss
+from hep2gan.losses.precision import full, without_autocast
+
+
+class L1Loss(nn.Module):
+    """Mean absolute error between generated and true mask, ‖y - G(x)‖₁ of eq. 2 per pixel."""
+
+    def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Give the term `l1` from probabilities and masks in [0, 1], both (B, 1, H, W)."""
+        _check_masks(generated, truth)
+        with without_autocast(generated):
+            return {"l1": (full(truth) - full(generated)).abs().mean()}
+
+
+class BceDiceLoss(nn.Module):
+    """Binary cross-entropy plus soft Dice loss, in place of eq. 2.
+
+    Dice of an image is (2 Σ p t + smooth) / (Σ p + Σ t + smooth); the loss is its mean distance
+    from 1 over the batch (Milletari et al. 2016, without squares). Each term has its weight.
+    """
+
+    def __init__(
+        self, bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0
+    ) -> None:
+        super().__init__()
+        _check_weights({"bce_weight": bce_weight, "dice_weight": dice_weight, "smooth": smooth})
+        self.bce_weight, self.dice_weight, self.smooth = bce_weight, dice_weight, smooth
+
+    def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Give weighted terms `bce` and `dice` from probabilities and masks, both (B, 1, H, W)."""
+        _check_masks(generated, truth)
+        with without_autocast(generated):
+            p, t = full(generated), full(truth).to(full(generated).dtype)
+            both, either = (p * t).sum(dim=(1, 2, 3)), (p + t).sum(dim=(1, 2, 3))
+            dice = (2.0 * both + self.smooth) / (either + self.smooth)
+            return {
+                "bce": self.bce_weight * F.binary_cross_entropy(p, t),
+                "dice": self.dice_weight * (1.0 - dice).mean(),
+            }
+
+
+class GeneratorLoss(nn.Module):
+    """α · adversarial + β · pixel (eq. 3; the paper: α = 0.5, β = 10).
+
+    adversarial: None trains the generator on pixels alone. pixel: a module that returns named
+    terms, whose sum is the pixel loss. Raises Hep2ganError for negative weights.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        beta: float = 10.0,
+        adversarial: AdversarialLoss | None = None,
+        pixel: L1Loss | BceDiceLoss | None = None,
+    ) -> None:
+        super().__init__()
+        _check_weights({"alpha": alpha, "beta": beta})
+        self.alpha, self.beta = alpha, beta
+        self.adversarial, self.pixel = adversarial, pixel or L1Loss()
+
+    def forward(self, judged: Tensor | None, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Give unweighted terms (`adversarial`, `l1` or `bce` and `dice`) and the weighted `total`.
+
+        judged: D's patch logits of the generated pairs, (B, 1, h, w); None without D. generated:
+        G's probabilities, truth: true masks, both (B, 1, H, W) in [0, 1]. Raises Hep2ganError when
+        logits and adversarial loss do not come together.
+        """
+        terms: dict[str, Tensor] = self.pixel(generated, truth)
+        total = self.beta * sum(
+            terms.values(), generated.new_zeros((), dtype=full(generated).dtype)
+        )
+        if (judged is None) != (self.adversarial is None):
+            missing = "discriminator's logits" if judged is None else "adversarial loss"
+            raise Hep2ganError(f"the generator's loss has no {missing}", "they come together")
+        if judged is not None and self.adversarial is not None:
+            terms = {"adversarial": self.adversarial.generator_loss(judged), **terms}
+            total = total + self.alpha * terms["adversarial"]
+        return {**terms, "total": total}
+
+
+def _check_masks(generated: Tensor, truth: Tensor) -> None:
+    if generated.shape != truth.shape or generated.ndim != 4:
+        raise Hep2ganError(
+            f"generated masks are {tuple(generated.shape)} and true ones {tuple(truth.shape)}",
+            "both must be the same (B, 1, H, W)",
+        )
+    if not (generated.is_floating_point() and truth.is_floating_point()):
+        raise Hep2ganError(
+            f"masks are {generated.dtype} and {truth.dtype}", "must be floating point in [0, 1]"
+        )
+
+
+def _check_weights(weights: dict[str, float]) -> None:
+    for name, weight in weights.items():
+        if weight < 0:
+            raise Hep2ganError(f"loss weight {name} is {weight}", "must not be negative")

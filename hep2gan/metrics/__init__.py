@@ -1,0 +1,1 @@
+"""Metrics of segmentation and classification, and the trivial priors they are read against."""

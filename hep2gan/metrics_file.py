@@ -1,0 +1,74 @@
+"""metrics.csv: one row a log call, kept over resumed starts."""
+
+import csv
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class MetricsFile(Logger):
+    """Append metrics to a CSV file with the columns epoch, step and one for each metric.
+
+    Lightning's CSVLogger deletes the file of a run that is resumed; this one goes on with it and
+    drops the rows of epochs that will be trained again.
+    """
+
+    def __init__(self, path: Path, resume_epoch: int = 0) -> None:
+        super().__init__()
+        self._path = path
+        self._columns = ["epoch", "step"]
+        self._keep_before(resume_epoch)
+
+    @rank_zero_only
+    def _keep_before(self, epoch: int) -> None:
+        rows = self._read()
+        self._rewrite([row for row in rows if row["epoch"] and int(row["epoch"]) < epoch])
+
+    @property
+    def name(self) -> str:
+        """Name of the logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """There is one file a run."""
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
+        """The run's config.yaml holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append one row; new names widen the table."""
+        row = {"step": "" if step is None else str(step)}
+        row |= {name: repr(float(value)) for name, value in metrics.items()}
+        if "epoch" in row:
+            row["epoch"] = str(int(metrics["epoch"]))
+        new = [name for name in row if name not in self._columns]
+        if new:
+            rows = self._read()
+            self._columns += sorted(new)
+            self._rewrite(rows)
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._columns).writerow(row)
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self._path.is_file():
+            return []
+        with self._path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            self._columns = list(reader.fieldnames or self._columns)
+            # A killed process can leave half a last line.
+            return [row for row in reader if None not in row and None not in row.values()]
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        partial = self._path.with_name(self._path.name + ".partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(self._path)

@@ -1,0 +1,172 @@
+"""Predictions on disk: all that evaluation leaves behind, and all that figures and tables need."""
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.errors import Hep2ganError
+
+_LAYOUT = {
+    "id": (np.str_, "N"),
+    "image": (np.uint8, "NHW"),
+    "specimen": (np.int64, "N"),
+    "label": (np.int64, "N"),
+    "truth": (np.uint8, "NHW"),
+    "crop_size": (np.int64, "N2"),
+    "mask": (np.uint8, "NHW"),
+    "probabilities": (np.float32, "NK"),
+    "probabilities_true_mask": (np.float32, "NK"),
+    "features": (np.float32, "ND"),
+    "mean_mask": (np.float32, "HW"),
+    "train_counts": (np.int64, "K"),
+}
+"""Type and axes of each array; one letter is one length throughout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Everything a figure or a metric of N test cells in K classes is computed from.
+
+    Arrays that a method does not produce are None (no masks without a generator, no
+    probabilities without a classifier).
+    """
+
+    classes: tuple[str, ...]
+    """K class names in the order of the labels."""
+    id: npt.NDArray[np.str_]
+    """(N,) cell ids of the store."""
+    specimen: npt.NDArray[np.int64]
+    """(N,) specimen numbers; -1 where unknown."""
+    label: npt.NDArray[np.int64]
+    """(N,) true class."""
+    image: npt.NDArray[np.uint8]
+    """(N, H, W) what the networks saw, stretched to 0..255 for showing."""
+    truth: npt.NDArray[np.uint8]
+    """(N, H, W) true masks of {0, 1}."""
+    crop_size: npt.NDArray[np.int64]
+    """(N, 2) height and width of the raw crop in pixels."""
+    mask: npt.NDArray[np.uint8] | None = None
+    """(N, H, W) generated masks: probability x 255, rounded. Foreground is >= 128."""
+    probabilities: npt.NDArray[np.float32] | None = None
+    """(N, K) class probabilities given the generated mask (or none, unguided)."""
+    probabilities_true_mask: npt.NDArray[np.float32] | None = None
+    """(N, K) class probabilities given the true mask; guided methods only."""
+    features: npt.NDArray[np.float32] | None = None
+    """(N, D) features of the classifier before its output layer."""
+    mean_mask: npt.NDArray[np.float32] | None = None
+    """(H, W) mean of the true masks of the training part, for the constant-mask prior."""
+    train_counts: npt.NDArray[np.int64] | None = None
+    """(K,) cells per class in the training part, for the majority prior."""
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """(N,) most probable class; raises Hep2ganError without a classifier."""
+        if self.probabilities is None:
+            raise Hep2ganError("these predictions hold no class probabilities")
+        classes: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
+        return classes
+
+    @property
+    def foreground(self) -> npt.NDArray[np.bool_]:
+        """(N, H, W) generated masks from probability 0.5 on; Hep2ganError without a generator."""
+        if self.mask is None:
+            raise Hep2ganError("these predictions hold no generated masks")
+        return self.mask >= 128
+
+    def check(self) -> None:
+        """Raise Hep2ganError naming every array that is of a wrong type, shape or range."""
+        problems = _layout_problems(self) or _value_problems(self)
+        if problems:
+            raise Hep2ganError("predictions are inconsistent", "; ".join(problems))
+
+    def save(self, path: Path) -> None:
+        """Write one compressed .npz file, whole or not at all. Raises what `check` raises."""
+        self.check()
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        arrays["classes"] = np.asarray(self.classes)
+        kept = {name: array for name, array in arrays.items() if array is not None}
+        # The archive guards each array by a checksum, but not the list of them.
+        kept["contents"] = np.asarray(sorted(kept))
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, **kept)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read what `save` wrote. Raises Hep2ganError when missing, damaged or inconsistent."""
+        fix = "run hep2gan-evaluate on the run again"
+        if not path.is_file():
+            raise Hep2ganError(f"{path} does not exist", "", fix)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays: dict[str, Any] = {name: file[name] for name in file.files}
+            if sorted(arrays) != sorted([*arrays.pop("contents"), "contents"]):
+                raise ValueError("arrays are missing")
+            classes = tuple(str(name) for name in arrays.pop("classes"))
+            predictions = cls(classes=classes, **arrays)
+            predictions.check()
+        # A damaged archive raises whatever the reader trips over: zlib, struct, memory, …
+        except Exception as error:
+            raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
+        return predictions
+
+
+def _layout_problems(predictions: Predictions) -> list[str]:
+    problems = []
+    lengths = {"2": 2, "K": len(predictions.classes)}
+    for name, (kind, axes) in _LAYOUT.items():
+        array = getattr(predictions, name)
+        if array is None and name in _OPTIONAL:
+            continue
+        if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, kind):
+            found = getattr(array, "dtype", type(array).__name__)
+            problems.append(f"{name} is {found}, must be an array of {kind.__name__}")
+        elif array.ndim != len(axes):
+            problems.append(f"{name} has shape {array.shape}, must have axes ({', '.join(axes)})")
+        else:
+            due = tuple(lengths.setdefault(a, n) for a, n in zip(axes, array.shape, strict=True))
+            if array.shape != due:
+                problems.append(f"{name} has shape {array.shape}, must be {due}")
+    return problems
+
+
+_OPTIONAL = {f.name for f in fields(Predictions) if f.default is None}
+
+
+def _value_problems(predictions: Predictions) -> list[str]:
+    """What is wrong with the values of arrays whose types and shapes are right."""
+    p, classes = predictions, len(predictions.classes)
+    wrong = {
+        "there are no cells": not len(p.id),
+        "ids occur twice": len(np.unique(p.id)) < len(p.id),
+        "class names are missing or occur twice": not 0 < len(set(p.classes)) == classes,
+        f"label is not in 0..{classes - 1}": bool(((p.label < 0) | (p.label >= classes)).any()),
+        "specimen is below -1": bool((p.specimen < -1).any()),
+        "truth holds values beside 0 and 1": bool((p.truth > 1).any()),
+        "crop_size is not positive": bool((p.crop_size < 1).any()),
+        "train_counts is negative": p.train_counts is not None and bool((p.train_counts < 0).any()),
+        "mean_mask is not in [0, 1]": p.mean_mask is not None and not _fractions(p.mean_mask),
+        "features are not finite": p.features is not None and not np.isfinite(p.features).all(),
+    }
+    for name in ("probabilities", "probabilities_true_mask"):
+        array = getattr(p, name)
+        if array is not None:
+            wrong[f"{name} are not in [0, 1] (did training diverge?)"] = not _fractions(array)
+            sums = array.sum(axis=1, dtype=np.float64)
+            wrong[f"{name} do not sum to 1"] = not np.allclose(sums, 1, atol=1e-3)
+    return [problem for problem, found in wrong.items() if found]
+
+
+def _fractions(array: npt.NDArray[np.float32]) -> bool:
+    # Written so that NaN fails; 1e-5 leaves room for rounding in a softmax or a mean.
+    return bool(((array >= -1e-5) & (array <= 1 + 1e-5)).all())

@@ -1,0 +1,1 @@
+"""Figures and the HTML report: pure functions of predictions and run folders."""

@@ -1,0 +1,38 @@
+"""An image with the outline of a mask, as pixels."""
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.reports.style import PREDICTION
+
+
+def overlay(
+    image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], color: str = PREDICTION
+) -> npt.NDArray[np.uint8]:
+    """Return (H, W, 3) RGB: the (H, W) grey image, outermost pixels of the mask in `color`.
+
+    mask: (H, W) of two values, foreground nonzero ({0, 1} or {0, 255}); an empty one leaves the
+    image as it is. The line is one pixel wide, more on images above 256 px. Raises Hep2ganError
+    when shapes differ or the mask has grey levels.
+    """
+    if image.ndim != 2 or image.shape != mask.shape:
+        fact = f"image and mask have shapes {image.shape} and {mask.shape}"
+        raise Hep2ganError(fact, "an overlay needs two arrays (H, W) of one size")
+    inside = mask > 0
+    if inside.any() and mask.min(where=inside, initial=255) != mask.max():
+        raise Hep2ganError("the mask has grey levels", "must be binary", "threshold it at 128")
+    core = inside
+    for _ in range(max(1, round(min(image.shape) / 256))):
+        core = _eroded(core)
+    coloured = np.repeat(image[:, :, None], 3, axis=2)
+    coloured[inside & ~core] = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
+    return coloured
+
+
+def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Take off every pixel with one of its four neighbours outside; so is all beyond the edge."""
+    wide = np.pad(mask, 1)
+    sides = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    eroded: npt.NDArray[np.bool_] = mask & sides
+    return eroded

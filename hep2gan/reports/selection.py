@@ -1,0 +1,65 @@
+"""Which cells a figure shows: chosen by rule, never by hand."""
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.predictions import Predictions
+
+FOREGROUND = 128
+"""Generated masks hold probability x 255; foreground is this and above."""
+
+
+def dice_by_cell(predictions: Predictions) -> npt.NDArray[np.float64]:
+    """Dice coefficient 2|A∩B| / (|A|+|B|) of every cell at threshold 0.5.
+
+    Returns (N,) in 0..1; 1 where both masks are empty. Raises Hep2ganError without masks.
+    """
+    if predictions.mask is None:
+        raise Hep2ganError("these predictions hold no generated masks")
+    scores = np.ones(len(predictions.label))
+    for row, (generated, true) in enumerate(zip(predictions.mask, predictions.truth, strict=True)):
+        foreground, truth = generated >= FOREGROUND, true > 0
+        total = int(foreground.sum()) + int(truth.sum())
+        if total:
+            scores[row] = 2 * int((foreground & truth).sum()) / total
+    return scores
+
+
+def _size_by_cell(predictions: Predictions) -> npt.NDArray[np.float64]:
+    """Return (N,) share of foreground in the true masks."""
+    return np.array([np.count_nonzero(mask) / mask.size for mask in predictions.truth])
+
+
+def typical_cells(predictions: Predictions, *, worst: bool = False) -> dict[int, int]:
+    """Return for every class that has cells the row of the one to show.
+
+    It is the cell of median Dice (the lower of two), or of the lowest with `worst`; without
+    generated masks the cell of median (or smallest) size. The first row wins a tie.
+    """
+    value = (dice_by_cell if predictions.mask is not None else _size_by_cell)(predictions)
+    chosen: dict[int, int] = {}
+    for label in range(len(predictions.classes)):
+        rows = np.flatnonzero(predictions.label == label)
+        if rows.size:
+            ranked = rows[np.argsort(value[rows], kind="stable")]
+            chosen[label] = int(ranked[0 if worst else (rows.size - 1) // 2])
+    return chosen
+
+
+def lowest_dice(predictions: Predictions, count: int) -> list[int]:
+    """Return the rows of the `count` cells of lowest Dice, worst first."""
+    return [int(row) for row in np.argsort(dice_by_cell(predictions), kind="stable")[:count]]
+
+
+def confident_errors(predictions: Predictions, count: int) -> list[int]:
+    """Return at most `count` rows of misread cells, those most sure of the wrong class first.
+
+    Raises Hep2ganError without a classifier.
+    """
+    if predictions.probabilities is None:
+        raise Hep2ganError("these predictions hold no class probabilities")
+    confidence = predictions.probabilities.max(axis=1)
+    wrong = np.flatnonzero(predictions.predicted != predictions.label)
+    ranked = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    return [int(row) for row in ranked[:count]]

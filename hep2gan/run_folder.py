@@ -1,0 +1,124 @@
+"""The folder of one run: its config, what it left behind, and whether it is finished."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hep2gan.errors import Hep2ganError, listed
+
+# What may change between two starts of one run: where things lie and how fast they go.
+FREE_KEYS = frozenset(
+    {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir", "trusted"}
+    | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
+    | {"trainer.eval_batch_size", "generator.weights", "classifier.weights"}
+)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+class RunFolder:
+    """Paths of runs/<study>/<method>/seed<k>/ and the rules they stand for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.store_file = path / "store.json"
+        self.metrics_file = path / "metrics.json"
+        self.curves_file = path / "metrics.csv"
+        self.predictions_file = path / "predictions.npz"
+        self.checkpoints = path / "checkpoints"
+        self.figures = path / "figures"
+        self.done_file = path / "DONE"
+
+    @classmethod
+    def existing(cls, path: Path) -> "RunFolder":
+        """A run that was started before; raises Hep2ganError where there is none."""
+        run = cls(path)
+        if not run.config_file.is_file():
+            raise Hep2ganError(
+                f"{path} is no run folder",
+                "a run folder holds config.yaml",
+                "give a folder that hep2gan-train wrote, e.g. runs/default/proposed/seed0",
+            )
+        return run
+
+    @property
+    def done(self) -> bool:
+        """True only after the test: nothing else means finished."""
+        return self.done_file.is_file()
+
+    def save_config(self, config: Mapping[str, Any]) -> None:
+        """Keep the resolved config, or hold a second start to the first one's.
+
+        Raises Hep2ganError naming the keys that differ when the folder holds another run.
+        """
+        from omegaconf import OmegaConf
+
+        if not self.config_file.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_whole(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+            return
+        differences = list(_differences(self.config(), config))
+        if differences:
+            raise Hep2ganError(
+                f"{self.path} holds a run with another configuration\n{listed(differences)}\n",
+                "a run folder is one configuration",
+                "give the new run its own place with name=… or study=…, or delete the folder",
+            )
+
+    def config(self) -> dict[str, Any]:
+        """The resolved config as plain containers."""
+        from omegaconf import OmegaConf
+
+        try:
+            config = OmegaConf.to_container(OmegaConf.load(self.config_file))
+        except Exception as error:
+            raise Hep2ganError(
+                f"{self.config_file} cannot be read ({error})", "", "restore it or train again"
+            ) from error
+        if not isinstance(config, dict):
+            raise Hep2ganError(f"{self.config_file} holds no configuration", "", "train again")
+        return {str(key): value for key, value in config.items()}
+
+    def save_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Write metrics.json: flat keys, fractions."""
+        write_whole(self.metrics_file, json.dumps(dict(metrics), indent=1) + "\n")
+
+    def metrics(self) -> dict[str, float]:
+        """Read metrics.json."""
+        try:
+            found = json.loads(self.metrics_file.read_text(encoding="utf-8"))
+            return {str(key): float(value) for key, value in found.items()}
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise Hep2ganError(
+                f"{self.metrics_file} cannot be read ({error})",
+                "",
+                f"run hep2gan-evaluate {self.path}",
+            ) from error
+
+
+def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, config
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    before, after = dict(_flat(old)), dict(_flat(new))
+    for key in sorted(before.keys() | after.keys()):
+        if key in FREE_KEYS or key.startswith("logger."):
+            continue
+        if before.get(key) != after.get(key):
+            yield f"{key}: {before.get(key, 'absent')} there, {after.get(key, 'absent')} now"

@@ -1,0 +1,286 @@
+"""Generator, discriminator and classifier trained together under manual optimization."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from hep2gan.cells import Batch
+from hep2gan.errors import Hep2ganError
+from hep2gan.guidance import Guidance, Stages, frozen
+from hep2gan.losses.adversarial import AdversarialLoss
+from hep2gan.losses.classification import ClassificationLoss
+from hep2gan.losses.segmentation import GeneratorLoss
+from hep2gan.losses.softening import MaskSoftening
+from hep2gan.metrics.classification import ClassificationMetrics
+from hep2gan.metrics.overlap import SegmentationMetrics
+from hep2gan.outputs import Outputs
+
+OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
+ScheduleFactory = Callable[[Optimizer], LRScheduler]
+Terms = dict[str, Tensor]
+
+
+class SegmentationGuidedClassification(L.LightningModule):
+    """One training step is D, then G, then the classifier, from one forward of G (Fig. 1).
+
+    Any part may be missing: generator and discriminator come together or not at all, and each
+    network that is there needs an entry in `optimizers`. The classifier's optimizer also holds
+    the parameters of the Gaussian-mixture loss, without weight decay.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: nn.Module | None,
+        discriminator: nn.Module | None,
+        classifier: nn.Module | None,
+        adversarial_loss: AdversarialLoss,
+        generator_loss: GeneratorLoss,
+        classification_loss: ClassificationLoss | None,
+        optimizers: Mapping[str, OptimizerFactory],
+        schedules: Mapping[str, ScheduleFactory | None],
+        segmentation_metrics: SegmentationMetrics,
+        classification_metrics: ClassificationMetrics,
+        softening: MaskSoftening | None = None,
+        guidance: Guidance | None = None,
+        stages: Stages | None = None,
+        log_every: int = 10,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator, self.discriminator = generator, discriminator
+        self.classifier = classifier
+        self.adversarial_loss, self.generator_loss = adversarial_loss, generator_loss
+        self.classification_loss = classification_loss
+        self.softening = softening or MaskSoftening()
+        self.segmentation_metrics = segmentation_metrics
+        self.classification_metrics = classification_metrics
+        self.guidance, self.stages = guidance or Guidance(), stages or Stages()
+        self._optimizer_factories, self._schedule_factories = optimizers, schedules
+        self._log_every = log_every
+        self._sums: Terms = {}
+        self._batches = 0
+        _check_parts(self)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks that are there, by name, in the order of their steps."""
+        parts = {
+            "discriminator": self.discriminator,
+            "generator": self.generator,
+            "classifier": self.classifier,
+        }
+        return {name: network for name, network in parts.items() if network is not None}
+
+    # ------------------------------------------------------------------ optimization
+
+    def configure_optimizers(self) -> Any:
+        """One optimizer a network, each parameter in exactly one of them."""
+        optimizers = [
+            self._optimizer_factories[name](self._parameter_groups(name)) for name in self.networks
+        ]
+        self._scheduled = [name for name in self.networks if self._schedule_factories.get(name)]
+        schedulers = [
+            factory(optimizer)
+            for name, optimizer in zip(self.networks, optimizers, strict=True)
+            if (factory := self._schedule_factories.get(name))
+        ]
+        return optimizers, schedulers
+
+    def _parameter_groups(self, name: str) -> list[dict[str, Any]]:
+        groups: list[dict[str, Any]] = [{"params": list(self.networks[name].parameters())}]
+        loss = self.classification_loss
+        if name == "classifier" and loss is not None and (means := list(loss.parameters())):
+            groups.append({"params": means, "weight_decay": 0.0})
+        return groups
+
+    def _optimizer(self, name: str) -> Any:
+        optimizers = self.optimizers()
+        # Lightning hands out the object itself where there is only one.
+        every = optimizers if isinstance(optimizers, list) else [optimizers]
+        return every[list(self.networks).index(name)]
+
+    def _update(self, name: str, loss: Tensor) -> None:
+        optimizer = self._optimizer(name)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    # ------------------------------------------------------------------ training
+
+    def on_train_epoch_start(self) -> None:
+        """Put networks that do not train in this epoch into eval mode; move the margin's ramp."""
+        for name, network in self.networks.items():
+            network.train(self._trains(name))
+        if self.classification_loss is not None:
+            self.classification_loss.set_epoch(self.current_epoch)
+
+    def _trains(self, name: str) -> bool:
+        if name == "classifier":
+            return self.stages.trains_classifier(self.current_epoch)
+        return self.stages.trains_gan(self.current_epoch)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """D on true and on detached generated masks; G against frozen D; then the classifier."""
+        terms: Terms = {}
+        generated: Tensor | None = None
+        if self.generator is not None:
+            with torch.set_grad_enabled(self._trains("generator")):
+                generated = self.generator(batch.image).sigmoid()
+            if self._trains("generator"):
+                terms |= self._discriminator_step(batch, generated)
+                terms |= self._generator_step(batch, generated)
+        if self.classifier is not None and self._trains("classifier"):
+            terms |= self._classifier_step(batch, generated)
+        self._record(terms, batch_idx)
+
+    def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
+        assert self.discriminator is not None
+        real = self.discriminator(batch.image, self.softening(batch.mask))
+        fake = self.discriminator(batch.image, generated.detach())
+        losses = self.adversarial_loss.discriminator(real, fake)
+        self._update("discriminator", losses["total"])
+        scores = {
+            "p_real": real.detach().sigmoid().mean(),
+            "p_fake": fake.detach().sigmoid().mean(),
+        }
+        return _named("discriminator", losses | scores)
+
+    def _generator_step(self, batch: Batch, generated: Tensor) -> Terms:
+        assert self.discriminator is not None
+        with frozen(self.discriminator, self.classifier, self.classification_loss):
+            judged = self.discriminator(batch.image, generated)
+            losses = self.generator_loss(judged, generated, batch.mask)
+            if self.guidance.gradient and self.classifier is not None:
+                losses["classification"] = self._classify(batch, generated)["total"]
+                losses["total"] = (
+                    losses["total"] + self.guidance.gradient * losses["classification"]
+                )
+            self._update("generator", losses["total"])
+        return _named("generator", losses)
+
+    def _classifier_step(self, batch: Batch, generated: Tensor | None) -> Terms:
+        losses = self._classify(batch, None if generated is None else generated.detach())
+        self._update("classifier", losses["total"])
+        return _named("classifier", losses)
+
+    def _classify(self, batch: Batch, generated: Tensor | None) -> Terms:
+        assert self.classifier is not None
+        assert self.classification_loss is not None
+        mask = self.guidance.mask(generated, batch.mask)
+        logits, features = self.classifier(batch.image, mask)
+        terms: Terms = self.classification_loss(logits, features, batch.label)
+        return terms
+
+    def _record(self, terms: Terms, batch_idx: int) -> None:
+        """Sum on the device, without waiting for it; log every few batches."""
+        for name, value in terms.items():
+            value = value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._batches += 1
+        if (batch_idx + 1) % self._log_every == 0:
+            self._log_step(terms, batch_idx)
+
+    def _log_step(self, terms: Terms, batch_idx: int) -> None:
+        # Straight to the loggers: self.log would repeat the values at every batch in between,
+        # and counts optimizer steps, of which a batch has three.
+        values = torch.stack([value.detach() for value in terms.values()]).tolist()
+        row = {f"step/{name}": value for name, value in zip(terms, values, strict=True)}
+        step = self.current_epoch * int(self.trainer.num_training_batches) + batch_idx
+        for logger in self.loggers:
+            logger.log_metrics(row | {"epoch": float(self.current_epoch)}, step=step)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean of every term and the learning rates, then step the schedules."""
+        means = {f"train/{name}": value / self._batches for name, value in self._sums.items()}
+        self._sums, self._batches = {}, 0
+        rates = {
+            f"lr/{name}": torch.tensor(self._optimizer(name).param_groups[0]["lr"])
+            for name in self.networks
+        }
+        self.log_dict(means | rates, sync_dist=True)
+        for name, value in means.items():
+            if not torch.isfinite(value):
+                raise Hep2ganError(
+                    f"{name} is {value.item()} after epoch {self.current_epoch}",
+                    "a loss must stay finite",
+                    "lower the learning rate (optimizer.*.lr) or start from the last checkpoint",
+                )
+        self._step_schedules()
+
+    def _step_schedules(self) -> None:
+        schedulers = self.lr_schedulers()
+        every = schedulers if isinstance(schedulers, list) else [schedulers]
+        for name, scheduler in zip(self._scheduled, every, strict=False):
+            if self._trains(name):
+                scheduler.step()  # type: ignore[union-attr]
+
+    # ------------------------------------------------------------------ evaluation
+
+    def forward(self, image: Tensor, truth: Tensor | None = None) -> Outputs:
+        """Segment and classify (B, 1, H, W) images; D has no part in it (section III-B)."""
+        mask = None if self.generator is None else self.generator(image).sigmoid()
+        logits = features = logits_true = None
+        if self.classifier is not None:
+            logits, features = self.classifier(image, self.guidance.mask(mask, truth))
+            if truth is not None and self.guidance.source == "generated":
+                logits_true, _ = self.classifier(image, truth)
+        return Outputs(mask, _probabilities(logits), _probabilities(logits_true), features)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Feed the metrics; nothing is computed until the epoch ends."""
+        outputs = self(batch.image, batch.mask)
+        if outputs.mask is not None:
+            self.segmentation_metrics.update(outputs.mask, batch.mask)
+        if outputs.probabilities is not None:
+            self.classification_metrics.update(outputs.probabilities, batch.label)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log Dice, Jaccard, accuracy and the rest of the validation part."""
+        values: Terms = {}
+        if self.generator is not None:
+            values |= self.segmentation_metrics.compute()
+        if self.classifier is not None:
+            values |= self.classification_metrics.compute()
+        self.segmentation_metrics.reset()
+        self.classification_metrics.reset()
+        self.log_dict({f"val/{name}": value for name, value in values.items()})
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Return the `rows` of the store and the `outputs` for them, on the CPU."""
+        outputs: Outputs = self(batch.image, batch.mask)
+        return {"rows": batch.rows.cpu(), "outputs": outputs.cpu()}
+
+
+def _probabilities(logits: Tensor | None) -> Tensor | None:
+    return None if logits is None else logits.float().softmax(dim=1)
+
+
+def _named(network: str, losses: Mapping[str, Tensor]) -> Terms:
+    return {f"{network}/{name}": value for name, value in losses.items()}
+
+
+def _check_parts(task: SegmentationGuidedClassification) -> None:
+    if (task.generator is None) != (task.discriminator is None):
+        raise Hep2ganError(
+            "generator and discriminator come together",
+            "one of them is missing",
+            "give both or none",
+        )
+    if not task.networks:
+        raise Hep2ganError("there is nothing to train", "", "set segment=true or classify=true")
+    if task.classifier is None:
+        return
+    if task.classification_loss is None:
+        raise Hep2ganError("the classifier has no loss", "", "give classification_loss")
+    if task.generator is None and task.guidance.source == "generated":
+        raise Hep2ganError(
+            "guidance.source is generated, but there is no generator",
+            "a generated mask needs segment=true",
+            "set guidance.source=none or ground_truth",
+        )

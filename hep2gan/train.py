@@ -1,0 +1,26 @@
+"""hep2gan-train: train, test and record one run."""
+
+from typing import TYPE_CHECKING
+
+from hep2gan.command import run
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def train(config: "DictConfig") -> None:
+    """Entry point behind Hydra: plain containers from here on."""
+    from hep2gan.command import resolved
+    from hep2gan.training import train_run
+
+    plain = resolved(config)
+    train_run(plain, trusted=plain.pop("trusted"))
+
+
+def main() -> None:
+    """Run the command."""
+    run(train, "train")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Open a trained run again: its config, its networks, its chosen checkpoint."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hep2gan.assembly import build_task
+from hep2gan.callbacks import newest_readable, read_checkpoint
+from hep2gan.errors import Hep2ganError
+from hep2gan.run_folder import RunFolder
+from hep2gan.task import SegmentationGuidedClassification
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run with its networks loaded, in eval mode, and what it knows of its classes."""
+
+    run: RunFolder
+    config: dict[str, Any]
+    classes: tuple[str, ...]
+    size: int
+    store: Path
+    task: SegmentationGuidedClassification
+    checkpoint: Path
+
+
+def open_run(
+    folder: Path, checkpoint: str | None = None, trusted: Sequence[str] = ()
+) -> TrainedRun:
+    """Build the networks from the run's own config and load a checkpoint into them.
+
+    checkpoint: a file; None takes best.ckpt where the run chose its epoch, else the newest.
+    Raises Hep2ganError when anything is missing, damaged or does not fit.
+    """
+    run = RunFolder.existing(folder)
+    config = run.config()
+    classes, size, store = _described(run)
+    path = Path(checkpoint) if checkpoint else _chosen(run)
+    state = read_checkpoint(path)["state_dict"]
+    task = build_task(config, classes=classes, size=size, load_weights=False, trusted=trusted)
+    try:
+        task.load_state_dict(state)
+    except RuntimeError as error:
+        raise Hep2ganError(
+            f"{path} does not fit the networks of {run.config_file} ({str(error)[:300]})",
+            "a checkpoint belongs to its run's configuration",
+            "use a checkpoint of this run",
+        ) from error
+    return TrainedRun(run, config, classes, size, store, task.eval(), path)
+
+
+def _chosen(run: RunFolder) -> Path:
+    best = run.checkpoints / "best.ckpt"
+    newest = best if best.is_file() else newest_readable(run.checkpoints)
+    if newest is None:
+        raise Hep2ganError(
+            f"{run.checkpoints} holds no checkpoint", "", "train the run with hep2gan-train"
+        )
+    return newest
+
+
+def _described(run: RunFolder) -> tuple[tuple[str, ...], int, Path]:
+    try:
+        found = json.loads(run.store_file.read_text(encoding="utf-8"))
+        return tuple(map(str, found["classes"])), int(found["size"]), Path(found["path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Hep2ganError(
+            f"{run.store_file} cannot be read ({error})", "", "train the run again"
+        ) from error

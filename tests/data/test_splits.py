@@ -1,0 +1,411 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from hep2gan.data.dealing import fraction_quota, shares
+from hep2gan.data.groups import block_groups, duplicate_groups, id_order, joined
+from hep2gan.data.splits import Split, describe, make_split
+from hep2gan.errors import Hep2ganError
+from tests.data.made_store import PUBLISHED, made_store, published_store
+
+quick = settings(max_examples=25, deadline=None)
+
+
+@pytest.fixture(scope="module")
+def published():
+    return published_store()
+
+
+@st.composite
+def stores(draw):
+    """Small stores: a few classes of specimens of 1 to 9 cells, some cells twice."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    label, specimen = [], []
+    for k in range(draw(st.integers(1, 4))):
+        for _ in range(draw(st.integers(4, 9))):
+            cells = int(rng.integers(1, 10))
+            specimen += [len(set(specimen))] * cells
+            label += [k] * cells
+    digest = rng.integers(0, 256, (len(label), 16), np.uint8)
+    for _ in range(draw(st.integers(0, 3))):
+        one, other = rng.integers(len(label), size=2)
+        digest[one] = digest[other]
+    return made_store(label, specimen=specimen, digest=digest, size=1)
+
+
+kinds = st.sampled_from(["random", "block", "specimen"])
+
+
+def complete(split, n):
+    rows = np.concatenate([split.train, split.validation, split.test])
+    return np.array_equal(np.sort(rows), np.arange(n))
+
+
+def uncut(group, part):
+    """Whether every group lies in one part."""
+    return all(len(set(part[group == g])) == 1 for g in np.unique(group))
+
+
+def class_counts(store, rows):
+    return np.bincount(store.label[rows], minlength=len(store.classes))
+
+
+# ---------------------------------------------------------------- the numbers of the paper's set
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12345])
+def test_random_split_of_the_full_set(published, seed):
+    split = make_split(published, seed=seed)
+    assert (len(split.train), len(split.validation), len(split.test)) == (12236, 0, 1360)
+    # 10 % is 249.4 283.1 259.8 274.1 220.8 72.4; of the three cells left after rounding down two
+    # go to .8 and .8, the third to .4.
+    assert class_counts(published, split.test).tolist() == [250, 283, 260, 274, 221, 72]
+
+
+def test_random_split_with_duplicates_grouped_keeps_the_counts(published):
+    split = make_split(published, group_duplicates=True)
+    assert len(split.test) == 1360
+    assert uncut(duplicate_groups(published.digest)[11004:11392], split.part[11004:11392])
+
+
+def test_random_split_with_validation(published):
+    split = make_split(published, validation_fraction=0.1)
+    assert np.array_equal(split.test, make_split(published).test)
+    assert len(split.validation) == 12236 - round(0.9 * 12236)
+    assert np.abs(class_counts(published, split.validation) - 0.09 * np.array(PUBLISHED)).max() < 1
+
+
+def test_block_split_of_the_full_set(published):
+    split = make_split(published, kind="block")
+    assert class_counts(published, split.test).tolist() == [250, 283, 260, 274, 221, 72]
+    for k in range(6):
+        rows = split.test[published.label[split.test] == k]
+        assert np.array_equal(rows, np.arange(rows[0], rows[-1] + 1))
+
+
+def test_specimen_split_of_the_full_set(published):
+    for seed in range(3):
+        split = make_split(published, kind="specimen", seed=seed)
+        tested = class_counts(published, split.test)
+        assert not set(published.specimen[split.test]) & set(published.specimen[split.train])
+        assert 0.08 < len(split.test) / 13596 < 0.12
+        assert (tested > 0).all()
+        # No class is further off than one specimen of about 160 cells, a quarter for Golgi.
+        assert np.abs(tested[:5] - 0.1 * np.array(PUBLISHED[:5])).max() < 130
+
+
+def test_specimen_splits_of_different_seeds_differ(published):
+    tested = {
+        tuple(np.unique(published.specimen[make_split(published, kind="specimen", seed=s).test]))
+        for s in range(6)
+    }
+    assert len(tested) == 6
+
+
+def test_leave_one_specimen_out(published):
+    for fold in (0, 41, 82):
+        split = make_split(published, kind="specimen", folds=83, fold=fold)
+        assert len(np.unique(published.specimen[split.test])) == 1
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 99), st.lists(st.integers(1, 3), min_size=4, max_size=9))
+def test_as_many_folds_as_specimens_leave_one_out(seed, sizes):
+    specimen = np.repeat(np.arange(len(sizes)), sizes)
+    store = made_store(specimen % 2, specimen=specimen, size=1, classes=("A", "B"))
+    folds = {"kind": "specimen", "folds": len(sizes), "seed": seed}
+    tested = [make_split(store, fold=i, **folds).test for i in range(len(sizes))]
+    assert all(len(np.unique(specimen[rows])) == 1 for rows in tested)
+
+
+def test_random_folds_equal_scikit_learns_counts(published):
+    label = published.label
+    reference = StratifiedKFold(10, shuffle=True, random_state=0).split(label, label)
+    theirs = sorted(tuple(class_counts(published, test)) for _, test in reference)
+    ours = sorted(
+        tuple(class_counts(published, make_split(published, folds=10, fold=i).test))
+        for i in range(10)
+    )
+    assert theirs == ours
+
+
+def test_specimen_folds_are_as_even_as_scikit_learns(published):
+    label, folds = published.label, 4
+    wanted = np.bincount(label) / folds
+
+    def unevenness(tests):
+        return sum((((class_counts(published, t) - wanted) ** 2) / wanted).sum() for t in tests)
+
+    reference = StratifiedGroupKFold(folds).split(label, label, published.specimen)
+    ours = [make_split(published, kind="specimen", folds=folds, fold=i).test for i in range(folds)]
+    assert unevenness(ours) <= 1.5 * unevenness([test for _, test in reference])
+
+
+# ------------------------------------------------------------------------------------ properties
+
+
+@quick
+@given(stores(), kinds, st.integers(0, 99), st.sampled_from([0.0, 0.2]), st.booleans())
+def test_parts_partition_and_groups_stay_whole(store, kind, seed, validation, grouped):
+    options = {"validation_fraction": validation, "group_duplicates": grouped}
+    try:
+        split = make_split(store, kind=kind, seed=seed, test_fraction=0.25, **options)
+    except Hep2ganError:
+        # Only joined duplicates can leave a class with too few groups here.
+        if grouped:
+            return
+        raise
+    assert complete(split, len(store))
+    assert all((np.diff(rows) > 0).all() for rows in (split.train, split.validation, split.test))
+    for rows in (split.train, split.test) + ((split.validation,) if validation else ()):
+        assert len(rows)
+        if not grouped:
+            assert (class_counts(store, rows) > 0).all()
+    if kind == "specimen":
+        assert uncut(store.specimen, split.part)
+    if kind == "block":
+        minimum = 3 if validation else 2
+        assert uncut(block_groups(store.id, store.label, 10, minimum), split.part)
+    if grouped:
+        assert uncut(duplicate_groups(store.digest), split.part)
+    again = make_split(store, kind=kind, seed=seed, test_fraction=0.25, **options)
+    assert np.array_equal(again.part, split.part)
+
+
+@quick
+@given(stores(), kinds, st.integers(2, 4), st.integers(0, 99), st.booleans())
+def test_test_parts_of_folds_partition_the_set(store, kind, folds, seed, grouped):
+    options = {"kind": kind, "folds": folds, "seed": seed, "group_duplicates": grouped}
+    try:
+        splits = [make_split(store, fold=i, **options) for i in range(folds)]
+    except Hep2ganError:
+        if grouped:
+            return
+        raise
+    tested = np.concatenate([split.test for split in splits])
+    assert np.array_equal(np.sort(tested), np.arange(len(store)))
+    for split in splits:
+        assert complete(split, len(store))
+        assert kind != "specimen" or uncut(store.specimen, split.part)
+        assert not grouped or uncut(duplicate_groups(store.digest), split.part)
+    if not grouped:
+        assert all((class_counts(store, split.test) > 0).all() for split in splits)
+    if kind == "random" and not grouped:
+        counts = [class_counts(store, split.test) for split in splits]
+        assert np.ptp(counts, axis=0).max() <= 1
+
+
+@quick
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=6).filter(any), st.integers(0, 200))
+def test_shares_are_within_one_of_exact_proportion(weights, total):
+    found = shares(np.asarray(weights), total)
+    assert found.sum() == total
+    assert np.abs(found - np.asarray(weights) * total / sum(weights)).max() < 1
+
+
+def test_every_class_is_tested_even_where_its_share_is_below_one_cell():
+    assert fraction_quota(np.array([1000, 4, 0]), 0.1).tolist() == [[900, 3, 0], [100, 1, 0]]
+
+
+def test_order_of_cells_is_random():
+    store = made_store(np.zeros(100), size=1)
+    tests = {tuple(make_split(store, seed=s).test) for s in range(20)}
+    assert len(tests) == 20
+    assert len(set().union(*map(set, tests))) > 70
+
+
+# ---------------------------------------------------------------------------------------- groups
+
+
+def test_ids_are_ordered_by_their_numbers():
+    assert id_order(np.array(["10", "9", "001"])).tolist() == [2, 1, 0]
+    assert id_order(np.array(["c10", "c9", "b2", "b"])).tolist() == [3, 2, 1, 0]
+
+
+def test_blocks_are_contiguous_in_id_order_whatever_the_row_order():
+    rng = np.random.default_rng(0)
+    number = rng.permutation(100)
+    label = (number >= 60).astype(np.int64)
+    block = block_groups(number.astype(str), label, 4, 2)
+    # 60 cells make 4 blocks of 15; 40 cells 4 blocks of 10.
+    expected = np.where(label == 0, number // 15, 4 + (number - 60) // 10)
+    assert np.array_equal(block, expected)
+
+
+def test_small_classes_have_fewer_blocks():
+    ids, label = np.arange(100).astype(str), np.repeat([0, 1], [80, 20])
+    assert np.bincount(block_groups(ids, label, 10, 2)).tolist() == [8] * 10 + [10, 10]
+
+
+def test_joined_groups_are_connected_components():
+    found = joined(np.array([0, 0, 1, 1, 2, 3]), np.array([5, 6, 6, 7, 8, 9]))
+    assert found.tolist() == [0, 0, 0, 0, 1, 2]
+
+
+def test_digests_that_end_in_zero_bytes_stay_apart():
+    digest = np.zeros((4, 16), np.uint8)
+    digest[1, 0], digest[2, 15], digest[3, 0] = 1, 1, 1
+    group = duplicate_groups(digest)
+    assert group[1] == group[3]
+    assert len(set(group[:3])) == 3
+
+
+# ----------------------------------------------------------------------------------------- given
+
+
+def test_given_split_is_the_manifests():
+    split = make_split(made_store([0] * 6, part=[2, 0, 1, 0, 2, 0]), kind="given")
+    assert (split.train.tolist(), split.validation.tolist()) == ([1, 3, 5], [2])
+    assert split.test.tolist() == [0, 4]
+
+
+def test_given_split_with_duplicates_grouped_tests_the_twins_too():
+    store = made_store([0] * 6, part=[2, 0, 1, 0, 2, 0])
+    store.digest[1] = store.digest[0]
+    store.digest[3] = store.digest[2]
+    split = make_split(store, kind="given", group_duplicates=True)
+    assert split.part.tolist() == [2, 2, 1, 1, 2, 0]
+
+
+def test_given_split_can_have_a_validation_part_cut_from_training():
+    store = made_store([0] * 30, part=[0] * 20 + [2] * 10)
+    split = make_split(store, kind="given", validation_fraction=0.2)
+    assert (len(split.train), len(split.validation)) == (16, 4)
+    assert split.test.tolist() == list(range(20, 30))
+
+
+# ---------------------------------------------------------------------------------------- errors
+
+
+def cells(*counts, **given):
+    return made_store(np.repeat(np.arange(len(counts)), counts), size=1, **given)
+
+
+@pytest.mark.parametrize(
+    ("store", "options", "words"),
+    [
+        (cells(9, 1), {}, ["Class 'B' has 1 cell", "at least 2"]),
+        (cells(9, 2), {"validation_fraction": 0.1}, ["'B' has 2 cells", "3", "fraction=0"]),
+        (cells(6, specimen=[0] * 6), {"kind": "specimen"}, ["'A' has 1 specimen:", "at least 2"]),
+        (
+            cells(6, specimen=[0, 0, 0, 1, 1, 1]),
+            {"kind": "specimen", "validation_fraction": 0.5},
+            ["'A' has 2 specimens", "at least 3"],
+        ),
+        (cells(6, specimen=[0, 1, 2, -1, -1, 3]), {"kind": "specimen"}, ["2 of 6", "block"]),
+        (cells(6), {"kind": "given"}, ["6 of 6 cells", "no given part", "split column"]),
+        (cells(3, part=[0, 0, 1]), {"kind": "given"}, ["test part has no cells"]),
+        (cells(3, part=[2, 2, 1]), {"kind": "given"}, ["train part has no cells"]),
+        (
+            cells(4, part=[0, 0, 1, 2]),
+            {"kind": "given", "validation_fraction": 0.5},
+            ["already gives a validation part"],
+        ),
+        (cells(6), {"kind": "given", "folds": 3}, ["no folds"]),
+        (cells(6), {"folds": 7, "fold": 6}, ["test part of fold 6 has no cells", "fewer folds"]),
+        (cells(6), {"kind": "blocks"}, ["'blocks'", "block, specimen or given"]),
+        (cells(6), {"test_fraction": 1.0}, ["Test fraction is 1.0"]),
+        (cells(6), {"validation_fraction": -0.1}, ["Validation fraction is -0.1"]),
+        (cells(6), {"folds": 1}, ["folds is 1"]),
+        (cells(6), {"folds": 3, "fold": 3}, ["Fold is 3", "0..2"]),
+        (cells(6), {"fold": 1}, ["Fold is 1"]),
+        (cells(6), {"seed": -1}, ["seed is -1"]),
+        (cells(6), {"blocks_per_class": 0}, ["blocks per class is 0"]),
+    ],
+)
+def test_errors_say_what_is_wrong_and_what_to_do(store, options, words):
+    with pytest.raises(Hep2ganError) as error:
+        make_split(store, **options)
+    assert all(word in str(error.value) for word in words), error.value
+    assert error.value.fix
+
+
+def test_classes_without_cells_are_no_error():
+    split = make_split(made_store([0] * 10 + [2] * 10, classes=("A", "B", "C")))
+    assert len(split.test) == 2
+
+
+def test_description_names_classes_that_a_part_lacks():
+    store = cells(4, 2, specimen=[0, 0, 1, 1, 2, 3])
+    lines = describe(make_split(store, kind="specimen", folds=4, fold=0), store)
+    assert lines[0].startswith("Split specimen (seed 0, fold 0 of 4): ")
+    assert lines[1] in ("The test part has no cell of A.", "The test part has no cell of B.")
+
+
+# ----------------------------------------------------------------------------------------- files
+
+
+@pytest.fixture
+def saved(tmp_path):
+    store = cells(20, 10, ids=[f"a,{i}" for i in range(30)])
+    split = make_split(store, seed=3, validation_fraction=0.25)
+    split.save(tmp_path / "run", store)
+    return store, split, tmp_path / "run"
+
+
+def test_split_survives_the_disk(saved):
+    store, split, folder = saved
+    found = Split.load(folder, store)
+    assert np.array_equal(found.part, split.part)
+    assert found.settings == split.settings
+    assert found.settings["seed"] == 3
+    assert found.settings["fingerprint"] == store.fingerprint
+    assert sorted(path.name for path in folder.iterdir()) == ["split.csv", "split.json"]
+
+
+def test_files_can_be_read_by_people(saved):
+    _, split, folder = saved
+    lines = (folder / "split.csv").read_text().splitlines()
+    assert lines[0] == "id,part"
+    assert lines[1 + split.test[0]] == f'"a,{split.test[0]}",test'
+    counts = json.loads((folder / "split.json").read_text())["counts"]
+    assert counts["test"] == {"A": 2, "B": 1}
+    assert sum(sum(part.values()) for part in counts.values()) == 30
+
+
+def test_rows_may_be_packed_in_another_order(saved):
+    store, split, folder = saved
+    turned = replace(store, id=store.id[::-1], label=store.label[::-1])
+    assert np.array_equal(Split.load(folder, turned).part, split.part[::-1])
+
+
+def test_loading_tells_what_differs(saved):
+    store, _, folder = saved
+    with pytest.raises(Hep2ganError, match=r"fingerprint 0123456789ab, but made has ffff"):
+        Split.load(folder, replace(store, fingerprint="f" * 64))
+    smaller = cells(20, 9, ids=store.id[:-1])
+    with pytest.raises(Hep2ganError, match=r"1 cells of the split are not in the store .*a,29"):
+        Split.load(folder, smaller)
+    larger = cells(20, 11, ids=[*store.id, "new"])
+    with pytest.raises(Hep2ganError, match=r"1 cells of the store are not in the split .*new"):
+        Split.load(folder, larger)
+
+
+def test_loading_refuses_missing_edited_and_damaged_files(saved):
+    store, _, folder = saved
+    table, about = folder / "split.csv", folder / "split.json"
+    table.write_text(table.read_text().replace("train", "test", 1))
+    with pytest.raises(Hep2ganError, match=r"split.csv has changed"):
+        Split.load(folder, store)
+    table.unlink()
+    with pytest.raises(Hep2ganError, match=r"split.csv does not exist"):
+        Split.load(folder, store)
+    for text in ("{", "[]", '{"settings": {}}', "\udcff"):
+        about.write_text(text, errors="surrogateescape")
+        with pytest.raises(Hep2ganError, match=r"split.json is damaged"):
+            Split.load(folder, store)
+    about.unlink()
+    with pytest.raises(Hep2ganError, match=r"split.json does not exist"):
+        Split.load(folder, store)
+
+
+def test_saving_refuses_another_store(saved, tmp_path):
+    store, split, _ = saved
+    with pytest.raises(Hep2ganError, match="was made for"):
+        split.save(tmp_path / "other", replace(store, fingerprint="f" * 64))
+    assert not (tmp_path / "other").exists()

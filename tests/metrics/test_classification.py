@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+from torchmetrics.functional.classification import multiclass_recall
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.metrics.classification import (
+    ClassificationMetrics,
+    Mistake,
+    OneVsRestAUROC,
+    mistakes,
+)
+
+
+def drawn(cells: int = 200, classes: int = 6, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.randint(classes, (cells,), generator=generator)
+    logits = torch.randn(cells, classes, generator=generator)
+    logits[torch.arange(cells), label] += 1.2
+    return logits.softmax(dim=1), label
+
+
+def named(predicted, classes):
+    """Class scores whose largest is the named class."""
+    return torch.nn.functional.one_hot(torch.tensor(predicted), classes).float()
+
+
+def scores(metric):
+    return {name: float(value) for name, value in metric.compute().items()}
+
+
+def test_by_hand():
+    # True 0: 3 cells, 2 right, one taken for 1. True 1: 1 cell, right.
+    metric = ClassificationMetrics(2)
+    metric.update(named([0, 0, 1, 1], 2), torch.tensor([0, 0, 0, 1]))
+    found = scores(metric)
+    assert list(found) == ["accuracy", "precision", "recall", "f1", "mean_class_accuracy"]
+    assert found["accuracy"] == 3 / 4
+    assert found["precision"] == pytest.approx((1 + 1 / 2) / 2)
+    assert found["recall"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert found["mean_class_accuracy"] == found["recall"]
+
+
+@pytest.mark.parametrize("batch", [7, 200])
+def test_against_sklearn(batch):
+    probabilities, label = drawn()
+    metric = ClassificationMetrics(6)
+    for start in range(0, 200, batch):
+        metric.update(probabilities[start : start + batch], label[start : start + batch])
+    predicted = probabilities.argmax(dim=1)
+    precision, recall, f1, _ = precision_recall_fscore_support(label, predicted, average="macro")
+    expected = {
+        "accuracy": float((predicted == label).double().mean()),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "mean_class_accuracy": balanced_accuracy_score(label, predicted),
+    }
+    assert scores(metric) == pytest.approx(expected, abs=1e-14)
+    assert np.array_equal(metric.confusion, confusion_matrix(label, predicted))
+
+
+def test_f1_is_the_mean_of_class_f1_not_the_harmonic_mean():
+    metric = ClassificationMetrics(2)
+    metric.update(named([0, 0, 1, 1], 2), torch.tensor([0, 0, 0, 1]))
+    found = scores(metric)
+    p, r = found["precision"], found["recall"]
+    assert found["f1"] != pytest.approx(2 * p * r / (p + r), abs=1e-3)
+
+
+def test_class_absent_from_the_truth():
+    # Class 2 is predicted once, class 3 neither occurs nor is predicted.
+    predicted, label = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 1, 1])
+    metric = ClassificationMetrics(4)
+    metric.update(named(predicted.tolist(), 4), label)
+    found = scores(metric)
+    assert found["mean_class_accuracy"] == (1 + 1 / 2) / 2
+    assert found["recall"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert found["recall"] == pytest.approx(float(multiclass_recall(predicted, label, 4)))
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        label, predicted, average="macro", zero_division=0
+    )
+    assert (found["precision"], found["recall"], found["f1"]) == pytest.approx(
+        (precision, recall, f1)
+    )
+
+
+def test_logits_and_probabilities_agree():
+    probabilities, label = drawn()
+    one, other = ClassificationMetrics(6), ClassificationMetrics(6)
+    one.update(probabilities, label)
+    other.update(probabilities.log() * 3 - 7, label)
+    assert scores(one) == scores(other)
+
+
+def test_accuracy_has_all_its_digits():
+    metric = ClassificationMetrics(2)
+    metric.update(named([0] * 1335 + [1] * 25, 2), torch.zeros(1360, dtype=torch.int64))
+    assert scores(metric)["accuracy"] == 1335 / 1360
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_refuses():
+    metric = ClassificationMetrics(3)
+    with pytest.raises(Hep2ganError, match="no cells were classified"):
+        metric.compute()
+    with pytest.raises(Hep2ganError, match=r"\(B, K\) = \(2, 3\)"):
+        metric.update(torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64))
+    with pytest.raises((ValueError, RuntimeError)):
+        metric.update(torch.zeros(2, 3), torch.tensor([0, 3]))
+
+
+def test_auroc_against_sklearn():
+    probabilities, label = drawn()
+    metric = OneVsRestAUROC(6)
+    metric.update(probabilities[:50], label[:50])
+    metric.update(probabilities[50:], label[50:])
+    each = [roc_auc_score(label == k, probabilities[:, k]) for k in range(6)]
+    assert metric.compute().numpy() == pytest.approx(each, abs=1e-6)
+
+
+def test_auroc_by_hand():
+    # Of the 2 x 2 pairs (positive, negative), one is a tie and one in the wrong order.
+    metric = OneVsRestAUROC(2)
+    positive = torch.tensor([0.9, 0.4, 0.4, 0.1])
+    metric.update(torch.stack([1 - positive, positive], dim=1), torch.tensor([1, 0, 1, 0]))
+    assert metric.compute().tolist() == pytest.approx([3.5 / 4, 3.5 / 4])
+
+
+def test_auroc_of_absent_classes_is_undefined():
+    probabilities, label = drawn(classes=3)
+    metric = OneVsRestAUROC(3)
+    here = label < 2
+    metric.update(probabilities[here], label[here])
+    found = metric.compute()
+    assert torch.isnan(found).tolist() == [False, False, True]
+    single = OneVsRestAUROC(3)
+    single.update(probabilities[label == 1], label[label == 1])
+    assert torch.isnan(single.compute()).all()
+
+
+def test_auroc_does_not_take_rounded_probabilities_for_logits():
+    # Squashed through a sigmoid, 1e-9 and 2e-9 would tie.
+    positive = torch.tensor([1e-9, 2e-9, 1 + 1e-6])
+    metric = OneVsRestAUROC(2)
+    metric.update(torch.stack([1 - positive, positive], dim=1), torch.tensor([0, 1, 1]))
+    assert metric.compute()[1] == 1
+
+
+def test_mistakes():
+    confusion = torch.tensor([[5, 2, 0], [4, 9, 2], [0, 0, 1]])
+    found = mistakes(confusion, ("Hom", "Spe", "Nuc"))
+    assert found == [("Spe", "Hom", 4), ("Hom", "Spe", 2), ("Spe", "Nuc", 2)]
+    assert mistakes(confusion, ("Hom", "Spe", "Nuc"), limit=1) == [Mistake("Spe", "Hom", 4)]

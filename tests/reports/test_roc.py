@@ -1,0 +1,75 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.reports import style
+from hep2gan.reports.roc import roc, roc_curves
+
+
+def lines(ax):
+    return {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+
+
+def test_lines_are_scikit_learns_one_class_against_the_rest(predictions):
+    whole, corner = roc(predictions).axes
+    for label, name in enumerate(predictions.classes):
+        own, score = predictions.label == label, predictions.probabilities[:, label]
+        false_rate, true_rate, _ = roc_curve(own, score)
+        text = f"{name} (AUC {roc_auc_score(own, score):.4f})"
+        for ax in (whole, corner):
+            line = lines(ax)[text]
+            np.testing.assert_allclose(line.get_xdata(), false_rate)
+            np.testing.assert_allclose(line.get_ydata(), true_rate)
+            assert line.get_color() == style.look(label).color
+
+
+def test_the_legend_names_every_class_with_its_area(predictions):
+    texts = [text.get_text() for text in roc(predictions).axes[0].get_legend().get_texts()]
+    areas = [curve.area for curve in roc_curves(predictions)]
+    assert texts == [
+        f"{name} (AUC {area:.4f})" for name, area in zip(predictions.classes, areas, strict=True)
+    ]
+
+
+def test_an_area_by_hand(predictions):
+    # Scores of class 0: own .9 .4, others .6 .1: three of four pairs in order.
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.6, 0.4], [0.1, 0.9]], np.float32)
+    some = dataclasses.replace(
+        predictions, classes=("a", "b"), label=np.array([0, 0, 1, 1]), probabilities=probabilities
+    )
+    assert [curve.area for curve in roc_curves(some)] == [0.75, 0.75]
+
+
+def test_a_class_without_cells_is_left_out_and_said(predictions):
+    label = predictions.label.copy()
+    label[label == 5] = 4
+    figure = roc(dataclasses.replace(predictions, label=label))
+    assert len(lines(figure.axes[0])) == 5
+    assert "Golgi" in figure.axes[0].get_legend().get_title().get_text()
+    assert "NuMem" not in figure.axes[0].get_legend().get_title().get_text()
+
+
+def test_the_corner_is_magnified_as_its_title_says(predictions):
+    probabilities = np.full((len(predictions.label), 6), 0.02, np.float32)
+    probabilities[np.arange(len(probabilities)), predictions.label] = 0.9
+    corner = roc(dataclasses.replace(predictions, probabilities=probabilities)).axes[1]
+    assert corner.get_title(loc="left") == "Upper left corner × 10"
+    assert corner.get_xlim()[1] == pytest.approx(0.1)
+    assert corner.get_ylim()[0] == pytest.approx(0.9)
+
+
+def test_without_classifier_or_with_one_class_there_are_no_curves(predictions):
+    assert roc(dataclasses.replace(predictions, probabilities=None)) is None
+    assert roc(dataclasses.replace(predictions, label=np.zeros_like(predictions.label))) is None
+    with pytest.raises(Hep2ganError):
+        roc_curves(dataclasses.replace(predictions, probabilities=None))
+
+
+def test_the_first_49_looks_differ_and_none_is_yellow():
+    looks = [style.look(k) for k in range(49)]
+    assert len(set(looks)) == 49
+    assert len({(one.color, one.linestyle) for one in looks}) == 49
+    assert not any(one.color == "#F0E442" for one in looks)

@@ -1,0 +1,80 @@
+import pickle
+
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from hep2gan.callbacks import EpochCheckpoint, newest_readable, read_checkpoint
+from hep2gan.errors import Hep2ganError
+from tests import tiny
+
+
+def fit(folder, epochs, monitor=None, values=()):
+    class Report(L.Callback):
+        def on_train_epoch_end(self, trainer, task):
+            if values:
+                task.log("val/f1", values[trainer.current_epoch])
+
+    checkpoint = EpochCheckpoint(folder, monitor)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        callbacks=[Report(), checkpoint],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    newest = newest_readable(folder)
+    trainer.fit(tiny.task(), DataLoader([tiny.batch()], batch_size=None), ckpt_path=newest)
+    return checkpoint
+
+
+def test_two_newest_epochs_are_kept(tmp_path):
+    checkpoint = fit(tmp_path, 4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["epoch0002.ckpt", "epoch0003.ckpt"]
+    assert checkpoint.chosen.name == "epoch0003.ckpt"
+    assert read_checkpoint(checkpoint.chosen)["epoch"] == 3
+
+
+def test_the_best_epoch_is_kept_and_chosen(tmp_path):
+    checkpoint = fit(tmp_path, 3, "val/f1", [0.2, 0.9, 0.5])
+    assert checkpoint.chosen.name == "best.ckpt"
+    assert read_checkpoint(checkpoint.chosen)["epoch"] == 1
+
+
+def test_a_resumed_run_remembers_its_best(tmp_path):
+    fit(tmp_path, 2, "val/f1", [0.2, 0.9])
+    fit(tmp_path, 4, "val/f1", [0.0, 0.0, 0.5, 0.6])
+    assert read_checkpoint(tmp_path / "best.ckpt")["epoch"] == 1
+
+
+def test_a_damaged_newest_checkpoint_is_reported_and_the_older_used(tmp_path):
+    fit(tmp_path, 2)
+    newest = tmp_path / "epoch0001.ckpt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"epoch0001.ckpt cannot be loaded"):
+        assert newest_readable(tmp_path) == tmp_path / "epoch0000.ckpt"
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"state_dict": 1})])
+def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+    path = tmp_path / "x.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(Hep2ganError, match=r"x.ckpt"):
+        read_checkpoint(path)
+    with pytest.raises(Hep2ganError, match="does not exist"):
+        read_checkpoint(tmp_path / "y.ckpt")
+
+
+def test_checkpoints_run_no_code(tmp_path):
+    marker = tmp_path / "marker"
+
+    class Touch:
+        def __reduce__(self):
+            return open, (str(marker), "w")
+
+    torch.save({"state_dict": {}, "x": Touch()}, tmp_path / "x.ckpt")
+    with pytest.raises(Hep2ganError, match="cannot be loaded"):
+        read_checkpoint(tmp_path / "x.ckpt")
+    assert not marker.exists()

@@ -1,0 +1,132 @@
+"""The default configuration is the paper's; every file composes and builds."""
+
+import pytest
+import torch
+
+from hep2gan.assembly import build_task
+from hep2gan.command import config_folder
+from tests.configs import composed
+
+FILES = sorted(p.relative_to(config_folder()) for p in config_folder().glob("*/*.yaml"))
+GROUPS = [p for p in FILES if p.parts[0] != "hydra"]
+OFFLINE = ("pretrained=false", "classifier.pretrained=false")
+
+# Section III-A and equations 3 and 7, copied from the paper by hand.
+PAPER = {
+    "generator.encoder": "tu-xception65",
+    "generator.pretrained": True,
+    "classifier.backbone": "resnet50.tv_in1k",
+    "classifier.pretrained": True,
+    "optimizer.generator._target_": "torch.optim.SGD",
+    "optimizer.generator.lr": 0.0001,
+    "optimizer.generator.momentum": 0.9,
+    "optimizer.generator.weight_decay": 1e-4,
+    "optimizer.discriminator._target_": "torch.optim.SGD",
+    "optimizer.discriminator.lr": 0.0001,
+    "optimizer.discriminator.momentum": 0.9,
+    "optimizer.discriminator.weight_decay": 1e-4,
+    "optimizer.classifier._target_": "torch.optim.Adam",
+    "optimizer.classifier.lr": 0.001,
+    "optimizer.classifier.betas": [0.5, 0.999],
+    "optimizer.classifier.eps": 1e-8,
+    "optimizer.schedule.classifier": {"step": 50, "factor": 0.1},
+    "optimizer.schedule.generator": None,
+    "optimizer.schedule.discriminator": None,
+    "trainer.batch_size": 16,
+    "trainer.max_epochs": 200,
+    "loss.adversarial": "vanilla",
+    "loss.pixel": "l1",
+    "loss.alpha": 0.5,
+    "loss.beta": 10.0,
+    "loss.gaussian_mixture.enabled": True,
+    "loss.gaussian_mixture.weight": 1.0,
+    "loss.gaussian_mixture.gamma": 0.01,
+    "loss.gaussian_mixture.covariance": "identity",
+    "loss.gaussian_mixture.margin": 0.0,
+    "split.kind": "random",
+    "split.test_fraction": 0.1,
+    "split.validation_fraction": 0.0,
+    "augmentation.horizontal_flip": 0.5,
+    "augmentation.vertical_flip": 0.5,
+    "augmentation.rotation": 0.0,
+    "data.name": "icpr2016",
+    "data.size": 128,
+    "guidance": {"source": "generated", "hard": False, "gradient": 0.0},
+    "segment": True,
+    "classify": True,
+    "gan_epochs": None,
+}
+
+
+def test_the_default_configuration_is_the_paper():
+    config = composed()
+    for key, value in PAPER.items():
+        node = config
+        for part in key.split("."):
+            node = node[part]
+        assert node == value, key
+        assert type(node) is type(value), key
+
+
+def test_the_optimizers_built_are_the_papers():
+    task = build_task(
+        composed("train", "scale=laptop", "optimizer=paper"), classes="abcdef", size=64
+    )
+    optimizers, schedulers = task.configure_optimizers()
+    d, g, c = optimizers
+    for sgd in (d, g):
+        assert isinstance(sgd, torch.optim.SGD)
+        group = sgd.param_groups[0]
+        assert (group["lr"], group["momentum"], group["weight_decay"]) == (1e-4, 0.9, 1e-4)
+        assert not group["nesterov"]
+    assert isinstance(c, torch.optim.Adam)
+    assert [s.optimizer for s in schedulers] == [c]
+
+
+@pytest.mark.parametrize("file", GROUPS, ids=str)
+def test_every_file_composes_and_builds(file):
+    group, option = file.parts[0], file.stem
+    command = "train"
+    small = () if group in ("generator", "classifier", "discriminator") else ("scale=laptop",)
+    if group == "scale" and option == "paper":
+        small = ("generator=compact", "classifier=compact")
+    choice = (f"{group}={option}",) if (group, option) != ("scale", "laptop") else ()
+    config = composed(command, *small, *choice, *OFFLINE)
+    with torch.device("meta"):
+        task = build_task(config, classes="abcdef", size=64, train_counts=[9] * 6)
+    assert task.networks
+
+
+@pytest.mark.parametrize("name", ["pack", "evaluate", "predict", "report"])
+def test_commands_compose(name):
+    given = {"evaluate": ["run=a"], "predict": ["run=a", "inputs=[b]"], "report": ["runs=[a]"]}
+    assert composed(name, *given.get(name, []))
+
+
+def test_every_group_is_explained_in_the_help():
+    text = (config_folder() / "hydra/help/train.yaml").read_text()
+    for group in {p.parts[0] for p in GROUPS}:
+        assert f"\n    {group} " in text, group
+
+
+def test_every_file_says_what_it_is():
+    for file in GROUPS:
+        lines = (config_folder() / file).read_text().splitlines()
+        assert any(line.startswith("# ") and "@package" not in line for line in lines[:2]), file
+
+
+def test_methods_are_read_in_a_few_lines():
+    for file in config_folder().glob("method/*.yaml"):
+        assert len(file.read_text().splitlines()) <= 9, file
+
+
+def test_methods_differ_where_the_table_says():
+    def of(name):
+        config = composed("train", f"method={name}")
+        mixture = config["loss"]["gaussian_mixture"]["enabled"]
+        return config["guidance"]["source"], mixture, config["classifier"]["pretrained"]
+
+    assert of("proposed") == ("generated", True, True)
+    assert of("without_gm") == ("generated", False, True)
+    assert of("resnet50_t") == ("none", False, True)
+    assert of("resnet50") == ("none", False, False)
