@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,35 +72,46 @@ def _named(positional: list[str], names: tuple[str, ...]) -> list[str]:
 def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, ...] = ()) -> None:
     """Run `task` with the configuration `name` as Hydra composes it from the command line.
 
-    Errors of the user's making are printed without a traceback, with exit status 2.
-    `task` imports torch itself, so that --help and completion answer at once.
+    Errors of the user's making are printed without a traceback, with exit status 2; with
+    HYDRA_FULL_ERROR=1 in the environment, with it. `task` imports torch itself, so that --help
+    and completion answer at once.
     """
-    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    # Hydra prints and swallows exceptions unless told otherwise; ours are printed below.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        if "-sc" not in sys.argv and "--shell-completion" not in sys.argv:
+        if not {"-sc", "--shell-completion"} & set(sys.argv):
             sys.argv[1:] = with_positionals(sys.argv[1:], positionals)
-        hydra.main(str(config_folder()), name, version_base="1.3")(task)()
+        with _raising():
+            hydra.main(str(config_folder()), name, version_base="1.3")(task)()
     except (Hep2ganError, HydraException, OmegaConfBaseException) as error:
-        if traceback_wanted:
+        if os.environ.get(_FULL) == "1":
             raise
         from hep2gan.suggestions import explained
 
         text = str(error) if isinstance(error, Hep2ganError) else explained(error, name)
-        sys.exit(_failure(text))
+        print(f"error: {text}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
 
 
-def _failure(text: str) -> int:
-    print(f"error: {text}", file=sys.stderr)
-    return 2
+_FULL = "HYDRA_FULL_ERROR"
+
+
+@contextmanager
+def _raising() -> Iterator[None]:
+    """Let exceptions through Hydra, which otherwise prints and swallows them."""
+    before = os.environ.get(_FULL)
+    os.environ[_FULL] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_FULL]
+        if before is not None:
+            os.environ[_FULL] = before
 
 
 def resolved(config: "DictConfig") -> dict[str, Any]:

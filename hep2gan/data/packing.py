@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,11 +101,13 @@ def _pack_pixels(
         for first in range(0, total, CHUNK)
     )
     count = 0
-    for done in run_chunks(chunks, total, workers):
-        columns.take(done)
-        count += len(done.cells)
-        if progress is not None:
-            progress(count, total)
+    # Closed here, so that no worker writes on after an error.
+    with closing(run_chunks(chunks, total, workers)) as results:
+        for done in results:
+            columns.take(done)
+            count += len(done.cells)
+            if progress is not None:
+                progress(count, total)
     problems = _problems(raw, columns)
     if problems and (settings.on_error == "stop" or not columns.packed.any()):
         raise _broken(raw, problems)

@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -15,7 +15,9 @@ _WORTH_A_PROCESS = 512
 """Cells below which starting one more process takes longer than it saves."""
 
 
-def run_chunks(chunks: Iterable[Chunk], cells: int, workers: int | None) -> Iterator[Done]:
+def run_chunks(
+    chunks: Iterable[Chunk], cells: int, workers: int | None
+) -> Generator[Done, None, None]:
     """Pack chunks, in this process or in several; results come as they are ready.
 
     Raises Hep2ganError when a worker process dies.

@@ -66,7 +66,7 @@ def class_scores(
 
 def _overlap(predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> dict[str, float]:
     # Without synchronising: one process of several may be the only one that scores.
-    metric = SegmentationMetrics()
+    metric = SegmentationMetrics(sync_on_compute=False)
     for start in range(0, len(truth), CHUNK):
         chunk = slice(start, start + CHUNK)
         # A copy, as the constant prior is a read-only view.
