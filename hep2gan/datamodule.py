@@ -98,6 +98,8 @@ class CellDataModule(L.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=self._pins,
+            # Its own: from torch's, a resumed run would draw a seed at another moment.
+            generator=torch.Generator(),
         )
 
     def _batches(self, rows: npt.NDArray[np.int64], training: bool) -> EpochBatches:

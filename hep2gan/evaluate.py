@@ -31,6 +31,8 @@ def evaluate(config: "DictConfig") -> None:
         data,
         trained.run,
         accelerator=plain["accelerator"],
+        margin=trained.config["data"]["crop_margin"],
+        margin_share=trained.config["data"]["crop_margin_share"],
         figures=plain["figures"],
         quiet=not sys.stdout.isatty(),
     )

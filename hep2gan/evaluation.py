@@ -35,12 +35,16 @@ def evaluate_run(
     *,
     accelerator: str = "auto",
     precision: str = "32-true",
+    margin: float = 10.0,
+    margin_share: float = 0.0,
     figures: bool = True,
     quiet: bool = True,
 ) -> dict[str, float]:
     """Test `task` on the test part and write predictions.npz, metrics.json and figures/.
 
-    Returns the flat metrics. Raises Hep2ganError when there are no test cells.
+    margin, margin_share: how far from the edge of its crop a nucleus begins, in raw pixels or as a
+    share of the side, for the ellipse prior. Returns the flat metrics. Raises Hep2ganError when
+    there are no test cells.
     """
     if len(data.split.test) == 0:
         raise Hep2ganError("the split has no test cells", "", "set split.test_fraction above 0")
@@ -61,7 +65,7 @@ def evaluate_run(
     trainer.test(task, data, verbose=False)
     predictions = assemble(*collect.gathered(), data.store, data.split)
     predictions.save(run.predictions_file)
-    metrics = results(predictions, data.store, data.split)
+    metrics = results(predictions, data.store, data.split, margin, margin_share)
     run.save_metrics(metrics)
     if figures:
         write_figures(predictions, run.figures, run.curves_file)
@@ -104,9 +108,12 @@ def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
     return (total / max(len(rows), 1)).astype(np.float32)
 
 
-def results(predictions: Predictions, store: Store, split: Split) -> dict[str, float]:
+def results(
+    predictions: Predictions, store: Store, split: Split, margin: float, margin_share: float
+) -> dict[str, float]:
     """Metrics, priors, what the split leaks, and the 95 % interval of the accuracy."""
-    metrics = score(predictions) | leakage(store, split).metrics()
+    scores = score(predictions, margin=margin, margin_share=margin_share)
+    metrics = scores | leakage(store, split).metrics()
     if "test/accuracy" in metrics:
         cells = len(predictions.label)
         right = round(metrics["test/accuracy"] * cells)

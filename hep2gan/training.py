@@ -139,7 +139,14 @@ def _fit_and_test(
         task.load_state_dict(read_checkpoint(checkpoint.chosen)["state_dict"])
         settings = config["trainer"]
         metrics = evaluate_run(
-            task, data, run, accelerator=settings["accelerator"], precision=settings["precision"]
+            task,
+            data,
+            run,
+            accelerator=settings["accelerator"],
+            precision=settings["precision"],
+            margin=config["data"]["crop_margin"],
+            margin_share=config["data"]["crop_margin_share"],
+            quiet=not sys.stdout.isatty(),
         )
         log_results(logger, metrics, figure_files(run.figures))
         failed = False

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -12,22 +11,11 @@ from PIL import Image
 
 from hep2gan import callbacks, evaluate, pack, predict, report, train
 from hep2gan.predictions import Predictions
+from tests.commands import call
 
 DATA = ("data=phantom", "data.count=96")
 SMALL = (*DATA, "scale=laptop", "trainer.max_epochs=2", "split.test_fraction=0.25")
 RUN = "runs/default/proposed/seed0"
-
-
-def call(command, *arguments):
-    """Run a command as its console script does; the exit status, 0 if it returns."""
-    before, sys.argv = sys.argv, [f"hep2gan-{command.__name__.rpartition('.')[2]}", *arguments]
-    try:
-        command.main()
-        return 0
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +96,7 @@ def test_a_finished_run_is_left_alone(place, capsys):
 
 def test_another_configuration_in_the_same_folder_is_refused(capsys):
     assert call(train, *SMALL, "loss.beta=5") == 2
-    assert "loss.beta: 10.0 there, 5.0 now" in capsys.readouterr().err
+    assert "loss.beta: 10.0 there, 5 now" in capsys.readouterr().err
 
 
 def test_predicting_files_gives_what_the_test_gave(place, capsys):

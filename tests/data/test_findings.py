@@ -111,7 +111,7 @@ def test_a_clean_set_has_no_warnings(tmp_path):
 def test_lists_are_bounded_and_counts_are_not():
     kept = bounded(list(range(LIMIT + 5)))
     assert kept["count"] == LIMIT + 5
-    assert kept["listed"] == list(range(LIMIT))
+    assert (len(kept["listed"]), kept["listed"][-1]) == (LIMIT, LIMIT - 1)
 
 
 def test_long_lists_are_cut_when_told(tmp_path):

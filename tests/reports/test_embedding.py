@@ -40,6 +40,8 @@ def test_misread_cells_are_ringed(figure, predictions):
 def test_the_same_seed_gives_the_same_points_and_clusters_stay_together(predictions):
     first = embed(predictions.features, seed=3)
     np.testing.assert_array_equal(first, embed(predictions.features, seed=3))
+    line = predictions.features[:20, :1]
+    np.testing.assert_array_equal(embed(line, seed=3), embed(line, seed=3))
     distance = np.linalg.norm(first[:, None] - first[None], axis=2)
     np.fill_diagonal(distance, np.inf)
     nearest = predictions.label[distance.argmin(axis=1)]

@@ -1,0 +1,47 @@
+"""What the README tells to type is understood."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hep2gan import evaluate, pack, predict, report, train
+from hep2gan.command import config_folder
+from tests.commands import call
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+MODULES = {m.__name__.rpartition(".")[2]: m for m in (evaluate, pack, predict, report, train)}
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
+LINES = [shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines()]
+COMMANDS = [line for line in LINES if line and line[0].startswith("hep2gan-")]
+# Options written in sentences, such as `data.on_error=skip`.
+INLINE = re.findall(r"`(hep2gan-\w+ [^`$]*)`", README)
+
+
+@pytest.mark.parametrize("words", COMMANDS + [shlex.split(i) for i in INLINE], ids=" ".join)
+def test_commands_compose(words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call(MODULES[words[0].removeprefix("hep2gan-")], *words[1:], "--cfg", "job") == 0
+
+
+def test_there_are_commands_to_check():
+    assert len(COMMANDS) >= 6
+
+
+def test_make_targets_exist():
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    targets = [line[1] for line in LINES if line and line[0] == "make"]
+    assert targets
+    for target in targets:
+        assert f"\n{target}:" in makefile
+
+
+def test_methods_of_the_table_exist():
+    for method in re.findall(r"^\| `(\w+)` \|", README, re.M):
+        assert (config_folder() / "method" / f"{method}.yaml").is_file()
+
+
+def test_pictures_exist():
+    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (Path(__file__).parents[1] / path).is_file()
