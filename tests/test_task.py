@@ -279,3 +279,10 @@ def test_hard_guidance_thresholds_at_one_half():
 def test_what_cannot_work_is_refused(wrong):
     with pytest.raises(Hep2ganError):
         wrong()
+
+
+def test_the_margin_follows_the_epoch():
+    task, epochs = tiny.task(), []
+    task.classification_loss.set_epoch = epochs.append
+    fit(task, [tiny.batch()], epochs=3)
+    assert epochs == [0, 1, 2]
