@@ -315,7 +315,7 @@ def test_a_killed_pack_leaves_no_store_no_workers_and_no_obstacle(tmp_path):
     with pytest.raises(Hep2ganError, match="does not exist"):
         Store.open(tmp_path / "store")
     assert len(workers) == 2
-    for _ in range(100):
+    for _ in range(600):
         if not any(map(running, workers)):
             break
         time.sleep(0.05)
