@@ -1,5 +1,6 @@
 """Generator, discriminator and classifier trained together under manual optimization."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -187,27 +188,34 @@ class SegmentationGuidedClassification(L.LightningModule):
             self._log_step(terms, batch_idx)
 
     def _log_step(self, terms: Terms, batch_idx: int) -> None:
-        # Straight to the loggers: self.log would repeat the values at every batch in between,
-        # and counts optimizer steps, of which a batch has three.
         values = torch.stack([value.detach() for value in terms.values()]).tolist()
         row = {f"step/{name}": value for name, value in zip(terms, values, strict=True)}
+        self._log_row(row, batch_idx)
+
+    def _log_row(self, row: dict[str, float], batch_idx: int) -> None:
+        # Straight to the loggers: self.log would repeat a step's values at every batch after it,
+        # count optimizer steps, of which a batch has three, and write an epoch's values only
+        # after its checkpoint, to be lost if the process dies in between.
         step = self.current_epoch * int(self.trainer.num_training_batches) + batch_idx
         for logger in self.loggers:
             logger.log_metrics(row | {"epoch": float(self.current_epoch)}, step=step)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean of every term and the learning rates, then step the schedules."""
-        means = {f"train/{name}": value / self._batches for name, value in self._sums.items()}
-        self._sums, self._batches = {}, 0
+        means = {
+            f"train/{name}": float(self.trainer.strategy.reduce(value / self._batches))
+            for name, value in self._sums.items()
+        }
         rates = {
-            f"lr/{name}": torch.tensor(self._optimizer(name).param_groups[0]["lr"])
+            f"lr/{name}": float(self._optimizer(name).param_groups[0]["lr"])
             for name in self.networks
         }
-        self.log_dict(means | rates, sync_dist=True)
+        self._log_row(means | rates, self._batches - 1)
+        self._sums, self._batches = {}, 0
         for name, value in means.items():
-            if not torch.isfinite(value):
+            if not math.isfinite(value):
                 raise Hep2ganError(
-                    f"{name} is {value.item()} after epoch {self.current_epoch}",
+                    f"{name} is {value} after epoch {self.current_epoch}",
                     "a loss must stay finite",
                     "lower the learning rate (optimizer.*.lr) or start from the last checkpoint",
                 )

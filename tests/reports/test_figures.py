@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import threading
 
 import numpy as np
@@ -33,7 +34,10 @@ def test_the_paths_of_the_png_files_come_back(predictions, tmp_path, monkeypatch
     assert written == {name: tmp_path / "figures" / f"{name}.png" for name in names}
 
 
-def test_png_files_have_200_dots_per_inch_and_print_width(written):
+def test_png_files_have_200_dots_per_inch_and_print_width(written, predictions):
+    with Image.open(io.BytesIO(rendered(confusion(predictions)))) as image:
+        assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+        assert image.width >= 3.5 * 200
     for path in written.values():
         with Image.open(path) as image:
             image.load()
@@ -43,11 +47,12 @@ def test_png_files_have_200_dots_per_inch_and_print_width(written):
         assert image.width == 1432
 
 
-def test_pdf_files_are_whole_and_hold_fonts_as_outlines_of_truetype(written):
-    content = written["confusion"].with_suffix(".pdf").read_bytes()
+def test_pdf_files_are_whole_and_hold_fonts_as_truetype(predictions):
+    content = rendered(confusion(predictions), "pdf")
     assert content.startswith(b"%PDF")
     assert content.rstrip().endswith(b"%%EOF")
     assert b"/Type3" not in content
+    assert b"CreationDate" not in content
     assert b"/TrueType" in content or b"/CIDFontType2" in content
 
 

@@ -154,6 +154,9 @@ def test_class_by_class(page, predictions):
     ]
     f1 = 2 * precision * recall / (precision + recall)
     wanted = ["14", *(f"{100 * x:.1f}%" for x in (precision, recall, f1))]
+    assert "Class Test cells Precision Recall F1 AUC Dice" in [
+        " ".join(r.split()) for r in page.rows
+    ]
     row = next(r for r in page.rows if re.match(r"Speckled\s+14\s+1?\d\d\.", r))
     found = re.sub(r"\N{NARROW NO-BREAK SPACE}", "", row).split()
     assert found[1:5] == wanted
@@ -182,7 +185,10 @@ def test_a_run_worse_than_its_priors_is_told_so(plain):
 def test_figures_of_the_run_are_taken_and_damaged_or_old_ones_drawn_anew(plain):
     import os
 
-    (plain / "figures" / "roc.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    roc = plain / "figures" / "roc.png"
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)
+    Image.fromarray(noise).save(roc)
+    roc.write_bytes(roc.read_bytes()[:900])
     os.utime(plain / "figures" / "confusion.png", (1, 1))
     sizes = {}
     for image in reported(plain).images:
@@ -209,7 +215,7 @@ def test_whatever_the_config_holds_is_escaped(plain):
 
 def test_class_names_and_ids_are_escaped(plain, predictions, replace, monkeypatch):
     monkeypatch.setattr(pictures, "DRAWINGS", pictures.DRAWINGS[1:4])
-    names = ("<b>Hom</b>", "a$b$^", "_hidden", "Cen", "Num", "Gol")
+    names = ("<b>Hom</b>", "a$\\frac$", "_hidden", "Cen", "Num", "Gol")
     (plain / "predictions.npz").unlink()
     replace(predictions, classes=names, features=None).save(plain / "predictions.npz")
     page = reported(plain)
@@ -222,6 +228,7 @@ def test_several_runs_are_compared_after_table_one(finished, plain, tmp_path, ma
 
     second = copytree(plain, tmp_path / "default" / "proposed" / "seed1")
     config = (second / "config.yaml").read_text().replace("seed: 0", "seed: 1")
+    config = config.replace("proposed/seed0", "elsewhere")
     (second / "config.yaml").write_text(config.replace("beta: 10.0", "beta: 100.0"))
     metrics = json.loads((second / "metrics.json").read_text()) | {"test/dice": 0.95}
     (second / "metrics.json").write_text(json.dumps(metrics | {"test/accuracy": 0.8}))
