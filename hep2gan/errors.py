@@ -17,6 +17,10 @@ class Hep2ganError(Exception):
         text = f"{fact}: {rule}" if rule else fact
         super().__init__(f"{text}. Fix: {fix}." if fix else f"{text}.")
 
+    def __reduce__(self) -> tuple[type["Hep2ganError"], tuple[str, str, str]]:
+        # Errors cross process borders by pickling, which knows the message alone.
+        return type(self), (self.fact, self.rule, self.fix)
+
 
 def listed(problems: Sequence[str], limit: int = 20) -> str:
     """Join problems one per line, at most `limit` of them, with a count of the rest."""

@@ -10,6 +10,8 @@ from typing import Any
 def explained(error: Exception, config_name: str) -> str:
     """One message for a failed composition, naming the nearest key or option where there is one."""
     text = str(error).strip().split("\n    full_key")[0]
+    # Hydra advises to append any misspelt key, and lists where it searched.
+    text = text.split("\nTo append to your config")[0].split("\nConfig search path:")[0].rstrip()
     missing = re.search(r"(?:Missing mandatory value|Mandatory value is missing): (\S+)", text)
     if missing:
         key = missing.group(1).rstrip(".'")
