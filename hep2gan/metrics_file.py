@@ -1,12 +1,15 @@
 """metrics.csv: one row a log call, kept over resumed starts."""
 
 import csv
+import io
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from hep2gan.whole import whole
 
 
 class MetricsFile(Logger):
@@ -66,9 +69,10 @@ class MetricsFile(Logger):
             return [row for row in reader if None not in row and None not in row.values()]
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        partial = self._path.with_name(self._path.name + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns)
+        with whole(self._path) as file:
+            text = io.TextIOWrapper(file, "utf-8", newline="")
+            writer = csv.DictWriter(text, self._columns)
             writer.writeheader()
             writer.writerows(rows)
-        partial.replace(self._path)
+            text.flush()
+            text.detach()

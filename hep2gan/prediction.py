@@ -16,8 +16,8 @@ from hep2gan.data.normalise import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.outputs import Outputs
 from hep2gan.reports.overlay import overlay
-from hep2gan.run_folder import write_whole
 from hep2gan.task import SegmentationGuidedClassification
+from hep2gan.whole import whole, write_whole
 
 SUFFIXES = frozenset({".png", ".tif", ".tiff"})
 
@@ -177,7 +177,5 @@ def _at_size(probability: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _save(stem: Path, pixels: np.ndarray) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    path = stem.with_name(stem.name + ".png")
-    partial = stem.with_name(stem.name + ".png.partial")
-    Image.fromarray(pixels).save(partial, format="PNG")
-    partial.replace(path)
+    with whole(stem.with_name(stem.name + ".png")) as file:
+        Image.fromarray(pixels).save(file, format="PNG")

@@ -1,6 +1,5 @@
 """Predictions on disk: all that evaluation leaves behind, and all that figures and tables need."""
 
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.whole import whole
 
 _LAYOUT = {
     "id": (np.str_, "N"),
@@ -91,15 +91,8 @@ class Predictions:
         kept = {name: array for name, array in arrays.items() if array is not None}
         # The archive guards each array by a checksum, but not the list of them.
         kept["contents"] = np.asarray(sorted(kept))
-        partial = path.with_name(path.name + ".partial")
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, **kept)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole(path) as file:
+            np.savez_compressed(file, **kept)
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":

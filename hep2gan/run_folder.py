@@ -1,12 +1,13 @@
 """The folder of one run: its config, what it left behind, and whether it is finished."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hep2gan.errors import Hep2ganError, listed
+from hep2gan.flattening import flat
+from hep2gan.whole import write_whole
 
 # What may change between two starts of one run: where things lie and how fast they go.
 FREE_KEYS = frozenset(
@@ -14,16 +15,6 @@ FREE_KEYS = frozenset(
     | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
     | {"trainer.eval_batch_size", "generator.weights", "classifier.weights"}
 )
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 class RunFolder:
@@ -107,16 +98,8 @@ class RunFolder:
             ) from error
 
 
-def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(config, Mapping) and config:
-        for key, value in config.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, config
-
-
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    before, after = dict(_flat(old)), dict(_flat(new))
+    before, after = dict(flat(old)), dict(flat(new))
     for key in sorted(before.keys() | after.keys()):
         if key in FREE_KEYS or key.startswith("logger."):
             continue

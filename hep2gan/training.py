@@ -26,9 +26,10 @@ from hep2gan.evaluation import evaluate_run, figure_files, summary
 from hep2gan.loggers import build_logger, finish, log_results
 from hep2gan.metrics_file import MetricsFile
 from hep2gan.quiet import quiet_libraries
-from hep2gan.run_folder import RunFolder, write_whole
+from hep2gan.run_folder import RunFolder
 from hep2gan.stocking import open_store
 from hep2gan.task import SegmentationGuidedClassification
+from hep2gan.whole import write_whole
 
 log = logging.getLogger(__name__)
 Config = Mapping[str, Any]

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.whole import write_whole
 
 if TYPE_CHECKING:
     from hep2gan.data.store import Store
@@ -84,8 +84,8 @@ class Split:
             "sha256": hashlib.sha256(table).hexdigest(),
         }
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "split.json", (json.dumps(about, indent=2) + "\n").encode())
-        _write(folder / "split.csv", table)
+        write_whole(folder / "split.json", (json.dumps(about, indent=2) + "\n").encode())
+        write_whole(folder / "split.csv", table)
 
     @classmethod
     def load(cls, folder: Path, store: "Store") -> "Split":
@@ -145,13 +145,3 @@ def _check_store(fingerprint: object, store: "Store", what: str) -> None:
             "pixels, labels or stored size differ",
             f"point to the store this split was made from, or {_FIX}",
         )
-
-
-def _write(path: Path, content: bytes) -> None:
-    # Several ranks may write the same split at once.
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -1,7 +1,9 @@
 """A run's configuration in few words, and what differs between runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from hep2gan.flattening import flat
 
 _PLACES = ("run_dir", "runs", "stores", "hydra.", "logger.", "data.root", "data.store")
 _UNUSED = {"segment": ("generator", "discriminator"), "classify": ("classifier",)}
@@ -71,14 +73,14 @@ def spoken(key: object) -> str:
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """Return the keys whose values differ between runs; where things lie does not count."""
-    flat = [dict(_flat(config)) for config in configs]
-    keys = dict.fromkeys(key for one in flat for key in one)
+    every = [dict(flat(config)) for config in configs]
+    keys = dict.fromkeys(key for one in every for key in one)
     found = []
     for key in keys:
         if key.startswith(_PLACES):
             continue
         values: dict[str, list[int]] = {}
-        for number, one in enumerate(flat):
+        for number, one in enumerate(every):
             values.setdefault(_words(one, key), []).append(number)
         if len(values) > 1:
             found.append(Difference(key, list(values.items())))
@@ -89,11 +91,3 @@ def _words(flat: Mapping[str, Any], key: str) -> str:
     if key not in flat:
         return "absent"
     return "null" if flat[key] is None else brief(flat[key]) or "empty"
-
-
-def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(config, Mapping) and config:
-        for key, value in config.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, config

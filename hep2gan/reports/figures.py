@@ -16,7 +16,7 @@ from hep2gan.reports.curves import curves as draw_curves
 from hep2gan.reports.embedding import tsne
 from hep2gan.reports.roc import roc
 from hep2gan.reports.worst import worst_classified, worst_segmented
-from hep2gan.reports.writing import write_whole
+from hep2gan.whole import write_whole
 
 DPI = 200
 _SAVING = threading.Lock()

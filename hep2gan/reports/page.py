@@ -14,7 +14,7 @@ from hep2gan.reports.findings import findings, shared
 from hep2gan.reports.numbers import cell_counts, class_rows, headlines
 from hep2gan.reports.pictures import pictures
 from hep2gan.reports.runs import Run, read_run
-from hep2gan.reports.writing import write_whole
+from hep2gan.whole import write_whole
 
 
 def write_report(runs: Sequence[Path], destination: Path) -> Path:
