@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 
 from wandb.proto import wandb_internal_pb2
 
@@ -30,9 +31,17 @@ def _key(item):
     return item.key or ".".join(item.nested_key)
 
 
-def offline_run(folder):
-    """History rows, summary, config, metric definitions, exit code and run of an offline run."""
+def offline_run(folder, seconds=30):
+    """What `read_run` finds, once wandb's own process has written the end of it."""
     (path,) = folder.rglob("run-*.wandb")
+    until = time.monotonic() + seconds
+    while (found := read_run(path))["exit"] is None and time.monotonic() < until:
+        time.sleep(0.2)
+    return found
+
+
+def read_run(path):
+    """History rows, summary, config, metric definitions, exit code and run of an offline run."""
     found = {"history": [], "summary": {}, "config": {}, "metrics": {}, "exit": None, "run": None}
     for record in records(path):
         if record.HasField("history"):
