@@ -18,6 +18,8 @@ def records(path):
             continue
         _, length, kind = HEADER.unpack_from(data, position)
         position += HEADER.size
+        if position + length > len(data):  # still being written
+            return
         parts.append(data[position : position + length])
         position += length
         if kind in (1, 4):  # whole, or the last part
