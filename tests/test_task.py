@@ -290,3 +290,18 @@ def test_the_margin_follows_the_epoch():
     task.classification_loss.set_epoch = epochs.append
     fit(task, [tiny.batch()], epochs=3)
     assert epochs == [0, 1, 2]
+
+
+def test_the_classifier_runs_once_per_step_where_its_gradient_is_not_asked_for():
+    task, calls = tiny.task(), []
+    task.classifier.register_forward_hook(lambda *_: calls.append(1))
+    fit(task, [tiny.batch(seed=s) for s in range(3)])
+    assert len(calls) == 3
+
+
+def test_a_schedule_counts_only_the_epochs_its_network_trains():
+    task, logger = tiny.task(stages=Stages(2)), Rows()
+    fit(task, [tiny.batch()], epochs=5, logger=logger)
+    rates = [row["lr/classifier"] for _, row in logger.rows if "lr/classifier" in row]
+    # StepLR(2, 0.1), which the two epochs of the GAN must not move.
+    assert rates == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.001])
