@@ -1,56 +1,17 @@
-"""Checkpoints at epoch boundaries, seeds per epoch, and the predictions of a test."""
+"""What happens around the training step: checkpoints, seeds, progress, the outputs of a test."""
 
 import os
-import re
-import warnings
+import sys
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
 from torch import Tensor
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.checkpoints import BEST, epoch_checkpoints
 from hep2gan.outputs import Outputs
-
-_NAME = re.compile(r"epoch(\d+)\.ckpt")
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint of tensors and plain containers; never runs code from it.
-
-    Raises Hep2ganError when the file is missing, damaged or holds anything else.
-    """
-    fix = "use another checkpoint of the run's checkpoints folder, or train again"
-    if not path.is_file():
-        raise Hep2ganError(f"{path} does not exist", "", fix)
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Hep2ganError(f"{path} cannot be loaded ({reason})", "", fix) from error
-    if not isinstance(found, dict) or "state_dict" not in found:
-        raise Hep2ganError(f"{path} is no checkpoint of a run", "it needs a state_dict", fix)
-    return found
-
-
-def epoch_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of finished epochs, the newest first."""
-    numbered = [(int(m.group(1)), p) for p in folder.glob("*.ckpt") if (m := _NAME.match(p.name))]
-    return [path for _, path in sorted(numbered, reverse=True)]
-
-
-def newest_readable(folder: Path) -> Path | None:
-    """The newest checkpoint that loads; a damaged one is reported and the older one taken."""
-    for path in epoch_checkpoints(folder):
-        try:
-            read_checkpoint(path)
-        except Hep2ganError as error:
-            warnings.warn(f"{error} Falling back to the one before.", stacklevel=2)
-            continue
-        return path
-    return None
 
 
 class EpochCheckpoint(Checkpoint):
@@ -63,17 +24,6 @@ class EpochCheckpoint(Checkpoint):
     def __init__(self, folder: Path, monitor: str | None = None, keep: int = 2) -> None:
         self._folder, self._monitor, self._keep = folder, monitor, keep
         self._best: float | None = None
-
-    @property
-    def chosen(self) -> Path:
-        """What the test uses: best.ckpt under a monitor, else the newest epoch."""
-        best = self._folder / "best.ckpt"
-        if self._monitor and best.is_file():
-            return best
-        newest = newest_readable(self._folder)
-        if newest is None:
-            raise Hep2ganError(f"{self._folder} holds no checkpoint", "", "train the run first")
-        return newest
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far travels with the checkpoint."""
@@ -88,7 +38,7 @@ class EpochCheckpoint(Checkpoint):
         better = self._improved(trainer)
         self._save(trainer, self._folder / f"epoch{trainer.current_epoch:04d}.ckpt")
         if better:
-            self._save(trainer, self._folder / "best.ckpt")
+            self._save(trainer, self._folder / BEST)
         if trainer.is_global_zero:
             for old in epoch_checkpoints(self._folder)[self._keep :]:
                 old.unlink()
@@ -139,3 +89,8 @@ class CollectOutputs(Callback):
         rows = torch.cat([rows for rows, _ in self._batches])
         columns = zip(*(outputs for _, outputs in self._batches), strict=True)
         return rows, Outputs(*(None if c[0] is None else torch.cat(c) for c in columns))
+
+
+def progress_bars() -> list[Callback]:
+    """A bar on a terminal, none elsewhere."""
+    return [RichProgressBar()] if sys.stdout.isatty() else []

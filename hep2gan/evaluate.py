@@ -1,6 +1,5 @@
 """hep2gan-evaluate: test a trained run again."""
 
-import sys
 from typing import TYPE_CHECKING
 
 from hep2gan.command import run
@@ -30,11 +29,9 @@ def evaluate(config: "DictConfig") -> None:
         trained.task,
         data,
         trained.run,
+        trained.config,
         accelerator=plain["accelerator"],
-        margin=trained.config["data"]["crop_margin"],
-        margin_share=trained.config["data"]["crop_margin_share"],
         figures=plain["figures"],
-        quiet=not sys.stdout.isatty(),
     )
     print(f"{summary(metrics)}\n\n{trained.run.path} with {trained.checkpoint.name}")
 

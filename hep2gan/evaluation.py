@@ -1,15 +1,15 @@
 """The test of a run: predictions on disk, metrics beside the trivial priors, figures."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
 
-from hep2gan.callbacks import CollectOutputs
+from hep2gan.callbacks import CollectOutputs, progress_bars
 from hep2gan.data.leakage import leakage
 from hep2gan.data.split_files import Split
 from hep2gan.data.store import Store
@@ -25,26 +25,20 @@ from hep2gan.run_folder import RunFolder
 from hep2gan.statistics.intervals import wilson
 from hep2gan.task import SegmentationGuidedClassification
 
-log = logging.getLogger(__name__)
-
 
 def evaluate_run(
     task: SegmentationGuidedClassification,
     data: CellDataModule,
     run: RunFolder,
+    config: Mapping[str, Any],
     *,
-    accelerator: str = "auto",
-    precision: str = "32-true",
-    margin: float = 10.0,
-    margin_share: float = 0.0,
+    accelerator: str,
     figures: bool = True,
-    quiet: bool = True,
 ) -> dict[str, float]:
     """Test `task` on the test part and write predictions.npz, metrics.json and figures/.
 
-    margin, margin_share: how far from the edge of its crop a nucleus begins, in raw pixels or as a
-    share of the side, for the ellipse prior. Returns the flat metrics. Raises Hep2ganError when
-    there are no test cells.
+    config: the run's, for its precision and for the margin of its crops. Returns the flat metrics.
+    Raises Hep2ganError when there are no test cells.
     """
     if len(data.split.test) == 0:
         raise Hep2ganError("the split has no test cells", "", "set split.test_fraction above 0")
@@ -53,19 +47,22 @@ def evaluate_run(
     trainer = L.Trainer(
         accelerator=accelerator,
         devices=1,
-        precision=precision,  # type: ignore[arg-type]
+        precision=config["trainer"]["precision"],
         logger=False,
-        callbacks=[collect],
+        callbacks=[collect, *(bars := progress_bars())],
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=not quiet,
+        enable_progress_bar=bool(bars),
         use_distributed_sampler=False,
         inference_mode=True,
     )
     trainer.test(task, data, verbose=False)
     predictions = assemble(*collect.gathered(), data.store, data.split)
     predictions.save(run.predictions_file)
-    metrics = results(predictions, data.store, data.split, margin, margin_share)
+    source = config["data"]
+    margins = {"margin": source["crop_margin"], "margin_share": source["crop_margin_share"]}
+    metrics = score(predictions, **margins) | leakage(data.store, data.split).metrics()
+    metrics |= interval(metrics, len(predictions.label))
     run.save_metrics(metrics)
     if figures:
         write_figures(predictions, run.figures, run.curves_file)
@@ -108,17 +105,12 @@ def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
     return (total / max(len(rows), 1)).astype(np.float32)
 
 
-def results(
-    predictions: Predictions, store: Store, split: Split, margin: float, margin_share: float
-) -> dict[str, float]:
-    """Metrics, priors, what the split leaks, and the 95 % interval of the accuracy."""
-    scores = score(predictions, margin=margin, margin_share=margin_share)
-    metrics = scores | leakage(store, split).metrics()
-    if "test/accuracy" in metrics:
-        cells = len(predictions.label)
-        right = round(metrics["test/accuracy"] * cells)
-        metrics["test/accuracy_low"], metrics["test/accuracy_high"] = wilson(right, cells)
-    return metrics
+def interval(metrics: Mapping[str, float], cells: int) -> dict[str, float]:
+    """The 95 % interval of the accuracy on so many cells, where there is an accuracy."""
+    if "test/accuracy" not in metrics:
+        return {}
+    low, high = wilson(round(metrics["test/accuracy"] * cells), cells)
+    return {"test/accuracy_low": low, "test/accuracy_high": high}
 
 
 def summary(metrics: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hep2gan.assembly import build_task
-from hep2gan.callbacks import newest_readable, read_checkpoint
+from hep2gan.checkpoints import read_checkpoint, read_chosen
 from hep2gan.errors import Hep2ganError
 from hep2gan.run_folder import RunFolder
 from hep2gan.task import SegmentationGuidedClassification
@@ -37,11 +37,13 @@ def open_run(
     run = RunFolder.existing(folder)
     config = run.config()
     classes, size, store = _described(run)
-    path = Path(checkpoint) if checkpoint else _chosen(run)
-    state = read_checkpoint(path)["state_dict"]
+    if checkpoint:
+        path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
+    else:
+        path, state = read_chosen(run.checkpoints)
     task = build_task(config, classes=classes, size=size, load_weights=False, trusted=trusted)
     try:
-        task.load_state_dict(state)
+        task.load_state_dict(state["state_dict"])
     except RuntimeError as error:
         raise Hep2ganError(
             f"{path} does not fit the networks of {run.config_file} ({str(error)[:300]})",
@@ -49,16 +51,6 @@ def open_run(
             "use a checkpoint of this run",
         ) from error
     return TrainedRun(run, config, classes, size, store, task.eval(), path)
-
-
-def _chosen(run: RunFolder) -> Path:
-    best = run.checkpoints / "best.ckpt"
-    newest = best if best.is_file() else newest_readable(run.checkpoints)
-    if newest is None:
-        raise Hep2ganError(
-            f"{run.checkpoints} holds no checkpoint", "", "train the run with hep2gan-train"
-        )
-    return newest
 
 
 def _described(run: RunFolder) -> tuple[tuple[str, ...], int, Path]:

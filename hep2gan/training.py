@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback
 
 from hep2gan.assembly import build_task
-from hep2gan.callbacks import EpochCheckpoint, SeedEachEpoch, newest_readable, read_checkpoint
+from hep2gan.callbacks import EpochCheckpoint, SeedEachEpoch, progress_bars
+from hep2gan.checkpoints import epoch_of, newest_readable, read_chosen
 from hep2gan.data.augment import Augmentation
 from hep2gan.data.leakage import leakage
 from hep2gan.data.normalise import Normalisation
@@ -54,22 +54,22 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
     run.save_config(config)
     write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
     data = build_data(config, store, split)
+    newest = newest_readable(run.checkpoints)
     counts = np.bincount(store.label[split.train], minlength=len(store.classes)).tolist()
     task = build_task(
         config,
         classes=store.classes,
         size=store.size,
         train_counts=counts,
-        load_weights=newest_readable(run.checkpoints) is None,
+        load_weights=newest is None,
         trusted=trusted,
     )
-    return _fit_and_test(config, run, task, data)
+    return _fit_and_test(config, run, task, data, newest)
 
 
 def _checked(config: Config) -> None:
-    for key in ("seed",):
-        if not isinstance(config[key], int) or isinstance(config[key], bool):
-            raise Hep2ganError(f"{key} is {config[key]!r}", "it must be a whole number")
+    if not isinstance(config["seed"], int) or isinstance(config["seed"], bool):
+        raise Hep2ganError(f"seed is {config['seed']!r}", "it must be a whole number")
     for key in ("max_epochs", "batch_size", "eval_batch_size", "log_every"):
         value = config["trainer"][key]
         if not isinstance(value, int) or value < 1:
@@ -130,25 +130,19 @@ def build_data(config: Config, store: Store, split: Split) -> CellDataModule:
 
 
 def _fit_and_test(
-    config: Config, run: RunFolder, task: SegmentationGuidedClassification, data: CellDataModule
+    config: Config,
+    run: RunFolder,
+    task: SegmentationGuidedClassification,
+    data: CellDataModule,
+    newest: Path | None,
 ) -> dict[str, float]:
-    checkpoint = EpochCheckpoint(run.checkpoints, monitor_of(config, data.split))
     logger = build_logger(config, run.path)
     failed = True
     try:
-        _fit(config, run, task, data, checkpoint, logger)
-        task.load_state_dict(read_checkpoint(checkpoint.chosen)["state_dict"])
-        settings = config["trainer"]
-        metrics = evaluate_run(
-            task,
-            data,
-            run,
-            accelerator=settings["accelerator"],
-            precision=settings["precision"],
-            margin=config["data"]["crop_margin"],
-            margin_share=config["data"]["crop_margin_share"],
-            quiet=not sys.stdout.isatty(),
-        )
+        _fit(config, run, task, data, logger, newest)
+        task.load_state_dict(read_chosen(run.checkpoints)[1]["state_dict"])
+        accelerator = config["trainer"]["accelerator"]
+        metrics = evaluate_run(task, data, run, config, accelerator=accelerator)
         log_results(logger, metrics, figure_files(run.figures))
         failed = False
     finally:
@@ -170,12 +164,11 @@ def _fit(
     run: RunFolder,
     task: SegmentationGuidedClassification,
     data: CellDataModule,
-    checkpoint: EpochCheckpoint,
     logger: Any,
+    newest: Path | None,
 ) -> None:
     settings = config["trainer"]
-    newest = newest_readable(run.checkpoints)
-    epoch = read_checkpoint(newest)["epoch"] + 1 if newest else 0
+    epoch = epoch_of(newest) + 1 if newest else 0
     if newest:
         log.info("Resuming %s after epoch %d", run.path, epoch)
     _prepare(task, settings)
@@ -183,7 +176,10 @@ def _fit(
     trainer = build_trainer(
         settings,
         loggers,
-        [checkpoint, SeedEachEpoch(config["seed"])],
+        [
+            EpochCheckpoint(run.checkpoints, monitor_of(config, data.split)),
+            SeedEachEpoch(config["seed"]),
+        ],
         len(data.split.validation) > 0,
     )
     trainer.fit(task, data, ckpt_path=newest, weights_only=True)
@@ -205,7 +201,7 @@ def build_trainer(
     settings: Config, loggers: list[Any], callbacks: list[Callback], validates: bool
 ) -> L.Trainer:
     """A Lightning trainer that leaves order, checkpoints and logging intervals to us."""
-    shown = sys.stdout.isatty()
+    bars = progress_bars()
     return L.Trainer(
         accelerator=settings["accelerator"],
         devices=settings["devices"],
@@ -217,8 +213,8 @@ def build_trainer(
         num_sanity_val_steps=0,
         logger=loggers,
         log_every_n_steps=1,
-        callbacks=[*callbacks, *([RichProgressBar()] if shown else [])],
-        enable_progress_bar=shown,
+        callbacks=[*callbacks, *bars],
+        enable_progress_bar=bool(bars),
         enable_model_summary=False,
         use_distributed_sampler=False,
         deterministic="warn" if settings["deterministic"] else False,

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hep2gan.callbacks import EpochCheckpoint, newest_readable, read_checkpoint
+from hep2gan.callbacks import EpochCheckpoint
+from hep2gan.checkpoints import newest_readable, read_checkpoint, read_chosen
 from hep2gan.errors import Hep2ganError
 from tests import tiny
 
@@ -27,20 +28,21 @@ def fit(folder, epochs, monitor=None, values=()):
     )
     newest = newest_readable(folder)
     trainer.fit(tiny.task(), DataLoader([tiny.batch()], batch_size=None), ckpt_path=newest)
-    return checkpoint
 
 
 def test_two_newest_epochs_are_kept(tmp_path):
-    checkpoint = fit(tmp_path, 4)
+    fit(tmp_path, 4)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["epoch0002.ckpt", "epoch0003.ckpt"]
-    assert checkpoint.chosen.name == "epoch0003.ckpt"
-    assert read_checkpoint(checkpoint.chosen)["epoch"] == 3
+    chosen, content = read_chosen(tmp_path)
+    assert chosen.name == "epoch0003.ckpt"
+    assert content["epoch"] == 3
 
 
 def test_the_best_epoch_is_kept_and_chosen(tmp_path):
-    checkpoint = fit(tmp_path, 3, "val/f1", [0.2, 0.9, 0.5])
-    assert checkpoint.chosen.name == "best.ckpt"
-    assert read_checkpoint(checkpoint.chosen)["epoch"] == 1
+    fit(tmp_path, 3, "val/f1", [0.2, 0.9, 0.5])
+    chosen, content = read_chosen(tmp_path)
+    assert chosen.name == "best.ckpt"
+    assert content["epoch"] == 1
 
 
 def test_a_resumed_run_remembers_its_best(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hep2gan import train
-from hep2gan.callbacks import read_checkpoint
+from hep2gan.checkpoints import read_checkpoint
 from tests.commands import call
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hep2gan import callbacks, evaluate, pack, predict, report, train
+from hep2gan import callbacks, checkpoints, evaluate, pack, predict, report, train
 from hep2gan.predictions import Predictions
 from tests.commands import call
 
@@ -134,7 +134,7 @@ def test_the_report_is_one_file(place):
 
 
 def weights(run):
-    return callbacks.read_checkpoint(run / "checkpoints/epoch0001.ckpt")
+    return checkpoints.read_checkpoint(run / "checkpoints/epoch0001.ckpt")
 
 
 def test_a_resumed_run_equals_an_unbroken_one(place, monkeypatch):
@@ -186,7 +186,7 @@ def test_validation_chooses_the_best_epoch(place):
     options = ("study=validated", "split.validation_fraction=0.2", "split.kind=specimen")
     assert call(train, *SMALL, *options) == 0
     run = place / "runs/validated/proposed/seed0"
-    best = callbacks.read_checkpoint(run / "checkpoints/best.ckpt")
+    best = checkpoints.read_checkpoint(run / "checkpoints/best.ckpt")
     with (run / "metrics.csv").open() as file:
         f1 = [float(row["val/f1"]) for row in csv.DictReader(file) if row["val/f1"]]
     assert len(f1) == 2

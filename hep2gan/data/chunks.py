@@ -1,9 +1,6 @@
 """A run of cells, read, resized and written to its rows: what one worker does at a time."""
 
-import multiprocessing
-import os
 import signal
-import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +10,7 @@ import numpy.typing as npt
 from hep2gan.data.decoding import decode
 from hep2gan.data.fingerprint import cell_digest
 from hep2gan.data.images import Levels, grey_levels, read_mask, resize, resize_mask, stretch
+from hep2gan.data.processes import end_with_parent
 from hep2gan.data.raw import Problem, RawCell
 from hep2gan.errors import Hep2ganError
 
@@ -49,15 +47,7 @@ class Done(NamedTuple):
 def start_worker() -> None:
     """Prepare a worker process: leave Ctrl-C to the packer, and never outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A pool's workers wait forever for a parent that was killed.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def pack_chunk(chunk: Chunk) -> Done:

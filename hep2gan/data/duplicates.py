@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hep2gan.data.groups import duplicate_groups
+
 
 class Duplicates(NamedTuple):
     """Groups of identical cells.
@@ -25,11 +27,10 @@ class Duplicates(NamedTuple):
 
 def find_duplicates(digest: npt.NDArray[np.uint8], label: npt.NDArray[np.int64]) -> Duplicates:
     """Group equal rows of `digest` (N, 16); `label` (N,) tells which groups conflict."""
-    keys = np.ascontiguousarray(digest).view("V16").ravel()
-    _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    group = group.ravel()
+    group = duplicate_groups(digest)
+    counts = np.bincount(group)
     rows = np.flatnonzero(counts[group] > 1)
-    first = np.full(len(counts), len(keys), np.int64)
+    first = np.full(len(counts), len(group), np.int64)
     np.minimum.at(first, group[rows], rows)
     rows = rows[np.lexsort((rows, first[group[rows]]))]
     owner = group[rows]

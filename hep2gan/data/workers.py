@@ -1,14 +1,13 @@
 """Chunks of cells over processes, with a bounded number under way."""
 
 import math
-import os
-import sys
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 from hep2gan.data.chunks import Chunk, Done, pack_chunk, start_worker
+from hep2gan.data.processes import cores
 from hep2gan.errors import Hep2ganError
 
 _WORTH_A_PROCESS = 512
@@ -22,7 +21,7 @@ def run_chunks(
 
     Raises Hep2ganError when a worker process dies.
     """
-    count = workers or min(_cores(), math.ceil(cells / _WORTH_A_PROCESS))
+    count = workers or min(cores(), math.ceil(cells / _WORTH_A_PROCESS))
     if count <= 1:
         yield from map(pack_chunk, chunks)
         return
@@ -48,10 +47,3 @@ def _in_flight(pool: ProcessPoolExecutor, chunks: Iterable[Chunk], limit: int) -
     while pending:
         ready, pending = wait(pending, return_when=FIRST_COMPLETED)
         yield from (future.result() for future in ready)
-
-
-def _cores() -> int:
-    # The affinity is what a cluster's scheduler gives; not all systems have one.
-    if sys.platform != "linux":
-        return os.cpu_count() or 1
-    return len(os.sched_getaffinity(0))

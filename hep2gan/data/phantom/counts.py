@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hep2gan.data.dealing import shares
 from hep2gan.errors import Hep2ganError
 from hep2gan.patterns import ICPR2016
 
@@ -17,11 +18,7 @@ def apportion(total: int, weights: Sequence[float]) -> list[int]:
     >>> apportion(10, [6, 3, 0.1])
     [6, 3, 1]
     """
-    share = np.asarray(weights, dtype=np.float64) * (total / float(np.sum(weights)))
-    counts = np.floor(share).astype(int)
-    # Rounded: equal remainders must stay equal for the first of them to win.
-    order = np.argsort(np.round(counts - share, 9), kind="stable")
-    counts[order[: total - int(counts.sum())]] += 1
+    counts = shares(np.asarray(weights, np.float64), total)
     while total >= len(counts) and counts.min() == 0:
         counts[counts.argmax()] -= 1
         counts[counts.argmin()] += 1

@@ -1,12 +1,9 @@
 """Drawn cells as files, in the layout that the real set is handed out in."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
+from multiprocessing import get_context
 from pathlib import Path
-from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +13,7 @@ from PIL import Image
 from hep2gan.data.phantom.drawing import cell_id, draw_specimen
 from hep2gan.data.phantom.folder import Settings, already_drawn, check_replaceable, replaced
 from hep2gan.data.phantom.specimens import Specimen, plan_specimens
+from hep2gan.data.processes import cores, end_with_parent
 from hep2gan.errors import Hep2ganError
 from hep2gan.patterns import ICPR2016
 
@@ -90,25 +88,13 @@ def _write_cells(
     chunks: list[_Chunk], count: int, workers: int | None, progress: Progress | None
 ) -> None:
     if workers is None:
-        workers = _processors() if count >= _WORTHWHILE else 1
+        workers = cores() if count >= _WORTHWHILE else 1
     if workers == 1:
         return _tell(map(_write_chunk, chunks), count, progress)
     # Spawned, not forked: forking a process whose libraries run threads can hang.
     number, context = min(workers, len(chunks)), get_context("spawn")
-    with ProcessPoolExecutor(number, context, _end_with_parent) as pool:
+    with ProcessPoolExecutor(number, context, end_with_parent) as pool:
         return _tell(pool.map(_write_chunk, chunks), count, progress)
-
-
-def _end_with_parent() -> None:
-    """Let a drawing process end when the one that started it is killed; it would wait forever."""
-    parent = parent_process()
-    if parent is not None:
-        Thread(target=_end_after, args=(parent,), daemon=True).start()
-
-
-def _end_after(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _tell(written: Iterator[int], count: int, progress: Progress | None) -> None:
@@ -140,10 +126,3 @@ def _write_tables(folder: Path, plan: list[Specimen]) -> None:
         origin.append(f"{name}.png,{specimen.number}")
     for table, lines in (("gt_training.csv", truth), ("specimens.csv", origin)):
         (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-
-
-def _processors() -> int:
-    """Processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,6 +1,5 @@
 import csv
 import json
-import threading
 
 import numpy as np
 import pytest
@@ -51,20 +50,6 @@ def test_processes_draw_the_same_cells(tmp_path):
     one = write_phantom(tmp_path / "one", 40, 2, workers=1)
     two = write_phantom(tmp_path / "two", 40, 2, workers=2)
     assert contents(one) == contents(two)
-
-
-def test_drawing_processes_end_with_their_parent(monkeypatch):
-    happened, ended = [], threading.Event()
-
-    class Parent:
-        def join(self):
-            happened.append("parent ended")
-
-    monkeypatch.setattr(writing, "parent_process", Parent)
-    monkeypatch.setattr(writing.os, "_exit", lambda code: (happened.append(code), ended.set()))
-    writing._end_with_parent()
-    assert ended.wait(10)
-    assert happened == ["parent ended", 1]
 
 
 def test_what_is_there_is_left_alone(tmp_path, monkeypatch):
