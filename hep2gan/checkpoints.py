@@ -3,14 +3,38 @@
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from hep2gan.errors import Hep2ganError
 
 BEST = "best.ckpt"
-_NAME = re.compile(r"epoch(\d+)\.ckpt")
+_NAME = re.compile(r"epoch(\d+)(?:_batch(\d+))?\.ckpt")
+
+
+class Position(NamedTuple):
+    """How far training has come: whole epochs, and batches of the epoch that follows them."""
+
+    epochs: int
+    batches: int
+
+    def path(self, folder: Path) -> Path:
+        """epoch0003.ckpt after three epochs, epoch0003_batch00012.ckpt twelve batches later."""
+        within = f"_batch{self.batches:05d}" if self.batches else ""
+        return folder / f"epoch{self.epochs:04d}{within}.ckpt"
+
+    @classmethod
+    def of(cls, path: Path | None) -> "Position":
+        """What the name of a checkpoint says; the beginning for None."""
+        if path is None:
+            return BEGINNING
+        match = _NAME.fullmatch(path.name)
+        assert match is not None
+        return cls(int(match.group(1)), int(match.group(2) or 0))
+
+
+BEGINNING = Position(0, 0)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -31,17 +55,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return found
 
 
-def epoch_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of finished epochs, the newest first."""
-    numbered = [(int(m.group(1)), p) for p in folder.glob("*.ckpt") if (m := _NAME.match(p.name))]
-    return [path for _, path in sorted(numbered, reverse=True)]
-
-
-def epoch_of(path: Path) -> int:
-    """The epoch, counted from 0, after which epochNNNN.ckpt was saved."""
-    match = _NAME.match(path.name)
-    assert match is not None
-    return int(match.group(1))
+def checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints by how far training had come, the newest first."""
+    named = [path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)]
+    return sorted(named, key=Position.of, reverse=True)
 
 
 def newest_readable(folder: Path) -> Path | None:
@@ -53,7 +70,7 @@ def newest_readable(folder: Path) -> Path | None:
 def read_chosen(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The checkpoint that a run is tested with, and what it holds.
 
-    best.ckpt where a validation part chose the epoch, else the newest epoch's that loads. Raises
+    best.ckpt where a validation part chose the epoch, else the newest that loads. Raises
     Hep2ganError when there is none.
     """
     best = folder / BEST
@@ -66,7 +83,7 @@ def read_chosen(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    for path in epoch_checkpoints(folder):
+    for path in checkpoints(folder):
         try:
             return path, read_checkpoint(path)
         except Hep2ganError as error:

@@ -10,23 +10,26 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from hep2gan.cells import Batch
+from hep2gan.checkpoints import BEGINNING, Position
 from hep2gan.data.augment import Augmentation
 from hep2gan.data.batches import CellBatches, EpochBatches, RawBatch, Request
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.resident import BareRequests, ResidentCells
 from hep2gan.data.splits import Split
 from hep2gan.data.store import Store
+from hep2gan.errors import Hep2ganError
 
 
 class CellDataModule(L.LightningDataModule):
     """Batches of the three parts of a split; use with Trainer(use_distributed_sampler=False).
 
     batch_size: cells of a training batch over all devices together, so that the number of devices
-    changes nothing but speed. eval_batch_size: the same for evaluation, the training size if
-    None; need not be divisible. seed: of order and augmentation, which are pure functions of
-    (seed, epoch): a run resumed at an epoch boundary goes on as if never stopped. workers: loader
-    processes; 0 is fastest, since the store is memory-mapped. resident: keep the store on the
-    device, as uint8.
+    changes nothing but speed. eval_batch_size: cells of a batch of evaluation on each device, the
+    training size if None. seed: of order and augmentation, which are pure functions of
+    (seed, epoch): a resumed run goes on as if never stopped. start: where an epoch that was left in
+    its middle goes on. limit_batches: the Trainer's limit of batches an epoch, None for all.
+    workers: loader processes; 0 is fastest, since the store is memory-mapped. resident: keep the
+    store on the device, as uint8.
 
     Cells travel as uint8 and become float32 on the device, where they are normalised and, while
     training, augmented. Raises Hep2ganError for gamma jitter of z-scores, and, when training
@@ -45,6 +48,8 @@ class CellDataModule(L.LightningDataModule):
         augmentation: Augmentation | None = None,
         workers: int = 0,
         resident: bool = False,
+        start: Position = BEGINNING,
+        limit_batches: int | None = None,
     ) -> None:
         super().__init__()
         self.store, self.split, self.seed = store, split, seed
@@ -53,12 +58,34 @@ class CellDataModule(L.LightningDataModule):
         self.augmentation = augmentation or Augmentation()
         self.augmentation.check(self.normalisation.bounded)
         self.workers, self.resident = workers, resident
+        self.start, self.limit_batches = start, limit_batches
         self._cells: ResidentCells | None = None
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch of training."""
+        every = len(self.split.train) // self.batch_size
+        return every if self.limit_batches is None else min(every, self.limit_batches)
 
     def setup(self, stage: str) -> None:
         """Check the batch size before anything expensive starts."""
         if stage == "fit":
             self._batches(self.split.train, training=True)
+            self._check_shares("validation", len(self.split.validation))
+            # Now, and not when the training is over.
+            self._check_shares("test", len(self.split.test))
+
+    def _check_shares(self, part: str, cells: int) -> None:
+        ranks = self.trainer.world_size if self.trainer else 1
+        batches = -(-cells // self.eval_batch_size)
+        # A rank without any would not come to where the ranks' results are joined.
+        if 0 < batches < ranks:
+            raise Hep2ganError(
+                f"the {part} part has {cells} cells, {batches} batches of {self.eval_batch_size},"
+                f" for {ranks} devices",
+                "each device needs a batch of its own",
+                f"set trainer.eval_batch_size={max(1, cells // ranks)} or lower",
+            )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled anew every epoch; the last incomplete batch is dropped."""
@@ -111,6 +138,7 @@ class CellDataModule(L.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world=trainer.world_size if trainer else 1,
             training=training,
+            start=self.start,
         )
 
     @property

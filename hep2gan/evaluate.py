@@ -23,15 +23,11 @@ def evaluate(config: "DictConfig") -> None:
     trained = open_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
     store = Store.open(Path(plain["store"]) if plain["store"] else trained.store)
     split = Split.load(trained.run.path, store)
-    trained.config["trainer"]["eval_batch_size"] = plain["batch_size"]
+    alone = {"accelerator": plain["accelerator"], "devices": 1, "nodes": 1}
+    trained.config["trainer"] |= {"eval_batch_size": plain["batch_size"], **alone}
     data = build_data(trained.config, store, split)
     metrics = evaluate_run(
-        trained.task,
-        data,
-        trained.run,
-        trained.config,
-        accelerator=plain["accelerator"],
-        figures=plain["figures"],
+        trained.task, data, trained.run, trained.config, figures=plain["figures"]
     )
     print(f"{summary(metrics)}\n\n{trained.run.path} with {trained.checkpoint.name}")
 

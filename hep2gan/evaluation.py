@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
 
-from hep2gan.callbacks import CollectOutputs, progress_bars
+from hep2gan import ranks
+from hep2gan.callbacks import CollectOutputs, in_order, progress_bars
 from hep2gan.data.leakage import leakage
 from hep2gan.data.split_files import Split
 from hep2gan.data.store import Store
@@ -23,6 +24,7 @@ from hep2gan.quiet import quiet_libraries
 from hep2gan.reports.figures import write_figures
 from hep2gan.run_folder import RunFolder
 from hep2gan.statistics.intervals import wilson
+from hep2gan.strategy import devices_and_strategy
 from hep2gan.task import SegmentationGuidedClassification
 
 
@@ -32,21 +34,20 @@ def evaluate_run(
     run: RunFolder,
     config: Mapping[str, Any],
     *,
-    accelerator: str,
     figures: bool = True,
 ) -> dict[str, float]:
     """Test `task` on the test part and write predictions.npz, metrics.json and figures/.
 
-    config: the run's, for its precision and for the margin of its crops. Returns the flat metrics.
-    Raises Hep2ganError when there are no test cells.
+    config: the run's, for its devices and precision and for the margin of its crops. Several ranks
+    share the work, and rank 0 writes; the results do not depend on their number. Returns the flat
+    metrics, on every rank. Raises Hep2ganError when there are no test cells.
     """
     if len(data.split.test) == 0:
         raise Hep2ganError("the split has no test cells", "", "set split.test_fraction above 0")
     quiet_libraries()
     collect = CollectOutputs()
     trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=1,
+        **devices_and_strategy(config["trainer"]),
         precision=config["trainer"]["precision"],
         logger=False,
         callbacks=[collect, *(bars := progress_bars())],
@@ -57,9 +58,22 @@ def evaluate_run(
         inference_mode=True,
     )
     trainer.test(task, data, verbose=False)
-    predictions = assemble(*collect.gathered(), data.store, data.split)
+    every = [batch for batches in ranks.gathered(collect.batches) for batch in batches]
+    metrics: dict[str, float] = {}
+    if ranks.rank() == 0:
+        predictions = assemble(*in_order(every), data.store, data.split)
+        metrics = _written(predictions, data, run, config["data"], figures)
+    return cast(dict[str, float], ranks.shared(metrics))
+
+
+def _written(
+    predictions: Predictions,
+    data: CellDataModule,
+    run: RunFolder,
+    source: Mapping[str, Any],
+    figures: bool,
+) -> dict[str, float]:
     predictions.save(run.predictions_file)
-    source = config["data"]
     margins = {"margin": source["crop_margin"], "margin_share": source["crop_margin_share"]}
     metrics = score(predictions, **margins) | leakage(data.store, data.split).metrics()
     metrics |= interval(metrics, len(predictions.label))

@@ -16,19 +16,21 @@ class MetricsFile(Logger):
     """Append metrics to a CSV file with the columns epoch, step and one for each metric.
 
     Lightning's CSVLogger deletes the file of a run that is resumed; this one goes on with it and
-    drops the rows of epochs that will be trained again.
+    drops the rows of batches that will be trained again.
+
+    start: the first batch, counted over all epochs, that is still to come.
     """
 
-    def __init__(self, path: Path, resume_epoch: int = 0) -> None:
+    def __init__(self, path: Path, start: int = 0) -> None:
         super().__init__()
         self._path = path
         self._columns = ["epoch", "step"]
-        self._keep_before(resume_epoch)
+        self._keep_before(start)
 
     @rank_zero_only
-    def _keep_before(self, epoch: int) -> None:
+    def _keep_before(self, start: int) -> None:
         rows = self._read()
-        self._rewrite([row for row in rows if row["epoch"] and int(row["epoch"]) < epoch])
+        self._rewrite([row for row in rows if row["step"] and int(row["step"]) < start])
 
     @property
     def name(self) -> str:

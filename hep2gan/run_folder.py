@@ -1,12 +1,12 @@
 """The folder of one run: its config, what it left behind, and whether it is finished."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hep2gan.errors import Hep2ganError, listed
-from hep2gan.flattening import flat
+from hep2gan.flattening import differences
 from hep2gan.whole import write_whole
 
 # What may change between two starts of one run: where things lie and how fast they go.
@@ -59,10 +59,14 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
             return
-        differences = list(_differences(self.config(), config))
-        if differences:
+        found = [
+            how
+            for key, how in differences(self.config(), config)
+            if key not in FREE_KEYS and not key.startswith("logger.")
+        ]
+        if found:
             raise Hep2ganError(
-                f"{self.path} holds a run with another configuration\n{listed(differences)}\n",
+                f"{self.path} holds a run with another configuration\n{listed(found)}\n",
                 "a run folder is one configuration",
                 "give the new run its own place with name=… or study=…, or delete the folder",
             )
@@ -96,12 +100,3 @@ class RunFolder:
                 "",
                 f"run hep2gan-evaluate {self.path}",
             ) from error
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    before, after = dict(flat(old)), dict(flat(new))
-    for key in sorted(before.keys() | after.keys()):
-        if key in FREE_KEYS or key.startswith("logger."):
-            continue
-        if before.get(key) != after.get(key):
-            yield f"{key}: {before.get(key, 'absent')} there, {after.get(key, 'absent')} now"

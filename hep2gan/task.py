@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from hep2gan import ranks
+from hep2gan.buffers import running_statistics
 from hep2gan.cells import Batch
 from hep2gan.errors import Hep2ganError
 from hep2gan.guidance import Guidance, Stages, frozen
@@ -66,7 +68,13 @@ class SegmentationGuidedClassification(L.LightningModule):
         self._log_every = log_every
         self._sums: Terms = {}
         self._batches = 0
+        self._within_epoch: dict[str, Any] | None = None
         _check_parts(self)
+        # In plain dicts, so that their names stay out of the state_dict.
+        self.parts: dict[str, nn.Module] = dict(self.networks)
+        if self.classifier is not None:
+            self.parts["classifier"] = ClassifierWithLoss(self.classifier, classification_loss)
+        self._through = self.parts
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -77,6 +85,10 @@ class SegmentationGuidedClassification(L.LightningModule):
             "classifier": self.classifier,
         }
         return {name: network for name, network in parts.items() if network is not None}
+
+    def train_through(self, parts: Mapping[str, nn.Module]) -> None:
+        """Take training steps through wrappers of `parts`, which reduce gradients over ranks."""
+        self._through = dict(parts)
 
     # ------------------------------------------------------------------ optimization
 
@@ -114,6 +126,18 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     # ------------------------------------------------------------------ training
 
+    def on_train_start(self) -> None:
+        """Go on within an epoch that was left in its middle."""
+        if self._within_epoch is not None:
+            statistics = running_statistics(self)
+            for name, tensor in self._within_epoch["statistics"].items():
+                statistics[name].copy_(tensor)
+            self._sums = {k: v.to(self.device) for k, v in self._within_epoch["sums"].items()}
+            self._batches = self._within_epoch["batches"]
+            self._within_epoch = None
+            # Lightning does not call it when it starts in the middle.
+            self.on_train_epoch_start()
+
     def on_train_epoch_start(self) -> None:
         """Put networks that do not train in this epoch into eval mode; move the margin's ramp."""
         for name, network in self.networks.items():
@@ -130,20 +154,21 @@ class SegmentationGuidedClassification(L.LightningModule):
         """D on true and on detached generated masks; G against frozen D; then the classifier."""
         terms: Terms = {}
         generated: Tensor | None = None
-        if self.generator is not None:
-            with torch.set_grad_enabled(self._trains("generator")):
+        if self.generator is not None and self._trains("generator"):
+            generated = self._through["generator"](batch.image).sigmoid()
+            terms |= self._discriminator_step(batch, generated)
+            terms |= self._generator_step(batch, generated)
+        elif self.generator is not None:
+            with torch.no_grad():
                 generated = self.generator(batch.image).sigmoid()
-            if self._trains("generator"):
-                terms |= self._discriminator_step(batch, generated)
-                terms |= self._generator_step(batch, generated)
         if self.classifier is not None and self._trains("classifier"):
             terms |= self._classifier_step(batch, generated)
         self._record(terms, batch_idx)
 
     def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
-        assert self.discriminator is not None
-        real = self.discriminator(batch.image, self.softening(batch.mask))
-        fake = self.discriminator(batch.image, generated.detach())
+        discriminator = self._through["discriminator"]
+        real = discriminator(batch.image, self.softening(batch.mask))
+        fake = discriminator(batch.image, generated.detach())
         losses = self.adversarial_loss.discriminator(real, fake)
         self._update("discriminator", losses["total"])
         scores = {
@@ -158,7 +183,9 @@ class SegmentationGuidedClassification(L.LightningModule):
             judged = self.discriminator(batch.image, generated)
             losses = self.generator_loss(judged, generated, batch.mask)
             if self.guidance.gradient and self.classifier is not None:
-                losses["classification"] = self._classify(batch, generated)["total"]
+                mask = self.guidance.mask(generated, batch.mask)
+                terms = self.parts["classifier"](batch.image, mask, batch.label)
+                losses["classification"] = terms["total"]
                 losses["total"] = (
                     losses["total"] + self.guidance.gradient * losses["classification"]
                 )
@@ -166,17 +193,10 @@ class SegmentationGuidedClassification(L.LightningModule):
         return _named("generator", losses)
 
     def _classifier_step(self, batch: Batch, generated: Tensor | None) -> Terms:
-        losses = self._classify(batch, None if generated is None else generated.detach())
+        mask = self.guidance.mask(None if generated is None else generated.detach(), batch.mask)
+        losses: Terms = self._through["classifier"](batch.image, mask, batch.label)
         self._update("classifier", losses["total"])
         return _named("classifier", losses)
-
-    def _classify(self, batch: Batch, generated: Tensor | None) -> Terms:
-        assert self.classifier is not None
-        assert self.classification_loss is not None
-        mask = self.guidance.mask(generated, batch.mask)
-        logits, features = self.classifier(batch.image, mask)
-        terms: Terms = self.classification_loss(logits, features, batch.label)
-        return terms
 
     def _record(self, terms: Terms, batch_idx: int) -> None:
         """Sum on the device, without waiting for it; log every few batches."""
@@ -221,6 +241,28 @@ class SegmentationGuidedClassification(L.LightningModule):
                 )
         self._step_schedules()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Within an epoch, keep what each rank has of its own: sums of losses, statistics."""
+        if self._batches:
+            mine = {
+                "sums": {name: value.detach().cpu() for name, value in self._sums.items()},
+                "batches": self._batches,
+                "statistics": {k: v.detach().cpu() for k, v in running_statistics(self).items()},
+            }
+            checkpoint["ranks"] = ranks.gathered(mine)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember this rank's own part for `on_train_start`, which runs after DDP's broadcast."""
+        parts = checkpoint.get("ranks")
+        if parts is not None and len(parts) != ranks.world():
+            raise Hep2ganError(
+                f"the run was stopped within an epoch of {len(parts)} ranks, now there are"
+                f" {ranks.world()}",
+                "an epoch is finished with as many devices as it was begun with",
+                "set trainer.devices and trainer.nodes as before",
+            )
+        self._within_epoch = parts[ranks.rank()] if parts else None
+
     def _step_schedules(self) -> None:
         schedulers = self.lr_schedulers()
         every = schedulers if isinstance(schedulers, list) else [schedulers]
@@ -257,12 +299,30 @@ class SegmentationGuidedClassification(L.LightningModule):
             values |= self.classification_metrics.compute()
         self.segmentation_metrics.reset()
         self.classification_metrics.reset()
-        self.log_dict({f"val/{name}": value for name, value in values.items()})
+        found = {f"val/{name}": float(value) for name, value in values.items()}
+        self._log_row(found, int(self.trainer.num_training_batches) - 1)
+        # For the choice of the best epoch; all ranks have the same values.
+        self.log_dict(found, logger=False, sync_dist=False)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return the `rows` of the store and the `outputs` for them, on the CPU."""
         outputs: Outputs = self(batch.image, batch.mask)
         return {"rows": batch.rows.cpu(), "outputs": outputs.cpu()}
+
+
+class ClassifierWithLoss(nn.Module):
+    """The classifier and its loss as one module, whose parameters one update trains."""
+
+    def __init__(self, classifier: nn.Module, loss: ClassificationLoss | None) -> None:
+        super().__init__()
+        assert loss is not None
+        self.classifier, self.loss = classifier, loss
+
+    def forward(self, image: Tensor, mask: Tensor | None, label: Tensor) -> Terms:
+        """The named terms of the loss on (B, 1, H, W) images and masks and (B,) labels."""
+        logits, features = self.classifier(image, mask)
+        terms: Terms = self.loss(logits, features, label)
+        return terms
 
 
 def _probabilities(logits: Tensor | None) -> Tensor | None:

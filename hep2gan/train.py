@@ -11,10 +11,9 @@ if TYPE_CHECKING:
 def train(config: "DictConfig") -> None:
     """Entry point behind Hydra: plain containers from here on."""
     from hep2gan.command import resolved
-    from hep2gan.training import train_run
+    from hep2gan.launching import launch
 
-    plain = resolved(config)
-    train_run(plain, trusted=plain.pop("trusted"))
+    launch(resolved(config))
 
 
 def main() -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from hep2gan import ranks
 from hep2gan.assembly import build_task
-from hep2gan.callbacks import EpochCheckpoint, SeedEachEpoch, progress_bars
-from hep2gan.checkpoints import epoch_of, newest_readable, read_chosen
+from hep2gan.callbacks import EpochCheckpoint, SeedEachBatch, WholeCheckpoints, progress_bars
+from hep2gan.checkpoints import BEGINNING, Position, newest_readable, read_chosen
 from hep2gan.data.augment import Augmentation
 from hep2gan.data.leakage import leakage
 from hep2gan.data.normalise import Normalisation
@@ -28,6 +29,8 @@ from hep2gan.metrics_file import MetricsFile
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
 from hep2gan.stocking import open_store
+from hep2gan.stopping import StopRequest
+from hep2gan.strategy import devices_and_strategy, leave_signals_alone
 from hep2gan.task import SegmentationGuidedClassification
 from hep2gan.whole import write_whole
 
@@ -38,23 +41,41 @@ Config = Mapping[str, Any]
 def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
     """Train, test and record the run that `config` describes; resume it where it was left.
 
-    A finished run is left alone and its metrics are returned.
+    A finished run is left alone and its metrics are returned. As one of several ranks, takes its
+    share. Raises `Stopped`, which ends the process with status 143 (130 after Ctrl-C), when a
+    signal asked for it: the run goes on from there when it is started again.
     """
     quiet_libraries()
     run = RunFolder(Path(config["run_dir"]))
     _checked(config)
+    with StopRequest().listening() as stop:
+        ranks.join(config["trainer"]["accelerator"])
+        ranks.redirect_others(run.path)
+        ranks.check_same(config)
+        metrics = _train(config, run, trusted, stop)
+        # Not after an error: the others may never come.
+        ranks.leave()
+    return metrics
+
+
+def _train(
+    config: Config, run: RunFolder, trusted: Sequence[str], stop: StopRequest
+) -> dict[str, float]:
     if run.config_file.exists():
         run.save_config(config)
-    if run.done:
+    if ranks.shared(run.done):
         log.info("%s is finished already.%s", run.path, summary(run.metrics()))
         return run.metrics()
     L.seed_everything(config["seed"], verbose=False)
-    store = open_store(config["data"], None)
-    split = split_of_run(config, store, run)
-    run.save_config(config)
-    write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
-    data = build_data(config, store, split)
-    newest = newest_readable(run.checkpoints)
+    with ranks.first_rank_first():
+        store = open_store(config["data"], None)
+        split = split_of_run(config, store, run)
+        run.save_config(config)
+        if ranks.rank() == 0:
+            write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
+    newest = ranks.shared(newest_readable(run.checkpoints) if ranks.rank() == 0 else None)
+    start = Position.of(newest)
+    data = build_data(config, store, split, start)
     counts = np.bincount(store.label[split.train], minlength=len(store.classes)).tolist()
     task = build_task(
         config,
@@ -64,15 +85,17 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
         load_weights=newest is None,
         trusted=trusted,
     )
-    return _fit_and_test(config, run, task, data, newest)
+    if newest:
+        log.info("Resuming %s from %s", run.path, newest.name)
+    return _fit_and_test(config, run, task, data, newest, stop)
 
 
 def _checked(config: Config) -> None:
     if not isinstance(config["seed"], int) or isinstance(config["seed"], bool):
         raise Hep2ganError(f"seed is {config['seed']!r}", "it must be a whole number")
-    for key in ("max_epochs", "batch_size", "eval_batch_size", "log_every"):
+    for key in ("max_epochs", "batch_size", "eval_batch_size", "log_every", "devices", "nodes"):
         value = config["trainer"][key]
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise Hep2ganError(f"trainer.{key} is {value!r}", "it must be a positive whole number")
     gan_epochs = config["gan_epochs"]
     if gan_epochs is not None and not 0 < gan_epochs < config["trainer"]["max_epochs"]:
@@ -113,8 +136,10 @@ def split_of_run(config: Config, store: Store, run: RunFolder) -> Split:
     return split
 
 
-def build_data(config: Config, store: Store, split: Split) -> CellDataModule:
-    """The batches that `config` describes."""
+def build_data(
+    config: Config, store: Store, split: Split, start: Position = BEGINNING
+) -> CellDataModule:
+    """The batches that `config` describes, from `start` on."""
     trainer = config["trainer"]
     return CellDataModule(
         store,
@@ -126,6 +151,8 @@ def build_data(config: Config, store: Store, split: Split) -> CellDataModule:
         augmentation=Augmentation(**config["augmentation"]),
         workers=trainer["workers"],
         resident=trainer["resident"],
+        start=start,
+        limit_batches=trainer["limit_batches"],
     )
 
 
@@ -135,19 +162,20 @@ def _fit_and_test(
     task: SegmentationGuidedClassification,
     data: CellDataModule,
     newest: Path | None,
+    stop: StopRequest,
 ) -> dict[str, float]:
-    logger = build_logger(config, run.path)
+    logger = build_logger(config, run.path) if ranks.rank() == 0 else None
     failed = True
     try:
-        _fit(config, run, task, data, logger, newest)
+        _fit(config, run, task, data, logger, newest, stop)
         task.load_state_dict(read_chosen(run.checkpoints)[1]["state_dict"])
-        accelerator = config["trainer"]["accelerator"]
-        metrics = evaluate_run(task, data, run, config, accelerator=accelerator)
+        metrics = evaluate_run(task, data, run, config)
         log_results(logger, metrics, figure_files(run.figures))
         failed = False
     finally:
         finish(logger, failed)
-    write_whole(run.done_file, "")
+    if ranks.rank() == 0:
+        write_whole(run.done_file, "")
     log.info("%s\n\n%s", summary(metrics), run.path)
     return metrics
 
@@ -166,23 +194,23 @@ def _fit(
     data: CellDataModule,
     logger: Any,
     newest: Path | None,
+    stop: StopRequest,
 ) -> None:
     settings = config["trainer"]
-    epoch = epoch_of(newest) + 1 if newest else 0
-    if newest:
-        log.info("Resuming %s after epoch %d", run.path, epoch)
     _prepare(task, settings)
-    loggers = [MetricsFile(run.curves_file, epoch), *([logger] if logger else [])]
+    curves = MetricsFile(run.curves_file, data.start.epochs * data.batches + data.start.batches)
     trainer = build_trainer(
         settings,
-        loggers,
+        [curves, *([logger] if logger else [])],
         [
-            EpochCheckpoint(run.checkpoints, monitor_of(config, data.split)),
-            SeedEachEpoch(config["seed"]),
+            EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
+            SeedEachBatch(config["seed"]),
         ],
         len(data.split.validation) > 0,
     )
-    trainer.fit(task, data, ckpt_path=newest, weights_only=True)
+    leave_signals_alone(trainer)
+    with stop.deferred():
+        trainer.fit(task, data, ckpt_path=newest, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
 
@@ -203,8 +231,8 @@ def build_trainer(
     """A Lightning trainer that leaves order, checkpoints and logging intervals to us."""
     bars = progress_bars()
     return L.Trainer(
-        accelerator=settings["accelerator"],
-        devices=settings["devices"],
+        **devices_and_strategy(settings, WholeCheckpoints()),
+        sync_batchnorm=settings["sync_batchnorm"],
         precision=settings["precision"],
         max_epochs=settings["max_epochs"],
         limit_train_batches=settings["limit_batches"],

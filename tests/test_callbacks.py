@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hep2gan.callbacks import EpochCheckpoint
+from hep2gan.callbacks import EpochCheckpoint, WholeCheckpoints
 from hep2gan.checkpoints import newest_readable, read_checkpoint, read_chosen
 from hep2gan.errors import Hep2ganError
 from tests import tiny
@@ -23,6 +23,7 @@ def fit(folder, epochs, monitor=None, values=()):
         max_epochs=epochs,
         logger=False,
         callbacks=[Report(), checkpoint],
+        plugins=[WholeCheckpoints()],
         enable_progress_bar=False,
         enable_model_summary=False,
     )
@@ -32,9 +33,9 @@ def fit(folder, epochs, monitor=None, values=()):
 
 def test_two_newest_epochs_are_kept(tmp_path):
     fit(tmp_path, 4)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["epoch0002.ckpt", "epoch0003.ckpt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["epoch0003.ckpt", "epoch0004.ckpt"]
     chosen, content = read_chosen(tmp_path)
-    assert chosen.name == "epoch0003.ckpt"
+    assert chosen.name == "epoch0004.ckpt"
     assert content["epoch"] == 3
 
 
@@ -53,10 +54,10 @@ def test_a_resumed_run_remembers_its_best(tmp_path):
 
 def test_a_damaged_newest_checkpoint_is_reported_and_the_older_used(tmp_path):
     fit(tmp_path, 2)
-    newest = tmp_path / "epoch0001.ckpt"
+    newest = tmp_path / "epoch0002.ckpt"
     newest.write_bytes(newest.read_bytes()[:1000])
-    with pytest.warns(UserWarning, match=r"epoch0001.ckpt cannot be loaded"):
-        assert newest_readable(tmp_path) == tmp_path / "epoch0000.ckpt"
+    with pytest.warns(UserWarning, match=r"epoch0002.ckpt cannot be loaded"):
+        assert newest_readable(tmp_path) == tmp_path / "epoch0001.ckpt"
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"state_dict": 1})])

@@ -239,7 +239,6 @@ def test_indivisible_batch_size_is_told_before_training(store, split):
     assert (
         str(error.value) == "Batch size 15 is not divisible by 2 devices; choose a multiple of 2."
     )
-    data.setup("test")
 
 
 def test_too_few_cells_for_a_batch_are_told(store, split):
@@ -278,11 +277,20 @@ class Recorder(Watcher):
 
 @pytest.mark.slow
 def test_two_processes_share_every_batch(store, split, tmp_path):
-    alone, _ = fitted(store, split)
-    data = CellDataModule(store, split, batch_size=8, seed=4)
+    alone, _ = fitted(store, split, eval_batch_size=3)
+    data = CellDataModule(store, split, batch_size=8, eval_batch_size=3, seed=4)
     trainer(devices=2, strategy="ddp_fork").fit(Recorder(tmp_path), data)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
-    for part in ("train", "val"):
-        whole = alone.order(1, part)
-        assert first[part] == [batch[0::2] for batch in whole]
-        assert second[part] == [batch[1::2] for batch in whole]
+    whole = alone.order(1, "train")
+    assert first["train"] == [batch[0::2] for batch in whole]
+    assert second["train"] == [batch[1::2] for batch in whole]
+    whole = alone.order(1, "val")
+    assert len(whole) == 2
+    assert first["val"] + second["val"] == whole
+
+
+def test_too_few_batches_for_the_devices_are_told_before_training(store, split):
+    data = CellDataModule(store, split, batch_size=8)
+    data.trainer = Ranked(0, 2)
+    with pytest.raises(Hep2ganError, match=r"validation part has 6 cells.*eval_batch_size=3"):
+        data.setup("fit")

@@ -19,12 +19,12 @@ def test_new_metrics_widen_the_table(tmp_path):
     ]
 
 
-def test_resuming_keeps_finished_epochs_and_drops_the_rest(tmp_path):
+def test_resuming_keeps_batches_that_are_done_and_drops_the_rest(tmp_path):
     path = tmp_path / "metrics.csv"
     log = MetricsFile(path)
     for epoch in range(4):
         log.log_metrics({"epoch": epoch, "x": epoch / 8}, step=epoch)
-    log = MetricsFile(path, resume_epoch=2)
+    log = MetricsFile(path, start=2)
     log.log_metrics({"epoch": 2, "x": 9.0}, step=2)
     assert [row["x"] for row in rows(path)] == ["0.0", "0.125", "9.0"]
 
@@ -34,7 +34,7 @@ def test_half_a_line_of_a_killed_process_is_dropped(tmp_path):
     MetricsFile(path).log_metrics({"epoch": 0, "x": 1.0}, step=0)
     with path.open("a") as file:
         file.write("1,")
-    log = MetricsFile(path, resume_epoch=5)
+    log = MetricsFile(path, start=5)
     log.log_metrics({"epoch": 5, "x": 2.0}, step=5)
     assert [row["epoch"] for row in rows(path)] == ["0", "5"]
 

@@ -96,7 +96,7 @@ def test_a_finished_run_is_left_alone(place, capsys):
 
 def test_another_configuration_in_the_same_folder_is_refused(capsys):
     assert call(train, *SMALL, "loss.beta=5") == 2
-    assert "loss.beta: 10.0 there, 5 now" in capsys.readouterr().err
+    assert "loss.beta: 10.0 there, 5 here" in capsys.readouterr().err
 
 
 def test_predicting_files_gives_what_the_test_gave(place, capsys):
@@ -134,7 +134,7 @@ def test_the_report_is_one_file(place):
 
 
 def weights(run):
-    return checkpoints.read_checkpoint(run / "checkpoints/epoch0001.ckpt")
+    return checkpoints.read_checkpoint(run / "checkpoints/epoch0002.ckpt")
 
 
 def test_a_resumed_run_equals_an_unbroken_one(place, monkeypatch):

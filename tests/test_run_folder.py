@@ -18,7 +18,7 @@ def test_another_configuration_is_refused_and_named(tmp_path):
     run.save_config(CONFIG)
     changed = CONFIG | {"loss": {"beta": 5.0}, "new": 1}
     with pytest.raises(
-        Hep2ganError, match=r"(?s)loss.beta: 10.0 there, 5.0 now.*new: absent.*name="
+        Hep2ganError, match=r"(?s)loss.beta: 10.0 there, 5.0 here.*new: absent.*name="
     ):
         run.save_config(changed)
     assert run.config() == CONFIG

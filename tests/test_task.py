@@ -93,7 +93,8 @@ def test_classification_gradient_reaches_the_generator_only_where_asked():
         task.training_step(tiny.batch(), 0)
     task = tiny.task(guidance=Guidance(gradient=0.5))
     generated = task.generator(tiny.batch().image).sigmoid()
-    task._classify(tiny.batch(), generated)["total"].backward()
+    cells = tiny.batch()
+    task.parts["classifier"](cells.image, generated, cells.label)["total"].backward()
     alone = task.generator[0].weight.grad
     assert torch.allclose(grads[1] - grads[0], 0.5 * alone, atol=1e-6)
     assert alone.abs().sum() > 0

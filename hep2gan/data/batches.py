@@ -41,12 +41,15 @@ class RawBatch(NamedTuple):
 class EpochBatches(Sampler[Request]):
     """Requests of one epoch for one rank.
 
-    rows: (M,) rows of the store. batch_size: cells of a *global* batch, all ranks together. Rank
-    r of w takes cells r, r + w, … of each global batch, so the ranks' k-th batches together are
-    the k-th batch of one rank. Training shuffles and drops the last incomplete global batch; its
-    order is a pure function of (seed, epoch), so nothing else need be kept to resume. Evaluation
-    keeps the order and serves every row exactly once: ranks may get unequal numbers of cells and
-    batches.
+    rows: (M,) rows of the store. batch_size: cells of a *global* batch in training, all ranks
+    together. Rank r of w takes cells r, r + w, … of each global batch, so the ranks' k-th batches
+    together are the k-th batch of one rank. Training shuffles and drops the last incomplete global
+    batch; its order is a pure function of (seed, epoch), so nothing else need be kept to resume.
+    start: (epoch, batch) to begin that epoch with, when it was left in its middle.
+
+    Evaluation keeps the order and serves every row exactly once. Rank r takes batches r, r + w, …
+    whole, so that a cell is always computed in the same company: results are the same to the last
+    bit for any number of ranks, which may get unequal numbers of batches.
 
     Raises Hep2ganError when the batch size does not divide by the ranks in training, or when no
     whole batch can be made.
@@ -61,6 +64,7 @@ class EpochBatches(Sampler[Request]):
         rank: int = 0,
         world: int = 1,
         training: bool,
+        start: tuple[int, int] = (0, 0),
     ) -> None:
         if batch_size < 1:
             raise Hep2ganError(f"Batch size is {batch_size}", "it must be 1 or more", "choose 16")
@@ -77,32 +81,39 @@ class EpochBatches(Sampler[Request]):
             )
         self.rows, self.batch_size, self.training = rows, batch_size, training
         self.seed, self.rank, self.world, self.epoch = seed, rank, world, 0
+        self.start = start
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration serves; Lightning calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches of this rank."""
-        whole, rest = divmod(len(self.rows), self.batch_size)
-        # In evaluation a rank may have no cell of a small last global batch, or of small batches.
-        full = whole if self.batch_size > self.rank else 0
-        return full if self.training else full + int(rest > self.rank)
+        """Batches of this rank in a whole epoch."""
+        if self.training:
+            return len(self.rows) // self.batch_size
+        batches = -(-len(self.rows) // self.batch_size)
+        return len(range(self.rank, batches, self.world))
 
     def __iter__(self) -> Iterator[Request]:
+        return self._training() if self.training else self._evaluation()
+
+    def _training(self) -> Iterator[Request]:
         epoch = self.epoch
         rows = self._order(epoch)
-        stop = len(rows) - len(rows) % self.batch_size if self.training else len(rows)
-        for batch, start in enumerate(range(0, stop, self.batch_size)):
-            chosen = rows[start : start + self.batch_size]
+        first = self.start[1] if epoch == self.start[0] else 0
+        for batch in range(first, len(self)):
+            chosen = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
             mine = torch.from_numpy(chosen[self.rank :: self.world].copy())
-            draw = Draw(self.seed, epoch, batch, self.rank, self.world, len(chosen))
-            if len(mine):
-                yield Request(mine, draw if self.training else None)
+            yield Request(mine, Draw(self.seed, epoch, batch, self.rank, self.world, len(chosen)))
+
+    def _evaluation(self) -> Iterator[Request]:
+        for begin in range(
+            self.rank * self.batch_size, len(self.rows), self.world * self.batch_size
+        ):
+            chosen = self.rows[begin : begin + self.batch_size]
+            yield Request(torch.from_numpy(chosen.copy()), None)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        if not self.training:
-            return self.rows
         # The leading 1 keeps these numbers apart from the augmentation's.
         return np.random.default_rng([1, self.seed, epoch]).permutation(self.rows)
 

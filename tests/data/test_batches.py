@@ -58,10 +58,24 @@ def test_evaluation_serves_every_row_once_in_order(n, size, world):
     alone = rows_of(served(rows, size, training=False))
     assert [row for batch in alone for row in batch] == rows.tolist()
     ranks = [served(rows, size, rank=r, world=world, training=False) for r in range(world)]
-    everything = [row for rank in ranks for batch in rows_of(rank) for row in batch]
-    assert sorted(everything) == rows.tolist()
+    # Whole batches of one rank alone, dealt out in turn.
+    for r, rank in enumerate(ranks):
+        assert rows_of(rank) == alone[r::world]
     assert all(len(request.rows) for rank in ranks for request in rank)
     assert all(request.draw is None for rank in ranks for request in rank)
+
+
+def test_an_epoch_left_in_its_middle_goes_on_there():
+    rows = np.arange(23)
+    sampler = EpochBatches(rows, 5, seed=1, training=True, start=(3, 2))
+    whole = EpochBatches(rows, 5, seed=1, training=True)
+    for epoch in (3, 4):
+        sampler.set_epoch(epoch)
+        whole.set_epoch(epoch)
+        expected = list(whole)[2 if epoch == 3 else 0 :]
+        assert rows_of(sampler) == rows_of(expected)
+        assert [r.draw for r in sampler] == [r.draw for r in expected]
+        assert len(sampler) == 4
 
 
 def test_order_is_a_function_of_seed_and_epoch():

@@ -1,0 +1,41 @@
+"""One process of a run, started from a composed configuration: `python -m hep2gan.job FILE`."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from hep2gan.errors import Hep2ganError
+
+
+def main() -> None:
+    """Train what the file says, alone or as one of the ranks; errors as the commands print them."""
+    from hep2gan.launching import launch
+    from hep2gan.ranks import die_with_parent
+
+    die_with_parent()
+    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    _log_to(Path(config["run_dir"]))
+    try:
+        launch(config)
+    except Hep2ganError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+def _log_to(folder: Path) -> None:
+    """What conf/hydra/job_logging/run.yaml does for a run in Hydra's own process."""
+    console = logging.StreamHandler(sys.stdout)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    handlers: list[logging.Handler] = [console]
+    if os.environ.get("RANK", "0") == "0":
+        folder.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(folder / "train.log")
+        file.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+        handlers.append(file)
+    logging.basicConfig(level=logging.INFO, handlers=handlers)
+
+
+if __name__ == "__main__":
+    main()

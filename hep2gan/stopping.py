@@ -1,0 +1,120 @@
+"""Being told to stop: signals, and all ranks stopping after the same batch."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from hep2gan import ranks
+
+Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+
+STATUS = {signal.SIGINT: 130, signal.SIGHUP: 129}
+"""Exit status after a signal; 143, that of SIGTERM, for the others."""
+
+
+class Stopped(SystemExit):
+    """The run was told to stop and can be gone on with; carries the exit status."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__(STATUS.get(signal.Signals(signum), 143))
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """SIGTERM, SIGHUP and Ctrl-C; inside Slurm also the ones that announce the end of its time."""
+    in_slurm = (signal.SIGUSR1, signal.SIGUSR2) if "SLURM_JOB_ID" in os.environ else ()
+    return (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *in_slurm)
+
+
+class StopRequest:
+    """Listens for signals; while `deferred`, a signal is noted instead of ending the process.
+
+    A second Ctrl-C does not wait. When listening ends after a signal, a handler that was there
+    before is called: Slurm's launcher puts the job into the queue again in it.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._deferred = False
+
+    @contextmanager
+    def listening(self) -> Iterator["StopRequest"]:
+        """Handle the signals in this block; only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {
+            number: handler
+            for number in stop_signals()
+            if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+        }
+        for number in before:
+            signal.signal(number, self._handle)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            earlier = before.get(self.signum) if self.signum else None  # type: ignore[call-overload]
+            if callable(earlier) and earlier is not signal.default_int_handler:
+                earlier(self.signum, None)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Only note a signal in this block, and raise `Stopped` after it."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        if self.signum is not None:
+            raise Stopped(self.signum)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        again = self.signum is not None
+        self.signum = signum
+        if signum == signal.SIGINT and again:
+            raise KeyboardInterrupt
+        if not self._deferred:
+            raise Stopped(signum)
+
+
+class Agreement:
+    """Makes one rank's wish to stop known to all, so that all stop after the same batch.
+
+    Asked after every batch, it starts a reduction of one number on the host and hands out the
+    result of the batch before: nobody waits for the network, nor for a GPU.
+    """
+
+    def __init__(self, request: StopRequest) -> None:
+        self._request = request
+        self._pending: tuple[Any, torch.Tensor] | None = None
+        self._agreed: int | None = None
+
+    def ask(self) -> int | None:
+        """The signal to stop for, the same on every rank; None to go on."""
+        if ranks.world() == 1:
+            return self._request.signum
+        agreed = self.settle()
+        flag = torch.tensor(self._request.signum or 0)
+        work = dist.all_reduce(flag, dist.ReduceOp.MAX, ranks.host_group(), async_op=True)
+        self._pending = (work, flag)
+        return agreed
+
+    def settle(self) -> int | None:
+        """Wait for what was asked last."""
+        if ranks.world() == 1:
+            return self._request.signum
+        if self._pending is not None:
+            work, flag = self._pending
+            work.wait()
+            self._pending = None
+            self._agreed = self._agreed or int(flag) or None
+        return self._agreed
