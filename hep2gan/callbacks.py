@@ -11,11 +11,12 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
 from torch import Tensor
 
+from hep2gan.agreement import Agreement
 from hep2gan.buffers import average_statistics
 from hep2gan.checkpoints import BEST, Position, checkpoints, read_checkpoint
 from hep2gan.errors import Hep2ganError
 from hep2gan.outputs import Outputs
-from hep2gan.stopping import Agreement, Stopped, StopRequest
+from hep2gan.stopping import Stopped, StopRequest
 from hep2gan.whole import whole
 
 

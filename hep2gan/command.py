@@ -25,6 +25,11 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
+def plugin_folder() -> Path:
+    """Where the sweeps' launchers lie as Hydra plugins."""
+    return Path(__file__).resolve().parent / "plugins"
+
+
 def quoted(value: str) -> str:
     """A value in Hydra's quotes, so that any path survives its grammar."""
     return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
@@ -76,6 +81,9 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
     HYDRA_FULL_ERROR=1 in the environment, with it. `task` imports torch itself, so that --help
     and completion answer at once.
     """
+    # Hydra looks for plugins in the namespace hydra_plugins on the search path, nowhere else.
+    if (plugins := str(plugin_folder())) not in sys.path:
+        sys.path.append(plugins)
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException

@@ -11,7 +11,8 @@ from hep2gan.whole import write_whole
 
 # What may change between two starts of one run: where things lie and how fast they go.
 FREE_KEYS = frozenset(
-    {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir", "trusted"}
+    {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
+    | {"trusted", "objective"}
     | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
     | {"trainer.eval_batch_size", "generator.weights", "classifier.weights"}
 )

@@ -26,6 +26,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.evaluation import evaluate_run, figure_files, summary
 from hep2gan.loggers import build_logger, finish, log_results
 from hep2gan.metrics_file import MetricsFile
+from hep2gan.objective import monitor_name
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
 from hep2gan.stocking import open_store
@@ -184,7 +185,7 @@ def monitor_of(config: Config, split: Split) -> str | None:
     """The validation metric that chooses the epoch; None without a validation part (the paper)."""
     if len(split.validation) == 0:
         return None
-    return "val/f1" if config["classify"] else "val/dice"
+    return monitor_name(config)
 
 
 def _fit(

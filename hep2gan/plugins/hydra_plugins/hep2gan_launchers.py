@@ -1,0 +1,56 @@
+"""Hydra's way to the launchers: it takes plugins from the namespace `hydra_plugins` alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+
+from hep2gan.hydra_jobs import composed_jobs, job_returns, wants_objective
+
+try:
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
+except ModuleNotFoundError:  # the extra `slurm` is not installed
+    SlurmLauncher = None
+
+
+class ProcessLauncher(Launcher):
+    """hydra/launcher=processes: jobs of a sweep side by side on this machine.
+
+    slots: jobs at once; None for as many as the GPUs hold, one on the CPU.
+    """
+
+    def __init__(self, slots: int | None = None) -> None:
+        self._slots = slots
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        """Called by Hydra. The task function is not: jobs start from composed configurations."""
+        self._context, self._config = hydra_context, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs and say what became of them."""
+        from hep2gan.stopping import StopRequest
+        from hep2gan.sweeps import run_side_by_side, slots_for
+
+        jobs = composed_jobs(self._context, self._config, job_overrides, initial_job_idx)
+        with StopRequest().listening():
+            slots = slots_for(jobs[0].config["trainer"], self._slots)
+            outcomes = run_side_by_side(jobs, slots)
+        return job_returns(outcomes, wants_objective(self._config))
+
+
+if SlurmLauncher is not None:
+
+    class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
+        """hydra/launcher=slurm: jobs of a sweep through submitit, requeued by Slurm as needed."""
+
+        def launch(
+            self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+        ) -> Sequence[JobReturn]:
+            """Submit the jobs as one array, wait for them and say what became of them."""
+            from hep2gan.slurm import run_in_slurm
+
+            jobs = composed_jobs(self.hydra_context, self.config, job_overrides, initial_job_idx)
+            return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))

@@ -1,0 +1,255 @@
+"""The jobs of a sweep: their names, their processes side by side, what became of them."""
+
+import hashlib
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from hep2gan.errors import Hep2ganError, listed
+from hep2gan.launching import saved
+from hep2gan.run_folder import FREE_KEYS, RunFolder
+
+log = logging.getLogger(__name__)
+
+# These have their own place in the run folder's path, or none.
+_UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | FREE_KEYS
+_LONGEST = 150
+
+
+def named(name: str, swept: Mapping[str, str]) -> str:
+    """A method's name with what a sweep changes beside it, so that each job has its own folder.
+
+    >>> named("proposed", {"loss.beta": "5", "seed": "1", "generator": "xception41"})
+    'proposed,loss.beta=5,generator=xception41'
+    """
+    parts = [f"{key}={value}" for key, value in swept.items() if key not in _UNNAMED]
+    whole = ",".join([name, *(re.sub(r"[^\w.,=+\-\[\]]+", "_", part) for part in parts)])
+    if len(whole) <= _LONGEST:
+        return whole
+    # Folder names end at 255 bytes; the digest keeps apart what the cut would make equal.
+    return f"{whole[:_LONGEST]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+
+class Job(NamedTuple):
+    """One run of a sweep. overrides: its command line. config: resolved, with `trusted`."""
+
+    number: int
+    overrides: tuple[str, ...]
+    config: dict[str, Any]
+
+    @property
+    def run(self) -> RunFolder:
+        """Its run folder."""
+        return RunFolder(Path(self.config["run_dir"]))
+
+
+class Outcome(NamedTuple):
+    """What became of a job. problem: None when the run is finished."""
+
+    job: Job
+    problem: str | None
+
+
+def check_apart(jobs: Sequence[Job]) -> None:
+    """Raise Hep2ganError when two jobs would write into the same run folder."""
+    counts = Counter(job.config["run_dir"] for job in jobs)
+    twice = [folder for folder, count in counts.items() if count > 1]
+    if twice:
+        raise Hep2ganError(
+            f"several jobs of the sweep would write into the same folder\n{listed(twice)}\n",
+            "a run folder is one configuration",
+            "give each value once",
+        )
+
+
+def done_before(job: Job) -> bool:
+    """Whether the run is finished; raises Hep2ganError when its folder holds another run."""
+    if job.run.config_file.exists():
+        job.run.save_config({k: v for k, v in job.config.items() if k != "trusted"})
+    return job.run.done
+
+
+@dataclass
+class Slots:
+    """Places for jobs side by side: GPUs handed out by number, or a count on the CPU.
+
+    gpus: what CUDA_VISIBLE_DEVICES may name; empty on the CPU. each: devices of a job. count: jobs
+    at once.
+    """
+
+    gpus: list[str]
+    each: int
+    count: int
+    taken: dict[int, list[str]] = field(default_factory=dict)
+
+    @property
+    def free(self) -> bool:
+        """Whether another job may start."""
+        return len(self.taken) < self.count
+
+    def take(self, number: int) -> dict[str, str]:
+        """Environment of job `number` in its place."""
+        used = {gpu for gpus in self.taken.values() for gpu in gpus}
+        mine = [gpu for gpu in self.gpus if gpu not in used][: self.each]
+        self.taken[number] = mine
+        if mine:
+            return {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
+        if "OMP_NUM_THREADS" in os.environ or self.count * self.each == 1:
+            return {}
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        return {"OMP_NUM_THREADS": str(max(1, cores // (self.count * self.each)))}
+
+    def give_back(self, number: int) -> None:
+        """Free the place of job `number`."""
+        del self.taken[number]
+
+
+def slots_for(settings: Mapping[str, Any], wanted: int | None) -> Slots:
+    """As many jobs at once as there are GPUs for, or `wanted`; on the CPU one, or `wanted`.
+
+    settings: the jobs' `trainer`. Raises Hep2ganError when a job needs more GPUs than there are,
+    or more machines than this one.
+    """
+    if settings["nodes"] != 1:
+        raise Hep2ganError(
+            f"trainer.nodes is {settings['nodes']}",
+            "hydra/launcher=processes starts jobs on this machine",
+            "use hydra/launcher=slurm",
+        )
+    each = settings["devices"]
+    gpus = [] if settings["accelerator"] == "cpu" else _visible_gpus()
+    if settings["accelerator"] == "gpu" and len(gpus) < each:
+        raise Hep2ganError(
+            f"a job needs {each} GPUs, this machine has {len(gpus)}",
+            "",
+            "set trainer.devices lower or trainer.accelerator=cpu",
+        )
+    places = len(gpus) // each if len(gpus) >= each else 0
+    return Slots(gpus if places else [], each, min(wanted or places, places) or wanted or 1)
+
+
+def _visible_gpus() -> list[str]:
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+@dataclass
+class _Process:
+    job: Job
+    process: subprocess.Popen[bytes]
+    output: BinaryIO
+    begun: float
+
+
+def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
+    """Run each job that is not done in a process (group) of its own; failures stop no other.
+
+    What a job prints goes to output.log in its run folder. When this process is told to stop, so
+    are the jobs, which save and can be gone on with. Returns the outcomes in the order of `jobs`.
+    """
+    outcomes: dict[int, Outcome] = {}
+    waiting = []
+    for job in jobs:
+        try:
+            if done_before(job):
+                outcomes[job.number] = Outcome(job, None)
+                log.info("%s  done before", _title(job))
+            else:
+                waiting.append(job)
+        except Hep2ganError as error:
+            outcomes[job.number] = Outcome(job, str(error))
+    running: dict[int, _Process] = {}
+    with ExitStack() as stack, _stopped_together(running):
+        while waiting or running:
+            while waiting and slots.free:
+                job = waiting.pop(0)
+                running[job.number] = _started(job, slots.take(job.number), stack)
+                log.info("%s  started", _title(job))
+            for number, process in list(running.items()):
+                if process.process.poll() is not None:
+                    del running[number]
+                    slots.give_back(number)
+                    outcomes[number] = _ended(process)
+            time.sleep(0.1)
+    return [outcomes[job.number] for job in jobs]
+
+
+def _started(job: Job, environment: Mapping[str, str], stack: ExitStack) -> _Process:
+    job.run.path.mkdir(parents=True, exist_ok=True)
+    file = stack.enter_context(saved(job.config))
+    output = (job.run.path / "output.log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hep2gan.job", str(file)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=os.environ | dict(environment),
+        # Ctrl-C on the terminal is for the sweep, which tells its jobs.
+        start_new_session=True,
+    )
+    return _Process(job, process, output, time.monotonic())
+
+
+def _ended(process: _Process) -> Outcome:
+    process.output.close()
+    job, status = process.job, process.process.returncode
+    problem = None if job.run.done else problem_of(job, status)
+    minutes = (time.monotonic() - process.begun) / 60
+    log.info("%s  %s after %.1f min", _title(job), "FAILED" if problem else "finished", minutes)
+    return Outcome(job, problem)
+
+
+def problem_of(job: Job, status: int | None) -> str:
+    """One sentence about a run that did not finish: its status, its last words, its log."""
+    output = job.run.path / "output.log"
+    lines = output.read_text(errors="replace").split("\n") if output.is_file() else []
+    words = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+    how = "no exit status" if status is None else f"exit status {status}"
+    if status is not None and status < 0:
+        how = f"ended by {signal.Signals(-status).name}"
+    return f"{how}; {words[:300]} (log: {output})"
+
+
+@contextmanager
+def _stopped_together(running: dict[int, _Process]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for process in running.values():
+            process.process.terminate()
+        if running:
+            log.info("Stopping %d jobs; they save first", len(running))
+        for process in running.values():
+            process.process.wait()
+            process.output.close()
+
+
+def _title(job: Job) -> str:
+    return f"[{job.number}] {job.config['name']} seed {job.config['seed']}"
+
+
+def summarised(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
+    """Say how many jobs are done; the error that names the others, if any."""
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    log.info("%d jobs: %d done, %d failed", len(outcomes), len(outcomes) - len(failed), len(failed))
+    if not failed:
+        return None
+    lines = [f"{outcome.job.run.path}: {outcome.problem}" for outcome in failed]
+    return Hep2ganError(
+        f"{len(failed)} of {len(outcomes)} jobs failed\n{listed(lines, limit=len(lines))}\n",
+        "the others are finished",
+        "mend the cause and give the same command again: what is done is skipped, the rest goes on",
+    )
