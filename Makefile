@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format lock wheel clean
+.PHONY: help setup demo test test-all test-slurm check format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,10 +27,14 @@ demo: $(READY)  ## draw cells, train, test and report on two cores, in minutes
 	@echo "Open $(DEMO)/report.html"
 
 test: $(READY)  ## the tests, in minutes
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm"
 
-test-all: $(READY)  ## every test that needs no GPU
-	$(BIN)/python -m pytest -m "not gpu"
+test-all: $(READY)  ## every test that needs no GPU and no Slurm
+	$(BIN)/python -m pytest -m "not gpu and not slurm"
+
+test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
+	sh tests/slurm/install.sh
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 check: $(READY)  ## lint, format, types, and which module may import which
 	$(BIN)/ruff check .
