@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from hep2gan.errors import Hep2ganError
+
 if TYPE_CHECKING:
     from hep2gan.sweeps import Job, Outcome
 
@@ -79,3 +81,17 @@ def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[Job
             )
         )
     return returns
+
+
+def missing_plugin(kind: type, option: str, extra: str) -> Any:
+    """A stand-in for a plugin that is not installed: says how to get it when it is asked for."""
+
+    class Missing(kind):  # type: ignore[misc]
+        def __init__(self, **_: Any) -> None:
+            raise Hep2ganError(
+                f"{option} needs a plugin that is not installed",
+                "",
+                f'pip install "hep2gan[{extra}]"',
+            )
+
+    return Missing

@@ -4,18 +4,25 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hep2gan.errors import Hep2ganError
 
 
 def main() -> None:
-    """Train what the file says, alone or as one of the ranks; errors as the commands print them."""
-    from hep2gan.launching import launch
+    """Train what the file says, and end when the process that started this one does."""
     from hep2gan.ranks import die_with_parent
 
     die_with_parent()
-    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    run_config(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+
+
+def run_config(config: Mapping[str, Any]) -> None:
+    """Train a configuration, alone or as one of the ranks; errors as the commands print them."""
+    from hep2gan.launching import launch
+
     _log_to(Path(config["run_dir"]))
     try:
         launch(config)

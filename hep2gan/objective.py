@@ -19,7 +19,7 @@ def check_objective(config: Mapping[str, Any]) -> None:
     if not str(objective).startswith("val/"):
         raise Hep2ganError(
             f"objective is {objective}",
-            "hyperparameters are chosen on the validation part: a test part that chooses is no test",
+            "hyperparameters are chosen on the validation part; a test that chooses is no test",
             "set objective=val/f1, val/dice or another val/… column of metrics.csv",
         )
     if split["kind"] != "given" and not split["validation_fraction"]:

@@ -166,7 +166,7 @@ def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
         try:
             if done_before(job):
                 outcomes[job.number] = Outcome(job, None)
-                log.info("%s  done before", _title(job))
+                log.info("%s  done before", title(job))
             else:
                 waiting.append(job)
         except Hep2ganError as error:
@@ -177,7 +177,7 @@ def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
             while waiting and slots.free:
                 job = waiting.pop(0)
                 running[job.number] = _started(job, slots.take(job.number), stack)
-                log.info("%s  started", _title(job))
+                log.info("%s  started", title(job))
             for number, process in list(running.items()):
                 if process.process.poll() is not None:
                     del running[number]
@@ -190,7 +190,7 @@ def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
 def _started(job: Job, environment: Mapping[str, str], stack: ExitStack) -> _Process:
     job.run.path.mkdir(parents=True, exist_ok=True)
     file = stack.enter_context(saved(job.config))
-    output = (job.run.path / "output.log").open("ab")
+    output = output_of(job).open("ab")
     process = subprocess.Popen(
         [sys.executable, "-m", "hep2gan.job", str(file)],
         stdin=subprocess.DEVNULL,
@@ -206,15 +206,19 @@ def _started(job: Job, environment: Mapping[str, str], stack: ExitStack) -> _Pro
 def _ended(process: _Process) -> Outcome:
     process.output.close()
     job, status = process.job, process.process.returncode
-    problem = None if job.run.done else problem_of(job, status)
+    problem = None if job.run.done else problem_of(status, output_of(job))
     minutes = (time.monotonic() - process.begun) / 60
-    log.info("%s  %s after %.1f min", _title(job), "FAILED" if problem else "finished", minutes)
+    log.info("%s  %s after %.1f min", title(job), "FAILED" if problem else "finished", minutes)
     return Outcome(job, problem)
 
 
-def problem_of(job: Job, status: int | None) -> str:
+def output_of(job: Job) -> Path:
+    """Where a job on this machine leaves what it prints."""
+    return job.run.path / "output.log"
+
+
+def problem_of(status: int | None, output: Path) -> str:
     """One sentence about a run that did not finish: its status, its last words, its log."""
-    output = job.run.path / "output.log"
     lines = output.read_text(errors="replace").split("\n") if output.is_file() else []
     words = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
     how = "no exit status" if status is None else f"exit status {status}"
@@ -237,7 +241,8 @@ def _stopped_together(running: dict[int, _Process]) -> Iterator[None]:
             process.output.close()
 
 
-def _title(job: Job) -> str:
+def title(job: Job) -> str:
+    """A job in a line of the sweep's own output."""
     return f"[{job.number}] {job.config['name']} seed {job.config['seed']}"
 
 

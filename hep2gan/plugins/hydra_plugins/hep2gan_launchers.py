@@ -5,13 +5,18 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 
-from hep2gan.hydra_jobs import composed_jobs, job_returns, wants_objective
+from hep2gan.hydra_jobs import composed_jobs, job_returns, missing_plugin, wants_objective
 
 try:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
-except ModuleNotFoundError:  # the extra `slurm` is not installed
-    SlurmLauncher = None
+except ModuleNotFoundError:
+    SlurmLauncher = missing_plugin(Launcher, "hydra/launcher=slurm", "slurm")
+try:
+    from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+except ModuleNotFoundError:
+    OptunaSweeper = missing_plugin(Sweeper, "hydra/sweeper=optuna", "optuna")
 
 
 class ProcessLauncher(Launcher):
@@ -41,16 +46,18 @@ class ProcessLauncher(Launcher):
         return job_returns(outcomes, wants_objective(self._config))
 
 
-if SlurmLauncher is not None:
+class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
+    """hydra/launcher=slurm: jobs of a sweep through submitit, requeued by Slurm as needed."""
 
-    class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
-        """hydra/launcher=slurm: jobs of a sweep through submitit, requeued by Slurm as needed."""
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Submit the jobs as one array, wait for them and say what became of them."""
+        from hep2gan.slurm import run_in_slurm
 
-        def launch(
-            self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-        ) -> Sequence[JobReturn]:
-            """Submit the jobs as one array, wait for them and say what became of them."""
-            from hep2gan.slurm import run_in_slurm
+        jobs = composed_jobs(self.hydra_context, self.config, job_overrides, initial_job_idx)
+        return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))
 
-            jobs = composed_jobs(self.hydra_context, self.config, job_overrides, initial_job_idx)
-            return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))
+
+class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
+    """hydra/sweeper=optuna: the plugin's sweeper, or a clear error where it is not installed."""
