@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from hep2gan.cells import Batch
+from hep2gan.details import ValidationDetails
 from hep2gan.errors import Hep2ganError
 from hep2gan.guidance import Guidance, Stages, frozen
 from hep2gan.losses.adversarial import AdversarialLoss
@@ -47,6 +48,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         schedules: Mapping[str, ScheduleFactory | None],
         segmentation_metrics: SegmentationMetrics,
         classification_metrics: ClassificationMetrics,
+        details: ValidationDetails | None = None,
         softening: MaskSoftening | None = None,
         guidance: Guidance | None = None,
         stages: Stages | None = None,
@@ -61,6 +63,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.softening = softening or MaskSoftening()
         self.segmentation_metrics = segmentation_metrics
         self.classification_metrics = classification_metrics
+        self.details = details
         self.guidance, self.stages = guidance or Guidance(), stages or Stages()
         self._optimizer_factories, self._schedule_factories = optimizers, schedules
         self._log_every = log_every
@@ -247,6 +250,8 @@ class SegmentationGuidedClassification(L.LightningModule):
             self.segmentation_metrics.update(outputs.mask, batch.mask)
         if outputs.probabilities is not None:
             self.classification_metrics.update(outputs.probabilities, batch.label)
+        if self.details is not None:
+            self.details.update(outputs, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log Dice, Jaccard, accuracy and the rest of the validation part."""
@@ -257,7 +262,8 @@ class SegmentationGuidedClassification(L.LightningModule):
             values |= self.classification_metrics.compute()
         self.segmentation_metrics.reset()
         self.classification_metrics.reset()
-        self.log_dict({f"val/{name}": value for name, value in values.items()})
+        named: dict[str, Any] = {f"val/{name}": value for name, value in values.items()}
+        self.log_dict(named | (self.details.flush() if self.details is not None else {}))
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return the `rows` of the store and the `outputs` for them, on the CPU."""
