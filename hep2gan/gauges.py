@@ -60,7 +60,7 @@ class Gauges(Callback):
         _wait(pl_module.device)
         seconds = max(time.perf_counter() - self._begun - self._apart, 1e-9)
         cells = torch.tensor(float(self._cells), device=pl_module.device)
-        total = float(trainer.strategy.reduce(cells, reduce_op="sum"))  # type: ignore[arg-type]
+        total = float(trainer.strategy.reduce(cells, reduce_op="sum"))
         row = {
             "speed/cells_per_second": total / seconds,
             "speed/seconds_per_epoch": seconds,

@@ -23,8 +23,11 @@ from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
 from hep2gan.errors import Hep2ganError
 from hep2gan.evaluation import evaluate_run, figure_files, summary
-from hep2gan.loggers import build_logger, finish, log_results
+from hep2gan.gauges import Gauges
+from hep2gan.loggers import build_logger, closing, log_results
 from hep2gan.metrics_file import MetricsFile
+from hep2gan.predictions import Predictions
+from hep2gan.provenance import provenance, write_provenance
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
 from hep2gan.stocking import open_store
@@ -136,17 +139,17 @@ def _fit_and_test(
     data: CellDataModule,
     newest: Path | None,
 ) -> dict[str, float]:
-    logger = build_logger(config, run.path)
-    failed = True
-    try:
+    origin = provenance(config, data.store, data.split, task.networks)
+    write_provenance(run.path / "provenance.json", origin)
+    epoch = epoch_of(newest) + 1 if newest else 0
+    logger = build_logger(config, run.path, resume_epoch=epoch, provenance=origin)
+    with closing(logger):
         _fit(config, run, task, data, logger, newest)
         task.load_state_dict(read_chosen(run.checkpoints)[1]["state_dict"])
         accelerator = config["trainer"]["accelerator"]
         metrics = evaluate_run(task, data, run, config, accelerator=accelerator)
-        log_results(logger, metrics, figure_files(run.figures))
-        failed = False
-    finally:
-        finish(logger, failed)
+        predictions = Predictions.load(run.predictions_file) if logger else None
+        log_results(logger, metrics, figure_files(run.figures), predictions)
     write_whole(run.done_file, "")
     log.info("%s\n\n%s", summary(metrics), run.path)
     return metrics
@@ -179,6 +182,7 @@ def _fit(
         [
             EpochCheckpoint(run.checkpoints, monitor_of(config, data.split)),
             SeedEachEpoch(config["seed"]),
+            Gauges(),
         ],
         len(data.split.validation) > 0,
     )

@@ -97,4 +97,6 @@ def test_the_test_part_is_measured_as_the_validation_part_is():
         task.classification_loss.gaussian_mixture, outputs.features.detach(), batch.label
     )
     flushed = details.flush()
-    assert found == {f"gm/test/{n}": flushed[f"gm/val/{n}"] for n in ("own_distance", "other_distance")}
+    assert found == {
+        f"gm/test/{n}": flushed[f"gm/val/{n}"] for n in ("own_distance", "other_distance")
+    }

@@ -64,4 +64,5 @@ class MeanDistances(Metric):
 
 def _fixed(distance: Tensor) -> Tensor:
     bounded = distance.nan_to_num(nan=CAP, posinf=CAP).clamp(max=CAP)
-    return (bounded * 2**UNIT_BITS).round().long()
+    units: Tensor = (bounded * 2**UNIT_BITS).round().long()
+    return units
