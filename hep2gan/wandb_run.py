@@ -121,7 +121,7 @@ def _init(
     settings, method = config["logger"], str(config["name"]).partition(",")[0]
     # An agent has chosen these already, and wandb warns of other choices.
     own = {"id": identity, "project": settings["project"], "entity": settings["entity"]}
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "wandb").mkdir(parents=True, exist_ok=True)
     try:
         return wandb.init(
             **({} if in_agent else own),

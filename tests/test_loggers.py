@@ -1,13 +1,12 @@
 """Dashboards: real offline wandb runs and TensorBoard files, read back."""
 
-import os
-
 import pytest
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.loggers import build_logger, finish, log_results
 from tests.configs import composed
+from tests.offline import without_wandb_settings
 from tests.wandb_reader import offline_run
 
 METRICS = {"test/dice": 0.75, "test/accuracy": 0.5}
@@ -22,11 +21,7 @@ def picture(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _no_key(monkeypatch, tmp_path):
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_SILENT", "true")
+    without_wandb_settings(monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("exit_code", [0, 1, 143])

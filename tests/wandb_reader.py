@@ -33,9 +33,14 @@ def _key(item):
     return item.key or ".".join(item.nested_key)
 
 
-def offline_run(folder, seconds=30):
-    """What `read_run` finds, once wandb's own process has written the end of it."""
+def offline_run(folder):
+    """What `ended_run` finds in the only run below a folder."""
     (path,) = folder.rglob("run-*.wandb")
+    return ended_run(path)
+
+
+def ended_run(path, seconds=30):
+    """What `read_run` finds, once wandb's own process has written the end of it."""
     until = time.monotonic() + seconds
     while (found := read_run(path))["exit"] is None and time.monotonic() < until:
         time.sleep(0.2)
