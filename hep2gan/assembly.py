@@ -8,6 +8,7 @@ import torch
 from hydra.utils import get_class
 from torch import nn
 
+from hep2gan.details import ValidationDetails
 from hep2gan.errors import Hep2ganError
 from hep2gan.guidance import Guidance, Stages
 from hep2gan.losses.adversarial import AdversarialLoss
@@ -63,6 +64,12 @@ def build_task(
         schedules={name: _schedule(config["optimizer"]["schedule"][name]) for name in _NETWORKS},
         segmentation_metrics=SegmentationMetrics(),
         classification_metrics=ClassificationMetrics(len(classes)),
+        details=ValidationDetails(
+            classes,
+            segments=segment,
+            classifies=classify,
+            mixture=classification_loss.gaussian_mixture if classification_loss else None,
+        ),
         guidance=guidance,
         stages=Stages(config["gan_epochs"]),
         log_every=config["trainer"]["log_every"],

@@ -15,6 +15,7 @@ from hep2gan.data.leakage import leakage
 from hep2gan.data.split_files import Split
 from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
+from hep2gan.details import mixture_scores
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.rows import table
 from hep2gan.metrics.score import score
@@ -62,7 +63,8 @@ def evaluate_run(
     metrics: dict[str, float] = {}
     if ranks.rank() == 0:
         predictions = assemble(*in_order(every), data.store, data.split)
-        metrics = _written(predictions, data, run, config["data"], figures)
+        extra = gm_scores(task, predictions)
+        metrics = _written(predictions, data, run, config["data"], figures, extra)
     return cast(dict[str, float], ranks.shared(metrics))
 
 
@@ -72,15 +74,25 @@ def _written(
     run: RunFolder,
     source: Mapping[str, Any],
     figures: bool,
+    extra: Mapping[str, float],
 ) -> dict[str, float]:
     predictions.save(run.predictions_file)
     margins = {"margin": source["crop_margin"], "margin_share": source["crop_margin_share"]}
     metrics = score(predictions, **margins) | leakage(data.store, data.split).metrics()
-    metrics |= interval(metrics, len(predictions.label))
+    metrics |= interval(metrics, len(predictions.label)) | dict(extra)
     run.save_metrics(metrics)
     if figures:
         write_figures(predictions, run.figures, run.curves_file)
     return metrics
+
+
+def gm_scores(task: SegmentationGuidedClassification, predictions: Predictions) -> dict[str, float]:
+    """The distances of the features to the mixture's means, where the method has a mixture."""
+    loss = task.classification_loss
+    if loss is None or loss.gaussian_mixture is None or predictions.features is None:
+        return {}
+    features, label = torch.from_numpy(predictions.features), torch.from_numpy(predictions.label)
+    return mixture_scores(loss.gaussian_mixture, features, label)
 
 
 def assemble(rows: Tensor, outputs: Outputs, store: Store, split: Split) -> Predictions:

@@ -1,62 +1,47 @@
 """Where curves go beside metrics.csv: Weights & Biases, TensorBoard."""
 
-import os
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.predictions import Predictions
 
 
-def build_logger(config: Mapping[str, Any], run: Path) -> Logger | None:
-    """The logger that `logger=` names, None for csv alone.
+def build_logger(
+    config: Mapping[str, Any],
+    run: Path,
+    *,
+    rank: int = 0,
+    start: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+) -> Logger | None:
+    """The logger that `logger=` names; None for csv alone, and on all ranks but the first.
 
-    wandb is offline unless a key is set (WANDB_API_KEY or `wandb login`) or mode says otherwise.
+    start: batches of training that are done, 0 for a new run. provenance: what `provenance` gives, for
+    the dashboard's configuration. wandb is offline unless a key is set (WANDB_API_KEY or `wandb
+    login`) or mode says otherwise. Raises Hep2ganError for another kind and when it cannot begin.
     """
-    settings = config["logger"]
-    builders: dict[str, Callable[[Mapping[str, Any], Path], Logger | None]] = {
-        "csv": lambda config, run: None,
-        "wandb": _wandb,
-        "tensorboard": _tensorboard,
-    }
-    if settings["kind"] not in builders:
-        raise Hep2ganError(
-            f"logger.kind is {settings['kind']!r}", f"choose from {', '.join(builders)}"
-        )
-    return builders[settings["kind"]](config, run)
+    kind = config["logger"]["kind"]
+    if kind not in KINDS:
+        raise Hep2ganError(f"logger.kind is {kind!r}", f"choose from {', '.join(KINDS)}")
+    if rank != 0 or kind == "csv":
+        return None
+    if kind == "tensorboard":
+        return _tensorboard(run)
+    from hep2gan.wandb_run import begin
+
+    return begin(config, run, start=start, provenance=provenance)
 
 
-def _wandb(config: Mapping[str, Any], run: Path) -> Logger:
-    from lightning.pytorch.loggers import WandbLogger
-
-    settings = config["logger"]
-    mode = settings["mode"] or ("online" if _has_wandb_key() else "offline")
-    logger = WandbLogger(
-        project=settings["project"],
-        entity=settings["entity"],
-        name=f"{config['name']}-seed{config['seed']}",
-        group=config["study"],
-        job_type=config["name"],
-        tags=list(settings["tags"]),
-        save_dir=run,
-        mode=mode,
-        config=dict(config),
-    )
-    for pattern in ("train/*", "val/*", "lr/*"):
-        logger.experiment.define_metric(pattern, step_metric="epoch")
-    logger.experiment.define_metric("step/*", step_metric="trainer/global_step")
-    return logger
+KINDS = ("csv", "wandb", "tensorboard")
 
 
-def _has_wandb_key() -> bool:
-    import wandb
-
-    return bool(os.environ.get("WANDB_API_KEY")) or wandb.login(prompt=False)
-
-
-def _tensorboard(config: Mapping[str, Any], run: Path) -> Logger:
+def _tensorboard(run: Path) -> Logger:
     try:
         from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -70,9 +55,15 @@ def _tensorboard(config: Mapping[str, Any], run: Path) -> Logger:
 
 
 def log_results(
-    logger: Logger | None, metrics: Mapping[str, float], figures: Mapping[str, Path]
+    logger: Logger | None,
+    metrics: Mapping[str, float],
+    figures: Mapping[str, Path],
+    predictions: Predictions | None = None,
 ) -> None:
-    """Send the test's metrics and figures (PNG files by name) to the dashboard."""
+    """Send the test's metrics and figures (PNG files by name) to the dashboard.
+
+    predictions: those of the test, for wandb's confusion matrix, ROC curves and worst cells.
+    """
     if logger is None:
         return
     logger.log_metrics(dict(metrics))
@@ -81,8 +72,10 @@ def log_results(
     if isinstance(logger, WandbLogger):
         import wandb
 
-        pictures = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-        logger.experiment.log(pictures)
+        from hep2gan.wandb_results import panels
+
+        shown = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+        logger.experiment.log(shown | (panels(predictions) if predictions is not None else {}))
         logger.experiment.summary.update(dict(metrics))
     elif isinstance(logger, TensorBoardLogger):
         import numpy as np
@@ -93,9 +86,36 @@ def log_results(
             logger.experiment.add_image(f"figure/{name}", pixels, dataformats="HWC")
 
 
-def finish(logger: Logger | None, failed: bool) -> None:
-    """Close the dashboard's run, marked failed where it failed."""
+def finish(logger: Logger | None, exit_code: int) -> None:
+    """Close the dashboard's run: 0 finished, 143 stopped by SIGTERM, anything else failed."""
     from lightning.pytorch.loggers import WandbLogger
 
     if isinstance(logger, WandbLogger):
-        logger.experiment.finish(exit_code=1 if failed else 0)
+        from hep2gan.wandb_run import end
+
+        end(logger, int(exit_code))
+
+
+@contextmanager
+def closing(logger: Logger | None) -> Iterator[None]:
+    """Close the dashboard's run when the block ends, with the exit code of how it ended."""
+    try:
+        yield
+    except BaseException as error:
+        finish(logger, exit_code_of(error))
+        raise
+    finish(logger, 0)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """What a process exits with that `error` ends: 143 for SIGTERM, 130 for Ctrl-C, else 1."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    if isinstance(error, SIGTERMException):
+        return 128 + signal.SIGTERM
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    if isinstance(error, SystemExit):
+        code = error.code
+        return code if isinstance(code, int) else int(code is not None)
+    return 1

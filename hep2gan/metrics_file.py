@@ -3,6 +3,7 @@
 import csv
 import io
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def _keep_before(self, start: int) -> None:
-        rows = self._read()
-        self._rewrite([row for row in rows if row["step"] and int(row["step"]) < start])
+        self._rewrite(_before(self._read(), start))
 
     @property
     def name(self) -> str:
@@ -62,13 +62,9 @@ class MetricsFile(Logger):
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _read(self) -> list[dict[str, str]]:
-        if not self._path.is_file():
-            return []
-        with self._path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            self._columns = list(reader.fieldnames or self._columns)
-            # A killed process can leave half a last line.
-            return [row for row in reader if None not in row and None not in row.values()]
+        columns, rows = _table(self._path)
+        self._columns = columns or self._columns
+        return rows
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         with whole(self._path) as file:
@@ -78,3 +74,25 @@ class MetricsFile(Logger):
             writer.writerows(rows)
             text.flush()
             text.detach()
+
+
+def logged_before(path: Path, start: int) -> Iterator[tuple[int | None, dict[str, float]]]:
+    """Yield step and values of the rows that a start at batch `start` keeps, in their order."""
+    for row in _before(_table(path)[1], start):
+        step = row.pop("step", "")
+        yield int(step) if step else None, {name: float(text) for name, text in row.items() if text}
+
+
+def _before(rows: list[dict[str, str]], start: int) -> list[dict[str, str]]:
+    return [row for row in rows if row["step"] and int(row["step"]) < start]
+
+
+def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and whole rows of the file, none where it is missing."""
+    if not path.is_file():
+        return [], []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        # A killed process can leave half a last line.
+        rows = [row for row in reader if None not in row and None not in row.values()]
+        return list(reader.fieldnames or ()), rows

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hep2gan import ranks
 from hep2gan.buffers import running_statistics
 from hep2gan.cells import Batch
+from hep2gan.details import ValidationDetails
 from hep2gan.errors import Hep2ganError
 from hep2gan.guidance import Guidance, Stages, frozen
 from hep2gan.losses.adversarial import AdversarialLoss
@@ -49,6 +50,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         schedules: Mapping[str, ScheduleFactory | None],
         segmentation_metrics: SegmentationMetrics,
         classification_metrics: ClassificationMetrics,
+        details: ValidationDetails | None = None,
         softening: MaskSoftening | None = None,
         guidance: Guidance | None = None,
         stages: Stages | None = None,
@@ -63,6 +65,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.softening = softening or MaskSoftening()
         self.segmentation_metrics = segmentation_metrics
         self.classification_metrics = classification_metrics
+        self.details = details
         self.guidance, self.stages = guidance or Guidance(), stages or Stages()
         self._optimizer_factories, self._schedule_factories = optimizers, schedules
         self._log_every = log_every
@@ -289,6 +292,8 @@ class SegmentationGuidedClassification(L.LightningModule):
             self.segmentation_metrics.update(outputs.mask, batch.mask)
         if outputs.probabilities is not None:
             self.classification_metrics.update(outputs.probabilities, batch.label)
+        if self.details is not None:
+            self.details.update(outputs, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log Dice, Jaccard, accuracy and the rest of the validation part."""
@@ -300,7 +305,9 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.segmentation_metrics.reset()
         self.classification_metrics.reset()
         found = {f"val/{name}": float(value) for name, value in values.items()}
-        self._log_row(found, int(self.trainer.num_training_batches) - 1)
+        found |= self.details.flush() if self.details is not None else {}
+        done = int(self.trainer.num_training_batches)
+        self._log_row(found, done - 1)
         # For the choice of the best epoch; all ranks have the same values.
         self.log_dict(found, logger=False, sync_dist=False)
 

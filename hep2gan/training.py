@@ -24,9 +24,12 @@ from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
 from hep2gan.errors import Hep2ganError
 from hep2gan.evaluation import evaluate_run, figure_files, summary
-from hep2gan.loggers import build_logger, finish, log_results
+from hep2gan.gauges import Gauges
+from hep2gan.loggers import build_logger, closing, log_results
 from hep2gan.metrics_file import MetricsFile
 from hep2gan.objective import monitor_name
+from hep2gan.predictions import Predictions
+from hep2gan.provenance import provenance, write_provenance
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
 from hep2gan.stocking import open_store
@@ -165,20 +168,27 @@ def _fit_and_test(
     newest: Path | None,
     stop: StopRequest,
 ) -> dict[str, float]:
-    logger = build_logger(config, run.path) if ranks.rank() == 0 else None
-    failed = True
-    try:
+    origin = provenance(config, data.store, data.split, task.networks)
+    if ranks.rank() == 0:
+        write_provenance(run.path / "provenance.json", origin)
+    logger = build_logger(
+        config, run.path, rank=ranks.rank(), start=batches_done(data), provenance=origin
+    )
+    with closing(logger):
         _fit(config, run, task, data, logger, newest, stop)
         task.load_state_dict(read_chosen(run.checkpoints)[1]["state_dict"])
         metrics = evaluate_run(task, data, run, config)
-        log_results(logger, metrics, figure_files(run.figures))
-        failed = False
-    finally:
-        finish(logger, failed)
+        predictions = Predictions.load(run.predictions_file) if logger else None
+        log_results(logger, metrics, figure_files(run.figures), predictions)
     if ranks.rank() == 0:
         write_whole(run.done_file, "")
     log.info("%s\n\n%s", summary(metrics), run.path)
     return metrics
+
+
+def batches_done(data: CellDataModule) -> int:
+    """Batches of training before this start, over all epochs: the next one's number."""
+    return data.start.epochs * data.batches + data.start.batches
 
 
 def monitor_of(config: Config, split: Split) -> str | None:
@@ -199,13 +209,14 @@ def _fit(
 ) -> None:
     settings = config["trainer"]
     _prepare(task, settings)
-    curves = MetricsFile(run.curves_file, data.start.epochs * data.batches + data.start.batches)
+    curves = MetricsFile(run.curves_file, batches_done(data))
     trainer = build_trainer(
         settings,
         [curves, *([logger] if logger else [])],
         [
             EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
             SeedEachBatch(config["seed"]),
+            Gauges(),
         ],
         len(data.split.validation) > 0,
     )

@@ -6,6 +6,7 @@ from PIL import Image
 from hep2gan.errors import Hep2ganError
 from hep2gan.loggers import build_logger, finish, log_results
 from tests.configs import composed
+from tests.offline import without_wandb_settings
 from tests.wandb_reader import offline_run
 
 METRICS = {"test/dice": 0.75, "test/accuracy": 0.5}
@@ -20,14 +21,11 @@ def picture(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _no_key(monkeypatch, tmp_path):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_SILENT", "true")
+    without_wandb_settings(monkeypatch, tmp_path)
 
 
-@pytest.mark.parametrize("failed", [False, True])
-def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, failed):
+@pytest.mark.parametrize("exit_code", [0, 1, 143])
+def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, exit_code):
     config = composed("train", "logger=wandb", "study=ablation", "method=without_gm", "seed=3")
     logger = build_logger(config, tmp_path)
     for epoch in range(2):
@@ -35,7 +33,7 @@ def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, failed):
             {"train/generator/l1": 0.5 / (epoch + 1), "epoch": epoch}, step=epoch * 7
         )
     log_results(logger, METRICS, picture)
-    finish(logger, failed)
+    finish(logger, exit_code)
     found = offline_run(tmp_path)
     run = found["run"]
     assert (run.run_group, run.job_type, run.project) == ("ablation", "without_gm", "hep2gan")
@@ -49,7 +47,8 @@ def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, failed):
     assert found["metrics"]["step/*"] == "trainer/global_step"
     assert found["summary"]["test/dice"] == 0.75
     assert any("figure/roc" in key for row in found["history"] for key in row)
-    assert found["exit"] == int(failed)
+    assert found["exit"] == exit_code
+    assert found["preempting"] == (exit_code == 143)
 
 
 def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
@@ -70,7 +69,7 @@ def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
 def test_csv_alone_needs_no_logger(tmp_path):
     assert build_logger(composed("train"), tmp_path) is None
     log_results(None, METRICS, {})
-    finish(None, failed=True)
+    finish(None, 1)
 
 
 def test_an_unknown_logger_is_named(tmp_path):

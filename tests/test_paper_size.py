@@ -17,7 +17,7 @@ def test_the_papers_configuration_trains_and_tests(tmp_path, monkeypatch):
     run = tmp_path / "runs/default/proposed/seed0"
     metrics = json.loads((run / "metrics.json").read_text())
     assert 0 <= metrics["test/dice"] <= 1
-    state = read_checkpoint(run / "checkpoints/epoch0000.ckpt")["state_dict"]
+    state = read_checkpoint(run / "checkpoints/epoch0001.ckpt")["state_dict"]
     sizes = {
         part: sum(
             v.numel() for k, v in state.items() if k.startswith(part) and ".running_" not in k

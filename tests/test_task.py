@@ -145,6 +145,22 @@ def fit(task, batches, epochs=1, callbacks=(), logger=False, **options):
     return trainer
 
 
+def fit_and_validate(task, batches, validation, logger):
+    """One epoch with its validation."""
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        num_sanity_val_steps=0,
+        logger=logger,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loaders = (DataLoader(part, batch_size=None) for part in (batches, validation))
+    trainer.fit(task, *loaders)
+
+
 def reference(task, batches, epochs):
     """The same mathematics in plain PyTorch, written from the paper and not from the task."""
     g, d, c = task.generator, task.discriminator, task.classifier

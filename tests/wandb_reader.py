@@ -33,9 +33,14 @@ def _key(item):
     return item.key or ".".join(item.nested_key)
 
 
-def offline_run(folder, seconds=30):
-    """What `read_run` finds, once wandb's own process has written the end of it."""
+def offline_run(folder):
+    """What `ended_run` finds in the only run below a folder."""
     (path,) = folder.rglob("run-*.wandb")
+    return ended_run(path)
+
+
+def ended_run(path, seconds=30):
+    """What `read_run` finds, once wandb's own process has written the end of it."""
     until = time.monotonic() + seconds
     while (found := read_run(path))["exit"] is None and time.monotonic() < until:
         time.sleep(0.2)
@@ -45,6 +50,7 @@ def offline_run(folder, seconds=30):
 def read_run(path):
     """History rows, summary, config, metric definitions, exit code and run of an offline run."""
     found = {"history": [], "summary": {}, "config": {}, "metrics": {}, "exit": None, "run": None}
+    found["preempting"] = False
     for record in records(path):
         if record.HasField("history"):
             found["history"].append(
@@ -52,6 +58,8 @@ def read_run(path):
             )
         elif record.HasField("summary"):
             found["summary"] |= {_key(i): json.loads(i.value_json) for i in record.summary.update}
+            for item in record.summary.remove:
+                found["summary"].pop(_key(item), None)
         elif record.HasField("config"):
             found["config"] |= {_key(i): json.loads(i.value_json) for i in record.config.update}
         elif record.HasField("metric"):
@@ -61,6 +69,8 @@ def read_run(path):
         elif record.HasField("run"):
             found["run"] = record.run
             found["config"] |= {_key(i): json.loads(i.value_json) for i in record.run.config.update}
+        elif record.HasField("preempting"):
+            found["preempting"] = True
         elif record.HasField("exit"):
             found["exit"] = record.exit.exit_code
     return found

@@ -21,6 +21,8 @@ _PANELS = {
     "train/discriminator": "Discriminator loss",
     "train/classifier": "Classifier loss",
     "train/": "Training",
+    "val/dice/": "Dice by class",
+    "val/accuracy/": "Accuracy by class",
     "val/": "Validation",
     "lr": "Learning rate",
 }
@@ -32,6 +34,8 @@ _ORDER = (
     "Classifier loss",
     "Training",
     "Validation",
+    "Dice by class",
+    "Accuracy by class",
     _DISTANCE,
     _RATE,
 )

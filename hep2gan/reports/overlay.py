@@ -4,7 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.style import PREDICTION
+from hep2gan.predictions import Predictions
+from hep2gan.reports.selection import FOREGROUND
+from hep2gan.reports.style import PREDICTION, TRUTH
 
 
 def overlay(
@@ -36,3 +38,23 @@ def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     sides = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
     eroded: npt.NDArray[np.bool_] = mask & sides
     return eroded
+
+
+def outlined(predictions: Predictions, row: int, side: int = 256) -> npt.NDArray[np.uint8]:
+    """Return one cell as RGB, true outline in green below the generated one in purple.
+
+    Enlarged by a whole number to at least `side` px, so that the lines are thin beside the cell.
+    """
+    times = -(-side // min(predictions.image.shape[1:]))
+    image = _enlarged(predictions.image[row], times)
+    picture = overlay(image, _enlarged(predictions.truth[row], times), TRUTH)
+    if predictions.mask is not None:
+        mask = (predictions.mask[row] >= FOREGROUND).astype(np.uint8)
+        generated = overlay(image, _enlarged(mask, times), PREDICTION)
+        drawn = (generated != image[:, :, None]).any(axis=2)
+        picture[drawn] = generated[drawn]
+    return picture
+
+
+def _enlarged(pixels: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)

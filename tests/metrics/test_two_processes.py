@@ -8,8 +8,10 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from hep2gan.metrics.by_class import MeanByClass, hits
 from hep2gan.metrics.classification import ClassificationMetrics, OneVsRestAUROC
-from hep2gan.metrics.overlap import SegmentationMetrics
+from hep2gan.metrics.distances import MeanDistances
+from hep2gan.metrics.overlap import SegmentationMetrics, image_dice
 from hep2gan.metrics.score import score
 from hep2gan.predictions import Predictions
 
@@ -28,7 +30,13 @@ def measured(rows: slice) -> dict[str, Tensor]:
     masks.update(probability, truth)
     classes.update(scores, label)
     area.update(scores, label)
-    return {**masks.compute(), **classes.compute(), "auroc": area.compute()}
+    dice, accuracy, distances = MeanByClass(3), MeanByClass(3), MeanDistances()
+    dice.update(image_dice(probability, truth), label)
+    accuracy.update(hits(scores, label), label)
+    distances.update(100 * scores, label)
+    by_class = {"dice": dice.compute(), "accuracy": accuracy.compute(), **distances.compute()}
+    details = {f"details/{name}": torch.tensor(value) for name, value in by_class.items()}
+    return {**masks.compute(), **classes.compute(), "auroc": area.compute(), **details}
 
 
 def predictions() -> Predictions:

@@ -1,0 +1,195 @@
+"""One Weights & Biases run a job: begun, taken up again, ended."""
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.metrics_file import logged_before
+from hep2gan.whole import write_whole
+
+AXES = {
+    "epoch": ("train/*", "val/*", "lr/*", "gm/*", "speed/*"),
+    "trainer/global_step": ("step/*",),
+}
+"""What the curves run over: metrics by their axis."""
+
+STOPPED = 143
+"""Exit code of a job that SIGTERM stopped: 128 + 15."""
+
+_LONGEST_TAG, _LONGEST_NAME = 64, 128
+_NOT_LOSSES = ("p_real", "p_fake")
+
+
+class WandbRun(WandbLogger):
+    """Lightning's logger on a run of its own, which keeps the best values in the run's summary.
+
+    The summary holds the last value of a metric under its own name, where sweeps and tables look
+    for it, and the best under best/<name>: the highest of val/*, the lowest of the losses train/*.
+    """
+
+    def __init__(self, run: Any, folder: Path) -> None:
+        super().__init__(experiment=run, save_dir=folder, project=run.project)
+        self._best: dict[str, float] = {}
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log one row."""
+        super().log_metrics(metrics, step)
+        better = self.learn(metrics)
+        if better:
+            self.experiment.summary.update({f"best/{name}": better[name] for name in better})
+
+    def learn(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Take note of values without logging them; returns those that are new bests."""
+        better = {}
+        for name, raw in metrics.items():
+            value, sign = float(raw), _sign(name)
+            if not sign or not math.isfinite(value):
+                continue
+            if name not in self._best or sign * value > sign * self._best[name]:
+                better[name] = value
+        self._best |= better
+        return better
+
+
+def _sign(name: str) -> int:
+    """1 where more is better, -1 where less is, 0 where neither."""
+    if name.startswith("val/"):
+        return 1
+    is_loss = name.startswith("train/") and name.rpartition("/")[2] not in _NOT_LOSSES
+    return -1 if is_loss else 0
+
+
+def begin(
+    config: Mapping[str, Any],
+    folder: Path,
+    *,
+    start: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+) -> WandbRun:
+    """Begin a run in `folder`, or go on with the one that was begun there.
+
+    start: batches of training that are done. Online, the run of the start before goes on. Offline
+    runs cannot be appended to: a new one takes the rows that metrics.csv keeps, so that it is
+    complete by itself, and the folders before it move to wandb/superseded/. Inside `wandb agent`
+    the agent's run is joined. Raises Hep2ganError when wandb cannot begin.
+    """
+    mode = _mode(config["logger"])
+    id_file = folder / "wandb" / "id.json"
+    before = _read(id_file)
+    in_agent = bool(os.environ.get("WANDB_SWEEP_ID"))
+    goes_on = in_agent or (mode == "online" and before.get("mode") == "online")
+    identity = before["id"] if goes_on and "id" in before else secrets.token_hex(8)
+    _supersede(folder / "wandb")
+    run = _init(config, folder, mode, identity, in_agent, provenance)
+    logger = WandbRun(run, folder)
+    try:
+        write_whole(id_file, json.dumps({"id": run.id, "mode": mode}) + "\n")
+        _define(run)
+        _replay(logger, logged_before(folder / "metrics.csv", start), bool(run.resumed))
+    except BaseException:
+        run.finish(exit_code=1)
+        raise
+    return logger
+
+
+def _mode(settings: Mapping[str, Any]) -> str:
+    """What is asked for, or online where there is a key."""
+    asked = settings["mode"] or os.environ.get("WANDB_MODE")
+    return str(asked) if asked else ("online" if _has_key() else "offline")
+
+
+def _has_key() -> bool:
+    return bool(os.environ.get("WANDB_API_KEY")) or wandb.login(prompt=False)
+
+
+def _init(
+    config: Mapping[str, Any],
+    folder: Path,
+    mode: str,
+    identity: str,
+    in_agent: bool,
+    provenance: Mapping[str, Any] | None,
+) -> Any:
+    settings, method = config["logger"], str(config["name"]).partition(",")[0]
+    # An agent has chosen these already, and wandb warns of other choices.
+    own = {"id": identity, "project": settings["project"], "entity": settings["entity"]}
+    (folder / "wandb").mkdir(parents=True, exist_ok=True)
+    try:
+        return wandb.init(
+            **({} if in_agent else own),
+            name=f"{config['name']}-seed{config['seed']}"[:_LONGEST_NAME],
+            group=str(config["study"])[:_LONGEST_NAME],
+            job_type=method[:_LONGEST_NAME],
+            tags=_tags(config),
+            config={**config, **({"provenance": dict(provenance)} if provenance else {})},
+            dir=str(folder),
+            mode=mode,  # type: ignore[arg-type]
+            resume="allow" if mode == "online" else None,
+            # wandb's default would hand out a run that an earlier job left open.
+            reinit="create_new",
+        )
+    except (wandb.Error, OSError) as error:
+        raise Hep2ganError(
+            f"wandb cannot begin a run ({error})",
+            "",
+            "check the key (wandb login) and the network, or set logger.mode=offline",
+        ) from error
+
+
+def _tags(config: Mapping[str, Any]) -> list[str]:
+    data = config["data"]
+    facts = (data["name"], config["split"]["kind"], f"{data['size']}px")
+    tags = [str(tag)[:_LONGEST_TAG] for tag in (*(config["logger"]["tags"] or ()), *facts)]
+    return list(dict.fromkeys(tag for tag in tags if tag))
+
+
+def _define(run: Any) -> None:
+    for axis, patterns in AXES.items():
+        run.define_metric(axis)
+        for pattern in patterns:
+            run.define_metric(pattern, step_metric=axis)
+
+
+def _replay(
+    logger: WandbRun, rows: Iterable[tuple[int | None, dict[str, float]]], has_them: bool
+) -> None:
+    for step, row in rows:
+        if has_them:
+            logger.learn(row)
+        else:
+            logger.log_metrics(row, step)
+
+
+def _supersede(folder: Path) -> None:
+    """Move offline runs of earlier starts aside, so that one folder a job is left to sync."""
+    old = sorted(folder.glob("offline-run-*"))
+    if old:
+        (folder / "superseded").mkdir(exist_ok=True)
+    for path in old:
+        path.rename(folder / "superseded" / path.name)
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def end(logger: WandbLogger, exit_code: int) -> None:
+    """Close the run as finished (0) or failed; one that SIGTERM stopped (143) as preempted.
+
+    A preempted run of a sweep is handed out again by wandb.
+    """
+    if exit_code == STOPPED:
+        logger.experiment.mark_preempting()
+    logger.experiment.finish(exit_code=exit_code)
