@@ -1,5 +1,6 @@
 """From the overrides of a sweep's jobs to their configurations, and from outcomes back to Hydra."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,16 @@ def composed_jobs(
         for job in jobs:
             check_objective(job.config)
     return jobs
+
+
+def check_alone() -> None:
+    """Raise Hep2ganError in a process that is one of several ranks: each would run the sweep."""
+    if "RANK" in os.environ:
+        raise Hep2ganError(
+            "a sweep was started inside torchrun",
+            "each job of a sweep starts its own ranks",
+            "leave torchrun out: hep2gan-train -m trainer=ddp …",
+        )
 
 
 def _composed(context: Any, sweep: Any, overrides: Sequence[str]) -> dict[str, Any]:

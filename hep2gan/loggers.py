@@ -22,8 +22,8 @@ def build_logger(
 ) -> Logger | None:
     """The logger that `logger=` names; None for csv alone, and on all ranks but the first.
 
-    start: batches of training that are done, 0 for a new run. provenance: what `provenance` gives, for
-    the dashboard's configuration. wandb is offline unless a key is set (WANDB_API_KEY or `wandb
+    start: batches of training that are done, 0 for a new run. provenance: what `provenance` gives,
+    for the dashboard's configuration. wandb is offline unless a key is set (WANDB_API_KEY or `wandb
     login`) or mode says otherwise. Raises Hep2ganError for another kind and when it cannot begin.
     """
     kind = config["logger"]["kind"]

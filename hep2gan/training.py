@@ -56,6 +56,8 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
         ranks.join(config["trainer"]["accelerator"])
         ranks.redirect_others(run.path)
         ranks.check_same(config)
+        if ranks.world() > 1:
+            log.info("rank %d of %d trains %s", ranks.rank(), ranks.world(), run.path)
         metrics = _train(config, run, trusted, stop)
         # Not after an error: the others may never come.
         ranks.leave()

@@ -7,7 +7,13 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
-from hep2gan.hydra_jobs import composed_jobs, job_returns, missing_plugin, wants_objective
+from hep2gan.hydra_jobs import (
+    check_alone,
+    composed_jobs,
+    job_returns,
+    missing_plugin,
+    wants_objective,
+)
 
 try:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
@@ -39,6 +45,7 @@ class ProcessLauncher(Launcher):
         from hep2gan.stopping import StopRequest
         from hep2gan.sweeps import run_side_by_side, slots_for
 
+        check_alone()
         jobs = composed_jobs(self._context, self._config, job_overrides, initial_job_idx)
         with StopRequest().listening():
             slots = slots_for(jobs[0].config["trainer"], self._slots)
@@ -55,6 +62,7 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
         """Submit the jobs as one array, wait for them and say what became of them."""
         from hep2gan.slurm import run_in_slurm
 
+        check_alone()
         jobs = composed_jobs(self.hydra_context, self.config, job_overrides, initial_job_idx)
         return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))
 

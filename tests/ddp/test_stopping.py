@@ -1,0 +1,104 @@
+"""Stopped by signals and gone on with: bit for bit what an undisturbed training gives."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from hep2gan.checkpoints import checkpoints
+from tests.ddp.started import (
+    NETS,
+    RESTLESS,
+    SMALL,
+    TWO,
+    assert_same_training,
+    final,
+    rows_logged,
+    train,
+    until,
+)  # fmt: skip
+
+LONG = (*SMALL, *NETS, *RESTLESS, "trainer.max_epochs=12", "method=proposed")
+
+
+@pytest.fixture(scope="module", params=[(), TWO], ids=["one rank", "two ranks"])
+def undisturbed(request, tmp_path_factory):
+    place = tmp_path_factory.mktemp("stopping")
+    train(place, *LONG, *request.param, "study=whole")
+    return place, request.param, final(place / "runs/whole/proposed/seed0")
+
+
+def test_sigterm_saves_within_the_epoch_and_exits_143(undisturbed):
+    place, devices, whole = undisturbed
+    run = place / "runs/stopped/proposed/seed0"
+    process = train(place, *LONG, *devices, "study=stopped", wait=False)
+    # In the second or a later epoch of three batches, after its first batch or so.
+    until(lambda: rows_logged(run) >= 11, process)
+    process.send_signal(signal.SIGTERM)
+    shown = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, shown
+    assert "Traceback" not in shown
+    assert not (run / "DONE").exists()
+    newest = checkpoints(run / "checkpoints")[0]
+    again = train(place, *LONG, *devices, "study=stopped")
+    assert f"from {newest.name}" in again.output
+    assert (run / "DONE").exists()
+    assert_same_training(final(run), whole)
+    columns = (
+        (run / "metrics.csv").read_text(),
+        (place / "runs/whole/proposed/seed0/metrics.csv").read_text(),
+    )
+    rows = [sorted(line.split(",")[:2] for line in text.splitlines()[1:]) for text in columns]
+    assert rows[0] == rows[1]
+
+
+def test_ctrl_c_saves_too_and_exits_130(undisturbed):
+    place, devices, whole = undisturbed
+    run = place / "runs/interrupted/proposed/seed0"
+    process = train(place, *LONG, *devices, "study=interrupted", wait=False)
+    until(lambda: rows_logged(run) >= 6, process)
+    process.send_signal(signal.SIGINT)
+    shown = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, shown
+    train(place, *LONG, *devices, "study=interrupted")
+    assert_same_training(final(run), whole)
+
+
+def running(pid):
+    """Not gone, and no zombie that nobody has asked for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def children(pid):
+    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    return [int(line) for line in listed.stdout.split()]
+
+
+@pytest.mark.parametrize("victim", ["a rank", "the launcher"])
+def test_a_killed_process_takes_the_others_along(undisturbed, victim):
+    place, devices, whole = undisturbed
+    if not devices:
+        pytest.skip("one process has no others")
+    study = victim.replace(" ", "_")
+    run = place / f"runs/{study}/proposed/seed0"
+    process = train(place, *LONG, *devices, f"study={study}", wait=False)
+    until(lambda: rows_logged(run) >= 11, process)
+    ranks = children(process.pid)
+    assert len(ranks) == 2
+    os.kill(ranks[1] if victim == "a rank" else process.pid, signal.SIGKILL)
+    shown = process.communicate(timeout=60)[0]
+    if victim == "a rank":
+        assert process.returncode == 2, shown
+        assert "rank 1 ended with SIGKILL" in shown
+    end = time.monotonic() + 30
+    while alive := [rank for rank in ranks if running(rank)]:
+        assert time.monotonic() < end, alive
+        time.sleep(0.05)
+    train(place, *LONG, *devices, f"study={study}")
+    assert_same_training(final(run), whole)

@@ -1,0 +1,138 @@
+"""Sweeps: names, places, real jobs of which some fail or are killed."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.objective import check_objective, objective_of
+from hep2gan.run_folder import RunFolder
+from hep2gan.sweeps import Job, Slots, check_apart, named, slots_for
+from tests.ddp.started import NETS, SMALL, checkpoints, train, until
+
+
+def test_names_hold_what_is_swept_and_nothing_else():
+    assert named("proposed", {"seed": "1", "method": "proposed"}) == "proposed"
+    swept = {"loss.beta": "5", "seed": "1", "data.root": "/x", "generator": "xception41"}
+    assert named("proposed", swept) == "proposed,loss.beta=5,generator=xception41"
+    assert named("m", {"a": "x/../y z"}) == "m,a=x_.._y_z"
+    long = [named("m", {f"key{k}": f"{value}" for k in range(40)}) for value in (1, 2)]
+    assert long[0] != long[1]
+    assert max(map(len, long)) < 200
+
+
+def test_two_jobs_may_not_share_a_folder():
+    job = Job(0, (), {"run_dir": "runs/a"})
+    with pytest.raises(Hep2ganError, match=r"(?s)same folder.*runs/a"):
+        check_apart([job, job._replace(number=1)])
+
+
+def test_gpus_are_handed_out_by_number():
+    slots = Slots(["0", "3", "5", "7"], each=2, count=2)
+    assert slots.take(1) == {"CUDA_VISIBLE_DEVICES": "0,3"}
+    assert slots.take(2) == {"CUDA_VISIBLE_DEVICES": "5,7"}
+    assert not slots.free
+    slots.give_back(1)
+    assert slots.free
+    assert slots.take(3) == {"CUDA_VISIBLE_DEVICES": "0,3"}
+
+
+def test_threads_are_shared_among_jobs_on_the_cpu(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    settings = {"accelerator": "cpu", "devices": 2, "nodes": 1}
+    assert slots_for(settings, 2).take(0) == {"OMP_NUM_THREADS": "2"}
+    assert slots_for(settings | {"devices": 1}, None).take(0) == {}
+    with pytest.raises(Hep2ganError, match="hydra/launcher=slurm"):
+        slots_for(settings | {"nodes": 2}, None)
+
+
+def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
+    run = RunFolder(tmp_path)
+    run.curves_file.write_text(
+        "epoch,step,val/f1,val/dice,train/x\n0,1,,,0.5\n0,1,0.4,0.9,\n1,3,0.6,0.7,\n2,5,0.5,0.8,\n"
+    )
+    assert objective_of(run, {"classify": True, "objective": "val/f1"}) == 0.6
+    assert objective_of(run, {"classify": True, "objective": "val/dice"}) == 0.7
+    with pytest.raises(Hep2ganError, match=r"no column val/x"):
+        objective_of(run, {"classify": True, "objective": "val/x"})
+    split = {"kind": "random", "validation_fraction": 0.1}
+    check_objective({"objective": "val/f1", "split": split})
+    with pytest.raises(Hep2ganError, match="a test that chooses is no test"):
+        check_objective({"objective": "test/f1", "split": split})
+    with pytest.raises(Hep2ganError, match=r"split.validation_fraction=0.1"):
+        check_objective({"objective": "val/f1", "split": split | {"validation_fraction": 0}})
+
+
+SWEEP = (
+    *SMALL, *NETS, "trainer.max_epochs=2", "study=s", "-m", "method=proposed,resnet50_t",
+    "loss.gaussian_mixture.gamma=0.01,0.1,-1",
+)  # fmt: skip
+
+
+def test_a_sweep_with_a_failing_and_a_killed_job_is_completed_by_a_second_launch(tmp_path):
+    """Six jobs: gamma=-1 fails where there is a mixture; one of the others is killed."""
+    process = train(tmp_path, *SWEEP, wait=False)
+    first = tmp_path / "runs/s/proposed,loss.gaussian_mixture.gamma=0.01/seed0"
+    until(lambda: checkpoints(first / "checkpoints"), process)
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+    shown = process.communicate(timeout=300)[0]
+    assert process.returncode == 2
+    tail = shown.strip().splitlines()[-4:]
+    failing = "runs/s/proposed,loss.gaussian_mixture.gamma=-1/seed0"
+    assert "2 of 6 jobs failed" in tail[0]
+    assert "gamma=0.01/seed0: ended by SIGKILL" in tail[1]
+    assert f"{failing}: exit status 2; error: " in tail[2]
+    assert f"(log: {failing}/output.log)" in tail[2]
+    done = sorted(tmp_path.glob("runs/s/*/seed0/DONE"))
+    assert len(done) == 4
+    before = {path: path.stat().st_mtime_ns for path in done}
+    again = train(tmp_path, *SWEEP, check=False)
+    assert again.returncode == 2
+    assert again.output.count("done before") == 4
+    assert "Resuming" in (first / "train.log").read_text()
+    assert (first / "DONE").exists()
+    assert {path: path.stat().st_mtime_ns for path in done} == before
+
+
+def test_a_sweep_that_is_stopped_stops_its_jobs_which_save(tmp_path):
+    sweep = (*SMALL, *NETS, "trainer.max_epochs=40", "study=s", "-m", "seed=0,1")
+    process = train(tmp_path, *sweep, "hydra.launcher.slots=2", wait=False)
+    runs = [tmp_path / f"runs/s/proposed/seed{seed}" for seed in (0, 1)]
+    until(lambda: all(checkpoints(run / "checkpoints") for run in runs), process)
+    process.terminate()
+    assert process.communicate(timeout=60)[0]
+    assert process.returncode == 143
+    time.sleep(0.2)
+    sizes = [(run / "metrics.csv").stat().st_size for run in runs]
+    time.sleep(1)
+    assert sizes == [(run / "metrics.csv").stat().st_size for run in runs]
+    assert not any((run / "DONE").exists() for run in runs)
+
+
+OPTUNA = (
+    *SMALL, *NETS, "trainer.max_epochs=1", "study=o", "-m", "hydra/sweeper=optuna",
+    "hydra.sweeper.n_trials=2", "split.validation_fraction=0.2",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_optuna_optimises_and_goes_on_after_a_restart(tmp_path):
+    optuna = pytest.importorskip("optuna")
+    refused = train(tmp_path, *OPTUNA, "split.validation_fraction=0", check=False)
+    assert "split.validation_fraction=0.1" in refused.output
+    in_memory = train(tmp_path, *OPTUNA, "study=memory")
+    assert len(list(tmp_path.glob("runs/memory/*/seed0/DONE"))) == 2, in_memory.output
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    for _ in range(2):
+        train(tmp_path, *OPTUNA, f"hydra.sweeper.storage={storage}")
+    study = optuna.load_study(study_name="o", storage=storage)
+    assert len(study.trials) == 4
+    assert len(list(tmp_path.glob("runs/o/*/seed0/DONE"))) == 4
+    assert study.best_value == max(trial.value for trial in study.trials)
