@@ -42,16 +42,20 @@ def with_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     ['white=4095', "run='runs/a'", "inputs=['x.png','y.png']"]
     """
     positional: list[str] = []
-    others: list[str] = []
+    flags: list[str] = []
+    overrides: list[str] = []
     previous = ""
     for argument in arguments:
         is_override = "=" in argument and not Path(argument).exists()
-        if is_override or argument[:1] in "-~+" or previous in _FLAGS_WITH_VALUE:
-            others.append(argument)
+        if argument[:1] == "-" or previous in _FLAGS_WITH_VALUE:
+            flags.append(argument)
+        elif is_override or argument[:1] in "~+":
+            overrides.append(argument)
         else:
             positional.append(argument)
         previous = argument
-    return others + _named(positional, names)
+    # Hydra takes overrides in one piece only: `data=phantom -m seed=0,1` would be an error.
+    return flags + overrides + _named(positional, names)
 
 
 def _named(positional: list[str], names: tuple[str, ...]) -> list[str]:

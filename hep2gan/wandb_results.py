@@ -26,6 +26,8 @@ def panels(predictions: Predictions) -> dict[str, Any]:
     rows = worst_cells(predictions)
     if rows:
         found["test/worst_cells"] = cell_table(predictions, rows)
+        # The table keeps its pictures in an artifact; these show without opening one.
+        found["test/worst_pictures"] = [picture_of(predictions, row) for row in rows]
     return found
 
 
@@ -77,6 +79,11 @@ def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
     return list(dict.fromkeys(row for row in turns if row is not None))[:count]
 
 
+def picture_of(predictions: Predictions, row: int) -> Any:
+    """One cell with its true and its generated outline, its id below it."""
+    return wandb.Image(outlined(predictions, row), caption=str(predictions.id[row]))
+
+
 def cell_table(predictions: Predictions, rows: list[int]) -> Any:
     """A table of cells: a picture of both outlines, id, specimen, patterns, Dice, probabilities.
 
@@ -92,7 +99,7 @@ def cell_table(predictions: Predictions, rows: list[int]) -> Any:
         if predictions.probabilities is not None:
             scores = [float(p) for p in predictions.probabilities[row]]
             guess = predictions.classes[predictions.predicted[row]]
-        picture = wandb.Image(outlined(predictions, row), caption=str(predictions.id[row]))
+        picture = picture_of(predictions, row)
         specimen = int(predictions.specimen[row])
         true = predictions.classes[predictions.label[row]]
         fit = None if dice is None else float(dice[row])

@@ -130,7 +130,8 @@ def _init(
             job_type=method[:_LONGEST_NAME],
             tags=_tags(config),
             config={**config, **({"provenance": dict(provenance)} if provenance else {})},
-            dir=str(folder),
+            # Absolute: wandb's own process may have begun in another working directory.
+            dir=str(folder.resolve()),
             mode=mode,  # type: ignore[arg-type]
             resume="allow" if mode == "online" else None,
             # wandb's default would hand out a run that an earlier job left open.

@@ -68,9 +68,9 @@ def test_tables_are_those_of_the_predictions(tmp_path, made):
         assert cell["dice"] == pytest.approx(dice[place])
         scores = [cell[f"p({name})"] for name in made.classes]
         assert scores == pytest.approx(made.probabilities[place].tolist())
-        picture = Image.open(files / cell["cell"]["path"])
-        assert picture.mode == "RGB"
-        assert min(picture.size) >= 256
+    pictures = [Image.open(path) for path in files.rglob("*worst_pictures*.png")]
+    assert len(pictures) == WORST
+    assert all(picture.mode == "RGB" and min(picture.size) >= 256 for picture in pictures)
 
 
 def test_the_worst_are_misread_or_badly_segmented_and_none_is_twice(made):
@@ -85,8 +85,11 @@ def test_the_worst_are_misread_or_badly_segmented_and_none_is_twice(made):
 @pytest.mark.parametrize(
     ("absent", "keys"),
     [
-        ({"probabilities": None}, {"test/worst_cells"}),
-        ({"mask": None}, {"test/confusion_matrix", "test/roc", "test/worst_cells"}),
+        ({"probabilities": None}, {"test/worst_cells", "test/worst_pictures"}),
+        (
+            {"mask": None},
+            {"test/confusion_matrix", "test/roc", "test/worst_cells", "test/worst_pictures"},
+        ),
     ],
 )
 def test_methods_with_fewer_parts(made, absent, keys):
