@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-slurm check format lock wheel clean
+.PHONY: help setup demo test test-all test-slurm sweeps-help check format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ test-all: $(READY)  ## every test that needs no GPU and no Slurm
 test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
 	sh tests/slurm/install.sh
 	$(BIN)/python -m pytest -m slurm tests/slurm
+
+sweeps-help:  ## the commands of sweeps that are typed most
+	@sed -n '/^## Sweeps/,/^Each job/{/^hep2gan\|^    /p}' README.md
+	@sed -n '/^## Dashboards/,/^One run/{/^wandb\|^hep2gan/p}' README.md
 
 check: $(READY)  ## lint, format, types, and which module may import which
 	$(BIN)/ruff check .

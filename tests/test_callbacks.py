@@ -1,4 +1,6 @@
+import os
 import pickle
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -81,3 +83,16 @@ def test_checkpoints_run_no_code(tmp_path):
     with pytest.raises(Hep2ganError, match="cannot be loaded"):
         read_checkpoint(tmp_path / "x.ckpt")
     assert not marker.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_stops_the_run_and_leaves_the_older_checkpoints(tmp_path, monkeypatch):
+    fit(tmp_path, 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    # What is written for the third epoch goes to a device without space.
+    (tmp_path / f"epoch0003.ckpt.{os.getpid()}.partial").symlink_to("/dev/full")
+    with pytest.raises(Hep2ganError, match=r"(?s)epoch0003.ckpt cannot be written.*No space left"):
+        fit(tmp_path, 3)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    fit(tmp_path, 3)
+    assert read_checkpoint(tmp_path / "epoch0003.ckpt")["epoch"] == 2

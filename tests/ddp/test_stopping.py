@@ -55,6 +55,7 @@ def test_sigterm_saves_within_the_epoch_and_exits_143(undisturbed):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_too_and_exits_130(undisturbed):
     place, devices, whole = undisturbed
     run = place / "runs/interrupted/proposed/seed0"

@@ -22,7 +22,7 @@ from tests.ddp.started import (
 pytestmark = pytest.mark.slurm
 
 SWEEP = (
-    *SMALL, *NETS, *RESTLESS, "trainer.max_epochs=12", "study=s", "-m",
+    *SMALL, *NETS, *RESTLESS, "trainer.max_epochs=150", "study=s", "-m",
     "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=30",
     "hydra.launcher.partition=low", "seed=0,1,2", "loss.gaussian_mixture.gamma=0.01,-1",
 )  # fmt: skip
@@ -47,7 +47,7 @@ def job_of(run):
 def test_a_sweep_survives_preemption_cancelling_and_a_failing_job(cluster, tmp_path):
     method = "proposed,loss.gaussian_mixture.gamma=0.01"
     runs = [tmp_path / f"runs/s/{method}/seed{seed}" for seed in range(3)]
-    undisturbed = [*SMALL, *NETS, *RESTLESS, "trainer.max_epochs=12", "seed=0"]
+    undisturbed = [*SMALL, *NETS, *RESTLESS, "trainer.max_epochs=150", "seed=0"]
     alone = subprocess.run(
         [sys.executable, "-m", "hep2gan.train", *undisturbed, "loss.gaussian_mixture.gamma=0.01"],
         cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
@@ -55,7 +55,7 @@ def test_a_sweep_survives_preemption_cancelling_and_a_failing_job(cluster, tmp_p
     assert alone.returncode == 0, alone.stderr
     log = tmp_path / "first.log"
     process = sweep(cluster, tmp_path, log)
-    until(lambda: rows_logged(runs[0]) >= 8, process)
+    until(lambda: rows_logged(runs[0]) >= 40, process)
     # Both CPUs for another user's urgent job: what runs in the low partition must go.
     preempted = job_of(runs[0])
     urgent = cluster.submit("#!/bin/sh\nsleep 3\n", "--partition=high", "--ntasks=2", "--exclusive")
@@ -65,7 +65,7 @@ def test_a_sweep_survives_preemption_cancelling_and_a_failing_job(cluster, tmp_p
     assert "_batch" in checkpoints(runs[0] / "checkpoints")[0].name
     release_waiting(cluster)
     # One job is killed from outside, for good.
-    until(lambda: rows_logged(runs[1]) >= 8, process)
+    until(lambda: rows_logged(runs[1]) >= 40, process)
     cluster.run("scancel", job_of(runs[1]))
     for _ in range(200):
         if process.poll() is not None:
