@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -21,8 +22,11 @@ except ModuleNotFoundError:
     SlurmLauncher = missing_plugin(Launcher, "hydra/launcher=slurm", "slurm")
 try:
     from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+
+    HAS_OPTUNA = True
 except ModuleNotFoundError:
     OptunaSweeper = missing_plugin(Sweeper, "hydra/sweeper=optuna", "optuna")
+    HAS_OPTUNA = False
 
 
 class ProcessLauncher(Launcher):
@@ -68,4 +72,40 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
 
 
 class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
-    """hydra/sweeper=optuna: the plugin's sweeper, or a clear error where it is not installed."""
+    """hydra/sweeper=optuna: the plugin's sweeper, or a clear error where it is not installed.
+
+    Over loss weights and learning rates, judged by `objective` on the validation part. The plugin
+    has no pruning: a trial is a process that runs to its end.
+    """
+
+
+def _log(low: float, high: float) -> str:
+    return f"tag(log, interval({low}, {high}))"
+
+
+# Not a file in conf/: Hydra would hold one of this name to the plugin's schema, and refuse it.
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="optuna",
+    node={
+        "defaults": [{"sampler": "tpe"}] if HAS_OPTUNA else [],
+        "_target_": "hydra_plugins.hep2gan_launchers.OptunaSweep",
+        "direction": "maximize",
+        "storage": None,
+        "study_name": "${study}",
+        "n_trials": 20,
+        "n_jobs": 1,
+        "max_failure_rate": 0.5,
+        "search_space": None,
+        "custom_search_space": None,
+        "params": {
+            "loss.alpha": _log(0.05, 5),
+            "loss.beta": _log(1, 100),
+            "loss.gaussian_mixture.gamma": _log(0.001, 1),
+            "optimizer.generator.lr": _log(1e-5, 1e-2),
+            "optimizer.discriminator.lr": _log(1e-5, 1e-2),
+            "optimizer.classifier.lr": _log(1e-5, 1e-2),
+        },
+    },
+    provider="hep2gan",
+)
