@@ -51,7 +51,7 @@ format: $(READY)  ## put the code into its format
 	$(BIN)/ruff format .
 
 lock: $(READY)  ## resolve pyproject.toml into requirements.lock for Python 3.11 to 3.13
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra tensorboard --extra slurm --extra optuna --universal --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra tensorboard --extra slurm --extra optuna --extra dashboard --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header -o requirements.lock
 
 wheel: $(READY)  ## build the wheel into dist/

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import runpy
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +87,22 @@ def test_the_panels_users_look_for_are_there(whole):
     f1 = [value for _, value in curve(whole, "val/f1")]
     assert whole["summary"]["best/val/f1"] == max(f1)
     assert whole["summary"]["val/f1"] == f1[-1]
+
+
+def test_the_dashboard_names_what_is_logged(whole):
+    path = Path(__file__).parents[1] / "experiments/dashboard.py"
+    dashboard = runpy.run_path(str(path))
+    logged = {name for row in whole["history"] for name in row}
+    for name in dashboard["metrics"]():
+        # Validation cells of every pattern are not in so small a part.
+        rare = (
+            name.startswith(("val/dice/", "val/accuracy/")) and name.rpartition("/")[2] in CLASSES
+        )
+        assert rare or name in logged or any(key.startswith(f"{name}.") for key in logged), name
+    pytest.importorskip("wandb_workspaces")
+    workspace = dashboard["built"]("team", "project")
+    shown = [y for s in workspace.sections[:-1] for panel in s.panels for y in panel.y]
+    assert len(shown) + len(workspace.sections[-1].panels) == len(dashboard["metrics"]())
 
 
 def test_metrics_of_the_test_are_the_files(place, whole):
