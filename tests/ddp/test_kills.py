@@ -16,7 +16,7 @@ KILLS = 20
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(tmp_path):
-    options = (*SMALL, *NETS, *RESTLESS, *TWO, "trainer.max_epochs=200")
+    options = (*SMALL, *NETS, *RESTLESS, *TWO, "trainer.max_epochs=600")
     train(tmp_path, *options, "study=whole")
     run = tmp_path / "runs/killed/proposed/seed0"
     dice, story = random.Random(0), []
