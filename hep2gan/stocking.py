@@ -58,7 +58,14 @@ def _raw(data: Mapping[str, Any], workers: int | None) -> RawCells:
     root = Path(_rooted(data))
     if data["source"] == "phantom":
         with progress("drawing") as bar:
-            write_phantom(root, data["count"], data["seed"], workers=workers, progress=bar)
+            write_phantom(
+                root,
+                data["count"],
+                data["seed"],
+                duplicate_specimen=data["duplicate_specimen"],
+                workers=workers,
+                progress=bar,
+            )
         # Drawn cells have the real set's layout, but not its counts to be held against.
         return read_icpr2016(root)._replace(source=f"drawn cells {root}", published_counts=None)
     readers: dict[str, Callable[[Path], RawCells]] = {

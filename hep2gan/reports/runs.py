@@ -37,7 +37,8 @@ class Run:
     def drawn(self) -> bool:
         """True when the cells are drawn, not photographed."""
         data = self.config.get("data")
-        return (data.get("name") if isinstance(data, dict) else data) == "phantom"
+        source = data.get("source", data.get("name")) if isinstance(data, dict) else data
+        return source == "phantom"
 
     @property
     def curves(self) -> Path | None:
