@@ -63,6 +63,7 @@ def _raw(data: Mapping[str, Any], workers: int | None) -> RawCells:
                 data["count"],
                 data["seed"],
                 duplicate_specimen=data["duplicate_specimen"],
+                spread=data["spread"],
                 workers=workers,
                 progress=bar,
             )

@@ -29,17 +29,19 @@ class DrawnCell(NamedTuple):
     intensity: int
 
 
-def draw_cells(count: int, seed: int, *, duplicate_specimen: bool = False) -> Iterator[DrawnCell]:
+def draw_cells(
+    count: int, seed: int, *, duplicate_specimen: bool = False, spread: float = 1.0
+) -> Iterator[DrawnCell]:
     """Draw `count` HEp-2 cells, ids sorted by class and contiguous by specimen.
 
     Classes come in the real set's proportions, specimens in its number or fewer. A cell's
     pixels depend on the seed, its specimen and its place there, never on the cells before it.
-    `duplicate_specimen`: one NuMem specimen occurs twice, byte for byte, as in the real set.
-    Raises Hep2ganError, at the first cell, when `count` is below 1 or too small for a duplicate,
-    or `seed` negative.
+    `duplicate_specimen`, `spread` and errors, at the first cell, as in `plan_specimens`.
     """
     number = 0
-    for specimen in plan_specimens(count, seed, duplicate_specimen=duplicate_specimen):
+    for specimen in plan_specimens(
+        count, seed, duplicate_specimen=duplicate_specimen, spread=spread
+    ):
         yield from draw_specimen(specimen, seed, range(specimen.size), number)
         number += specimen.size
 

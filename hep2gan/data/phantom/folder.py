@@ -25,6 +25,7 @@ class Settings:
     count: int
     seed: int
     duplicate_specimen: bool
+    spread: float
     drawing_version: int = DRAWING_VERSION
 
 

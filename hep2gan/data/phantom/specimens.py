@@ -80,20 +80,25 @@ def random_numbers(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def plan_specimens(count: int, seed: int, *, duplicate_specimen: bool = False) -> list[Specimen]:
+def plan_specimens(
+    count: int, seed: int, *, duplicate_specimen: bool = False, spread: float = 1.0
+) -> list[Specimen]:
     """Draw the specimens of a set of `count` cells, sorted by class.
 
     A specimen's look depends on the seed, its class and its place in the class, not on `count`.
     `duplicate_specimen`: the third specimen of NuMem repeats the second cell by cell, as one
-    does in the real set. Raises Hep2ganError when `count` is below 1, or too small for that,
-    and for a negative seed.
+    does in the real set. `spread`: how far specimens differ in strength of stain and in optics,
+    as a multiple of the recipe's. Raises Hep2ganError when `count` is below 1, or too small for
+    that, for a negative seed and for a spread outside 0 to 4.
     """
+    if not 0 <= spread <= 4:
+        raise Hep2ganError(f"spread {spread}", "it must lie between 0 and 4", "choose 1, say")
     if seed < 0:
         raise Hep2ganError(f"seed {seed}", "seeds are 0 or above", "choose 0, say")
     specimens: list[Specimen] = []
     for label, cells in enumerate(class_counts(count)):
         twins = duplicate_specimen and label == _NUMEM
-        drawn = _draw_class(seed, label, specimen_count(label, cells))
+        drawn = _draw_class(seed, label, specimen_count(label, cells), spread)
         if twins and len(drawn) < 3:
             raise Hep2ganError(
                 f"a specimen can't occur twice among {count} drawn cells",
@@ -110,27 +115,30 @@ def plan_specimens(count: int, seed: int, *, duplicate_specimen: bool = False) -
     return specimens
 
 
-def _draw_class(seed: int, label: int, number: int) -> list[Specimen]:
+def _draw_class(seed: int, label: int, number: int, spread: float) -> list[Specimen]:
     # Systematic sampling: 45 % are positive, and every class has its share even when small.
     start = random_numbers(seed, label).random()
     tally = np.floor(start + _POSITIVE * np.arange(number + 1))
     return [
-        _draw_specimen(random_numbers(seed, label, 1, place), (label, place), int(positive))
+        _draw_specimen(random_numbers(seed, label, 1, place), (label, place), int(positive), spread)
         for place, positive in enumerate(np.diff(tally))
     ]
 
 
-def _draw_specimen(rng: np.random.Generator, key: tuple[int, int], positive: int) -> Specimen:
+def _draw_specimen(
+    rng: np.random.Generator, key: tuple[int, int], positive: int, spread: float
+) -> Specimen:
     kind = _KINDS[key[0]]
-    background = lognormal(rng, 19.5, 0.13)
+    background = lognormal(rng, 19.5, 0.13 * spread)
     return Specimen(
         key=key,
         intensity=positive,
-        level=lognormal(rng, kind.positive if positive else kind.intermediate, 0.30),
+        level=lognormal(rng, kind.positive if positive else kind.intermediate, 0.30 * spread),
         background=background * (rng.uniform(1, 1.5) if positive else 1),
-        gain=rng.uniform(38, 58),
-        sharp=rng.uniform(0.6, 1.1),
-        halo=rng.uniform(3, 6),
+        gain=max(rng.uniform(48 - 10 * spread, 48 + 10 * spread), 8.0),
+        # Optics are as good as the recipe's best, or worse.
+        sharp=rng.uniform(0.6, 0.6 + 0.5 * spread),
+        halo=rng.uniform(3, 3 + 3 * spread),
         neighbours=kind.neighbours,
         stain=kind.stain.of_specimen(rng),
     )

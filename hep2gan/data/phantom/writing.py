@@ -41,6 +41,7 @@ def write_phantom(
     seed: int = 0,
     *,
     duplicate_specimen: bool = False,
+    spread: float = 1.0,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -55,10 +56,10 @@ def write_phantom(
     "__main__":`. Raises Hep2ganError when `root` holds anything but drawn cells, or can't be
     written, and as `draw_cells` does.
     """
-    settings = Settings(count, seed, duplicate_specimen)
+    settings = Settings(count, seed, duplicate_specimen, spread)
     if workers is not None and workers < 1:
         raise Hep2ganError(f"workers={workers}", "at least 1 is needed", "leave it out")
-    plan = plan_specimens(count, seed, duplicate_specimen=duplicate_specimen)
+    plan = plan_specimens(count, seed, duplicate_specimen=duplicate_specimen, spread=spread)
     if already_drawn(root, settings):
         return root
     check_replaceable(root)

@@ -99,7 +99,23 @@ def test_no_two_specimens_share_their_random_numbers():
     assert len({one.gain for one in plan}) == len({one.key for one in plan}) == 83
 
 
+def test_specimens_differ_as_far_as_the_spread_says():
+    plain, wide = plan_specimens(13596, 0), plan_specimens(13596, 0, spread=2.5)
+    for one, other in zip(plain, wide, strict=True):
+        # The same draw, farther from the middle; the pattern itself is untouched.
+        assert other.stain == one.stain
+        medians = (7.5, 8.5, 4.5, 7.5, 5, 5), (36, 50, 24, 27, 11, 20)
+        median = medians[one.intensity][one.label]
+        assert np.log(other.level / median) == pytest.approx(2.5 * np.log(one.level / median))
+        assert other.sharp - 0.6 == pytest.approx(2.5 * (one.sharp - 0.6))
+        assert other.gain == pytest.approx(max(48 + 2.5 * (one.gain - 48), 8))
+    alike = plan_specimens(1000, 0, spread=0)
+    assert {one.sharp for one in alike} == {0.6}
+
+
 def test_bad_settings_name_the_fix():
+    with pytest.raises(Hep2ganError, match="between 0 and 4"):
+        plan_specimens(100, 0, spread=5)
     with pytest.raises(Hep2ganError, match="duplicate_specimen to false"):
         plan_specimens(10, 0, duplicate_specimen=True)
     with pytest.raises(Hep2ganError, match="seed -1"):
