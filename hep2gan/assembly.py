@@ -20,6 +20,7 @@ from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.overlap import SegmentationMetrics
 from hep2gan.targets import check_targets
 from hep2gan.task import SegmentationGuidedClassification
+from hep2gan.views import Views
 
 Config = Mapping[str, Any]
 
@@ -72,6 +73,8 @@ def build_task(
         ),
         guidance=guidance,
         stages=Stages(config["gan_epochs"]),
+        # Runs from before the option have no key for it.
+        views=Views(config.get("test_time_views", 1)),
         log_every=config["trainer"]["log_every"],
     )
 

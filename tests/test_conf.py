@@ -55,6 +55,7 @@ PAPER = {
     "segment": True,
     "classify": True,
     "gan_epochs": None,
+    "test_time_views": 1,
 }
 
 
