@@ -159,6 +159,8 @@ def build_data(
         resident=trainer["resident"],
         start=start,
         limit_batches=trainer["limit_batches"],
+        # Runs from before the option have no key for it.
+        sampling=config.get("sampling", "all"),
     )
 
 

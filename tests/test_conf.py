@@ -55,6 +55,7 @@ PAPER = {
     "segment": True,
     "classify": True,
     "gan_epochs": None,
+    "sampling": "all",
     "test_time_views": 1,
 }
 
