@@ -42,6 +42,8 @@ def build_task(
     check_targets(config, trusted)
     segment, classify = config["segment"], config["classify"]
     guidance = Guidance(**config["guidance"])
+    # Runs from before the option have no key for it.
+    views = Views(config.get("test_time_views", 1))
     weights: dict[str, Any] = {} if load_weights else {"pretrained": False, "weights": None}
     generator = discriminator = classifier = classification_loss = None
     if segment:
@@ -73,8 +75,7 @@ def build_task(
         ),
         guidance=guidance,
         stages=Stages(config["gan_epochs"]),
-        # Runs from before the option have no key for it.
-        views=Views(config.get("test_time_views", 1)),
+        views=views,
         log_every=config["trainer"]["log_every"],
     )
 

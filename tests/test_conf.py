@@ -56,6 +56,7 @@ PAPER = {
     "classify": True,
     "gan_epochs": None,
     "sampling": "all",
+    "ema": None,
     "test_time_views": 1,
 }
 
