@@ -20,6 +20,7 @@ from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.overlap import SegmentationMetrics
 from hep2gan.targets import check_targets
 from hep2gan.task import SegmentationGuidedClassification
+from hep2gan.views import Views
 
 Config = Mapping[str, Any]
 
@@ -41,6 +42,8 @@ def build_task(
     check_targets(config, trusted)
     segment, classify = config["segment"], config["classify"]
     guidance = Guidance(**config["guidance"])
+    # Runs from before the option have no key for it.
+    views = Views(config.get("test_time_views", 1))
     weights: dict[str, Any] = {} if load_weights else {"pretrained": False, "weights": None}
     generator = discriminator = classifier = classification_loss = None
     if segment:
@@ -72,6 +75,7 @@ def build_task(
         ),
         guidance=guidance,
         stages=Stages(config["gan_epochs"]),
+        views=views,
         log_every=config["trainer"]["log_every"],
     )
 

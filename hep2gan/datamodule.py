@@ -15,6 +15,7 @@ from hep2gan.data.augment import Augmentation
 from hep2gan.data.batches import CellBatches, EpochBatches, RawBatch, Request
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.resident import BareRequests, ResidentCells
+from hep2gan.data.sampling import Sampling, check_sampling
 from hep2gan.data.splits import Split
 from hep2gan.data.store import Store
 from hep2gan.errors import Hep2ganError
@@ -28,12 +29,14 @@ class CellDataModule(L.LightningDataModule):
     training size if None. seed: of order and augmentation, which are pure functions of
     (seed, epoch): a resumed run goes on as if never stopped. start: where an epoch that was left in
     its middle goes on. limit_batches: the Trainer's limit of batches an epoch, None for all.
+    sampling: all trains on every cell once an epoch, balanced on every class equally often.
     workers: loader processes; 0 is fastest, since the store is memory-mapped. resident: keep the
     store on the device, as uint8.
 
     Cells travel as uint8 and become float32 on the device, where they are normalised and, while
-    training, augmented. Raises Hep2ganError for gamma jitter of z-scores, and, when training
-    starts, for a batch size that the devices do not divide or the training part does not fill.
+    training, augmented. Raises Hep2ganError for unknown sampling, gamma jitter of z-scores, and,
+    when training starts, for a batch size that the devices do not divide or the training part does
+    not fill.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class CellDataModule(L.LightningDataModule):
         resident: bool = False,
         start: Position = BEGINNING,
         limit_batches: int | None = None,
+        sampling: Sampling = "all",
     ) -> None:
         super().__init__()
         self.store, self.split, self.seed = store, split, seed
@@ -57,7 +61,8 @@ class CellDataModule(L.LightningDataModule):
         self.normalisation = normalisation or Normalisation()
         self.augmentation = augmentation or Augmentation()
         self.augmentation.check(self.normalisation.bounded)
-        self.workers, self.resident = workers, resident
+        check_sampling(sampling)
+        self.workers, self.resident, self.sampling = workers, resident, sampling
         self.start, self.limit_batches = start, limit_batches
         self._cells: ResidentCells | None = None
 
@@ -131,6 +136,7 @@ class CellDataModule(L.LightningDataModule):
 
     def _batches(self, rows: npt.NDArray[np.int64], training: bool) -> EpochBatches:
         trainer = self.trainer
+        balanced = training and self.sampling == "balanced"
         return EpochBatches(
             rows,
             self.batch_size if training else self.eval_batch_size,
@@ -139,6 +145,7 @@ class CellDataModule(L.LightningDataModule):
             world=trainer.world_size if trainer else 1,
             training=training,
             start=self.start,
+            label=np.asarray(self.store.label)[rows] if balanced else None,
         )
 
     @property

@@ -23,6 +23,7 @@ from hep2gan.losses.softening import MaskSoftening
 from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.overlap import SegmentationMetrics
 from hep2gan.outputs import Outputs
+from hep2gan.views import Views
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
@@ -54,6 +55,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         softening: MaskSoftening | None = None,
         guidance: Guidance | None = None,
         stages: Stages | None = None,
+        views: Views | None = None,
         log_every: int = 10,
     ) -> None:
         super().__init__()
@@ -67,6 +69,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.classification_metrics = classification_metrics
         self.details = details
         self.guidance, self.stages = guidance or Guidance(), stages or Stages()
+        self.views = views or Views()
         self._optimizer_factories, self._schedule_factories = optimizers, schedules
         self._log_every = log_every
         self._sums: Terms = {}
@@ -277,6 +280,9 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     def forward(self, image: Tensor, truth: Tensor | None = None) -> Outputs:
         """Segment and classify (B, 1, H, W) images; D has no part in it (section III-B)."""
+        return self.views.mean(self._one_view, image, truth)
+
+    def _one_view(self, image: Tensor, truth: Tensor | None) -> Outputs:
         mask = None if self.generator is None else self.generator(image).sigmoid()
         logits = features = logits_true = None
         if self.classifier is not None:

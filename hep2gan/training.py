@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 from hep2gan import ranks
 from hep2gan.assembly import build_task
+from hep2gan.averaging import WeightAverage, check_decay
 from hep2gan.callbacks import EpochCheckpoint, SeedEachBatch, WholeCheckpoints, progress_bars
 from hep2gan.checkpoints import BEGINNING, Position, newest_readable, read_chosen
 from hep2gan.data.augment import Augmentation
@@ -103,6 +104,7 @@ def _checked(config: Config) -> None:
         value = config["trainer"][key]
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise Hep2ganError(f"trainer.{key} is {value!r}", "it must be a positive whole number")
+    check_decay(config["ema"])
     gan_epochs = config["gan_epochs"]
     if gan_epochs is not None and not 0 < gan_epochs < config["trainer"]["max_epochs"]:
         raise Hep2ganError(
@@ -159,6 +161,8 @@ def build_data(
         resident=trainer["resident"],
         start=start,
         limit_batches=trainer["limit_batches"],
+        # Runs from before the option have no key for it.
+        sampling=config.get("sampling", "all"),
     )
 
 
@@ -219,6 +223,7 @@ def _fit(
             EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
             SeedEachBatch(config["seed"]),
             Gauges(),
+            *([WeightAverage(config["ema"])] if config["ema"] else []),
         ],
         len(data.split.validation) > 0,
     )

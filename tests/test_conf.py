@@ -1,10 +1,13 @@
 """The default configuration is the paper's; every file composes and builds."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 
 from hep2gan.assembly import build_task
 from hep2gan.command import config_folder
+from hep2gan.data.augment import Augmentation
 from tests.configs import composed
 
 FILES = sorted(p.relative_to(config_folder()) for p in config_folder().glob("*/*.yaml"))
@@ -49,12 +52,17 @@ PAPER = {
     "augmentation.horizontal_flip": 0.5,
     "augmentation.vertical_flip": 0.5,
     "augmentation.rotation": 0.0,
+    "augmentation.blur": [0.0, 0.0],
+    "augmentation.noise": 0.0,
     "data.name": "icpr2016",
     "data.size": 128,
     "guidance": {"source": "generated", "hard": False, "gradient": 0.0},
     "segment": True,
     "classify": True,
     "gan_epochs": None,
+    "sampling": "all",
+    "ema": None,
+    "test_time_views": 1,
 }
 
 
@@ -107,6 +115,13 @@ def test_every_group_is_explained_in_the_help():
     text = (config_folder() / "hydra/help/train.yaml").read_text()
     for group in {p.parts[0] for p in GROUPS}:
         assert f"\n    {group} " in text, group
+
+
+def test_every_augmentation_lists_all_options():
+    options = {field.name for field in fields(Augmentation)}
+    for file in config_folder().glob("augmentation/*.yaml"):
+        found = composed("train", f"augmentation={file.stem}")["augmentation"]
+        assert found.keys() == options, file
 
 
 def test_every_file_says_what_it_is():

@@ -147,6 +147,23 @@ def test_augmentation_differs_between_epochs(store, split):
     assert all(abs(brightest[0][i] - brightest[1][i]) > 1e-6 for i in brightest[0])
 
 
+def test_balanced_sampling_is_for_training_alone():
+    store = made_store(np.arange(40) % 10 // 9)  # four of the second class
+    split = make_split(store, test_fraction=0.25, validation_fraction=0.2)
+    plain, _ = fitted(store, split)
+    watcher, _ = fitted(store, split, sampling="balanced")
+    for epoch in (0, 1):
+        assert [len(batch) for batch in watcher.order(epoch)] == [8, 8, 8]
+        labels = torch.cat([batch.label for batch in watcher.batches(epoch)])
+        assert labels.bincount().tolist() == [12, 12]
+        assert all(map(same, watcher.batches(epoch, "val"), plain.batches(epoch, "val")))
+
+
+def test_unknown_sampling_is_told_at_once(store, split):
+    with pytest.raises(Hep2ganError, match="sampling is 'some'"):
+        CellDataModule(store, split, sampling="some")
+
+
 def test_evaluation_serves_every_cell_once(store, split):
     data = CellDataModule(store, split, batch_size=8, eval_batch_size=4)
     watcher, runner = Watcher(), trainer()

@@ -1,4 +1,4 @@
-"""Random flips, turns, shifts, zooms and grey-level jitter: image and mask together, batched."""
+"""Random flips, turns, shifts, zooms, defocus, grey-level jitter and noise: paired, batched."""
 
 import math
 from dataclasses import dataclass
@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hep2gan.data.draws import Draw, Numbers
+from hep2gan.data.blurring import blurred
+from hep2gan.data.draws import Draw, Numbers, normal_noise
 from hep2gan.errors import Hep2ganError
 
 Interval = tuple[float, float]
+WIDEST_BLUR = 4.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Augmentation:
     normalisation, since a per-image stretch would undo gain and offset:
     clamp(gain·imageᵞ + offset, 0, 1).
 
+    blur: Gaussian, as of a microscope out of focus; its standard deviation in pixels is uniform in
+    the interval. noise: normal, independent from pixel to pixel, as of a camera; a cell's standard
+    deviation is uniform in 0..noise of full scale. Image only: first blur, then grey levels, then
+    noise.
+
     Raises Hep2ganError for values out of range.
     """
 
@@ -41,6 +48,8 @@ class Augmentation:
     gain: Interval = (1.0, 1.0)
     offset: float = 0.0
     gamma: Interval = (1.0, 1.0)
+    blur: Interval = (0.0, 0.0)
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("horizontal_flip", "vertical_flip"):
@@ -48,6 +57,7 @@ class Augmentation:
         _check("rotation", self.rotation, 0.0, 180.0)
         _check("shift", self.shift, 0.0, 0.5)
         _check("offset", self.offset, 0.0, 1.0)
+        _check("noise", self.noise, 0.0, 1.0)
         for name in ("scale", "gain", "gamma"):
             low, high = getattr(self, name)
             object.__setattr__(self, name, (float(low), float(high)))
@@ -57,6 +67,14 @@ class Augmentation:
                     "it must be an interval above 0, low end first",
                     f"set {name}=[1.0,1.0] to leave it out",
                 )
+        low, high = self.blur
+        object.__setattr__(self, "blur", (float(low), float(high)))
+        if not 0 <= low <= high <= WIDEST_BLUR:
+            raise Hep2ganError(
+                f"Augmentation blur is [{low}, {high}]",
+                f"it must be an interval of 0 to {WIDEST_BLUR:g} pixels, low end first",
+                "set blur=[0.0,0.0] to leave it out",
+            )
 
     @property
     def resamples(self) -> bool:
@@ -82,8 +100,14 @@ class Augmentation:
         image, mask = pair[:, :1], pair[:, 1:]
         if self.resamples:
             image, mask = self._resampled(image, mask, numbers)
+        if self.blur[1]:
+            low, high = self.blur
+            image = blurred(image, low + numbers.blur * (high - low), high)
         if self.recolours:
             image = self._recoloured(image, numbers, bounded)
+        if self.noise:
+            image = image + _column(numbers.noise * self.noise) * normal_noise(draw, image)
+            image = image.clamp(0, 1) if bounded else image
         return image.contiguous(), mask.contiguous()
 
     def check(self, bounded: bool) -> None:

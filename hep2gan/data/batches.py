@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from hep2gan.data.draws import Draw
+from hep2gan.data.sampling import balanced, shuffled
 from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class EpochBatches(Sampler[Request]):
     together. Rank r of w takes cells r, r + w, … of each global batch, so the ranks' k-th batches
     together are the k-th batch of one rank. Training shuffles and drops the last incomplete global
     batch; its order is a pure function of (seed, epoch), so nothing else need be kept to resume.
-    start: (epoch, batch) to begin that epoch with, when it was left in its middle.
+    start: (epoch, batch) to begin that epoch with, when it was left in its middle. label: (M,)
+    classes of the rows, to train on all classes equally often (see `balanced`); None trains on
+    every row once.
 
     Evaluation keeps the order and serves every row exactly once. Rank r takes batches r, r + w, …
     whole, so that a cell is always computed in the same company: results are the same to the last
@@ -65,6 +68,7 @@ class EpochBatches(Sampler[Request]):
         world: int = 1,
         training: bool,
         start: tuple[int, int] = (0, 0),
+        label: npt.NDArray[np.int64] | None = None,
     ) -> None:
         if batch_size < 1:
             raise Hep2ganError(f"Batch size is {batch_size}", "it must be 1 or more", "choose 16")
@@ -81,7 +85,7 @@ class EpochBatches(Sampler[Request]):
             )
         self.rows, self.batch_size, self.training = rows, batch_size, training
         self.seed, self.rank, self.world, self.epoch = seed, rank, world, 0
-        self.start = start
+        self.start, self.label = start, label
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration serves; Lightning calls this."""
@@ -115,7 +119,10 @@ class EpochBatches(Sampler[Request]):
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         # The leading 1 keeps these numbers apart from the augmentation's.
-        return np.random.default_rng([1, self.seed, epoch]).permutation(self.rows)
+        rng = np.random.default_rng([1, self.seed, epoch])
+        if self.label is None:
+            return shuffled(self.rows, rng)
+        return balanced(self.rows, self.label, rng)
 
 
 class CellBatches(Dataset[RawBatch]):

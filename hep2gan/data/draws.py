@@ -39,11 +39,33 @@ class Numbers(NamedTuple):
     gain: Tensor
     offset: Tensor
     gamma: Tensor
+    blur: Tensor
+    noise: Tensor
 
     @classmethod
     def drawn(cls, draw: Draw, device: torch.device) -> "Numbers":
         """The numbers of the cells of `draw`: equal on every device and for any number of ranks."""
         rng = np.random.default_rng([2, draw.seed, draw.epoch, draw.batch])
-        table = torch.from_numpy(rng.random((draw.total, len(cls._fields)), np.float32))
+        # Options that came later are drawn after the others, which keep their numbers.
+        widths = (_FIRST_OPTIONS, len(cls._fields) - _FIRST_OPTIONS)
+        tables = [rng.random((draw.total, width), np.float32) for width in widths]
+        table = torch.from_numpy(np.concatenate(tables, axis=1))
         mine = table[draw.offset :: draw.stride].to(device, non_blocking=True)
         return cls(*mine.unbind(1))
+
+
+_FIRST_OPTIONS = 10
+
+
+def normal_noise(draw: Draw, like: Tensor) -> Tensor:
+    """N(0, 1) for each pixel of (B, 1, S, S) cells of `draw`, on their device.
+
+    For any number of ranks the same; a GPU's numbers are not the CPU's.
+    """
+    # The leading 4 keeps these numbers apart from those of orders, options and seeds of a batch.
+    words = np.random.SeedSequence([4, draw.seed, draw.epoch, draw.batch])
+    seed = int(words.generate_state(1, np.uint64)[0] >> 1)
+    generator = torch.Generator(like.device).manual_seed(seed)
+    shape = (draw.total, *like.shape[1:])
+    noise = torch.randn(shape, generator=generator, device=like.device, dtype=torch.float32)
+    return noise[draw.offset :: draw.stride]

@@ -18,6 +18,8 @@ EVERYTHING = Augmentation(
     gain=(0.8, 1.2),
     offset=0.1,
     gamma=(0.7, 1.4),
+    blur=(0.2, 1.5),
+    noise=0.1,
 )
 
 
@@ -191,6 +193,76 @@ def test_everything_stays_in_range():
     assert image.isfinite().all()
 
 
+# ---------------------------------------------------------------------------- defocus and noise
+
+
+def test_blur_agrees_with_scipy():
+    image, mask = cells(6, side=24)
+    found, found_mask = Augmentation(blur=(0.5, 2.0), **OFF)(image, mask, draw(6))
+    assert torch.equal(found_mask, mask)
+    widths = 0.5 + 1.5 * Numbers.drawn(draw(6), torch.device("cpu")).blur
+    assert len(set(widths.tolist())) == 6
+    for blurred, plain, sigma in zip(found, image, widths.tolist(), strict=True):
+        theirs = ndimage.gaussian_filter(plain[0].numpy(), sigma, mode="mirror", radius=6)
+        assert np.abs(blurred[0].numpy() - theirs).max() < 1e-5
+
+
+@pytest.mark.parametrize(("number", "sigma"), [(0.0, 0.0), (0.25, 0.5), (1.0, 2.0)])
+def test_the_width_is_uniform_in_the_interval(fixed, number, sigma):
+    fixed(blur=number)
+    point = torch.zeros(1, 1, 15, 15)
+    point[..., 7, 7] = 1
+    found, _ = Augmentation(blur=(0.0, 2.0), **OFF)(point, point, draw())
+    assert found.sum() == pytest.approx(1, abs=1e-6)
+    # Neighbouring values of a Gaussian have the ratio exp(−1/2σ²).
+    ratio = math.exp(-0.5 / sigma**2) if sigma else 0.0
+    assert float(found[0, 0, 7, 8] / found[0, 0, 7, 7]) == pytest.approx(ratio, abs=1e-5)
+    if not sigma:
+        assert torch.equal(found, point)
+
+
+def test_blur_of_an_image_smaller_than_the_kernel(fixed):
+    fixed(blur=1.0)
+    image, mask = cells(1, side=4)
+    found, _ = Augmentation(blur=(0, 4), **OFF)(image, mask, draw())
+    assert found.shape == image.shape
+    assert found.std() < image.std()
+
+
+def test_noise_has_the_width_that_was_drawn():
+    image = torch.zeros(5, 1, 64, 64)
+    noisy, mask = Augmentation(noise=0.4, **OFF)(image, image, draw(5), bounded=False)
+    widths = 0.4 * Numbers.drawn(draw(5), torch.device("cpu")).noise
+    # 4096 pixels: a relative error of 1/√8192, 1.1 %, in each standard deviation.
+    assert torch.allclose(noisy.std((1, 2, 3)), widths, rtol=0.06)
+    assert noisy.mean((1, 2, 3)).abs().max() < 0.03
+    assert torch.equal(mask, image)
+    pixels = torch.corrcoef(noisy.flatten(1)) - torch.eye(5)
+    assert pixels.abs().max() < 0.08
+
+
+def test_noise_comes_after_blur_and_grey_levels(fixed):
+    fixed(noise=1.0, gain=1.0, blur=1.0)
+    image, mask = cells(1, side=32)
+    clean = {"blur": (0, 1), "gain": (1, 3), **OFF}
+    before, _ = Augmentation(**clean)(image, mask, draw(), bounded=False)
+    after, _ = Augmentation(noise=0.1, **clean)(image, mask, draw(), bounded=False)
+    # Neither blurred nor amplified.
+    assert (after - before).std() == pytest.approx(0.1, rel=0.1)
+    kept, _ = Augmentation(noise=0.5, **clean)(image, mask, draw())
+    assert kept.aminmax() == (0, 1)
+
+
+def test_noise_differs_by_epoch_and_batch_and_repeats():
+    image = torch.zeros(2, 1, 8, 8)
+    noises = [
+        Augmentation(noise=1, **OFF)(image, image, draw(2, *which), bounded=False)[0]
+        for which in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)]
+    ]
+    assert torch.equal(noises[0], noises[4])
+    assert len({float(noise[0, 0, 0, 0]) for noise in noises}) == 4
+
+
 # ------------------------------------------------------------------------------------- numbers
 
 
@@ -212,8 +284,15 @@ def test_numbers_differ_by_seed_epoch_batch_and_cell_and_repeat():
     ]
     assert torch.equal(drawn[0], drawn[4])
     everything = torch.cat([d.flatten() for d in drawn[:4]])
-    assert len(set(everything.tolist())) == 4 * 10 * 4
+    assert len(set(everything.tolist())) == 4 * 12 * 4
     assert everything.dtype == torch.float32
+
+
+def test_the_first_options_keep_the_numbers_they_always_had():
+    numbers = torch.stack(Numbers.drawn(draw(3, 5, 6, 7), torch.device("cpu")), 1)
+    expected = np.random.default_rng([2, 5, 6, 7]).random((3, 10), np.float32)
+    assert Numbers._fields[9] == "gamma"
+    assert np.array_equal(numbers[:, :10].numpy(), expected)
 
 
 def test_switching_an_option_on_leaves_the_flips_as_they_were():
@@ -249,6 +328,12 @@ def test_lists_from_a_configuration_file_will_do():
         {"scale": (1.2, 0.8)},
         {"gain": (0, 1)},
         {"gamma": (0.5, math.inf)},
+        {"blur": (2, 1)},
+        {"blur": (-0.1, 1)},
+        {"blur": (0, 4.1)},
+        {"blur": (math.nan, 1)},
+        {"noise": -0.1},
+        {"noise": 1.1},
     ],
 )
 def test_values_out_of_range_are_refused(given):

@@ -119,5 +119,7 @@ def assert_same(one, other, path=""):
 
 def assert_same_training(one, other):
     """Weights, statistics, optimizers and schedules of two checkpoints, bit for bit."""
-    for part in ("epoch", "state_dict", "optimizer_states", "lr_schedulers"):
+    assert one.keys() == other.keys()
+    parts = {"raw", "averaged_statistics"} & one.keys()
+    for part in ("epoch", "state_dict", "optimizer_states", "lr_schedulers", *parts):
         assert_same(one[part], other[part], part)

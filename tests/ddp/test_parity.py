@@ -16,8 +16,8 @@ from tests.ddp.started import NETS, SMALL, TWO, final, ranks, train
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parity")
-    train(folder, *SMALL, *NETS, "study=one")
-    train(folder, *SMALL, *NETS, *TWO, "study=two")
+    train(folder, *SMALL, *NETS, "study=one", "ema=0.8")
+    train(folder, *SMALL, *NETS, *TWO, "study=two", "ema=0.8")
     return folder
 
 
@@ -25,8 +25,11 @@ def run(place, study):
     return place / f"runs/{study}/proposed/seed0"
 
 
-def test_two_ranks_of_half_batches_train_like_one(place):
-    one, two = (final(run(place, study))["state_dict"] for study in ("one", "two"))
+@pytest.mark.parametrize("kind", ["raw", "state_dict"])
+def test_two_ranks_of_half_batches_train_like_one(place, kind):
+    # The weights, and their moving average.
+    one, two = (final(run(place, study)) for study in ("one", "two"))
+    one, two = (found["state_dict"] | found[kind] for found in (one, two))
     parts = ("generator.", "discriminator.", "classifier.", "classification_loss.gaussian_mixture.")
     for part in parts:
         names = [name for name in one if name.startswith(part)]

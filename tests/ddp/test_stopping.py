@@ -24,7 +24,9 @@ from tests.ddp.started import (
 LONG = (*SMALL, *NETS, *RESTLESS, "trainer.max_epochs=12", "method=proposed")
 
 
-@pytest.fixture(scope="module", params=[(), TWO], ids=["one rank", "two ranks"])
+@pytest.fixture(
+    scope="module", params=[(), TWO, (*TWO, "ema=0.9")], ids=["one rank", "two ranks", "averaged"]
+)
 def undisturbed(request, tmp_path_factory):
     place = tmp_path_factory.mktemp("stopping")
     train(place, *LONG, *request.param, "study=whole")
