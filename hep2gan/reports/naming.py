@@ -6,6 +6,9 @@ from typing import NamedTuple
 from hep2gan.reports.runs import Run
 
 
+_LONGEST = 60
+
+
 class Link(NamedTuple):
     """A name, and the number, from 1, of the run that it leads to; 0 leads nowhere."""
 
@@ -27,20 +30,23 @@ def methods(runs: Sequence[Run]) -> dict[str, list[int]]:
 
 
 def links(runs: Sequence[Run], numbers: Iterable[int]) -> list[Link]:
-    """Name the runs of these numbers; all runs, all of a method or all of a seed in one word."""
+    """Name the runs of these numbers, long names cut.
+
+    All runs are named in one word; a method's name stands for all its runs.
+    """
     left = set(numbers)
     if len(left) == len(runs) > 1:
         return [Link("all runs", 0)]
     found: dict[int, Link] = {}
     for method, members in methods(runs).items():
         if len(members) > 1 and left.issuperset(members):
-            found[members[0]] = Link(f"{method}, {len(members)} runs", members[0])
+            found[members[0]] = Link(_cut(method), members[0])
             left -= set(members)
     for seed, members in _seeds(runs).items():
         if len(members) > 1 and left.issuperset(members):
-            found[members[0]] = Link(f"seed {seed}, {len(members)} runs", 0)
+            found[members[0]] = Link(f"seed {_cut(seed)} of all", 0)
             left -= set(members)
-    found |= {number: Link(short_name(runs[number - 1], runs), number) for number in left}
+    found |= {number: Link(_cut(short_name(runs[number - 1], runs)), number) for number in left}
     return [found[number] for number in sorted(found)]
 
 
@@ -50,6 +56,11 @@ def summary(runs: Sequence[Run]) -> str:
     study = f"Study {studies[0]}" if len(studies) == 1 else f"{len(studies)} studies"
     counts = ((len(runs), "run"), (len(methods(runs)), "method"), (len(_seeds(runs)), "seed"))
     return f"{study}: " + ", ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in counts)
+
+
+def _cut(name: str) -> str:
+    """Leave both ends of a long name, since those of sweeps differ at the end."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
 
 
 def _method(run: Run, runs: Sequence[Run]) -> str:

@@ -9,6 +9,7 @@ from hep2gan.reports.findings import Findings, shared
 from hep2gan.reports.runs import Run
 
 _TOLD_BY_NAMES = ("study", "name", "method", "seed")
+_FEW = 4
 
 
 def leakage(found: Sequence[Findings]) -> list[Evidence]:
@@ -32,8 +33,11 @@ def configuration(runs: Sequence[Run]) -> Evidence:
     if not found:
         words = "The configurations are equal, apart from what the names of the runs tell."
         return Evidence(Part.CONFIGURATION, title, text=[words])
-    rows = [row for one in found for row in _difference_rows(one)]
-    note = "The settings that differ; all others are equal, and stand in each run’s configuration."
+    rows = [row for one in found for row in _difference_rows(one, len(runs))]
+    note = (
+        "The settings that differ; the others stand in each run’s configuration. "
+        "A method’s name stands for all its runs."
+    )
     return Evidence(
         Part.CONFIGURATION,
         title,
@@ -54,11 +58,14 @@ def results(runs: Sequence[Run]) -> Evidence:
     return Evidence(Part.RESULTS, "Results", table=HtmlTable("Run", list(COLUMNS), rows, note=note))
 
 
-def _difference_rows(one: Difference) -> list[HtmlRow]:
-    return [
-        HtmlRow(Cell(one.key), [Cell(value), Cell("", [place + 1 for place in places])])
-        for value, places in one.values
-    ]
+def _difference_rows(one: Difference, total: int) -> list[HtmlRow]:
+    """Return a row a value; that of most runs, where there are many, comes last as the rule."""
+    rows = []
+    for value, places in sorted(one.values, key=lambda pair: len(pair[1]) > total / 2):
+        rule = total > _FEW and len(places) > total / 2
+        which = Cell("all others") if rule else Cell("", [place + 1 for place in places])
+        rows.append(HtmlRow(Cell(one.key), [Cell(value), which]))
+    return rows
 
 
 def _result_row(row: TableRow) -> HtmlRow:
