@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from hep2gan.reports.runs import Run
 
-
 _LONGEST = 60
 
 
