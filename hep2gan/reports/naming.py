@@ -43,7 +43,7 @@ def links(runs: Sequence[Run], numbers: Iterable[int]) -> list[Link]:
             left -= set(members)
     for seed, members in _seeds(runs).items():
         if len(members) > 1 and left.issuperset(members):
-            found[members[0]] = Link(f"seed {_cut(seed)} of all", 0)
+            found[members[0]] = Link(f"all of seed {_cut(seed)}", 0)
             left -= set(members)
     found |= {number: Link(_cut(short_name(runs[number - 1], runs)), number) for number in left}
     return [found[number] for number in sorted(found)]

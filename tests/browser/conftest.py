@@ -100,9 +100,7 @@ def reports(tmp_path_factory) -> dict[str, Path]:
         "study": many,
     }
     return {
-        name: write_report(
-            runs, place / f"{number}.html", question="Do masks help? " * (number % 2)
-        )
+        name: write_report(runs, place / f"{number}.html", question="Do masks help?" * (number % 2))
         for number, (name, runs) in enumerate(groups.items())
     }
 

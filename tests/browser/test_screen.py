@@ -1,6 +1,7 @@
 """The report on a desk and on a telephone."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -68,11 +69,12 @@ def test_links_ids_headings_and_tables_are_sound(opened, name):
         )
         assert set(named) <= set(ids)
         levels = page.evaluate(
-            "() => [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(one => +one.tagName[1])"
+            "() => [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')]"
+            ".map(one => +one.tagName[1])"
         )
         assert levels[0] == 1
         assert levels.count(1) == 1
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert all(after - before <= 1 for before, after in pairwise(levels))
         scopes = page.evaluate(
             "() => [...document.querySelectorAll('th')].map(one => one.getAttribute('scope'))"
         )
