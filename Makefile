@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-slurm sweeps-help check format lock wheel clean
+.PHONY: help setup demo test test-all test-slurm test-browser sweeps-help check format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,14 +27,18 @@ demo: $(READY)  ## draw cells, train, test and report on two cores, in minutes
 	@echo "Open $(DEMO)/report.html"
 
 test: $(READY)  ## the tests, in minutes
-	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm and not browser"
 
-test-all: $(READY)  ## every test that needs no GPU and no Slurm
+test-all: $(READY)  ## every test that needs no GPU and no Slurm; the browser's where Chromium is
 	$(BIN)/python -m pytest -m "not gpu and not slurm"
 
 test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
 	sh tests/slurm/install.sh
 	$(BIN)/python -m pytest -m slurm tests/slurm
+
+test-browser: $(READY)  ## the HTML report in a real browser (installs Debian's chromium if missing)
+	sh tests/browser/install.sh
+	$(BIN)/python -m pytest -m browser tests/browser
 
 sweeps-help:  ## the commands of sweeps that are typed most
 	@sed -n '/^## Sweeps/,/^Each job/{/^hep2gan\|^    /p}' README.md

@@ -1,8 +1,10 @@
 """hep2gan-report: one self-contained HTML file about one or more runs."""
 
+import sys
 from typing import TYPE_CHECKING
 
-from hep2gan.command import run
+from hep2gan.command import quoted, run
+from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -17,11 +19,36 @@ def report(config: "DictConfig") -> None:
 
     plain = resolved(config)
     runs = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
-    print(write_report([Path(run) for run in runs], Path(plain["output"])))
+    written = write_report(
+        [Path(_line("runs", run, "runs/default/proposed/seed0")) for run in runs],
+        Path(_line("output", plain["output"], "report.html")),
+        title=_line("title", plain["title"] or "", "'Table I'"),
+        question=_line("question", plain["question"] or "", "'Do masks help?'"),
+    )
+    print(written)
+
+
+def _line(key: str, value: object, example: str) -> str:
+    """Return the value as text; numbers are text to a reader, lists and null are not."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    raise Hep2ganError(f"{key} is {value!r}", "it must be text", f"{key}={example}")
+
+
+def verbatim(argument: str) -> str:
+    """Quote what is text, so that commas and brackets in it mean nothing to Hydra.
+
+    >>> verbatim("question=Masks, or (true) masks?")
+    "question='Masks, or (true) masks?'"
+    """
+    key, _, value = argument.partition("=")
+    plain = key in ("output", "title", "question") and value not in ("", "null")
+    return f"{key}={quoted(value)}" if plain and value[0] not in "'\"" else argument
 
 
 def main() -> None:
     """Run the command."""
+    sys.argv[1:] = [verbatim(argument) for argument in sys.argv[1:]]
     run(report, "report", ("runs*",))
 
 

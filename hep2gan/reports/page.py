@@ -1,41 +1,73 @@
 """The HTML report: one self-contained file about one or more runs."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hep2gan import __version__
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.comparison import COLUMNS, table
-from hep2gan.reports.configuration import differences, highlights
-from hep2gan.reports.findings import findings, shared
-from hep2gan.reports.numbers import cell_counts, class_rows, headlines
-from hep2gan.reports.pictures import pictures
+from hep2gan.reports.evidence import Evidence, Part, in_order
+from hep2gan.reports.naming import links, methods, summary
 from hep2gan.reports.runs import Run, read_run
+from hep2gan.reports.sections import sections
+from hep2gan.reports.study import configuration, leakage, results
 from hep2gan.whole import write_whole
 
 
-def write_report(runs: Sequence[Path], destination: Path) -> Path:
+def write_report(
+    runs: Sequence[Path],
+    destination: Path,
+    *,
+    title: str = "",
+    question: str = "",
+    evidence: Sequence[Evidence] = (),
+) -> Path:
     """Write one HTML file about `runs` with all figures inside; it refers to nothing outside.
 
     runs: folders runs/<study>/<method>/seed<k>/ of finished runs. destination: the file, or a
-    folder for report.html in it. Returns the file. Raises Hep2ganError naming the run and the
-    command to mend it when one is missing, unfinished or damaged; then nothing is written.
+    folder for report.html in it. The others as in `rendered_page`. Returns the file. Raises
+    Hep2ganError naming the run and the command to mend it when one is missing, unfinished or
+    damaged, or when the file cannot be written; then nothing is.
     """
     if not runs:
         fix = "hep2gan-report runs/default/proposed/seed0"
         raise Hep2ganError("there are no runs to report", "a report needs at least one", fix)
-    page = rendered_page([read_run(path) for path in runs])
-    path = destination / "report.html" if destination.is_dir() else destination
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page.encode("utf-8"))
+    path = _file(destination)
+    page = rendered_page(
+        [read_run(run) for run in runs], title=title, question=question, evidence=evidence
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, page)
+    except OSError as error:
+        fix = "choose another with output=FOLDER/report.html"
+        raise Hep2ganError(f"{path} cannot be written ({error.strerror})", "", fix) from error
     return path
 
 
-def rendered_page(runs: Sequence[Run]) -> str:
-    """Return the HTML text; whatever configs, ids and class names hold is escaped."""
+def _file(destination: Path) -> Path:
+    if destination.is_dir():
+        return destination / "report.html"
+    if destination.suffix.casefold() not in (".html", ".htm"):
+        raise Hep2ganError(
+            f"output {destination} is no folder and no HTML file",
+            "the report is one file named *.html, or report.html in a folder that is there",
+            f"output={destination / 'report.html'}",
+        )
+    return destination
+
+
+def rendered_page(
+    runs: Sequence[Run], *, title: str = "", question: str = "", evidence: Sequence[Evidence] = ()
+) -> str:
+    """Return the HTML text; whatever configs, ids, class names and evidence hold is escaped.
+
+    title: the heading, else the run or the number of runs. question: what the runs were to
+    answer, in one sentence. evidence: parts that stand before the single runs beside those on
+    leakage, settings and Table I, in the order of `Part`; cells count `runs` from 1.
+    """
     environment = Environment(
         loader=PackageLoader("hep2gan.reports"),
         autoescape=True,
@@ -43,35 +75,18 @@ def rendered_page(runs: Sequence[Run]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = [_section(run, number) for number, run in enumerate(runs, start=1)]
+    found = sections(runs)
+    own = leakage([section.findings for section in found])
+    if len(runs) > 1:
+        own += [configuration(runs), results(runs)]
     return environment.get_template("report.html.j2").render(
         version=__version__,
-        sections=sections,
-        leaks=shared([section["findings"] for section in sections]),
-        rows=table(runs),
-        columns=list(COLUMNS),
-        differences=differences([run.config for run in runs]),
-        drawn=any(run.drawn for run in runs),
+        title=title,
+        question=question,
+        summary=summary(runs),
+        evidence=in_order([*own, *evidence]),
+        Part=Part,
+        sections=found,
+        methods=methods(runs),
+        links=partial(links, runs),
     )
-
-
-def _section(run: Run, number: int) -> dict[str, Any]:
-    """Gather what the template prints about one run; its predictions are let go afterwards."""
-    predictions = run.predictions()
-    shown = pictures(run, predictions)
-    anchor = f"run-{number}"
-    return {
-        "anchor": anchor,
-        "run": run,
-        "cells": len(predictions.label),
-        "word": "drawn cells" if run.drawn else "cells",
-        "findings": findings(run),
-        "headlines": headlines(run.metrics),
-        "highlights": highlights(run.config),
-        "counts": cell_counts(run, predictions),
-        "classes": class_rows(predictions),
-        "class_names": predictions.classes,
-        "figures": [one for one in shown if not one.name.startswith("worst")],
-        "worst": [one for one in shown if one.name.startswith("worst")],
-        "places": {key: f"{anchor}-metric-{place}" for place, key in enumerate(run.metrics, 1)},
-    }

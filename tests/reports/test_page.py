@@ -244,12 +244,12 @@ def test_several_runs_are_compared_after_table_one(finished, plain, tmp_path, ma
         "default/other/seed1 90.32",
     ]
     places = [next(p for p, row in enumerate(rows) if row.startswith(text)) for text in order]
-    assert places == sorted(places) == list(range(1, 6))
+    assert places == list(range(places[0], places[0] + 5))
     assert "they cannot be compared with runs on drawn cells" in page.text
-    assert "loss.beta 10.0 ( default/proposed/seed0, default/other/seed1)" in page.text
-    assert "100.0 ( default/proposed/seed1)" in page.text
-    assert "loss.alpha" not in page.text.split("Tested on")[0]
-    assert "run_dir" not in page.text.split("Tested on")[0]
+    assert "loss.beta 10.0 proposed/seed0 , other/seed1" in rows
+    assert "loss.beta 100.0 proposed/seed1" in rows
+    assert "loss.alpha" not in page.text.split("tested on")[0]
+    assert "run_dir" not in page.text.split("tested on")[0]
     assert page.ids.count("run-3") == 1
     assert page.links.count("#run-3") >= 7
     assert len(page.images) == 21

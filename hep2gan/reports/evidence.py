@@ -1,0 +1,69 @@
+"""What a report shows before the single runs: parts of sentences, a table and pictures."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from hep2gan.reports.pictures import Picture
+
+
+class Cell(NamedTuple):
+    """Words or a number, and the numbers, from 1, of the runs that they are about.
+
+    What is about one run leads to it; what is about several is followed by links to them.
+    """
+
+    text: str
+    runs: Sequence[int] = ()
+    note: str = ""
+    """What stands beside the text in small type: an interval, a p-value."""
+
+
+class HtmlRow(NamedTuple):
+    """One row: what heads it, and a cell for each column."""
+
+    head: Cell
+    cells: Sequence[Cell]
+    kind: str = ""
+    """How it looks: empty, `mean` (shaded), `paper` (in italics)."""
+
+
+class HtmlTable(NamedTuple):
+    """A table of any kind: Table I, leakage, priors, folds."""
+
+    corner: str
+    """What heads the column of the rows' heads."""
+    columns: Sequence[str]
+    rows: Sequence[HtmlRow]
+    note: str = ""
+    """How to read it, in small type above."""
+    words: bool = False
+    """True where cells hold words, which are set to the left; numbers are set to the right."""
+
+
+class Part(IntEnum):
+    """The order in which a report is read."""
+
+    LEAKAGE = 1
+    CONFIGURATION = 2
+    RESULTS = 3
+    FIGURES = 4
+    WORST = 5
+
+
+class Evidence(NamedTuple):
+    """One part of a report with its heading; what is empty or None is left out."""
+
+    part: Part
+    title: str
+    text: Sequence[str] = ()
+    """Paragraphs."""
+    points: Sequence[Cell] = ()
+    """Findings, one a line, with the runs that they are about."""
+    table: HtmlTable | None = None
+    pictures: Sequence[Picture] = ()
+
+
+def in_order(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Sort by part; what is of the same part stays as given."""
+    return sorted(evidence, key=lambda one: one.part)

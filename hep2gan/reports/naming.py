@@ -1,0 +1,74 @@
+"""Runs by name: as short as they are distinct, and many of them in one word."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from hep2gan.reports.runs import Run
+
+_LONGEST = 60
+
+
+class Link(NamedTuple):
+    """A name, and the number, from 1, of the run that it leads to; 0 leads nowhere."""
+
+    name: str
+    run: int
+
+
+def short_name(run: Run, runs: Sequence[Run]) -> str:
+    """Return method and seed; with the study, where `runs` are of several."""
+    return f"{_method(run, runs)}/seed{run.seed}"
+
+
+def methods(runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Return each method, with the study where there are several, and its runs' numbers."""
+    found: dict[str, list[int]] = {}
+    for number, run in enumerate(runs, start=1):
+        found.setdefault(_method(run, runs), []).append(number)
+    return found
+
+
+def links(runs: Sequence[Run], numbers: Iterable[int]) -> list[Link]:
+    """Name the runs of these numbers, long names cut.
+
+    All runs are named in one word; a method's name stands for all its runs.
+    """
+    left = set(numbers)
+    if len(left) == len(runs) > 1:
+        return [Link("all runs", 0)]
+    found: dict[int, Link] = {}
+    for method, members in methods(runs).items():
+        if len(members) > 1 and left.issuperset(members):
+            found[members[0]] = Link(_cut(method), members[0])
+            left -= set(members)
+    for seed, members in _seeds(runs).items():
+        if len(members) > 1 and left.issuperset(members):
+            found[members[0]] = Link(f"all of seed {_cut(seed)}", 0)
+            left -= set(members)
+    found |= {number: Link(_cut(short_name(runs[number - 1], runs)), number) for number in left}
+    return [found[number] for number in sorted(found)]
+
+
+def summary(runs: Sequence[Run]) -> str:
+    """Say how many runs, methods and seeds there are, and of which study."""
+    studies = list(dict.fromkeys(run.study for run in runs))
+    study = f"Study {studies[0]}" if len(studies) == 1 else f"{len(studies)} studies"
+    counts = ((len(runs), "run"), (len(methods(runs)), "method"), (len(_seeds(runs)), "seed"))
+    return f"{study}: " + ", ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in counts)
+
+
+def _cut(name: str) -> str:
+    """Leave both ends of a long name, since those of sweeps differ at the end."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
+
+
+def _method(run: Run, runs: Sequence[Run]) -> str:
+    several = any(other.study != runs[0].study for other in runs)
+    return f"{run.study}/{run.method}" if several else run.method
+
+
+def _seeds(runs: Sequence[Run]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for number, run in enumerate(runs, start=1):
+        found.setdefault(run.seed, []).append(number)
+    return found

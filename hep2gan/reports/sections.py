@@ -1,0 +1,72 @@
+"""What a report prints about one run."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hep2gan.reports.configuration import highlights
+from hep2gan.reports.findings import Findings, findings
+from hep2gan.reports.naming import methods, short_name
+from hep2gan.reports.numbers import ClassRow, Headline, cell_counts, class_rows, headlines
+from hep2gan.reports.pictures import Picture, pictures
+from hep2gan.reports.runs import Run
+
+_FEW, _MOST = 4, 12
+
+
+class Section(NamedTuple):
+    """One run in the page, under its anchor `run-<number>`."""
+
+    anchor: str
+    name: str
+    run: Run
+    cells: int
+    word: str
+    findings: Findings
+    headlines: list[Headline]
+    highlights: list[tuple[str, str]]
+    counts: dict[str, dict[str, int]]
+    classes: list[ClassRow]
+    figures: list[Picture]
+    worst: list[Picture]
+    places: dict[str, str]
+    """Key of metrics.json to the anchor of its row."""
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """Gather what the template prints; the predictions of a run are let go before the next."""
+    shown = illustrated(runs)
+    return [
+        _section(run, number, short_name(run, runs), drawn=number in shown)
+        for number, run in enumerate(runs, start=1)
+    ]
+
+
+def illustrated(runs: Sequence[Run]) -> set[int]:
+    """Return the numbers of the runs whose figures are embedded, so that the file stays small.
+
+    These are all of up to four runs, else the first of each method, twelve at most.
+    """
+    if len(runs) <= _FEW:
+        return set(range(1, len(runs) + 1))
+    return {members[0] for members in list(methods(runs).values())[:_MOST]}
+
+
+def _section(run: Run, number: int, name: str, *, drawn: bool) -> Section:
+    predictions = run.predictions()
+    shown = pictures(run, predictions) if drawn else []
+    anchor = f"run-{number}"
+    return Section(
+        anchor=anchor,
+        name=name,
+        run=run,
+        cells=len(predictions.label),
+        word="drawn cells" if run.drawn else "cells",
+        findings=findings(run),
+        headlines=headlines(run.metrics),
+        highlights=highlights(run.config),
+        counts=cell_counts(run, predictions),
+        classes=class_rows(predictions),
+        figures=[one for one in shown if not one.name.startswith("worst")],
+        worst=[one for one in shown if one.name.startswith("worst")],
+        places={key: f"{anchor}-metric-{place}" for place, key in enumerate(run.metrics, 1)},
+    )
