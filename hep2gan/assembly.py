@@ -1,5 +1,6 @@
 """From a resolved configuration to networks, losses and the task."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -80,16 +81,26 @@ _NETWORKS = ("generator", "discriminator", "classifier")
 
 
 def _network(config: Config, name: str, **given: Any) -> nn.Module:
+    """The class that `config` names; of what is `given` it gets what its constructor takes."""
     arguments = {key: value for key, value in config[name].items() if key != "_target_"}
     target = config[name]["_target_"]
+    network = get_class(target)
     try:
-        return cast(nn.Module, get_class(target)(**(arguments | given)))
+        return cast(nn.Module, network(**(arguments | _wanted(network, given))))
     except TypeError as error:
         raise Hep2ganError(
             f"{name} cannot be built ({error})",
             f"its options are the arguments of {target}",
             f"see --cfg job and the files in conf/{name}/; remove options left from another choice",
         ) from error
+
+
+def _wanted(network: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    # A network of the user's own need not know of pretrained weights or image sizes.
+    parameters = inspect.signature(network).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return dict(given)
+    return {key: value for key, value in given.items() if key in parameters}
 
 
 def _optimizer(settings: Config) -> Any:

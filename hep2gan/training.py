@@ -51,7 +51,7 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
     """
     quiet_libraries()
     run = RunFolder(Path(config["run_dir"]))
-    _checked(config)
+    check_settings(config)
     with StopRequest().listening() as stop:
         ranks.join(config["trainer"]["accelerator"])
         ranks.redirect_others(run.path)
@@ -96,7 +96,8 @@ def _train(
     return _fit_and_test(config, run, task, data, newest, stop)
 
 
-def _checked(config: Config) -> None:
+def check_settings(config: Config) -> None:
+    """Raise Hep2ganError unless seed, lengths and sizes are whole numbers that can work."""
     if not isinstance(config["seed"], int) or isinstance(config["seed"], bool):
         raise Hep2ganError(f"seed is {config['seed']!r}", "it must be a whole number")
     for key in ("max_epochs", "batch_size", "eval_batch_size", "log_every", "devices", "nodes"):

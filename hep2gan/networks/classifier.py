@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.networks.first_convolution import adapt_first_convolution
+from hep2gan.networks.inputs import check_input, stacked
 from hep2gan.networks.weights import InitialWeights, as_path
 
 
@@ -63,32 +63,10 @@ class TimmClassifier(nn.Module):
         mask: (B, 1, H, W) in [0, 1] for a guided network, None for an unguided one. Raises
         Hep2ganError where that or the shapes do not hold.
         """
-        features = self.embedding(self.backbone(self._input(image, mask)))
+        check_input(image, mask, self.guided)
+        pooled = self.backbone(stacked(image, mask, self.image_channels))
+        features = self.embedding(pooled)
         return self.output(self.dropout(features)), features
-
-    def _input(self, image: Tensor, mask: Tensor | None) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != 1:
-            raise Hep2ganError(f"images are {tuple(image.shape)}", "must be (B, 1, H, W)")
-        grey = image.expand(-1, self.image_channels, -1, -1)
-        if not self.guided:
-            if mask is not None:
-                raise Hep2ganError(
-                    "a mask was given to an unguided classifier",
-                    "it takes the image alone",
-                    "set guidance.source=none, or build the classifier with guided=true",
-                )
-            return grey
-        if mask is None:
-            raise Hep2ganError(
-                "no mask was given to a guided classifier",
-                "it takes image and mask",
-                "set guidance.source=generated, or build the classifier with guided=false",
-            )
-        if mask.shape != image.shape:
-            raise Hep2ganError(
-                f"masks are {tuple(mask.shape)} and images {tuple(image.shape)}", "must be the same"
-            )
-        return torch.cat([grey, mask.to(image.dtype)], dim=1)
 
 
 def _backbone(
