@@ -46,7 +46,8 @@ def build_task(
     generator = discriminator = classifier = classification_loss = None
     if segment:
         generator = _network(config, "generator", image_size=size, **weights)
-        discriminator = _network(config, "discriminator")
+        if config["loss"]["adversarial"] != "none":
+            discriminator = _network(config, "discriminator")
     if classify:
         guided = guidance.source != "none"
         classifier = _network(
@@ -72,7 +73,7 @@ def build_task(
             mixture=classification_loss.gaussian_mixture if classification_loss else None,
         ),
         guidance=guidance,
-        stages=Stages(config["gan_epochs"]),
+        stages=Stages.of(config["gan_epochs"], config["trainer"]["max_epochs"]),
         log_every=config["trainer"]["log_every"],
     )
 
@@ -118,7 +119,9 @@ def _schedule(settings: Config | None) -> Any:
     )
 
 
-def _adversarial_loss(loss: Config) -> AdversarialLoss:
+def _adversarial_loss(loss: Config) -> AdversarialLoss | None:
+    if loss["adversarial"] == "none":
+        return None
     return AdversarialLoss(loss["adversarial"], loss["label_smoothing_real"])
 
 

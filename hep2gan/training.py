@@ -25,6 +25,7 @@ from hep2gan.datamodule import CellDataModule
 from hep2gan.errors import Hep2ganError
 from hep2gan.evaluation import evaluate_run, figure_files, summary
 from hep2gan.gauges import Gauges
+from hep2gan.guidance import Stages
 from hep2gan.loggers import build_logger, closing, log_results
 from hep2gan.metrics_file import MetricsFile
 from hep2gan.objective import monitor_name
@@ -104,13 +105,7 @@ def check_settings(config: Config) -> None:
         value = config["trainer"][key]
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise Hep2ganError(f"trainer.{key} is {value!r}", "it must be a positive whole number")
-    gan_epochs = config["gan_epochs"]
-    if gan_epochs is not None and not 0 < gan_epochs < config["trainer"]["max_epochs"]:
-        raise Hep2ganError(
-            f"gan_epochs is {gan_epochs}, trainer.max_epochs {config['trainer']['max_epochs']}",
-            "both stages need epochs",
-            "choose gan_epochs below trainer.max_epochs",
-        )
+    Stages.of(config["gan_epochs"], config["trainer"]["max_epochs"])
 
 
 def describe_store(store: Store) -> dict[str, Any]:

@@ -84,3 +84,15 @@ def test_weights_are_left_aside_where_a_checkpoint_follows():
     with torch.device("meta"):
         task = built("classifier.weights=gone.pth", "method=resnet50_t", load_weights=False)
     assert task.classifier.feature_dim == 512
+
+
+def test_without_an_adversarial_loss_no_discriminator_is_built():
+    task = built("method=without_adversarial")
+    assert task.discriminator is task.adversarial_loss is task.generator_loss.adversarial is None
+    assert list(task.networks) == ["generator", "classifier"]
+
+
+def test_stages_arrive():
+    assert built("method=two_stage").stages.gan_epochs == 4
+    assert built("method=two_stage", "trainer.max_epochs=200").stages.gan_epochs == 100
+    assert built("gan_epochs=3").stages.gan_epochs == 3

@@ -5,6 +5,7 @@ import torch
 
 from hep2gan.assembly import build_task
 from hep2gan.command import config_folder
+from hep2gan.flattening import differences
 from hep2gan.reports.published import TABLE_I
 from hep2gan.textures.forest import ForestSettings
 from tests.configs import composed
@@ -143,6 +144,7 @@ def test_methods_differ_where_the_table_says():
     assert of("resnet50_t") == ("none", False, True)
     assert of("resnet50") == ("none", False, False)
     assert of("vgg16") == ("none", False, False)
+    assert of("resnet50_t_gm") == ("none", True, True)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,27 @@ def test_methods_choose_the_network_of_the_scale(scale, method, target, backbone
     classifier = composed("train", f"scale={scale}", f"method={method}")["classifier"]
     assert classifier["_target_"].rpartition(".")[2] == target
     assert classifier.get("backbone") == backbone
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("without_gm", {"loss.gaussian_mixture.enabled"}),
+        ("without_adversarial", {"loss.adversarial"}),
+        ("bce_dice", {"loss.pixel"}),
+        ("end_to_end", {"guidance.gradient"}),
+        ("attention_pooling", {"classifier._target_", "classifier.options.output_stride"}),
+        ("two_stage", {"gan_epochs"}),
+        ("resnet50_t_gm", {"segment", "guidance.source"}),
+    ],
+)
+@pytest.mark.parametrize("scale", ["paper", "laptop"])
+def test_an_ablation_changes_nothing_but_its_name_and_what_it_says(method, changes, scale):
+    proposed, other = (
+        composed("train", f"scale={scale}", f"method={m}") for m in ("proposed", method)
+    )
+    found = {key for key, _ in differences(proposed, other)}
+    assert found == changes | {"name", "run_dir"}
 
 
 def test_every_row_of_table_i_is_a_method():
