@@ -185,6 +185,15 @@ def test_an_ablation_changes_nothing_but_its_name_and_what_it_says(method, chang
     assert found == changes | {"name", "run_dir"}
 
 
+def test_vgg_alone_departs_from_the_papers_learning_rate():
+    rates = {
+        file.stem: composed("train", f"method={file.stem}")["optimizer"]["classifier"]["lr"]
+        for file in config_folder().glob("method/*.yaml")
+    }
+    assert {name for name, rate in rates.items() if rate != 1e-3} == {"vgg16"}
+    assert rates["vgg16"] == 1e-4
+
+
 def test_every_row_of_table_i_is_a_method():
     assert {file.stem for file in config_folder().glob("method/*.yaml")} >= TABLE_I.keys()
 
