@@ -1,5 +1,6 @@
 """From a resolved configuration to networks, losses and the task."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -48,7 +49,8 @@ def build_task(
     generator = discriminator = classifier = classification_loss = None
     if segment:
         generator = _network(config, "generator", image_size=size, **weights)
-        discriminator = _network(config, "discriminator")
+        if config["loss"]["adversarial"] != "none":
+            discriminator = _network(config, "discriminator")
     if classify:
         guided = guidance.source != "none"
         classifier = _network(
@@ -74,7 +76,7 @@ def build_task(
             mixture=classification_loss.gaussian_mixture if classification_loss else None,
         ),
         guidance=guidance,
-        stages=Stages(config["gan_epochs"]),
+        stages=Stages.of(config["gan_epochs"], config["trainer"]["max_epochs"]),
         views=views,
         log_every=config["trainer"]["log_every"],
     )
@@ -84,16 +86,26 @@ _NETWORKS = ("generator", "discriminator", "classifier")
 
 
 def _network(config: Config, name: str, **given: Any) -> nn.Module:
+    """The class that `config` names; of what is `given` it gets what its constructor takes."""
     arguments = {key: value for key, value in config[name].items() if key != "_target_"}
     target = config[name]["_target_"]
+    network = get_class(target)
     try:
-        return cast(nn.Module, get_class(target)(**(arguments | given)))
+        return cast(nn.Module, network(**(arguments | _wanted(network, given))))
     except TypeError as error:
         raise Hep2ganError(
             f"{name} cannot be built ({error})",
             f"its options are the arguments of {target}",
             f"see --cfg job and the files in conf/{name}/; remove options left from another choice",
         ) from error
+
+
+def _wanted(network: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    # A network of the user's own need not know of pretrained weights or image sizes.
+    parameters = inspect.signature(network).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return dict(given)
+    return {key: value for key, value in given.items() if key in parameters}
 
 
 def _optimizer(settings: Config) -> Any:
@@ -111,7 +123,9 @@ def _schedule(settings: Config | None) -> Any:
     )
 
 
-def _adversarial_loss(loss: Config) -> AdversarialLoss:
+def _adversarial_loss(loss: Config) -> AdversarialLoss | None:
+    if loss["adversarial"] == "none":
+        return None
     return AdversarialLoss(loss["adversarial"], loss["label_smoothing_real"])
 
 

@@ -16,10 +16,18 @@ def evaluate(config: "DictConfig") -> None:
     from hep2gan.data.split_files import Split
     from hep2gan.data.store import Store
     from hep2gan.evaluation import evaluate_run, summary
+    from hep2gan.run_folder import RunFolder
     from hep2gan.trained import open_run
     from hep2gan.training import build_data
 
     plain = resolved(config)
+    run = RunFolder.existing(Path(plain["run"]))
+    if run.config().get("forest"):
+        from hep2gan.forest import evaluate_forest
+
+        metrics = evaluate_forest(run, plain["checkpoint"], plain["store"], plain["figures"])
+        print(f"{summary(metrics)}\n\n{run.path}, grown again")
+        return
     trained = open_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
     store = Store.open(Path(plain["store"]) if plain["store"] else trained.store)
     split = Split.load(trained.run.path, store)

@@ -43,8 +43,7 @@ def evaluate_run(
     share the work, and rank 0 writes; the results do not depend on their number. Returns the flat
     metrics, on every rank. Raises Hep2ganError when there are no test cells.
     """
-    if len(data.split.test) == 0:
-        raise Hep2ganError("the split has no test cells", "", "set split.test_fraction above 0")
+    check_test_cells(data.split)
     quiet_libraries()
     collect = CollectOutputs()
     trainer = L.Trainer(
@@ -64,22 +63,37 @@ def evaluate_run(
     if ranks.rank() == 0:
         predictions = assemble(*in_order(every), data.store, data.split)
         extra = gm_scores(task, predictions)
-        metrics = _written(predictions, data, run, config["data"], figures, extra)
+        metrics = write_results(
+            predictions, data.store, data.split, run, config["data"], figures=figures, extra=extra
+        )
     return cast(dict[str, float], ranks.shared(metrics))
 
 
-def _written(
+def check_test_cells(split: Split) -> None:
+    """Raise Hep2ganError when there are no test cells."""
+    if len(split.test) == 0:
+        raise Hep2ganError("the split has no test cells", "", "set split.test_fraction above 0")
+
+
+def write_results(
     predictions: Predictions,
-    data: CellDataModule,
+    store: Store,
+    split: Split,
     run: RunFolder,
     source: Mapping[str, Any],
-    figures: bool,
-    extra: Mapping[str, float],
+    *,
+    figures: bool = True,
+    extra: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
+    """Write predictions.npz, metrics.json and figures/ of a test; returns the flat metrics.
+
+    source: the run's `data`, for the margin of its crops. extra: metrics that the predictions alone
+    do not give.
+    """
     predictions.save(run.predictions_file)
     margins = {"margin": source["crop_margin"], "margin_share": source["crop_margin_share"]}
-    metrics = score(predictions, **margins) | leakage(data.store, data.split).metrics()
-    metrics |= interval(metrics, len(predictions.label)) | dict(extra)
+    metrics = score(predictions, **margins) | leakage(store, split).metrics()
+    metrics |= interval(metrics, len(predictions.label)) | dict(extra or {})
     run.save_metrics(metrics)
     if figures:
         write_figures(predictions, run.figures, run.curves_file)

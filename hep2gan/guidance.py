@@ -54,6 +54,27 @@ class Stages:
 
     gan_epochs: int | None = None
 
+    @classmethod
+    def of(cls, setting: float | None, max_epochs: int) -> "Stages":
+        """Stages from whole epochs of the GAN, or from their share of all epochs, such as 0.5.
+
+        Raises Hep2ganError for anything else, and where either stage would have no epoch.
+        """
+        if setting is None:
+            return cls()
+        fact = f"gan_epochs is {setting!r}"
+        share = isinstance(setting, float) and 0 < setting < 1
+        if not share and (not isinstance(setting, int) or isinstance(setting, bool)):
+            raise Hep2ganError(fact, "it is a whole number of epochs or a share between 0 and 1")
+        epochs = round(setting * max_epochs) if share else int(setting)
+        if not 0 < epochs < max_epochs:
+            raise Hep2ganError(
+                f"{fact}, {epochs} of {max_epochs} epochs",
+                "both stages need epochs",
+                "choose another gan_epochs or trainer.max_epochs",
+            )
+        return cls(epochs)
+
     def trains_gan(self, epoch: int) -> bool:
         """Whether G and D take steps in this epoch (counted from 0)."""
         return self.gan_epochs is None or epoch < self.gan_epochs

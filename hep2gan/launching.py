@@ -42,10 +42,15 @@ def launch(config: Config) -> None:
             "each rank is one device",
             "set trainer.devices and trainer.nodes to what the launcher starts, or trainer=ddp",
         )
-    if ranks == 1 or given is not None:
+    kept = {k: v for k, v in config.items() if k != "trusted"}
+    if config["forest"]:
+        from hep2gan.forest import train_forest
+
+        train_forest(kept)
+    elif ranks == 1 or given is not None:
         from hep2gan.training import train_run
 
-        train_run({k: v for k, v in config.items() if k != "trusted"}, config["trusted"])
+        train_run(kept, config["trusted"])
     else:
         _launch_ranks(config)
 

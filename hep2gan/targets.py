@@ -10,6 +10,8 @@ NETWORKS = frozenset(
         "hep2gan.networks.generator.DeepLabV3PlusGenerator",
         "hep2gan.networks.discriminator.PatchGAN",
         "hep2gan.networks.classifier.TimmClassifier",
+        "hep2gan.networks.attention_pooling.AttentionPoolingClassifier",
+        "hep2gan.networks.gao.GaoNet",
     }
 )
 OPTIMIZERS = frozenset(

@@ -33,9 +33,10 @@ Terms = dict[str, Tensor]
 class SegmentationGuidedClassification(L.LightningModule):
     """One training step is D, then G, then the classifier, from one forward of G (Fig. 1).
 
-    Any part may be missing: generator and discriminator come together or not at all, and each
-    network that is there needs an entry in `optimizers`. The classifier's optimizer also holds
-    the parameters of the Gaussian-mixture loss, without weight decay.
+    Any part may be missing, but there is no discriminator without a generator, and it comes with
+    the adversarial losses. Each network that is there needs an entry in `optimizers`. The
+    classifier's optimizer also holds the parameters of the Gaussian-mixture loss, without weight
+    decay.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         generator: nn.Module | None,
         discriminator: nn.Module | None,
         classifier: nn.Module | None,
-        adversarial_loss: AdversarialLoss,
+        adversarial_loss: AdversarialLoss | None,
         generator_loss: GeneratorLoss,
         classification_loss: ClassificationLoss | None,
         optimizers: Mapping[str, OptimizerFactory],
@@ -162,7 +163,8 @@ class SegmentationGuidedClassification(L.LightningModule):
         generated: Tensor | None = None
         if self.generator is not None and self._trains("generator"):
             generated = self._through["generator"](batch.image).sigmoid()
-            terms |= self._discriminator_step(batch, generated)
+            if self.discriminator is not None:
+                terms |= self._discriminator_step(batch, generated)
             terms |= self._generator_step(batch, generated)
         elif self.generator is not None:
             with torch.no_grad():
@@ -172,6 +174,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         self._record(terms, batch_idx)
 
     def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
+        assert self.adversarial_loss is not None
         discriminator = self._through["discriminator"]
         real = discriminator(batch.image, self.softening(batch.mask))
         fake = discriminator(batch.image, generated.detach())
@@ -184,9 +187,9 @@ class SegmentationGuidedClassification(L.LightningModule):
         return _named("discriminator", losses | scores)
 
     def _generator_step(self, batch: Batch, generated: Tensor) -> Terms:
-        assert self.discriminator is not None
         with frozen(self.discriminator, self.classifier, self.classification_loss):
-            judged = self.discriminator(batch.image, generated)
+            judge = self.discriminator
+            judged = None if judge is None else judge(batch.image, generated)
             losses = self.generator_loss(judged, generated, batch.mask)
             if self.guidance.gradient and self.classifier is not None:
                 mask = self.guidance.mask(generated, batch.mask)
@@ -347,11 +350,16 @@ def _named(network: str, losses: Mapping[str, Tensor]) -> Terms:
 
 
 def _check_parts(task: SegmentationGuidedClassification) -> None:
-    if (task.generator is None) != (task.discriminator is None):
+    if task.generator is None and task.discriminator is not None:
+        raise Hep2ganError("there is a discriminator", "it needs a generator to judge")
+    losses = (task.adversarial_loss, task.generator_loss.adversarial)
+    if task.generator is not None and any(
+        (loss is None) != (task.discriminator is None) for loss in losses
+    ):
         raise Hep2ganError(
-            "generator and discriminator come together",
+            "discriminator and adversarial losses come together",
             "one of them is missing",
-            "give both or none",
+            "give all or none of them",
         )
     if not task.networks:
         raise Hep2ganError("there is nothing to train", "", "set segment=true or classify=true")

@@ -36,7 +36,13 @@ def open_run(
     """
     run = RunFolder.existing(folder)
     config = run.config()
-    classes, size, store = _described(run)
+    if config.get("forest"):
+        raise Hep2ganError(
+            f"{folder} is a forest on texture features",
+            "it has no networks and keeps no trees",
+            "use the run of another method; hep2gan-evaluate grows the forest again",
+        )
+    classes, size, store = described(run)
     if checkpoint:
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:
@@ -53,7 +59,8 @@ def open_run(
     return TrainedRun(run, config, classes, size, store, task.eval(), path)
 
 
-def _described(run: RunFolder) -> tuple[tuple[str, ...], int, Path]:
+def described(run: RunFolder) -> tuple[tuple[str, ...], int, Path]:
+    """Classes, image size and path of the store that a run was trained on."""
     try:
         found = json.loads(run.store_file.read_text(encoding="utf-8"))
         return tuple(map(str, found["classes"])), int(found["size"]), Path(found["path"])

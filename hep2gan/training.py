@@ -26,6 +26,7 @@ from hep2gan.datamodule import CellDataModule
 from hep2gan.errors import Hep2ganError
 from hep2gan.evaluation import evaluate_run, figure_files, summary
 from hep2gan.gauges import Gauges
+from hep2gan.guidance import Stages
 from hep2gan.loggers import build_logger, closing, log_results
 from hep2gan.metrics_file import MetricsFile
 from hep2gan.objective import monitor_name
@@ -52,7 +53,7 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
     """
     quiet_libraries()
     run = RunFolder(Path(config["run_dir"]))
-    _checked(config)
+    check_settings(config)
     with StopRequest().listening() as stop:
         ranks.join(config["trainer"]["accelerator"])
         ranks.redirect_others(run.path)
@@ -97,7 +98,8 @@ def _train(
     return _fit_and_test(config, run, task, data, newest, stop)
 
 
-def _checked(config: Config) -> None:
+def check_settings(config: Config) -> None:
+    """Raise Hep2ganError unless seed, lengths and sizes are whole numbers that can work."""
     if not isinstance(config["seed"], int) or isinstance(config["seed"], bool):
         raise Hep2ganError(f"seed is {config['seed']!r}", "it must be a whole number")
     for key in ("max_epochs", "batch_size", "eval_batch_size", "log_every", "devices", "nodes"):
@@ -105,13 +107,7 @@ def _checked(config: Config) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise Hep2ganError(f"trainer.{key} is {value!r}", "it must be a positive whole number")
     check_decay(config["ema"])
-    gan_epochs = config["gan_epochs"]
-    if gan_epochs is not None and not 0 < gan_epochs < config["trainer"]["max_epochs"]:
-        raise Hep2ganError(
-            f"gan_epochs is {gan_epochs}, trainer.max_epochs {config['trainer']['max_epochs']}",
-            "both stages need epochs",
-            "choose gan_epochs below trainer.max_epochs",
-        )
+    Stages.of(config["gan_epochs"], config["trainer"]["max_epochs"])
 
 
 def describe_store(store: Store) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Numbers of the configuration arrive in the parts that are built from it."""
 
+import pytest
 import torch
 
 from hep2gan.assembly import build_task
 from hep2gan.losses.segmentation import BceDiceLoss
+from tests import tiny
 from tests.configs import composed
 
 
@@ -60,3 +62,37 @@ def test_unguided_classifiers_take_one_channel():
     assert task.generator is None
     assert next(task.classifier.parameters()).shape[1] == 1
     assert next(built().classifier.parameters()).shape[1] == 2
+
+
+@pytest.mark.parametrize("load_weights", [True, False])
+@pytest.mark.parametrize("method", ["proposed", "resnet50_t"])
+def test_networks_of_ones_own_get_only_what_they_take(method, load_weights):
+    """Built for training, and again for a checkpoint; tiny's know no size, weights or classes."""
+    config = composed(
+        "train", "scale=laptop", f"method={method}", "loss.gaussian_mixture.enabled=false"
+    )
+    for name in ("generator", "discriminator", "classifier"):
+        config[name] = {"_target_": f"tests.tiny.{name.capitalize()}"}
+    task = build_task(
+        config, classes="abc", size=64, load_weights=load_weights, trusted=["tests.tiny"]
+    )
+    assert isinstance(task.classifier, tiny.Classifier)
+    assert task.classifier.features[0].in_channels == (2 if method == "proposed" else 1)
+
+
+def test_weights_are_left_aside_where_a_checkpoint_follows():
+    with torch.device("meta"):
+        task = built("classifier.weights=gone.pth", "method=resnet50_t", load_weights=False)
+    assert task.classifier.feature_dim == 512
+
+
+def test_without_an_adversarial_loss_no_discriminator_is_built():
+    task = built("method=without_adversarial")
+    assert task.discriminator is task.adversarial_loss is task.generator_loss.adversarial is None
+    assert list(task.networks) == ["generator", "classifier"]
+
+
+def test_stages_arrive():
+    assert built("method=two_stage").stages.gan_epochs == 4
+    assert built("method=two_stage", "trainer.max_epochs=200").stages.gan_epochs == 100
+    assert built("gan_epochs=3").stages.gan_epochs == 3

@@ -8,11 +8,20 @@ import torch
 from hep2gan.assembly import build_task
 from hep2gan.command import config_folder
 from hep2gan.data.augment import Augmentation
+from hep2gan.flattening import differences
+from hep2gan.reports.published import TABLE_I
+from hep2gan.textures.forest import ForestSettings
 from tests.configs import composed
 
 FILES = sorted(p.relative_to(config_folder()) for p in config_folder().glob("*/*.yaml"))
 GROUPS = [p for p in FILES if p.parts[0] != "hydra"]
-OFFLINE = ("pretrained=false", "classifier.pretrained=false")
+
+
+def offline(*overrides):
+    """Overrides that keep a composition from asking for weights."""
+    has = "pretrained" in composed("train", *overrides)["classifier"]
+    return ("pretrained=false", *(("classifier.pretrained=false",) if has else ()))
+
 
 # Section III-A and equations 3 and 7, copied from the paper by hand.
 PAPER = {
@@ -63,6 +72,7 @@ PAPER = {
     "sampling": "all",
     "ema": None,
     "test_time_views": 1,
+    "forest": None,
 }
 
 
@@ -99,7 +109,10 @@ def test_every_file_composes_and_builds(file):
     if group == "scale" and option == "paper":
         small = ("generator=compact", "classifier=compact")
     choice = (f"{group}={option}",) if (group, option) != ("scale", "laptop") else ()
-    config = composed(command, *small, *choice, *OFFLINE)
+    config = composed(command, *small, *choice, *offline(*small, *choice))
+    if config["forest"]:
+        assert ForestSettings(**config["forest"])
+        return
     with torch.device("meta"):
         task = build_task(config, classes="abcdef", size=64, train_counts=[9] * 6)
     assert task.networks
@@ -145,3 +158,63 @@ def test_methods_differ_where_the_table_says():
     assert of("without_gm") == ("generated", False, True)
     assert of("resnet50_t") == ("none", False, True)
     assert of("resnet50") == ("none", False, False)
+    assert of("vgg16") == ("none", False, False)
+    assert of("resnet50_t_gm") == ("none", True, True)
+
+
+@pytest.mark.parametrize(
+    ("scale", "method", "target", "backbone"),
+    [
+        ("paper", "vgg16", "TimmClassifier", "vgg16.tv_in1k"),
+        ("laptop", "vgg16", "TimmClassifier", "vgg11"),
+        ("paper", "gao", "GaoNet", None),
+        ("laptop", "gao", "GaoNet", None),
+        ("paper", "resnet50", "TimmClassifier", "resnet50.tv_in1k"),
+        ("laptop", "resnet50", "TimmClassifier", "resnet10t"),
+    ],
+)
+def test_methods_choose_the_network_of_the_scale(scale, method, target, backbone):
+    classifier = composed("train", f"scale={scale}", f"method={method}")["classifier"]
+    assert classifier["_target_"].rpartition(".")[2] == target
+    assert classifier.get("backbone") == backbone
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("without_gm", {"loss.gaussian_mixture.enabled"}),
+        ("without_adversarial", {"loss.adversarial"}),
+        ("bce_dice", {"loss.pixel"}),
+        ("end_to_end", {"guidance.gradient"}),
+        ("attention_pooling", {"classifier._target_", "classifier.options.output_stride"}),
+        ("two_stage", {"gan_epochs"}),
+        ("resnet50_t_gm", {"segment", "guidance.source"}),
+    ],
+)
+@pytest.mark.parametrize("scale", ["paper", "laptop"])
+def test_an_ablation_changes_nothing_but_its_name_and_what_it_says(method, changes, scale):
+    proposed, other = (
+        composed("train", f"scale={scale}", f"method={m}") for m in ("proposed", method)
+    )
+    found = {key for key, _ in differences(proposed, other)}
+    assert found == changes | {"name", "run_dir"}
+
+
+def test_vgg_alone_departs_from_the_papers_learning_rate():
+    rates = {
+        file.stem: composed("train", f"method={file.stem}")["optimizer"]["classifier"]["lr"]
+        for file in config_folder().glob("method/*.yaml")
+    }
+    assert {name for name, rate in rates.items() if rate != 1e-3} == {"vgg16"}
+    assert rates["vgg16"] == 1e-4
+
+
+def test_every_row_of_table_i_is_a_method():
+    assert {file.stem for file in config_folder().glob("method/*.yaml")} >= TABLE_I.keys()
+
+
+def test_methods_print_what_their_row_scored():
+    for name, row in TABLE_I.items():
+        if (accuracy := row.metrics.get("test/accuracy")) is not None:
+            text = (config_folder() / f"method/{name}.yaml").read_text()
+            assert f"{100 * accuracy:.2f} % accuracy" in text, name

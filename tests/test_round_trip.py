@@ -172,10 +172,12 @@ def test_a_resumed_run_equals_an_unbroken_one(place, monkeypatch):
     [
         (("method=resnet50_t", "pretrained=false"), ("test/dice", "test/accuracy_true_mask")),
         (("method=segmentation",), ("test/accuracy",)),
+        (("method=without_adversarial",), ()),
+        (("method=attention_pooling",), ()),
         (("method=ground_truth", "loss.gaussian_mixture.margin=[0.1,0.3]"), ("test/dice",)),
     ],
 )
-def test_methods_with_fewer_parts_train_and_test(options, absent, place):
+def test_methods_of_other_parts_train_and_test(options, absent, place):
     name = options[0].partition("=")[2]
     assert call(train, *SMALL, "trainer.max_epochs=1", "study=parts", *options) == 0
     metrics = json.loads((place / f"runs/parts/{name}/seed0/metrics.json").read_text())

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.guidance import Guidance, Stages
+from hep2gan.task import SegmentationGuidedClassification
 from tests import tiny
 
 ALL = {"generator", "discriminator", "classifier", "mixture"}
@@ -74,6 +75,27 @@ def test_gradient_routing_table(guidance):
             assert with_gradient == expected, f"{update} update, gradients at {part}"
 
 
+@pytest.mark.parametrize("guidance", [Guidance(), Guidance(gradient=0.3)])
+def test_gradient_routing_without_a_discriminator(guidance):
+    table = routed(tiny.task(adversarial=False, guidance=guidance), tiny.batch())
+    assert list(table) == ["generator", "classifier"]
+    for update, found in table.items():
+        for part in ALL - {"discriminator"}:
+            with_gradient, parameters = found[part]
+            expected = parameters if part in ROUTES[update] else 0
+            assert with_gradient == expected, f"{update} update, gradients at {part}"
+
+
+def test_without_a_discriminator_the_generator_learns_from_pixels_alone():
+    task, batch, losses = tiny.task(adversarial=False, mixture=False), tiny.batch(), {}
+    task._update = lambda name, loss: losses.setdefault(name, loss.item())
+    task._log_every = 2
+    generated = task.generator(batch.image).sigmoid()
+    task.training_step(batch, 0)
+    assert losses["generator"] == pytest.approx(10 * (batch.mask - generated).abs().mean().item())
+    assert "generator/adversarial" not in task._sums
+
+
 def test_every_parameter_trains_again_after_the_step():
     task = tiny.task()
     routed(task, tiny.batch())
@@ -113,7 +135,13 @@ def test_parts_that_are_missing_take_no_step(parts, updates):
 
 
 @pytest.mark.parametrize(
-    "parts", [{}, {"classify": False}, {"segment": False, "guidance": Guidance("none")}]
+    "parts",
+    [
+        {},
+        {"adversarial": False},
+        {"classify": False},
+        {"segment": False, "guidance": Guidance("none")},
+    ],
 )
 def test_every_parameter_is_in_exactly_one_optimizer(parts):
     task = tiny.task(**parts)
@@ -279,6 +307,46 @@ def test_forward_gives_probabilities_with_generated_and_true_masks():
     assert outputs.features.shape == (6, 5)
 
 
+def parts_of(task, **changes):
+    """The arguments that build `task` again, with some of them changed."""
+    names = (
+        "generator", "discriminator", "classifier", "adversarial_loss", "generator_loss",
+        "classification_loss", "segmentation_metrics", "classification_metrics", "guidance",
+    )  # fmt: skip
+    given = {name: getattr(task, name) for name in names}
+    return given | {"optimizers": {}, "schedules": {}} | changes
+
+
+def test_the_parts_of_a_task_build_it_again():
+    assert SegmentationGuidedClassification(**parts_of(tiny.task())).networks
+
+
+@pytest.mark.parametrize(
+    ("setting", "epochs", "expected"),
+    [(None, 9, None), (3, 9, 3), (0.5, 200, 100), (0.5, 8, 4), (0.25, 10, 2), (0.9, 10, 9)],
+)
+def test_stages_are_whole_epochs_or_a_share_of_them(setting, epochs, expected):
+    assert Stages.of(setting, epochs) == Stages(expected)
+
+
+@pytest.mark.parametrize(
+    ("setting", "epochs", "words"),
+    [
+        (0, 9, "0 of 9 epochs: both stages need epochs"),
+        (9, 9, "9 of 9 epochs: both stages need epochs"),
+        (0.5, 1, "0 of 1 epochs: both stages need epochs"),
+        (0.99, 10, "10 of 10 epochs"),
+        (1.0, 9, "gan_epochs is 1.0: it is a whole number of epochs or a share"),
+        (1.5, 9, "share between 0 and 1"),
+        (True, 9, "share between 0 and 1"),
+        ("half", 9, "share between 0 and 1"),
+    ],
+)
+def test_stages_that_cannot_be_are_refused(setting, epochs, words):
+    with pytest.raises(Hep2ganError, match=words):
+        Stages.of(setting, epochs)
+
+
 def test_hard_guidance_thresholds_at_one_half():
     generated = torch.tensor([0.2, 0.5, 0.9])
     assert Guidance(hard=True).mask(generated, None).tolist() == [0.0, 1.0, 1.0]
@@ -295,6 +363,11 @@ def test_hard_guidance_thresholds_at_one_half():
         lambda: Guidance("ground_truth", gradient=0.1),
         lambda: tiny.task(segment=False),
         lambda: tiny.task(segment=False, classify=False),
+        lambda: SegmentationGuidedClassification(**parts_of(tiny.task(), discriminator=None)),
+        lambda: SegmentationGuidedClassification(**parts_of(tiny.task(), adversarial_loss=None)),
+        lambda: SegmentationGuidedClassification(
+            **parts_of(tiny.task(), generator=None, guidance=Guidance("none"))
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(wrong):

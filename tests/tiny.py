@@ -56,20 +56,26 @@ def batch(cells: int = 6, side: int = 8, seed: int = 0) -> Batch:
     return Batch(image, mask, label, torch.arange(cells))
 
 
-def task(segment: bool = True, classify: bool = True, mixture: bool = True, **given):
+def task(
+    segment: bool = True,
+    classify: bool = True,
+    mixture: bool = True,
+    adversarial: bool = True,
+    **given,
+):
     torch.manual_seed(3)
     guidance = given.get("guidance")
     guided = guidance.source != "none" if guidance else True
-    adversarial = AdversarialLoss()
+    loss = AdversarialLoss() if adversarial else None
     gm = GaussianMixtureLoss(CLASSES, Classifier.feature_dim) if classify and mixture else None
     sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=0.01)
     schedule = partial(torch.optim.lr_scheduler.StepLR, step_size=2, gamma=0.1)
     return SegmentationGuidedClassification(
         generator=Generator() if segment else None,
-        discriminator=Discriminator() if segment else None,
+        discriminator=Discriminator() if segment and adversarial else None,
         classifier=Classifier(guided) if classify else None,
-        adversarial_loss=adversarial,
-        generator_loss=GeneratorLoss(0.5, 10.0, adversarial),
+        adversarial_loss=loss,
+        generator_loss=GeneratorLoss(0.5, 10.0, loss),
         classification_loss=ClassificationLoss(gaussian_mixture=gm) if classify else None,
         optimizers={
             "generator": sgd,

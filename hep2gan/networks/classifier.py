@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import timm
-import torch
 from torch import Tensor, nn
 
-from hep2gan.errors import Hep2ganError
-from hep2gan.networks.first_convolution import adapt_first_convolution
+from hep2gan.networks.backbone import check_settings, pooled_width, timm_backbone
+from hep2gan.networks.inputs import check_input, stacked
 from hep2gan.networks.weights import InitialWeights, as_path
 
 
@@ -47,11 +45,11 @@ class TimmClassifier(nn.Module):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        _check_settings(num_classes, image_channels, feature_dim)
+        check_settings(num_classes, image_channels, feature_dim)
         self.guided, self.image_channels = guided, image_channels
         initial = InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
-        self.backbone = _backbone(initial, image_channels, guided, dict(options or {}))
-        pooled = _pooled_width(self.backbone)
+        self.backbone = timm_backbone(initial, image_channels, guided, dict(options or {}))
+        pooled = pooled_width(self.backbone)
         self.feature_dim = feature_dim or pooled
         self.embedding = nn.Linear(pooled, feature_dim) if feature_dim else nn.Identity()
         self.dropout = nn.Dropout(drop_rate)
@@ -63,58 +61,7 @@ class TimmClassifier(nn.Module):
         mask: (B, 1, H, W) in [0, 1] for a guided network, None for an unguided one. Raises
         Hep2ganError where that or the shapes do not hold.
         """
-        features = self.embedding(self.backbone(self._input(image, mask)))
+        check_input(image, mask, self.guided)
+        pooled = self.backbone(stacked(image, mask, self.image_channels))
+        features = self.embedding(pooled)
         return self.output(self.dropout(features)), features
-
-    def _input(self, image: Tensor, mask: Tensor | None) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != 1:
-            raise Hep2ganError(f"images are {tuple(image.shape)}", "must be (B, 1, H, W)")
-        grey = image.expand(-1, self.image_channels, -1, -1)
-        if not self.guided:
-            if mask is not None:
-                raise Hep2ganError(
-                    "a mask was given to an unguided classifier",
-                    "it takes the image alone",
-                    "set guidance.source=none, or build the classifier with guided=true",
-                )
-            return grey
-        if mask is None:
-            raise Hep2ganError(
-                "no mask was given to a guided classifier",
-                "it takes image and mask",
-                "set guidance.source=generated, or build the classifier with guided=false",
-            )
-        if mask.shape != image.shape:
-            raise Hep2ganError(
-                f"masks are {tuple(mask.shape)} and images {tuple(image.shape)}", "must be the same"
-            )
-        return torch.cat([grey, mask.to(image.dtype)], dim=1)
-
-
-def _backbone(
-    initial: InitialWeights, image_channels: int, guided: bool, options: dict[str, Any]
-) -> nn.Module:
-    channels = 3 if initial.wanted else image_channels + guided
-    arguments = initial.timm_arguments() | options
-    with initial.explained():
-        # Without classes timm's forward ends at the pooled features.
-        network = timm.create_model(initial.model, num_classes=0, in_chans=channels, **arguments)
-    initial.require_filled(network)
-    if initial.wanted and (guided or image_channels == 1):
-        adapt_first_convolution(network, image_channels, guided)
-    return cast(nn.Module, network)
-
-
-def _pooled_width(backbone: nn.Module) -> int:
-    # Older timm networks have no layer between pooling and classes, and no name for its width.
-    width = getattr(backbone, "head_hidden_size", None) or backbone.num_features
-    return int(cast(int, width))
-
-
-def _check_settings(num_classes: int, image_channels: int, feature_dim: int | None) -> None:
-    if num_classes < 2:
-        raise Hep2ganError(f"the number of classes is {num_classes}", "must be at least 2")
-    if image_channels not in (1, 3):
-        raise Hep2ganError(f"classifier.image_channels is {image_channels}", "must be 1 or 3")
-    if feature_dim is not None and feature_dim < 1:
-        raise Hep2ganError(f"classifier.feature_dim is {feature_dim}", "must be at least 1 or null")

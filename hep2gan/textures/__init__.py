@@ -1,0 +1,1 @@
+"""Numbers that describe a grey image without learning: texture and intensity, plain numpy."""
