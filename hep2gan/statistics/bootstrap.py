@@ -86,9 +86,10 @@ def bca(
 
 
 def ratios(sums: Floats) -> Floats:
-    """(R, F - 1) means from (R, F) sums whose last column counts what was summed."""
-    count = sums[:, -1:]
-    return np.divide(sums[:, :-1], count, out=np.full(sums[:, :-1].shape, np.nan), where=count > 0)
+    """(..., F - 1) means from (..., F) sums whose last entry counts what was summed."""
+    values, count = sums[..., :-1], sums[..., -1:]
+    found = np.full(values.shape, np.nan)
+    return np.divide(values, count, out=found, where=count > 0)  # type: ignore[no-any-return]
 
 
 def _resampled(

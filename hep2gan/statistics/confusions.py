@@ -51,7 +51,8 @@ def summed_by(unit: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) ->
 
 def _ratio(part: Floats, whole: npt.NDArray[np.generic]) -> Floats:
     total = np.asarray(whole, np.float64)
-    return np.divide(part, total, out=np.full(total.shape, np.nan), where=total > 0)
+    found = np.full(total.shape, np.nan)
+    return np.divide(part, total, out=found, where=total > 0)  # type: ignore[no-any-return]
 
 
 def _mean(values: Floats, counted: npt.NDArray[np.bool_]) -> Floats:
