@@ -8,12 +8,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hep2gan import __version__
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.comparison import COLUMNS, table
 from hep2gan.reports.configuration import differences, highlights
 from hep2gan.reports.findings import findings, shared
+from hep2gan.reports.methods import Result, methods
 from hep2gan.reports.numbers import cell_counts, class_rows, headlines
+from hep2gan.reports.page_rows import COLUMNS, PageRow, page_rows
 from hep2gan.reports.pictures import pictures
 from hep2gan.reports.runs import Run, read_run
+from hep2gan.reports.table_1 import table_1
+from hep2gan.reports.table_1_text import NOTES
+from hep2gan.reports.tested import tested
 from hep2gan.whole import write_whole
 
 
@@ -48,11 +52,20 @@ def rendered_page(runs: Sequence[Run]) -> str:
         version=__version__,
         sections=sections,
         leaks=shared([section["findings"] for section in sections]),
-        rows=table(runs),
+        rows=_rows(runs, sections),
+        notes=NOTES,
         columns=list(COLUMNS),
         differences=differences([run.config for run in runs]),
         drawn=any(run.drawn for run in runs),
     )
+
+
+def _rows(runs: Sequence[Run], sections: Sequence[dict[str, Any]]) -> list[PageRow]:
+    """Table I, where there are several runs to compare."""
+    if len(runs) < 2:
+        return []
+    results = [Result(run, section["tested"]) for run, section in zip(runs, sections, strict=True)]
+    return page_rows(table_1(methods(results)), runs)
 
 
 def _section(run: Run, number: int) -> dict[str, Any]:
@@ -63,6 +76,7 @@ def _section(run: Run, number: int) -> dict[str, Any]:
     return {
         "anchor": anchor,
         "run": run,
+        "tested": tested(predictions),
         "cells": len(predictions.label),
         "word": "drawn cells" if run.drawn else "cells",
         "findings": findings(run),
