@@ -71,7 +71,7 @@ def _row(method: Method, seed: str, results: Sequence[Result]) -> FoldsRow:
         {
             measure: [one[measure] for one in figures]
             for measure in MEASURES
-            if measure in figures[0]
+            if all(measure in one for one in figures)
         },
         estimates([cells]),
         by_probability,

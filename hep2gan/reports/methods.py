@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from hep2gan.reports.published import TABLE_I, PublishedRow
 from hep2gan.reports.runs import Run, read_run
-from hep2gan.reports.tested import Tested, pooled, tested
+from hep2gan.reports.tested import Tested, kept_cells, pooled
 
 
 class Result(NamedTuple):
@@ -69,7 +69,7 @@ class Method:
 def read_results(paths: Iterable[Path]) -> list[Result]:
     """Read finished runs one after another, and let their images go."""
     runs = [read_run(path) for path in paths]
-    return [Result(run, tested(run.predictions())) for run in runs]
+    return [Result(run, kept_cells(run.predictions())) for run in runs]
 
 
 def methods(results: Sequence[Result]) -> list[Method]:

@@ -17,7 +17,7 @@ from hep2gan.reports.pictures import pictures
 from hep2gan.reports.runs import Run, read_run
 from hep2gan.reports.table_1 import table_1
 from hep2gan.reports.table_1_text import NOTES
-from hep2gan.reports.tested import tested
+from hep2gan.reports.tested import kept_cells
 from hep2gan.whole import write_whole
 
 
@@ -76,7 +76,7 @@ def _section(run: Run, number: int) -> dict[str, Any]:
     return {
         "anchor": anchor,
         "run": run,
-        "tested": tested(predictions),
+        "tested": kept_cells(predictions),
         "cells": len(predictions.label),
         "word": "drawn cells" if run.drawn else "cells",
         "findings": findings(run),

@@ -62,7 +62,7 @@ def _taken(cells: Tested, name: str, chosen: npt.NDArray[np.integer[Any]]) -> An
     return None if array is None else array[chosen]
 
 
-def tested(predictions: Predictions) -> Tested:
+def kept_cells(predictions: Predictions) -> Tested:
     """Keep of predictions what comparisons need."""
     classified = predictions.probabilities is not None
     dice = None if predictions.mask is None else dice_by_cell(predictions)
