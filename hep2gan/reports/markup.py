@@ -18,6 +18,7 @@ _LATEX = {
     '"': r"\textquotedbl{}",
     "–": "--",
     "±": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
     "’": "'",
 }
 
@@ -45,18 +46,27 @@ def latex(text: str) -> str:
 
 
 def latex_table(
-    header: Sequence[str], blocks: Sequence[Sequence[Sequence[str]]], caption: str, label: str
+    header: Sequence[str],
+    blocks: Sequence[Sequence[Sequence[str]]],
+    caption: str,
+    label: str,
+    notes: Sequence[str] = (),
 ) -> str:
-    """A `table*` with booktabs' rules, a rule between blocks of rows; all text is escaped.
+    """A `table*` with booktabs' rules, a rule between blocks of rows, notes below; all is escaped.
 
     The document needs \\usepackage{booktabs}.
     """
-    lines = [r"\begin{table*}", r"\centering", rf"\caption{{{latex(caption)}}}"]
-    lines += [rf"\label{{{label}}}", rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}"]
+    lines = [r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
+    lines += [rf"\caption{{{latex(caption)}}}", rf"\label{{{label}}}"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}"]
     lines += [r"\toprule", _latex_row(header)]
     for rows in blocks:
         lines += [r"\midrule", *map(_latex_row, rows)]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}"]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if notes:
+        lines += ["", r"\medskip\begin{minipage}{0.95\linewidth}"]
+        lines += ["\n\n".join(map(latex, notes)), r"\end{minipage}"]
+    lines.append(r"\end{table*}")
     return "\n".join(lines) + "\n"
 
 

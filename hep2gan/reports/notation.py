@@ -26,7 +26,7 @@ def span(interval: Interval | None) -> str:
 
 def points(value: float) -> str:
     """A difference of fractions in percentage points, with its sign."""
-    return f"{100 * value:+.2f}"
+    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def points_span(interval: Interval) -> str:

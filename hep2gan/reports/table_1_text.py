@@ -67,10 +67,12 @@ def table_1_latex(rows: Sequence[Row]) -> str:
         figures.append([own] if printed is None else [own, printed])
     intervals = [[row.method.title, *_intervals(row)] for row in rows]
     compared = [[row.method.title, *_compared(row, str)] for row in rows if _has_other(row)]
-    caption = " ".join(notes([row.method for row in rows]))
+    below = notes([row.method for row in rows])
     text = "% needs \\usepackage{booktabs}\n"
     text += "".join(f"% {one_line(row.method.title)}: {paths(row.method.runs)}\n" for row in rows)
-    text += latex_table(["Method", *MEASURES.values()], figures, caption, "tab:methods")
+    text += latex_table(
+        ["Method", *MEASURES.values()], figures, "Methods on the test cells.", "tab:methods", below
+    )
     text += latex_table(_INTERVALS, [intervals], "Accuracy: 95 % intervals.", "tab:intervals")
     if compared:
         words = "Each method against the row below."

@@ -246,7 +246,7 @@ def test_several_runs_are_compared_after_table_one(plain, tmp_path, predictions,
         "default/proposed/seed1 80.65 81.32–95.32 89.71 91.37 90.34 95.00",
         "default/proposed, mean ± sd of 2 runs 85.48 ± 6.84",
         "Paper: Proposed (w/ GANs and GM) 98.16 98.24 98.06 98.15 96.40 93.07",
-        "Against default/other: -9.68 points of accuracy on 62 same cells (0 right here alone, 6"
+        "Against default/other: −9.68 points of accuracy on 62 same cells (0 right here alone, 6"
         " there alone), more than noise (p = 0.031)",
         "default/other/seed1 90.32",
     ]

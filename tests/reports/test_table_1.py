@@ -151,7 +151,7 @@ def test_markdown(rows):
     wilson = f"{100 * low:.2f}–{100 * high:.2f}"
     assert ["s/resnet50", "200 cells", "40", wilson] in [line[:4] for line in lines]
     compared = next(line for line in lines if line[:2] == ["s/resnet50", "s/without_gm"])
-    assert compared[2:6] == ["200", "3", "47", "-22.00"]
+    assert compared[2:6] == ["200", "3", "47", "−22.00"]
     assert compared[-1] == "more than noise (p < 0.001)"
     assert "- `s/proposed`: `runs/s/proposed/seed0`, `runs/s/proposed/seed1`" in text
     assert "at the first" in text
@@ -170,10 +170,13 @@ def test_latex_is_balanced_and_escaped(rows):
         assert all(len(re.findall(r"(?<!\\)&", line)) == columns - 1 for line in lines)
     assert r"s/without\_gm" in text
     assert r"97.00 $\pm$ 0.71" in text
+    assert "$-$22.00" in text
     code = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     stripped = code.replace(r"\label{tab:", "")
     assert not re.search(r"(?<!\\)[_%#]", stripped)
-    assert not re.search(r"(?<![\\$pm])\$(?!\\pm)", stripped.replace(r"$\pm$", ""))
+    assert not re.search(
+        r"(?<![\\$pm])\$(?!\\pm)", stripped.replace(r"$\pm$", "").replace("$-$", "")
+    )
     assert code.isascii()
     bare = code.replace("\\{", "").replace("\\}", "")
     assert bare.count("{") == bare.count("}")
