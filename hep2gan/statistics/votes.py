@@ -36,14 +36,14 @@ def votes(specimen: Counts, label: Counts, probabilities: npt.NDArray[np.floatin
     own = label[first]
     if (own[np.searchsorted(numbers, specimen)] != label).any():
         raise Hep2ganError("a specimen has cells of several classes", "it must have one pattern")
-    cells = np.bincount(np.searchsorted(numbers, specimen))[:, None]
-    mean = summed_by(specimen, probabilities.astype(np.float64)) / cells
+    # Within a specimen sums rank as means do.
+    total = summed_by(specimen, probabilities.astype(np.float64))
     each = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
     count = summed_by(specimen, each)
-    leading = np.where(count == count.max(axis=1, keepdims=True), mean, -1)
+    leading = np.where(count == count.max(axis=1, keepdims=True), total, -1)
     return Votes(
         numbers,
         own,
-        mean.argmax(axis=1).astype(np.int64),
+        total.argmax(axis=1).astype(np.int64),
         leading.argmax(axis=1).astype(np.int64),
     )

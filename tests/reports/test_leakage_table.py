@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from hep2gan.reports.estimates import differences
 from hep2gan.reports.leakage_table import Protocol, leakage
 from hep2gan.reports.leakage_text import leakage_csv, leakage_markdown, sentence
 from tests.reports.tables import cells, read_csv, read_markdown, result
@@ -64,6 +65,8 @@ def test_accuracies_and_differences():
     assert (gap.cells, gap.specimens) == (N, 80)
     one = NAMED["random"].astype(float) - NAMED["specimen"]
     assert gap.differences["accuracy"].estimate == pytest.approx(one.mean())
+    first, second = (cells(ALL, NAMED[kind]) for kind in ("random", "specimen"))
+    assert gap.differences == differences(first, second, first.specimen)
     label = ALL // 5 % 2
     mean = np.mean([one[label == 0].mean(), one[label == 1].mean()])
     assert gap.differences["mean_class_accuracy"].estimate == pytest.approx(mean)

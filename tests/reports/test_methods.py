@@ -91,6 +91,12 @@ def test_pairs_are_of_one_seed_and_fold_and_count_once():
     assert found.p_cells() == 1.0
 
 
+def test_of_two_runs_of_one_seed_the_first_counts():
+    first = [result("a", cells(range(4), named)) for named in ([1, 1, 1, 1], [0, 0, 0, 0])]
+    second = [result("b", cells(range(4), [1, 1, 1, 0]))]
+    assert pair(first, second).discordant == (1, 0)
+
+
 def test_other_folds_are_paired_only_on_demand():
     first = [result("a,split.fold=0", cells(range(4), [1] * 4), folds=2, fold=0)]
     second = [result("b,split.fold=1", cells(range(4), [0] * 4), folds=2, fold=1)]
