@@ -164,7 +164,12 @@ def summary(metrics: Mapping[str, float]) -> str:
     return "\n".join(lines)
 
 
-_PRIORS = {"ellipse": "inscribed ellipse", "mean_mask": "mean mask", "majority": "largest class"}
+_PRIORS = {
+    "ellipse": "inscribed ellipse",
+    "mean_mask": "mean mask",
+    "otsu": "Otsu",
+    "majority": "largest class",
+}
 _LABELS = {
     "dice": "Dice",
     "dice_pooled": "Dice, pooled",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-PRIORS = ("ellipse", "mean_mask", "majority")
+PRIORS = ("ellipse", "mean_mask", "otsu", "majority")
 """Priors in the order of a table's columns."""
 
 
@@ -18,8 +18,8 @@ class Row(NamedTuple):
 def table(metrics: Mapping[str, float]) -> list[Row]:
     """The `test/` metrics of `score`, in its order, with the priors that exist for each.
 
-    Priors lie in `Row.priors` under "ellipse", "mean_mask", "majority". `accuracy_true_mask` is
-    read against the same prior as `accuracy`, and so on for any `<metric>_true_mask`.
+    Priors lie in `Row.priors` under the names in `PRIORS`. `accuracy_true_mask` is read against the
+    same prior as `accuracy`, and so on for any `<metric>_true_mask`.
     """
     return [
         Row(name, value, _priors(metrics, name.removesuffix("_true_mask")))

@@ -8,7 +8,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 from hep2gan.metrics.boundary import TOLERANCE, mean_boundary
 from hep2gan.metrics.classification import ClassificationMetrics, OneVsRestAUROC
 from hep2gan.metrics.overlap import SegmentationMetrics
-from hep2gan.metrics.priors import MARGIN, constant_mask, ellipses, majority
+from hep2gan.metrics.priors import MARGIN, constant_mask, ellipses, majority, otsu
 from hep2gan.predictions import Predictions
 
 CHUNK = 256
@@ -93,11 +93,10 @@ def _segmentation_priors(
     priors = {"ellipse": ellipses(crop_size, (height, width), margin, margin_share)}
     if predictions.mean_mask is not None:
         priors["mean_mask"] = np.broadcast_to(constant_mask(predictions.mean_mask), truth.shape)
-    return {
-        f"prior/{prior}_{name}": value
-        for prior, mask in priors.items()
-        for name, value in mask_scores(mask, truth, crop_size, tolerance).items()
-    }
+    found = {prior: mask_scores(m, truth, crop_size, tolerance) for prior, m in priors.items()}
+    # Overlap alone: the outlines of scattered pixels cost seconds and say nothing more.
+    found["otsu"] = _overlap(otsu(predictions.image), truth)
+    return {f"prior/{prior}_{name}": v for prior, own in found.items() for name, v in own.items()}
 
 
 def _classification(

@@ -20,12 +20,12 @@ class Cell(NamedTuple):
 
 
 class HtmlRow(NamedTuple):
-    """One row: what heads it, and a cell for each column."""
+    """One row: what heads it, and a cell for each column; without cells the head spans them."""
 
     head: Cell
     cells: Sequence[Cell]
     kind: str = ""
-    """How it looks: empty, `mean` (shaded), `paper` (in italics)."""
+    """How it looks: empty, `mean` (shaded), `paper` (in italics), `comparison` (small)."""
 
 
 class HtmlTable(NamedTuple):
@@ -37,6 +37,8 @@ class HtmlTable(NamedTuple):
     rows: Sequence[HtmlRow]
     note: str = ""
     """How to read it, in small type above."""
+    notes: Sequence[str] = ()
+    """What else must be said of it, in small type below."""
     words: bool = False
     """True where cells hold words, which are set to the left; numbers are set to the right."""
 

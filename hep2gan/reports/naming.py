@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from hep2gan.reports.methods import Method, without_fold
 from hep2gan.reports.runs import Run
 
 _LONGEST = 60
@@ -17,14 +18,19 @@ class Link(NamedTuple):
 
 def short_name(run: Run, runs: Sequence[Run]) -> str:
     """Return method and seed; with the study, where `runs` are of several."""
-    return f"{_method(run, runs)}/seed{run.seed}"
+    return f"{_with_study(run.study, run.method, runs)}/seed{run.seed}"
 
 
-def methods(runs: Sequence[Run]) -> dict[str, list[int]]:
-    """Return each method, with the study where there are several, and its runs' numbers."""
+def method_name(method: Method, runs: Sequence[Run]) -> str:
+    """Return the name of a method of `runs`; with the study, where they are of several."""
+    return _with_study(method.study, method.name, runs)
+
+
+def numbers_by_method(runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Return each method by its name, the folds of a sweep as one, and its runs' numbers."""
     found: dict[str, list[int]] = {}
     for number, run in enumerate(runs, start=1):
-        found.setdefault(_method(run, runs), []).append(number)
+        found.setdefault(_with_study(run.study, without_fold(run.method), runs), []).append(number)
     return found
 
 
@@ -37,7 +43,7 @@ def links(runs: Sequence[Run], numbers: Iterable[int]) -> list[Link]:
     if len(left) == len(runs) > 1:
         return [Link("all runs", 0)]
     found: dict[int, Link] = {}
-    for method, members in methods(runs).items():
+    for method, members in numbers_by_method(runs).items():
         if len(members) > 1 and left.issuperset(members):
             found[members[0]] = Link(_cut(method), members[0])
             left -= set(members)
@@ -53,7 +59,11 @@ def summary(runs: Sequence[Run]) -> str:
     """Say how many runs, methods and seeds there are, and of which study."""
     studies = list(dict.fromkeys(run.study for run in runs))
     study = f"Study {studies[0]}" if len(studies) == 1 else f"{len(studies)} studies"
-    counts = ((len(runs), "run"), (len(methods(runs)), "method"), (len(_seeds(runs)), "seed"))
+    counts = (
+        (len(runs), "run"),
+        (len(numbers_by_method(runs)), "method"),
+        (len(_seeds(runs)), "seed"),
+    )
     return f"{study}: " + ", ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in counts)
 
 
@@ -62,9 +72,9 @@ def _cut(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
 
 
-def _method(run: Run, runs: Sequence[Run]) -> str:
+def _with_study(study: str, name: str, runs: Sequence[Run]) -> str:
     several = any(other.study != runs[0].study for other in runs)
-    return f"{run.study}/{run.method}" if several else run.method
+    return f"{study}/{name}" if several else name
 
 
 def _seeds(runs: Sequence[Run]) -> dict[str, list[int]]:

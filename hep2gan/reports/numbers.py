@@ -47,11 +47,21 @@ def pixels(value: float) -> str:
     return f"{value:.1f}{_SPACE}px" if math.isfinite(value) else "–"
 
 
-_PRIORS = {"ellipse": "inscribed ellipse", "mean_mask": "mean mask", "majority": "majority class"}
+_PRIORS = {
+    "ellipse": "inscribed ellipse",
+    "mean_mask": "mean mask",
+    "otsu": "Otsu's threshold",
+    "majority": "majority class",
+}
 _HEADLINES = (
-    ("Dice", "test/dice", fraction, ("ellipse_dice", "mean_mask_dice")),
-    ("Jaccard", "test/jaccard", fraction, ("ellipse_jaccard", "mean_mask_jaccard")),
-    ("95 % Hausdorff distance", "test/hd95", pixels, ("ellipse_hd95", "mean_mask_hd95")),
+    ("Dice", "test/dice", fraction, ("ellipse_dice", "mean_mask_dice", "otsu_dice")),
+    ("Jaccard", "test/jaccard", fraction, ("ellipse_jaccard", "mean_mask_jaccard", "otsu_jaccard")),
+    (
+        "95 % Hausdorff distance",
+        "test/hd95",
+        pixels,
+        ("ellipse_hd95", "mean_mask_hd95"),
+    ),
     ("Accuracy", "test/accuracy", percent, ("majority_accuracy",)),
     ("F1 (macro)", "test/f1", percent, ("majority_f1",)),
     ("AUROC (macro)", "test/auroc", fraction, ()),

@@ -9,10 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hep2gan import __version__
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.evidence import Evidence, Part, in_order
-from hep2gan.reports.naming import links, methods, summary
+from hep2gan.reports.methods import Result, methods
+from hep2gan.reports.naming import links, numbers_by_method, summary
 from hep2gan.reports.runs import Run, read_run
 from hep2gan.reports.sections import sections
 from hep2gan.reports.study import configuration, leakage, results
+from hep2gan.reports.table_1 import table_1
 from hep2gan.whole import write_whole
 
 
@@ -78,7 +80,8 @@ def rendered_page(
     found = sections(runs)
     own = leakage([section.findings for section in found])
     if len(runs) > 1:
-        own += [configuration(runs), results(runs)]
+        tested = [Result(section.run, section.tested) for section in found]
+        own += [configuration(runs), results(table_1(methods(tested)), runs)]
     return environment.get_template("report.html.j2").render(
         version=__version__,
         title=title,
@@ -87,6 +90,6 @@ def rendered_page(
         evidence=in_order([*own, *evidence]),
         Part=Part,
         sections=found,
-        methods=methods(runs),
+        methods=numbers_by_method(runs),
         links=partial(links, runs),
     )

@@ -14,7 +14,9 @@ def _row(name: str, accuracy: float, *others: float) -> PublishedRow:
     """Take percentages in the table's order; Dice and Jaccard, where given, stand in the text."""
     keys = ("accuracy", "precision", "recall", "f1", "dice", "jaccard")
     values = (accuracy, *others)
-    metrics = {f"test/{key}": value / 100 for key, value in zip(keys, values, strict=False)}
+    metrics = {
+        f"test/{key}": round(value / 100, 4) for key, value in zip(keys, values, strict=False)
+    }
     return PublishedRow(name, metrics)
 
 

@@ -41,6 +41,18 @@ class Run:
         return source == "phantom"
 
     @property
+    def split_settings(self) -> dict[str, Any]:
+        """The configuration's `split`: kind, folds, fold, group_duplicates, …"""
+        settings = self.config.get("split")
+        return settings if isinstance(settings, dict) else {}
+
+    @property
+    def fold(self) -> int | None:
+        """Which of its folds the run tests on, None where there is one test part."""
+        settings = self.split_settings
+        return int(settings.get("fold") or 0) if settings.get("folds") else None
+
+    @property
     def curves(self) -> Path | None:
         """metrics.csv, where the method was trained by epochs."""
         path = self.path / "metrics.csv"

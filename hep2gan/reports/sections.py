@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from hep2gan.reports.configuration import highlights
 from hep2gan.reports.findings import Findings, findings
-from hep2gan.reports.naming import methods, short_name
+from hep2gan.reports.naming import numbers_by_method, short_name
 from hep2gan.reports.numbers import ClassRow, Headline, cell_counts, class_rows, headlines
 from hep2gan.reports.pictures import Picture, pictures
 from hep2gan.reports.runs import Run
+from hep2gan.reports.tested import Tested, kept_cells
 
 _FEW, _MOST = 4, 12
 
@@ -19,7 +20,7 @@ class Section(NamedTuple):
     anchor: str
     name: str
     run: Run
-    cells: int
+    tested: Tested
     word: str
     findings: Findings
     headlines: list[Headline]
@@ -48,7 +49,7 @@ def illustrated(runs: Sequence[Run]) -> set[int]:
     """
     if len(runs) <= _FEW:
         return set(range(1, len(runs) + 1))
-    return {members[0] for members in list(methods(runs).values())[:_MOST]}
+    return {members[0] for members in list(numbers_by_method(runs).values())[:_MOST]}
 
 
 def _section(run: Run, number: int, name: str, *, drawn: bool) -> Section:
@@ -59,7 +60,7 @@ def _section(run: Run, number: int, name: str, *, drawn: bool) -> Section:
         anchor=anchor,
         name=name,
         run=run,
-        cells=len(predictions.label),
+        tested=kept_cells(predictions),
         word="drawn cells" if run.drawn else "cells",
         findings=findings(run),
         headlines=headlines(run.metrics),

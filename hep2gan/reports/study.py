@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from hep2gan.reports.comparison import COLUMNS, TableRow, table
 from hep2gan.reports.configuration import Difference, differences
 from hep2gan.reports.evidence import Cell, Evidence, HtmlRow, HtmlTable, Part
 from hep2gan.reports.findings import Findings, shared
+from hep2gan.reports.page_rows import COLUMNS, page_rows
 from hep2gan.reports.runs import Run
+from hep2gan.reports.table_1 import Row
+from hep2gan.reports.table_1_text import NOTES
 
 _TOLD_BY_NAMES = ("study", "name", "method", "seed")
 _FEW = 4
@@ -45,8 +47,8 @@ def configuration(runs: Sequence[Run]) -> Evidence:
     )
 
 
-def results(runs: Sequence[Run]) -> Evidence:
-    """Return the runs' numbers as in the paper's Table I, beside the paper's own."""
+def results(rows: Sequence[Row], runs: Sequence[Run]) -> Evidence:
+    """Return the paper's Table I of `runs`, beside the paper's own figures."""
     note = (
         "Percentages on the test cells, as in the paper’s Table I; with the accuracy its 95 % "
         "interval. Rows in italics are what the paper prints for the method, measured on the "
@@ -54,8 +56,8 @@ def results(runs: Sequence[Run]) -> Evidence:
     )
     drawn = "; they cannot be compared with runs on drawn cells"
     note += (drawn if any(run.drawn for run in runs) else "") + "."
-    rows = [_result_row(row) for row in table(runs)]
-    return Evidence(Part.RESULTS, "Results", table=HtmlTable("Run", list(COLUMNS), rows, note=note))
+    table = HtmlTable("Run", list(COLUMNS), page_rows(rows, runs), note, NOTES)
+    return Evidence(Part.RESULTS, "Results", table=table)
 
 
 def _difference_rows(one: Difference, total: int) -> list[HtmlRow]:
@@ -66,9 +68,3 @@ def _difference_rows(one: Difference, total: int) -> list[HtmlRow]:
         which = Cell("all others") if rule else Cell("", [place + 1 for place in places])
         rows.append(HtmlRow(Cell(one.key), [Cell(value), which]))
     return rows
-
-
-def _result_row(row: TableRow) -> HtmlRow:
-    own = (row.run,) if row.run else ()
-    cells = [Cell(row.fields[column], own, row.notes.get(column, "")) for column in COLUMNS]
-    return HtmlRow(Cell(row.name, own), cells, row.kind)

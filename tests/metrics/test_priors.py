@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hep2gan.metrics.priors import constant_mask, ellipses, majority
+from hep2gan.metrics.priors import constant_mask, ellipses, majority, otsu
 
 
 def test_ellipse_by_hand():
@@ -38,6 +38,33 @@ def test_constant_mask():
         [False, True],
         [True, True],
     ]
+
+
+def variance_between(pixels, level):
+    low, high = pixels[pixels <= level], pixels[pixels > level]
+    if not low.size or not high.size:
+        return 0
+    return low.size * high.size * (low.mean() - high.mean()) ** 2
+
+
+def test_otsu_parts_best_of_all_levels():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 90, (4, 9, 11)) + 120 * (rng.random((4, 9, 11)) < 0.3)
+    for one, mask in zip(image, otsu(image.astype(np.uint8)), strict=True):
+        best = max(range(256), key=lambda level: variance_between(one, level))
+        assert np.array_equal(mask, one > best)
+        assert 0 < mask.sum() < mask.size
+
+
+def test_otsu_by_hand():
+    # Two levels part exactly; of 0, 0, 0, 1, 4 and 5 it is better to leave 1 with the zeros.
+    image = np.array([[[7, 7, 200]], [[200, 7, 7]]], np.uint8)
+    assert otsu(image).tolist() == [[[False, False, True]], [[True, False, False]]]
+    assert otsu(np.array([[[0, 0, 0, 1, 4, 5]]], np.uint8))[0, 0].tolist() == 4 * [False] + 2 * [
+        True
+    ]
+    assert not otsu(np.full((1, 3, 3), 255, np.uint8)).any()
+    assert not otsu(np.zeros((1, 3, 3), np.uint8)).any()
 
 
 def test_majority():

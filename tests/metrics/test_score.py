@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score, recall_score, roc_auc_score
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics import score as module
 from hep2gan.metrics.boundary import mean_boundary
-from hep2gan.metrics.priors import ellipses
+from hep2gan.metrics.priors import ellipses, otsu
 from hep2gan.metrics.rows import Row, table
 from hep2gan.metrics.score import score
 from hep2gan.predictions import Predictions
@@ -54,6 +54,7 @@ def test_keys_in_order():
         *[f"test/class/{name}/dice" for name in CLASSES],
         *[f"prior/ellipse_{key}" for key in shape],
         *[f"prior/mean_mask_{key}" for key in shape],
+        *[f"prior/otsu_{key}" for key in shape[:4]],
         *[f"test/{key}" for key in [*kind, "auroc", "calibration_error", "accuracy_true_mask"]],
         *[f"test/class/{name}/recall" for name in CLASSES],
         *[f"prior/majority_{key}" for key in kind],
@@ -112,6 +113,8 @@ def test_priors():
     assert found["prior/ellipse_dice"] == pytest.approx(np.mean(each), abs=1e-10)
     constant = [dice(truth.mean(axis=0) >= 0.5, b) for b in truth]
     assert found["prior/mean_mask_dice"] == pytest.approx(np.mean(constant), abs=1e-10)
+    threshold = [dice(a, b) for a, b in zip(otsu(p.image), truth, strict=True)]
+    assert found["prior/otsu_dice"] == pytest.approx(np.mean(threshold), abs=1e-10)
     assert found["prior/majority_accuracy"] == 1 / 3
     assert found["prior/majority_mean_class_accuracy"] == pytest.approx(1 / 3)
     assert found["prior/majority_f1"] == pytest.approx(0.5 / 3)
@@ -172,6 +175,7 @@ def test_table():
         "test/dice": 0.96,
         "prior/ellipse_dice": 0.945,
         "prior/mean_mask_dice": 0.937,
+        "prior/otsu_dice": 0.777,
         "test/accuracy": 0.98,
         "test/auroc": 0.99,
         "test/accuracy_true_mask": 0.97,
@@ -179,7 +183,7 @@ def test_table():
         "leakage/shared_specimens": 3.0,
     }
     assert table(metrics) == [
-        Row("dice", 0.96, {"ellipse": 0.945, "mean_mask": 0.937}),
+        Row("dice", 0.96, {"ellipse": 0.945, "mean_mask": 0.937, "otsu": 0.777}),
         Row("accuracy", 0.98, {"majority": 0.2}),
         Row("auroc", 0.99, {}),
         Row("accuracy_true_mask", 0.97, {"majority": 0.2}),

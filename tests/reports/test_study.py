@@ -7,7 +7,7 @@ import pytest
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.evidence import Cell, Evidence, HtmlRow, HtmlTable, Part
-from hep2gan.reports.naming import Link, links, methods, short_name, summary
+from hep2gan.reports.naming import Link, links, numbers_by_method, short_name, summary
 from hep2gan.reports.page import rendered_page, write_report
 from hep2gan.reports.pictures import Picture
 from hep2gan.reports.runs import read_run
@@ -45,7 +45,7 @@ def test_the_study_is_named_where_there_are_several(grid):
     other = dataclasses.replace(grid[0], study="beta")
     assert short_name(grid[0], grid) == "a/seed0"
     assert short_name(other, [*grid, other]) == "beta/a/seed0"
-    assert methods([grid[0], other, grid[3]]) == {"default/a": [1, 3], "beta/a": [2]}
+    assert numbers_by_method([grid[0], other, grid[3]]) == {"default/a": [1, 3], "beta/a": [2]}
     assert summary([grid[0], other]) == "2 studies: 2 runs, 2 methods, 1 seed"
 
 

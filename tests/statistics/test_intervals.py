@@ -1,5 +1,5 @@
 import pytest
-from scipy.stats import binomtest
+from statsmodels.stats.proportion import proportion_confint
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.statistics.intervals import wilson
@@ -12,9 +12,9 @@ def test_the_papers_accuracy():
 
 @pytest.mark.parametrize("successes", [0, 1, 7, 29, 30])
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
-def test_against_scipy(successes, confidence):
-    expected = binomtest(successes, 30).proportion_ci(confidence, method="wilson")
-    assert wilson(successes, 30, confidence) == pytest.approx((expected.low, expected.high))
+def test_against_statsmodels(successes, confidence):
+    expected = proportion_confint(successes, 30, alpha=1 - confidence, method="wilson")
+    assert wilson(successes, 30, confidence) == pytest.approx(expected)
 
 
 def test_ends():
@@ -29,3 +29,17 @@ def test_ends():
 def test_refuses(bad):
     with pytest.raises(Hep2ganError):
         wilson(*bad)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_newcombes_examples(successes, n, low, high):
+    # R. G. Newcombe, Statistics in Medicine 17, 1998, table I, method 3.
+    assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)

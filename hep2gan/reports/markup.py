@@ -1,0 +1,99 @@
+"""Tables as Markdown, LaTeX and CSV text."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+Value = str | int | float | bool | None
+
+_LATEX = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "–": "--",
+    "±": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
+    "’": "'",
+}
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A pipe table, its first column left, the others right; text may hold code and emphasis."""
+    rule = [":--", *["--:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows)) + "\n"
+
+
+def code(text: str) -> str:
+    """A name in Markdown, whatever it holds."""
+    return "`" + one_line(text).replace("`", "'").replace("|", "\\|") + "`"
+
+
+def run_list(runs: Mapping[str, Sequence[Path]]) -> str:
+    """The runs below a Markdown table: a line a row of the table."""
+    lines = [f"- {code(name)}: {', '.join(code(str(p)) for p in r)}" for name, r in runs.items()]
+    return "\n".join(["Runs:", "", *lines]) + "\n"
+
+
+def latex(text: str) -> str:
+    """Escape what LaTeX takes for commands; dashes and signs become its own."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def latex_table(
+    header: Sequence[str],
+    blocks: Sequence[Sequence[Sequence[str]]],
+    caption: str,
+    label: str,
+    notes: Sequence[str] = (),
+) -> str:
+    """A `table*` with booktabs' rules, a rule between blocks of rows, notes below; all is escaped.
+
+    The document needs \\usepackage{booktabs}.
+    """
+    lines = [r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
+    lines += [rf"\caption{{{latex(caption)}}}", rf"\label{{{label}}}"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}"]
+    lines += [r"\toprule", _latex_row(header)]
+    for rows in blocks:
+        lines += [r"\midrule", *map(_latex_row, rows)]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if notes:
+        lines += ["", r"\medskip\begin{minipage}{0.95\linewidth}"]
+        lines += ["\n\n".join(map(latex, notes)), r"\end{minipage}"]
+    lines.append(r"\end{table*}")
+    return "\n".join(lines) + "\n"
+
+
+def csv_table(rows: Sequence[Mapping[str, Value]]) -> str:
+    """One value a column at full precision, empty where there is none; columns of the first row."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _field(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def one_line(text: str) -> str:
+    """Text whose white space cannot end a comment or a row."""
+    return " ".join(text.split())
+
+
+def paths(runs: Sequence[Path]) -> str:
+    """The runs of a row in one CSV field."""
+    return ";".join(str(run) for run in runs)
+
+
+def _latex_row(fields: Sequence[str]) -> str:
+    return " & ".join(latex(field) for field in fields) + r" \\"
+
+
+def _field(value: Value) -> str:
+    if value is None or value != value:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)

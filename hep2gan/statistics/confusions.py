@@ -1,0 +1,59 @@
+"""Scores that are functions of a confusion matrix, for many matrices at once."""
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+SCORES = ("accuracy", "precision", "recall", "f1", "mean_class_accuracy")
+"""What `scores` returns, in this order; macro averages, the names of metrics.json."""
+
+
+def scores(confusion: npt.NDArray[np.float64] | Counts) -> Floats:
+    """(..., 5) scores in [0, 1] of (..., K, K) counts, rows the true class; NaN without cells.
+
+    Macro precision, recall and F1 run over the classes that occur in the truth or among the
+    predictions, mean class accuracy over those in the truth, as `ClassificationMetrics` has them.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    occurs = true + predicted > 0
+    return np.stack(
+        [
+            _ratio(hits.sum(axis=-1), true.sum(axis=-1)),
+            _mean(hits / np.maximum(predicted, 1), occurs),
+            _mean(hits / np.maximum(true, 1), occurs),
+            _mean(2 * hits / np.maximum(true + predicted, 1), occurs),
+            _mean(hits / np.maximum(true, 1), true > 0),
+        ],
+        axis=-1,
+    )
+
+
+def cell_confusions(label: Counts, predicted: Counts, classes: int) -> Counts:
+    """(N, K, K) matrices of one cell each: a 1 in the row of its class."""
+    cells = np.zeros((len(label), classes, classes), np.int64)
+    cells[np.arange(len(label)), label, predicted] = 1
+    return cells
+
+
+def summed_by(unit: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> Floats:
+    """(U, ...) sums of the (N, ...) values of each unit, units in ascending order.
+
+    unit: (N,) what each row belongs to, such as its specimen.
+    """
+    distinct, place = np.unique(unit, return_inverse=True)
+    sums = np.zeros((len(distinct), *values.shape[1:]))
+    np.add.at(sums, place.reshape(-1), values)
+    return sums
+
+
+def _ratio(part: Floats, whole: npt.NDArray[np.generic]) -> Floats:
+    total = np.asarray(whole, np.float64)
+    found = np.full(total.shape, np.nan)
+    return np.divide(part, total, out=found, where=total > 0)  # type: ignore[no-any-return]
+
+
+def _mean(values: Floats, counted: npt.NDArray[np.bool_]) -> Floats:
+    return _ratio((values * counted).sum(axis=-1), counted.sum(axis=-1))
