@@ -94,7 +94,7 @@ def test_images_above_and_below_are_the_chosen_cells_in_class_order(predictions)
 
 def test_dice_and_id_stand_below_each_cell(predictions):
     dice, chosen = dice_by_cell(predictions), typical_cells(predictions, worst=True)
-    notes = [ax.get_title() for ax in pictured(contours(predictions, worst=True))[6:]]
+    notes = [ax.texts[0].get_text() for ax in pictured(contours(predictions, worst=True))[6:]]
     assert notes == [f"Dice {dice[row]:.3f} · {predictions.id[row]}" for row in chosen.values()]
 
 

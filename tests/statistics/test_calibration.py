@@ -116,3 +116,8 @@ def test_what_does_not_fit_is_refused(probability, label):
 def test_no_bins_are_refused():
     with pytest.raises(Hep2ganError, match="positive"):
         reliability(FOUR, TRUE, 0)
+
+
+def test_a_confidence_on_an_edge_counts_below_it():
+    found = reliability(np.array([[0.5, 0.5], [0.75, 0.25]]), np.array([0, 0]), 4)
+    assert found.cells.tolist() == [0, 1, 1, 0]
