@@ -1,6 +1,7 @@
 """Contours of generated and true masks, one column a class (the paper's Fig. 2)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ def _drawn(methods: Mapping[str, Predictions], places: Sequence[Mapping[int, int
             _outlined(ax, one, rows[label], with_id=not named)
     if named:
         for block in range(blocks):
-            _name_rows(grid[depth * block + 1 : depth * (block + 1), 0], list(methods))
+            _name_rows(list(grid[depth * block + 1 : depth * (block + 1), 0]), list(methods))
     outline_legend(figure, generated=first.mask is not None)
     return figure
 
@@ -102,12 +103,17 @@ def _cell(predictions: Predictions, row: int) -> str:
 
 def _note(ax: Axes, text: str) -> None:
     """Put a line below a picture."""
-    place = {"transform": ax.transAxes, "ha": "center", "va": "top"}
+    place: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "top"}
     ax.text(0.5, -0.03, text, fontsize=style.SMALL, color=style.QUIET, **place)
 
 
 def _name_rows(axes: Sequence[Axes], names: Sequence[str]) -> None:
     """Put the methods' names upright at the left of their rows."""
     for ax, name in zip(axes, style.headings(names, 20), strict=True):
-        place = {"transform": ax.transAxes, "ha": "right", "va": "center", "rotation": 90}
+        place: dict[str, Any] = {
+            "transform": ax.transAxes,
+            "ha": "right",
+            "va": "center",
+            "rotation": 90,
+        }
         ax.text(-0.04, 0.5, name, fontsize=style.SMALL, color=style.INK, **place)

@@ -106,10 +106,10 @@ def draw_embedding(
         own = points[label == kind]
         if len(own):
             named = f"{style.shortened(name, 16)} ({len(own)})"
-            ax.scatter(*own.T, s=size, label=named, **_point(kind))
+            ax.scatter(own[:, 0], own[:, 1], s=size, label=named, **_point(kind))
     if predictions.probabilities is not None:
         lost = points[predictions.predicted[rows] != label]
-        ax.scatter(*lost.T, s=4.2 * size, label=f"misread ({len(lost)})", **_RING)
+        ax.scatter(lost[:, 0], lost[:, 1], s=4.2 * size, label=f"misread ({len(lost)})", **_RING)
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set(color=style.FAINT, linewidth=0.8)
@@ -137,5 +137,5 @@ def _key(methods: Collection[Predictions]) -> list[Line2D]:
     return keys
 
 
-def _sign(label: str, *, size: float = 4.0, **kind: str) -> Line2D:
+def _sign(label: str, *, size: float = 4.0, **kind: Any) -> Line2D:
     return Line2D([], [], linestyle="none", markersize=size, label=label, **kind)

@@ -42,8 +42,9 @@ def interval_dots(
     series = list(dict.fromkeys(name for group in groups for name in group.intervals))
     if not series:
         return None
-    columns = max(1, int(style.PAGE / 2.3))
-    foot = 0.16 * -(-len(series) // columns) if len(series) > 1 else 0.0
+    names = style.headings(series, 30)
+    lines = max(name.count("\n") + 1 for name in names) * -(-len(series) // 3)
+    foot = 0.13 * lines if len(series) > 1 else 0.0
     height = len(groups) * (len(series) * _STEP + 0.14) + 0.55 + foot
     figure = style.new_figure(style.PAGE, height)
     ax = figure.subplots()
@@ -52,8 +53,7 @@ def interval_dots(
     labels = style.headings([group.label for group in groups], 34)
     _dress(ax, labels, xlabel)
     if len(series) > 1:
-        names = [text.replace("\n", " ") for text in style.headings(series, 36)]
-        key_below(figure, [_sign(names[k], k) for k in range(len(series))], entry=2.3)
+        key_below(figure, [_sign(name, k) for k, name in enumerate(names)], entry=2.38)
     return figure
 
 
@@ -70,7 +70,7 @@ def _draw_series(
 
 
 def _dot(look: style.Look) -> dict[str, Any]:
-    return {"marker": look.marker, "linestyle": "none", "markersize": 5, "markeredgecolor": "white"}
+    return {"marker": look.marker, "linestyle": "none", "markersize": 5.5, "markeredgewidth": 0}
 
 
 def _sign(label: str, place: int) -> Line2D:

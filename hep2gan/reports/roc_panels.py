@@ -1,6 +1,7 @@
 """ROC curves of several methods (the paper's Fig. 4)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -55,21 +56,16 @@ def _list_areas(ax: Axes, predictions: Predictions, curves: Sequence[RocCurve]) 
     if len(curves) <= _MOST_AREAS:
         names = style.short_names(predictions.classes)
         text = "\n".join(f"{names[curve.label]} {curve.area:.4f}" for curve in curves)
-        place = {"transform": ax.transAxes, "ha": "right", "va": "bottom"}
+        place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom"}
         ax.text(0.97, 0.03, text, fontsize=style.SMALL, color=style.INK, **place)
 
 
 def _key(classes: Sequence[str], found: Iterable[Sequence[RocCurve]]) -> list[Line2D]:
     """Return a line of each class that has a curve in any panel."""
     drawn = sorted({curve.label for curves in found for curve in curves})
-    return [
-        Line2D(
-            [],
-            [],
-            color=style.look(label).color,
-            linestyle=style.look(label).linestyle,
-            linewidth=1.3,
-            label=style.shortened(classes[label], 16),
-        )
-        for label in drawn
-    ]
+    keys = []
+    for label in drawn:
+        look = style.look(label)
+        line: dict[str, Any] = {"color": look.color, "linestyle": look.linestyle, "linewidth": 1.3}
+        keys.append(Line2D([], [], label=style.shortened(classes[label], 16), **line))
+    return keys

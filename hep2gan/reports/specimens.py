@@ -1,6 +1,7 @@
 """Results by specimen: cells of one specimen are alike, and a patient is read as a whole."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,14 +69,16 @@ def specimens(predictions: Predictions) -> Figure | None:
     width = float(np.clip(0.6 + 0.19 * (len(rows) + len(kinds)), style.COLUMN, style.PAGE))
     figure = style.new_figure(width, 3.0)
     ax = figure.subplots()
-    most = max(row.cells for row in rows)
+    spacing = 62 * width / (len(rows) + len(kinds))  # points, less the margin
+    largest = float(np.clip(spacing, 4.0, 8.4)) ** 2
+    area = partial(_area, most=max(row.cells for row in rows), largest=largest)
     names = style.short_names(predictions.classes)
     places = _places(rows, kinds)
     for kind in kinds:
         own = {place: row for place, row in places.items() if row.label == kind}
-        _draw_class(ax, own, names[kind], most)
+        _draw_class(ax, own, names[kind], area)
     _dress(ax, places)
-    key_below(figure, _key(rows, names), entry=0.85)
+    key_below(figure, _key(rows, names, area), entry=0.78)
     return figure
 
 
@@ -84,22 +87,24 @@ def _places(rows: Sequence[SpecimenRow], kinds: Sequence[int]) -> dict[int, Spec
     return {number + kinds.index(row.label): row for number, row in enumerate(rows)}
 
 
-def _area(cells: int, most: int) -> float:
-    """Return a dot's area in square points: it grows with the cells, and is never too small."""
-    return 9 + 61 * cells / most
+def _area(cells: int, most: int, largest: float) -> float:
+    """Return a dot's area: `largest` for most cells, and never too small to be seen."""
+    return 9 + (largest - 9) * cells / most
 
 
-def _draw_class(ax: Axes, own: dict[int, SpecimenRow], name: str, most: int) -> None:
+def _draw_class(
+    ax: Axes, own: dict[int, SpecimenRow], name: str, area: Callable[[int], float]
+) -> None:
     """Draw the specimens of one class by place."""
     rows, x = list(own.values()), np.array(list(own))
     look = style.look(rows[0].label)
     y = np.array([100 * row.accuracy for row in rows])
-    area = np.array([_area(row.cells, most) for row in rows])
+    areas = np.array([area(row.cells) for row in rows])
     lost = np.array([row.voted != row.label for row in rows])
     mean = 100 * sum(row.right for row in rows) / sum(row.cells for row in rows)
     ax.hlines(mean, x[0] - 0.45, x[-1] + 0.45, color=look.color, linewidth=1.0, label="_mean")
-    ax.scatter(x, y, s=area, color=look.color, marker=look.marker, linewidths=0, label=name)
-    ax.scatter(x[lost], y[lost], s=area[lost] + 60, label="_wrong vote", **_RING)
+    ax.scatter(x, y, s=areas, color=look.color, marker=look.marker, linewidths=0, label=name)
+    ax.scatter(x[lost], y[lost], s=areas[lost] + 60, label="_wrong vote", **_RING)
 
 
 _RING: dict[str, Any] = {"facecolors": "none", "edgecolors": style.INK, "linewidths": 0.9}
@@ -117,7 +122,9 @@ def _dress(ax: Axes, places: dict[int, SpecimenRow]) -> None:
     ax.set(xlim=(-0.9, max(places) + 0.9), ylim=(bottom - margin, 100 + margin))
 
 
-def _key(rows: Sequence[SpecimenRow], names: Sequence[str]) -> list[Line2D]:
+def _key(
+    rows: Sequence[SpecimenRow], names: Sequence[str], area: Callable[[int], float]
+) -> list[Line2D]:
     """Return a dot of each class, the ring, and the dots of the smallest and largest specimen."""
     sizes = sorted({row.cells for row in rows})
     keys = []
@@ -128,12 +135,10 @@ def _key(rows: Sequence[SpecimenRow], names: Sequence[str]) -> list[Line2D]:
         keys.append(_sign("wrong vote", 7.0, color=style.INK, marker="o", fillstyle="none"))
     for cells in sizes[:: max(len(sizes) - 1, 1)]:
         words = "1 cell" if cells == 1 else f"{cells} cells"
-        size = float(np.sqrt(_area(cells, sizes[-1])))
+        size = float(np.sqrt(area(cells)))
         keys.append(_sign(words, size, color=style.QUIET, marker="o"))
     return keys
 
 
-def _sign(label: str, size: float = 5.0, **kind: str) -> Line2D:
-    return Line2D(
-        [], [], linestyle="none", markersize=size, markeredgewidth=0.9, label=label, **kind
-    )
+def _sign(label: str, size: float = 5.0, **kind: Any) -> Line2D:
+    return Line2D([], [], linestyle="none", markersize=size, label=label, **kind)

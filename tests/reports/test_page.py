@@ -72,7 +72,7 @@ def plain(finished, tmp_path):
     place = tmp_path / "default" / "proposed" / "seed0"
     run = copytree(finished, place, ignore=lambda *_: ["figures"])
     (run / "figures").mkdir()
-    names = "contours confusion tsne roc worst_segmented worst_classified curves"
+    names = "contours confusion tsne roc calibration worst_segmented worst_classified curves"
     for number, name in enumerate(names.split()):
         Image.new("RGB", (40, 20), (number, 0, 0)).save(run / "figures" / f"{name}.png")
     return run
