@@ -6,11 +6,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from hep2gan.predictions import Predictions
-from hep2gan.reports.calibration import figure_calibration
 from hep2gan.reports.confusion import figure_3
 from hep2gan.reports.contours import figure_2
 from hep2gan.reports.embedding import figure_5
 from hep2gan.reports.figures import write_drawn
+from hep2gan.reports.reliability import figure_calibration
 from hep2gan.reports.roc_panels import figure_4
 
 FORMS = ("pdf", "svg", "png")

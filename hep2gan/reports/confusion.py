@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from hep2gan.predictions import Predictions
 from hep2gan.reports import style
-from hep2gan.reports.methods import COLUMNS, having, stacks
+from hep2gan.reports.methods import COLUMNS, having, head_room, stacks
 
 _FIELD = 0.3
 """Least side of a field in inches: two lines of text, up to 98.6 % or 2494."""
@@ -71,8 +71,9 @@ def figure_3(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
     classes = next(iter(methods.values())).classes
     columns = max(1, min(COLUMNS, int(style.PAGE / _side(classes, _FIELD))))
     side = style.PAGE / columns
-    figure, panels = stacks(len(methods), [side + 0.25], columns, foot=0.45)
-    names = style.headings(list(methods), int(side / 0.07))
+    names = style.headings(list(methods), int(side / 0.078))
+    height = side + 0.05 + head_room(names)
+    figure, panels = stacks(len(methods), [height], columns, foot=0.45)
     for (ax,), name, predictions in zip(panels, names, methods.values(), strict=True):
         draw_confusion(ax, predictions, name, unit="")
         ax.set_anchor("N")

@@ -69,8 +69,10 @@ def _drawn(methods: Mapping[str, Predictions], places: Sequence[Mapping[int, int
         for ax, one, rows in zip(axes[1:], methods.values(), places, strict=True):
             _outlined(ax, one, rows[label], with_id=not named)
     if named:
+        height = figure.get_figheight() / len(grid)
         for block in range(blocks):
-            _name_rows(list(grid[depth * block + 1 : depth * (block + 1), 0]), list(methods))
+            first_column = grid[depth * block + 1 : depth * (block + 1), 0]
+            _name_rows(list(first_column), list(methods), height)
     outline_legend(figure, generated=first.mask is not None)
     return figure
 
@@ -107,13 +109,8 @@ def _note(ax: Axes, text: str) -> None:
     ax.text(0.5, -0.03, text, fontsize=style.SMALL, color=style.QUIET, **place)
 
 
-def _name_rows(axes: Sequence[Axes], names: Sequence[str]) -> None:
-    """Put the methods' names upright at the left of their rows."""
-    for ax, name in zip(axes, style.headings(names, 20), strict=True):
-        place: dict[str, Any] = {
-            "transform": ax.transAxes,
-            "ha": "right",
-            "va": "center",
-            "rotation": 90,
-        }
-        ax.text(-0.04, 0.5, name, fontsize=style.SMALL, color=style.INK, **place)
+def _name_rows(axes: Sequence[Axes], names: Sequence[str], height: float) -> None:
+    """Put the methods' names upright at the left of their rows of `height` inches."""
+    look: dict[str, Any] = {"fontsize": style.SMALL, "color": style.INK, "rotation": 90}
+    for ax, name in zip(axes, style.headings(names, int(height / 0.07)), strict=True):
+        ax.text(-0.04, 0.5, name, ha="right", va="center", transform=ax.transAxes, **look)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from hep2gan.errors import Hep2ganError
 from hep2gan.predictions import Predictions
 from hep2gan.reports import style
-from hep2gan.reports.methods import COLUMNS, having, key_below, stacks
+from hep2gan.reports.methods import COLUMNS, having, head_room, key_below, stacks
 
 PERPLEXITY = 30.0
 MOST_CELLS = 3000
@@ -73,8 +73,8 @@ def figure_5(predictions_by_name: Mapping[str, Predictions], *, seed: int = 0) -
     if not methods:
         return None
     side = style.PAGE / COLUMNS
-    figure, panels = stacks(len(methods), [side + 0.25], foot=0.4)
-    names = style.headings(list(methods), int(side / 0.07))
+    names = style.headings(list(methods), int(side / 0.078))
+    figure, panels = stacks(len(methods), [side + head_room(names)], foot=0.4)
     for (ax,), name, predictions in zip(panels, names, methods.values(), strict=True):
         rows = draw_embedding(ax, predictions, size=7, seed=seed)
         style.head(ax, name, _misreadings(predictions, rows))

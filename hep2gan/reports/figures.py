@@ -10,13 +10,13 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from hep2gan.predictions import Predictions
-from hep2gan.reports.calibration import calibration
 from hep2gan.reports.confusion import confusion
 from hep2gan.reports.contours import contours
 from hep2gan.reports.curves import curves as draw_curves
 from hep2gan.reports.embedding import tsne
+from hep2gan.reports.reliability import calibration
 from hep2gan.reports.roc import roc
-from hep2gan.reports.specimens import specimens
+from hep2gan.reports.specimen_results import specimens
 from hep2gan.reports.worst import worst_classified, worst_segmented
 from hep2gan.whole import write_whole
 

@@ -60,6 +60,11 @@ def stacks(
     return figure, found
 
 
+def head_room(names: Sequence[str]) -> float:
+    """Return the height in inches of headings: a line of results below each name's lines."""
+    return 0.14 * (2 + max(name.count("\n") for name in names))
+
+
 def key_below(figure: Figure, handles: Sequence[Artist], entry: float = 1.1) -> None:
     """Put one key for all panels below them; its entries are about `entry` inches wide."""
     figure.legend(

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from hep2gan.predictions import Predictions
 from hep2gan.reports import style
-from hep2gan.reports.methods import COLUMNS, having, key_below, stacks
+from hep2gan.reports.methods import COLUMNS, having, head_room, key_below, stacks
 from hep2gan.reports.roc import RocCurve, corner_share, draw_roc, roc_curves
 
 _MOST_AREAS = 8
@@ -30,8 +30,9 @@ def figure_4(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
         return None
     columns = COLUMNS if len(curves) <= COLUMNS else COLUMNS + 1
     side = style.PAGE / columns
-    figure, panels = stacks(len(curves), [side + 0.3, side], columns, foot=0.35)
-    names = style.headings(list(curves), int(side / 0.07))
+    names = style.headings(list(curves), int(side / 0.078))
+    heights = [side + 0.05 + head_room(names), side]
+    figure, panels = stacks(len(curves), heights, columns, foot=0.35)
     share = corner_share([curve for found in curves.values() for curve in found])
     for place, key in enumerate(curves):
         whole, corner = panels[place]

@@ -1,10 +1,11 @@
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.specimens import SpecimenRow, specimen_rows, specimens
+from hep2gan.reports.specimen_results import SpecimenRow, specimen_rows, specimens
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_many_specimens_keep_to_the_page(predictions):
     thirty.draw_without_rendering()
     boxes = [t.get_window_extent() for t in thirty.axes[0].get_xticklabels()]
     assert len(boxes) == 31
-    assert not any(a.overlaps(b) for a, b in zip(boxes, boxes[1:], strict=False))
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
 
 
 def test_unknown_specimens_and_no_classifier_give_nothing(predictions):

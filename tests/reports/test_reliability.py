@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hep2gan.reports.calibration import calibration, figure_calibration
+from hep2gan.reports.reliability import calibration, figure_calibration
 from hep2gan.statistics.calibration import expected_calibration_error, reliability
 from hep2gan.statistics.intervals import wilson
 from hep2gan.statistics.temperature import cross_fitted

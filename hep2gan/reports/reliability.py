@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from hep2gan.errors import Hep2ganError
 from hep2gan.predictions import Predictions
 from hep2gan.reports import style
-from hep2gan.reports.methods import COLUMNS, having, key_below, stacks
+from hep2gan.reports.methods import COLUMNS, having, head_room, key_below, stacks
 from hep2gan.statistics.calibration import (
     Reliability,
     expected_calibration_error,
@@ -55,8 +55,8 @@ def figure_calibration(
     if not methods:
         return None
     side = style.PAGE / COLUMNS
-    figure, panels = stacks(len(methods), [side + 0.25, 0.9], foot=0.3)
-    names = style.headings(list(methods), int(side / 0.07))
+    names = style.headings(list(methods), int(side / 0.078))
+    figure, panels = stacks(len(methods), [side + head_room(names), 0.9], foot=0.3)
     found = [scaled_probabilities(predictions, seed) for predictions in methods.values()]
     for place, predictions in enumerate(methods.values()):
         (upper, lower), scaled = panels[place], found[place]

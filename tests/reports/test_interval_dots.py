@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hep2gan.reports import style
-from hep2gan.reports.intervals import Interval, IntervalGroup, interval_dots
+from hep2gan.reports.interval_dots import Interval, IntervalGroup, interval_dots
 
 NONE = Interval(math.nan, math.nan, math.nan)
 GROUPS = [
