@@ -41,10 +41,7 @@ def test_headings_are_cut_and_stay_apart():
     assert style.headings(["ResNet-50 from scratch"], 12) == ["ResNet-50\nfrom scratch"]
     assert style.headings(["x" * 40], 10) == ["x" * 10 + "\n" + "x" * 9 + "…"]
     alike = style.headings(["x" * 40 + "1", "x" * 40 + "2"], 10)
-    assert [name[:3] for name in alike] == ["1 x", "2 x"] or [n[:2] for n in alike] == [
-        "1\n",
-        "2\n",
-    ]
+    assert [name[:3] for name in alike] == ["1 x", "2 x"]
     assert style.headings(["cost $5"], 10) == [r"cost \$5"]
 
 
