@@ -38,6 +38,10 @@ def test_an_even_vote_goes_to_the_surer_class(few):
     probability[1, [4, 0]] = 0.9, 0.1
     even = dataclasses.replace(few, label=label, specimen=specimen, probabilities=probability)
     assert specimen_rows(even)[0].voted == 4
+    specimen[2] = 1
+    probability[[0, 2]] = 0
+    probability[[0, 2], 2], probability[[0, 2], 4] = 0.55, 0.45
+    assert specimen_rows(even)[0].voted == 2  # two votes to one, though 4 is the surer
 
 
 def test_dots_rise_within_their_class(few):
