@@ -1,66 +1,22 @@
 """Contours of generated and true masks, one column a class (the paper's Fig. 2)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from hep2gan.predictions import Predictions
 from hep2gan.reports import style
-from hep2gan.reports.selection import FOREGROUND, dice_by_cell, typical_cells
+from hep2gan.reports.outlines import draw_image, draw_outlines, outline_legend
+from hep2gan.reports.panels import having
+from hep2gan.reports.selection import dice, typical_cells
 
 _COLUMNS = 6
-_TRUE_WIDTH, _PREDICTED_WIDTH = 1.7, 0.9  # points; the lower line shows where they agree
-
-
-def draw_image(ax: Axes, image: npt.NDArray[np.uint8]) -> None:
-    """Show (H, W) grey levels 0..255 without a frame or ticks."""
-    ax.imshow(image, cmap="gray", vmin=0, vmax=255)
-    ax.set_axis_off()
-    ax.set(xticks=[], yticks=[])  # invisible ticks still cost time to lay out
-
-
-def draw_contour(
-    ax: Axes, mask: npt.NDArray[np.uint8], level: float, color: str, width: float
-) -> None:
-    """Draw the outline of an (H, W) mask at `level`, closed where it touches the border.
-
-    An empty mask has no outline. Pixel centres lie at whole numbers, as in `imshow`.
-    """
-    if not (mask > level).any():
-        return
-    height, breadth = mask.shape
-    padded = np.pad(mask.astype(np.float32), 1)
-    x, y = np.arange(-1, breadth + 1), np.arange(-1, height + 1)
-    ax.contour(x, y, padded, levels=[level], colors=[color], linewidths=[width])
-    ax.set_xlim(-0.5, breadth - 0.5)
-    ax.set_ylim(height - 0.5, -0.5)
-
-
-def draw_outlines(ax: Axes, predictions: Predictions, row: int) -> None:
-    """Draw the true outline in green and, where there is one, the generated one in purple."""
-    draw_contour(ax, predictions.truth[row], 0.5, style.TRUTH, _TRUE_WIDTH)
-    if predictions.mask is not None:
-        draw_contour(
-            ax, predictions.mask[row], FOREGROUND - 0.5, style.PREDICTION, _PREDICTED_WIDTH
-        )
-
-
-def outline_legend(figure: Figure, *, generated: bool) -> None:
-    """Put the key to the two outlines below the figure."""
-    handles = [Line2D([], [], color=style.TRUTH, linewidth=_TRUE_WIDTH, label="ground truth")]
-    if generated:
-        key = Line2D([], [], color=style.PREDICTION, linewidth=_PREDICTED_WIDTH, label="prediction")
-        handles.insert(0, key)
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
-        fontsize=style.LABEL,
-        handlelength=1.6,
-    )
+_NAME, _NOTE, _HIGHEST = 0.35, 0.16, 9.0
+"""Inches: beside the rows for names, below a picture for its note, a page without its caption."""
 
 
 def contours(predictions: Predictions, *, worst: bool = False) -> Figure | None:
@@ -69,29 +25,92 @@ def contours(predictions: Predictions, *, worst: bool = False) -> Figure | None:
     Shown is the cell of median Dice of each class, or the lowest with `worst` (see
     `selection.typical_cells`). Six classes a row. None when there are no cells.
     """
-    chosen = list(typical_cells(predictions, worst=worst).items())
-    if not chosen:
+    chosen = typical_cells(predictions, worst=worst)
+    return _drawn({"": predictions}, [chosen]) if chosen else None
+
+
+def figure_2(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
+    """Draw one cell a class, the same for all methods: its image, then a row of outlines a method.
+
+    Shown is the cell of median Dice of the first method that segments, among the cells that all
+    of them have. Methods without masks are left out; None when no cell or no method is left.
+    Raises Hep2ganError when classes differ. After the paper's Fig. 2.
+    """
+    methods = having(predictions_by_name, "mask")
+    if not methods:
         return None
-    generated = predictions.mask is not None
-    dice = dice_by_cell(predictions) if generated else None
-    columns = min(len(chosen), _COLUMNS)
-    blocks = -(-len(chosen) // _COLUMNS)
-    side = style.PAGE / max(columns, 4)
-    figure = style.new_figure(side * columns, blocks * (2 * side + 0.3) + 0.25)
-    axes = figure.subplots(2 * blocks, columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for place, (label, row) in enumerate(chosen):
+    first, *others = methods.values()
+    common = np.isin(first.id, sorted(set(first.id).intersection(*(one.id for one in others))))
+    chosen = typical_cells(first, among=common)
+    places = [
+        {label: int(np.flatnonzero(one.id == first.id[row])[0]) for label, row in chosen.items()}
+        for one in methods.values()
+    ]
+    return _drawn(methods, places) if chosen else None
+
+
+def _drawn(methods: Mapping[str, Predictions], places: Sequence[Mapping[int, int]]) -> Figure:
+    """Draw in columns the images that the first method saw, then the outlines of each method.
+
+    places: of each method, label to row of its predictions.
+    """
+    first, labels = next(iter(methods.values())), list(places[0])
+    columns, blocks = min(len(labels), _COLUMNS), -(-len(labels) // _COLUMNS)
+    named, depth = any(methods), 1 + len(methods)
+    figure, grid = _grid(columns, blocks, depth, _NAME if named else 0.0)
+    for place, label in enumerate(labels):
         block, column = divmod(place, _COLUMNS)
-        above, below = axes[2 * block, column], axes[2 * block + 1, column]
-        draw_image(above, predictions.image[row])
-        name = style.shortened(predictions.classes[label], 16)
-        above.set_title(name, fontsize=style.LABEL, color=style.INK)
-        draw_image(below, predictions.image[row])
-        draw_outlines(below, predictions, row)
-        note = style.shortened(str(predictions.id[row]), 12)
-        if dice is not None:
-            note = f"Dice {dice[row]:.3f} · {note}"
-        below.set_title(note, fontsize=style.SMALL, color=style.QUIET, y=-0.16)
-    outline_legend(figure, generated=generated)
+        axes = grid[depth * block : depth * (block + 1), column]
+        draw_image(axes[0], first.image[places[0][label]])
+        name = style.shortened(first.classes[label], 16)
+        axes[0].set_title(name, fontsize=style.LABEL, color=style.INK)
+        if named:
+            _note(axes[0], _cell(first, places[0][label]))
+        for ax, one, rows in zip(axes[1:], methods.values(), places, strict=True):
+            _outlined(ax, one, rows[label], with_id=not named)
+    if named:
+        height = figure.get_figheight() / len(grid)
+        for block in range(blocks):
+            first_column = grid[depth * block + 1 : depth * (block + 1), 0]
+            _name_rows(list(first_column), list(methods), height)
+    outline_legend(figure, generated=first.mask is not None)
     return figure
+
+
+def _grid(
+    columns: int, blocks: int, depth: int, margin: float
+) -> tuple[Figure, npt.NDArray[np.object_]]:
+    """Return a figure of blocks x depth rows of square pictures, no higher than a page."""
+    widest = (style.PAGE - margin) / max(columns, 4)
+    side = min(widest, (_HIGHEST / blocks - 0.3) / depth - _NOTE)
+    height = blocks * (depth * (side - 0.06 + _NOTE) + 0.15) + 0.25
+    figure = style.new_figure(side * columns + margin, height)
+    grid = figure.subplots(depth * blocks, columns, squeeze=False)
+    for ax in grid.flat:
+        ax.set_axis_off()
+        ax.set_anchor("N")
+    return figure, grid
+
+
+def _outlined(ax: Axes, predictions: Predictions, row: int, *, with_id: bool) -> None:
+    draw_image(ax, predictions.image[row])
+    draw_outlines(ax, predictions, row)
+    words = [] if predictions.mask is None else [f"Dice {dice(predictions, row):.3f}"]
+    _note(ax, " · ".join([*words, *([_cell(predictions, row)] if with_id else [])]))
+
+
+def _cell(predictions: Predictions, row: int) -> str:
+    return style.shortened(str(predictions.id[row]), 12)
+
+
+def _note(ax: Axes, text: str) -> None:
+    """Put a line below a picture."""
+    place: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "top"}
+    ax.text(0.5, -0.03, text, fontsize=style.SMALL, color=style.QUIET, **place)
+
+
+def _name_rows(axes: Sequence[Axes], names: Sequence[str], height: float) -> None:
+    """Put the methods' names upright at the left of their rows of `height` inches."""
+    look: dict[str, Any] = {"fontsize": style.SMALL, "color": style.INK, "rotation": 90}
+    for ax, name in zip(axes, style.headings(names, int(height / 0.07)), strict=True):
+        ax.text(-0.04, 0.5, name, ha="right", va="center", transform=ax.transAxes, **look)

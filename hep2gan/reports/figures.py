@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,9 @@ from hep2gan.reports.confusion import confusion
 from hep2gan.reports.contours import contours
 from hep2gan.reports.curves import curves as draw_curves
 from hep2gan.reports.embedding import tsne
+from hep2gan.reports.reliability import calibration
 from hep2gan.reports.roc import roc
+from hep2gan.reports.specimen_results import specimens
 from hep2gan.reports.worst import worst_classified, worst_segmented
 from hep2gan.whole import write_whole
 
@@ -62,6 +64,21 @@ DRAWINGS: tuple[Drawing, ...] = (
         "the curve. After the paper's Fig. 4.",
     ),
     Drawing(
+        "calibration",
+        calibration,
+        "Calibration",
+        "How often cells are read right, by how sure the classifier is, and how many cells are how "
+        "sure. Once as trained, once at a temperature T that is fitted on the other half of the "
+        "cells; ECE is the expected calibration error in 15 bins.",
+    ),
+    Drawing(
+        "specimens",
+        specimens,
+        "Accuracy by specimen",
+        "A dot a specimen, in rising order within its class; lines mark the accuracy on all cells "
+        "of the class, rings the specimens most of whose cells are read as a wrong class.",
+    ),
+    Drawing(
         "worst_segmented",
         worst_segmented,
         "Lowest Dice",
@@ -93,19 +110,29 @@ def write_figures(
     predictions are inconsistent or metrics.csv is damaged; no file is ever half written.
     """
     predictions.check()
-    folder.mkdir(parents=True, exist_ok=True)
     figures = {drawing.name: drawing.draw(predictions) for drawing in DRAWINGS}
     figures[CURVES] = draw_curves(curves) if curves and curves.is_file() else None
+    return write_drawn(figures, folder)
+
+
+def write_drawn(
+    figures: Mapping[str, Figure | None], folder: Path, forms: Sequence[str] = ("pdf", "png")
+) -> dict[str, Path]:
+    """Write each figure as `<name>.<form>`, none half; remove files of names that have none.
+
+    forms: of pdf, svg, png. Returns name to its file of the last form.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for name, figure in figures.items():
-        for form in ("pdf", "png"):
+        for form in forms:
             path = folder / f"{name}.{form}"
             if figure is None:
                 path.unlink(missing_ok=True)
             else:
                 write_whole(path, rendered(figure, form))
         if figure is not None:
-            written[name] = folder / f"{name}.png"
+            written[name] = folder / f"{name}.{forms[-1]}"
     return written
 
 
@@ -114,11 +141,11 @@ def rendered(figure: Figure, form: str = "png") -> bytes:
 
     Fonts go into PDF as TrueType, which publishers ask for.
     """
-    date = {"CreationDate": None} if form == "pdf" else {"Software": None}
+    dates = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
     buffer = io.BytesIO()
-    # The setting for fonts is global in matplotlib: one file at a time.
-    with _SAVING, mpl.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(buffer, format=form, dpi=DPI, metadata=date)
+    # These settings are global in matplotlib: one file at a time.
+    with _SAVING, mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "hep2gan"}):
+        figure.savefig(buffer, format=form, dpi=DPI, metadata={dates[form]: None})
     # Laid out once is enough, and the PDF and the PNG of a figure agree.
     figure.set_layout_engine("none")
     return buffer.getvalue()

@@ -1,6 +1,7 @@
 """Receiver operating characteristic, each class against the rest (the paper's Fig. 4)."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.predictions import Predictions
 from hep2gan.reports import style
 
-_ZOOM = 0.1
+_HEAD: dict[str, Any] = {"fontsize": style.TITLE, "color": style.INK, "loc": "left"}
 
 
 class RocCurve(NamedTuple):
@@ -51,15 +52,10 @@ def roc(predictions: Predictions) -> Figure | None:
     curves = roc_curves(predictions)
     if not curves:
         return None
-    figure = style.new_figure(style.PAGE, style.PAGE / 2)
+    figure = style.new_figure(style.PAGE, style.PAGE / 2 + 0.3)
     whole, corner = figure.subplots(1, 2)
-    for ax in (whole, corner):
-        ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6, linestyle=":", label="_chance")
-        _draw(ax, predictions, curves)
-        ax.set_aspect("equal")
-    rates = {"xlabel": "false positive rate", "ylabel": "true positive rate"}
-    style.dress(whole, **rates, title="Each class against the rest")
-    whole.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    draw_roc(whole, predictions, curves)
+    whole.set_title("Each class against the rest", **_HEAD)
     whole.legend(
         loc="lower right",
         fontsize=style.SMALL,
@@ -69,22 +65,18 @@ def roc(predictions: Predictions) -> Figure | None:
         title_fontsize=style.SMALL,
         alignment="left",
     )
-    _enlarge(corner, curves)
+    share = corner_share(curves)
+    draw_roc(corner, predictions, curves, share)
+    corner.set(ylabel="")
+    corner.set_title(_magnified(share), **_HEAD)
     return figure
 
 
-def _enlarge(ax: Axes, curves: list[RocCurve]) -> None:
-    """Show the upper left corner, as large a part of it as the worst curve needs."""
-    share = 0.5
-    if min(curve.area for curve in curves) > 1 - _ZOOM:
-        share = _ZOOM if min(curve.area for curve in curves) > 0.98 else 2.5 * _ZOOM
-    style.dress(ax, xlabel="false positive rate", title=f"Upper left corner × {1 / share:.0f}")
-    margin = 0.02 * share
-    ax.set(xlim=(-margin, share), ylim=(1 - share, 1 + margin))
-
-
-def _draw(ax: Axes, predictions: Predictions, curves: list[RocCurve]) -> None:
-    """Draw one line a class, its area in the legend."""
+def draw_roc(
+    ax: Axes, predictions: Predictions, curves: Sequence[RocCurve], share: float = 1.0
+) -> None:
+    """Draw one line a class, its area in its label; the upper left `share` of both axes."""
+    ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6, linestyle=":", label="_chance")
     for curve in curves:
         look = style.look(curve.label)
         ax.plot(
@@ -95,9 +87,27 @@ def _draw(ax: Axes, predictions: Predictions, curves: list[RocCurve]) -> None:
             linewidth=1.3,
             label=f"{style.shortened(predictions.classes[curve.label], 20)} (AUC {curve.area:.4f})",
         )
+    style.dress(ax, xlabel="false positive rate", ylabel="true positive rate")
+    ax.set_aspect("equal", anchor="N")
+    margin = 0.02 * share
+    ax.set(xlim=(-margin, share), ylim=(1 - share, 1 + margin))
+    if share == 1:
+        ax.set(xlim=(-margin, 1 + margin), ylim=(-margin, 1 + margin))
 
 
-def _missing(predictions: Predictions, curves: list[RocCurve]) -> str:
+def corner_share(curves: Sequence[RocCurve]) -> float:
+    """Return as large a part of the axes as the worst curve needs: 1/10, 1/4 or 1/2."""
+    lowest = min(curve.area for curve in curves)
+    if lowest > 0.98:
+        return 0.1
+    return 0.25 if lowest > 0.9 else 0.5
+
+
+def _magnified(share: float) -> str:
+    return f"Upper left corner × {1 / share:.0f}"
+
+
+def _missing(predictions: Predictions, curves: Sequence[RocCurve]) -> str:
     """Say which classes have no curve."""
     drawn = {curve.label for curve in curves}
     names = [name for label, name in enumerate(predictions.classes) if label not in drawn]

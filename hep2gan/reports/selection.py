@@ -10,20 +10,21 @@ FOREGROUND = 128
 """Generated masks hold probability x 255; foreground is this and above."""
 
 
-def dice_by_cell(predictions: Predictions) -> npt.NDArray[np.float64]:
-    """Dice coefficient 2|A∩B| / (|A|+|B|) of every cell at threshold 0.5.
+def dice(predictions: Predictions, row: int) -> float:
+    """Dice coefficient 2|A∩B| / (|A|+|B|) of one cell at threshold 0.5; 1 if both are empty.
 
-    Returns (N,) in 0..1; 1 where both masks are empty. Raises Hep2ganError without masks.
+    Raises Hep2ganError without masks.
     """
     if predictions.mask is None:
         raise Hep2ganError("these predictions hold no generated masks")
-    scores = np.ones(len(predictions.label))
-    for row, (generated, true) in enumerate(zip(predictions.mask, predictions.truth, strict=True)):
-        foreground, truth = generated >= FOREGROUND, true > 0
-        total = int(foreground.sum()) + int(truth.sum())
-        if total:
-            scores[row] = 2 * int((foreground & truth).sum()) / total
-    return scores
+    foreground, truth = predictions.mask[row] >= FOREGROUND, predictions.truth[row] > 0
+    total = int(foreground.sum()) + int(truth.sum())
+    return 2 * int((foreground & truth).sum()) / total if total else 1.0
+
+
+def dice_by_cell(predictions: Predictions) -> npt.NDArray[np.float64]:
+    """Return (N,) the Dice coefficient of every cell; raises Hep2ganError without masks."""
+    return np.array([dice(predictions, row) for row in range(len(predictions.label))])
 
 
 def _size_by_cell(predictions: Predictions) -> npt.NDArray[np.float64]:
@@ -31,16 +32,20 @@ def _size_by_cell(predictions: Predictions) -> npt.NDArray[np.float64]:
     return np.array([np.count_nonzero(mask) / mask.size for mask in predictions.truth])
 
 
-def typical_cells(predictions: Predictions, *, worst: bool = False) -> dict[int, int]:
+def typical_cells(
+    predictions: Predictions, *, worst: bool = False, among: npt.NDArray[np.bool_] | None = None
+) -> dict[int, int]:
     """Return for every class that has cells the row of the one to show.
 
     It is the cell of median Dice (the lower of two), or of the lowest with `worst`; without
-    generated masks the cell of median (or smallest) size. The first row wins a tie.
+    generated masks the cell of median (or smallest) size. The first row wins a tie. Only rows
+    where `among` (N,) is true are looked at.
     """
+    here = np.ones(len(predictions.label), dtype=bool) if among is None else among
     value = (dice_by_cell if predictions.mask is not None else _size_by_cell)(predictions)
     chosen: dict[int, int] = {}
     for label in range(len(predictions.classes)):
-        rows = np.flatnonzero(predictions.label == label)
+        rows = np.flatnonzero(here & (predictions.label == label))
         if rows.size:
             ranked = rows[np.argsort(value[rows], kind="stable")]
             chosen[label] = int(ranked[0 if worst else (rows.size - 1) // 2])

@@ -1,5 +1,6 @@
 """One look for every figure: Okabe–Ito colours, print sizes, no global matplotlib state."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -86,6 +87,23 @@ def short_names(classes: Sequence[str]) -> list[str]:
     return [plain(name) for name in chosen]
 
 
+def headings(names: Sequence[str], width: int) -> list[str]:
+    """Break names into at most two lines of `width` characters, to stand side by side.
+
+    What is longer is cut; names that would then be the same are numbered first.
+    """
+    found = [_broken(name, width) for name in names]
+    if len(set(found)) < len(found):
+        found = [_broken(f"{number} {name}", width) for number, name in enumerate(names, start=1)]
+    return [plain(text) for text in found]
+
+
+def _broken(text: str, width: int) -> str:
+    text = " ".join(text.split())
+    first, *more = textwrap.wrap(text, width) or [""]
+    return f"{first}\n{_cut(text[len(first) :].strip(), width)}" if more else first
+
+
 def dress(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
     """Give axes their labels, two thin spines, faint grid and readable ticks."""
     ax.set_xlabel(xlabel, fontsize=LABEL, color=INK)
@@ -97,3 +115,11 @@ def dress(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> N
     for side, spine in ax.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set(color=QUIET, linewidth=0.6)
+
+
+def head(ax: Axes, name: str, note: str) -> None:
+    """Put a line of results above a panel, and above that the method's name where there is one."""
+    if name:
+        ax.set_title(f"{name}\n{note}", fontsize=LABEL, color=INK, linespacing=1.25)
+    else:
+        ax.set_title(note, fontsize=TITLE, color=INK)

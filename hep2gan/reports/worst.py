@@ -5,11 +5,11 @@ from matplotlib.figure import Figure
 
 from hep2gan.predictions import Predictions
 from hep2gan.reports import style
-from hep2gan.reports.contours import draw_image, draw_outlines, outline_legend
+from hep2gan.reports.outlines import draw_image, draw_outlines, outline_legend
 from hep2gan.reports.selection import confident_errors, dice_by_cell, lowest_dice
 
-COUNT = 12
-_COLUMNS = 6
+COUNT = 20
+_COLUMNS = 5
 
 
 def worst_segmented(predictions: Predictions, *, count: int = COUNT) -> Figure | None:
@@ -51,7 +51,7 @@ def worst_classified(predictions: Predictions, *, count: int = COUNT) -> Figure 
 
 
 def _grid(count: int, *, legend: bool) -> tuple[Figure, list[Axes]]:
-    """Return a figure with places for `count` square pictures, six a row."""
+    """Return a figure with places for `count` square pictures, five a row."""
     lines = -(-count // _COLUMNS)
     side = style.PAGE / _COLUMNS
     figure = style.new_figure(style.PAGE, lines * (side + 0.32) + 0.25 * legend)

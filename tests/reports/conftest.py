@@ -128,6 +128,31 @@ def predictions():
     return make_predictions()
 
 
+def another(predictions, seed, certain=1.0):
+    """Another method on the same cells in another order: its own masks, readings and features."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(predictions.label))
+    logits = certain * np.log(predictions.probabilities[order]) + rng.normal(0, 1, (len(order), 1))
+    logits += rng.normal(0, 0.8, logits.shape)
+    odds = np.exp(logits)
+    each = ("id", "specimen", "label", "image", "truth", "crop_size", "mask", "features")
+    arrays = {name: getattr(predictions, name)[order] for name in each}
+    arrays["mask"] = np.roll(arrays["mask"], seed % 3 + 1, axis=2)
+    arrays["features"] = arrays["features"] + rng.normal(0, 1, arrays["features"].shape)
+    return dataclasses.replace(
+        predictions,
+        **arrays | {"features": arrays["features"].astype(np.float32)},
+        probabilities=(odds / odds.sum(axis=1, keepdims=True)).astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="session")
+def methods(predictions):
+    """Three methods by name, the third without a generator."""
+    third = dataclasses.replace(another(predictions, 2, 1.5), mask=None)
+    return {"ResNet-50": predictions, "Proposed": another(predictions, 1), "VGG-16": third}
+
+
 @pytest.fixture
 def replace():
     """Copy of predictions with other arrays."""

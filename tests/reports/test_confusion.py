@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from hep2gan.reports.confusion import confusion, confusion_counts
+from hep2gan.errors import Hep2ganError
+from hep2gan.reports.confusion import confusion, confusion_counts, figure_3
 
 
 def with_readings(predictions, label, guess, classes):
@@ -91,3 +92,54 @@ def test_classes_that_abbreviate_alike_keep_apart(predictions, classes):
 
 def test_without_classifier_there_is_no_matrix(predictions):
     assert confusion(dataclasses.replace(predictions, probabilities=None)) is None
+
+
+def matrices(figure):
+    return [ax for ax in figure.axes if ax.images]
+
+
+def test_figure_3_has_a_matrix_a_method_in_one_scale(methods):
+    axes = matrices(figure_3(methods))
+    for ax, (name, one) in zip(axes, methods.items(), strict=True):
+        counts = confusion_counts(one)
+        right = np.trace(counts)
+        assert ax.get_title() == f"{name}\nAccuracy {100 * right / 62:.2f} % ({right} of 62)"
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(ax.images[0].get_array(), shares)
+        assert ax.images[0].get_clim() == (0, 1)
+        texts = {t.get_position(): t.get_text() for t in ax.texts}
+        for (true, guess), count in np.ndenumerate(counts):
+            share = "100" if shares[true, guess] == 1 else f"{100 * shares[true, guess]:.1f}"
+            assert texts[guess, true] == (f"{count}\n{share}" if count else "0")
+
+
+def test_figure_3_wraps_after_three(methods, predictions):
+    seven = {f"method {k}": predictions for k in range(7)}
+    figure = figure_3(seven)
+    figure.draw_without_rendering()
+    axes = matrices(figure)
+    tops = [round(ax.get_position().y1, 2) for ax in axes]
+    assert tops[0] == tops[1] == tops[2] > tops[3] == tops[5] > tops[6]
+    assert figure.get_figwidth() == pytest.approx(7.16)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_text_of_figure_3_stays_in_its_field(predictions, count):
+    figure = figure_3({f"method {k}": predictions for k in range(count)})
+    figure.draw_without_rendering()
+    for ax in matrices(figure):
+        field = ax.get_window_extent().width / 6
+        assert max(t.get_window_extent().width for t in ax.texts) < field
+
+
+def test_a_method_without_a_classifier_has_no_place_in_figure_3(methods, predictions):
+    bare = dataclasses.replace(predictions, probabilities=None)
+    assert len(matrices(figure_3({**methods, "bare": bare}))) == 3
+    assert figure_3({"bare": bare}) is None
+    assert figure_3({}) is None
+
+
+def test_methods_of_other_classes_do_not_share_a_figure(methods, predictions):
+    other = dataclasses.replace(predictions, classes=(*predictions.classes[:5], "Mitotic"))
+    with pytest.raises(Hep2ganError, match="Mitotic"):
+        figure_3({**methods, "other": other})

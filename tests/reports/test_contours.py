@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.contour import QuadContourSet
 
 from hep2gan.reports import style
-from hep2gan.reports.contours import contours
+from hep2gan.reports.contours import contours, figure_2
 from hep2gan.reports.selection import dice_by_cell, typical_cells
 
 
@@ -94,7 +94,7 @@ def test_images_above_and_below_are_the_chosen_cells_in_class_order(predictions)
 
 def test_dice_and_id_stand_below_each_cell(predictions):
     dice, chosen = dice_by_cell(predictions), typical_cells(predictions, worst=True)
-    notes = [ax.get_title() for ax in pictured(contours(predictions, worst=True))[6:]]
+    notes = [ax.texts[0].get_text() for ax in pictured(contours(predictions, worst=True))[6:]]
     assert notes == [f"Dice {dice[row]:.3f} · {predictions.id[row]}" for row in chosen.values()]
 
 
@@ -119,3 +119,65 @@ def test_a_class_without_cells_has_no_column_and_seven_classes_wrap(predictions)
     label = predictions.label.copy()
     label[-1] = 6
     assert len(pictured(contours(dataclasses.replace(fewer, label=label)))) == 14
+
+
+@pytest.fixture(scope="module")
+def second(methods):
+    """Axes of figure 2 by row and column."""
+    figure = figure_2(methods)
+    grid = {}
+    for ax in pictured(figure):
+        spec = ax.get_subplotspec()
+        grid[spec.rowspan.start, spec.colspan.start] = ax
+    return grid
+
+
+def test_figure_2_finds_the_same_cell_in_each_methods_own_order(second, methods):
+    first, other = methods["ResNet-50"], methods["Proposed"]
+    assert set(second) == {(row, column) for row in range(3) for column in range(6)}
+    for column, row in enumerate(typical_cells(first).values()):
+        there = list(other.id).index(first.id[row])
+        for ax in (second[depth, column] for depth in range(3)):
+            np.testing.assert_array_equal(ax.images[0].get_array(), first.image[row])
+        assert second[0, column].get_title() == first.classes[column]
+        assert second[0, column].texts[0].get_text() == first.id[row]
+        assert not outlines(second[0, column])
+        for depth, one, place in ((1, first, row), (2, other, there)):
+            ax = second[depth, column]
+            assert ax.texts[0].get_text() == f"Dice {dice_by_cell(one)[place]:.3f}"
+            drawn = outlines(ax)
+            right = np.flatnonzero(one.mask[place].max(axis=0) >= 128).max()
+            assert set(drawn) == {rgb(style.TRUTH), rgb(style.PREDICTION)}
+            assert abs(drawn[rgb(style.PREDICTION)][:, 0].max() - right) <= 1
+
+
+def test_figure_2_names_its_rows_and_leaves_out_methods_without_masks(second):
+    assert [second[row, 0].texts[-1].get_text() for row in (1, 2)] == ["ResNet-50", "Proposed"]
+
+
+def test_figure_2_takes_only_cells_that_all_methods_have(methods, predictions):
+    typical = typical_cells(predictions)
+    kept = np.setdiff1d(np.arange(62), list(typical.values()))
+    each = {"id", "specimen", "label", "image", "truth", "crop_size", "mask", "probabilities"}
+    arrays = {name: getattr(predictions, name)[kept] for name in each}
+    fewer = dataclasses.replace(predictions, **arrays, features=None)
+    texts = [ax.texts[0].get_text() for ax in pictured(figure_2({"a": predictions, "b": fewer}))]
+    assert len(texts) == 18
+    assert not set(texts) & {str(predictions.id[row]) for row in typical.values()}
+    foreign = dataclasses.replace(predictions, id=np.char.add("x", predictions.id))
+    assert figure_2({"a": predictions, "b": foreign}) is None
+
+
+def test_figure_2_of_seven_methods_fits_a_page(predictions):
+    figure = figure_2({f"{k} segmentation_guided_with_a_long_name": predictions for k in range(7)})
+    assert figure.get_figwidth() <= 7.16
+    assert figure.get_figheight() <= 9.5
+    figure.draw_without_rendering()
+    names = [t for ax in figure.axes for t in ax.texts if t.get_rotation() == 90]
+    boxes = [name.get_window_extent() for name in names]
+    assert len(boxes) == 7
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+
+def test_figure_2_without_generators_is_none(predictions):
+    assert figure_2({"a": dataclasses.replace(predictions, mask=None)}) is None

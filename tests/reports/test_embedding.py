@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from hep2gan.reports import embedding, style
-from hep2gan.reports.embedding import embed, tsne
+from hep2gan.reports.embedding import embed, figure_5, tsne
 
 
 def clouds(figure):
@@ -86,3 +86,28 @@ def test_many_cells_are_thinned_out_and_the_figure_says_so(predictions, monkeypa
 
 def test_without_features_there_is_nothing_to_draw(predictions):
     assert tsne(dataclasses.replace(predictions, features=None)) is None
+
+
+def test_figure_5_has_a_panel_a_method_and_one_key(methods):
+    figure = figure_5(methods)
+    for ax, (name, one) in zip(figure.axes, methods.items(), strict=True):
+        wrong = one.predicted != one.label
+        assert ax.get_title() == f"{name}\n{wrong.sum()} of 62 cells misread"
+        points = {cloud.get_label(): cloud.get_offsets() for cloud in ax.collections}
+        coordinates = embed(one.features)
+        for label, kind in enumerate(one.classes):
+            own = one.label == label
+            np.testing.assert_allclose(points[f"{kind} ({own.sum()})"], coordinates[own])
+        np.testing.assert_allclose(points[f"misread ({wrong.sum()})"], coordinates[wrong])
+    (key,) = figure.legends
+    assert [t.get_text() for t in key.get_texts()] == [*one.classes, "misread"]
+    markers = [line.get_marker() for line in key.get_lines()]
+    assert len(set(markers[:6])) == 6
+
+
+def test_figure_5_leaves_out_methods_without_features(methods, predictions):
+    bare = dataclasses.replace(predictions, features=None)
+    unread = dataclasses.replace(predictions, probabilities=None)
+    (ax,) = figure_5({"bare": bare, "unread": unread}).axes
+    assert ax.get_title() == "unread\n62 cells"
+    assert figure_5({"bare": bare}) is None

@@ -11,7 +11,8 @@ from hep2gan.reports import figures
 from hep2gan.reports.confusion import confusion
 from hep2gan.reports.figures import rendered, write_figures
 
-ALL = ["contours", "confusion", "tsne", "roc", "worst_segmented", "worst_classified", "curves"]
+ALL = ["contours", "confusion", "tsne", "roc", "calibration"]
+ALL += ["worst_segmented", "worst_classified", "curves"]
 
 
 @pytest.fixture
@@ -73,6 +74,7 @@ def test_figures_that_the_method_does_not_have_are_skipped_and_old_files_go(
         "confusion",
         "tsne",
         "roc",
+        "calibration",
         "worst_classified",
     ]
 

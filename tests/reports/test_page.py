@@ -72,7 +72,7 @@ def plain(finished, tmp_path):
     place = tmp_path / "default" / "proposed" / "seed0"
     run = copytree(finished, place, ignore=lambda *_: ["figures"])
     (run / "figures").mkdir()
-    names = "contours confusion tsne roc worst_segmented worst_classified curves"
+    names = "contours confusion tsne roc calibration worst_segmented worst_classified curves"
     for number, name in enumerate(names.split()):
         Image.new("RGB", (40, 20), (number, 0, 0)).save(run / "figures" / f"{name}.png")
     return run
@@ -95,8 +95,8 @@ def test_every_link_leads_to_a_place_in_the_page(page):
 
 
 def test_images_are_embedded_decode_and_have_words(page):
-    titles = ["Contours", "Confusion matrix", "Features, by t-SNE", "ROC curves", "Training curves"]
-    titles += ["Lowest Dice", "Most confident misreadings"]
+    titles = ["Contours", "Confusion matrix", "Features, by t-SNE", "ROC curves", "Calibration"]
+    titles += ["Training curves", "Lowest Dice", "Most confident misreadings"]
     assert [image["alt"].split(" of run ")[0] for image in page.images] == titles
     for image in page.images:
         kind, _, content = image["src"].partition(",")
@@ -195,7 +195,7 @@ def test_figures_of_the_run_are_taken_and_damaged_or_old_ones_drawn_anew(plain):
         content = base64.b64decode(image["src"].partition(",")[2])
         sizes[image["alt"].split(" of run ")[0]] = Image.open(io.BytesIO(content)).size
     assert sizes["Contours"] == sizes["Training curves"] == (40, 20)
-    assert sizes["ROC curves"] == (1432, 716)
+    assert sizes["ROC curves"] == (1432, 776)
     assert sizes["Confusion matrix"][0] > 600
 
 
@@ -259,7 +259,7 @@ def test_several_runs_are_compared_after_table_one(plain, tmp_path, predictions,
     assert "run_dir" not in page.text.split("tested on")[0]
     assert page.ids.count("run-3") == 1
     assert page.links.count("#run-3") >= 7
-    assert len(page.images) == 21
+    assert len(page.images) == 24
     assert len(page.ids) == len(set(page.ids))
     assert all(link[1:] in page.ids for link in page.links)
 

@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports import style
 from hep2gan.reports.roc import roc, roc_curves
+from hep2gan.reports.roc_panels import figure_4, macro_area
 
 
 def lines(ax):
@@ -73,3 +74,44 @@ def test_the_first_49_looks_differ_and_none_is_yellow():
     assert len(set(looks)) == 49
     assert len({(one.color, one.linestyle) for one in looks}) == 49
     assert not any(one.color == "#F0E442" for one in looks)
+
+
+def test_figure_4_has_a_pair_of_panels_a_method(methods):
+    figure = figure_4(methods)
+    assert len(figure.axes) == 6
+    for place, (name, one) in enumerate(methods.items()):
+        whole, corner = figure.axes[place], figure.axes[place + 3]
+        macro = roc_auc_score(one.label, one.probabilities, multi_class="ovr")
+        assert whole.get_title() == f"{name}\nmacro AUC {macro:.4f}"
+        for label, kind in enumerate(one.classes):
+            own, score = one.label == label, one.probabilities[:, label]
+            area = roc_auc_score(own, score)
+            false_rate, true_rate, _ = roc_curve(own, score)
+            for ax in (whole, corner):
+                line = lines(ax)[f"{kind} (AUC {area:.4f})"]
+                np.testing.assert_allclose(line.get_xdata(), false_rate)
+                np.testing.assert_allclose(line.get_ydata(), true_rate)
+            assert f"{area:.4f}" in whole.texts[0].get_text().splitlines()[label]
+        assert corner.get_ylim() == figure.axes[3].get_ylim()
+        assert corner.get_ylim()[0] == pytest.approx(1 - corner.get_xlim()[1])
+
+
+def test_figure_4_has_one_key_without_classes_that_have_no_cells(methods):
+    label = methods["Proposed"].label.copy()
+    label[label == 5] = 4
+    some = {"a": dataclasses.replace(methods["Proposed"], label=label)}
+    for shown, count in ((methods, 6), (some, 5)):
+        figure = figure_4(shown)
+        texts = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert texts == list(methods["Proposed"].classes[:count])
+        assert len(figure.legends) == 1
+        assert not any(ax.get_legend() for ax in figure.axes)
+    assert macro_area(roc_curves(some["a"])) == pytest.approx(
+        np.mean([curve.area for curve in roc_curves(some["a"])])
+    )
+
+
+def test_figure_4_without_curves_is_none(predictions):
+    one_class = dataclasses.replace(predictions, label=np.zeros_like(predictions.label))
+    assert figure_4({"a": one_class}) is None
+    assert figure_4({"a": dataclasses.replace(predictions, probabilities=None)}) is None

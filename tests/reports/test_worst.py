@@ -24,7 +24,7 @@ def test_the_lowest_dice_comes_first_with_class_and_id(predictions):
 
 def test_the_most_confident_misreading_comes_first(predictions):
     found = shown(worst_classified(predictions))
-    rows = confident_errors(predictions, 12)
+    rows = confident_errors(predictions, 20)
     assert len(found) == len(rows) == 6
     short = ("Hom", "Spe", "Nuc", "Cen", "Num", "Gol")
     for (title, image), row in zip(found, rows, strict=True):
@@ -40,3 +40,12 @@ def test_nothing_to_show_is_none(predictions):
     assert worst_classified(dataclasses.replace(predictions, probabilities=None)) is None
     perfect = np.eye(6, dtype=np.float32)[predictions.label]
     assert worst_classified(dataclasses.replace(predictions, probabilities=perfect)) is None
+
+
+def test_the_twenty_worst_are_shown_five_a_row(predictions):
+    figure = worst_segmented(predictions)
+    assert len(shown(figure)) == 20
+    assert {(ax.get_subplotspec().get_gridspec().ncols) for ax in figure.axes} == {5}
+    wrong = np.eye(6, dtype=np.float32)[(predictions.label + 1) % 6]
+    misread = dataclasses.replace(predictions, probabilities=wrong)
+    assert len(shown(worst_classified(misread))) == 20

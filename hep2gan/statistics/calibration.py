@@ -1,0 +1,115 @@
+"""Calibration: whether 90 % sure means right nine times in ten.
+
+Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017,
+https://arxiv.org/abs/1706.04599. A cell's confidence is its largest class probability.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.errors import Hep2ganError
+
+BINS = 15
+"""As many as Guo et al. take."""
+
+_TINY = float(np.finfo(np.float32).tiny)  # a softmax in float32 rounds what is below to nothing
+
+
+class Reliability(NamedTuple):
+    """Cells by confidence: B bins from `edges[b]` (excluded) to `edges[b + 1]` (included)."""
+
+    edges: npt.NDArray[np.float64]
+    """(B + 1,) confidences."""
+    cells: npt.NDArray[np.int64]
+    """(B,) number of cells."""
+    right: npt.NDArray[np.int64]
+    """(B,) cells that are read right."""
+    confidence: npt.NDArray[np.float64]
+    """(B,) mean confidence; NaN without cells."""
+    accuracy: npt.NDArray[np.float64]
+    """(B,) share of cells read right; NaN without cells."""
+
+
+def reliability(
+    probabilities: npt.NDArray[np.floating],
+    label: npt.NDArray[np.int64],
+    bins: int = BINS,
+    *,
+    equal_mass: bool = False,
+) -> Reliability:
+    """Sort cells into bins by confidence: of equal width, or with `equal_mass` of equal count.
+
+    probabilities: (N, K). label: (N,). Edges of equal mass are quantiles: cells of one confidence
+    stay together, so bins may be empty where many are equally sure. Raises Hep2ganError when the
+    shapes do not fit, there are no cells or no bins.
+    """
+    probability = _checked(probabilities, label)
+    if bins < 1:
+        raise Hep2ganError(f"bins is {bins}", "must be positive", f"say {BINS}")
+    confidence = probability.max(axis=1)
+    edges = np.linspace(0, 1, bins + 1)
+    if equal_mass:
+        edges = np.quantile(confidence, edges)
+    place = np.searchsorted(edges[1:-1], confidence)
+    correct = probability.argmax(axis=1) == label
+    cells = np.bincount(place, minlength=bins)
+    right = np.bincount(place[correct], minlength=bins)
+    total = np.bincount(place, weights=confidence, minlength=bins)
+    filled = np.where(cells, cells, np.nan)
+    return Reliability(edges, cells, right, total / filled, right / filled)
+
+
+def expected_calibration_error(found: Reliability) -> float:
+    """Mean |accuracy − confidence| over bins, weighted by cells, in 0..1 (Guo et al., eq. 3)."""
+    return float(np.nansum(found.cells * _gaps(found)) / found.cells.sum())
+
+
+def maximum_calibration_error(found: Reliability) -> float:
+    """Largest |accuracy − confidence| of a bin with cells, in 0..1 (Guo et al., eq. 5)."""
+    return float(np.nanmax(_gaps(found)))
+
+
+def _gaps(found: Reliability) -> npt.NDArray[np.float64]:
+    return np.abs(found.accuracy - found.confidence)
+
+
+def negative_log_likelihood(
+    probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
+) -> float:
+    """Mean −log p(label) over cells, in nats; a probability of 0 counts as float32's least.
+
+    probabilities: (N, K). label: (N,). Raises Hep2ganError when the shapes do not fit.
+    """
+    own = _checked(probabilities, label)[np.arange(len(label)), label]
+    return float(-np.log(np.maximum(own, _TINY)).mean())
+
+
+def brier_score(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]) -> float:
+    """Mean over cells of Σ_k (p_k − [k = label])², in 0..2 (Brier, Mon. Weather Rev. 78, 1950).
+
+    probabilities: (N, K). label: (N,). For two classes it is twice the score of one of them.
+    Raises Hep2ganError when the shapes do not fit.
+    """
+    probability = _checked(probabilities, label)
+    truth = np.eye(probability.shape[1])[label]
+    return float(((probability - truth) ** 2).sum(axis=1).mean())
+
+
+def log_probabilities(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return logarithms of probabilities of any shape; of 0, that of float32's least number."""
+    return np.log(np.maximum(probabilities.astype(np.float64), _TINY))
+
+
+def _checked(
+    probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return the probabilities as float64, or raise when they are not (N, K) of N labels."""
+    if probabilities.ndim != 2 or label.shape != probabilities.shape[:1] or not label.size:
+        fact = f"probabilities and labels have shapes {probabilities.shape} and {label.shape}"
+        raise Hep2ganError(fact, "calibration needs (N, K) and (N,) of at least one cell")
+    if label.min() < 0 or label.max() >= probabilities.shape[1]:
+        rule = f"must lie in 0..{probabilities.shape[1] - 1}"
+        raise Hep2ganError(f"labels lie in {label.min()}..{label.max()}", rule)
+    return probabilities.astype(np.float64)
