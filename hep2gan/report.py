@@ -1,4 +1,4 @@
-"""hep2gan-report: one self-contained HTML file about one or more runs."""
+"""hep2gan-report: one self-contained HTML file about one or more runs, tables and figures."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -15,17 +15,22 @@ def report(config: "DictConfig") -> None:
     from pathlib import Path
 
     from hep2gan.command import resolved
-    from hep2gan.reports.page import write_report
+    from hep2gan.reports.evidence import PAGE, page_file, write_evidence
 
     plain = resolved(config)
     runs = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
-    written = write_report(
+    path = page_file(Path(_line("output", plain["output"], "report.html")))
+    page, *files = write_evidence(
         [Path(_line("runs", run, "runs/default/proposed/seed0")) for run in runs],
-        Path(_line("output", plain["output"], "report.html")),
+        path.parent,
         title=_line("title", plain["title"] or "", "'Table I'"),
         question=_line("question", plain["question"] or "", "'Do masks help?'"),
+        only=() if plain["files"] else (PAGE,),
+        page=path.name,
     )
-    print(written)
+    print(page)
+    if files:
+        print(f"and {len(files)} files of tables and figures beside it")
 
 
 def _line(key: str, value: object, example: str) -> str:

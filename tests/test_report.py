@@ -19,11 +19,26 @@ def test_text_is_taken_word_for_word():
 def test_title_question_and_output(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "runs" / "seed0", make_predictions(counts=(2, 2), size=32))
-    words = ("title=2019", "question=Masks, or (true) masks?", "output=a,b/report.html")
-    assert call(report, "runs/seed0", *words) == 0
+    words = (
+        "title=2019",
+        "question=Masks, or (true) masks?",
+        "output=a,b/report.html",
+        "files=false",
+    )
+    assert call(report, "runs/seed0", *words, "files=false") == 0
     assert capsys.readouterr().out == "a,b/report.html\n"
     page = (tmp_path / "a,b" / "report.html").read_text(encoding="utf-8")
     assert '<h1>2019</h1>\n<p class="question">Masks, or (true) masks?</p>' in page
+
+
+def test_tables_and_figures_lie_beside_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "runs" / "seed0", make_predictions(counts=(2, 2), size=32))
+    assert call(report, "runs/seed0") == 0
+    found = list((tmp_path / "report").iterdir())
+    said = f"report/report.html\nand {len(found) - 1} files of tables and figures beside it\n"
+    assert capsys.readouterr().out == said
+    assert {"report.html", "table_1.tex", "figure_3.pdf"} < {path.name for path in found}
 
 
 @pytest.mark.parametrize(

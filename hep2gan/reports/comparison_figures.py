@@ -1,7 +1,7 @@
-"""The figures that show several methods side by side, and their files."""
+"""The figures that show several methods side by side."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -9,33 +9,60 @@ from hep2gan.predictions import Predictions
 from hep2gan.reports.confusion import figure_3
 from hep2gan.reports.contours import figure_2
 from hep2gan.reports.embedding import figure_5
-from hep2gan.reports.figures import write_drawn
 from hep2gan.reports.reliability import figure_calibration
 from hep2gan.reports.roc_panels import figure_4
 
-FORMS = ("pdf", "svg", "png")
 
-COMPARISONS: dict[str, Callable[[Mapping[str, Predictions]], Figure | None]] = {
-    "figure_2": figure_2,
-    "figure_3": figure_3,
-    "figure_4": figure_4,
-    "figure_5": figure_5,
-    "calibration": figure_calibration,
-}
-"""File name to what draws it; the numbers are the paper's."""
+class Comparison(NamedTuple):
+    """One figure of several methods: its file name, title and caption, and what draws it.
 
-
-def write_comparison_figures(
-    predictions_by_name: Mapping[str, Predictions], folder: Path
-) -> dict[str, Path]:
-    """Write the figures that these methods have as PDF, SVG and PNG (200 dpi).
-
-    predictions_by_name: what stands above each method's panels, to its predictions, in the order
-    of the panels. Returns name to PNG. Files of an earlier comparison that this one does not have
-    are removed. Raises Hep2ganError when predictions are inconsistent or classes differ; then
-    nothing is written.
+    draw: from what stands above each method's panels to its predictions, in the order of the
+    panels; None where no method has what the figure shows.
     """
-    for predictions in predictions_by_name.values():
-        predictions.check()
-    drawn = {name: draw(predictions_by_name) for name, draw in COMPARISONS.items()}
-    return write_drawn(drawn, folder, FORMS)
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Mapping[str, Predictions]], Figure | None]
+
+
+COMPARISONS: tuple[Comparison, ...] = (
+    Comparison(
+        "figure_2",
+        "Contours",
+        "The cell of median Dice of each class: as the networks see it, and below with the "
+        "outlines of each method's mask (purple) and of the true mask (green). After the paper's "
+        "Fig. 2.",
+        figure_2,
+    ),
+    Comparison(
+        "figure_3",
+        "Confusion matrices",
+        "Cells of each true class (rows) by the class they are read as (columns). After the "
+        "paper's Fig. 3.",
+        figure_3,
+    ),
+    Comparison(
+        "figure_4",
+        "ROC curves",
+        "Each class against the rest, and below the upper left corner enlarged. After the paper's "
+        "Fig. 4.",
+        figure_4,
+    ),
+    Comparison(
+        "figure_5",
+        "Features, by t-SNE",
+        "Each classifier's features in two dimensions, coloured by true class; misread cells are "
+        "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
+        figure_5,
+    ),
+    Comparison(
+        "calibration",
+        "Calibration",
+        "How often cells are read right, by how sure the classifier is, and how many cells are how "
+        "sure. Once as trained, once at a temperature T that is fitted on the other half of the "
+        "cells; ECE is the expected calibration error in 15 bins.",
+        figure_calibration,
+    ),
+)
+"""In the order of a report; the numbers are the paper's."""

@@ -1,71 +1,131 @@
-"""What a report shows before the single runs: parts of sentences, a table and pictures."""
+"""All that a set of runs has to show, as files: the page, tables and figures."""
 
-from collections.abc import Sequence
-from enum import IntEnum
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from hep2gan.reports.pictures import Picture
+from hep2gan.errors import Hep2ganError
+from hep2gan.reports.comparison_figures import COMPARISONS
+from hep2gan.reports.figures import rendered
+from hep2gan.reports.page import rendered_page
+from hep2gan.reports.page_parts import Part
+from hep2gan.reports.pictures import Picture, picture
+from hep2gan.reports.study import Study, read_study
+from hep2gan.reports.study_figures import study_figures
+from hep2gan.reports.tables import TABLES, table_texts
+from hep2gan.whole import write_whole
+
+PAGE = "report"
+FIGURES = (
+    *(one.name for one in COMPARISONS),
+    *("intervals", "specimens", "worst_segmented", "worst_classified"),
+)
+NAMES = (PAGE, *TABLES, *FIGURES)
+"""What `only` may name."""
 
 
-class Cell(NamedTuple):
-    """Words or a number, and the numbers, from 1, of the runs that they are about.
+def write_evidence(
+    runs: Sequence[Path],
+    folder: Path,
+    *,
+    title: str = "",
+    question: str = "",
+    only: Sequence[str] = (),
+    page: str = "report.html",
+) -> list[Path]:
+    """Write what finished runs have to show into `folder`: the page; beside it tables and figures.
 
-    What is about one run leads to it; what is about several is followed by links to them.
+    runs: folders runs/<study>/<method>/seed<k>/. title, question: of the page, as in
+    `rendered_page`. only: some of NAMES, to write just those. page: the page's file name. Returns
+    the files, the page first. Each is written whole or not at all. Raises Hep2ganError naming the
+    run and the command to mend it when one is missing, unfinished or damaged, for names in `only`
+    that are none or that these runs do not make, and when a file cannot be written.
     """
-
-    text: str
-    runs: Sequence[int] = ()
-    note: str = ""
-    """What stands beside the text in small type: an interval, a p-value."""
-
-
-class HtmlRow(NamedTuple):
-    """One row: what heads it, and a cell for each column; without cells the head spans them."""
-
-    head: Cell
-    cells: Sequence[Cell]
-    kind: str = ""
-    """How it looks: empty, `mean` (shaded), `paper` (in italics), `comparison` (small)."""
-
-
-class HtmlTable(NamedTuple):
-    """A table of any kind: Table I, leakage, priors, folds."""
-
-    corner: str
-    """What heads the column of the rows' heads."""
-    columns: Sequence[str]
-    rows: Sequence[HtmlRow]
-    note: str = ""
-    """How to read it, in small type above."""
-    notes: Sequence[str] = ()
-    """What else must be said of it, in small type below."""
-    words: bool = False
-    """True where cells hold words, which are set to the left; numbers are set to the right."""
+    _check(only)
+    wanted = frozenset(only or NAMES)
+    figures = bool(wanted.intersection(FIGURES)) or (PAGE in wanted and len(runs) > 1)
+    study = read_study(runs, page=PAGE in wanted, figures=figures)
+    drawn = _drawn(study, wanted) if figures else _Drawn({}, {})
+    files: dict[str, str | bytes] = {}
+    if PAGE in wanted:
+        files[page] = rendered_page(study, drawn.pictures, title=title, question=question)
+    if wanted.intersection(TABLES):
+        texts = table_texts(study.tables)
+        files |= {name: text for name, text in texts.items() if _stem(name) in wanted}
+    files |= drawn.files
+    if only:
+        _check_made(only, [PAGE if name == page else _stem(name) for name in files])
+    return _written(files, folder)
 
 
-class Part(IntEnum):
-    """The order in which a report is read."""
+def page_file(destination: Path) -> Path:
+    """Return the page's file: `destination`, or report.html in it where it is a folder.
 
-    LEAKAGE = 1
-    CONFIGURATION = 2
-    RESULTS = 3
-    FIGURES = 4
-    WORST = 5
-
-
-class Evidence(NamedTuple):
-    """One part of a report with its heading; what is empty or None is left out."""
-
-    part: Part
-    title: str
-    text: Sequence[str] = ()
-    """Paragraphs."""
-    points: Sequence[Cell] = ()
-    """Findings, one a line, with the runs that they are about."""
-    table: HtmlTable | None = None
-    pictures: Sequence[Picture] = ()
+    Raises Hep2ganError when it is neither a folder nor named *.html.
+    """
+    if destination.is_dir():
+        return destination / "report.html"
+    if destination.suffix.casefold() not in (".html", ".htm"):
+        raise Hep2ganError(
+            f"output {destination} is no folder and no HTML file",
+            "the report is one file named *.html, or report.html in a folder that is there",
+            f"output={destination / 'report.html'}",
+        )
+    return destination
 
 
-def in_order(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """Sort by part; what is of the same part stays as given."""
-    return sorted(evidence, key=lambda one: one.part)
+class _Drawn(NamedTuple):
+    files: Mapping[str, bytes]
+    pictures: Mapping[Part, Sequence[Picture]]
+
+
+def _drawn(study: Study, wanted: frozenset[str]) -> _Drawn:
+    """Draw each figure once, for its files, the page of several runs, or both."""
+    files: dict[str, bytes] = {}
+    pictures: dict[Part, list[Picture]] = {}
+    embed = PAGE in wanted and len(study.runs) > 1
+    for one in study_figures(study, FIGURES if embed else wanted):
+        if (figure := one.draw()) is None:
+            continue
+        content = rendered(figure)
+        if one.kind in wanted:
+            files |= {f"{one.name}.pdf": rendered(figure, "pdf"), f"{one.name}.png": content}
+        if embed:
+            alt = f"{one.title}. {one.caption}"
+            found = picture(one.name, one.title, one.caption, alt, content)
+            pictures.setdefault(one.part, []).append(found)
+    return _Drawn(files, pictures)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _check(only: Sequence[str]) -> None:
+    if unknown := [name for name in only if name not in NAMES]:
+        raise Hep2ganError(
+            f"there is no table or figure {unknown[0]!r}", "", f"choose from {', '.join(NAMES)}"
+        )
+
+
+def _check_made(only: Sequence[str], made: Sequence[str]) -> None:
+    """Raise Hep2ganError for a name without a file; those of single methods go on with a name."""
+    for name in only:
+        if not any(one == name or one.startswith(f"{name}_") for one in made):
+            raise Hep2ganError(
+                f"these runs make no {name}", "their methods do not have what it shows"
+            )
+
+
+def _written(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:
+    """Write all files; raises Hep2ganError naming the one that cannot be."""
+    path = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            path = folder / name
+            write_whole(path, content)
+    except OSError as error:
+        fix = "choose another with output=FOLDER/report.html"
+        raise Hep2ganError(f"{path} cannot be written ({error.strerror})", "", fix) from error
+    return [folder / name for name in files]

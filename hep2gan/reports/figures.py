@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,27 +112,17 @@ def write_figures(
     predictions.check()
     figures = {drawing.name: drawing.draw(predictions) for drawing in DRAWINGS}
     figures[CURVES] = draw_curves(curves) if curves and curves.is_file() else None
-    return write_drawn(figures, folder)
-
-
-def write_drawn(
-    figures: Mapping[str, Figure | None], folder: Path, forms: Sequence[str] = ("pdf", "png")
-) -> dict[str, Path]:
-    """Write each figure as `<name>.<form>`, none half; remove files of names that have none.
-
-    forms: of pdf, svg, png. Returns name to its file of the last form.
-    """
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for name, figure in figures.items():
-        for form in forms:
+        for form in ("pdf", "png"):
             path = folder / f"{name}.{form}"
             if figure is None:
                 path.unlink(missing_ok=True)
             else:
                 write_whole(path, rendered(figure, form))
         if figure is not None:
-            written[name] = folder / f"{name}.{forms[-1]}"
+            written[name] = folder / f"{name}.png"
     return written
 
 
@@ -141,11 +131,11 @@ def rendered(figure: Figure, form: str = "png") -> bytes:
 
     Fonts go into PDF as TrueType, which publishers ask for.
     """
-    dates = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
+    date = {"CreationDate": None} if form == "pdf" else {"Software": None}
     buffer = io.BytesIO()
-    # These settings are global in matplotlib: one file at a time.
-    with _SAVING, mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "hep2gan"}):
-        figure.savefig(buffer, format=form, dpi=DPI, metadata={dates[form]: None})
+    # The setting for fonts is global in matplotlib: one file at a time.
+    with _SAVING, mpl.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(buffer, format=form, dpi=DPI, metadata=date)
     # Laid out once is enough, and the PDF and the PNG of a figure agree.
     figure.set_layout_engine("none")
     return buffer.getvalue()

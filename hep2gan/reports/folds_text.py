@@ -4,12 +4,22 @@ from collections.abc import Sequence
 
 from hep2gan.reports.estimates import MEASURES
 from hep2gan.reports.folds_table import FoldsRow, Vote
-from hep2gan.reports.markup import Value, code, csv_table, markdown_table, paths, run_list
+from hep2gan.reports.markup import (
+    Named,
+    TextTable,
+    Value,
+    code,
+    csv_table,
+    markdown_table,
+    paths,
+    run_list,
+)
 from hep2gan.reports.notation import ABSENT, hundredths, mean_sd, span
 from hep2gan.reports.table_1_csv import ends, estimate
 from hep2gan.reports.table_1_text import DRAWN
 
-_NOTE = (
+_NAMES = ["Method", "Seed", "Split", "Folds"]
+NOTE = (
     "Percentages: mean ± standard deviation over folds; below, all folds as one test set with 95 % "
     "BCa bootstrap intervals. A specimen's class is that of the highest mean probability over its "
     "cells, or that of most cells; the intervals of votes are Wilson's. Under a random split a "
@@ -19,16 +29,25 @@ _NOTE = (
 
 def folds_markdown(rows: Sequence[FoldsRow]) -> str:
     """Figures over folds, pooled accuracy and votes, and the runs."""
-    spread = [[*_named(row), *_spread(row)] for row in rows]
-    votes = [[*_named(row), *_pooled(row)] for row in rows]
-    names = ["Method", "Seed", "Split", "Folds"]
-    header = [*names, "Tested on", "Specimens", "Accuracy", "Over cells", "Over specimens"]
-    header += ["Votes by probability", "Votes by majority"]
-    parts = ["# Cross-validation\n", markdown_table([*names, *MEASURES.values()], spread)]
-    parts += ["## All folds as one test set\n", markdown_table(header, votes), _NOTE + "\n"]
+    spread, pooled = spread_table(rows, code), pooled_table(rows, code)
+    parts = ["# Cross-validation\n", markdown_table(*spread)]
+    parts += ["## All folds as one test set\n", markdown_table(*pooled), NOTE + "\n"]
     parts += [DRAWN + "\n"] if any(row.method.drawn for row in rows) else []
     runs = {f"{row.method.title} seed {row.seed}": row.method.runs for row in rows}
     return "\n".join([*parts, run_list(runs)])
+
+
+def spread_table(rows: Sequence[FoldsRow], named: Named = str) -> TextTable:
+    """Mean and standard deviation over folds."""
+    lines = [[*_named(row, named), *_spread(row)] for row in rows]
+    return TextTable([*_NAMES, *MEASURES.values()], lines)
+
+
+def pooled_table(rows: Sequence[FoldsRow], named: Named = str) -> TextTable:
+    """All folds as one test set, and votes of specimens."""
+    header = [*_NAMES, "Tested on", "Specimens", "Accuracy", "Over cells", "Over specimens"]
+    header += ["Votes by probability", "Votes by majority"]
+    return TextTable(header, [[*_named(row, named), *_pooled(row)] for row in rows])
 
 
 def folds_csv(rows: Sequence[FoldsRow]) -> str:
@@ -40,9 +59,9 @@ def _kind(row: FoldsRow) -> str:
     return str(row.method.results[0].run.split_settings.get("kind", "random"))
 
 
-def _named(row: FoldsRow) -> list[str]:
+def _named(row: FoldsRow, named: Named) -> list[str]:
     missing = "" if len(row.folds) == row.of else f" of {row.of}"
-    return [code(row.method.title), row.seed, _kind(row), f"{len(row.folds)}{missing}"]
+    return [named(row.method.title), row.seed, _kind(row), f"{len(row.folds)}{missing}"]
 
 
 def _spread(row: FoldsRow) -> list[str]:

@@ -4,14 +4,24 @@ from collections.abc import Sequence
 
 from hep2gan.reports.estimates import MEASURES
 from hep2gan.reports.leakage_table import Gap, Protocol, ProtocolRow
-from hep2gan.reports.markup import Value, code, csv_table, markdown_table, paths, run_list
+from hep2gan.reports.markup import (
+    Named,
+    TextTable,
+    Value,
+    code,
+    csv_table,
+    markdown_table,
+    paths,
+    run_list,
+)
 from hep2gan.reports.methods import Method
 from hep2gan.reports.notation import ABSENT, mean_sd, p_value, points, points_span, span, verdict
 from hep2gan.reports.table_1_csv import ends, estimate
 from hep2gan.reports.table_1_text import DRAWN
 
 _SHOWN = ("accuracy", "mean_class_accuracy")
-_NOTE = (
+_FIGURES = [column for m in _SHOWN for column in (MEASURES[m], "95 % interval")]
+NOTE = (
     "Intervals are at 95 %, BCa bootstrap over whole specimens (over cells where specimens are "
     "unknown). Differences are on cells tested under both splits with the same seed, in percentage "
     "points; p of the accuracy is by sign flips of specimens (McNemar's where they are unknown), "
@@ -21,21 +31,33 @@ _NOTE = (
 
 def leakage_markdown(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
     """A sentence a method, accuracies under each split, differences, and the runs."""
-    titles = list(dict.fromkeys(row.method.title for row in rows))
     parts = ["# What the split flatters\n"]
-    parts += ["\n".join(f"- {sentence(title, gaps)}" for title in titles) + "\n"]
-    names = [MEASURES[measure] for measure in _SHOWN]
-    header = ["Method", "Split", "Tested on", "Specimens"]
-    header += [column for name in names for column in (name, "95 % interval")]
-    parts.append(markdown_table(header, [_shown(row) for row in rows]))
-    header = ["Method", "Split", "less split", "Same cells"]
-    header += [column for name in names for column in (name, "95 % interval")]
+    parts += ["\n".join(f"- {one}" for one in sentences(rows, gaps, code)) + "\n"]
+    parts.append(markdown_table(*protocol_table(rows, code)))
     if gaps:
-        parts.append(markdown_table([*header, "Accuracy"], [_shown_gap(gap) for gap in gaps]))
-    parts.append(_NOTE + "\n")
+        parts.append(markdown_table(*gap_table(gaps, code)))
+    parts.append(NOTE + "\n")
     parts += [DRAWN + "\n"] if any(row.method.drawn for row in rows) else []
     runs = {f"{row.method.title} ({row.protocol.words})": row.method.runs for row in rows}
     return "\n".join([*parts, run_list(runs)])
+
+
+def protocol_table(rows: Sequence[ProtocolRow], named: Named = str) -> TextTable:
+    """A line a method and split."""
+    header = ["Method", "Split", "Tested on", "Specimens", *_FIGURES]
+    return TextTable(header, [_shown(row, named) for row in rows])
+
+
+def gap_table(gaps: Sequence[Gap], named: Named = str) -> TextTable:
+    """A line a difference of two splits."""
+    header = ["Method", "Split", "less split", "Same cells", *_FIGURES, "Accuracy"]
+    return TextTable(header, [_shown_gap(gap, named) for gap in gaps])
+
+
+def sentences(rows: Sequence[ProtocolRow], gaps: Sequence[Gap], named: Named = str) -> list[str]:
+    """Say of each method how much the random split flatters."""
+    titles = dict.fromkeys(row.method.title for row in rows)
+    return [f"{named(title)}: {sentence(title, gaps)}" for title in titles]
 
 
 def sentence(title: str, gaps: Sequence[Gap]) -> str:
@@ -45,7 +67,7 @@ def sentence(title: str, gaps: Sequence[Gap]) -> str:
     known = [gap for gap in across if not gap.problem]
     if not known:
         why = across[0].problem if across else "it was not run under a random and another split"
-        return f"{code(title)}: how much a random split flatters cannot be said: {why}."
+        return f"how much a random split flatters cannot be said: {why}."
     gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
     found = gap.differences["accuracy"]
     size = f"{points(found.estimate)} points of accuracy against {gap.second.kind}s kept apart"
@@ -54,7 +76,7 @@ def sentence(title: str, gaps: Sequence[Gap]) -> str:
     if not gap.significant:
         words = "flatters by no more than noise"
     drawn = " on drawn cells" if gap.method.drawn else ""
-    return f"{code(title)}: a random split {words}{drawn}: {size} ({over}; {p_value(gap.p_holm)})."
+    return f"a random split {words}{drawn}: {size} ({over}; {p_value(gap.p_holm)})."
 
 
 def leakage_csv(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
@@ -99,9 +121,9 @@ def _gap_line(gap: Gap, rows: Sequence[ProtocolRow]) -> dict[str, Value]:
     return line | {"problem": gap.problem or None, "run_paths": paths(own)}
 
 
-def _shown(row: ProtocolRow) -> list[str]:
+def _shown(row: ProtocolRow, named: Named) -> list[str]:
     cells = row.method.cells
-    fields = [code(row.method.name), row.protocol.words, row.method.cells_in_words]
+    fields = [named(row.method.name), row.protocol.words, row.method.cells_in_words]
     fields.append(str(cells.specimens or "unknown"))
     for measure in _SHOWN:
         found = row.estimates[measure]
@@ -109,8 +131,8 @@ def _shown(row: ProtocolRow) -> list[str]:
     return fields
 
 
-def _shown_gap(gap: Gap) -> list[str]:
-    fields = [code(gap.method.name), gap.first.words, gap.second.words, f"{gap.cells:,}"]
+def _shown_gap(gap: Gap, named: Named) -> list[str]:
+    fields = [named(gap.method.name), gap.first.words, gap.second.words, f"{gap.cells:,}"]
     if gap.problem:
         return [*fields, *[ABSENT] * 4, gap.problem]
     for measure in _SHOWN:

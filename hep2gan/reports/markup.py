@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 Value = str | int | float | bool | None
 
@@ -23,10 +24,21 @@ _LATEX = {
 }
 
 
+class TextTable(NamedTuple):
+    """A table of printed fields, the first column naming its rows."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A pipe table, its first column left, the others right; text may hold code and emphasis."""
     rule = [":--", *["--:"] * (len(header) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows)) + "\n"
+
+
+Named = Callable[[str], str]
+"""How a table writes a name: `code` in Markdown, `str` where nothing needs to be escaped."""
 
 
 def code(text: str) -> str:

@@ -1,15 +1,15 @@
 """Runs of one method over seeds and folds."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.reports.published import TABLE_I, PublishedRow
-from hep2gan.reports.runs import Run, read_run
-from hep2gan.reports.tested import Tested, kept_cells, pooled
+from hep2gan.reports.runs import Run
+from hep2gan.reports.tested import Tested, pooled
 
 
 class Result(NamedTuple):
@@ -64,12 +64,6 @@ class Method:
     def runs(self) -> tuple[Path, ...]:
         """The run folders."""
         return tuple(result.run.path for result in self.results)
-
-
-def read_results(paths: Iterable[Path]) -> list[Result]:
-    """Read finished runs one after another, and let their images go."""
-    runs = [read_run(path) for path in paths]
-    return [Result(run, kept_cells(run.predictions())) for run in runs]
 
 
 def methods(results: Sequence[Result]) -> list[Method]:

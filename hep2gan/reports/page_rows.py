@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from hep2gan.reports.evidence import Cell, HtmlRow
 from hep2gan.reports.methods import Method
 from hep2gan.reports.naming import method_name, short_name
 from hep2gan.reports.notation import ABSENT, hundredths, mean_sd, points, span
+from hep2gan.reports.page_parts import Cell, HtmlRow
 from hep2gan.reports.published import PublishedRow
 from hep2gan.reports.runs import Run
 from hep2gan.reports.table_1 import LAST, NO_CLASSIFIER, Comparison, Row
@@ -22,19 +22,32 @@ COLUMNS = {
 
 
 def page_rows(rows: Sequence[Row], runs: Sequence[Run]) -> list[HtmlRow]:
-    """Return a row a run, then its method's mean, the paper's row, and how the method compares."""
+    """Return a row a run, then its method's mean, the paper's row, and how the method compares.
+
+    Folds have no rows of their own: they are one test set in parts.
+    """
     printed = []
     for row in rows:
-        for result in row.method.results:
-            number = next(n for n, run in enumerate(runs, start=1) if run is result.run)
-            printed.append(_run_row(result.run, number, short_name(result.run, runs)))
-        if len(row.method.results) > 1:
-            printed.append(_mean_row(row, runs))
+        numbers = [number for number, run in enumerate(runs, start=1) if _is_of(row.method, run)]
+        if not _folded(row.method):
+            for number in numbers:
+                run = runs[number - 1]
+                printed.append(_run_row(run, number, short_name(run, runs)))
+        if len(numbers) > 1 or _folded(row.method):
+            printed.append(_mean_row(row, runs, numbers[0]))
         if (paper := row.method.published) is not None:
             printed.append(_paper_row(paper))
         if row.comparison not in (LAST, NO_CLASSIFIER):
             printed.append(HtmlRow(Cell(_words(row.comparison, runs)), (), "comparison"))
     return printed
+
+
+def _is_of(method: Method, run: Run) -> bool:
+    return any(run is result.run for result in method.results)
+
+
+def _folded(method: Method) -> bool:
+    return any(result.run.fold is not None for result in method.results)
 
 
 def _run_row(run: Run, number: int, name: str) -> HtmlRow:
@@ -51,22 +64,26 @@ def _run_row(run: Run, number: int, name: str) -> HtmlRow:
     return HtmlRow(Cell(name, (number,)), cells, "run")
 
 
-def _mean_row(row: Row, runs: Sequence[Run]) -> HtmlRow:
-    """The method over its seeds; the interval is over specimens where they are known."""
+def _mean_row(row: Row, runs: Sequence[Run], first: int) -> HtmlRow:
+    """The method over its seeds; the interval is over specimens where they are known.
+
+    Folds lead to the `first` of them.
+    """
     cells = []
     for key in COLUMNS.values():
         found = row.estimates.get(key)
         note = span(found.specimens or found.cells) if found and key == "accuracy" else ""
         cells.append(Cell(mean_sd(found.mean, found.sd) if found else ABSENT, (), note))
     name = f"{method_name(row.method, runs)}, {_what(row.method)}"
-    return HtmlRow(Cell(name), cells, "mean")
+    return HtmlRow(Cell(name, (first,) if _folded(row.method) else ()), cells, "mean")
 
 
 def _what(method: Method) -> str:
     runs, seeds = len(method.results), len(method.tests)
+    word = ("folds" if runs > 1 else "fold") if _folded(method) else "runs"
     if seeds == 1:
-        return f"all {runs} runs of seed {next(iter(method.tests))}"
-    return f"mean ± sd of {seeds} {'runs' if runs == seeds else f'seeds, {runs} runs'}"
+        return f"{'all ' if word == 'runs' else ''}{runs} {word} of seed {next(iter(method.tests))}"
+    return f"mean ± sd of {seeds} {'runs' if runs == seeds else f'seeds, {runs} {word}'}"
 
 
 def _paper_row(paper: PublishedRow) -> HtmlRow:

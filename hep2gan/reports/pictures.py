@@ -1,4 +1,4 @@
-"""A run's figures as they stand in an HTML file: embedded, with size, caption and alt text."""
+"""Figures as they stand in an HTML file: embedded, with size, caption and alt text."""
 
 import base64
 import io
@@ -40,11 +40,11 @@ def pictures(run: Run, predictions: Predictions) -> list[Picture]:
         draw = partial(drawing.draw, predictions)
         content = _content(run, drawing.name, "predictions.npz", draw)
         if content is not None:
-            found.append(_picture(run, drawing.name, drawing.title, drawing.caption, content))
+            found.append(_of(run, drawing.name, drawing.title, drawing.caption, content))
     if (log := run.curves) is not None:
         content = _content(run, CURVES, "metrics.csv", partial(curves, log))
         if content is not None:
-            found.append(_picture(run, CURVES, CURVES_TITLE, CURVES_CAPTION, content))
+            found.append(_of(run, CURVES, CURVES_TITLE, CURVES_CAPTION, content))
     return found
 
 
@@ -68,9 +68,13 @@ def _whole(content: bytes) -> bool:
     return True
 
 
-def _picture(run: Run, name: str, title: str, caption: str, content: bytes) -> Picture:
+def _of(run: Run, name: str, title: str, caption: str, content: bytes) -> Picture:
+    return picture(name, title, caption, f"{title} of run {run.name}. {caption}", content)
+
+
+def picture(name: str, title: str, caption: str, alt: str, content: bytes) -> Picture:
+    """Embed the bytes of a PNG that was rendered by `figures.rendered`."""
     with Image.open(io.BytesIO(content)) as image:
         width, height = (round(side * _CSS_DPI / DPI) for side in image.size)
     source = "data:image/png;base64," + base64.b64encode(content).decode()
-    alt = f"{title} of run {run.name}. {caption}"
     return Picture(name, title, caption, alt, source, width, height)

@@ -5,7 +5,16 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from hep2gan.reports.estimates import OVERLAPS, estimates
-from hep2gan.reports.markup import Value, code, csv_table, markdown_table, paths, run_list
+from hep2gan.reports.markup import (
+    Named,
+    TextTable,
+    Value,
+    code,
+    csv_table,
+    markdown_table,
+    paths,
+    run_list,
+)
 from hep2gan.reports.methods import Method, Result
 from hep2gan.reports.notation import ABSENT, span
 from hep2gan.reports.table_1_csv import ends
@@ -59,24 +68,29 @@ def priors(found: Sequence[Method]) -> list[PriorsRow]:
 
 def priors_markdown(rows: Sequence[PriorsRow]) -> str:
     """A table with a line a method and measure, and the runs."""
-    header = ["Method", "Measure", "Run", "95 % interval", *PRIORS.values(), "Tested on", ""]
+    parts = ["# Masks beside trivial priors\n", markdown_table(*measure_table(rows, code))]
+    parts.append(NOTE + "\n")
+    parts += [DRAWN + "\n"] if any(row.method.drawn for row in rows) else []
+    return "\n".join([*parts, run_list({row.method.title: row.method.runs for row in rows})])
+
+
+def measure_table(rows: Sequence[PriorsRow], named: Named = str) -> TextTable:
+    """A line a method and measure."""
+    header = ["Method", "Measure", "Run", "95 % interval", *PRIORS.values(), "Tested on", "Verdict"]
     lines = [
         [
-            code(row.method.title),
+            named(row.method.title),
             MEASURES[row.measure],
             _number(row.measure, row.mean)
             + (f" ± {_number(row.measure, row.sd)}" if row.sd else ""),
             span(row.interval),
             *(_number(row.measure, row.priors.get(prior)) for prior in PRIORS),
             row.method.cells_in_words,
-            "" if row.better_than_all else "**no better than a prior**",
+            "better than all" if row.better_than_all else "no better than a prior",
         ]
         for row in rows
     ]
-    parts = ["# Masks beside trivial priors\n", markdown_table(header, lines)]
-    parts.append(_NOTE + "\n")
-    parts += [DRAWN + "\n"] if any(row.method.drawn for row in rows) else []
-    return "\n".join([*parts, run_list({row.method.title: row.method.runs for row in rows})])
+    return TextTable(header, lines)
 
 
 def priors_csv(rows: Sequence[PriorsRow]) -> str:
@@ -84,7 +98,7 @@ def priors_csv(rows: Sequence[PriorsRow]) -> str:
     return csv_table([_line(row) for row in rows])
 
 
-_NOTE = (
+NOTE = (
     "Percentages, distances in raw pixels; mean ± standard deviation over seeds, folds weighed by "
     "their cells. The ellipse never looks at a pixel, the mean mask is the same for every cell, "
     "Otsu's threshold is of each image alone. Intervals are BCa bootstrap over whole specimens, "

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from hep2gan.predictions import Predictions
 from hep2gan.reports.configuration import highlights
 from hep2gan.reports.findings import Findings, findings
-from hep2gan.reports.naming import numbers_by_method, short_name
+from hep2gan.reports.naming import numbers_by_method
 from hep2gan.reports.numbers import ClassRow, Headline, cell_counts, class_rows, headlines
 from hep2gan.reports.pictures import Picture, pictures
 from hep2gan.reports.runs import Run
@@ -33,15 +34,6 @@ class Section(NamedTuple):
     """Key of metrics.json to the anchor of its row."""
 
 
-def sections(runs: Sequence[Run]) -> list[Section]:
-    """Gather what the template prints; the predictions of a run are let go before the next."""
-    shown = illustrated(runs)
-    return [
-        _section(run, number, short_name(run, runs), drawn=number in shown)
-        for number, run in enumerate(runs, start=1)
-    ]
-
-
 def illustrated(runs: Sequence[Run]) -> set[int]:
     """Return the numbers of the runs whose figures are embedded, so that the file stays small.
 
@@ -52,8 +44,8 @@ def illustrated(runs: Sequence[Run]) -> set[int]:
     return {members[0] for members in list(numbers_by_method(runs).values())[:_MOST]}
 
 
-def _section(run: Run, number: int, name: str, *, drawn: bool) -> Section:
-    predictions = run.predictions()
+def section(run: Run, number: int, name: str, predictions: Predictions, *, drawn: bool) -> Section:
+    """Gather what the template prints of run `number`, from 1; its figures only where `drawn`."""
     shown = pictures(run, predictions) if drawn else []
     anchor = f"run-{number}"
     return Section(

@@ -1,70 +1,97 @@
-"""What can be said of runs together: what leaks, what differs, Table I."""
+"""Finished runs read once: what tables, figures and the page are made from."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
-from hep2gan.reports.configuration import Difference, differences
-from hep2gan.reports.evidence import Cell, Evidence, HtmlRow, HtmlTable, Part
-from hep2gan.reports.findings import Findings, shared
-from hep2gan.reports.page_rows import COLUMNS, page_rows
-from hep2gan.reports.runs import Run
-from hep2gan.reports.table_1 import Row
-from hep2gan.reports.table_1_text import NOTES
+from hep2gan.errors import Hep2ganError
+from hep2gan.predictions import Predictions
+from hep2gan.reports.methods import Method, Result, methods, seed_order
+from hep2gan.reports.naming import method_name, numbers_by_method, short_name
+from hep2gan.reports.pooling import pooled_predictions
+from hep2gan.reports.runs import Run, read_run
+from hep2gan.reports.sections import Section, illustrated, section
+from hep2gan.reports.tables import Tables, tables
+from hep2gan.reports.tested import kept_cells
 
-_TOLD_BY_NAMES = ("study", "name", "method", "seed")
-_FEW = 4
-
-
-def leakage(found: Sequence[Findings]) -> list[Evidence]:
-    """Return what the runs' splits share between training and test, where they share anything."""
-    leaks = shared(found)
-    several = len(found) > 1
-    points = [
-        Cell(sentence, [place + 1 for place in places] if several else ())
-        for sentence, places in leaks.items()
-    ]
-    title = "Leakage between training and test"
-    return [Evidence(Part.LEAKAGE, title, points=points)] if points else []
+MOST_SHOWN = 12
+"""Methods in one figure: more would be small, and all their images at once large."""
 
 
-def configuration(runs: Sequence[Run]) -> Evidence:
-    """Return the settings that the runs do not agree on, beside those that their names tell."""
-    found = [
-        one for one in differences([run.config for run in runs]) if one.key not in _TOLD_BY_NAMES
-    ]
-    title = "What was run"
-    if not found:
-        words = "The configurations are equal, apart from what the names of the runs tell."
-        return Evidence(Part.CONFIGURATION, title, text=[words])
-    rows = [row for one in found for row in _difference_rows(one, len(runs))]
-    note = (
-        "The settings that differ; the others stand in each run’s configuration. "
-        "A method’s name stands for all its runs."
-    )
-    return Evidence(
-        Part.CONFIGURATION,
-        title,
-        table=HtmlTable("Setting", ["Value", "Runs"], rows, note=note, words=True),
-    )
+@dataclass(frozen=True)
+class Study:
+    """Runs in the order given.
+
+    shown: the predictions of each method's first seed by name, its folds as one test set; empty
+    where there are more than MOST_SHOWN methods. sections: of each run, if they were asked for.
+    """
+
+    results: tuple[Result, ...]
+    shown: dict[str, Predictions]
+    sections: tuple[Section, ...] = ()
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs alone."""
+        return [result.run for result in self.results]
+
+    @cached_property
+    def methods(self) -> list[Method]:
+        """The runs gathered in methods, in the order of the paper's Table I."""
+        return methods(self.results)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """All tables; computed when first asked for."""
+        return tables(self.results, self.methods)
+
+    def name(self, method: Method) -> str:
+        """The method's name, with the study where there are several."""
+        return method_name(method, self.runs)
 
 
-def results(rows: Sequence[Row], runs: Sequence[Run]) -> Evidence:
-    """Return the paper's Table I of `runs`, beside the paper's own figures."""
-    note = (
-        "Percentages on the test cells, as in the paper’s Table I; with the accuracy its 95 % "
-        "interval. Rows in italics are what the paper prints for the method, measured on the "
-        "ICPR 2016 set with one random 9 : 1 split"
-    )
-    drawn = "; they cannot be compared with runs on drawn cells"
-    note += (drawn if any(run.drawn for run in runs) else "") + "."
-    table = HtmlTable("Run", list(COLUMNS), page_rows(rows, runs), note, NOTES)
-    return Evidence(Part.RESULTS, "Results", table=table)
+def read_study(paths: Sequence[Path], *, page: bool = True, figures: bool = True) -> Study:
+    """Read finished runs one after another; their images are kept only where figures need them.
+
+    page: with the sections of the single runs. figures: with the predictions that figures of
+    several methods show. Raises Hep2ganError naming the run when one is missing, unfinished or
+    damaged, or when there is none.
+    """
+    if not paths:
+        fix = "hep2gan-report runs/default/proposed/seed0"
+        raise Hep2ganError("there are no runs to report", "a report needs at least one", fix)
+    runs = [read_run(path) for path in paths]
+    kept = _first_seeds(runs) if figures else {}
+    drawn = illustrated(runs)
+    results: list[Result] = []
+    sections: list[Section] = []
+    parts: dict[str, list[Predictions]] = {}
+    for number, run in enumerate(runs, start=1):
+        predictions = run.predictions()
+        results.append(Result(run, kept_cells(predictions)))
+        if number in kept:
+            parts.setdefault(kept[number], []).append(predictions)
+        if page:
+            name = short_name(run, runs)
+            sections.append(section(run, number, name, predictions, drawn=number in drawn))
+    names = [method_name(method, runs) for method in methods(results)]
+    shown = {name: pooled_predictions(parts[name]) for name in names if name in parts}
+    return Study(tuple(results), shown, tuple(sections))
 
 
-def _difference_rows(one: Difference, total: int) -> list[HtmlRow]:
-    """Return a row a value; that of most runs, where there are many, comes last as the rule."""
-    rows = []
-    for value, places in sorted(one.values, key=lambda pair: len(pair[1]) > total / 2):
-        rule = total > _FEW and len(places) > total / 2
-        which = Cell("all others") if rule else Cell("", [place + 1 for place in places])
-        rows.append(HtmlRow(Cell(one.key), [Cell(value), which]))
-    return rows
+def _first_seeds(runs: Sequence[Run]) -> dict[int, str]:
+    """Return the numbers of the runs that stand for their methods in figures, with the names."""
+    found = numbers_by_method(runs)
+    if len(found) > MOST_SHOWN:
+        return {}
+    first = {
+        name: min((runs[number - 1].seed for number in numbers), key=seed_order)
+        for name, numbers in found.items()
+    }
+    return {
+        number: name
+        for name, numbers in found.items()
+        for number in numbers
+        if runs[number - 1].seed == first[name]
+    }

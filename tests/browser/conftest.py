@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from hep2gan.reports.figures import write_figures
-from hep2gan.reports.page import write_report
-from tests.reports.conftest import make_predictions, write_run
+from tests.reports.conftest import make_predictions, write_page, write_run
 
 SWITCHES = (
     "--no-sandbox",  # which Chromium needs as root, in containers
@@ -48,7 +47,7 @@ def chromium():
 def stand_ins(run):
     """Figures that need no drawing."""
     (run / "figures").mkdir()
-    names = "contours confusion tsne roc worst_segmented worst_classified curves"
+    names = "contours confusion tsne roc calibration worst_segmented worst_classified curves"
     for number, name in enumerate(names.split()):
         Image.new("RGB", (900, 300), (number, 90, 90)).save(run / "figures" / f"{name}.png")
     return run
@@ -100,7 +99,7 @@ def reports(tmp_path_factory) -> dict[str, Path]:
         "study": many,
     }
     return {
-        name: write_report(runs, place / f"{number}.html", question="Do masks help?" * (number % 2))
+        name: write_page(runs, place / f"{number}.html", question="Do masks help?" * (number % 2))
         for number, (name, runs) in enumerate(groups.items())
     }
 

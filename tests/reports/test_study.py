@@ -1,118 +1,64 @@
-"""The page of a whole study: its order, its names, what it embeds."""
-
-import dataclasses
-import re
-
 import pytest
+import yaml
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.evidence import Cell, Evidence, HtmlRow, HtmlTable, Part
-from hep2gan.reports.naming import Link, links, numbers_by_method, short_name, summary
-from hep2gan.reports.page import rendered_page, write_report
-from hep2gan.reports.pictures import Picture
-from hep2gan.reports.runs import read_run
-from hep2gan.reports.sections import illustrated
-from hep2gan.reports.study import configuration
-
-ATTACK = "<script>alert(1)</script>"
+from hep2gan.predictions import Predictions
+from hep2gan.reports import study as module
+from hep2gan.reports.study import read_study
+from tests.reports.test_pooling import rows
 
 
-@pytest.fixture(scope="module")
-def run(make_run, tmp_path_factory):
-    return read_run(make_run(tmp_path_factory.mktemp("study") / "default" / "proposed" / "seed0"))
-
-
-@pytest.fixture(scope="module")
-def grid(run):
-    """Three methods of two seeds, seeds apart."""
+@pytest.fixture
+def seeds(make_run, tmp_path):
+    """Two methods, the paper's later one first; the first of two seeds."""
+    places = [("proposed", 1), ("proposed", 0), ("without_gm", 1)]
     return [
-        dataclasses.replace(run, method=method, seed=seed)
-        for seed in ("0", "1")
-        for method in ("a", "b", "c")
+        make_run(tmp_path / "default" / name / f"seed{seed}", method=name, seed=seed)
+        for name, seed in places
     ]
 
 
-def test_many_runs_are_named_in_a_word(grid):
-    assert links(grid, range(1, 7)) == [Link("all runs", 0)]
-    assert links(grid, [4, 1]) == [Link("a", 1)]
-    assert links(grid, [1, 4, 5]) == [Link("a", 1), Link("b/seed1", 5)]
-    assert links(grid, [4, 5, 6]) == [Link("all of seed 1", 0)]
-    assert links(grid[:1], [1]) == [Link("a/seed0", 1)]
-    assert summary(grid) == "Study default: 6 runs, 3 methods, 2 seeds"
+def folds(place, predictions, write_run, name="m"):
+    """Two folds of one method, as a sweep names them."""
+    found = []
+    for fold, chosen in enumerate((slice(0, None, 2), slice(1, None, 2))):
+        path = place / "default" / f"{name},split.fold={fold}" / "seed0"
+        write_run(path, rows(predictions, chosen), method=f"'{name},split.fold={fold}'")
+        config = yaml.safe_load((path / "config.yaml").read_text())
+        config["split"] |= {"folds": 2, "fold": fold}
+        (path / "config.yaml").write_text(yaml.safe_dump(config))
+        found.append(path)
+    return found
 
 
-def test_the_study_is_named_where_there_are_several(grid):
-    other = dataclasses.replace(grid[0], study="beta")
-    assert short_name(grid[0], grid) == "a/seed0"
-    assert short_name(other, [*grid, other]) == "beta/a/seed0"
-    assert numbers_by_method([grid[0], other, grid[3]]) == {"default/a": [1, 3], "beta/a": [2]}
-    assert summary([grid[0], other]) == "2 studies: 2 runs, 2 methods, 1 seed"
+def test_predictions_are_read_once_a_run(seeds, monkeypatch):
+    read = []
+    load = Predictions.load
+    monkeypatch.setattr(Predictions, "load", lambda path: read.append(path) or load(path))
+    study = read_study(seeds)
+    assert (len(study.sections), len(study.tables.table_1)) == (3, 2)
+    assert read == [path.resolve() / "predictions.npz" for path in seeds]
 
 
-def test_long_names_keep_both_ends(grid):
-    sweep = dataclasses.replace(grid[0], method="proposed," + "loss.x=1," * 20 + "loss.beta=5")
-    name = links([sweep, grid[1]], [1])[0].name
-    assert len(name) == 61
-    assert name.startswith("proposed,loss")
-    assert name.endswith("loss.beta=5/seed0")
+def test_the_first_seed_stands_for_a_method_in_the_order_of_table_one(seeds, monkeypatch):
+    study = read_study(seeds, page=False)
+    assert study.sections == ()
+    assert list(study.shown) == ["without_gm", "proposed"]
+    assert module._first_seeds(study.runs) == {2: "proposed", 3: "without_gm"}
+    assert read_study(seeds, page=False, figures=False).shown == {}
+    monkeypatch.setattr(module, "MOST_SHOWN", 1)
+    assert read_study(seeds, page=False).shown == {}
 
 
-def test_figures_of_few_runs_are_all_embedded_and_of_many_one_a_method(grid):
-    assert illustrated(grid[:4]) == {1, 2, 3, 4}
-    assert illustrated(grid) == {1, 2, 3}
-    every = [dataclasses.replace(grid[0], method=str(number)) for number in range(40)]
-    assert illustrated(every) == set(range(1, 13))
+def test_folds_are_shown_as_one_test_set(predictions, tmp_path):
+    from tests.reports.conftest import write_run
+
+    study = read_study(folds(tmp_path, predictions, write_run), page=False)
+    assert sorted(study.shown["m"].id) == predictions.id.tolist()
+    (row,) = study.tables.folds
+    assert (row.folds, len(row.method.cells)) == ((0, 1), 62)
 
 
-def test_the_setting_of_most_runs_is_the_last_and_unnamed(grid):
-    odd = dataclasses.replace(grid[2], config=grid[2].config | {"segment": False})
-    table = configuration([*grid[:2], odd, *grid[3:]]).table
-    told = [(row.head.text, *(cell.text for cell in row.cells)) for row in table.rows]
-    assert told == [("segment", "off", ""), ("segment", "on", "all others")]
-    assert list(table.rows[0].cells[1].runs) == [3]
-    assert configuration(grid).table is None
-
-
-def test_parts_stand_in_the_order_of_a_report(grid):
-    picture = Picture("f", "A picture", "Caption.", "A picture in words", "data:,", 10, 10)
-    rows = [HtmlRow(Cell("accuracy"), [Cell("0.9", (2,), "p 0.04"), Cell("–", (3,))], "mean")]
-    evidence = [
-        Evidence(Part.WORST, "Worst cells", pictures=[picture]),
-        Evidence(Part.FIGURES, "Comparison", text=[ATTACK]),
-        Evidence(Part.RESULTS, "Folds", table=HtmlTable("Metric", ["x", "y"], rows, ATTACK)),
-        Evidence(Part.LEAKAGE, "Near twins", points=[Cell("Two look alike.", (1, 4))]),
-    ]
-    page = rendered_page(grid, title="Study <A>", question="Is it so?", evidence=evidence)
-    assert re.findall(r"<h2[^>]*>([^<]*)</h2>", page) == [
-        "Leakage between training and test", "Near twins", "What was run", "Results", "Folds",
-        "Comparison", "Worst cells", "Single runs",
-    ]  # fmt: skip
-    assert '<h1>Study &lt;A&gt;</h1>\n<p class="question">Is it so?</p>' in page
-    assert "<title>Study &lt;A&gt; – hep2gan report</title>" in page
-    assert (
-        '<td data-label="x"><a href="#run-2">0.9</a> <span class="interval">p 0.04</span>' in page
-    )
-    assert '<td data-label="y">–</td>' in page
-    assert 'Two look alike. <span class="small">(<a href="#run-1">a</a>)</span>' in page
-    assert ATTACK not in page
-    assert page.count('<details class="run">') == 6
-
-
-def test_one_run_keeps_its_page_under_a_title_of_its_own(run):
-    page = rendered_page([run], title="Mine")
-    assert "<h1>Mine</h1>" in page
-    assert "proposed, seed 0 · Study default" in page
-    assert "Single runs" not in page
-
-
-@pytest.mark.parametrize("name", ["report.pdf", "folder"])
-def test_an_output_that_is_no_html_file(run, tmp_path, name):
-    with pytest.raises(Hep2ganError, match=r"no HTML file.*Fix: output=.*report\.html"):
-        write_report([run.path], tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_output_below_a_file_cannot_be_written(run, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(Hep2ganError, match=r"cannot be written \(.*\)\. Fix: choose another"):
-        write_report([run.path], tmp_path / "file" / "report.html")
+def test_no_runs():
+    with pytest.raises(Hep2ganError, match="no runs to report"):
+        read_study([])

@@ -1,0 +1,124 @@
+"""The figures of a set of runs: methods side by side, intervals, specimens, worst cells."""
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from hep2gan.predictions import Predictions
+from hep2gan.reports.comparison_figures import COMPARISONS
+from hep2gan.reports.estimates import Estimate
+from hep2gan.reports.figures import DRAWINGS
+from hep2gan.reports.interval_dots import Interval, IntervalGroup, interval_dots
+from hep2gan.reports.page_parts import Part
+from hep2gan.reports.study import Study
+
+_FEW = 4
+_WORST = {"worst_segmented": "dice", "worst_classified": "accuracy"}
+_SINGLE = {drawing.name: drawing for drawing in DRAWINGS}
+
+
+class StudyFigure(NamedTuple):
+    """One figure: its file name, the part of the page it stands in, its words, how it is drawn.
+
+    kind: what it is called in `evidence.NAMES`; the name of one method's figure has the method's.
+    """
+
+    kind: str
+    name: str
+    part: Part
+    title: str
+    caption: str
+    draw: Callable[[], Figure | None]
+
+
+def study_figures(study: Study, kinds: Collection[str]) -> list[StudyFigure]:
+    """Return the figures of these kinds that the runs may have, in the order of a report.
+
+    None is drawn yet. Methods of different classes are not shown together.
+    """
+    found = [_intervals(study)]
+    if study.shown and len({one.classes for one in study.shown.values()}) == 1:
+        found = [*_comparisons(study), *found]
+        found += _specimens(study) if "specimens" in kinds else []
+        found += [one for kind in _WORST if kind in kinds for one in _worst(study, kind)]
+    return [one for one in found if one.kind in kinds]
+
+
+def _comparisons(study: Study) -> list[StudyFigure]:
+    several = len(study.results) > len(study.shown)
+    which = " Shown is the first seed of each method, its folds pooled." if several else ""
+    return [
+        StudyFigure(
+            one.name,
+            one.name,
+            Part.CALIBRATION if one.name == "calibration" else Part.FIGURES,
+            one.title,
+            one.caption + which,
+            partial(one.draw, study.shown),
+        )
+        for one in COMPARISONS
+    ]
+
+
+def _intervals(study: Study) -> StudyFigure:
+    caption = (
+        "Accuracy with its 95 % interval: over specimens where they are known, else over cells."
+    )
+    draw = partial(_accuracies, study)
+    title = "Accuracy and its interval"
+    return StudyFigure("intervals", "intervals", Part.INTERVALS, title, caption, draw)
+
+
+def _accuracies(study: Study) -> Figure | None:
+    """A row a split with a dot a method, where there are several splits, else a row a method."""
+    groups: dict[str, dict[str, Interval]] = {}
+    for protocol_row in study.tables.protocols:
+        own = groups.setdefault(protocol_row.protocol.words, {})
+        own[study.name(protocol_row.method)] = _dot(protocol_row.estimates["accuracy"])
+    if not groups:
+        for row in study.tables.table_1:
+            if "accuracy" in row.estimates:
+                groups[study.name(row.method)] = {"accuracy": _dot(row.estimates["accuracy"])}
+    if len(groups) < 2:
+        return None
+    return interval_dots([IntervalGroup(label, dots) for label, dots in groups.items()])
+
+
+def _dot(found: Estimate) -> Interval:
+    return Interval(found.mean, *(found.specimens or found.cells))
+
+
+def _specimens(study: Study) -> list[StudyFigure]:
+    """One figure a method where they are few, else that of the most accurate."""
+    shown = study.shown
+    if len(shown) > _FEW:
+        shown = _best(study, "accuracy")
+    return [_of_one(study, "specimens", Part.SPECIMENS, *one) for one in shown.items()]
+
+
+def _worst(study: Study, kind: str) -> list[StudyFigure]:
+    """Return the worst cells of the best method: what even it gets wrong."""
+    best = _best(study, _WORST[kind])
+    return [_of_one(study, kind, Part.WORST, *one) for one in best.items()]
+
+
+def _of_one(
+    study: Study, kind: str, part: Part, name: str, predictions: Predictions
+) -> StudyFigure:
+    drawing = _SINGLE[kind]
+    file = f"{kind}_{name.replace('/', '_')}" if len(study.shown) > 1 else kind
+    title = f"{drawing.title}: {name}" if len(study.shown) > 1 else drawing.title
+    return StudyFigure(kind, file, part, title, drawing.caption, partial(drawing.draw, predictions))
+
+
+def _best(study: Study, measure: str) -> dict[str, Predictions]:
+    """Return the method of the highest mean over its seeds, if any has the measure."""
+    found = {
+        study.name(row.method): row.estimates[measure].mean
+        for row in study.tables.table_1
+        if measure in row.estimates
+    }
+    name = max(found, key=lambda name: found[name], default=None)
+    return {} if name is None else {name: study.shown[name]}
