@@ -5,12 +5,16 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 DEMO := runs/demo
+STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors unseen_specimens
+# What is said in lower case behind a study goes on to the training: make table_1 scale=laptop seed=0
+OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U V W X Y Z),$(MAKEOVERRIDES))
+STUDY = $(BIN)/python experiments/study.py $@ $(foreach override,$(OVERRIDES),'$(override)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-slurm test-browser sweeps-help check format lock wheel clean
+.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser sweeps-help check format lock wheel clean
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: set PYTHON=/path/to/python3.11"; exit 1; }
@@ -25,6 +29,33 @@ demo: $(READY)  ## draw cells, train, test and report on two cores, in minutes
 	$(BIN)/hep2gan-train data=phantom scale=laptop study=demo
 	$(BIN)/hep2gan-report $(DEMO)/proposed/seed0 output=$(DEMO)/report.html
 	@echo "Open $(DEMO)/report.html"
+
+table_1: $(READY)  ## Table I with all figures, three seeds; on a laptop: make table_1 scale=laptop seed=0
+	$(STUDY)
+
+figure_2: $(READY)  ## contours of the generated masks
+	$(STUDY)
+
+figure_3: $(READY)  ## confusion matrices of three methods
+	$(STUDY)
+
+figure_4: $(READY)  ## ROC curves of three methods
+	$(STUDY)
+
+figure_5: $(READY)  ## features of three methods by t-SNE
+	$(STUDY)
+
+ablation: $(READY)  ## each part of the method changed alone
+	$(STUDY)
+
+leakage: $(READY)  ## what a random split flatters
+	$(STUDY)
+
+priors: $(READY)  ## masks beside what never learns
+	$(STUDY)
+
+unseen_specimens: $(READY)  ## five folds of whole specimens
+	$(STUDY)
 
 test: $(READY)  ## the tests, in minutes
 	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm and not browser"

@@ -15,8 +15,10 @@ def report(config: "DictConfig") -> None:
     from pathlib import Path
 
     from hep2gan.command import resolved
+    from hep2gan.quiet import quiet_libraries
     from hep2gan.reports.evidence import PAGE, page_file, write_evidence
 
+    quiet_libraries()
     plain = resolved(config)
     runs = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
     path = page_file(Path(_line("output", plain["output"], "report.html")))

@@ -1,0 +1,144 @@
+"""One study: `python experiments/study.py NAME [KEY=VALUE …]` trains its runs and sums them up.
+
+NAME is a file beside this one, which says the question and the sweep; overrides as for
+hep2gan-train take the place of the study's own. Runs that are finished already are not trained
+again. Tables, figures and report.html go to runs/<study>/evidence/; what shows a part of another
+study's runs, as figure_3 does, has a folder of its own there.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from hep2gan.errors import Hep2ganError, listed
+
+FOLDER = Path(__file__).parent
+LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
+"""What scale=laptop means besides its compact networks: drawn cells, a job a core."""
+
+
+class Study(NamedTuple):
+    """A file of this folder. sweep: overrides of `hep2gan-train -m`. laptop: those of its own that
+    scale=laptop adds. study: whose runs it shares. only: the files it makes; all if empty."""
+
+    name: str
+    question: str
+    sweep: list[str]
+    laptop: list[str]
+    study: str
+    only: list[str]
+
+    @classmethod
+    def load(cls, name: str) -> "Study":
+        """Read NAME.yaml. Raises Hep2ganError when there is none."""
+        if name not in (known := studies()):
+            raise Hep2ganError(
+                f"there is no study {name!r}", "a study is a file of experiments/",
+                f"choose from {', '.join(known)}",
+            )  # fmt: skip
+        found = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+        return cls(
+            name,
+            found["question"],
+            found["sweep"],
+            found.get("laptop", []),
+            found.get("study", name),
+            found.get("only", []),
+        )
+
+    @property
+    def title(self) -> str:
+        """The heading of its report."""
+        words = self.name.replace("_", " ").capitalize()
+        return words.replace("Table 1", "Table I")
+
+    def overrides(self, given: Sequence[str]) -> list[str]:
+        """The whole command line: the study's overrides, those `given` in place of the same keys."""
+        on_laptop = "scale=laptop" in given
+        folder = f"{self.study}_laptop" if on_laptop else self.study
+        own = [f"study={folder}", *self.sweep, *((*LAPTOP, *self.laptop) if on_laptop else ())]
+        chosen = {key_of(override): override for override in (*own, *given)}
+        return list(chosen.values())
+
+
+def studies() -> list[str]:
+    """The names of all studies: files of this folder that ask a question."""
+    files = sorted(FOLDER.glob("*.yaml"))
+    return [path.stem for path in files if "\nquestion: " in path.read_text(encoding="utf-8")]
+
+
+def key_of(override: str) -> str:
+    """What an override changes: `split.fold` of `split.fold=0,1`."""
+    return override.partition("=")[0].lstrip("+")
+
+
+def values_of(override: str) -> list[str]:
+    """The values that an override sweeps over, or its only one; `range(3)` is 0, 1 and 2."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_override(override)
+    if parsed.is_sweep_override():
+        return list(parsed.sweep_string_iterator())
+    return [parsed.get_value_element_as_str()]
+
+
+def runs_of(folder: Path, overrides: Sequence[str]) -> list[Path]:
+    """The finished runs of a sweep, in the order of its methods, then as they are named.
+
+    A folder's name tells method, seed and whatever else is swept; what other sweeps left there is
+    passed over.
+    """
+    values = {key_of(override): values_of(override) for override in overrides}
+    swept = {key for key, found in values.items() if len(found) > 1} - {"method", "seed"}
+    methods, seeds = values["method"], values.get("seed", ["0"])
+    runs = []
+    for done in folder.glob("*/seed*/DONE"):
+        method, *others = done.parent.parent.name.split(",")
+        told = dict(part.split("=", 1) for part in others if "=" in part)
+        if (
+            method in methods
+            and done.parent.name.removeprefix("seed") in seeds
+            and set(told) == swept
+            and all(value in values[key] for key, value in told.items())
+        ):
+            runs.append((methods.index(method), done.parent))
+    return [path for _, path in sorted(runs)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train what is missing, then write the evidence; the exit status."""
+    from hep2gan.reports.evidence import write_evidence
+
+    if not arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    study = Study.load(arguments[0])
+    if wrong := [word for word in arguments[1:] if "=" not in word]:
+        raise Hep2ganError(f"not understood\n{listed(wrong)}\n", "overrides are KEY=VALUE")
+    overrides = study.overrides(arguments[1:])
+    trained = subprocess.run([sys.executable, "-m", "hep2gan.train", "-m", *overrides])
+    if trained.returncode:
+        return trained.returncode
+    values = dict(override.split("=", 1) for override in overrides)
+    folder = Path(values.get("runs", "runs")) / values["study"]
+    written = write_evidence(
+        runs_of(folder, overrides),
+        folder / "evidence" / (study.name if study.only else ""),
+        title=study.title,
+        question=study.question,
+        only=study.only,
+    )
+    print("\n".join(str(path) for path in written))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Hep2ganError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

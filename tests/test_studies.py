@@ -1,0 +1,175 @@
+"""The studies of experiments/: what they sweep, what they take up, what they write."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.reports.evidence import NAMES
+from tests.configs import composed
+
+ROOT = Path(__file__).parents[1]
+SPEC = importlib.util.spec_from_file_location("study", ROOT / "experiments" / "study.py")
+study = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(study)
+Study, key_of, runs_of, values_of = study.Study, study.key_of, study.runs_of, study.values_of
+
+STUDIES = [
+    "table_1",
+    "figure_2",
+    "figure_3",
+    "figure_4",
+    "figure_5",
+    "ablation",
+    "leakage",
+    "priors",
+    "unseen_specimens",
+]
+NUMBERS = ("seed", "split.fold")
+"""Of these one value composes as any other."""
+
+
+def jobs(overrides):
+    """The overrides of each job of a sweep, one seed and fold of each."""
+    found = [
+        [
+            f"{key_of(one)}={value}"
+            for value in values_of(one)[: 1 if key_of(one) in NUMBERS else None]
+        ]
+        for one in overrides
+        if not key_of(one).startswith("hydra.")
+    ]
+    return list(product(*found))
+
+
+def test_every_file_with_a_question_is_a_study():
+    assert sorted(STUDIES) == study.studies()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_has_a_question_and_files_that_exist(name):
+    found = Study.load(name)
+    assert found.question.endswith("?")
+    assert set(found.only) <= set(NAMES)
+    assert found.study in STUDIES
+    given = yaml.safe_load((ROOT / "experiments" / f"{name}.yaml").read_text())
+    assert set(given) <= {"question", "sweep", "laptop", "study", "only"}
+
+
+@pytest.mark.parametrize("scale", ["paper", "laptop"])
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_job_composes(name, scale):
+    for job in jobs(Study.load(name).overrides([f"scale={scale}"])):
+        config = composed("train", *job)
+        given = dict(one.split("=", 1) for one in job)
+        assert config["name"] == given["method"]
+        assert config["study"] == (f"{given['study']}" if scale == "paper" else given["study"])
+        assert config["split"]["kind"] == given.get("split", "random")
+        assert config["data"]["size"] == (64 if scale == "laptop" else 128)
+
+
+def test_what_is_given_takes_the_place_of_the_studys_own():
+    found = Study.load("table_1").overrides(["seed=0", "trainer.max_epochs=1"])
+    assert [one for one in found if one.startswith("seed")] == ["seed=0"]
+    assert found[-1] == "trainer.max_epochs=1"
+    assert found[0] == "study=table_1"
+    laptop = Study.load("leakage").overrides(["scale=laptop", "method=intensity"])
+    assert [one for one in laptop if one.startswith(("data", "method", "study", "scale"))] == [
+        "study=leakage_laptop", "method=intensity", "data=phantom_diverse", "scale=laptop",
+    ]  # fmt: skip
+    assert "hydra.launcher.slots=2" in laptop
+    assert Study.load("unseen_specimens").overrides(["scale=laptop"]).count("data=phantom") == 0
+    keys = [key_of(one) for one in laptop]
+    assert len(keys) == len(set(keys))
+
+
+def test_values_are_read_as_hydra_reads_them():
+    assert values_of("seed=0,1,2") == ["0", "1", "2"]
+    assert values_of("seed=range(2)") == ["0", "1"]
+    assert values_of("trainer.max_epochs=8") == ["8"]
+    assert values_of("optimizer.betas=[0.5,0.9]") == ["[0.5,0.9]"]
+
+
+def test_the_runs_of_a_sweep_and_no_others_are_taken_up(tmp_path):
+    left = [
+        "proposed/seed0", "proposed/seed1", "proposed/seed3", "without_gm/seed0", "other/seed0",
+        "proposed,loss.beta=5/seed0", "evidence/seed0",
+    ]  # fmt: skip
+    for name in left:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "DONE").touch()
+    (tmp_path / "without_gm" / "seed1").mkdir()
+    found = runs_of(tmp_path, ["method=without_gm,proposed", "seed=0,1"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "without_gm/seed0", "proposed/seed0", "proposed/seed1",
+    ]  # fmt: skip
+
+
+def test_folds_and_splits_are_told_by_names(tmp_path):
+    for fold in range(3):
+        for split in ("random", "block"):
+            run = tmp_path / f"m,split={split},split.fold={fold}" / "seed0"
+            run.mkdir(parents=True)
+            (run / "DONE").touch()
+    assert len(runs_of(tmp_path, ["method=m", "split=random,block", "split.fold=0,1,2"])) == 6
+    found = runs_of(tmp_path, ["method=m", "split=random,block", "split.fold=0,1"])
+    assert [path.parent.name for path in found] == [
+        f"m,split={split},split.fold={fold}" for split in ("block", "random") for fold in (0, 1)
+    ]
+    # A single value is not in a name, so these are runs of another sweep.
+    assert runs_of(tmp_path, ["method=m", "split=random,block", "split.fold=0"]) == []
+
+
+def test_what_is_not_understood(capsys):
+    with pytest.raises(Hep2ganError, match=r"no study 'table_2'.*choose from ablation, figure_2"):
+        Study.load("table_2")
+    with pytest.raises(Hep2ganError, match="no study 'wandb_sweep'"):
+        Study.load("wandb_sweep")
+    with pytest.raises(Hep2ganError, match=r"(?s)not understood.*quickly.*KEY=VALUE"):
+        study.main(["table_1", "quickly"])
+    assert study.main([]) == 2
+    assert "python experiments/study.py NAME" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="not installed: make")
+def test_make_knows_every_study_and_passes_lower_case_on():
+    helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = [line.split()[0] for line in helped.stdout.splitlines()]
+    assert set(STUDIES) < set(listed)
+    words = ["make", "-n", "-o", ".venv/.ready", "table_1", "scale=laptop", "seed=0,1", "DEMO=x"]
+    dry = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    (line,) = re.findall(r".*study\.py.*", dry.stdout)
+    name, *overrides = line.partition("study.py ")[2].split()
+    assert name == "table_1"
+    assert sorted(overrides) == ["'scale=laptop'", "'seed=0,1'"]
+
+
+@pytest.mark.slow
+def test_a_small_study_from_its_cells_to_its_page(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "leakage",
+        "scale=laptop",
+        "method=intensity",
+        "split=random,specimen",
+        "forest.trees=5",
+    ]
+    words += ["split.group_duplicates=false", "split.folds=2", "split.fold=0,1", "data.count=96"]
+    assert study.main(words) == 0
+    folder = tmp_path / "runs" / "leakage_laptop" / "evidence"
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"report.html", "table_1.tex", "leakage.md", "folds.csv", "intervals.pdf"}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<h1>Leakage</h1>" in page
+    assert ">What the split flatters</h2>" in page
+    assert page.count('<details class="run">') == 4
+    assert "runs/leakage_laptop/evidence/report.html" in capfd.readouterr().out
+    # A second start trains nothing, and may ask for one figure.
+    assert study.main(words) == 0
+    assert {path.name for path in folder.iterdir()} == names
