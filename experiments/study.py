@@ -57,7 +57,7 @@ class Study(NamedTuple):
         return words.replace("Table 1", "Table I")
 
     def overrides(self, given: Sequence[str]) -> list[str]:
-        """The whole command line: the study's overrides, those `given` in place of the same keys."""
+        """The whole command line: the study's overrides, `given` ones in place of the same keys."""
         on_laptop = "scale=laptop" in given
         folder = f"{self.study}_laptop" if on_laptop else self.study
         own = [f"study={folder}", *self.sweep, *((*LAPTOP, *self.laptop) if on_laptop else ())]

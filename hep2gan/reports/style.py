@@ -1,5 +1,6 @@
 """One look for every figure: Okabe–Ito colours, print sizes, no global matplotlib state."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,6 +8,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 
 from hep2gan.patterns import abbreviation
 
@@ -76,15 +79,34 @@ def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def short_names(classes: Sequence[str]) -> list[str]:
-    """Abbreviate class names for axes; longer where two abbreviations would be the same."""
+def fitted(text: str, width: float, size: float) -> str:
+    """Cut `text` to at most `width` inches at `size` points, its last character an ellipsis."""
+    font = FontProperties(size=size)
+    limit = len(text)
+    while (
+        limit > 1
+        and _MEASURE.get_text_width_height_descent(_cut(text, limit), font, ismath=False)[0]
+        > 72 * width
+    ):
+        limit -= 1
+    return shortened(text, limit)
+
+
+_MEASURE = TextToPath()
+
+
+def short_names(classes: Sequence[str], width: float = math.inf) -> list[str]:
+    """Abbreviate class names for axes; longer where two abbreviations would be the same.
+
+    width: the most that a name may take, in inches at SMALL points.
+    """
     ways = (
         [abbreviation(name) for name in classes],
         [_cut(name, 12) for name in classes],
         [_cut(f"{number} {name}", 12) for number, name in enumerate(classes)],
     )
     chosen = next((short for short in ways if len(set(short)) == len(short)), ways[-1])
-    return [plain(name) for name in chosen]
+    return [fitted(name, width, SMALL) for name in chosen]
 
 
 def headings(names: Sequence[str], width: int) -> list[str]:

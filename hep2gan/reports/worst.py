@@ -10,6 +10,8 @@ from hep2gan.reports.selection import confident_errors, dice_by_cell, lowest_dic
 
 COUNT = 20
 _COLUMNS = 5
+_WIDTH = style.PAGE / _COLUMNS - 0.14
+"""Inches that a line above a picture may take."""
 
 
 def worst_segmented(predictions: Predictions, *, count: int = COUNT) -> Figure | None:
@@ -19,7 +21,7 @@ def worst_segmented(predictions: Predictions, *, count: int = COUNT) -> Figure |
     dice = dice_by_cell(predictions)
     rows = lowest_dice(predictions, count)
     figure, axes = _grid(len(rows), legend=True)
-    names = style.short_names(predictions.classes)
+    names = style.short_names(predictions.classes, 0.47 * _WIDTH)
     for ax, row in zip(axes, rows, strict=True):
         draw_image(ax, predictions.image[row])
         draw_outlines(ax, predictions, row)
@@ -39,7 +41,7 @@ def worst_classified(predictions: Predictions, *, count: int = COUNT) -> Figure 
     if not rows:
         return None
     figure, axes = _grid(len(rows), legend=False)
-    names = style.short_names(predictions.classes)
+    names = style.short_names(predictions.classes, (_WIDTH - 0.5) / 2)
     guesses = predictions.predicted
     for ax, row in zip(axes, rows, strict=True):
         draw_image(ax, predictions.image[row])
@@ -63,5 +65,5 @@ def _grid(count: int, *, legend: bool) -> tuple[Figure, list[Axes]]:
 
 def _caption(ax: Axes, first: str, second: str, predictions: Predictions, row: int) -> None:
     """Put two short lines above a picture: what went wrong; how, and which cell."""
-    cell = style.shortened(str(predictions.id[row]), 12)
+    cell = style.fitted(str(predictions.id[row]), 0.47 * _WIDTH, style.SMALL)
     ax.set_title(f"{first}\n{second} · {cell}", fontsize=style.SMALL, color=style.INK, pad=3)

@@ -181,3 +181,20 @@ def test_figure_2_of_seven_methods_fits_a_page(predictions):
 
 def test_figure_2_without_generators_is_none(predictions):
     assert figure_2({"a": dataclasses.replace(predictions, mask=None)}) is None
+
+
+def test_long_names_and_ids_neither_touch_nor_shrink_the_pictures(predictions):
+    long = dataclasses.replace(
+        predictions,
+        classes=("W" * 90, "Nucleolar in many words " * 4, *predictions.classes[2:]),
+        id=np.array([f"{row:02d}{'W' * 40}" for row in range(62)]),
+    )
+    figure, short = contours(long), contours(predictions)
+    for one in (figure, short):
+        one.draw_without_rendering()
+    drawn = [ax for ax in figure.axes if ax.images]
+    texts = [text for ax in drawn for text in (ax.title, *ax.texts) if text.get_text()]
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) == 12
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    assert drawn[0].bbox.width > 0.95 * short.axes[0].bbox.width

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from hep2gan.reports.selection import confident_errors, dice_by_cell
 from hep2gan.reports.worst import worst_classified, worst_segmented
@@ -49,3 +50,14 @@ def test_the_twenty_worst_are_shown_five_a_row(predictions):
     wrong = np.eye(6, dtype=np.float32)[(predictions.label + 1) % 6]
     misread = dataclasses.replace(predictions, probabilities=wrong)
     assert len(shown(worst_classified(misread))) == 20
+
+
+@pytest.mark.parametrize("draw", [worst_segmented, worst_classified])
+def test_long_names_and_ids_do_not_touch(draw, predictions):
+    classes = ("W" * 90, "Nucleolar in many words " * 4, "M" * 90, *predictions.classes[3:])
+    ids = np.array([f"{row:02d}{'W' * 40}" for row in range(62)])
+    figure = draw(dataclasses.replace(predictions, classes=classes, id=ids))
+    figure.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in figure.axes if ax.images]
+    assert len(boxes) > 5
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
