@@ -4,14 +4,17 @@ import dataclasses
 import json
 import shutil
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from hep2gan.reports.figures import write_figures
 from tests.reports.conftest import make_predictions, write_page, write_run
+from tests.reports.test_pooling import rows
 
 SWITCHES = (
     "--no-sandbox",  # which Chromium needs as root, in containers
@@ -81,6 +84,21 @@ def study(folder, predictions):
     ]  # fmt: skip
 
 
+def splits(folder, predictions):
+    """Two methods under two kinds of split, in two folds each: every table that a page may have."""
+    known = dataclasses.replace(predictions, specimen=3 * predictions.label + 1)
+    found = []
+    for method, kind, fold in product(("proposed", "resnet50_t"), ("random", "specimen"), (0, 1)):
+        name = f"{method},split={kind},split.fold={fold}"
+        tested = rows(known, np.arange(fold, 62, 2))
+        run = write_run(folder / name / "seed0", tested, f"'{name}'")
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        config["split"] |= {"kind": kind, "folds": 2, "fold": fold}
+        (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        found.append(stand_ins(run))
+    return found
+
+
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory) -> dict[str, Path]:
     """Name to report."""
@@ -97,6 +115,7 @@ def reports(tmp_path_factory) -> dict[str, Path]:
         "hostile": [hostile],
         "hostile among others": [hostile, one],
         "study": many,
+        "splits": splits(place / "splits", predictions),
     }
     return {
         name: write_page(runs, place / f"{number}.html", question="Do masks help?" * (number % 2))

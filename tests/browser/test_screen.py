@@ -9,7 +9,7 @@ from .conftest import ATTACK, METHODS
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("one", "several", "segmentation", "hostile", "hostile among others", "study")
+NAMES = ("one", "several", "segmentation", "hostile", "hostile among others", "study", "splits")
 everywhere = pytest.mark.parametrize("name", NAMES)
 at_both_widths = pytest.mark.parametrize("width", [1280, 390])
 
@@ -81,6 +81,19 @@ def test_links_ids_headings_and_tables_are_sound(opened, name):
         assert set(scopes) == {"col", "row"}
 
 
+def test_methods_are_shown_together_before_the_single_runs(opened):
+    for name in ("study", "splits"):
+        with opened(name, 1280) as page:
+            read = "() => [...document.querySelectorAll('h2')].map(one => one.textContent)"
+            parts = page.evaluate(read)
+            assert parts.index("What was run") < parts.index("Methods side by side")
+            assert parts[-1] == "Single runs"
+            assert page.locator(".part img").count() >= 6
+            shown = page.locator(".part img").evaluate_all("all => all.map(one => one.width)")
+            assert all(width > 300 for width in shown)
+    assert {"What the split flatters", "Cross-validation"} < set(parts)
+
+
 def test_nothing_of_the_data_is_run(opened):
     for name in ("hostile", "hostile among others"):
         with opened(name, 1280) as page:
@@ -135,7 +148,9 @@ def test_a_study_opens_at_a_run_named_in_the_address(chromium, reports):
 
 def test_a_study_holds_the_figures_of_one_run_a_method(opened):
     with opened("study", 1280) as page:
-        owners = page.evaluate("() => [...document.images].map(one => one.closest('section').id)")
+        owners = page.evaluate(
+            "() => [...document.querySelectorAll('.run img')].map(one => one.closest('section').id)"
+        )
         assert set(owners) == {f"run-{1 + 3 * place}" for place in range(len(METHODS))}
         page.evaluate(OPEN_ALL)
         assert re.search(
