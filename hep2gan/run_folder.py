@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hep2gan.containers import json_object, yaml_text
 from hep2gan.errors import Hep2ganError, listed
 from hep2gan.flattening import differences
 from hep2gan.whole import write_whole
@@ -77,7 +78,7 @@ class RunFolder:
         from omegaconf import OmegaConf
 
         try:
-            config = OmegaConf.to_container(OmegaConf.load(self.config_file))
+            config = OmegaConf.to_container(OmegaConf.create(yaml_text(self.config_file)))
         except Exception as error:
             raise Hep2ganError(
                 f"{self.config_file} cannot be read ({error})", "", "restore it or train again"
@@ -93,9 +94,9 @@ class RunFolder:
     def metrics(self) -> dict[str, float]:
         """Read metrics.json."""
         try:
-            found = json.loads(self.metrics_file.read_text(encoding="utf-8"))
+            found = json_object(self.metrics_file)
             return {str(key): float(value) for key, value in found.items()}
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise Hep2ganError(
                 f"{self.metrics_file} cannot be read ({error})",
                 "",

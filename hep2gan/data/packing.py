@@ -76,6 +76,7 @@ def _unchanged(destination: Path, signature: str) -> Store | None:
         return None
     try:
         store = Store.open(destination)
+        store.verify()
     except Hep2ganError as error:
         log.warning("%s Packing it again.", error)
         return None
