@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.outside import check_outside
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -101,6 +102,7 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
 
     try:
         if not {"-sc", "--shell-completion"} & set(sys.argv):
+            check_outside(sys.argv[1:])
             sys.argv[1:] = with_positionals(sys.argv[1:], positionals)
         with _raising():
             hydra.main(str(config_folder()), name, version_base="1.3")(task)()
