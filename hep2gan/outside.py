@@ -11,7 +11,7 @@ from hep2gan.errors import Hep2ganError
 _FOLDER = re.compile(r"(--config-[dp]\w*|-cd|-cp)=?(.*)", re.DOTALL)
 _PICKLE = "--experimental"
 _PACKAGE = re.compile(r"^\s*#\s*@package\b.*hydra", re.MULTILINE)
-_KEY = re.compile(r"(^|[@/.])hydra\b|^trusted\b")
+_KEY = re.compile(r"(^|[@/.])hydra\b|^(trusted|run_dir|runs|stores)\b")
 _RESOLVER = re.compile(r"\$\{[^}]*:")
 _FIX = "look through the files of that folder, and give such settings on the command line"
 
@@ -35,8 +35,8 @@ def check_outside(arguments: Sequence[str]) -> None:
     for folder in _folders(arguments):
         for path in sorted(folder.rglob("*")):
             if path.suffix in (".yaml", ".yml") and (reason := _reason(path, folder)):
-                rule = "a configuration from outside sets neither hydra nor trusted, and reads no"
-                rule += " environment"
+                rule = "a configuration from outside sets neither hydra, trusted nor where things"
+                rule += " are written, and reads no environment"
                 raise Hep2ganError(f"{path} {reason}", rule, _FIX)
 
 
@@ -72,6 +72,8 @@ def _wrong(tree: Any, depth: int = 0) -> Iterator[str]:
         for key, value in tree.items():
             if _KEY.search(str(key).removeprefix("override ")):
                 yield f"sets {key}"
+            if key in ("name", "study") and re.search(r"[/\\]|^\.\.?$", str(value)):
+                yield f"would put runs elsewhere, {key}={value}"
             yield from _wrong(key, depth + 1)
             yield from _wrong(value, depth + 1)
     elif isinstance(tree, list):

@@ -19,6 +19,12 @@ FREE_KEYS = frozenset(
 )
 
 
+_WRITTEN = (
+    *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "train.log"),
+    *("metrics.csv", "metrics.json", "predictions.npz", "figures", "wandb", "DONE"),
+)
+
+
 class RunFolder:
     """Paths of runs/<study>/<method>/seed<k>/ and the rules they stand for."""
 
@@ -43,7 +49,24 @@ class RunFolder:
                 "a run folder holds config.yaml",
                 "give a folder that hep2gan-train wrote, e.g. runs/default/proposed/seed0",
             )
+        run.refuse_links()
         return run
+
+    def refuse_links(self) -> None:
+        """Raise Hep2ganError where what a run writes would land outside of its folder.
+
+        Reading through links is harmless: whatever is there is checked like any other file. The
+        checkpoints may lie on another disk; their files are replaced, never written into.
+        """
+        inside = self.path.resolve()
+        for name in _WRITTEN:
+            file = self.path / name
+            if file.is_symlink() and not _resolved(file).is_relative_to(inside):
+                raise Hep2ganError(
+                    f"{file} is a link to {file.readlink()}",
+                    "a run writes into its own folder",
+                    "remove the link, or copy what it leads to",
+                )
 
     @property
     def done(self) -> bool:
@@ -57,6 +80,7 @@ class RunFolder:
         """
         from omegaconf import OmegaConf
 
+        self.refuse_links()
         if not self.config_file.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
@@ -102,3 +126,11 @@ class RunFolder:
                 "",
                 f"run hep2gan-evaluate {self.path}",
             ) from error
+
+
+def _resolved(path: Path) -> Path:
+    # A link that leads in a circle leads nowhere, and not into the folder.
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return Path(path.anchor)

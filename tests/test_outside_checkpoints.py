@@ -145,7 +145,7 @@ def test_opcodes_by_hand(tmp_path, pickled):
     assert list(pickletools.genops(pickled))
     path = tmp_path / "a.ckpt"
     path.write_bytes(with_member("archive/data.pkl", pickled))
-    with pytest.raises(Hep2ganError, match="(names|pickle has)"):
+    with pytest.raises(Hep2ganError, match=r"(names|pickle has)"):
         read_checkpoint(path)
 
 
