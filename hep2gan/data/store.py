@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.containers import json_object
-from hep2gan.data.fingerprint import fingerprint_of
+from hep2gan.data.fingerprint import file_digest, fingerprint_of
 from hep2gan.data.soundness import wrong_values
 from hep2gan.errors import Hep2ganError
 
@@ -107,6 +107,10 @@ class Store:
         """Read every array and raise Hep2ganError when the content is not what was packed."""
         if fingerprint_of(self.path, self.classes, list(COLUMNS)) != self.fingerprint:
             raise _damaged(self.path, "the fingerprint of its content differs")
+        # The fingerprint is of cells alone; their specimens' names have a checksum of their own.
+        names = self.manifest.get("specimens_sha256")
+        if names is not None and file_digest(self.path / f"{SPECIMENS}.npy") != names:
+            raise _damaged(self.path, f"{SPECIMENS}.npy has changed since it was written")
         if wrong := wrong_values(self):
             raise _damaged(self.path, "; ".join(wrong))
 

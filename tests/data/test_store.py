@@ -150,7 +150,7 @@ def test_manifests_of_wrong_types(store, key, value):
         b"PK\x03\x04" + bytes(60),
         b"\x93NUMPY\x01\x00\x0a\x00{'descr'\n(",
         b"\x93NUMPY\x01\x00\x40\x00{'descr': '<U9', 'fortran_order': False, 'shape': (2**50,)}   ",
-        b"\x93NUMPY\x01\x00\x43\x00{'descr': '<U9', 'fortran_order': False, 'shape': (10**10,)}     ",
+        b"\x93NUMPY\x01\x00\x41\x00{'descr': '<U9', 'fortran_order': False, 'shape': (10**9,)}    ",
     ],
 )
 @pytest.mark.parametrize("name", ["specimens", "label", "id"])

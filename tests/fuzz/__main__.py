@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -60,7 +61,12 @@ def main() -> None:
     door = door_named(sys.argv[1])
     limit_memory()
     begun = time.perf_counter()
-    counts = campaign(door, int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    try:
+        counts = campaign(door, int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    except BaseException as error:
+        # Inputs can be long; the whole of it lies in input.pickle.
+        told = "".join(traceback.format_exception(error)).splitlines()
+        sys.exit("\n".join(line[:300] for line in told[-60:]))
     seconds = round(time.perf_counter() - begun, 1)
     print(json.dumps({"door": door.name, **counts, "inputs": counts.total(), "seconds": seconds}))
 
