@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from hep2gan.archives import refuse_unsafe
 from hep2gan.errors import Hep2ganError
 
 BEST = "best.ckpt"
@@ -46,13 +47,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise Hep2ganError(f"{path} does not exist", "", fix)
     try:
+        refuse_unsafe(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Hep2ganError(f"{path} cannot be loaded ({reason})", "", fix) from error
-    if not isinstance(found, dict) or "state_dict" not in found:
-        raise Hep2ganError(f"{path} is no checkpoint of a run", "it needs a state_dict", fix)
+    if not isinstance(found, dict) or not _are_weights(found.get("state_dict")):
+        rule = "it needs a state_dict of tensors by name"
+        raise Hep2ganError(f"{path} is no checkpoint of a run", rule, fix)
     return found
+
+
+def _are_weights(state: Any) -> bool:
+    return isinstance(state, dict) and all(
+        type(name) is str and isinstance(value, torch.Tensor) and value.layout == torch.strided
+        for name, value in state.items()
+    )
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -3,11 +3,12 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.outside import check_outside
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -46,7 +47,7 @@ def with_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     overrides: list[str] = []
     previous = ""
     for argument in arguments:
-        is_override = "=" in argument and not Path(argument).exists()
+        is_override = "=" in argument and not _exists(argument)
         if argument[:1] == "-" or previous in _FLAGS_WITH_VALUE:
             flags.append(argument)
         elif is_override or argument[:1] in "~+":
@@ -56,6 +57,13 @@ def with_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
         previous = argument
     # Hydra takes overrides in one piece only: `data=phantom -m seed=0,1` would be an error.
     return flags + overrides + _named(positional, names)
+
+
+def _exists(argument: str) -> bool:
+    # Overrides may be longer than the name of any file, which the system refuses to look for.
+    with suppress(OSError, ValueError):
+        return Path(argument).exists()
+    return False
 
 
 def _named(positional: list[str], names: tuple[str, ...]) -> list[str]:
@@ -94,6 +102,7 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
 
     try:
         if not {"-sc", "--shell-completion"} & set(sys.argv):
+            check_outside(sys.argv[1:])
             sys.argv[1:] = with_positionals(sys.argv[1:], positionals)
         with _raising():
             hydra.main(str(config_folder()), name, version_base="1.3")(task)()

@@ -30,6 +30,7 @@ def evaluate(config: "DictConfig") -> None:
         return
     trained = open_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
     store = Store.open(Path(plain["store"]) if plain["store"] else trained.store)
+    store.verify()
     split = Split.load(trained.run.path, store)
     alone = {"accelerator": plain["accelerator"], "devices": 1, "nodes": 1}
     trained.config["trainer"] |= {"eval_batch_size": plain["batch_size"], **alone}

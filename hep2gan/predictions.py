@@ -1,8 +1,10 @@
 """Predictions on disk: all that evaluation leaves behind, and all that figures and tables need."""
 
+import math
+import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,8 @@ import numpy.typing as npt
 from hep2gan.errors import Hep2ganError
 from hep2gan.whole import whole
 
+_UNPACKED_AT_LEAST, _UNPACKED_TIMES = 256 * 1024 * 1024, 32
+"""Images are the greater part and hardly shrink, so that a file unpacks to a few times its size."""
 _LAYOUT = {
     "id": (np.str_, "N"),
     "image": (np.uint8, "NHW"),
@@ -101,6 +105,7 @@ class Predictions:
         if not path.is_file():
             raise Hep2ganError(f"{path} does not exist", "", fix)
         try:
+            _refuse_bomb(path)
             with np.load(path, allow_pickle=False) as file:
                 arrays: dict[str, Any] = {name: file[name] for name in file.files}
             if sorted(arrays) != sorted([*arrays.pop("contents"), "contents"]):
@@ -112,6 +117,28 @@ class Predictions:
         except Exception as error:
             raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
         return predictions
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Raise ValueError where the file would become far more than its size, or than it says."""
+    most = max(_UNPACKED_AT_LEAST, _UNPACKED_TIMES * path.stat().st_size)
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > most:
+            raise ValueError(f"it unpacks to {size:,} bytes, at most {most:,} are read")
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                _refuse_header(file, member)
+
+
+def _refuse_header(file: IO[bytes], member: zipfile.ZipInfo) -> None:
+    # numpy makes room for what a header asks for before it looks whether the file has so much.
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"{member.filename} has version {version} of the format")
+    shape, _, kind = np.lib.format.read_array_header_1_0(file)
+    if kind.hasobject or math.prod(shape) * kind.itemsize + file.tell() != member.file_size:
+        raise ValueError(f"{member.filename} does not hold the {kind} {shape} that it promises")
 
 
 def _layout_problems(predictions: Predictions) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hep2gan.containers import json_object, yaml_text
 from hep2gan.errors import Hep2ganError, listed
 from hep2gan.flattening import differences
 from hep2gan.whole import write_whole
@@ -15,6 +16,12 @@ FREE_KEYS = frozenset(
     | {"trusted", "objective"}
     | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
     | {"trainer.eval_batch_size", "generator.weights", "classifier.weights"}
+)
+
+
+_WRITTEN = (
+    *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "train.log"),
+    *("metrics.csv", "metrics.json", "predictions.npz", "figures", "wandb", "DONE"),
 )
 
 
@@ -42,7 +49,24 @@ class RunFolder:
                 "a run folder holds config.yaml",
                 "give a folder that hep2gan-train wrote, e.g. runs/default/proposed/seed0",
             )
+        run.refuse_links()
         return run
+
+    def refuse_links(self) -> None:
+        """Raise Hep2ganError where what a run writes would land outside of its folder.
+
+        Reading through links is harmless: whatever is there is checked like any other file. The
+        checkpoints may lie on another disk; their files are replaced, never written into.
+        """
+        inside = self.path.resolve()
+        for name in _WRITTEN:
+            file = self.path / name
+            if file.is_symlink() and not _resolved(file).is_relative_to(inside):
+                raise Hep2ganError(
+                    f"{file} is a link to {file.readlink()}",
+                    "a run writes into its own folder",
+                    "remove the link, or copy what it leads to",
+                )
 
     @property
     def done(self) -> bool:
@@ -56,6 +80,7 @@ class RunFolder:
         """
         from omegaconf import OmegaConf
 
+        self.refuse_links()
         if not self.config_file.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
@@ -77,7 +102,7 @@ class RunFolder:
         from omegaconf import OmegaConf
 
         try:
-            config = OmegaConf.to_container(OmegaConf.load(self.config_file))
+            config = OmegaConf.to_container(OmegaConf.create(yaml_text(self.config_file)))
         except Exception as error:
             raise Hep2ganError(
                 f"{self.config_file} cannot be read ({error})", "", "restore it or train again"
@@ -93,11 +118,19 @@ class RunFolder:
     def metrics(self) -> dict[str, float]:
         """Read metrics.json."""
         try:
-            found = json.loads(self.metrics_file.read_text(encoding="utf-8"))
+            found = json_object(self.metrics_file)
             return {str(key): float(value) for key, value in found.items()}
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise Hep2ganError(
                 f"{self.metrics_file} cannot be read ({error})",
                 "",
                 f"run hep2gan-evaluate {self.path}",
             ) from error
+
+
+def _resolved(path: Path) -> Path:
+    # A link that leads in a circle leads nowhere, and not into the folder.
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return Path(path.anchor)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hep2gan import ranks
 from hep2gan.data.icpr2016 import read_icpr2016
 from hep2gan.data.manifest import read_manifest
 from hep2gan.data.packing import pack
@@ -29,6 +30,9 @@ def open_store(data: Mapping[str, Any], workers: int | None = None) -> Store:
             )
         return pack_store(data, workers)
     store = Store.open(path)
+    if ranks.rank() == 0:
+        # It takes about a second for the ICPR set; a flipped bit would cost a week.
+        store.verify()
     if store.size != data["size"]:
         raise Hep2ganError(
             f"{path} holds images of {store.size} px, data.size is {data['size']}",

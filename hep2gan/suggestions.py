@@ -4,11 +4,14 @@ import difflib
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 
 def explained(error: Exception, config_name: str) -> str:
     """One message for a failed composition, naming the nearest key or option where there is one."""
+    from hydra.errors import OverrideParseException
+
     text = str(error).strip().split("\n    full_key")[0]
     # Hydra advises to append any misspelt key, and lists where it searched.
     text = text.split("\nTo append to your config")[0].split("\nConfig search path:")[0].rstrip()
@@ -16,7 +19,10 @@ def explained(error: Exception, config_name: str) -> str:
     if missing:
         key = missing.group(1).rstrip(".'")
         return f"{key} is not set: it has no default. Fix: add {key}=VALUE to the command."
-    hints = [hint for hint in map(_hint, _wrong_keys(config_name)) if hint]
+    hints = []
+    # What cannot be parsed at all has no keys, and the error says where it ends.
+    with suppress(OverrideParseException):
+        hints = [hint for hint in map(_hint, _wrong_keys(config_name)) if hint]
     return "\n".join([text, *hints]) + "\nSee --help for every group and key."
 
 

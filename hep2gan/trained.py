@@ -1,16 +1,24 @@
 """Open a trained run again: its config, its networks, its chosen checkpoint."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from hep2gan.assembly import build_task
 from hep2gan.checkpoints import read_checkpoint, read_chosen
+from hep2gan.containers import json_object
 from hep2gan.errors import Hep2ganError
 from hep2gan.run_folder import RunFolder
 from hep2gan.task import SegmentationGuidedClassification
+
+MAX_SIZE = 4096
+"""Pixels of a side. Stores end at 1024."""
+_RESTORE = "restore it or train the run again"
 
 
 @dataclass(frozen=True)
@@ -47,24 +55,70 @@ def open_run(
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:
         path, state = read_chosen(run.checkpoints)
-    task = build_task(config, classes=classes, size=size, load_weights=False, trusted=trusted)
+    build = partial(_built, run, config, classes, size, trusted)
+    # First without memory: a few digits of a configuration can ask for terabytes.
+    with torch.device("meta"):
+        _check_fits(path, state["state_dict"], build().state_dict(), run)
+    task = build()
+    task.load_state_dict(state["state_dict"])
+    return TrainedRun(run, config, classes, size, store, task.eval(), path)
+
+
+def _built(
+    run: RunFolder,
+    config: dict[str, Any],
+    classes: Sequence[str],
+    size: int,
+    trusted: Sequence[str],
+) -> SegmentationGuidedClassification:
     try:
-        task.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
+        return build_task(config, classes=classes, size=size, load_weights=False, trusted=trusted)
+    except Hep2ganError as error:
+        fix = error.fix or _RESTORE
+        raise Hep2ganError(f"{run.config_file}: {error.fact}", error.rule, fix) from error
+    # Whatever is missing or of a wrong type trips the networks somewhere.
+    except Exception as error:
         raise Hep2ganError(
-            f"{path} does not fit the networks of {run.config_file} ({str(error)[:300]})",
+            f"{run.config_file} describes no networks ({type(error).__name__}: {error})",
+            "a run's configuration is left as it was written",
+            _RESTORE,
+        ) from error
+
+
+def _check_fits(
+    path: Path, saved: Mapping[str, Tensor], due: Mapping[str, Tensor], run: RunFolder
+) -> None:
+    odd = [f"{name} is missing" for name in due.keys() - saved.keys()]
+    odd += [f"{name} is unknown" for name in saved.keys() - due.keys()]
+    odd += [
+        f"{name} has shape {tuple(saved[name].shape)} instead of {tuple(due[name].shape)}"
+        for name in due.keys() & saved.keys()
+        if saved[name].shape != due[name].shape
+    ]
+    if odd:
+        raise Hep2ganError(
+            f"{path} does not fit the networks of {run.config_file}"
+            f" ({len(odd)} differences, the first is: {min(odd)})",
             "a checkpoint belongs to its run's configuration",
             "use a checkpoint of this run",
-        ) from error
-    return TrainedRun(run, config, classes, size, store, task.eval(), path)
+        )
 
 
 def described(run: RunFolder) -> tuple[tuple[str, ...], int, Path]:
     """Classes, image size and path of the store that a run was trained on."""
     try:
-        found = json.loads(run.store_file.read_text(encoding="utf-8"))
-        return tuple(map(str, found["classes"])), int(found["size"]), Path(found["path"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = json_object(run.store_file)
+        classes, size, path = found["classes"], found["size"], found["path"]
+        if (
+            not isinstance(classes, list)
+            or not classes
+            or len(set(map(str, classes))) != len(classes)
+        ):
+            raise ValueError("classes must be names, each once")
+        if type(size) is not int or not 0 < size <= MAX_SIZE:
+            raise ValueError(f"size is {str(size)[:40]}, must be in 1..{MAX_SIZE}")
+        return tuple(map(str, classes)), size, Path(path)
+    except (ValueError, KeyError, TypeError) as error:
         raise Hep2ganError(
             f"{run.store_file} cannot be read ({error})", "", "train the run again"
         ) from error

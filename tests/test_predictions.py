@@ -222,3 +222,21 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         drawn(features=None).save(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["p.npz"]
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "p.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image.npy", bytes(300_000_000), compresslevel=1)
+    with pytest.raises(Hep2ganError, match="unpacks to 300,000,000 bytes, at most 268,435,456"):
+        Predictions.load(path)
+
+
+def test_a_header_that_promises_more_than_there_is(tmp_path):
+    header = io.BytesIO()
+    about = {"descr": "|u1", "fortran_order": False, "shape": (3 * 10**9,)}
+    np.lib.format.write_array_header_1_0(header, about)
+    with zipfile.ZipFile(tmp_path / "p.npz", "w") as archive:
+        archive.writestr("image.npy", header.getvalue() + bytes(9))
+    with pytest.raises(Hep2ganError, match=r"image\.npy does not hold the uint8 \(3000000000,\)"):
+        Predictions.load(tmp_path / "p.npz")

@@ -1,6 +1,7 @@
 """One PNG or TIFF file to grey values, or an error that names the file and the fix."""
 
 import io
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ MAX_PIXELS = 4096 * 4096
 MAX_BYTES = 256 * 1024 * 1024
 
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
+_BEGINNINGS = (b"\x89PNG", b"II*\0", b"MM\0*")
 _MIN_IS_WHITE, _PHOTOMETRIC = 0, 262
 
 
@@ -42,6 +44,7 @@ def decode(path: Path) -> Decoded:
     """
     data = _bytes(path)
     try:
+        _verify(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse(path, image)
             # Loading empties `tile`, turning loses the tags: depth and polarity are asked before.
@@ -52,6 +55,8 @@ def decode(path: Path) -> Decoded:
     except Hep2ganError:
         raise
     except UnidentifiedImageError as error:
+        if data.startswith(_BEGINNINGS):
+            raise _damaged(path, "its header is not whole") from error
         raise Hep2ganError(
             f"{path} cannot be read as an image",
             "images are PNG or TIFF",
@@ -60,18 +65,24 @@ def decode(path: Path) -> Decoded:
     except Image.DecompressionBombError as error:
         raise _too_large(path, "is far too large") from error
     except Exception as error:  # damaged files raise nearly anything inside Pillow's readers
-        raise Hep2ganError(
-            f"{path} is damaged or truncated ({error})",
-            "an image must be whole",
-            "copy the file again from where it came",
-        ) from error
+        raise _damaged(path, str(error)) from error
+
+
+def _verify(data: bytes) -> None:
+    # Pillow reads a PNG's pixels without looking at their checksum, unless it is asked to.
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.format == "PNG":
+            image.verify()
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        length = path.stat().st_size
-        if length > MAX_BYTES:
-            raise _too_large(path, f"has {length:,} bytes")
+        status = path.stat()
+        if status.st_size > MAX_BYTES:
+            raise _too_large(path, f"has {status.st_size:,} bytes")
+        # A pipe would be waited for, and a device read without end.
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no ordinary file")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Hep2ganError(
@@ -87,6 +98,14 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
+def _damaged(path: Path, why: str) -> Hep2ganError:
+    return Hep2ganError(
+        f"{path} is damaged or truncated ({why})",
+        "an image must be whole",
+        "copy the file again from where it came",
+    )
+
+
 def _too_large(path: Path, what: str) -> Hep2ganError:
     rule = f"one image is one cell, at most {MAX_PIXELS:,} pixels and {MAX_BYTES >> 20} MiB"
     return Hep2ganError(f"{path} {what}", rule, "crop the cells out of it first")
@@ -96,10 +115,10 @@ def _refuse(path: Path, image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_large(path, f"has {width} × {height} pixels")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
+    # Counting them takes a minute in a TIFF made for it; whether there is a second is known.
+    if getattr(image, "is_animated", False):
         raise Hep2ganError(
-            f"{path} holds {frames} frames", "one file is one cell", "save each frame as a file"
+            f"{path} holds several frames", "one file is one cell", "save each frame as a file"
         )
 
 

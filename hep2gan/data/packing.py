@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hep2gan.data.chunks import Chunk
 from hep2gan.data.columns import Columns
 from hep2gan.data.findings import LIMIT, findings
-from hep2gan.data.fingerprint import fingerprint_of, signature_of
+from hep2gan.data.fingerprint import file_digest, fingerprint_of, signature_of
 from hep2gan.data.pack_settings import Settings, check_cells, check_settings
 from hep2gan.data.raw import Problem, RawCells
 from hep2gan.data.replacing import exclusive, refuse_foreign, replaced
@@ -76,6 +76,7 @@ def _unchanged(destination: Path, signature: str) -> Store | None:
         return None
     try:
         store = Store.open(destination)
+        store.verify()
     except Hep2ganError as error:
         log.warning("%s Packing it again.", error)
         return None
@@ -141,6 +142,7 @@ def _write_rest(
         "size": settings.size,
         "classes": list(raw.classes),
         "specimens": len(raw.specimens),
+        "specimens_sha256": file_digest(folder / f"{SPECIMENS}.npy"),
         "settings": settings._asdict(),
         "fingerprint": fingerprint_of(folder, raw.classes, list(COLUMNS)),
         "signature": signature,

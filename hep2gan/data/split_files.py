@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from hep2gan.containers import json_object
 from hep2gan.errors import Hep2ganError
 from hep2gan.whole import write_whole
 
@@ -95,29 +97,39 @@ class Split:
         another store, saying in what they differ.
         """
         about, table = _read(folder / "split.json"), folder / "split.csv"
-        if not table.is_file():
-            raise Hep2ganError(f"{table} does not exist", "", _FIX)
-        content = table.read_bytes()
-        if hashlib.sha256(content).hexdigest() != about["sha256"]:
-            raise Hep2ganError(f"{table} has changed since it was written", "", _FIX)
-        rows = list(csv.reader(io.StringIO(content.decode())))[1:]
-        _check_ids(np.asarray([row[0] for row in rows], np.str_), store, table)
+        part_of = _rows(table, about["sha256"])
+        _check_ids(np.asarray(list(part_of), np.str_), store, table)
         _check_store(about["settings"].get("fingerprint"), store, str(folder / "split.json"))
-        row_of = {str(name): row for row, name in enumerate(store.id.tolist())}
-        part = np.empty(len(store), np.int8)
-        part[[row_of[name] for name, _ in rows]] = [PARTS.index(p) for _, p in rows]
+        part = np.array([part_of[str(name)] for name in store.id.tolist()], np.int8)
         return cls.of_parts(part, about["settings"])
+
+
+def _rows(table: Path, checksum: str) -> dict[str, int]:
+    """Part number by id. The checksum guards against accidents, not against whoever can make it."""
+    if not table.is_file():
+        raise Hep2ganError(f"{table} does not exist", "", _FIX)
+    content = table.read_bytes()
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise Hep2ganError(f"{table} has changed since it was written", "", _FIX)
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+        part_of = {name: PARTS.index(part) for name, part in rows[1:]}
+    except (ValueError, csv.Error) as error:
+        raise Hep2ganError(
+            f"{table} is damaged ({error})", "its lines are id,part", _FIX
+        ) from error
+    if len(part_of) < len(rows) - 1:
+        raise Hep2ganError(f"{table} is damaged", "it must name each cell once", _FIX)
+    return part_of
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise Hep2ganError(f"{path} does not exist", "", _FIX)
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+    with suppress(ValueError, KeyError):
+        about = json_object(path)
         if isinstance(about["settings"], dict) and isinstance(about["sha256"], str):
-            return dict(about)
-    except (ValueError, KeyError, TypeError):
-        pass
+            return about
     raise Hep2ganError(f"{path} is damaged", "it must hold settings and a checksum", _FIX)
 
 

@@ -1,6 +1,5 @@
 """The packed store: one folder of memory-mapped arrays, shared by all processes."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.data.fingerprint import fingerprint_of
+from hep2gan.containers import json_object
+from hep2gan.data.fingerprint import file_digest, fingerprint_of
+from hep2gan.data.soundness import wrong_values
 from hep2gan.errors import Hep2ganError
 
 MANIFEST = "manifest.json"
@@ -84,24 +85,34 @@ class Store:
         path = Path(path)
         manifest = _manifest(path)
         try:
-            count, size = int(manifest["cells"]), int(manifest["size"])
+            count, size = _whole_number(manifest, "cells"), _whole_number(manifest, "size")
+            classes, fingerprint = manifest["classes"], manifest["fingerprint"]
+            if not _are_names(classes) or not isinstance(fingerprint, str):
+                raise ValueError(f"{MANIFEST} needs class names and a fingerprint")
             arrays = {name: _array(path, name, count, size) for name in COLUMNS}
             return cls(
                 path=path,
-                classes=tuple(manifest["classes"]),
+                classes=tuple(classes),
                 size=size,
-                fingerprint=str(manifest["fingerprint"]),
+                fingerprint=fingerprint,
                 manifest=manifest,
-                specimen_names=np.load(path / f"{SPECIMENS}.npy", allow_pickle=False),
+                specimen_names=_names(path),
                 **arrays,
             )
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        # A damaged header raises whatever numpy's reader trips over: tokenize, struct, mmap, …
+        except Exception as error:
             raise _damaged(path, str(error)) from error
 
     def verify(self) -> None:
         """Read every array and raise Hep2ganError when the content is not what was packed."""
         if fingerprint_of(self.path, self.classes, list(COLUMNS)) != self.fingerprint:
             raise _damaged(self.path, "the fingerprint of its content differs")
+        # The fingerprint is of cells alone; their specimens' names have a checksum of their own.
+        names = self.manifest.get("specimens_sha256")
+        if names is not None and file_digest(self.path / f"{SPECIMENS}.npy") != names:
+            raise _damaged(self.path, f"{SPECIMENS}.npy has changed since it was written")
+        if wrong := wrong_values(self):
+            raise _damaged(self.path, "; ".join(wrong))
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -111,13 +122,13 @@ def _manifest(path: Path) -> dict[str, Any]:
         rule = "a store is a folder written by hep2gan-pack"
         raise Hep2ganError(f"{path} {what}", rule, "run hep2gan-pack, or correct the path")
     try:
-        manifest = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise _damaged(path, f"{MANIFEST}: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        manifest = json_object(file)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if manifest.get("format") != FORMAT:
         raise Hep2ganError(f"{file} is not the manifest of a store", "", "run hep2gan-pack")
     if manifest.get("version") != VERSION:
-        fact = f"{path} has version {manifest.get('version')} of the store's format"
+        fact = f"{path} has version {str(manifest.get('version'))[:20]} of the store's format"
         raise Hep2ganError(fact, f"this hep2gan reads {VERSION}", "run hep2gan-pack again")
     return manifest
 
@@ -127,10 +138,34 @@ def _damaged(path: Path, why: str) -> Hep2ganError:
 
 
 def _array(path: Path, name: str, count: int, size: int) -> npt.NDArray[Any]:
-    # A plain view: slicing numpy's memmap class costs microseconds each time.
-    array = np.asarray(np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+    array = _mapped(path / f"{name}.npy")
     dtype, per_cell = COLUMNS[name]
     shape = (count, *(size if side == "S" else side for side in per_cell))
     if not array.dtype.str.startswith(dtype) or array.shape != shape:
         raise ValueError(f"{name}.npy holds {array.dtype} {array.shape}, expected {dtype} {shape}")
     return array
+
+
+def _names(path: Path) -> npt.NDArray[np.str_]:
+    array = _mapped(path / f"{SPECIMENS}.npy")
+    if not array.dtype.str.startswith("<U") or array.ndim != 1:
+        raise ValueError(f"{SPECIMENS}.npy holds {array.dtype} {array.shape}, expected names")
+    return array
+
+
+def _mapped(file: Path) -> npt.NDArray[Any]:
+    # Mapped, since numpy would make room for whatever a header asks for. A plain view, since
+    # slicing numpy's memmap class costs microseconds each time.
+    return np.asarray(np.lib.format.open_memmap(file, mode="r"))
+
+
+def _whole_number(manifest: dict[str, Any], key: str) -> int:
+    value = manifest[key]
+    if type(value) is not int or not 0 < value < 2**40:
+        raise ValueError(f"{MANIFEST}: {key} is {str(value)[:40]}")
+    return value
+
+
+def _are_names(classes: Any) -> bool:
+    named = isinstance(classes, list) and all(type(name) is str for name in classes)
+    return named and 0 < len(set(classes)) == len(classes)

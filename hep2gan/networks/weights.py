@@ -108,7 +108,7 @@ class InitialWeights:
         if not file.is_file():
             raise Hep2ganError(f"weights file {file} does not exist", "", self.fix)
         try:
-            state = load_state_dict(str(file))
+            state = load_state_dict(str(file), weights_only=True)
         except Exception as error:  # pickle, zip, safetensors and torch each raise their own
             fact = f"weights file {file} cannot be read ({error})"
             raise Hep2ganError(fact, "", self.fix) from error

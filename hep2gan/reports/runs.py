@@ -1,12 +1,12 @@
 """Reading the folder of a finished run."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from hep2gan.containers import json_object, yaml_text
 from hep2gan.errors import Hep2ganError
 from hep2gan.predictions import Predictions
 
@@ -86,7 +86,7 @@ def read_run(path: Path) -> Run:
             "start the same hep2gan-train again, which goes on from the last epoch, or run "
             f"hep2gan-evaluate {path}",
         )
-    text = _text(path, "config.yaml")
+    text = _config_text(path)
     config = _config(path, text)
     method = config.get("method", config.get("name"))
     named = method.get("name") if isinstance(method, dict) else method
@@ -98,21 +98,21 @@ def read_run(path: Path) -> Run:
         config=config,
         config_text=text,
         metrics=_metrics(path),
-        split=_object(path, "split.json"),
+        split=_split(path),
     )
 
 
-def _text(path: Path, name: str) -> str:
+def _config_text(path: Path) -> str:
     try:
-        return (path / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, f"{path / name} cannot be read ({error})") from error
+        return yaml_text(path / "config.yaml")
+    except ValueError as error:
+        raise _unreadable(path, str(error), "train") from error
 
 
 def _config(path: Path, text: str) -> dict[str, Any]:
     try:
         config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise _unreadable(path, f"config.yaml is damaged ({reason})", "train") from error
     if not isinstance(config, dict):
@@ -123,11 +123,20 @@ def _config(path: Path, text: str) -> dict[str, Any]:
 def _object(path: Path, name: str) -> dict[str, Any]:
     """Read a JSON file that holds one object."""
     try:
-        found = json.loads(_text(path, name))
+        return json_object(path / name)
     except ValueError as error:
-        raise _unreadable(path, f"{name} is damaged ({error})") from error
-    if not isinstance(found, dict):
-        raise _unreadable(path, f"{name} holds no names and values")
+        raise _unreadable(path, str(error)) from error
+
+
+def _split(path: Path) -> dict[str, Any]:
+    """split.json, whose counts and sentences a page prints."""
+    found = _object(path, "split.json")
+    counts, told = found.get("counts", {}), found.get("leakage", [])
+    counted = isinstance(counts, dict) and all(isinstance(one, dict) for one in counts.values())
+    if not counted or any(type(n) is not int for one in counts.values() for n in one.values()):
+        raise _unreadable(path, "split.json: its counts are no numbers by part and class")
+    if not isinstance(told, list) or not all(isinstance(sentence, str) for sentence in told):
+        raise _unreadable(path, "split.json: leakage holds no sentences")
     return found
 
 
@@ -136,7 +145,10 @@ def _metrics(path: Path) -> dict[str, float]:
     wrong = [n for n, v in found.items() if isinstance(v, bool) or not isinstance(v, int | float)]
     if wrong:
         raise _unreadable(path, f"metrics.json: {wrong[0]} is no number")
-    return {name: float(value) for name, value in found.items()}
+    try:
+        return {name: float(value) for name, value in found.items()}
+    except OverflowError as error:
+        raise _unreadable(path, f"metrics.json holds a number out of range ({error})") from error
 
 
 def _unreadable(path: Path, reason: str, command: str = "evaluate") -> Hep2ganError:

@@ -127,3 +127,41 @@ def test_verify_notices_one_changed_byte(store, name):
     file.write_bytes(data)
     with pytest.raises(Hep2ganError, match="fingerprint"):
         Store.open(store.path).verify()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("cells", value) for value in (-1, 0, 2.0, True, "2", 10**400, float("inf"), None)),
+        *(("size", value) for value in (0, [32], {})),
+        *(("classes", value) for value in ("ab", [], ["a", "a"], [1, 2], {"a": 1})),
+        ("fingerprint", 7),
+    ],
+)
+def test_manifests_of_wrong_types(store, key, value):
+    file = store.path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    refused(store.path, "damaged")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PK\x03\x04" + bytes(60),
+        b"\x93NUMPY\x01\x00\x0a\x00{'descr'\n(",
+        b"\x93NUMPY\x01\x00\x40\x00{'descr': '<U9', 'fortran_order': False, 'shape': (2**50,)}   ",
+        b"\x93NUMPY\x01\x00\x41\x00{'descr': '<U9', 'fortran_order': False, 'shape': (10**9,)}    ",
+    ],
+)
+@pytest.mark.parametrize("name", ["specimens", "label", "id"])
+def test_hostile_headers(store, header, name):
+    (store.path / f"{name}.npy").write_bytes(header)
+    refused(store.path, "damaged")
+
+
+def test_damaged_pixels_are_packed_again(store, tmp_path):
+    file = store.path / "image.npy"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:])
+    pack(cells(tmp_path / "raw", 4), store.path, size=32).verify()
+    assert file.read_bytes() == whole

@@ -60,7 +60,7 @@ def test_curves_may_be_missing(run):
         ("config.yaml", b"a: [", "hep2gan-train again"),
         ("config.yaml", b"- a\n", "hep2gan-train again"),
         ("config.yaml", b"!!python/object/apply:os.system [true]\n", "hep2gan-train again"),
-        ("config.yaml", b"\xff\xfe", "hep2gan-evaluate"),
+        ("config.yaml", b"\xff\xfe", "hep2gan-train again"),
         ("metrics.json", None, "hep2gan-evaluate"),
         ("metrics.json", b'{"test/dice": 0.9', "hep2gan-evaluate"),
         ("metrics.json", b'{"test/dice": "good"}', "hep2gan-evaluate"),

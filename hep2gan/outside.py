@@ -1,0 +1,85 @@
+"""Configurations from outside, named by --config-dir and the like, before Hydra follows them."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hep2gan.errors import Hep2ganError
+
+# Argparse takes any beginning of a long flag, and a value joined to a short one.
+_FOLDER = re.compile(r"(--config-[dp]\w*|-cd|-cp)=?(.*)", re.DOTALL)
+_PICKLE = "--experimental"
+_PACKAGE = re.compile(r"^\s*#\s*@package\b.*hydra", re.MULTILINE)
+_KEY = re.compile(r"(^|[@/.])hydra\b|^(trusted|run_dir|runs|stores)\b")
+_RESOLVER = re.compile(r"\$\{[^}]*:")
+_FIX = "look through the files of that folder, and give such settings on the command line"
+
+
+def check_outside(arguments: Sequence[str]) -> None:
+    """Raise Hep2ganError where a folder of configurations could run code or read the environment.
+
+    Hydra builds whatever a configuration sets under `hydra` (callbacks, launchers, log handlers)
+    before any of ours is asked, and resolvers such as `oc.env` would write secrets into the run's
+    files. A method, a data set or a network from elsewhere needs neither; `_target_`s of networks
+    are held to the list of `targets`, which such a file may not widen by `trusted`. What stands on
+    the command line is the user's own.
+    """
+    for argument in arguments:
+        if argument.startswith(_PICKLE):
+            raise Hep2ganError(
+                f"{argument} is not supported",
+                "it unpickles a file, which can run any code",
+                "start the run again with its command line, or resume its run folder",
+            )
+    for folder in _folders(arguments):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".yaml", ".yml") and (reason := _reason(path, folder)):
+                rule = "a configuration from outside sets neither hydra, trusted nor where things"
+                rule += " are written, and reads no environment"
+                raise Hep2ganError(f"{path} {reason}", rule, _FIX)
+
+
+def _folders(arguments: Sequence[str]) -> Iterator[Path]:
+    for place, argument in enumerate(arguments):
+        if flag := _FOLDER.fullmatch(argument):
+            yield Path(flag.group(2) or next(iter(arguments[place + 1 :]), ""))
+        elif argument.lstrip("+").startswith("hydra.searchpath"):
+            yield from map(Path, re.findall(r"file://([^'\",\]]*)", argument))
+
+
+def _reason(path: Path, folder: Path) -> str:
+    import yaml  # type: ignore[import-untyped]
+
+    if "hydra" in path.relative_to(folder).parts:
+        return "lies in a group of Hydra's own"
+    try:
+        text = path.read_text(encoding="utf-8")
+        # Hydra's loader knows types of its own; what needs them is refused here.
+        tree = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        return f"cannot be read ({' '.join(str(error).split())[:300]})"
+    if _PACKAGE.search(text):
+        return "is of a package of Hydra's own"
+    return next(_wrong(tree), "")
+
+
+def _wrong(tree: Any, depth: int = 0) -> Iterator[str]:
+    if depth > 32:
+        yield "is nested more than 32 levels deep"
+        return
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if _KEY.search(str(key).removeprefix("override ")):
+                yield f"sets {key}"
+            if key in ("name", "study") and re.search(r"[/\\]|^\.\.?$", str(value)):
+                yield f"would put runs elsewhere, {key}={value}"
+            yield from _wrong(key, depth + 1)
+            yield from _wrong(value, depth + 1)
+    elif isinstance(tree, list):
+        for member in tree:
+            yield from _wrong(member, depth + 1)
+    elif isinstance(tree, str) and _RESOLVER.search(tree):
+        yield f"holds the resolver {tree[:80]}"
+    elif isinstance(tree, str) and re.search(r"@hydra\b|^/?hydra/", tree):
+        yield f"refers to {tree[:80]}"
