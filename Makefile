@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-slurm test-browser sweeps-help check format lock wheel clean
+.PHONY: help setup demo test test-all test-slurm test-browser soak sweeps-help check audit format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,10 +27,10 @@ demo: $(READY)  ## draw cells, train, test and report on two cores, in minutes
 	@echo "Open $(DEMO)/report.html"
 
 test: $(READY)  ## the tests, in minutes
-	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm and not browser"
+	$(BIN)/python -m pytest -m "not slow and not soak and not gpu and not slurm and not browser"
 
 test-all: $(READY)  ## every test that needs no GPU and no Slurm; the browser's where Chromium is
-	$(BIN)/python -m pytest -m "not gpu and not slurm"
+	$(BIN)/python -m pytest -m "not soak and not gpu and not slurm"
 
 test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
 	sh tests/slurm/install.sh
@@ -39,6 +39,9 @@ test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's 
 test-browser: $(READY)  ## the HTML report in a real browser (installs Debian's chromium if missing)
 	sh tests/browser/install.sh
 	$(BIN)/python -m pytest -m browser tests/browser
+
+soak: $(READY)  ## 200 short trainings in one sweep, watching memory, files and processes
+	$(BIN)/python -m pytest -m soak tests/soak
 
 sweeps-help:  ## the commands of sweeps that are typed most
 	@sed -n '/^## Sweeps/,/^Each job/{/^hep2gan\|^    /p}' README.md
@@ -49,6 +52,9 @@ check: $(READY)  ## lint, format, types, and which module may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+audit: $(READY)  ## hold the locked packages against the known vulnerabilities (needs pypi.org)
+	$(BIN)/python .ci/audit.py requirements.lock $(AUDIT)
 
 format: $(READY)  ## put the code into its format
 	$(BIN)/ruff check --fix .
