@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from hep2gan.command import config_folder
 from tests.ddp.started import SMALL, assert_same_training, final, train
 
 # The real networks in small, everything random switched on.
@@ -94,3 +95,13 @@ def test_a_forest_whatever_its_threads(tmp_path):
     )
     assert_bits(one, again)
     assert_bits(one, threads)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(config_folder().glob("trainer/*.yaml")), ids=lambda p: p.stem
+)
+def test_what_a_gpu_leaves_open_is_said_where_it_is_switched_on(path):
+    (line,) = re.findall(r"^deterministic: (\w+) +# (.*)", path.read_text(), re.M)
+    said = {"true": "warn where a GPU operation has no deterministic form"}
+    said |= {"false": "atomic adds make last bits vary from run to run"}
+    assert line[1] == said[line[0]]
