@@ -11,7 +11,7 @@ OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U
 STUDY = $(BIN)/python experiments/study.py $@ $(foreach override,$(OVERRIDES),'$(override)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser sweeps-help check format lock wheel clean
+.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak sweeps-help check audit format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,10 +58,10 @@ unseen_specimens: $(READY)  ## five folds of whole specimens
 	$(STUDY)
 
 test: $(READY)  ## the tests, in minutes
-	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm and not browser"
+	$(BIN)/python -m pytest -m "not slow and not soak and not gpu and not slurm and not browser"
 
 test-all: $(READY)  ## every test that needs no GPU and no Slurm; the browser's where Chromium is
-	$(BIN)/python -m pytest -m "not gpu and not slurm"
+	$(BIN)/python -m pytest -m "not soak and not gpu and not slurm"
 
 test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
 	sh tests/slurm/install.sh
@@ -70,6 +70,9 @@ test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's 
 test-browser: $(READY)  ## the HTML report in a real browser (installs Debian's chromium if missing)
 	sh tests/browser/install.sh
 	$(BIN)/python -m pytest -m browser tests/browser
+
+soak: $(READY)  ## 200 short trainings in one sweep, watching memory, files and processes
+	$(BIN)/python -m pytest -m soak tests/soak
 
 sweeps-help:  ## the commands of sweeps that are typed most
 	@sed -n '/^## Sweeps/,/^Each job/{/^hep2gan\|^    /p}' README.md
@@ -80,6 +83,9 @@ check: $(READY)  ## lint, format, types, and which module may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+audit: $(READY)  ## hold the locked packages against the known vulnerabilities (needs pypi.org)
+	$(BIN)/python .ci/audit.py requirements.lock $(AUDIT)
 
 format: $(READY)  ## put the code into its format
 	$(BIN)/ruff check --fix .

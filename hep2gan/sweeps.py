@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from hep2gan.errors import Hep2ganError, listed
 from hep2gan.launching import saved
@@ -150,8 +150,9 @@ def _visible_gpus() -> list[str]:
 class _Process:
     job: Job
     process: subprocess.Popen[bytes]
-    output: BinaryIO
     begun: float
+    # Its output and its configuration's file, for as long as it runs.
+    files: ExitStack
 
 
 def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
@@ -172,11 +173,11 @@ def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
         except Hep2ganError as error:
             outcomes[job.number] = Outcome(job, str(error))
     running: dict[int, _Process] = {}
-    with ExitStack() as stack, _stopped_together(running):
+    with _stopped_together(running):
         while waiting or running:
             while waiting and slots.free:
                 job = waiting.pop(0)
-                running[job.number] = _started(job, slots.take(job.number), stack)
+                running[job.number] = _started(job, slots.take(job.number))
                 log.info("%s  started", title(job))
             for number, process in list(running.items()):
                 if process.process.poll() is not None:
@@ -187,24 +188,24 @@ def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
     return [outcomes[job.number] for job in jobs]
 
 
-def _started(job: Job, environment: Mapping[str, str], stack: ExitStack) -> _Process:
+def _started(job: Job, environment: Mapping[str, str]) -> _Process:
     job.run.path.mkdir(parents=True, exist_ok=True)
-    file = stack.enter_context(saved(job.config))
-    output = output_of(job).open("ab")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hep2gan.job", str(file)],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env=os.environ | dict(environment),
-        # Ctrl-C on the terminal is for the sweep, which tells its jobs.
-        start_new_session=True,
-    )
-    return _Process(job, process, output, time.monotonic())
+    with ExitStack() as files:
+        file = files.enter_context(saved(job.config))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hep2gan.job", str(file)],
+            stdin=subprocess.DEVNULL,
+            stdout=files.enter_context(output_of(job).open("ab")),
+            stderr=subprocess.STDOUT,
+            env=os.environ | dict(environment),
+            # Ctrl-C on the terminal is for the sweep, which tells its jobs.
+            start_new_session=True,
+        )
+        return _Process(job, process, time.monotonic(), files.pop_all())
 
 
 def _ended(process: _Process) -> Outcome:
-    process.output.close()
+    process.files.close()
     job, status = process.job, process.process.returncode
     problem = None if job.run.done else problem_of(status, output_of(job))
     minutes = (time.monotonic() - process.begun) / 60
@@ -238,7 +239,7 @@ def _stopped_together(running: dict[int, _Process]) -> Iterator[None]:
             log.info("Stopping %d jobs; they save first", len(running))
         for process in running.values():
             process.process.wait()
-            process.output.close()
+            process.files.close()
 
 
 def title(job: Job) -> str:

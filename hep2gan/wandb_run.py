@@ -88,6 +88,7 @@ def begin(
     goes_on = in_agent or (mode == "online" and before.get("mode") == "online")
     identity = before["id"] if goes_on and "id" in before else secrets.token_hex(8)
     _supersede(folder / "wandb")
+    _stage_in(folder.resolve() / "wandb" / "staged")
     run = _init(config, folder, mode, identity, in_agent, provenance)
     logger = WandbRun(run, folder)
     try:
@@ -176,6 +177,13 @@ def _supersede(folder: Path) -> None:
         (folder / "superseded").mkdir(exist_ok=True)
     for path in old:
         path.rename(folder / "superseded" / path.name)
+
+
+def _stage_in(staged: Path) -> None:
+    """Where tables wait for the upload, or for `wandb sync`; wandb's own place is ~/.local."""
+    # A folder that the user named stays, that of an earlier run of this process does not.
+    if Path(os.environ.get("WANDB_DATA_DIR", staged)).name == staged.name:
+        os.environ["WANDB_DATA_DIR"] = str(staged)
 
 
 def _read(path: Path) -> dict[str, str]:

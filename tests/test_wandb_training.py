@@ -49,6 +49,12 @@ def test_a_run_is_finished_and_says_where_it_comes_from(place, whole):
     assert record["parameters"].keys() == {"generator", "discriminator", "classifier"}
 
 
+def test_nothing_piles_up_in_the_home_folder(place):
+    # Offline tables wait there for `wandb sync`.
+    assert list(place.glob("runs/default/proposed/seed0/wandb/staged/artifacts/staging/*"))
+    assert not list(place.glob(".local/share/wandb/artifacts/staging/*"))
+
+
 def test_every_curve_is_also_in_metrics_csv(place, whole):
     path = place / "runs/default/proposed/seed0/metrics.csv"
     of_file = {}

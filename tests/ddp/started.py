@@ -36,13 +36,21 @@ def environment(threads=1):
     return kept | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
 
 
-def train(place, *overrides, wait=True, check=True, command=("-m", "hep2gan.train")):
+def train(
+    place,
+    *overrides,
+    wait=True,
+    check=True,
+    command=("-m", "hep2gan.train"),
+    env=None,
+    output=subprocess.PIPE,
+):
     """Start `hep2gan-train` in `place`; the finished process, or the running one."""
     process = subprocess.Popen(
         [sys.executable, *command, *overrides],
         cwd=place,
-        env=environment(),
-        stdout=subprocess.PIPE,
+        env=environment() | (env or {}),
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )

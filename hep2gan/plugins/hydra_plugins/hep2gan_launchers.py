@@ -1,5 +1,6 @@
 """Hydra's way to the launchers: it takes plugins from the namespace `hydra_plugins` alone."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
+from hep2gan.errors import Hep2ganError
 from hep2gan.hydra_jobs import (
     check_alone,
     composed_jobs,
@@ -77,6 +79,24 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
     Over loss weights and learning rates, judged by `objective` on the validation part. The plugin
     has no pruning: a trial is a process that runs to its end.
     """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Called by Hydra. The storage's password is not shown, where it names one."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from hep2gan.passwords import WithoutPasswords, without_passwords
+
+        # The plugin prints the whole address.
+        logging.getLogger("hydra_plugins.hydra_optuna_sweeper._impl").addFilter(WithoutPasswords())
+        try:
+            return super().sweep(arguments)
+        except (SQLAlchemyError, ImportError) as error:
+            raise Hep2ganError(
+                f"hydra.sweeper.storage cannot be used ({without_passwords(str(error))})",
+                "",
+                "name a file, hydra.sweeper.storage=sqlite:///runs/tuned.db, or install what the"
+                " database needs",
+            ) from None
 
 
 def _log(low: float, high: float) -> str:
