@@ -84,7 +84,7 @@ check: $(READY)  ## lint, format, types, and which module may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-audit: $(READY)  ## hold the locked packages against the known vulnerabilities (needs pypi.org)
+audit: $(READY)  ## hold the locked packages against the known vulnerabilities (needs the Python Package Index)
 	$(BIN)/python .ci/audit.py requirements.lock $(AUDIT)
 
 format: $(READY)  ## put the code into its format
