@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from hep2gan.predictions import Predictions
 from hep2gan.provenance import provenance, write_provenance
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
+from hep2gan.run_lock import held
 from hep2gan.stocking import open_store
 from hep2gan.stopping import StopRequest
 from hep2gan.strategy import devices_and_strategy, leave_signals_alone
@@ -58,7 +60,10 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
         ranks.check_same(config)
         if ranks.world() > 1:
             log.info("rank %d of %d trains %s", ranks.rank(), ranks.world(), run.path)
-        metrics = _train(config, run, trusted, stop)
+        # Asked first: a finished run may lie where nothing can be written.
+        alone = ranks.rank() == 0 and not run.done
+        with held(run.path) if alone else nullcontext():
+            metrics = _train(config, run, trusted, stop)
         # Not after an error: the others may never come.
         ranks.leave()
     return metrics
