@@ -14,7 +14,7 @@ FREE_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
     | {"trusted", "objective"}
     | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
-    | {"trainer.eval_batch_size", "generator.weights", "classifier.weights"}
+    | {"trainer.nonfinite", "trainer.eval_batch_size", "generator.weights", "classifier.weights"}
 )
 
 

@@ -28,6 +28,7 @@ from hep2gan.evaluation import evaluate_run, figure_files, summary
 from hep2gan.gauges import Gauges
 from hep2gan.loggers import build_logger, closing, log_results
 from hep2gan.metrics_file import MetricsFile
+from hep2gan.nonfinite import StopAtNonfinite
 from hep2gan.objective import monitor_name
 from hep2gan.predictions import Predictions
 from hep2gan.provenance import provenance, write_provenance
@@ -223,6 +224,7 @@ def _fit(
         [
             EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
             SeedEachBatch(config["seed"]),
+            *_watchers(config, run, data),
             Gauges(),
         ],
         len(data.split.validation) > 0,
@@ -232,6 +234,12 @@ def _fit(
         trainer.fit(task, data, ckpt_path=newest, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+def _watchers(config: Config, run: RunFolder, data: CellDataModule) -> list[Callback]:
+    settings = config["trainer"]
+    stops = settings.get("nonfinite", "stop") == "stop"
+    return [StopAtNonfinite(run.path, data.store.id, settings["log_every"])] if stops else []
 
 
 def _prepare(task: SegmentationGuidedClassification, settings: Config) -> None:

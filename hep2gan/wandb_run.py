@@ -16,7 +16,7 @@ from hep2gan.metrics_file import logged_before
 from hep2gan.whole import write_whole
 
 AXES = {
-    "epoch": ("train/*", "val/*", "lr/*", "gm/*", "speed/*"),
+    "epoch": ("train/*", "val/*", "lr/*", "gm/*", "speed/*", "alarm/*"),
     "trainer/global_step": ("step/*",),
 }
 """What the curves run over: metrics by their axis."""
