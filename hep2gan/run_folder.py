@@ -60,6 +60,12 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
             return
+        self.check_config(config)
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Raise Hep2ganError, naming the keys that differ, when the folder holds another run."""
+        if not self.config_file.exists():
+            return
         found = [
             how
             for key, how in differences(self.config(), config)

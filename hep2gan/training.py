@@ -8,22 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
 from hep2gan import ranks
-from hep2gan.assembly import build_task
 from hep2gan.callbacks import EpochCheckpoint, SeedEachBatch, WholeCheckpoints, progress_bars
 from hep2gan.checkpoints import BEGINNING, Position, newest_readable, read_chosen
 from hep2gan.data.augment import Augmentation
 from hep2gan.data.leakage import leakage
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.split_files import Split
-from hep2gan.data.splits import make_split
 from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
-from hep2gan.errors import Hep2ganError
+from hep2gan.doctor import Preparation
 from hep2gan.evaluation import evaluate_run, figure_files, summary
 from hep2gan.gauges import Gauges
 from hep2gan.loggers import build_logger, closing, log_results
@@ -35,7 +32,6 @@ from hep2gan.provenance import provenance, write_provenance
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
 from hep2gan.run_lock import held
-from hep2gan.stocking import open_store
 from hep2gan.stopping import StopRequest
 from hep2gan.strategy import devices_and_strategy, leave_signals_alone
 from hep2gan.task import SegmentationGuidedClassification
@@ -54,7 +50,6 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
     """
     quiet_libraries()
     run = RunFolder(Path(config["run_dir"]))
-    _checked(config)
     with StopRequest().listening() as stop:
         ranks.join(config["trainer"]["accelerator"])
         ranks.redirect_others(run.path)
@@ -73,49 +68,40 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
 def _train(
     config: Config, run: RunFolder, trusted: Sequence[str], stop: StopRequest
 ) -> dict[str, float]:
-    if run.config_file.exists():
-        run.save_config(config)
     if ranks.shared(run.done):
+        run.check_config(config)
         log.info("%s is finished already.%s", run.path, summary(run.metrics()))
         return run.metrics()
     L.seed_everything(config["seed"], verbose=False)
-    with ranks.first_rank_first():
-        store = open_store(config["data"], None)
-        split = split_of_run(config, store, run)
-        run.save_config(config)
-        if ranks.rank() == 0:
-            write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
     newest = ranks.shared(newest_readable(run.checkpoints) if ranks.rank() == 0 else None)
-    start = Position.of(newest)
-    data = build_data(config, store, split, start)
-    counts = np.bincount(store.label[split.train], minlength=len(store.classes)).tolist()
-    task = build_task(
-        config,
-        classes=store.classes,
-        size=store.size,
-        train_counts=counts,
-        load_weights=newest is None,
-        trusted=trusted,
-    )
+    with ranks.first_rank_first():
+        store, split, task = _prepared(config, run, newest, trusted)
+    data = build_data(config, store, split, Position.of(newest))
     if newest:
         log.info("Resuming %s from %s", run.path, newest.name)
     return _fit_and_test(config, run, task, data, newest, stop)
 
 
-def _checked(config: Config) -> None:
-    if not isinstance(config["seed"], int) or isinstance(config["seed"], bool):
-        raise Hep2ganError(f"seed is {config['seed']!r}", "it must be a whole number")
-    for key in ("max_epochs", "batch_size", "eval_batch_size", "log_every", "devices", "nodes"):
-        value = config["trainer"][key]
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise Hep2ganError(f"trainer.{key} is {value!r}", "it must be a positive whole number")
-    gan_epochs = config["gan_epochs"]
-    if gan_epochs is not None and not 0 < gan_epochs < config["trainer"]["max_epochs"]:
-        raise Hep2ganError(
-            f"gan_epochs is {gan_epochs}, trainer.max_epochs {config['trainer']['max_epochs']}",
-            "both stages need epochs",
-            "choose gan_epochs below trainer.max_epochs",
-        )
+def _prepared(
+    config: Config, run: RunFolder, newest: Path | None, trusted: Sequence[str]
+) -> tuple[Store, Split, SegmentationGuidedClassification]:
+    """Open and build what the run needs; rank 0 looks at everything first and writes it down."""
+    preparation = Preparation(config, run, newest, trusted, starts=True)
+    first = ranks.rank() == 0
+    preparation.examine() if first else preparation.open()
+    preparation.checklist.require(str(run.path))
+    store, split, task = preparation.store, preparation.split, preparation.task
+    assert store is not None
+    assert split is not None
+    assert task is not None
+    if first:
+        for _, state, text in preparation.checklist.results:
+            if state == "note":
+                log.warning("%s.", text[:1].upper() + text[1:])
+        run.save_config(config)
+        write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
+    _keep_split(split, store, run)
+    return store, split, task
 
 
 def describe_store(store: Store) -> dict[str, Any]:
@@ -129,13 +115,9 @@ def describe_store(store: Store) -> dict[str, Any]:
     }
 
 
-def split_of_run(config: Config, store: Store, run: RunFolder) -> Split:
-    """The split written down with the run, made at its first start; says what it leaks."""
-    if (run.path / "split.csv").exists():
-        split = Split.load(run.path, store)
-    else:
-        split = make_split(store, **config["split"])
-        run.path.mkdir(parents=True, exist_ok=True)
+def _keep_split(split: Split, store: Store, run: RunFolder) -> None:
+    """Write the split down at a run's first start; say what it leaks."""
+    if not (run.path / "split.csv").exists():
         split.save(run.path, store)
     log.info(
         "%d cells for training, %d for validation, %d for the test",
@@ -145,7 +127,6 @@ def split_of_run(config: Config, store: Store, run: RunFolder) -> Split:
     )
     for sentence in leakage(store, split).sentences():
         log.warning(sentence)
-    return split
 
 
 def build_data(

@@ -4,6 +4,8 @@ import json
 import math
 import os
 import secrets
+import urllib.error
+import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,25 @@ def _mode(settings: Mapping[str, Any]) -> str:
     """What is asked for, or online where there is a key."""
     asked = settings["mode"] or os.environ.get("WANDB_MODE")
     return str(asked) if asked else ("online" if _has_key() else "offline")
+
+
+def require_wandb(settings: Mapping[str, Any]) -> str:
+    """The mode that a run will have; raises Hep2ganError where online lacks its key or server."""
+    mode, fix = _mode(settings), "set logger.mode=offline, and `wandb sync` later"
+    if mode != "online" or os.environ.get("WANDB_SWEEP_ID"):
+        return mode
+    if not _has_key():
+        raise Hep2ganError("logger.mode is online", "that needs a key", f"`wandb login`, or {fix}")
+    server = str(wandb.setup().settings.base_url)
+    try:
+        urllib.request.urlopen(server, timeout=5.0).close()
+    except urllib.error.HTTPError:
+        pass  # It answers.
+    except (OSError, ValueError) as error:
+        raise Hep2ganError(
+            f"wandb's server {server} cannot be reached ({error})", "logger.mode is online", fix
+        ) from error
+    return f"online at {server}"
 
 
 def _has_key() -> bool:

@@ -124,7 +124,7 @@ def test_finite_losses_with_bad_gradients_are_skipped_too():
     task = tiny.task(skipping=SkipNonfinite())
     before = copy.deepcopy(task.classifier.state_dict())
     task.classifier.output.weight.register_hook(lambda g: g * torch.nan)
-    fit(task, batches(2)[:1] + [batches(1)[0]], callbacks=[Unseen()])
+    fit(task, [*batches(2)[:1], *batches(1)], callbacks=[Unseen()])
     assert_equal(before, task.classifier.state_dict())
 
 

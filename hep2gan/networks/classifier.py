@@ -49,7 +49,7 @@ class TimmClassifier(nn.Module):
         super().__init__()
         _check_settings(num_classes, image_channels, feature_dim)
         self.guided, self.image_channels = guided, image_channels
-        initial = InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
+        initial = _initial(backbone, pretrained, weights)
         self.backbone = _backbone(initial, image_channels, guided, dict(options or {}))
         pooled = _pooled_width(self.backbone)
         self.feature_dim = feature_dim or pooled
@@ -89,6 +89,15 @@ class TimmClassifier(nn.Module):
                 f"masks are {tuple(mask.shape)} and images {tuple(image.shape)}", "must be the same"
             )
         return torch.cat([grey, mask.to(image.dtype)], dim=1)
+
+
+def require_backbone_weights(backbone: str, pretrained: bool, weights: str | Path | None) -> None:
+    """Raise Hep2ganError for an unknown backbone or weights that cannot be had; loads nothing."""
+    _initial(backbone, pretrained, weights).require_reachable()
+
+
+def _initial(backbone: str, pretrained: bool, weights: str | Path | None) -> InitialWeights:
+    return InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
 
 
 def _backbone(
