@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from hep2gan import ranks
+from hep2gan.alarms import Alarms
 from hep2gan.callbacks import EpochCheckpoint, SeedEachBatch, WholeCheckpoints, progress_bars
 from hep2gan.checkpoints import BEGINNING, Position, newest_readable, read_chosen
 from hep2gan.data.augment import Augmentation
@@ -206,6 +207,7 @@ def _fit(
             EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
             SeedEachBatch(config["seed"]),
             *_watchers(config, run, data),
+            Alarms(),
             Gauges(),
         ],
         len(data.split.validation) > 0,
