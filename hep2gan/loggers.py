@@ -94,13 +94,7 @@ def log_results(
     from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
     if isinstance(logger, WandbLogger):
-        import wandb
-
-        from hep2gan.wandb_results import panels
-
-        shown = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-        logger.experiment.log(shown | (panels(predictions) if predictions is not None else {}))
-        logger.experiment.summary.update(dict(metrics))
+        _results_to_wandb(logger, metrics, figures, predictions)
     elif isinstance(logger, TensorBoardLogger):
         import numpy as np
         from PIL import Image
@@ -110,13 +104,32 @@ def log_results(
             logger.experiment.add_image(f"figure/{name}", pixels, dataformats="HWC")
 
 
+def _results_to_wandb(
+    logger: Any,
+    metrics: Mapping[str, float],
+    figures: Mapping[str, Path],
+    predictions: Predictions | None,
+) -> None:
+    import wandb
+
+    from hep2gan.wandb_results import panels
+
+    if logger.lost:
+        return
+    with logger.surviving():
+        shown = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+        logger.experiment.log(shown | (panels(predictions) if predictions is not None else {}))
+        logger.experiment.summary.update(dict(metrics))
+
+
 def finish(logger: Logger | None, exit_code: int) -> None:
     """Close the dashboard's run: 0 finished, 143 stopped by SIGTERM, anything else failed."""
     from lightning.pytorch.loggers import WandbLogger
 
     if isinstance(logger, WandbLogger):
-        from hep2gan.wandb_run import end
+        from hep2gan.wandb_run import WandbRun, end
 
+        assert isinstance(logger, WandbRun)
         end(logger, int(exit_code))
 
 

@@ -34,6 +34,7 @@ from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
 from hep2gan.run_lock import held
 from hep2gan.stopping import StopRequest
+from hep2gan.store_watch import StoreWatch
 from hep2gan.strategy import devices_and_strategy, leave_signals_alone
 from hep2gan.task import SegmentationGuidedClassification
 from hep2gan.whole import write_whole
@@ -207,7 +208,6 @@ def _fit(
             EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
             SeedEachBatch(config["seed"]),
             *_watchers(config, run, data),
-            Alarms(),
             Gauges(),
         ],
         len(data.split.validation) > 0,
@@ -222,7 +222,8 @@ def _fit(
 def _watchers(config: Config, run: RunFolder, data: CellDataModule) -> list[Callback]:
     settings = config["trainer"]
     stops = settings.get("nonfinite", "stop") == "stop"
-    return [StopAtNonfinite(run.path, data.store.id, settings["log_every"])] if stops else []
+    losses = StopAtNonfinite(run.path, data.store.id, settings["log_every"])
+    return [StoreWatch(data.store), Alarms(), *([losses] if stops else [])]
 
 
 def _prepare(task: SegmentationGuidedClassification, settings: Config) -> None:
