@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from hydra.utils import get_class
@@ -19,6 +19,7 @@ from hep2gan.losses.segmentation import BceDiceLoss, GeneratorLoss, L1Loss
 from hep2gan.losses.softening import MaskSoftening
 from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.overlap import SegmentationMetrics
+from hep2gan.nonfinite import Policy, SkipNonfinite
 from hep2gan.targets import check_targets
 from hep2gan.task import SegmentationGuidedClassification
 from hep2gan.views import Views
@@ -79,7 +80,15 @@ def build_task(
         stages=Stages.of(config["gan_epochs"], config["trainer"]["max_epochs"]),
         views=views,
         log_every=config["trainer"]["log_every"],
+        skipping=_skipping(config["trainer"].get("nonfinite", "stop")),
     )
+
+
+def _skipping(policy: str) -> SkipNonfinite | None:
+    if policy not in get_args(Policy):
+        options = ", ".join(get_args(Policy))
+        raise Hep2ganError(f"trainer.nonfinite is {policy!r}", f"choose from {options}")
+    return SkipNonfinite() if policy == "skip" else None
 
 
 _NETWORKS = ("generator", "discriminator", "classifier")

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, of_the_system
 from hep2gan.outside import check_outside
 
 if TYPE_CHECKING:
@@ -111,12 +111,20 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
             raise
         from hep2gan.suggestions import explained
 
-        text = str(error) if isinstance(error, Hep2ganError) else explained(error, name)
-        print(f"error: {text}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error) if isinstance(error, Hep2ganError) else explained(error, name))
+    except Exception as error:
+        told = of_the_system(error)
+        if told is None or os.environ.get(_FULL) == "1":
+            raise
+        _refuse(str(told))
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
+
+
+def _refuse(text: str) -> NoReturn:
+    print(f"error: {text}", file=sys.stderr)
+    sys.exit(2)
 
 
 _FULL = "HYDRA_FULL_ERROR"

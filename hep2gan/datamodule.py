@@ -76,21 +76,10 @@ class CellDataModule(L.LightningDataModule):
         """Check the batch size before anything expensive starts."""
         if stage == "fit":
             self._batches(self.split.train, training=True)
-            self._check_shares("validation", len(self.split.validation))
+            ranks = self.trainer.world_size if self.trainer else 1
+            require_shares("validation", len(self.split.validation), self.eval_batch_size, ranks)
             # Now, and not when the training is over.
-            self._check_shares("test", len(self.split.test))
-
-    def _check_shares(self, part: str, cells: int) -> None:
-        ranks = self.trainer.world_size if self.trainer else 1
-        batches = -(-cells // self.eval_batch_size)
-        # A rank without any would not come to where the ranks' results are joined.
-        if 0 < batches < ranks:
-            raise Hep2ganError(
-                f"the {part} part has {cells} cells, {batches} batches of {self.eval_batch_size},"
-                f" for {ranks} devices",
-                "each device needs a batch of its own",
-                f"set trainer.eval_batch_size={max(1, cells // ranks)} or lower",
-            )
+            require_shares("test", len(self.split.test), self.eval_batch_size, ranks)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled anew every epoch; the last incomplete batch is dropped."""
@@ -158,3 +147,16 @@ class CellDataModule(L.LightningDataModule):
             with torch.inference_mode(False):
                 self._cells = ResidentCells(self.store, device)
         return self._cells
+
+
+def require_shares(part: str, cells: int, batch_size: int, ranks: int) -> None:
+    """Raise Hep2ganError where a rank would get no batch of a part that has cells."""
+    batches = -(-cells // batch_size)
+    # A rank without any would not come to where the ranks' results are joined.
+    if 0 < batches < ranks:
+        raise Hep2ganError(
+            f"the {part} part has {cells} cells, {batches} batches of {batch_size},"
+            f" for {ranks} devices",
+            "each device needs a batch of its own",
+            f"set trainer.eval_batch_size={max(1, cells // ranks)} or lower",
+        )

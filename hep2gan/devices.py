@@ -12,3 +12,17 @@ def device(accelerator: str) -> torch.device:
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise Hep2ganError("there is no GPU that torch can use", "", "set accelerator=cpu")
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def require_devices(accelerator: str, wanted: int) -> str:
+    """Say what `wanted` devices of this machine are; Hep2ganError where there are fewer GPUs."""
+    gpus = torch.cuda.device_count()
+    if device(accelerator).type == "cpu":
+        return f"{wanted} {'process' if wanted == 1 else 'processes'} on the CPU"
+    if gpus < wanted:
+        raise Hep2ganError(
+            f"trainer.devices is {wanted}, this machine has {gpus} GPUs",
+            "each rank needs one of its own",
+            f"set trainer.devices={max(gpus, 1)}, or trainer.accelerator=cpu",
+        )
+    return f"{wanted} of {gpus} GPUs ({torch.cuda.get_device_name(0)})"

@@ -1,5 +1,6 @@
 """The one exception users are meant to read: fact, rule, fix."""
 
+import errno
 from collections.abc import Sequence
 
 
@@ -28,3 +29,28 @@ def listed(problems: Sequence[str], limit: int = 20) -> str:
     if len(problems) > limit:
         lines.append(f"  … and {len(problems) - limit} more")
     return "\n".join(lines)
+
+
+_PLACE = "choose another place"
+_FIXES = {
+    errno.ENOSPC: "free space on the disk, and give the same command again",
+    errno.EDQUOT: "free some of your quota, and give the same command again",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EROFS: _PLACE,
+    errno.EACCES: f"set its permissions, or {_PLACE}",
+    errno.EPERM: f"set its permissions, or {_PLACE}",
+    errno.EIO: f"have the disk looked at, and {_PLACE}",
+    errno.ESTALE: "see that the network disk is there, and give the same command again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def of_the_system(error: BaseException) -> Hep2ganError | None:
+    """What a disk's refusal behind `error` means, told as ours are; None for any other error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _FIXES:
+            name = cause.filename or "a file"
+            return Hep2ganError(f"{name}: {cause.strerror}", "", _FIXES[cause.errno])
+        cause = cause.__cause__ or cause.__context__
+    return None

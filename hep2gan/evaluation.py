@@ -1,5 +1,6 @@
 """The test of a run: predictions on disk, metrics beside the trivial priors, figures."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hep2gan import ranks
+from hep2gan.alarms import MaskVariety
 from hep2gan.callbacks import CollectOutputs, in_order, progress_bars
 from hep2gan.data.leakage import leakage
 from hep2gan.data.split_files import Split
@@ -27,6 +29,8 @@ from hep2gan.run_folder import RunFolder
 from hep2gan.statistics.intervals import wilson
 from hep2gan.strategy import devices_and_strategy
 from hep2gan.task import SegmentationGuidedClassification
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_run(
@@ -93,11 +97,24 @@ def write_results(
     predictions.save(run.predictions_file)
     margins = {"margin": source["crop_margin"], "margin_share": source["crop_margin_share"]}
     metrics = score(predictions, **margins) | leakage(store, split).metrics()
+    metrics |= constant_masks(predictions)
     metrics |= interval(metrics, len(predictions.label)) | dict(extra or {})
     run.save_metrics(metrics)
     if figures:
         write_figures(predictions, run.figures, run.curves_file)
     return metrics
+
+
+def constant_masks(predictions: Predictions) -> dict[str, float]:
+    """alarm/constant_masks: 1 where all generated masks are empty, full or the same; warns then."""
+    if predictions.mask is None:
+        return {}
+    variety = MaskVariety(sync_on_compute=False)
+    variety.update(torch.from_numpy(predictions.foreground).unsqueeze(1))
+    found = variety.compute()
+    if found is not None:
+        log.warning("Every generated mask of the test part is %s: the GAN has collapsed.", found)
+    return {"alarm/constant_masks": float(found is not None)}
 
 
 def gm_scores(task: SegmentationGuidedClassification, predictions: Predictions) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """A run without networks: texture features and a random forest, in the folder of any other run."""
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -23,10 +22,10 @@ from hep2gan.progress import progress
 from hep2gan.provenance import provenance, write_provenance
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
-from hep2gan.stocking import open_store
+from hep2gan.run_lock import held
 from hep2gan.textures.forest import ForestSettings, class_probabilities
 from hep2gan.trained import described
-from hep2gan.training import check_settings, describe_store, split_of_run
+from hep2gan.training import prepared
 from hep2gan.whole import write_whole
 
 log = logging.getLogger(__name__)
@@ -43,17 +42,19 @@ def train_forest(config: Config) -> dict[str, float]:
         return {}
     quiet_libraries()
     run = RunFolder(Path(config["run_dir"]))
-    check_settings(config)
-    ForestSettings(**config["forest"])
-    if run.config_file.exists():
-        run.save_config(config)
     if run.done:
+        run.check_config(config)
         log.info("%s is finished already.%s", run.path, summary(run.metrics()))
         return run.metrics()
-    store = open_store(config["data"], None)
-    split = split_of_run(config, store, run)
-    run.save_config(config)
-    write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
+    with held(run.path):
+        return _train(config, run)
+
+
+def _train(config: Config, run: RunFolder) -> dict[str, float]:
+    preparation = prepared(config, run, None)
+    store, split = preparation.store, preparation.split
+    assert store is not None
+    assert split is not None
     origin = provenance(config, store, split, {})
     write_provenance(run.path / "provenance.json", origin)
     logger = build_logger(config, run.path, provenance=origin)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, of_the_system
 
 
 def main() -> None:
@@ -23,11 +23,14 @@ def run_config(config: Mapping[str, Any]) -> None:
     """Train a configuration, alone or as one of the ranks; errors as the commands print them."""
     from hep2gan.launching import launch
 
-    _log_to(Path(config["run_dir"]))
     try:
+        _log_to(Path(config["run_dir"]))
         launch(config)
-    except Hep2ganError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+    except Exception as error:
+        told = error if isinstance(error, Hep2ganError) else of_the_system(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from hep2gan.errors import Hep2ganError
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+log = logging.getLogger(__name__)
+
 Config = Mapping[str, Any]
 
 # How long ranks may take to finish their batch and save before they are killed, in seconds.
@@ -31,7 +34,12 @@ def launch(config: Config) -> None:
     it takes that rank's place; otherwise it starts the ranks of this machine itself, from this very
     configuration and not from the command line, which in a sweep is another one.
     """
-    ranks = config["trainer"]["devices"] * config["trainer"]["nodes"]
+    if config.get("doctor"):
+        _examine(config)
+        return
+    counts = [config["trainer"][key] for key in ("devices", "nodes")]
+    # What is no count is refused with everything else that is wrong, by a single process.
+    ranks = math.prod(counts) if all(isinstance(n, int) and n > 0 for n in counts) else 1
     if _tasks() == ranks > 1:
         _take_place_of_task(config)
     given = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else None
@@ -42,17 +50,34 @@ def launch(config: Config) -> None:
             "each rank is one device",
             "set trainer.devices and trainer.nodes to what the launcher starts, or trainer=ddp",
         )
-    kept = {k: v for k, v in config.items() if k != "trusted"}
     if config["forest"]:
         from hep2gan.forest import train_forest
 
-        train_forest(kept)
+        train_forest(of_the_run(config))
     elif ranks == 1 or given is not None:
         from hep2gan.training import train_run
 
-        train_run(kept, config["trusted"])
+        train_run(of_the_run(config), config["trusted"])
     else:
         _launch_ranks(config)
+
+
+def of_the_run(config: Config) -> dict[str, Any]:
+    """What a run is, without what is said to this start alone."""
+    return {key: value for key, value in config.items() if key not in ("trusted", "doctor")}
+
+
+def _examine(config: Config) -> None:
+    """Look at everything, start nothing; exit status 2 where something stands in the way."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    from hep2gan.doctor import examined
+
+    checklist = examined(of_the_run(config), config["trusted"])
+    for line in checklist.lines():
+        log.info(line)
+    if checklist.problems:
+        sys.exit(2)
 
 
 @contextmanager
@@ -80,10 +105,11 @@ def _launch_ranks(config: Config) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from hep2gan.devices import require_devices
     from hep2gan.stopping import Stopped, stop_signals
 
     settings = config["trainer"]
-    _check_devices(settings)
+    require_devices(settings["accelerator"], settings["devices"])
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     node = _node(settings["nodes"])
     meeting: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
@@ -164,19 +190,6 @@ def _environment(ranks: int) -> Iterator[None]:
     finally:
         for name in new:
             del os.environ[name]
-
-
-def _check_devices(settings: Config) -> None:
-    import torch
-
-    gpus = torch.cuda.device_count()
-    wants = settings["accelerator"] == "gpu" or (settings["accelerator"] == "auto" and gpus > 0)
-    if wants and gpus < settings["devices"]:
-        raise Hep2ganError(
-            f"trainer.devices is {settings['devices']}, this machine has {gpus} GPUs",
-            "each rank needs one of its own",
-            f"set trainer.devices={max(gpus, 1)}, or trainer.accelerator=cpu",
-        )
 
 
 # ---------------------------------------------------------------------- Slurm

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,7 @@ def build_logger(
     login`) or mode says otherwise. Raises Hep2ganError for another kind and when it cannot begin.
     """
     kind = config["logger"]["kind"]
-    if kind not in KINDS:
-        raise Hep2ganError(f"logger.kind is {kind!r}", f"choose from {', '.join(KINDS)}")
+    _require_kind(kind)
     if rank != 0 or kind == "csv":
         return None
     if kind == "tensorboard":
@@ -41,17 +41,41 @@ def build_logger(
 KINDS = ("csv", "wandb", "tensorboard")
 
 
+def require_logger(settings: Mapping[str, Any]) -> str:
+    """Say where curves will go; raises Hep2ganError where they cannot. Begins no run."""
+    kind = settings["kind"]
+    _require_kind(kind)
+    if kind == "csv":
+        return "metrics.csv"
+    if kind == "tensorboard":
+        if find_spec("tensorboard") is None:
+            raise _no_tensorboard()
+        return "metrics.csv and TensorBoard"
+    from hep2gan.wandb_run import require_wandb
+
+    return f"metrics.csv and wandb, {require_wandb(settings)}"
+
+
+def _require_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise Hep2ganError(f"logger.kind is {kind!r}", f"choose from {', '.join(KINDS)}")
+
+
+def _no_tensorboard() -> Hep2ganError:
+    return Hep2ganError(
+        "logger=tensorboard, but TensorBoard is not installed",
+        "",
+        'pip install "hep2gan[tensorboard]"',
+    )
+
+
 def _tensorboard(run: Path) -> Logger:
     try:
         from lightning.pytorch.loggers import TensorBoardLogger
 
         return TensorBoardLogger(run, name="tensorboard", version="")
     except ModuleNotFoundError as error:
-        raise Hep2ganError(
-            "logger=tensorboard, but TensorBoard is not installed",
-            "",
-            'pip install "hep2gan[tensorboard]"',
-        ) from error
+        raise _no_tensorboard() from error
 
 
 def log_results(
@@ -70,13 +94,7 @@ def log_results(
     from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
     if isinstance(logger, WandbLogger):
-        import wandb
-
-        from hep2gan.wandb_results import panels
-
-        shown = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-        logger.experiment.log(shown | (panels(predictions) if predictions is not None else {}))
-        logger.experiment.summary.update(dict(metrics))
+        _results_to_wandb(logger, metrics, figures, predictions)
     elif isinstance(logger, TensorBoardLogger):
         import numpy as np
         from PIL import Image
@@ -86,13 +104,32 @@ def log_results(
             logger.experiment.add_image(f"figure/{name}", pixels, dataformats="HWC")
 
 
+def _results_to_wandb(
+    logger: Any,
+    metrics: Mapping[str, float],
+    figures: Mapping[str, Path],
+    predictions: Predictions | None,
+) -> None:
+    import wandb
+
+    from hep2gan.wandb_results import panels
+
+    if logger.lost:
+        return
+    with logger.surviving():
+        shown = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+        logger.experiment.log(shown | (panels(predictions) if predictions is not None else {}))
+        logger.experiment.summary.update(dict(metrics))
+
+
 def finish(logger: Logger | None, exit_code: int) -> None:
     """Close the dashboard's run: 0 finished, 143 stopped by SIGTERM, anything else failed."""
     from lightning.pytorch.loggers import WandbLogger
 
     if isinstance(logger, WandbLogger):
-        from hep2gan.wandb_run import end
+        from hep2gan.wandb_run import WandbRun, end
 
+        assert isinstance(logger, WandbRun)
         end(logger, int(exit_code))
 
 

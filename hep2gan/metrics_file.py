@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from hep2gan.whole import whole
+from hep2gan.whole import naming, whole
 
 
 class MetricsFile(Logger):
@@ -58,7 +58,7 @@ class MetricsFile(Logger):
             rows = self._read()
             self._columns += sorted(new)
             self._rewrite(rows)
-        with self._path.open("a", newline="", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _read(self) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ FREE_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
     | {"trusted", "objective"}
     | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
-    | {"trainer.eval_batch_size", "generator.weights", "classifier.weights"}
+    | {"trainer.nonfinite", "trainer.eval_batch_size", "generator.weights", "classifier.weights"}
 )
 
 
@@ -84,6 +84,12 @@ class RunFolder:
         if not self.config_file.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+            return
+        self.check_config(config)
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Raise Hep2ganError, naming the keys that differ, when the folder holds another run."""
+        if not self.config_file.exists():
             return
         found = [
             how

@@ -67,6 +67,12 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     A job that an earlier launch submitted and that is still in the queue is awaited, not submitted
     twice. launcher: Hydra's submitit launcher, for its parameters.
     """
+    if any(job.config.get("doctor") for job in jobs):
+        raise Hep2ganError(
+            "doctor=true with hydra/launcher=slurm",
+            "the doctor looks at the machine it runs on",
+            "leave hydra/launcher=slurm out; on a node: srun hep2gan-train doctor=true",
+        )
     outcomes: dict[int, Outcome] = {}
     waiting: list[Job] = []
     ids: dict[int, str] = {}

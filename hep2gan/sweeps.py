@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hep2gan.errors import Hep2ganError, listed
-from hep2gan.launching import saved
+from hep2gan.launching import of_the_run, saved
 from hep2gan.run_folder import FREE_KEYS, RunFolder
 
 log = logging.getLogger(__name__)
@@ -74,9 +74,9 @@ def check_apart(jobs: Sequence[Job]) -> None:
 
 def done_before(job: Job) -> bool:
     """Whether the run is finished; raises Hep2ganError when its folder holds another run."""
-    if job.run.config_file.exists():
-        job.run.save_config({k: v for k, v in job.config.items() if k != "trusted"})
-    return job.run.done
+    if not job.config.get("doctor"):
+        job.run.check_config(of_the_run(job.config))
+    return job.run.done and not job.config.get("doctor")
 
 
 @dataclass
@@ -207,7 +207,8 @@ def _started(job: Job, environment: Mapping[str, str]) -> _Process:
 def _ended(process: _Process) -> Outcome:
     process.files.close()
     job, status = process.job, process.process.returncode
-    problem = None if job.run.done else problem_of(status, output_of(job))
+    well = status == 0 if job.config.get("doctor") else job.run.done
+    problem = None if well else problem_of(status, output_of(job))
     minutes = (time.monotonic() - process.begun) / 60
     log.info("%s  %s after %.1f min", title(job), "FAILED" if problem else "finished", minutes)
     return Outcome(job, problem)

@@ -22,6 +22,7 @@ from hep2gan.losses.segmentation import GeneratorLoss
 from hep2gan.losses.softening import MaskSoftening
 from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.overlap import SegmentationMetrics
+from hep2gan.nonfinite import SkipNonfinite
 from hep2gan.outputs import Outputs
 from hep2gan.views import Views
 
@@ -36,7 +37,7 @@ class SegmentationGuidedClassification(L.LightningModule):
     Any part may be missing, but there is no discriminator without a generator, and it comes with
     the adversarial losses. Each network that is there needs an entry in `optimizers`. The
     classifier's optimizer also holds the parameters of the Gaussian-mixture loss, without weight
-    decay.
+    decay. skipping: leaves out updates that are not finite; None makes every update.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         stages: Stages | None = None,
         views: Views | None = None,
         log_every: int = 10,
+        skipping: SkipNonfinite | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -72,7 +74,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.guidance, self.stages = guidance or Guidance(), stages or Stages()
         self.views = views or Views()
         self._optimizer_factories, self._schedule_factories = optimizers, schedules
-        self._log_every = log_every
+        self._log_every, self._skipping = log_every, skipping
         self._sums: Terms = {}
         self._batches = 0
         self._within_epoch: dict[str, Any] | None = None
@@ -129,7 +131,10 @@ class SegmentationGuidedClassification(L.LightningModule):
         optimizer = self._optimizer(name)
         optimizer.zero_grad()
         self.manual_backward(loss)
-        optimizer.step()
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        skipping = self._skipping
+        if skipping is None or skipping.allows(name, loss, optimizer, scaled=scaled):
+            optimizer.step()
 
     # ------------------------------------------------------------------ training
 
@@ -141,6 +146,8 @@ class SegmentationGuidedClassification(L.LightningModule):
                 statistics[name].copy_(tensor)
             self._sums = {k: v.to(self.device) for k, v in self._within_epoch["sums"].items()}
             self._batches = self._within_epoch["batches"]
+            if self._skipping is not None and self._within_epoch.get("skipping"):
+                self._skipping.load_state_dict(self._within_epoch["skipping"])
             self._within_epoch = None
             # Lightning does not call it when it starts in the middle.
             self.on_train_epoch_start()
@@ -157,8 +164,13 @@ class SegmentationGuidedClassification(L.LightningModule):
             return self.stages.trains_classifier(self.current_epoch)
         return self.stages.trains_gan(self.current_epoch)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """D on true and on detached generated masks; G against frozen D; then the classifier."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Terms:
+        """D on true and on detached generated masks; G against frozen D; then the classifier.
+
+        Returns every term of the losses, detached, for callbacks.
+        """
+        if self._skipping is not None:
+            self._skipping.begin(self.networks.values())
         terms: Terms = {}
         generated: Tensor | None = None
         if self.generator is not None and self._trains("generator"):
@@ -172,6 +184,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         if self.classifier is not None and self._trains("classifier"):
             terms |= self._classifier_step(batch, generated)
         self._record(terms, batch_idx)
+        return {name: value.detach() for name, value in terms.items()}
 
     def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
         assert self.adversarial_loss is not None
@@ -209,10 +222,11 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     def _record(self, terms: Terms, batch_idx: int) -> None:
         """Sum on the device, without waiting for it; log every few batches."""
-        for name, value in terms.items():
-            value = value.detach()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._batches += 1
+        if self._skipping is None or self._skipping.end():
+            for name, value in terms.items():
+                value = value.detach()
+                self._sums[name] = self._sums[name] + value if name in self._sums else value
         if (batch_idx + 1) % self._log_every == 0:
             self._log_step(terms, batch_idx)
 
@@ -231,15 +245,23 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean of every term and the learning rates, then step the schedules."""
+        counted = self._batches - (self._skipping.batches if self._skipping else 0)
         means = {
-            f"train/{name}": float(self.trainer.strategy.reduce(value / self._batches))
+            f"train/{name}": float(self.trainer.strategy.reduce(value / counted))
             for name, value in self._sums.items()
         }
         rates = {
             f"lr/{name}": float(self._optimizer(name).param_groups[0]["lr"])
             for name in self.networks
         }
-        self._log_row(means | rates, self._batches - 1)
+        skipped = self._skipping.flush(self.current_epoch, self.networks) if self._skipping else {}
+        self._log_row(means | rates | skipped, self._batches - 1)
+        if not counted:
+            raise Hep2ganError(
+                f"no update of epoch {self.current_epoch} was finite",
+                "training learns nothing from skipped updates",
+                "lower the learning rate (optimizer.*.lr) or look at the data",
+            )
         self._sums, self._batches = {}, 0
         for name, value in means.items():
             if not math.isfinite(value):
@@ -257,6 +279,7 @@ class SegmentationGuidedClassification(L.LightningModule):
                 "sums": {name: value.detach().cpu() for name, value in self._sums.items()},
                 "batches": self._batches,
                 "statistics": {k: v.detach().cpu() for k, v in running_statistics(self).items()},
+                "skipping": self._skipping.state_dict() if self._skipping else None,
             }
             checkpoint["ranks"] = ranks.gathered(mine)
 

@@ -3,39 +3,39 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
 from hep2gan import ranks
-from hep2gan.assembly import build_task
-from hep2gan.averaging import WeightAverage, check_decay
+from hep2gan.alarms import Alarms
+from hep2gan.averaging import WeightAverage
 from hep2gan.callbacks import EpochCheckpoint, SeedEachBatch, WholeCheckpoints, progress_bars
 from hep2gan.checkpoints import BEGINNING, Position, newest_readable, read_chosen
 from hep2gan.data.augment import Augmentation
 from hep2gan.data.leakage import leakage
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.split_files import Split
-from hep2gan.data.splits import make_split
 from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
-from hep2gan.errors import Hep2ganError
+from hep2gan.doctor import Preparation
 from hep2gan.evaluation import evaluate_run, figure_files, summary
 from hep2gan.gauges import Gauges
-from hep2gan.guidance import Stages
 from hep2gan.loggers import build_logger, closing, log_results
 from hep2gan.metrics_file import MetricsFile
+from hep2gan.nonfinite import StopAtNonfinite
 from hep2gan.objective import monitor_name
 from hep2gan.predictions import Predictions
 from hep2gan.provenance import provenance, write_provenance
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
-from hep2gan.stocking import open_store
+from hep2gan.run_lock import held
 from hep2gan.stopping import StopRequest
+from hep2gan.store_watch import StoreWatch
 from hep2gan.strategy import devices_and_strategy, leave_signals_alone
 from hep2gan.task import SegmentationGuidedClassification
 from hep2gan.whole import write_whole
@@ -53,14 +53,16 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
     """
     quiet_libraries()
     run = RunFolder(Path(config["run_dir"]))
-    check_settings(config)
     with StopRequest().listening() as stop:
         ranks.join(config["trainer"]["accelerator"])
         ranks.redirect_others(run.path)
         ranks.check_same(config)
         if ranks.world() > 1:
             log.info("rank %d of %d trains %s", ranks.rank(), ranks.world(), run.path)
-        metrics = _train(config, run, trusted, stop)
+        # Asked first: a finished run may lie where nothing can be written.
+        alone = ranks.rank() == 0 and not run.done
+        with held(run.path) if alone else nullcontext():
+            metrics = _train(config, run, trusted, stop)
         # Not after an error: the others may never come.
         ranks.leave()
     return metrics
@@ -69,45 +71,46 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
 def _train(
     config: Config, run: RunFolder, trusted: Sequence[str], stop: StopRequest
 ) -> dict[str, float]:
-    if run.config_file.exists():
-        run.save_config(config)
     if ranks.shared(run.done):
+        run.check_config(config)
         log.info("%s is finished already.%s", run.path, summary(run.metrics()))
         return run.metrics()
     L.seed_everything(config["seed"], verbose=False)
-    with ranks.first_rank_first():
-        store = open_store(config["data"], None)
-        split = split_of_run(config, store, run)
-        run.save_config(config)
-        if ranks.rank() == 0:
-            write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
     newest = ranks.shared(newest_readable(run.checkpoints) if ranks.rank() == 0 else None)
-    start = Position.of(newest)
-    data = build_data(config, store, split, start)
-    counts = np.bincount(store.label[split.train], minlength=len(store.classes)).tolist()
-    task = build_task(
-        config,
-        classes=store.classes,
-        size=store.size,
-        train_counts=counts,
-        load_weights=newest is None,
-        trusted=trusted,
-    )
+    with ranks.first_rank_first():
+        preparation = prepared(config, run, newest, trusted)
+    store, split, task = preparation.store, preparation.split, preparation.task
+    assert store is not None
+    assert split is not None
+    assert task is not None
+    data = build_data(config, store, split, Position.of(newest))
     if newest:
         log.info("Resuming %s from %s", run.path, newest.name)
     return _fit_and_test(config, run, task, data, newest, stop)
 
 
-def check_settings(config: Config) -> None:
-    """Raise Hep2ganError unless seed, lengths and sizes are whole numbers that can work."""
-    if not isinstance(config["seed"], int) or isinstance(config["seed"], bool):
-        raise Hep2ganError(f"seed is {config['seed']!r}", "it must be a whole number")
-    for key in ("max_epochs", "batch_size", "eval_batch_size", "log_every", "devices", "nodes"):
-        value = config["trainer"][key]
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise Hep2ganError(f"trainer.{key} is {value!r}", "it must be a positive whole number")
-    check_decay(config["ema"])
-    Stages.of(config["gan_epochs"], config["trainer"]["max_epochs"])
+def prepared(
+    config: Config, run: RunFolder, newest: Path | None, trusted: Sequence[str] = ()
+) -> Preparation:
+    """Open and build what the run needs; rank 0 looks at everything first and writes it down.
+
+    Raises Hep2ganError that lists all that is wrong.
+    """
+    preparation = Preparation(config, run, newest, trusted, starts=True)
+    first = ranks.rank() == 0
+    preparation.examine() if first else preparation.open()
+    preparation.checklist.require(str(run.path))
+    store, split = preparation.store, preparation.split
+    assert store is not None
+    assert split is not None
+    if first:
+        for _, state, text in preparation.checklist.results:
+            if state == "note":
+                log.warning("%s.", text[:1].upper() + text[1:])
+        run.save_config(config)
+        write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
+    _keep_split(split, store, run)
+    return preparation
 
 
 def describe_store(store: Store) -> dict[str, Any]:
@@ -121,13 +124,9 @@ def describe_store(store: Store) -> dict[str, Any]:
     }
 
 
-def split_of_run(config: Config, store: Store, run: RunFolder) -> Split:
-    """The split written down with the run, made at its first start; says what it leaks."""
-    if (run.path / "split.csv").exists():
-        split = Split.load(run.path, store)
-    else:
-        split = make_split(store, **config["split"])
-        run.path.mkdir(parents=True, exist_ok=True)
+def _keep_split(split: Split, store: Store, run: RunFolder) -> None:
+    """Write the split down at a run's first start; say what it leaks."""
+    if not (run.path / "split.csv").exists():
         split.save(run.path, store)
     log.info(
         "%d cells for training, %d for validation, %d for the test",
@@ -137,7 +136,6 @@ def split_of_run(config: Config, store: Store, run: RunFolder) -> Split:
     )
     for sentence in leakage(store, split).sentences():
         log.warning(sentence)
-    return split
 
 
 def build_data(
@@ -218,6 +216,7 @@ def _fit(
         [
             EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
             SeedEachBatch(config["seed"]),
+            *_watchers(config, run, data),
             Gauges(),
             *([WeightAverage(config["ema"])] if config["ema"] else []),
         ],
@@ -228,6 +227,13 @@ def _fit(
         trainer.fit(task, data, ckpt_path=newest, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+def _watchers(config: Config, run: RunFolder, data: CellDataModule) -> list[Callback]:
+    settings = config["trainer"]
+    stops = settings.get("nonfinite", "stop") == "stop"
+    losses = StopAtNonfinite(run.path, data.store.id, settings["log_every"])
+    return [StoreWatch(data.store), Alarms(), *([losses] if stops else [])]
 
 
 def _prepare(task: SegmentationGuidedClassification, settings: Config) -> None:

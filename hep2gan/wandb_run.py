@@ -1,10 +1,14 @@
 """One Weights & Biases run a job: begun, taken up again, ended."""
 
 import json
+import logging
 import math
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,10 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.metrics_file import logged_before
 from hep2gan.whole import write_whole
 
+log = logging.getLogger(__name__)
+
 AXES = {
-    "epoch": ("train/*", "val/*", "lr/*", "gm/*", "speed/*"),
+    "epoch": ("train/*", "val/*", "lr/*", "gm/*", "speed/*", "alarm/*"),
     "trainer/global_step": ("step/*",),
 }
 """What the curves run over: metrics by their axis."""
@@ -38,13 +44,29 @@ class WandbRun(WandbLogger):
     def __init__(self, run: Any, folder: Path) -> None:
         super().__init__(experiment=run, save_dir=folder, project=run.project)
         self._best: dict[str, float] = {}
+        self.lost = False
+
+    @contextmanager
+    def surviving(self) -> Iterator[None]:
+        """Let the training go on when wandb's own process or its disk is gone."""
+        try:
+            yield
+        except (OSError, wandb.Error) as error:
+            if not self.lost:
+                log.warning(
+                    "wandb is lost to this run (%s). It goes on; metrics.csv has every row.", error
+                )
+            self.lost = True
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log one row."""
-        super().log_metrics(metrics, step)
         better = self.learn(metrics)
-        if better:
-            self.experiment.summary.update({f"best/{name}": better[name] for name in better})
+        if self.lost:
+            return
+        with self.surviving():
+            super().log_metrics(metrics, step)
+            if better:
+                self.experiment.summary.update({f"best/{name}": better[name] for name in better})
 
     def learn(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Take note of values without logging them; returns those that are new bests."""
@@ -105,6 +127,25 @@ def _mode(settings: Mapping[str, Any]) -> str:
     """What is asked for, or online where there is a key."""
     asked = settings["mode"] or os.environ.get("WANDB_MODE")
     return str(asked) if asked else ("online" if _has_key() else "offline")
+
+
+def require_wandb(settings: Mapping[str, Any]) -> str:
+    """The mode that a run will have; raises Hep2ganError where online lacks its key or server."""
+    mode, fix = _mode(settings), "set logger.mode=offline, and `wandb sync` later"
+    if mode != "online" or os.environ.get("WANDB_SWEEP_ID"):
+        return mode
+    if not _has_key():
+        raise Hep2ganError("logger.mode is online", "that needs a key", f"`wandb login`, or {fix}")
+    server = str(wandb.setup().settings.base_url)
+    try:
+        urllib.request.urlopen(server, timeout=5.0).close()
+    except urllib.error.HTTPError:
+        pass  # It answers.
+    except (OSError, ValueError) as error:
+        raise Hep2ganError(
+            f"wandb's server {server} cannot be reached ({error})", "logger.mode is online", fix
+        ) from error
+    return f"online at {server}"
 
 
 def _has_key() -> bool:
@@ -194,11 +235,12 @@ def _read(path: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def end(logger: WandbLogger, exit_code: int) -> None:
+def end(logger: WandbRun, exit_code: int) -> None:
     """Close the run as finished (0) or failed; one that SIGTERM stopped (143) as preempted.
 
     A preempted run of a sweep is handed out again by wandb.
     """
-    if exit_code == STOPPED:
-        logger.experiment.mark_preempting()
-    logger.experiment.finish(exit_code=exit_code)
+    with logger.surviving():
+        if exit_code == STOPPED:
+            logger.experiment.mark_preempting()
+        logger.experiment.finish(exit_code=exit_code)

@@ -1,6 +1,4 @@
-import os
 import pickle
-from pathlib import Path
 
 import lightning as L
 import pytest
@@ -11,6 +9,7 @@ from hep2gan.callbacks import EpochCheckpoint, WholeCheckpoints
 from hep2gan.checkpoints import newest_readable, read_checkpoint, read_chosen
 from hep2gan.errors import Hep2ganError
 from tests import tiny
+from tests.full_disk import divert, needs_full_device
 
 
 def fit(folder, epochs, monitor=None, values=()):
@@ -85,12 +84,11 @@ def test_checkpoints_run_no_code(tmp_path):
     assert not marker.exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_stops_the_run_and_leaves_the_older_checkpoints(tmp_path, monkeypatch):
+@needs_full_device
+def test_a_full_disk_stops_the_run_and_leaves_the_older_checkpoints(tmp_path):
     fit(tmp_path, 2)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    # What is written for the third epoch goes to a device without space.
-    (tmp_path / f"epoch0003.ckpt.{os.getpid()}.partial").symlink_to("/dev/full")
+    divert(tmp_path / "epoch0003.ckpt")
     with pytest.raises(Hep2ganError, match=r"(?s)epoch0003.ckpt cannot be written.*No space left"):
         fit(tmp_path, 3)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

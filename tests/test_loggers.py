@@ -1,11 +1,19 @@
 """Dashboards: real offline wandb runs and TensorBoard files, read back."""
 
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
+import wandb
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.loggers import build_logger, finish, log_results
 from tests.configs import composed
+from tests.ddp.test_stopping import children
 from tests.offline import without_wandb_settings
 from tests.wandb_reader import offline_run
 
@@ -75,3 +83,24 @@ def test_csv_alone_needs_no_logger(tmp_path):
 def test_an_unknown_logger_is_named(tmp_path):
     with pytest.raises(Hep2ganError, match=r"logger.kind is 'x'.*csv, wandb, tensorboard"):
         build_logger({"logger": {"kind": "x"}}, tmp_path)
+
+
+def test_training_goes_on_when_wandbs_process_dies(tmp_path, picture, caplog):
+    logger = build_logger(composed("train", "logger=wandb"), tmp_path)
+    logger.log_metrics({"train/generator/l1": 0.5, "epoch": 0}, step=1)
+    for helper in children(os.getpid()):
+        if b"wandb" in Path(f"/proc/{helper}/cmdline").read_bytes():
+            os.kill(helper, signal.SIGKILL)
+    # The connection breaks a moment after the process.
+    for step in range(2, 2000):
+        logger.log_metrics({"train/generator/l1": 0.5, "epoch": 1}, step=step)
+        if logger.lost:
+            break
+        time.sleep(0.01)
+    assert logger.lost
+    log_results(logger, METRICS, picture)
+    finish(logger, 0)
+    assert caplog.text.count("wandb is lost to this run") == 1
+    # What wandb keeps of the broken connection would spoil the next test's.
+    with suppress(OSError):
+        wandb.teardown()

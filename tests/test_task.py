@@ -173,13 +173,14 @@ def fit(task, batches, epochs=1, callbacks=(), logger=False, **options):
     return trainer
 
 
-def fit_and_validate(task, batches, validation, logger):
+def fit_and_validate(task, batches, validation, logger, callbacks=()):
     """One epoch with its validation."""
     trainer = L.Trainer(
         accelerator="cpu",
         max_epochs=1,
         num_sanity_val_steps=0,
         logger=logger,
+        callbacks=list(callbacks),
         log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,

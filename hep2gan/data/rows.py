@@ -1,5 +1,6 @@
 """The pixel arrays of a store while it is written: image.npy and mask.npy."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.whole import naming
 
 PIXELS = ("image", "mask")
 _PIECE = 1024
@@ -24,7 +26,12 @@ def reserve_rows(folder: Path, count: int, size: int) -> None:
 
 
 def _create(path: Path, count: int, size: int) -> "np.memmap[tuple[int, ...], np.dtype[np.uint8]]":
-    return np.lib.format.open_memmap(path, "w+", np.dtype(np.uint8), (count, size, size))
+    array = np.lib.format.open_memmap(path, "w+", np.dtype(np.uint8), (count, size, size))
+    if hasattr(os, "posix_fallocate"):
+        # Writing through a map into a hole of a file on a full disk kills the process (SIGBUS).
+        with naming(path), path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def keep_rows(folder: Path, kept: npt.NDArray[np.bool_]) -> None:

@@ -47,7 +47,7 @@ class TimmClassifier(nn.Module):
         super().__init__()
         check_settings(num_classes, image_channels, feature_dim)
         self.guided, self.image_channels = guided, image_channels
-        initial = InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
+        initial = _initial(backbone, pretrained, weights)
         self.backbone = timm_backbone(initial, image_channels, guided, dict(options or {}))
         pooled = pooled_width(self.backbone)
         self.feature_dim = feature_dim or pooled
@@ -65,3 +65,12 @@ class TimmClassifier(nn.Module):
         pooled = self.backbone(stacked(image, mask, self.image_channels))
         features = self.embedding(pooled)
         return self.output(self.dropout(features)), features
+
+
+def require_backbone_weights(backbone: str, pretrained: bool, weights: str | Path | None) -> None:
+    """Raise Hep2ganError for an unknown backbone or weights that cannot be had; loads nothing."""
+    _initial(backbone, pretrained, weights).require_reachable()
+
+
+def _initial(backbone: str, pretrained: bool, weights: str | Path | None) -> InitialWeights:
+    return InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")

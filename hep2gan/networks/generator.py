@@ -49,9 +49,7 @@ class DeepLabV3PlusGenerator(nn.Module):
         super().__init__()
         self.output_stride = output_stride
         _check_settings(output_stride, atrous_rates, image_size)
-        initial = InitialWeights(
-            encoder.removeprefix(TIMM), pretrained, as_path(weights), "generator.encoder"
-        )
+        initial = _initial(encoder, pretrained, weights)
         arguments = _encoder_arguments(encoder, initial)
         with initial.explained():
             self.network = smp.DeepLabV3Plus(
@@ -84,6 +82,20 @@ class DeepLabV3PlusGenerator(nn.Module):
             )
         logits = cast(Tensor, self.network(image))
         return logits if logits.dtype.itemsize >= 4 else logits.float()
+
+
+def require_encoder_weights(encoder: str, pretrained: bool, weights: str | Path | None) -> None:
+    """Raise Hep2ganError for an unknown encoder or weights that cannot be had; loads nothing."""
+    initial = _initial(encoder, pretrained, weights)
+    if encoder.startswith(TIMM):
+        initial.require_reachable()
+    else:
+        _encoder_arguments(encoder, initial)
+
+
+def _initial(encoder: str, pretrained: bool, weights: str | Path | None) -> InitialWeights:
+    name = encoder.removeprefix(TIMM)
+    return InitialWeights(name, pretrained, as_path(weights), "generator.encoder")
 
 
 def _encoder_arguments(encoder: str, initial: InitialWeights) -> dict[str, Any]:

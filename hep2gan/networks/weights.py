@@ -54,6 +54,26 @@ class InitialWeights:
             require_timm_weights(self.model, self.fix)
         return {"pretrained": self.pretrained}
 
+    def require_reachable(self) -> None:
+        """Raise Hep2ganError where the weights cannot be had; nothing is loaded."""
+        self._require_model()
+        if self.file is None:
+            if self.pretrained:
+                require_timm_weights(self.model, self.fix)
+            return
+        self._require_file(self.file)
+        try:
+            with self.file.open("rb") as file:
+                if not file.read(1):
+                    raise Hep2ganError(f"weights file {self.file} is empty", "", self.fix)
+        except OSError as error:
+            fact = f"weights file {self.file} cannot be read ({error.strerror})"
+            raise Hep2ganError(fact, "", self.fix) from error
+
+    def _require_file(self, file: Path) -> None:
+        if not file.is_file():
+            raise Hep2ganError(f"weights file {file} does not exist", "", self.fix)
+
     def _require_model(self) -> None:
         name, _, tag = self.model.partition(".")
         fact = f"{self.setting} is {self.model!r}"
@@ -105,8 +125,7 @@ class InitialWeights:
             )
 
     def _read(self, file: Path) -> dict[str, Tensor]:
-        if not file.is_file():
-            raise Hep2ganError(f"weights file {file} does not exist", "", self.fix)
+        self._require_file(file)
         try:
             state = load_state_dict(str(file), weights_only=True)
         except Exception as error:  # pickle, zip, safetensors and torch each raise their own

@@ -1,5 +1,6 @@
 """Stopped by signals and gone on with: bit for bit what an undisturbed training gives."""
 
+import json
 import os
 import signal
 import subprocess
@@ -55,6 +56,25 @@ def test_sigterm_saves_within_the_epoch_and_exits_143(undisturbed):
     )
     rows = [sorted(line.split(",")[:2] for line in text.splitlines()[1:]) for text in columns]
     assert rows[0] == rows[1]
+
+
+def test_a_second_training_in_the_folder_is_refused_and_the_first_goes_on(undisturbed):
+    place, devices, whole = undisturbed
+    run = place / "runs/shared/proposed/seed0"
+    first = train(place, *LONG, *devices, "study=shared", wait=False)
+    until(lambda: rows_logged(run) >= 4, first)
+    owner = json.loads((run / "run.lock").read_text())["pid"]
+    # Held, since a start takes longer than this training.
+    os.kill(owner, signal.SIGSTOP)
+    second = train(place, *LONG, *devices, "study=shared", check=False)
+    os.kill(owner, signal.SIGCONT)
+    assert second.returncode == 2, second.output
+    assert f"is in use by process {owner} on" in second.output
+    assert "Traceback" not in second.output
+    first.output = first.communicate(timeout=120)[0]
+    assert first.returncode == 0, first.output
+    assert not (run / "run.lock").exists()
+    assert_same_training(final(run), whole)
 
 
 @pytest.mark.slow
