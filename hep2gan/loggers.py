@@ -110,12 +110,12 @@ def _results_to_wandb(
     figures: Mapping[str, Path],
     predictions: Predictions | None,
 ) -> None:
+    if logger.lost:
+        return
     import wandb
 
     from hep2gan.wandb_results import panels
 
-    if logger.lost:
-        return
     with logger.surviving():
         shown = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
         logger.experiment.log(shown | (panels(predictions) if predictions is not None else {}))
