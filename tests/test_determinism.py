@@ -79,6 +79,7 @@ def test_the_comparison_sees_another_seed(first, tmp_path):
     assert tables(first) != tables(other)
 
 
+@pytest.mark.slow
 def test_loader_processes_change_nothing(first, tmp_path):
     assert_bits(first, trained(tmp_path / "b", *NETWORKS, "trainer.workers=2"))
 
@@ -89,6 +90,7 @@ def test_several_threads_repeat_themselves(tmp_path):
     assert_bits(*runs)
 
 
+@pytest.mark.slow
 def test_a_forest_whatever_its_threads(tmp_path):
     one, again, threads = (
         trained(tmp_path / name, *FOREST, threads=n) for name, n in (("a", 1), ("b", 1), ("c", 2))
