@@ -1,6 +1,7 @@
 """One look for every figure: Okabe–Ito colours, print sizes, no global matplotlib state."""
 
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -121,7 +122,7 @@ def headings(names: Sequence[str], width: int) -> list[str]:
 
 
 def _broken(text: str, width: int) -> str:
-    text = " ".join(text.split())
+    text = " ".join(re.sub(r",(?=\S)", ", ", text).split())  # the names of sweeps have no spaces
     first, *more = textwrap.wrap(text, width) or [""]
     return f"{first}\n{_cut(text[len(first) :].strip(), width)}" if more else first
 
