@@ -24,7 +24,7 @@ from hep2gan.metrics.score import score
 from hep2gan.outputs import Outputs
 from hep2gan.predictions import Predictions
 from hep2gan.quiet import quiet_libraries
-from hep2gan.reports.figures import write_figures
+from hep2gan.reports.figures.single import write_figures
 from hep2gan.run_folder import RunFolder
 from hep2gan.statistics.intervals import wilson
 from hep2gan.strategy import devices_and_strategy

@@ -15,7 +15,7 @@ from hep2gan.data.images import read_image, resize, stretch
 from hep2gan.data.normalise import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.outputs import Outputs
-from hep2gan.reports.overlay import overlay
+from hep2gan.reports.figures.overlay import overlay
 from hep2gan.task import SegmentationGuidedClassification
 from hep2gan.whole import whole, write_whole
 

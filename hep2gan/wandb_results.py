@@ -8,8 +8,8 @@ import numpy.typing as npt
 import wandb
 
 from hep2gan.predictions import Predictions
-from hep2gan.reports.overlay import outlined
-from hep2gan.reports.roc import roc_curves
+from hep2gan.reports.figures.overlay import outlined
+from hep2gan.reports.figures.roc import roc_curves
 from hep2gan.reports.selection import confident_errors, dice_by_cell, lowest_dice
 
 WORST = 20

@@ -37,7 +37,7 @@ def test_the_run_folder_holds_what_other_runs_hold(place):
         "predictions.npz", "metrics.json", "figures", "train.log", "DONE",
     }  # fmt: skip
     assert {p.stem for p in (place / RUN / "figures").iterdir()} == {
-        "confusion", "contours", "roc", "tsne", "worst_classified", "calibration", "specimens"
+        "calibration", "confusion", "contours", "roc", "specimens", "tsne", "worst_classified"
     }  # fmt: skip
     metrics = json.loads((place / RUN / "metrics.json").read_text())
     assert metrics["test/accuracy"] > metrics["prior/majority_accuracy"]

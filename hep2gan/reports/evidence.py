@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.comparison_figures import COMPARISONS
-from hep2gan.reports.figures import rendered
-from hep2gan.reports.page import rendered_page
-from hep2gan.reports.page_parts import Part
-from hep2gan.reports.pictures import Picture, picture
+from hep2gan.reports.figures.comparison import COMPARISONS
+from hep2gan.reports.figures.single import rendered
+from hep2gan.reports.page.page import rendered_page
+from hep2gan.reports.page.parts import Part
+from hep2gan.reports.page.pictures import Picture, picture
 from hep2gan.reports.study import Study, read_study
 from hep2gan.reports.study_figures import study_figures
-from hep2gan.reports.tables import TABLES, table_texts
+from hep2gan.reports.tables.every import TABLES, table_texts
 from hep2gan.whole import write_whole
 
 PAGE = "report"

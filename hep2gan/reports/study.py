@@ -9,10 +9,10 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.predictions import Predictions
 from hep2gan.reports.methods import Method, Result, methods, seed_order
 from hep2gan.reports.naming import method_name, numbers_by_method, short_name
+from hep2gan.reports.page.sections import Section, illustrated, section
 from hep2gan.reports.pooling import pooled_predictions
 from hep2gan.reports.runs import Run, read_run
-from hep2gan.reports.sections import Section, illustrated, section
-from hep2gan.reports.tables import Tables, tables
+from hep2gan.reports.tables.every import Tables, tables
 from hep2gan.reports.tested import kept_cells
 
 MOST_SHOWN = 12

@@ -7,12 +7,12 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from hep2gan.predictions import Predictions
-from hep2gan.reports.comparison_figures import COMPARISONS
-from hep2gan.reports.estimates import Estimate
-from hep2gan.reports.figures import DRAWINGS
-from hep2gan.reports.interval_dots import Interval, IntervalGroup, interval_dots
-from hep2gan.reports.page_parts import Part
+from hep2gan.reports.figures.comparison import COMPARISONS
+from hep2gan.reports.figures.interval_dots import Interval, IntervalGroup, interval_dots
+from hep2gan.reports.figures.single import DRAWINGS
+from hep2gan.reports.page.parts import Part
 from hep2gan.reports.study import Study
+from hep2gan.reports.tables.estimates import Estimate
 
 _FEW = 4
 _WORST = {"worst_segmented": "dice", "worst_classified": "accuracy"}

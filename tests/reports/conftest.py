@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from hep2gan.patterns import ICPR2016
 from hep2gan.predictions import Predictions
 from hep2gan.reports.evidence import PAGE, write_evidence
-from hep2gan.reports.figures import write_figures
+from hep2gan.reports.figures.single import write_figures
 from hep2gan.reports.runs import read_run
 
 CLASSES = tuple(pattern.name for pattern in ICPR2016)

@@ -3,10 +3,10 @@ import pytest
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.methods import methods
-from hep2gan.reports.pairs import paired
 from hep2gan.reports.selection import dice_by_cell
+from hep2gan.reports.tables.pairs import paired
 from hep2gan.reports.tested import kept_cells, pooled
-from tests.reports.tables import cells, result
+from tests.reports.made_up_results import cells, result
 
 
 def test_folds_and_seeds_are_one_method_and_rows_stand_in_the_papers_order():

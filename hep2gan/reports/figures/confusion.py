@@ -1,0 +1,129 @@
+"""The confusion matrix: counts and shares of each true class (the paper's Fig. 3)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hep2gan.predictions import Predictions
+from hep2gan.reports.figures import style
+from hep2gan.reports.figures.panels import COLUMNS, having, head_room, stacks
+
+_FIELD = 0.3
+"""Least side of a field in inches: two lines of text, up to 98.6 % or 2494."""
+
+
+def confusion_counts(predictions: Predictions) -> npt.NDArray[np.int64]:
+    """Return (K, K) numbers of cells: rows the true class, columns the predicted one.
+
+    Raises Hep2ganError without a classifier.
+    """
+    size = len(predictions.classes)
+    pairs = predictions.label * size + predictions.predicted
+    return np.bincount(pairs, minlength=size * size).reshape(size, size).astype(np.int64)
+
+
+def draw_confusion(ax: Axes, predictions: Predictions, name: str = "", unit: str = " %") -> None:
+    """Draw counts with the percentage of their row; above them `name` and the accuracy.
+
+    Shades run over the percentages in one hue, so that they read without colour as well. Raises
+    Hep2ganError without a classifier.
+    """
+    counts = confusion_counts(predictions)
+    totals = counts.sum(axis=1, keepdims=True)
+    share = counts / np.maximum(totals, 1)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    _label(ax, predictions)
+    for true, guess in np.ndindex(*counts.shape):
+        text = f"{counts[true, guess]}\n{_percent(share[true, guess], unit)}"
+        if not totals[true, 0]:
+            text = "–"
+        elif not counts[true, guess]:
+            text = "0"
+        ink = style.INK if counts[true, guess] else style.QUIET
+        ink = "white" if share[true, guess] > 0.55 else ink
+        ax.text(guess, true, text, ha="center", va="center", color=ink, fontsize=style.SMALL)
+    right, cells = int(np.trace(counts)), int(counts.sum())
+    style.head(ax, name, f"Accuracy {100 * right / cells:.2f} % ({right} of {cells})")
+
+
+def confusion(predictions: Predictions) -> Figure | None:
+    """Draw the matrix of one method, or None without a classifier or cells."""
+    if predictions.probabilities is None or not len(predictions.label):
+        return None
+    side = max(style.COLUMN, _side(predictions.classes, 0.46))
+    figure = style.new_figure(side, side * 0.97)
+    draw_confusion(figure.subplots(), predictions)
+    return figure
+
+
+def figure_3(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
+    """Draw the matrices of several methods in one scale of shades (the paper's Fig. 3).
+
+    At most three beside each other, fewer where the classes are many. Methods without a
+    classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
+    """
+    methods = having(predictions_by_name, "probabilities")
+    if not methods:
+        return None
+    classes = next(iter(methods.values())).classes
+    columns = max(1, min(COLUMNS, int(style.PAGE / _side(classes, _FIELD))))
+    side = style.PAGE / columns
+    names = style.headings(list(methods), int(side / 0.078))
+    height = side + 0.05 + head_room(names)
+    figure, panels = stacks(len(methods), [height], columns, foot=0.45)
+    for (ax,), name, predictions in zip(panels, names, methods.values(), strict=True):
+        draw_confusion(ax, predictions, name, unit="")
+        ax.set_anchor("N")
+    _scale(figure, panels[0][0])
+    return figure
+
+
+def _side(classes: tuple[str, ...], field: float) -> float:
+    """Return the width of a matrix with its labels in inches."""
+    longest = max(len(name) for name in style.short_names(classes))
+    return 0.25 + 0.07 * longest + field * len(classes)
+
+
+def _scale(figure: Figure, ax: Axes) -> None:
+    """Put the scale of all shades below the matrices; it also says what the second lines are."""
+    width, height = figure.get_size_inches()
+    bar = figure.colorbar(
+        ax.images[0],
+        ax=figure.axes,
+        location="bottom",
+        fraction=0.1 / height,
+        pad=0.05 / height,
+        aspect=30,
+        shrink=min(1.0, 2.4 / width),
+        ticks=[0, 0.25, 0.5, 0.75, 1],
+        format=lambda share, _: f"{100 * share:.0f}",
+    )
+    bar.set_label(
+        "below each count: share of the true class in %", fontsize=style.SMALL, color=style.INK
+    )
+    bar.ax.tick_params(labelsize=style.SMALL, length=2, width=0.6, labelcolor=style.INK)
+    bar.outline.set_visible(False)
+
+
+def _percent(share: float, unit: str) -> str:
+    return f"100{unit}" if share == 1 else f"{100 * share:.1f}{unit}"
+
+
+def _label(ax: Axes, predictions: Predictions) -> None:
+    """Name rows and columns, and rule white lines between the fields."""
+    names = style.short_names(predictions.classes)
+    places = np.arange(len(names))
+    turned = 90 if max(len(name) for name in names) > 5 else 0
+    ax.set_xticks(places, names, fontsize=style.LABEL, color=style.INK, rotation=turned)
+    ax.set_yticks(places, names, fontsize=style.LABEL, color=style.INK)
+    ax.set_xlabel("predicted", fontsize=style.LABEL, color=style.INK)
+    ax.set_ylabel("true", fontsize=style.LABEL, color=style.INK)
+    ax.set_xticks(places[1:] - 0.5, minor=True)
+    ax.set_yticks(places[1:] - 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=1.5)
+    ax.tick_params(which="both", length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,126 @@
+"""Contours of generated and true masks, one column a class (the paper's Fig. 2)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hep2gan.predictions import Predictions
+from hep2gan.reports.figures import style
+from hep2gan.reports.figures.outlines import draw_image, draw_outlines, outline_legend
+from hep2gan.reports.figures.panels import having
+from hep2gan.reports.selection import dice, typical_cells
+
+_COLUMNS = 6
+_NAME, _NOTE, _HIGHEST = 0.35, 0.16, 9.0
+"""Inches: beside the rows for names, below a picture for its note, a page without its caption."""
+_DICE, _GAP = 0.72, 0.14
+"""Inches that `Dice 0.972 · ` takes, and that stay free between neighbours."""
+
+
+def contours(predictions: Predictions, *, worst: bool = False) -> Figure | None:
+    """Draw one cell a class: above the image, below it the outlines (the paper's Fig. 2).
+
+    Shown is the cell of median Dice of each class, or the lowest with `worst` (see
+    `selection.typical_cells`). Six classes a row. None when there are no cells.
+    """
+    chosen = typical_cells(predictions, worst=worst)
+    return _drawn({"": predictions}, [chosen]) if chosen else None
+
+
+def figure_2(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
+    """Draw one cell a class, the same for all methods: its image, then a row of outlines a method.
+
+    Shown is the cell of median Dice of the first method that segments, among the cells that all
+    of them have. Methods without masks are left out; None when no cell or no method is left.
+    Raises Hep2ganError when classes differ. After the paper's Fig. 2.
+    """
+    methods = having(predictions_by_name, "mask")
+    if not methods:
+        return None
+    first, *others = methods.values()
+    common = np.isin(first.id, sorted(set(first.id).intersection(*(one.id for one in others))))
+    chosen = typical_cells(first, among=common)
+    places = [
+        {label: int(np.flatnonzero(one.id == first.id[row])[0]) for label, row in chosen.items()}
+        for one in methods.values()
+    ]
+    return _drawn(methods, places) if chosen else None
+
+
+def _drawn(methods: Mapping[str, Predictions], places: Sequence[Mapping[int, int]]) -> Figure:
+    """Draw in columns the images that the first method saw, then the outlines of each method.
+
+    places: of each method, label to row of its predictions.
+    """
+    first, labels = next(iter(methods.values())), list(places[0])
+    columns, blocks = min(len(labels), _COLUMNS), -(-len(labels) // _COLUMNS)
+    named, depth = any(methods), 1 + len(methods)
+    side = _side(columns, blocks, depth, _NAME if named else 0.0)
+    figure, grid = _grid(columns, blocks, depth, side, _NAME if named else 0.0)
+    for place, label in enumerate(labels):
+        block, column = divmod(place, _COLUMNS)
+        axes = grid[depth * block : depth * (block + 1), column]
+        draw_image(axes[0], first.image[places[0][label]])
+        name = style.fitted(first.classes[label], side - _GAP, style.LABEL)
+        axes[0].set_title(name, fontsize=style.LABEL, color=style.INK)
+        if named:
+            _note(axes[0], _cell(first, places[0][label], side))
+        for ax, one, rows in zip(axes[1:], methods.values(), places, strict=True):
+            _outlined(ax, one, rows[label], 0.0 if named else side)
+    if named:
+        height = figure.get_figheight() / len(grid)
+        for block in range(blocks):
+            first_column = grid[depth * block + 1 : depth * (block + 1), 0]
+            _name_rows(list(first_column), list(methods), height)
+    outline_legend(figure, generated=first.mask is not None)
+    return figure
+
+
+def _side(columns: int, blocks: int, depth: int, margin: float) -> float:
+    """Return the side of a picture in inches, so that the figure is no larger than a page."""
+    widest = (style.PAGE - margin) / max(columns, 4)
+    return min(widest, (_HIGHEST / blocks - 0.3) / depth - _NOTE)
+
+
+def _grid(
+    columns: int, blocks: int, depth: int, side: float, margin: float
+) -> tuple[Figure, npt.NDArray[np.object_]]:
+    """Return a figure of blocks x depth rows of square pictures of `side` inches."""
+    height = blocks * (depth * (side - 0.06 + _NOTE) + 0.15) + 0.25
+    figure = style.new_figure(side * columns + margin, height)
+    grid = figure.subplots(depth * blocks, columns, squeeze=False)
+    for ax in grid.flat:
+        ax.set_axis_off()
+        ax.set_anchor("N")
+    return figure, grid
+
+
+def _outlined(ax: Axes, predictions: Predictions, row: int, room: float) -> None:
+    """Draw a cell's outlines, below them its Dice and, with `room` in inches for both, its id."""
+    draw_image(ax, predictions.image[row])
+    draw_outlines(ax, predictions, row)
+    words = [] if predictions.mask is None else [f"Dice {dice(predictions, row):.3f}"]
+    if room:
+        words.append(_cell(predictions, row, room - _DICE * len(words)))
+    _note(ax, " · ".join(words))
+
+
+def _cell(predictions: Predictions, row: int, room: float) -> str:
+    return style.fitted(str(predictions.id[row]), room - _GAP, style.SMALL)
+
+
+def _note(ax: Axes, text: str) -> None:
+    """Put a line below a picture."""
+    place: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "top"}
+    ax.text(0.5, -0.03, text, fontsize=style.SMALL, color=style.QUIET, **place)
+
+
+def _name_rows(axes: Sequence[Axes], names: Sequence[str], height: float) -> None:
+    """Put the methods' names upright at the left of their rows of `height` inches."""
+    look: dict[str, Any] = {"fontsize": style.SMALL, "color": style.INK, "rotation": 90}
+    for ax, name in zip(axes, style.headings(names, int(height / 0.07)), strict=True):
+        ax.text(-0.04, 0.5, name, ha="right", va="center", transform=ax.transAxes, **look)

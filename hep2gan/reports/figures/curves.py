@@ -1,0 +1,174 @@
+"""Training curves: what metrics.csv holds, by epoch."""
+
+import csv
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.reports.figures import style
+
+_PANELS = {
+    "train/generator": "Generator loss",
+    "train/discriminator": "Discriminator loss",
+    "train/classifier": "Classifier loss",
+    "train/": "Training",
+    "val/dice/": "Dice by class",
+    "val/accuracy/": "Accuracy by class",
+    "val/": "Validation",
+    "lr": "Learning rate",
+}
+_OUTPUT, _DISTANCE, _RATE = "Discriminator output", "Validation HD95 (px)", "Learning rate"
+_ORDER = (
+    "Generator loss",
+    "Discriminator loss",
+    _OUTPUT,
+    "Classifier loss",
+    "Training",
+    "Validation",
+    "Dice by class",
+    "Accuracy by class",
+    _DISTANCE,
+    _RATE,
+)
+_NAMES = {"p_real": "D(true mask)", "p_fake": "D(generated mask)"}
+_DECADES = 1.5
+
+
+class Series(NamedTuple):
+    """One logged quantity: its name, epochs as in the file, and values; both (E,)."""
+
+    name: str
+    epoch: npt.NDArray[np.float64]
+    value: npt.NDArray[np.float64]
+
+
+def read_series(path: Path) -> dict[str, Series]:
+    """Read a sparse metrics.csv: name to values by epoch, the mean where an epoch has several.
+
+    Rows without an epoch (as learning rates have in Lightning's own file) get that of the next
+    row by step. Batchwise losses (`step/`) and test results are left out. A last line cut short
+    is ignored. Raises Hep2ganError when the file is missing or not such a table.
+    """
+    rows = _rows(path)
+    known = sorted((r["step"], r["epoch"]) for r in rows if "step" in r and "epoch" in r)
+    steps = [step for step, _ in known]
+    found: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        epoch = row.get("epoch")
+        if epoch is None:
+            step = row.get("step", 0.0)
+            following = min(bisect_left(steps, step), len(known) - 1)
+            epoch = known[following][1] if known else step
+        for name, value in row.items():
+            if name.startswith(("train/", "val/", "lr")):
+                found[name][epoch].append(value)
+    return {
+        name: Series(
+            name, np.array(sorted(means)), np.array([np.mean(means[e]) for e in sorted(means)])
+        )
+        for name, means in found.items()
+    }
+
+
+def _rows(path: Path) -> list[dict[str, float]]:
+    """Return the filled fields of every whole row."""
+    fix = f"train the run again, or delete {path} to go without curves"
+    if not path.is_file():
+        raise Hep2ganError(f"{path} does not exist", "", fix)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if not {"epoch", "step"} & set(reader.fieldnames or ()):
+                raise ValueError("it has no column epoch or step")
+            whole = [row for row in reader if None not in row and None not in row.values()]
+        return [{name: float(text) for name, text in row.items() if text} for row in whole]
+    except (OSError, ValueError, csv.Error) as error:
+        raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
+
+
+def panels(series: dict[str, Series]) -> dict[str, list[Series]]:
+    """Sort series into small multiples, by title; pixels and fractions never share an axis."""
+    sorted_in: dict[str, list[Series]] = {title: [] for title in _ORDER}
+    for name, one in sorted(series.items()):
+        sorted_in[_panel(name)].append(one)
+    return {title: found for title, found in sorted_in.items() if found}
+
+
+def _panel(name: str) -> str:
+    last = name.rpartition("/")[2]
+    if last in _NAMES:
+        return _OUTPUT
+    if name == "val/hd95":
+        return _DISTANCE
+    return next(title for prefix, title in _PANELS.items() if name.startswith(prefix))
+
+
+def curves(path: Path) -> Figure | None:
+    """Draw losses, D's opinion, learning rates and validation metrics of metrics.csv by epoch.
+
+    Three panels a row, only those that the run has. None when the file holds no such value.
+    Raises Hep2ganError when it cannot be read.
+    """
+    grouped = panels(read_series(path))
+    if not grouped:
+        return None
+    columns = min(len(grouped), 3)
+    lines = -(-len(grouped) // columns)
+    figure = style.new_figure(style.PAGE * columns / 3, 2.35 * lines)
+    axes = figure.subplots(lines, columns, squeeze=False)
+    for place, ax in enumerate(axes.flat):
+        if place >= len(grouped):
+            ax.remove()
+    for ax, (title, members) in zip(axes.flat, grouped.items(), strict=False):
+        _draw(ax, title, members)
+    return figure
+
+
+def _draw(ax: Axes, title: str, members: list[Series]) -> None:
+    """Draw one panel; dots as well where the epochs are few."""
+    for place, one in enumerate(members):
+        look = style.look(place)
+        last = one.name.rpartition("/")[2]
+        ax.plot(
+            one.epoch,
+            one.value,
+            color=look.color,
+            linestyle=look.linestyle,
+            linewidth=1.2,
+            marker=look.marker if len(one.epoch) <= 20 else "",
+            markersize=2.6,
+            drawstyle="steps-post" if title == _RATE else "default",
+            label=style.shortened(_NAMES.get(last, last.replace("_", " ")), 24),
+        )
+    style.dress(ax, xlabel="epoch", title=style.plain(title))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if _is_wide(members, 0 if title == _RATE else _DECADES):
+        ax.set_yscale("log")
+    if title == _OUTPUT:
+        ax.set_ylim(-0.02, 1.02)
+    ax.legend(
+        fontsize=style.SMALL,
+        framealpha=0.85,
+        edgecolor="none",
+        handlelength=2.2,
+        labelspacing=0.25,
+        borderpad=0.2,
+    )
+
+
+def _is_wide(members: list[Series], decades: float) -> bool:
+    """Tell whether all values are positive and span more than so many powers of ten."""
+    values = np.concatenate([one.value for one in members])
+    values = values[np.isfinite(values)]
+    if not values.size or values.min() <= 0:
+        return False
+    return math.log10(values.max() / values.min()) > decades

@@ -1,0 +1,60 @@
+"""An image with the outline of a mask, as pixels."""
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.predictions import Predictions
+from hep2gan.reports.figures.style import PREDICTION, TRUTH
+from hep2gan.reports.selection import FOREGROUND
+
+
+def overlay(
+    image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], color: str = PREDICTION
+) -> npt.NDArray[np.uint8]:
+    """Return (H, W, 3) RGB: the (H, W) grey image, outermost pixels of the mask in `color`.
+
+    mask: (H, W) of two values, foreground nonzero ({0, 1} or {0, 255}); an empty one leaves the
+    image as it is. The line is one pixel wide, more on images above 256 px. Raises Hep2ganError
+    when shapes differ or the mask has grey levels.
+    """
+    if image.ndim != 2 or image.shape != mask.shape:
+        fact = f"image and mask have shapes {image.shape} and {mask.shape}"
+        raise Hep2ganError(fact, "an overlay needs two arrays (H, W) of one size")
+    inside = mask > 0
+    if inside.any() and mask.min(where=inside, initial=255) != mask.max():
+        raise Hep2ganError("the mask has grey levels", "must be binary", "threshold it at 128")
+    core = inside
+    for _ in range(max(1, round(min(image.shape) / 256))):
+        core = _eroded(core)
+    coloured = np.repeat(image[:, :, None], 3, axis=2)
+    coloured[inside & ~core] = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
+    return coloured
+
+
+def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Take off every pixel with one of its four neighbours outside; so is all beyond the edge."""
+    wide = np.pad(mask, 1)
+    sides = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    eroded: npt.NDArray[np.bool_] = mask & sides
+    return eroded
+
+
+def outlined(predictions: Predictions, row: int, side: int = 256) -> npt.NDArray[np.uint8]:
+    """Return one cell as RGB, true outline in green below the generated one in purple.
+
+    Enlarged by a whole number to at least `side` px, so that the lines are thin beside the cell.
+    """
+    times = -(-side // min(predictions.image.shape[1:]))
+    image = _enlarged(predictions.image[row], times)
+    picture = overlay(image, _enlarged(predictions.truth[row], times), TRUTH)
+    if predictions.mask is not None:
+        mask = (predictions.mask[row] >= FOREGROUND).astype(np.uint8)
+        generated = overlay(image, _enlarged(mask, times), PREDICTION)
+        drawn = (generated != image[:, :, None]).any(axis=2)
+        picture[drawn] = generated[drawn]
+    return picture
+
+
+def _enlarged(pixels: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)

@@ -1,0 +1,114 @@
+"""Receiver operating characteristic, each class against the rest (the paper's Fig. 4)."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import auc, roc_curve
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.predictions import Predictions
+from hep2gan.reports.figures import style
+
+_HEAD: dict[str, Any] = {"fontsize": style.TITLE, "color": style.INK, "loc": "left"}
+
+
+class RocCurve(NamedTuple):
+    """One class against the rest: rates in 0..1 at falling thresholds, area under the curve."""
+
+    label: int
+    false_positive_rate: npt.NDArray[np.float64]
+    true_positive_rate: npt.NDArray[np.float64]
+    area: float
+
+
+def roc_curves(predictions: Predictions) -> list[RocCurve]:
+    """Return the curve of every class that has both cells of its own and cells of others.
+
+    Raises Hep2ganError without a classifier.
+    """
+    if predictions.probabilities is None:
+        raise Hep2ganError("these predictions hold no class probabilities")
+    curves = []
+    for label in range(len(predictions.classes)):
+        own = predictions.label == label
+        if own.any() and not own.all():
+            false_rate, true_rate, _ = roc_curve(own, predictions.probabilities[:, label])
+            area = float(auc(false_rate, true_rate))
+            curves.append(RocCurve(label, false_rate, true_rate, area))
+    return curves
+
+
+def roc(predictions: Predictions) -> Figure | None:
+    """Draw all classes, and their upper left corner enlarged, where good classifiers differ.
+
+    Classes without test cells are left out and named. None when no curve can be drawn.
+    """
+    if predictions.probabilities is None:
+        return None
+    curves = roc_curves(predictions)
+    if not curves:
+        return None
+    figure = style.new_figure(style.PAGE, style.PAGE / 2 + 0.3)
+    whole, corner = figure.subplots(1, 2)
+    draw_roc(whole, predictions, curves)
+    whole.set_title("Each class against the rest", **_HEAD)
+    whole.legend(
+        loc="lower right",
+        fontsize=style.SMALL,
+        frameon=False,
+        handlelength=2.6,
+        title=_missing(predictions, curves),
+        title_fontsize=style.SMALL,
+        alignment="left",
+    )
+    share = corner_share(curves)
+    draw_roc(corner, predictions, curves, share)
+    corner.set(ylabel="")
+    corner.set_title(_magnified(share), **_HEAD)
+    return figure
+
+
+def draw_roc(
+    ax: Axes, predictions: Predictions, curves: Sequence[RocCurve], share: float = 1.0
+) -> None:
+    """Draw one line a class, its area in its label; the upper left `share` of both axes."""
+    ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6, linestyle=":", label="_chance")
+    for curve in curves:
+        look = style.look(curve.label)
+        ax.plot(
+            curve.false_positive_rate,
+            curve.true_positive_rate,
+            color=look.color,
+            linestyle=look.linestyle,
+            linewidth=1.3,
+            label=f"{style.shortened(predictions.classes[curve.label], 20)} (AUC {curve.area:.4f})",
+        )
+    style.dress(ax, xlabel="false positive rate", ylabel="true positive rate")
+    ax.set_aspect("equal", anchor="N")
+    margin = 0.02 * share
+    ax.set(xlim=(-margin, share), ylim=(1 - share, 1 + margin))
+    if share == 1:
+        ax.set(xlim=(-margin, 1 + margin), ylim=(-margin, 1 + margin))
+
+
+def corner_share(curves: Sequence[RocCurve]) -> float:
+    """Return as large a part of the axes as the worst curve needs: 1/10, 1/4 or 1/2."""
+    lowest = min(curve.area for curve in curves)
+    if lowest > 0.98:
+        return 0.1
+    return 0.25 if lowest > 0.9 else 0.5
+
+
+def _magnified(share: float) -> str:
+    return f"Upper left corner × {1 / share:.0f}"
+
+
+def _missing(predictions: Predictions, curves: Sequence[RocCurve]) -> str:
+    """Say which classes have no curve."""
+    drawn = {curve.label for curve in curves}
+    names = [name for label, name in enumerate(predictions.classes) if label not in drawn]
+    return style.shortened(f"no curve, no test cells: {', '.join(names)}", 46) if names else ""

@@ -1,0 +1,148 @@
+"""One look for every figure: Okabe–Ito colours, print sizes, no global matplotlib state."""
+
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
+
+from hep2gan.patterns import abbreviation
+
+COLUMN = 3.5
+PAGE = 7.16
+"""Width of one and of two columns of a journal page in inches."""
+
+TITLE, LABEL, TICK, SMALL = 9.0, 8.0, 7.5, 7.0
+"""Text sizes in points at printed size; nothing is smaller than 7."""
+
+INK, QUIET, FAINT = "#1a1a1a", "#5c5c5c", "#d9d9d9"
+
+PREDICTION = "#CC66FF"
+"""Purple, as in the paper's Fig. 2; light enough for dark images."""
+
+TRUTH = "#2FD68C"
+"""Green, as in the paper's Fig. 2; differs from PREDICTION for every kind of colour vision."""
+
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+"""Okabe & Ito, https://jfly.uni-koeln.de/color/; its yellow is left out, unreadable on white."""
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.5, 1.2, 1.5)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (2, 2)),
+)
+
+
+class Look(NamedTuple):
+    """How one class or series is drawn: colour, and a second sign for those who see none."""
+
+    color: str
+    marker: str
+    linestyle: str | tuple[int, tuple[float, ...]]
+
+
+def look(index: int) -> Look:
+    """Return the look of class or series `index`; the first 49 all differ."""
+    turn = index + index // len(OKABE_ITO)
+    marker, line = _MARKERS[turn % len(_MARKERS)], _LINES[turn % len(_LINES)]
+    return Look(OKABE_ITO[index % len(OKABE_ITO)], marker, line)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of the given size in inches, on a canvas of its own."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain(text: str) -> str:
+    """Return `text` as matplotlib shows it literally: dollar signs start no formula."""
+    return text.replace("$", r"\$")
+
+
+def shortened(text: str, limit: int) -> str:
+    """Cut `text` to at most `limit` characters, the last one an ellipsis."""
+    return plain(_cut(text, limit))
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def fitted(text: str, width: float, size: float) -> str:
+    """Cut `text` to at most `width` inches at `size` points, its last character an ellipsis."""
+    font = FontProperties(size=size)
+    limit = len(text)
+    while (
+        limit > 1
+        and _MEASURE.get_text_width_height_descent(_cut(text, limit), font, ismath=False)[0]
+        > 72 * width
+    ):
+        limit -= 1
+    return shortened(text, limit)
+
+
+_MEASURE = TextToPath()
+
+
+def short_names(classes: Sequence[str], width: float = math.inf) -> list[str]:
+    """Abbreviate class names for axes; longer where two abbreviations would be the same.
+
+    width: the most that a name may take, in inches at SMALL points.
+    """
+    ways = (
+        [abbreviation(name) for name in classes],
+        [_cut(name, 12) for name in classes],
+        [_cut(f"{number} {name}", 12) for number, name in enumerate(classes)],
+    )
+    chosen = next((short for short in ways if len(set(short)) == len(short)), ways[-1])
+    return [fitted(name, width, SMALL) for name in chosen]
+
+
+def headings(names: Sequence[str], width: int) -> list[str]:
+    """Break names into at most two lines of `width` characters, to stand side by side.
+
+    What is longer is cut; names that would then be the same are numbered first.
+    """
+    found = [_broken(name, width) for name in names]
+    if len(set(found)) < len(found):
+        found = [_broken(f"{number} {name}", width) for number, name in enumerate(names, start=1)]
+    return [plain(text) for text in found]
+
+
+def _broken(text: str, width: int) -> str:
+    text = " ".join(re.sub(r",(?=\S)", ", ", text).split())  # the names of sweeps have no spaces
+    first, *more = textwrap.wrap(text, width) or [""]
+    return f"{first}\n{_cut(text[len(first) :].strip(), width)}" if more else first
+
+
+def dress(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
+    """Give axes their labels, two thin spines, faint grid and readable ticks."""
+    ax.set_xlabel(xlabel, fontsize=LABEL, color=INK)
+    ax.set_ylabel(ylabel, fontsize=LABEL, color=INK)
+    ax.set_title(title, fontsize=TITLE, color=INK, loc="left")
+    ax.tick_params(labelsize=TICK, color=QUIET, labelcolor=INK, width=0.6, length=2.5)
+    ax.grid(visible=True, color=FAINT, linewidth=0.5)
+    ax.set_axisbelow(True)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set(color=QUIET, linewidth=0.6)
+
+
+def head(ax: Axes, name: str, note: str) -> None:
+    """Put a line of results above a panel, and above that the method's name where there is one."""
+    if name:
+        ax.set_title(f"{name}\n{note}", fontsize=LABEL, color=INK, linespacing=1.25)
+    else:
+        ax.set_title(note, fontsize=TITLE, color=INK)

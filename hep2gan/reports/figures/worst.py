@@ -1,0 +1,69 @@
+"""The cells a method is worst at, as pictures: where to look first."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hep2gan.predictions import Predictions
+from hep2gan.reports.figures import style
+from hep2gan.reports.figures.outlines import draw_image, draw_outlines, outline_legend
+from hep2gan.reports.selection import confident_errors, dice_by_cell, lowest_dice
+
+COUNT = 20
+_COLUMNS = 5
+_WIDTH = style.PAGE / _COLUMNS - 0.14
+"""Inches that a line above a picture may take."""
+
+
+def worst_segmented(predictions: Predictions, *, count: int = COUNT) -> Figure | None:
+    """Draw the `count` cells of lowest Dice with both outlines; None without a generator."""
+    if predictions.mask is None or not len(predictions.label):
+        return None
+    dice = dice_by_cell(predictions)
+    rows = lowest_dice(predictions, count)
+    figure, axes = _grid(len(rows), legend=True)
+    names = style.short_names(predictions.classes, 0.47 * _WIDTH)
+    for ax, row in zip(axes, rows, strict=True):
+        draw_image(ax, predictions.image[row])
+        draw_outlines(ax, predictions, row)
+        _caption(ax, f"Dice {dice[row]:.3f}", f"{names[predictions.label[row]]}", predictions, row)
+    outline_legend(figure, generated=True)
+    return figure
+
+
+def worst_classified(predictions: Predictions, *, count: int = COUNT) -> Figure | None:
+    """Draw at most `count` misread cells, those most sure of the wrong class first.
+
+    None without a classifier and when every cell is read right.
+    """
+    if predictions.probabilities is None:
+        return None
+    rows = confident_errors(predictions, count)
+    if not rows:
+        return None
+    figure, axes = _grid(len(rows), legend=False)
+    names = style.short_names(predictions.classes, (_WIDTH - 0.5) / 2)
+    guesses = predictions.predicted
+    for ax, row in zip(axes, rows, strict=True):
+        draw_image(ax, predictions.image[row])
+        guess = guesses[row]
+        reading = f"{names[predictions.label[row]]} read as {names[guess]}"
+        sure = f"{100 * predictions.probabilities[row, guess]:.1f} %"
+        _caption(ax, reading, sure, predictions, row)
+    return figure
+
+
+def _grid(count: int, *, legend: bool) -> tuple[Figure, list[Axes]]:
+    """Return a figure with places for `count` square pictures, five a row."""
+    lines = -(-count // _COLUMNS)
+    side = style.PAGE / _COLUMNS
+    figure = style.new_figure(style.PAGE, lines * (side + 0.32) + 0.25 * legend)
+    axes = list(figure.subplots(lines, _COLUMNS, squeeze=False).flat)
+    for ax in axes[count:]:
+        ax.set_axis_off()
+    return figure, axes[:count]
+
+
+def _caption(ax: Axes, first: str, second: str, predictions: Predictions, row: int) -> None:
+    """Put two short lines above a picture: what went wrong; how, and which cell."""
+    cell = style.fitted(str(predictions.id[row]), 0.47 * _WIDTH, style.SMALL)
+    ax.set_title(f"{first}\n{second} · {cell}", fontsize=style.SMALL, color=style.INK, pad=3)

@@ -1,0 +1,102 @@
+"""Table I as the HTML report prints it: runs with links, means, the paper's rows, comparisons."""
+
+from collections.abc import Sequence
+
+from hep2gan.reports.methods import Method
+from hep2gan.reports.naming import method_name, short_name
+from hep2gan.reports.page.parts import Cell, HtmlRow
+from hep2gan.reports.published import PublishedRow
+from hep2gan.reports.runs import Run
+from hep2gan.reports.tables.notation import ABSENT, hundredths, mean_sd, points, span
+from hep2gan.reports.tables.table_1 import LAST, NO_CLASSIFIER, Comparison, Row
+
+COLUMNS = {
+    "Accuracy": "accuracy",
+    "Precision": "precision",
+    "Recall": "recall",
+    "F1": "f1",
+    "Dice": "dice",
+    "Jaccard": "jaccard",
+}
+"""Table I's columns, and the two of section III-C, with their names in metrics.json."""
+
+
+def page_rows(rows: Sequence[Row], runs: Sequence[Run]) -> list[HtmlRow]:
+    """Return a row a run, then its method's mean, the paper's row, and how the method compares.
+
+    Folds have no rows of their own: they are one test set in parts.
+    """
+    printed = []
+    for row in rows:
+        numbers = [number for number, run in enumerate(runs, start=1) if _is_of(row.method, run)]
+        if not _folded(row.method):
+            for number in numbers:
+                run = runs[number - 1]
+                printed.append(_run_row(run, number, short_name(run, runs)))
+        if len(numbers) > 1 or _folded(row.method):
+            printed.append(_mean_row(row, runs, numbers[0]))
+        if (paper := row.method.published) is not None:
+            printed.append(_paper_row(paper))
+        if row.comparison not in (LAST, NO_CLASSIFIER):
+            printed.append(HtmlRow(Cell(_words(row.comparison, runs)), (), "comparison"))
+    return printed
+
+
+def _is_of(method: Method, run: Run) -> bool:
+    return any(run is result.run for result in method.results)
+
+
+def _folded(method: Method) -> bool:
+    return any(result.run.fold is not None for result in method.results)
+
+
+def _run_row(run: Run, number: int, name: str) -> HtmlRow:
+    low, high = (run.metrics.get(f"test/accuracy_{end}") for end in ("low", "high"))
+    known = low is not None and high is not None
+    cells = [
+        Cell(
+            hundredths(run.metrics.get(f"test/{key}")),
+            (number,),
+            f"{hundredths(low)}–{hundredths(high)}" if key == "accuracy" and known else "",
+        )
+        for key in COLUMNS.values()
+    ]
+    return HtmlRow(Cell(name, (number,)), cells, "run")
+
+
+def _mean_row(row: Row, runs: Sequence[Run], first: int) -> HtmlRow:
+    """The method over its seeds; the interval is over specimens where they are known.
+
+    Folds lead to the `first` of them.
+    """
+    cells = []
+    for key in COLUMNS.values():
+        found = row.estimates.get(key)
+        note = span(found.specimens or found.cells) if found and key == "accuracy" else ""
+        cells.append(Cell(mean_sd(found.mean, found.sd) if found else ABSENT, (), note))
+    name = f"{method_name(row.method, runs)}, {_what(row.method)}"
+    return HtmlRow(Cell(name, (first,) if _folded(row.method) else ()), cells, "mean")
+
+
+def _what(method: Method) -> str:
+    runs, seeds = len(method.results), len(method.tests)
+    word = ("folds" if runs > 1 else "fold") if _folded(method) else "runs"
+    if seeds == 1:
+        return f"{'all ' if word == 'runs' else ''}{runs} {word} of seed {next(iter(method.tests))}"
+    return f"mean ± sd of {seeds} {'runs' if runs == seeds else f'seeds, {runs} {word}'}"
+
+
+def _paper_row(paper: PublishedRow) -> HtmlRow:
+    cells = [Cell(hundredths(paper.metrics.get(f"test/{key}"))) for key in COLUMNS.values()]
+    return HtmlRow(Cell(f"Paper: {paper.name}"), cells, "paper")
+
+
+def _words(comparison: Comparison | str, runs: Sequence[Run]) -> str:
+    if isinstance(comparison, str):
+        return f"Against {comparison}"
+    return (
+        f"Against {method_name(comparison.other, runs)}: "
+        f"{points(comparison.over_cells.estimate)} points of accuracy on "
+        f"{comparison.cells:,} same cells ({comparison.only_here} right here alone, "
+        f"{comparison.only_there} there alone), {comparison.verdict}"
+    )

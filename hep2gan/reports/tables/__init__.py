@@ -1,0 +1,1 @@
+"""Tables of methods, with their intervals and comparisons."""

@@ -1,0 +1,48 @@
+"""All tables that a set of runs makes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hep2gan.reports.methods import Method, Result
+from hep2gan.reports.tables.folds_table import FoldsRow, folds
+from hep2gan.reports.tables.folds_text import folds_csv, folds_markdown
+from hep2gan.reports.tables.leakage_table import Gap, ProtocolRow, leakage
+from hep2gan.reports.tables.leakage_text import leakage_csv, leakage_markdown
+from hep2gan.reports.tables.priors_table import PriorsRow, priors, priors_csv, priors_markdown
+from hep2gan.reports.tables.table_1 import Row, table_1
+from hep2gan.reports.tables.table_1_csv import table_1_csv
+from hep2gan.reports.tables.table_1_text import table_1_latex, table_1_markdown
+
+TABLES = ("table_1", "leakage", "priors", "folds")
+
+
+class Tables(NamedTuple):
+    """Table I, and the rows of the others where the runs have several kinds of split, generated
+    masks, folds."""
+
+    table_1: list[Row]
+    protocols: list[ProtocolRow]
+    gaps: list[Gap]
+    priors: list[PriorsRow]
+    folds: list[FoldsRow]
+
+
+def tables(results: Sequence[Result], found: Sequence[Method]) -> Tables:
+    """Compute all tables of results, which are gathered in methods."""
+    return Tables(table_1(found), *leakage(results), priors(found), folds(found))
+
+
+def table_texts(tables: Tables) -> dict[str, str]:
+    """File name to content; the same runs give the same bytes."""
+    rows = tables.table_1
+    texts = {"table_1.md": table_1_markdown(rows), "table_1.tex": table_1_latex(rows)}
+    texts["table_1.csv"] = table_1_csv(rows)
+    if tables.protocols:
+        texts["leakage.md"] = leakage_markdown(tables.protocols, tables.gaps)
+        texts["leakage.csv"] = leakage_csv(tables.protocols, tables.gaps)
+    if tables.priors:
+        texts |= {"priors.md": priors_markdown(tables.priors)}
+        texts |= {"priors.csv": priors_csv(tables.priors)}
+    if tables.folds:
+        texts |= {"folds.md": folds_markdown(tables.folds), "folds.csv": folds_csv(tables.folds)}
+    return texts

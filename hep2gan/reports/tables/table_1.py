@@ -1,0 +1,130 @@
+"""The paper's Table I from runs: figures, intervals, and each method against the next one."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hep2gan.reports.methods import Method
+from hep2gan.reports.tables.estimates import Estimate, differences, estimates
+from hep2gan.reports.tables.notation import LEVEL, verdict
+from hep2gan.reports.tables.pairs import Pairs, paired
+from hep2gan.statistics.bootstrap import Bootstrapped
+from hep2gan.statistics.intervals import Interval, wilson
+from hep2gan.statistics.paired import holm
+
+NO_CLASSIFIER = "no classifier"
+LAST = "the last row"
+
+
+class Comparison(NamedTuple):
+    """A method against another on the same cells; p values, and corrected over the table."""
+
+    other: Method
+    cells: int
+    specimens: int
+    """0 where they are unknown."""
+    only_here: int
+    """Discordant cells that this method alone names right."""
+    only_there: int
+    over_cells: Bootstrapped
+    """Difference in accuracy, this less the other."""
+    over_specimens: Bootstrapped | None
+    p_cells: float
+    """Exact McNemar."""
+    p_specimens: float | None
+    """Sign flips by specimen."""
+    p_cells_holm: float = 1.0
+    p_specimens_holm: float | None = None
+
+    @property
+    def p(self) -> float:
+        """The p value that decides: corrected, and the larger of both where there are both."""
+        return max(self.p_cells_holm, self.p_specimens_holm or 0.0)
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is more than noise."""
+        return self.p < LEVEL
+
+    @property
+    def verdict(self) -> str:
+        """The same in words."""
+        return verdict(self.p)
+
+
+class Row(NamedTuple):
+    """One method. wilson: of its accuracy, where it has one seed."""
+
+    method: Method
+    estimates: dict[str, Estimate]
+    wilson: Interval | None
+    comparison: Comparison | str
+    """Against the next row that classifies, or why there is none."""
+
+
+def table_1(found: Sequence[Method]) -> list[Row]:
+    """Return a row a method, in the order given."""
+    classify = [method for method in found if method.cells.predicted is not None]
+    below = dict(zip((method.title for method in classify), classify[1:], strict=False))
+    compared = {method.title: _comparison(method, below.get(method.title)) for method in found}
+    corrected = dict(zip(compared, _corrected(list(compared.values())), strict=True))
+    return [
+        Row(
+            method,
+            estimates(list(method.tests.values())),
+            _wilson(method),
+            corrected[method.title],
+        )
+        for method in found
+    ]
+
+
+def _wilson(method: Method) -> Interval | None:
+    predicted = method.cells.predicted
+    if predicted is None or len(method.tests) > 1:
+        return None
+    return wilson(int((predicted == method.cells.label).sum()), len(predicted))
+
+
+def _comparison(method: Method, other: Method | None) -> Comparison | str:
+    if method.cells.predicted is None:
+        return NO_CLASSIFIER
+    if other is None:
+        return LAST
+    pairs = paired(method, other)
+    if isinstance(pairs, str):
+        return f"{other.title}: {pairs}"
+    return compare(pairs, other)
+
+
+def compare(pairs: Pairs, other: Method) -> Comparison:
+    """Compare two classifiers on the same cells; the p values are not corrected yet."""
+    first, second = pairs
+    only_here, only_there = pairs.discordant
+    return Comparison(
+        other,
+        len(first),
+        first.specimens,
+        only_here,
+        only_there,
+        differences(first, second, first.id)["accuracy"],
+        differences(first, second, first.specimen)["accuracy"] if first.specimens else None,
+        pairs.p_cells(),
+        pairs.p_specimens(),
+    )
+
+
+def _corrected(found: Sequence[Comparison | str]) -> list[Comparison | str]:
+    """Correct p values by Holm, those over cells and those over specimens each as one family."""
+    compared = [one for one in found if isinstance(one, Comparison)]
+    over_cells = iter(holm([one.p_cells for one in compared]))
+    known = [one.p_specimens for one in compared if one.p_specimens is not None]
+    over_specimens = iter(holm(known))
+    return [
+        one
+        if isinstance(one, str)
+        else one._replace(
+            p_cells_holm=next(over_cells),
+            p_specimens_holm=None if one.p_specimens is None else next(over_specimens),
+        )
+        for one in found
+    ]

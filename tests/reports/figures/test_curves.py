@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.reports.figures.curves import curves, panels, read_series
+
+
+def table(tmp_path, text):
+    path = tmp_path / "metrics.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+SPARSE = """\
+epoch,step,lr/generator,step/loss,train/generator/total,val/dice,val/hd95
+0,9,,7.5,,,
+,0,0.1,,,,
+0,10,,,4.0,,
+0,10,,,,0.5,9.0
+1,15,,6.5,,,
+,11,0.01,,,,
+1,20,,,3.0,,
+1,20,,,5.0,,
+1,20,,,,0.75,nan
+"""
+
+
+def test_sparse_rows_are_read_by_epoch_with_the_mean_of_several(tmp_path):
+    series = read_series(table(tmp_path, SPARSE))
+    read = {name: (one.epoch.tolist(), one.value.tolist()) for name, one in series.items()}
+    assert read.pop("val/hd95")[1] == pytest.approx([9.0, np.nan], nan_ok=True)
+    assert read == {
+        "lr/generator": ([0.0, 1.0], [0.1, 0.01]),
+        "train/generator/total": ([0.0, 1.0], [4.0, 4.0]),
+        "val/dice": ([0.0, 1.0], [0.5, 0.75]),
+    }
+
+
+def test_lines_hold_what_the_file_holds(tmp_path):
+    figure = curves(table(tmp_path, SPARSE))
+    drawn = {
+        ax.get_title(loc="left"): {
+            line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist())
+            for line in ax.lines
+        }
+        for ax in figure.axes
+    }
+    assert drawn["Generator loss"] == {"total": ([0, 1], [4, 4])}
+    assert drawn["Validation"] == {"dice": ([0, 1], [0.5, 0.75])}
+    assert drawn["Learning rate"] == {"generator": ([0, 1], [0.1, 0.01])}
+    assert list(drawn) == ["Generator loss", "Validation", "Validation HD95 (px)", "Learning rate"]
+
+
+def test_a_whole_training_has_its_panels(tmp_path, metrics_csv):
+    grouped = panels(read_series(metrics_csv))
+    names = {title: [one.name for one in members] for title, members in grouped.items()}
+    assert names["Discriminator output"] == [
+        "train/discriminator/p_fake",
+        "train/discriminator/p_real",
+    ]
+    assert [name.rpartition("/")[2] for name in names["Discriminator loss"]] == [
+        "fake",
+        "real",
+        "total",
+    ]
+    assert len(names["Classifier loss"]) == 4
+    assert names["Learning rate"] == ["lr/classifier", "lr/generator"]
+    assert names["Validation HD95 (px)"] == ["val/hd95"]
+    assert "val/hd95" not in names["Validation"]
+    axes = {ax.get_title(loc="left"): ax for ax in curves(metrics_csv).axes}
+    assert list(axes) == list(grouped)
+    legend = axes["Discriminator output"].get_legend()
+    assert [t.get_text() for t in legend.get_texts()] == ["D(generated mask)", "D(true mask)"]
+    assert axes["Learning rate"].get_yscale() == "log"
+    assert axes["Discriminator loss"].get_yscale() == "linear"
+
+
+def test_unknown_training_names_are_drawn_too(tmp_path):
+    path = table(tmp_path, "epoch,step,train/loss,lr-Adam\n0,1,2.0,0.1\n")
+    titles = {
+        title: [one.name for one in group] for title, group in panels(read_series(path)).items()
+    }
+    assert titles == {"Training": ["train/loss"], "Learning rate": ["lr-Adam"]}
+
+
+def test_one_epoch_is_visible_as_dots(tmp_path):
+    figure = curves(table(tmp_path, "epoch,step,train/generator/total\n0,1,2.0\n"))
+    assert figure.axes[0].lines[0].get_marker() != ""
+
+
+def test_a_last_line_cut_short_is_ignored(tmp_path):
+    path = table(tmp_path, "epoch,step,train/a,val/b\n0,1,2.0,1.0\n1,2,3.")
+    assert read_series(path)["train/a"].value.tolist() == [2.0]
+
+
+def test_a_file_without_curves_gives_none(tmp_path):
+    assert curves(table(tmp_path, "epoch,step\n")) is None
+    assert curves(table(tmp_path, "epoch,step,test/dice\n3,9,0.5\n")) is None
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "epoch,step,train/a\n0,1,many\n"])
+def test_damage_names_the_file_and_the_fix(tmp_path, text):
+    with pytest.raises(Hep2ganError, match=r"metrics\.csv cannot be read.*Fix: train"):
+        curves(table(tmp_path, text))
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(b"epoch,step\n\xff\xfe")
+    with pytest.raises(Hep2ganError, match=r"metrics\.csv"):
+        read_series(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(Hep2ganError, match="does not exist"):
+        curves(tmp_path / "metrics.csv")

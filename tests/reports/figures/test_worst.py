@@ -1,0 +1,63 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hep2gan.reports.figures.worst import worst_classified, worst_segmented
+from hep2gan.reports.selection import confident_errors, dice_by_cell
+
+
+def shown(figure):
+    return [(ax.get_title(), ax.images[0].get_array()) for ax in figure.axes if ax.images]
+
+
+def test_the_lowest_dice_comes_first_with_class_and_id(predictions):
+    dice = dice_by_cell(predictions)
+    order = np.argsort(dice, kind="stable")[:5]
+    short = ("Hom", "Spe", "Nuc", "Cen", "Num", "Gol")
+    found = shown(worst_segmented(predictions, count=5))
+    assert len(found) == 5
+    for (title, image), row in zip(found, order, strict=True):
+        name = short[predictions.label[row]]
+        assert title == f"Dice {dice[row]:.3f}\n{name} · {predictions.id[row]}"
+        np.testing.assert_array_equal(image, predictions.image[row])
+
+
+def test_the_most_confident_misreading_comes_first(predictions):
+    found = shown(worst_classified(predictions))
+    rows = confident_errors(predictions, 20)
+    assert len(found) == len(rows) == 6
+    short = ("Hom", "Spe", "Nuc", "Cen", "Num", "Gol")
+    for (title, image), row in zip(found, rows, strict=True):
+        guess = predictions.predicted[row]
+        sure = 100 * predictions.probabilities[row].max()
+        true = short[predictions.label[row]]
+        assert title == f"{true} read as {short[guess]}\n{sure:.1f} % · {predictions.id[row]}"
+        np.testing.assert_array_equal(image, predictions.image[row])
+
+
+def test_nothing_to_show_is_none(predictions):
+    assert worst_segmented(dataclasses.replace(predictions, mask=None)) is None
+    assert worst_classified(dataclasses.replace(predictions, probabilities=None)) is None
+    perfect = np.eye(6, dtype=np.float32)[predictions.label]
+    assert worst_classified(dataclasses.replace(predictions, probabilities=perfect)) is None
+
+
+def test_the_twenty_worst_are_shown_five_a_row(predictions):
+    figure = worst_segmented(predictions)
+    assert len(shown(figure)) == 20
+    assert {(ax.get_subplotspec().get_gridspec().ncols) for ax in figure.axes} == {5}
+    wrong = np.eye(6, dtype=np.float32)[(predictions.label + 1) % 6]
+    misread = dataclasses.replace(predictions, probabilities=wrong)
+    assert len(shown(worst_classified(misread))) == 20
+
+
+@pytest.mark.parametrize("draw", [worst_segmented, worst_classified])
+def test_long_names_and_ids_do_not_touch(draw, predictions):
+    classes = ("W" * 90, "Nucleolar in many words " * 4, "M" * 90, *predictions.classes[3:])
+    ids = np.array([f"{row:02d}{'W' * 40}" for row in range(62)])
+    figure = draw(dataclasses.replace(predictions, classes=classes, id=ids))
+    figure.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in figure.axes if ax.images]
+    assert len(boxes) > 5
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])

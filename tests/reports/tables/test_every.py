@@ -1,0 +1,38 @@
+import pytest
+
+from hep2gan.reports.methods import methods
+from hep2gan.reports.tables.every import TABLES, table_texts, tables
+from tests.reports.made_up_results import cells, read_csv, result
+
+
+def study(**split):
+    """Two methods; the better one of two seeds."""
+    right = [1] * 30 + [0] * 10
+    found = [result("proposed", cells(range(40), right), seed=seed, **split) for seed in "01"]
+    return [*found, result("without_gm", cells(range(40), right[::-1]), seed="1", **split)]
+
+
+def texts(results):
+    return table_texts(tables(results, methods(results)))
+
+
+def test_table_one_is_always_made_and_the_others_where_the_runs_allow():
+    names = ["table_1.md", "table_1.tex", "table_1.csv"]
+    assert list(texts(study())) == names
+    assert list(texts(study(folds=5, fold=0))) == [*names, "folds.md", "folds.csv"]
+    several = [*study(), *study(kind="block")]
+    assert list(texts(several)) == [*names, "leakage.md", "leakage.csv"]
+    masks = [result("m", cells(range(4), [1] * 4, dice=[0.9] * 4), metrics={"test/dice": 0.9})]
+    assert list(texts(masks)) == [*names, "priors.md", "priors.csv"]
+    assert {name.partition(".")[0] for name in texts(several)} < set(TABLES)
+
+
+def test_numbers_and_runs_of_the_files():
+    first, second = read_csv(texts(study())["table_1.csv"])
+    assert (first["method"], second["method"]) == ("without_gm", "proposed")
+    assert float(second["accuracy"]) == pytest.approx(0.75)
+    assert second["run_paths"] == "runs/s/proposed/seed0;runs/s/proposed/seed1"
+
+
+def test_the_same_runs_give_the_same_bytes():
+    assert texts(study()) == texts(study())

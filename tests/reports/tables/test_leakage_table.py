@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from hep2gan.reports.tables.estimates import differences
+from hep2gan.reports.tables.leakage_table import Protocol, leakage
+from hep2gan.reports.tables.leakage_text import leakage_csv, leakage_markdown, sentence
+from tests.reports.made_up_results import cells, read_csv, read_markdown, result
+
+N = 400
+ALL = np.arange(N)
+
+
+def right(share, seed):
+    return np.random.default_rng(seed).random(N) < share
+
+
+def folded(name, kind, named, *, grouped=False, order=ALL, **keywords):
+    """Two folds of all cells, dealt in `order`."""
+    known = keywords.pop("known", True)
+    settings = {"kind": kind, "folds": 2, "group_duplicates": grouped}
+    full = f"{name},split={kind}" + ",split.group_duplicates=true" * grouped
+    return [
+        result(
+            f"{full},split.fold={fold}",
+            cells(ids, named[ids], known=known),
+            **settings,
+            fold=fold,
+            **keywords,
+        )
+        for fold, ids in enumerate(np.split(order, 2))
+    ]
+
+
+NAMED = {"random": right(0.95, 0), "specimen": right(0.7, 1), "block": right(0.8, 2)}
+
+
+def study(**keywords):
+    shuffled = np.random.default_rng(9).permutation(N)
+    found = folded("proposed", "random", NAMED["random"], order=shuffled, **keywords)
+    found += folded("proposed", "specimen", NAMED["specimen"], **keywords)
+    found += folded("proposed", "block", NAMED["block"], order=ALL[::-1], **keywords)
+    found += folded("proposed", "random", right(0.94, 3), grouped=True, **keywords)
+    return found + folded("lonely", "random", NAMED["random"], **keywords)
+
+
+def test_accuracies_and_differences():
+    rows, gaps = leakage(study())
+    found = {row.protocol: row for row in rows}
+    assert {row.method.name for row in rows} == {"proposed"}
+    assert set(found) == {
+        *(Protocol(kind, False) for kind in NAMED),
+        Protocol("random", True),
+    }
+    for kind, named in NAMED.items():
+        estimate = found[Protocol(kind, False)].estimates["accuracy"]
+        assert estimate.mean == pytest.approx(named.mean())
+        by_specimen = named.reshape(-1, 5).mean(axis=1)
+        reference = stats.bootstrap((by_specimen,), np.mean, n_resamples=9999, rng=0)
+        assert estimate.specimens == pytest.approx(tuple(reference.confidence_interval), abs=0.005)
+    compared = [(gap.first, gap.second.kind, gap.second.grouped) for gap in gaps]
+    plain = Protocol("random", False)
+    assert compared == [(plain, "specimen", 0), (plain, "block", 0), (plain, "random", 1)]
+    gap = gaps[0]
+    assert (gap.cells, gap.specimens) == (N, 80)
+    one = NAMED["random"].astype(float) - NAMED["specimen"]
+    assert gap.differences["accuracy"].estimate == pytest.approx(one.mean())
+    first, second = (cells(ALL, NAMED[kind]) for kind in ("random", "specimen"))
+    assert gap.differences == differences(first, second, first.specimen)
+    label = ALL // 5 % 2
+    mean = np.mean([one[label == 0].mean(), one[label == 1].mean()])
+    assert gap.differences["mean_class_accuracy"].estimate == pytest.approx(mean)
+    sums = one.reshape(-1, 5).sum(axis=1)
+    flips = stats.permutation_test(
+        (sums,), np.sum, permutation_type="samples", vectorized=True, rng=1
+    )
+    assert gap.p == pytest.approx(flips.pvalue, abs=2e-4)
+    assert gap.p_holm == pytest.approx(3 * gap.p)
+    assert gap.significant
+    assert not gaps[2].significant
+
+
+def test_without_specimens_cells_are_resampled():
+    _, gaps = leakage(study(known=False))
+    one = NAMED["random"].astype(int) - NAMED["specimen"]
+    expected = stats.binomtest(int((one > 0).sum()), int((one != 0).sum())).pvalue
+    assert gaps[0].specimens == 0
+    assert gaps[0].p == pytest.approx(expected)
+    assert "over cells" in sentence("s/proposed", gaps)
+
+
+def test_sentences():
+    _, gaps = leakage(study())
+    size = 100 * (NAMED["random"].mean() - NAMED["specimen"].mean())
+    text = sentence("s/proposed", gaps)
+    start = f"a random split flatters: {size:+.2f} points of accuracy against"
+    assert text.startswith(start + " specimens kept apart (95 %: +")
+    assert text.endswith("over specimens; p < 0.001).")
+    _, gaps = leakage(study(data="phantom"))
+    assert "flatters on drawn cells: +" in sentence("s/proposed", gaps)
+    alike = folded("m", "random", NAMED["random"]) + folded("m", "block", NAMED["random"])
+    _, gaps = leakage(alike)
+    text = sentence("s/m", gaps)
+    assert "flatters by no more than noise: +0.00 points of accuracy against blocks" in text
+
+
+def test_other_cells_are_told_not_guessed():
+    found = [result("m,split=random", cells(range(20), [1] * 20), kind="random")]
+    found.append(result("m,split=block", cells(range(50, 70), [1] * 20), kind="block"))
+    rows, gaps = leakage(found)
+    assert "cannot be said: not paired: no cell is tested by both" in sentence("s/m", gaps)
+    assert "not paired" in read_csv(leakage_csv(rows, gaps))[-1]["problem"]
+    assert "not paired" in leakage_markdown(rows, gaps)
+    only = folded("m", "specimen", NAMED["block"]) + folded("m", "block", NAMED["block"])
+    assert "not run under a random and another split" in sentence("s/m", leakage(only)[1])
+
+
+def test_text_reads_back():
+    rows, gaps = leakage(study())
+    found = read_csv(leakage_csv(rows, gaps))
+    assert len(found) == 7
+    line = next(r for r in found if r["split"] == "specimen" and not r["less_split"])
+    assert float(line["accuracy"]) == pytest.approx(NAMED["specimen"].mean())
+    assert line["run_paths"].count("split=specimen") == 2
+    gap = found[4]
+    assert (gap["split"], gap["less_split"], gap["less_group_duplicates"]) == (
+        "random",
+        "specimen",
+        "false",
+    )
+    assert float(gap["accuracy"]) == gaps[0].differences["accuracy"].estimate
+    assert float(gap["accuracy_specimens_high"]) == gaps[0].differences["accuracy"].interval.high
+    assert float(gap["p_holm"]) == gaps[0].p_holm
+    text = leakage_markdown(rows, gaps)
+    lines = read_markdown(text)
+    accuracy = f"{100 * NAMED['specimen'].mean():.2f}"
+    assert ["proposed", "specimen", "400 cells", "80", accuracy] in [one[:5] for one in lines]
+    assert any(one[1:3] == ["random", "random, identical cells together"] for one in lines)
+    assert f"- `s/proposed`: {sentence('s/proposed', gaps)}" in text
+
+
+def test_one_protocol_makes_no_table():
+    assert leakage(folded("m", "random", NAMED["random"])) == ([], [])

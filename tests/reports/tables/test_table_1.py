@@ -1,0 +1,210 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import f1_score
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from hep2gan.reports.methods import methods
+from hep2gan.reports.tables.estimates import differences, estimates
+from hep2gan.reports.tables.table_1 import table_1
+from hep2gan.reports.tables.table_1_csv import table_1_csv
+from hep2gan.reports.tables.table_1_text import table_1_latex, table_1_markdown
+from tests.reports.made_up_results import cells, read_csv, read_markdown, result
+
+N = 200
+
+
+def right(misses):
+    return ~np.isin(np.arange(N), misses)
+
+
+def made(**keywords):
+    """Three methods of the paper and a segmentation on 200 cells of 40 specimens."""
+    dice = np.linspace(0.9, 1, N)
+    ids = np.arange(N)
+    return [
+        result("segmentation", cells(ids, right([]), dice=dice, classify=False), **keywords),
+        result("proposed", cells(ids, right(range(0, 50, 10)), dice=dice), **keywords),
+        result("proposed", cells(ids, right(range(7)), dice=dice - 0.1), seed="1", **keywords),
+        result("resnet50", cells(ids, right(range(0, N, 4))), **keywords),
+        result("without_gm", cells(ids, right(range(0, 60, 10)), dice=dice), **keywords),
+    ]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return table_1(methods(made()))
+
+
+def test_rows_and_figures(rows):
+    names = [row.method.name for row in rows]
+    assert names == ["resnet50", "without_gm", "proposed", "segmentation"]
+    proposed = rows[2].estimates
+    assert proposed["accuracy"].mean == pytest.approx((195 + 193) / 400)
+    assert proposed["accuracy"].sd == pytest.approx(np.std([0.975, 0.965], ddof=1))
+    assert proposed["dice"].mean == pytest.approx(0.9)
+    tests = [one.cells for one in made() if one.run.method == "proposed"]
+    each = [f1_score(one.label, one.predicted, average="macro") for one in tests]
+    assert proposed["f1"].mean == pytest.approx(np.mean(each))
+    assert "dice" not in rows[0].estimates
+    assert list(rows[3].estimates) == ["dice", "jaccard"]
+
+
+def test_intervals(rows):
+    expected = proportion_confint(150, N, method="wilson")
+    assert rows[0].wilson == pytest.approx(expected)
+    assert rows[2].wilson is None
+    found = rows[0].estimates["accuracy"]
+    assert found.cells == pytest.approx(expected, abs=0.012)
+    specimens = right(range(0, N, 4)).reshape(40, 5).mean(axis=1)
+    reference = stats.bootstrap((specimens,), np.mean, n_resamples=9999, rng=0)
+    assert found.specimens == pytest.approx(tuple(reference.confidence_interval), abs=0.004)
+
+
+def test_each_method_against_the_row_below(rows):
+    first, second, third, last = (row.comparison for row in rows)
+    assert (first.other.name, first.cells, first.specimens) == ("without_gm", N, 40)
+    # Misses 0, 4, …, 196 against 0, 10, …, 50: both miss 0, 20 and 40.
+    assert (first.only_here, first.only_there) == (3, 47)
+    assert first.over_cells.estimate == pytest.approx(-44 / N)
+    assert (second.only_here, second.only_there) == (0, 1)
+    raw = [mcnemar([[0, a], [b, 0]], exact=True).pvalue for a, b in ((3, 47), (0, 1))]
+    assert [first.p_cells, second.p_cells] == pytest.approx(raw)
+    corrected = multipletests(raw, method="holm")[1]
+    assert [first.p_cells_holm, second.p_cells_holm] == pytest.approx(corrected)
+    assert first.significant
+    assert first.verdict == "more than noise (p < 0.001)"
+    assert second.verdict == "within noise (p = 1.000)"
+    assert third == "the last row"
+    assert last == "no classifier"
+
+
+def test_one_bad_specimen_is_noise_over_specimens():
+    ids = np.arange(N)
+    bad = np.arange(N) < 20
+    found = [result("gao", cells(ids, ~bad, per_specimen=20))]
+    found.append(result("vgg16", cells(ids, ids >= 0, per_specimen=20)))
+    compared = table_1(methods(found))[0].comparison
+    assert compared.p_cells_holm < 1e-4
+    assert compared.p_specimens_holm == 1.0
+    assert compared.verdict == "within noise (p = 1.000)"
+    found = [
+        one._replace(cells=cells(ids, named, known=False))
+        for one, named in zip(found, (~bad, ids >= 0), strict=True)
+    ]
+    compared = table_1(methods(found))[0].comparison
+    assert compared.p_specimens is compared.over_specimens is None
+    assert compared.significant
+
+
+def test_differences_against_scipy():
+    rng = np.random.default_rng(0)
+    one, other = rng.random(N) < 0.9, rng.random(N) < 0.8
+    first, second = (cells(np.arange(N), r, dice=r * 0.5) for r in (one, other))
+    found = differences(first, second, first.id)
+    gap = one.astype(float) - other
+    reference = stats.bootstrap((gap,), np.mean, n_resamples=9999, rng=0).confidence_interval
+    assert found["accuracy"].estimate == pytest.approx(gap.mean())
+    assert found["accuracy"].interval == pytest.approx(tuple(reference), abs=0.008)
+    assert found["dice"].estimate == pytest.approx(gap.mean() / 2)
+    assert "dice" not in differences(first, cells(np.arange(N), other), first.id)
+
+
+def test_seeds_on_the_same_cells_do_not_narrow_the_interval():
+    one = cells(np.arange(N), right(range(0, N, 10)))
+    once, thrice = (estimates([one] * n)["accuracy"] for n in (1, 3))
+    assert once.cells == pytest.approx(thrice.cells)
+    assert thrice.sd == 0
+
+
+def test_csv_holds_full_values_and_paths(rows):
+    found = read_csv(table_1_csv(rows))
+    proposed = found[2]
+    assert float(proposed["accuracy"]) == rows[2].estimates["accuracy"].mean
+    assert float(proposed["dice_sd"]) == rows[2].estimates["dice"].sd
+    assert proposed["accuracy_paper"] == "0.9816"
+    assert proposed["accuracy_wilson_low"] == ""
+    assert proposed["run_paths"].split(";") == ["runs/s/proposed/seed0", "runs/s/proposed/seed1"]
+    assert (proposed["drawn"], proposed["cells"], proposed["specimens"]) == ("false", "200", "40")
+    first = found[0]
+    assert (first["only_here"], first["only_there"], first["paired_cells"]) == ("3", "47", "200")
+    assert float(first["p_mcnemar_holm"]) == rows[0].comparison.p_cells_holm
+    assert float(first["difference_specimens_low"]) == rows[0].comparison.over_specimens.interval[0]
+    assert found[3]["accuracy"] == found[3]["p_mcnemar"] == ""
+    assert found[3]["verdict"] == "no classifier"
+
+
+def test_markdown(rows):
+    text = table_1_markdown(rows)
+    lines = read_markdown(text)
+    assert lines[5][:2] == ["s/proposed", "97.00 ± 0.71"]
+    assert lines[6] == [
+        *("Paper: Proposed (w/ GANs and GM)", "98.16", "98.24", "98.06", "98.15"),
+        *("–", "96.40", "93.07"),
+    ]
+    low, high = proportion_confint(150, N, method="wilson")
+    wilson = f"{100 * low:.2f}–{100 * high:.2f}"
+    assert ["s/resnet50", "200 cells", "40", wilson] in [line[:4] for line in lines]
+    compared = next(line for line in lines if line[:2] == ["s/resnet50", "s/without_gm"])
+    assert compared[2:6] == ["200", "3", "47", "−22.00"]
+    assert compared[-1] == "more than noise (p < 0.001)"
+    assert "- `s/proposed`: `runs/s/proposed/seed0`, `runs/s/proposed/seed1`" in text
+    assert "at the first" in text
+    assert "drawn" not in text.lower()
+    widths = [line.count(" | ") for line in text.splitlines() if line.startswith("|")]
+    assert set(widths) == {7, 5, 9}
+
+
+def test_latex_is_balanced_and_escaped(rows):
+    text = table_1_latex(rows)
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 3
+    for body in re.findall(r"\\begin\{tabular\}(.*?)\\end\{tabular\}", text, re.S):
+        columns = len(re.match(r"\{(l?r+)\}", body).group(1))
+        lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len(lines) >= 2
+        assert all(len(re.findall(r"(?<!\\)&", line)) == columns - 1 for line in lines)
+    assert r"s/without\_gm" in text
+    assert r"97.00 $\pm$ 0.71" in text
+    assert "$-$22.00" in text
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    stripped = code.replace(r"\label{tab:", "")
+    assert not re.search(r"(?<!\\)[_%#]", stripped)
+    assert not re.search(
+        r"(?<![\\$pm])\$(?!\\pm)", stripped.replace(r"$\pm$", "").replace("$-$", "")
+    )
+    assert code.isascii()
+    bare = code.replace("\\{", "").replace("\\}", "")
+    assert bare.count("{") == bare.count("}")
+
+
+def test_drawn_cells_are_called_drawn_everywhere():
+    rows = table_1(methods(made(data="phantom")))
+    assert "200 drawn cells" in table_1_markdown(rows)
+    assert "200 drawn cells" in table_1_latex(rows)
+    for text in (table_1_markdown(rows), table_1_latex(rows)):
+        assert "Drawn cells are no micrographs" in text
+    assert {line["drawn"] for line in read_csv(table_1_csv(rows))} == {"true"}
+
+
+def test_methods_on_other_cells_are_not_compared():
+    found = [result("gao", cells(range(20), [1] * 20))]
+    found.append(result("vgg16", cells(range(50, 70), [1] * 20)))
+    rows = table_1(methods(found))
+    words = "s/vgg16: not paired: no cell is tested by both under the same seed and fold"
+    assert rows[0].comparison == words
+    assert words in table_1_markdown(rows)
+    assert words in table_1_latex(rows)
+    assert read_csv(table_1_csv(rows))[0]["verdict"] == words
+
+
+def test_names_cannot_break_a_table():
+    found = [result("a|b`c\nd", cells(range(20), [1] * 20), study="x%_&{\\")]
+    rows = table_1(methods(found))
+    assert table_1_markdown(rows).splitlines()[4].count(" | ") == 7
+    assert r"x\%\_\&\{\textbackslash{}/a\textbar{}b" in table_1_latex(rows)
+    assert Path(read_csv(table_1_csv(rows))[0]["run_paths"]).name == "seed0"
