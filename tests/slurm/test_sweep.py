@@ -58,7 +58,13 @@ def test_a_sweep_survives_preemption_cancelling_and_a_failing_job(cluster, tmp_p
     until(lambda: rows_logged(runs[0]) >= 40, process)
     # Both CPUs for another user's urgent job: what runs in the low partition must go.
     preempted = job_of(runs[0])
-    urgent = cluster.submit("#!/bin/sh\nsleep 3\n", "--partition=high", "--ntasks=2", "--exclusive")
+    urgent = cluster.submit(
+        "#!/bin/sh\nsleep 3\n",
+        "--output=/dev/null",
+        "--partition=high",
+        "--ntasks=2",
+        "--exclusive",
+    )
     cluster.wait_for(preempted, "PENDING", seconds=90)
     cluster.wait_for(urgent)
     assert not (runs[0] / "DONE").exists()
