@@ -47,8 +47,10 @@ def study_figures(study: Study, kinds: Collection[str]) -> list[StudyFigure]:
 
 
 def _comparisons(study: Study) -> list[StudyFigure]:
-    several = len(study.results) > len(study.shown)
-    which = " Shown is the first seed of each method, its folds pooled." if several else ""
+    which = ""
+    if len(study.results) > len(study.shown):
+        folds = any(run.fold is not None for run in study.runs)
+        which = f" Shown is the first seed of each method{', its folds pooled' if folds else ''}."
     return [
         StudyFigure(
             one.name,

@@ -8,10 +8,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hep2gan.reports.configuration import differences, highlights
-from hep2gan.reports.curves import read_series
-from hep2gan.reports.findings import findings
-from hep2gan.reports.numbers import cell_counts, headlines
+from hep2gan.reports.figures.curves import read_series
+from hep2gan.reports.page.configuration import differences, highlights
+from hep2gan.reports.page.findings import findings
+from hep2gan.reports.page.numbers import cell_counts, headlines
 from hep2gan.reports.runs import Run, read_run
 from hep2gan.run_folder import RunFolder
 from tests.fuzz.judge import Door
