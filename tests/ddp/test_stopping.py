@@ -25,8 +25,13 @@ from tests.ddp.started import (
 LONG = (*SMALL, *NETS, *RESTLESS, "trainer.max_epochs=12", "method=proposed")
 
 
+# The average goes through the same stops as the weights: once more, and long.
+AVERAGED = pytest.param((*TWO, "ema=0.9"), id="averaged", marks=pytest.mark.slow)
+
+
 @pytest.fixture(
-    scope="module", params=[(), TWO, (*TWO, "ema=0.9")], ids=["one rank", "two ranks", "averaged"]
+    scope="module",
+    params=[pytest.param((), id="one rank"), pytest.param(TWO, id="two ranks"), AVERAGED],
 )
 def undisturbed(request, tmp_path_factory):
     place = tmp_path_factory.mktemp("stopping")
