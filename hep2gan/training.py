@@ -75,7 +75,9 @@ def _train(
         run.check_config(config)
         log.info("%s is finished already.%s", run.path, summary(run.metrics()))
         return run.metrics()
-    L.seed_everything(config["seed"], verbose=False)
+    # What is no number is refused with everything else that is wrong.
+    if isinstance(config["seed"], int):
+        L.seed_everything(config["seed"], verbose=False)
     newest = ranks.shared(newest_readable(run.checkpoints) if ranks.rank() == 0 else None)
     with ranks.first_rank_first():
         preparation = prepared(config, run, newest, trusted)

@@ -84,7 +84,7 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
     [
         (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
         (["seed=null"], "seed is None"),
-        (["gan_epochs=3"], "gan_epochs is 3, trainer.max_epochs 3"),
+        (["gan_epochs=3"], "gan_epochs is 3, 3 of 3 epochs: both stages need epochs"),
         (["trainer.accelerator=tpu"], "accelerator is 'tpu'"),
         (["trainer.batch_size=49"], "training part has 48 cells, the batch size is 49"),
         (["trainer.devices=2", "trainer.batch_size=2"], "needs 2 cells on each"),

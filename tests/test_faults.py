@@ -121,7 +121,7 @@ def test_a_report_command_on_a_full_disk_exits_2(place, tmp_path):
         run = "runs/whole/proposed/seed0"
         process = train(place, run, f"output={disk}/r.html", check=False, command=report)
         assert process.returncode == 2, process.output
-        assert f"{disk}/r.html: No space left on device" in process.output
+        assert f"{disk}/r.html cannot be written (No space left on device)" in process.output
         assert "Traceback" not in process.output
         assert [path.name for path in disk.iterdir()] == ["filler"]
 
