@@ -1,5 +1,7 @@
 """Pixel losses (eq. 2) and the generator's whole loss (eq. 3)."""
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -98,5 +100,8 @@ def _check_masks(generated: Tensor, truth: Tensor) -> None:
 
 def _check_weights(weights: dict[str, float]) -> None:
     for name, weight in weights.items():
-        if weight < 0:
-            raise Hep2ganError(f"loss weight {name} is {weight}", "must not be negative")
+        if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            fact = f"loss weight {name} is {weight!r}"
+            raise Hep2ganError(
+                fact, "must be a number and must not be negative", f"set loss.{name}=1.0, say"
+            )
