@@ -103,5 +103,5 @@ def _check_weights(weights: dict[str, float]) -> None:
         if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
             fact = f"loss weight {name} is {weight!r}"
             raise Hep2ganError(
-                fact, "must be a number and must not be negative", f"set loss.{name}=1.0, say"
+                fact, "must not be negative, and a finite number", f"set loss.{name}=1.0, say"
             )
