@@ -1,0 +1,1 @@
+"""What hep2gan costs, as ratios measured side by side: `python -m experiments.benchmarks`."""

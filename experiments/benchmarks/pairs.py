@@ -1,0 +1,71 @@
+"""Two ways of doing the same, timed one after the other, again and again."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+
+class Ratio(NamedTuple):
+    """Ours over theirs: the median of the pairs' ratios and its quartiles, with both medians."""
+
+    median: float
+    low: float
+    high: float
+    ours: float
+    theirs: float
+    pairs: int
+
+    @classmethod
+    def of(cls, ours: Sequence[float], theirs: Sequence[float]) -> "Ratio":
+        """From figures measured in pairs, in the same unit (seconds, bytes, cells a second)."""
+        ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+        low, median, high = (
+            statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+        )
+        return cls(
+            median, low, high, statistics.median(ours), statistics.median(theirs), len(ratios)
+        )
+
+    @property
+    def inverse(self) -> "Ratio":
+        """Theirs over ours: of two times, the ratio of the speeds."""
+        return Ratio(
+            1 / self.median, 1 / self.high, 1 / self.low, self.theirs, self.ours, self.pairs
+        )
+
+
+def paired(
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    *,
+    pairs: int,
+    warm: int = 1,
+) -> Ratio:
+    """Seconds of `ours` over seconds of `theirs`, from `pairs` pairs after `warm` that don't count.
+
+    Which of the two goes first alternates, so that a machine which slows down favours neither.
+    """
+    return Ratio.of(*seconds(ours, theirs, pairs=pairs, warm=warm))
+
+
+def seconds(
+    ours: Callable[[], object], theirs: Callable[[], object], *, pairs: int, warm: int = 1
+) -> tuple[list[float], list[float]]:
+    """The times behind `paired`: of `ours` and of `theirs`, pair by pair."""
+    mine, others = [], []
+    for pair in range(-warm, pairs):
+        if pair % 2:
+            other, own = _timed(theirs), _timed(ours)
+        else:
+            own, other = _timed(ours), _timed(theirs)
+        if pair >= 0:
+            mine.append(own)
+            others.append(other)
+    return mine, others
+
+
+def _timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
