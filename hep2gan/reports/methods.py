@@ -21,11 +21,15 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """All results of one method in one study; the paper's method of that name, if there is one."""
+    """All results of one method in one study; the paper's method of that name, if there is one.
+
+    title: as tables and figures call it; with the study, where they show several.
+    """
 
     study: str
     name: str
     results: tuple[Result, ...]
+    title: str
 
     @cached_property
     def tests(self) -> dict[str, Tested]:
@@ -39,11 +43,6 @@ class Method:
     def cells(self) -> Tested:
         """Every cell once, as the first seed that tests it has it."""
         return pooled(list(self.tests.values()))
-
-    @property
-    def title(self) -> str:
-        """Study and name."""
-        return f"{self.study}/{self.name}"
 
     @property
     def drawn(self) -> bool:
@@ -75,10 +74,20 @@ def methods(results: Sequence[Result]) -> list[Method]:
     for result in results:
         key = (result.run.study, without_fold(result.run.method))
         found.setdefault(key, []).append(result)
-    gathered = [Method(study, name, tuple(group)) for (study, name), group in found.items()]
+    runs = [result.run for result in results]
+    gathered = [
+        Method(study, name, tuple(group), with_study(study, name, runs))
+        for (study, name), group in found.items()
+    ]
     order = list(TABLE_I)
     places = {name: place for place, name in enumerate(order)}
     return sorted(gathered, key=lambda method: places.get(without_split(method.name), len(order)))
+
+
+def with_study(study: str, name: str, runs: Sequence[Run]) -> str:
+    """`name`, behind its study where `runs` are of several."""
+    several = any(run.study != runs[0].study for run in runs)
+    return f"{study}/{name}" if several else name
 
 
 def without_fold(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from hep2gan.reports.methods import Method, without_fold
+from hep2gan.reports.methods import with_study, without_fold
 from hep2gan.reports.runs import Run
 
 _LONGEST = 60
@@ -18,19 +18,14 @@ class Link(NamedTuple):
 
 def short_name(run: Run, runs: Sequence[Run]) -> str:
     """Return method and seed; with the study, where `runs` are of several."""
-    return f"{_with_study(run.study, run.method, runs)}/seed{run.seed}"
-
-
-def method_name(method: Method, runs: Sequence[Run]) -> str:
-    """Return the name of a method of `runs`; with the study, where they are of several."""
-    return _with_study(method.study, method.name, runs)
+    return f"{with_study(run.study, run.method, runs)}/seed{run.seed}"
 
 
 def numbers_by_method(runs: Sequence[Run]) -> dict[str, list[int]]:
     """Return each method by its name, the folds of a sweep as one, and its runs' numbers."""
     found: dict[str, list[int]] = {}
     for number, run in enumerate(runs, start=1):
-        found.setdefault(_with_study(run.study, without_fold(run.method), runs), []).append(number)
+        found.setdefault(with_study(run.study, without_fold(run.method), runs), []).append(number)
     return found
 
 
@@ -70,11 +65,6 @@ def summary(runs: Sequence[Run]) -> str:
 def _cut(name: str) -> str:
     """Leave both ends of a long name, since those of sweeps differ at the end."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
-
-
-def _with_study(study: str, name: str, runs: Sequence[Run]) -> str:
-    several = any(other.study != runs[0].study for other in runs)
-    return f"{study}/{name}" if several else name
 
 
 def _seeds(runs: Sequence[Run]) -> dict[str, list[int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from hep2gan.errors import Hep2ganError
 from hep2gan.predictions import Predictions
 from hep2gan.reports.methods import Method, Result, methods, seed_order
-from hep2gan.reports.naming import method_name, numbers_by_method, short_name
+from hep2gan.reports.naming import numbers_by_method, short_name
 from hep2gan.reports.page.sections import Section, illustrated, section
 from hep2gan.reports.pooling import pooled_predictions
 from hep2gan.reports.runs import Run, read_run
@@ -46,10 +46,6 @@ class Study:
         """All tables; computed when first asked for."""
         return tables(self.results, self.methods)
 
-    def name(self, method: Method) -> str:
-        """The method's name, with the study where there are several."""
-        return method_name(method, self.runs)
-
 
 def read_study(paths: Sequence[Path], *, page: bool = True, figures: bool = True) -> Study:
     """Read finished runs one after another; their images are kept only where figures need them.
@@ -75,7 +71,7 @@ def read_study(paths: Sequence[Path], *, page: bool = True, figures: bool = True
         if page:
             name = short_name(run, runs)
             sections.append(section(run, number, name, predictions, drawn=number in drawn))
-    names = [method_name(method, runs) for method in methods(results)]
+    names = [method.title for method in methods(results)]
     shown = {name: pooled_predictions(parts[name]) for name in names if name in parts}
     return Study(tuple(results), shown, tuple(sections))
 

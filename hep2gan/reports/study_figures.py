@@ -78,11 +78,11 @@ def _accuracies(study: Study) -> Figure | None:
     groups: dict[str, dict[str, Interval]] = {}
     for protocol_row in study.tables.protocols:
         own = groups.setdefault(protocol_row.protocol.words, {})
-        own[study.name(protocol_row.method)] = _dot(protocol_row.estimates["accuracy"])
+        own[protocol_row.method.title] = _dot(protocol_row.estimates["accuracy"])
     if not groups:
         for row in study.tables.table_1:
             if "accuracy" in row.estimates:
-                groups[study.name(row.method)] = {"accuracy": _dot(row.estimates["accuracy"])}
+                groups[row.method.title] = {"accuracy": _dot(row.estimates["accuracy"])}
     if len(groups) < 2:
         return None
     return interval_dots([IntervalGroup(label, dots) for label, dots in groups.items()])
@@ -118,7 +118,7 @@ def _of_one(
 def _best(study: Study, measure: str) -> dict[str, Predictions]:
     """Return the method of the highest mean over its seeds, if any has the measure."""
     found = {
-        study.name(row.method): row.estimates[measure].mean
+        row.method.title: row.estimates[measure].mean
         for row in study.tables.table_1
         if measure in row.estimates
     }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hep2gan.reports.methods import Method
-from hep2gan.reports.naming import method_name, short_name
+from hep2gan.reports.naming import short_name
 from hep2gan.reports.page.parts import Cell, HtmlRow
 from hep2gan.reports.published import PublishedRow
 from hep2gan.reports.runs import Run
@@ -74,7 +74,7 @@ def _mean_row(row: Row, runs: Sequence[Run], first: int) -> HtmlRow:
         found = row.estimates.get(key)
         note = span(found.specimens or found.cells) if found and key == "accuracy" else ""
         cells.append(Cell(mean_sd(found.mean, found.sd) if found else ABSENT, (), note))
-    name = f"{method_name(row.method, runs)}, {_what(row.method)}"
+    name = f"{row.method.title}, {_what(row.method)}"
     return HtmlRow(Cell(name, (first,) if _folded(row.method) else ()), cells, "mean")
 
 
@@ -95,7 +95,7 @@ def _words(comparison: Comparison | str, runs: Sequence[Run]) -> str:
     if isinstance(comparison, str):
         return f"Against {comparison}"
     return (
-        f"Against {method_name(comparison.other, runs)}: "
+        f"Against {comparison.other.title}: "
         f"{points(comparison.over_cells.estimate)} points of accuracy on "
         f"{comparison.cells:,} same cells ({comparison.only_here} right here alone, "
         f"{comparison.only_there} there alone), {comparison.verdict}"

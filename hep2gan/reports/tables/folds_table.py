@@ -1,6 +1,7 @@
 """Cross-validation in one line: spread over folds, pooled accuracy, votes of specimens."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -64,7 +65,7 @@ def _row(method: Method, seed: str, results: Sequence[Result]) -> FoldsRow:
     figures = [_figures(result.cells) for result in results]
     by_probability, by_majority, problem = _votes(cells)
     return FoldsRow(
-        Method(method.study, method.name, tuple(results)),
+        replace(method, results=tuple(results)),
         seed,
         tuple(result.run.fold or 0 for result in results),
         int(results[0].run.split_settings["folds"]),

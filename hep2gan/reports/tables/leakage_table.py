@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
-from hep2gan.reports.methods import Method, Result, without_split
+from hep2gan.reports.methods import Method, Result, with_study, without_split
 from hep2gan.reports.tables.estimates import Estimate, differences, estimates
 from hep2gan.reports.tables.notation import LEVEL
 from hep2gan.reports.tables.pairs import Pairs, paired
@@ -88,8 +88,12 @@ def _by_protocol(results: Sequence[Result]) -> list[dict[Protocol, Method]]:
             protocol = Protocol(kind, bool(settings.get("group_duplicates")))
             key = (result.run.study, without_split(result.run.method))
             found.setdefault(key, {}).setdefault(protocol, []).append(result)
+    runs = [result.run for result in results]
     return [
-        {protocol: Method(*key, tuple(group)) for protocol, group in sorted(protocols.items())}
+        {
+            protocol: Method(*key, tuple(group), with_study(*key, runs))
+            for protocol, group in sorted(protocols.items())
+        }
         for key, protocols in found.items()
         if len(protocols) > 1
     ]

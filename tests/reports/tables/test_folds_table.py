@@ -54,7 +54,7 @@ def test_text_reads_back():
     rows = folds(methods(made(data="phantom")))
     text = folds_markdown(rows)
     lines = read_markdown(text)
-    assert lines[1][:5] == ["s/m", "0", "specimen", "2 of 3", "77.50 ± 3.54"]
+    assert lines[1][:5] == ["m", "0", "specimen", "2 of 3", "77.50 ± 3.54"]
     low, high = proportion_confint(5, 6, method="wilson")
     vote = f"83.33 (5 of 6; {100 * low:.2f}–{100 * high:.2f})"
     assert lines[3][4:7] == ["30 drawn cells", "6", "76.67"]

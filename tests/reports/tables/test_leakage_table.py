@@ -86,21 +86,21 @@ def test_without_specimens_cells_are_resampled():
     expected = stats.binomtest(int((one > 0).sum()), int((one != 0).sum())).pvalue
     assert gaps[0].specimens == 0
     assert gaps[0].p == pytest.approx(expected)
-    assert "over cells" in sentence("s/proposed", gaps)
+    assert "over cells" in sentence("proposed", gaps)
 
 
 def test_sentences():
     _, gaps = leakage(study())
     size = 100 * (NAMED["random"].mean() - NAMED["specimen"].mean())
-    text = sentence("s/proposed", gaps)
+    text = sentence("proposed", gaps)
     start = f"a random split flatters: {size:+.2f} points of accuracy against"
     assert text.startswith(start + " specimens kept apart (95 %: +")
     assert text.endswith("over specimens; p < 0.001).")
     _, gaps = leakage(study(data="phantom"))
-    assert "flatters on drawn cells: +" in sentence("s/proposed", gaps)
+    assert "flatters on drawn cells: +" in sentence("proposed", gaps)
     alike = folded("m", "random", NAMED["random"]) + folded("m", "block", NAMED["random"])
     _, gaps = leakage(alike)
-    text = sentence("s/m", gaps)
+    text = sentence("m", gaps)
     assert "flatters by no more than noise: +0.00 points of accuracy against blocks" in text
 
 
@@ -108,11 +108,11 @@ def test_other_cells_are_told_not_guessed():
     found = [result("m,split=random", cells(range(20), [1] * 20), kind="random")]
     found.append(result("m,split=block", cells(range(50, 70), [1] * 20), kind="block"))
     rows, gaps = leakage(found)
-    assert "cannot be said: not paired: no cell is tested by both" in sentence("s/m", gaps)
+    assert "cannot be said: not paired: no cell is tested by both" in sentence("m", gaps)
     assert "not paired" in read_csv(leakage_csv(rows, gaps))[-1]["problem"]
     assert "not paired" in leakage_markdown(rows, gaps)
     only = folded("m", "specimen", NAMED["block"]) + folded("m", "block", NAMED["block"])
-    assert "not run under a random and another split" in sentence("s/m", leakage(only)[1])
+    assert "not run under a random and another split" in sentence("m", leakage(only)[1])
 
 
 def test_text_reads_back():
@@ -136,7 +136,7 @@ def test_text_reads_back():
     accuracy = f"{100 * NAMED['specimen'].mean():.2f}"
     assert ["proposed", "specimen", "400 cells", "80", accuracy] in [one[:5] for one in lines]
     assert any(one[1:3] == ["random", "random, identical cells together"] for one in lines)
-    assert f"- `s/proposed`: {sentence('s/proposed', gaps)}" in text
+    assert f"- `proposed`: {sentence('proposed', gaps)}" in text
 
 
 def test_one_protocol_makes_no_table():

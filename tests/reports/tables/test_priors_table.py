@@ -51,10 +51,10 @@ def test_what_a_prior_does_as_well_is_marked():
 def test_text_reads_back():
     rows = priors(made())
     lines = read_markdown(priors_markdown(rows))
-    dice = next(line for line in lines if line[:2] == ["s/mine", "Dice"])
+    dice = next(line for line in lines if line[:2] == ["mine", "Dice"])
     assert dice[2] == "94.00"
     assert dice[4:] == ["94.50", "–", "77.70", "20 cells", "no better than a prior"]
-    hausdorff = next(line for line in lines if line[:2] == ["s/mine", "95 % Hausdorff, px"])
+    hausdorff = next(line for line in lines if line[:2] == ["mine", "95 % Hausdorff, px"])
     assert hausdorff[2:6] == ["9.40", "–", "2.00", "–"]
     found = read_csv(priors_csv(rows))
     assert found[0]["method"] == "proposed"

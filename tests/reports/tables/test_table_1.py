@@ -142,18 +142,18 @@ def test_csv_holds_full_values_and_paths(rows):
 def test_markdown(rows):
     text = table_1_markdown(rows)
     lines = read_markdown(text)
-    assert lines[5][:2] == ["s/proposed", "97.00 ± 0.71"]
+    assert lines[5][:2] == ["proposed", "97.00 ± 0.71"]
     assert lines[6] == [
         *("Paper: Proposed (w/ GANs and GM)", "98.16", "98.24", "98.06", "98.15"),
         *("–", "96.40", "93.07"),
     ]
     low, high = proportion_confint(150, N, method="wilson")
     wilson = f"{100 * low:.2f}–{100 * high:.2f}"
-    assert ["s/resnet50", "200 cells", "40", wilson] in [line[:4] for line in lines]
-    compared = next(line for line in lines if line[:2] == ["s/resnet50", "s/without_gm"])
+    assert ["resnet50", "200 cells", "40", wilson] in [line[:4] for line in lines]
+    compared = next(line for line in lines if line[:2] == ["resnet50", "without_gm"])
     assert compared[2:6] == ["200", "3", "47", "−22.00"]
     assert compared[-1] == "more than noise (p < 0.001)"
-    assert "- `s/proposed`: `runs/s/proposed/seed0`, `runs/s/proposed/seed1`" in text
+    assert "- `proposed`: `runs/s/proposed/seed0`, `runs/s/proposed/seed1`" in text
     assert "at the first" in text
     assert "drawn" not in text.lower()
     widths = [line.count(" | ") for line in text.splitlines() if line.startswith("|")]
@@ -168,7 +168,7 @@ def test_latex_is_balanced_and_escaped(rows):
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert len(lines) >= 2
         assert all(len(re.findall(r"(?<!\\)&", line)) == columns - 1 for line in lines)
-    assert r"s/without\_gm" in text
+    assert r"without\_gm" in text
     assert r"97.00 $\pm$ 0.71" in text
     assert "$-$22.00" in text
     code = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
@@ -195,7 +195,7 @@ def test_methods_on_other_cells_are_not_compared():
     found = [result("gao", cells(range(20), [1] * 20))]
     found.append(result("vgg16", cells(range(50, 70), [1] * 20)))
     rows = table_1(methods(found))
-    words = "s/vgg16: not paired: no cell is tested by both under the same seed and fold"
+    words = "vgg16: not paired: no cell is tested by both under the same seed and fold"
     assert rows[0].comparison == words
     assert words in table_1_markdown(rows)
     assert words in table_1_latex(rows)
@@ -203,8 +203,12 @@ def test_methods_on_other_cells_are_not_compared():
 
 
 def test_names_cannot_break_a_table():
-    found = [result("a|b`c\nd", cells(range(20), [1] * 20), study="x%_&{\\")]
+    found = [
+        result("a|b`c\nd", cells(range(20), [1] * 20), study="x%_&{\\"),
+        result("plain", cells(range(20), [1] * 20), study="other"),
+    ]
     rows = table_1(methods(found))
     assert table_1_markdown(rows).splitlines()[4].count(" | ") == 7
     assert r"x\%\_\&\{\textbackslash{}/a\textbar{}b" in table_1_latex(rows)
+    assert "\nother/plain & " in table_1_latex(rows)
     assert Path(read_csv(table_1_csv(rows))[0]["run_paths"]).name == "seed0"
