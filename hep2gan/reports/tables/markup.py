@@ -66,15 +66,16 @@ def latex_table(
 ) -> str:
     """A `table*` with booktabs' rules, a rule between blocks of rows, notes below; all is escaped.
 
-    The document needs \\usepackage{booktabs}.
+    A table wider than the page shrinks to it. The document needs \\usepackage{booktabs,graphicx}.
     """
     lines = [r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
     lines += [rf"\caption{{{latex(caption)}}}", rf"\label{{{label}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}"]
+    shrunk = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
+    lines += [rf"{shrunk}\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}"]
     lines += [r"\toprule", _latex_row(header)]
     for rows in blocks:
         lines += [r"\midrule", *map(_latex_row, rows)]
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
     if notes:
         lines += ["", r"\medskip\begin{minipage}{0.95\linewidth}"]
         lines += ["\n\n".join(map(latex, notes)), r"\end{minipage}"]

@@ -76,7 +76,7 @@ def table_1_latex(rows: Sequence[Row]) -> str:
     intervals = [[row.method.title, *_intervals(row)] for row in rows]
     compared = [[row.method.title, *_compared(row, str)] for row in rows if _has_other(row)]
     below = notes([row.method for row in rows])
-    text = "% needs \\usepackage{booktabs}\n"
+    text = "% needs \\usepackage{booktabs,graphicx}\n"
     text += "".join(f"% {one_line(row.method.title)}: {paths(row.method.runs)}\n" for row in rows)
     text += latex_table(
         ["Method", *MEASURES.values()], figures, "Methods on the test cells.", "tab:methods", below

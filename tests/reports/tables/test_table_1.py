@@ -1,4 +1,6 @@
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +182,20 @@ def test_latex_is_balanced_and_escaped(rows):
     assert code.isascii()
     bare = code.replace("\\{", "").replace("\\}", "")
     assert bare.count("{") == bare.count("}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_and_fits_a_page_of_two_columns(rows, tmp_path):
+    document = (
+        r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}"
+        r"\usepackage{booktabs,graphicx}\begin{document}" + "\n%s\n" + r"\end{document}"
+    )
+    (tmp_path / "paper.tex").write_text(document % table_1_latex(rows))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
 def test_drawn_cells_are_called_drawn_everywhere():
