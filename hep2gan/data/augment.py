@@ -29,7 +29,8 @@ class Augmentation:
 
     gain, gamma: log-uniform in the interval; offset: up to ± of full scale. Image only, and after
     normalisation, since a per-image stretch would undo gain and offset:
-    clamp(gain·imageᵞ + offset, 0, 1).
+    clamp(gain·imageᵞ + offset, 0, 1). A gain above 1 saturates, as an exposure that is too long.
+    jitter: probability that a cell's grey levels change so at all.
 
     blur: Gaussian, as of a microscope out of focus; its standard deviation in pixels is uniform in
     the interval. noise: normal, independent from pixel to pixel, as of a camera; a cell's standard
@@ -48,11 +49,12 @@ class Augmentation:
     gain: Interval = (1.0, 1.0)
     offset: float = 0.0
     gamma: Interval = (1.0, 1.0)
+    jitter: float = 1.0
     blur: Interval = (0.0, 0.0)
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("horizontal_flip", "vertical_flip"):
+        for name in ("horizontal_flip", "vertical_flip", "jitter"):
             _check(name, getattr(self, name), 0.0, 1.0)
         _check("rotation", self.rotation, 0.0, 180.0)
         _check("shift", self.shift, 0.0, 0.5)
@@ -147,12 +149,14 @@ class Augmentation:
         return torch.stack(rows, 1).view(-1, 2, 3)
 
     def _recoloured(self, image: Tensor, numbers: Numbers, bounded: bool) -> Tensor:
+        kept = image
         gain, gamma = _between(numbers.gain, self.gain), _between(numbers.gamma, self.gamma)
         offset = _symmetric(numbers.offset, self.offset)
         if self.gamma != (1.0, 1.0):
             image = image.clamp(0, 1) ** _column(gamma)
         image = _column(gain) * image + _column(offset)
-        return image.clamp(0, 1) if bounded else image
+        image = image.clamp(0, 1) if bounded else image
+        return image if self.jitter == 1 else _where(numbers.jitter < self.jitter, image, kept)
 
 
 def _column(values: Tensor) -> Tensor:

@@ -41,20 +41,21 @@ class Numbers(NamedTuple):
     gamma: Tensor
     blur: Tensor
     noise: Tensor
+    jitter: Tensor
 
     @classmethod
     def drawn(cls, draw: Draw, device: torch.device) -> "Numbers":
         """The numbers of the cells of `draw`: equal on every device and for any number of ranks."""
         rng = np.random.default_rng([2, draw.seed, draw.epoch, draw.batch])
         # Options that came later are drawn after the others, which keep their numbers.
-        widths = (_FIRST_OPTIONS, len(cls._fields) - _FIRST_OPTIONS)
-        tables = [rng.random((draw.total, width), np.float32) for width in widths]
+        tables = [rng.random((draw.total, width), np.float32) for width in _WIDTHS]
         table = torch.from_numpy(np.concatenate(tables, axis=1))
         mine = table[draw.offset :: draw.stride].to(device, non_blocking=True)
         return cls(*mine.unbind(1))
 
 
-_FIRST_OPTIONS = 10
+_WIDTHS = (10, 2, 1)
+"""How many options came at a time."""
 
 
 def normal_noise(draw: Draw, like: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ EVERYTHING = Augmentation(
     gain=(0.8, 1.2),
     offset=0.1,
     gamma=(0.7, 1.4),
+    jitter=0.9,
     blur=(0.2, 1.5),
     noise=0.1,
 )
@@ -170,6 +171,18 @@ def test_jitter_by_hand(fixed):
     assert torch.equal(mask, torch.ones_like(image))
 
 
+def test_jitter_spares_a_share_of_the_cells_and_saturates_the_others():
+    image, mask = cells(4000, side=3)
+    options = {"gain": (1.5, 1.5), "offset": 0.1, **OFF}
+    every, _ = Augmentation(**options)(image, mask, draw(4000))
+    some, _ = Augmentation(jitter=0.3, **options)(image, mask, draw(4000))
+    changed = (some != image).flatten(1).any(1)
+    assert changed.float().mean() == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(some[changed], every[changed])
+    assert torch.equal(some[~changed], image[~changed])
+    assert (every[image > 0.75] == 1).all()
+
+
 def test_middle_numbers_are_geometric_means(fixed):
     fixed()
     image, mask = cells(1)
@@ -284,15 +297,16 @@ def test_numbers_differ_by_seed_epoch_batch_and_cell_and_repeat():
     ]
     assert torch.equal(drawn[0], drawn[4])
     everything = torch.cat([d.flatten() for d in drawn[:4]])
-    assert len(set(everything.tolist())) == 4 * 12 * 4
+    assert len(set(everything.tolist())) == 4 * 13 * 4
     assert everything.dtype == torch.float32
 
 
-def test_the_first_options_keep_the_numbers_they_always_had():
+def test_older_options_keep_the_numbers_they_always_had():
     numbers = torch.stack(Numbers.drawn(draw(3, 5, 6, 7), torch.device("cpu")), 1)
-    expected = np.random.default_rng([2, 5, 6, 7]).random((3, 10), np.float32)
-    assert Numbers._fields[9] == "gamma"
-    assert np.array_equal(numbers[:, :10].numpy(), expected)
+    rng = np.random.default_rng([2, 5, 6, 7])
+    assert (Numbers._fields[9], Numbers._fields[11]) == ("gamma", "noise")
+    assert np.array_equal(numbers[:, :10].numpy(), rng.random((3, 10), np.float32))
+    assert np.array_equal(numbers[:, 10:12].numpy(), rng.random((3, 2), np.float32))
 
 
 def test_switching_an_option_on_leaves_the_flips_as_they_were():
@@ -322,6 +336,7 @@ def test_lists_from_a_configuration_file_will_do():
     [
         {"horizontal_flip": 1.1},
         {"vertical_flip": -0.1},
+        {"jitter": 1.5},
         {"rotation": 181},
         {"shift": 0.6},
         {"offset": -0.1},
