@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 DEMO := runs/demo
-STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors unseen_specimens
+STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors unseen_specimens parts
 # What is said in lower case behind a study goes on to the training: make table_1 scale=laptop seed=0
 OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U V W X Y Z),$(MAKEOVERRIDES))
 STUDY = $(BIN)/python experiments/study.py $@ $(foreach override,$(OVERRIDES),'$(override)')
@@ -55,6 +55,9 @@ priors: $(READY)  ## masks beside what never learns
 	$(STUDY)
 
 unseen_specimens: $(READY)  ## five folds of whole specimens
+	$(STUDY)
+
+parts: $(READY)  ## what helps on unseen specimens, each changed alone
 	$(STUDY)
 
 test: $(READY)  ## the tests, in minutes

@@ -23,7 +23,8 @@ LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
 
 class Study(NamedTuple):
     """A file of this folder. sweep: overrides of `hep2gan-train -m`. laptop: those of its own that
-    scale=laptop adds. study: whose runs it shares. only: the files it makes; all if empty."""
+    scale=laptop adds. study: whose runs it shares. only: the files it makes; all if empty. alone:
+    names of further sweeps, and what each changes about the first."""
 
     name: str
     question: str
@@ -31,6 +32,7 @@ class Study(NamedTuple):
     laptop: list[str]
     study: str
     only: list[str]
+    alone: dict[str, list[str]]
 
     @classmethod
     def load(cls, name: str) -> "Study":
@@ -48,6 +50,7 @@ class Study(NamedTuple):
             found.get("laptop", []),
             found.get("study", name),
             found.get("only", []),
+            found.get("alone", {}),
         )
 
     @property
@@ -61,8 +64,20 @@ class Study(NamedTuple):
         on_laptop = "scale=laptop" in given
         folder = f"{self.study}_laptop" if on_laptop else self.study
         own = [f"study={folder}", *self.sweep, *((*LAPTOP, *self.laptop) if on_laptop else ())]
-        chosen = {key_of(override): override for override in (*own, *given)}
-        return list(chosen.values())
+        return _last_of_each_key([*own, *given])
+
+    def sweeps(self, given: Sequence[str]) -> list[list[str]]:
+        """The command lines of all its sweeps: the first, then one for each change alone."""
+        first = self.overrides(given)
+        further = [
+            _last_of_each_key([*first, *changes, f"name={name}"])
+            for name, changes in self.alone.items()
+        ]
+        return [first, *further]
+
+
+def _last_of_each_key(overrides: Sequence[str]) -> list[str]:
+    return list({key_of(override): override for override in overrides}.values())
 
 
 def studies() -> list[str]:
@@ -94,7 +109,7 @@ def runs_of(folder: Path, overrides: Sequence[str]) -> list[Path]:
     """
     values = {key_of(override): values_of(override) for override in overrides}
     swept = {key for key, found in values.items() if len(found) > 1} - {"method", "seed"}
-    methods, seeds = values["method"], values.get("seed", ["0"])
+    methods, seeds = values.get("name", values["method"]), values.get("seed", ["0"])
     runs = []
     for done in folder.glob("*/seed*/DONE"):
         method, *others = done.parent.parent.name.split(",")
@@ -119,14 +134,17 @@ def main(arguments: Sequence[str]) -> int:
     study = Study.load(arguments[0])
     if wrong := [word for word in arguments[1:] if "=" not in word]:
         raise Hep2ganError(f"not understood\n{listed(wrong)}\n", "overrides are KEY=VALUE")
-    overrides = study.overrides(arguments[1:])
-    trained = subprocess.run([sys.executable, "-m", "hep2gan.train", "-m", *overrides])
-    if trained.returncode:
-        return trained.returncode
-    values = dict(override.split("=", 1) for override in overrides)
+    sweeps = study.sweeps(arguments[1:])
+    trained = [
+        subprocess.run([sys.executable, "-m", "hep2gan.train", "-m", *overrides]).returncode
+        for overrides in sweeps
+    ]
+    if any(trained):
+        return max(trained)
+    values = dict(override.split("=", 1) for override in sweeps[0])
     folder = Path(values.get("runs", "runs")) / values["study"]
     written = write_evidence(
-        runs_of(folder, overrides),
+        [run for overrides in sweeps for run in runs_of(folder, overrides)],
         folder / "evidence" / (study.name if study.only else ""),
         title=study.title,
         question=study.question,

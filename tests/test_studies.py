@@ -21,7 +21,7 @@ SPEC.loader.exec_module(study)
 Study, key_of, runs_of, values_of = study.Study, study.key_of, study.runs_of, study.values_of
 
 STUDIES = ["table_1", "figure_2", "figure_3", "figure_4", "figure_5", "ablation", "leakage"]
-STUDIES += ["priors", "unseen_specimens"]
+STUDIES += ["priors", "unseen_specimens", "parts"]
 NUMBERS = ("seed", "split.fold")
 """Of these one value composes as any other."""
 
@@ -48,16 +48,17 @@ def test_a_study_has_a_question_and_files_that_exist(name):
     assert set(found.only) <= set(NAMES)
     assert found.study in STUDIES
     given = yaml.safe_load((ROOT / "experiments" / f"{name}.yaml").read_text())
-    assert set(given) <= {"question", "sweep", "laptop", "study", "only"}
+    assert set(given) <= {"question", "sweep", "laptop", "study", "only", "alone"}
 
 
 @pytest.mark.parametrize("scale", ["paper", "laptop"])
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_job_composes(name, scale):
-    for job in jobs(Study.load(name).overrides([f"scale={scale}"])):
+    sweeps = Study.load(name).sweeps([f"scale={scale}"])
+    for job in [job for sweep in sweeps for job in jobs(sweep)]:
         config = composed("train", *job)
         given = dict(one.split("=", 1) for one in job)
-        assert config["name"] == given["method"]
+        assert config["name"] == given.get("name", given["method"])
         assert config["study"].endswith("_laptop") == (scale == "laptop")
         assert config["split"]["kind"] == given.get("split", "random")
         assert config["data"]["size"] == (64 if scale == "laptop" else 128)
