@@ -11,6 +11,7 @@ from hep2gan.compiling import Compiled
 from hep2gan.guidance import Guidance, Stages
 from tests import tiny
 from tests.configs import composed
+from tests.ddp.started import NETS, SMALL, TWO, final, train
 from tests.test_assembly import built
 from tests.test_task import fit
 
@@ -55,6 +56,19 @@ def test_training_is_the_same_and_each_network_one_graph(given):
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on the CPU needs g++")
 def test_training_is_the_same_with_kernels_for_the_cpu():
     close(trained("inductor").state_dict(), trained().state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on the CPU needs g++")
+@pytest.mark.parametrize("devices", [(), TWO], ids=["one", "two"])
+def test_a_whole_run_with_every_switch_of_the_cpu(tmp_path, devices):
+    switches = ("compile", "channels_last", "fused_optimizers", "resident")
+    train(tmp_path, *SMALL, *NETS, *devices, "study=plain")
+    on = [f"trainer.{name}=true" for name in switches]
+    train(tmp_path, *SMALL, *NETS, *devices, "study=fast", *on)
+    plain, fast = (tmp_path / f"runs/{study}/proposed/seed0" for study in ("plain", "fast"))
+    assert (fast / "DONE").exists()
+    close(final(fast)["state_dict"], final(plain)["state_dict"])
 
 
 class Calls(L.Callback):
