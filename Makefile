@@ -11,7 +11,7 @@ OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U
 STUDY = $(BIN)/python experiments/study.py $@ $(foreach override,$(OVERRIDES),'$(override)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench sweeps-help check audit format lock wheel clean
+.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-gpu sweeps-help check audit format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -79,6 +79,9 @@ soak: $(READY)  ## 200 short trainings in one sweep, watching memory, files and 
 
 bench: $(READY)  ## what it costs, in ratios measured side by side
 	$(BIN)/python -m experiments.benchmarks
+
+bench-gpu: $(READY)  ## what each switch for a GPU does on yours, in ratios measured side by side
+	$(BIN)/python -m experiments.benchmarks.gpu
 
 sweeps-help:  ## the commands of sweeps that are typed most
 	@sed -n '/^## Sweeps/,/^Each job/{/^hep2gan\|^    /p}' README.md

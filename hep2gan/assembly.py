@@ -20,6 +20,7 @@ from hep2gan.losses.softening import MaskSoftening
 from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.overlap import SegmentationMetrics
 from hep2gan.nonfinite import Policy, SkipNonfinite
+from hep2gan.optimizers import Fused, build_optimizer
 from hep2gan.targets import check_targets
 from hep2gan.task import SegmentationGuidedClassification
 from hep2gan.views import Views
@@ -44,8 +45,9 @@ def build_task(
     check_targets(config, trusted)
     segment, classify = config["segment"], config["classify"]
     guidance = Guidance(**config["guidance"])
-    # Runs from before the option have no key for it.
+    # Runs from before these options have no key for them.
     views = Views(config.get("test_time_views", 1))
+    fused = config["trainer"].get("fused_optimizers", "auto")
     weights: dict[str, Any] = {} if load_weights else {"pretrained": False, "weights": None}
     generator = discriminator = classifier = classification_loss = None
     if segment:
@@ -66,7 +68,7 @@ def build_task(
         softening=MaskSoftening(**config["loss"]["soften"]),
         generator_loss=_generator_loss(config["loss"]),
         classification_loss=classification_loss,
-        optimizers={name: _optimizer(config["optimizer"][name]) for name in _NETWORKS},
+        optimizers={name: _optimizer(config["optimizer"][name], fused) for name in _NETWORKS},
         schedules={name: _schedule(config["optimizer"]["schedule"][name]) for name in _NETWORKS},
         segmentation_metrics=SegmentationMetrics(),
         classification_metrics=ClassificationMetrics(len(classes)),
@@ -117,11 +119,12 @@ def _wanted(network: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key in parameters}
 
 
-def _optimizer(settings: Config) -> Any:
+def _optimizer(settings: Config, fused: Fused) -> Any:
     arguments = {key: value for key, value in settings.items() if key != "_target_"}
     if "betas" in arguments:
         arguments["betas"] = tuple(arguments["betas"])
-    return partial(get_class(settings["_target_"]), **arguments)
+    kind = get_class(settings["_target_"])
+    return partial(build_optimizer, kind=kind, **({"fused": fused} | arguments))
 
 
 def _schedule(settings: Config | None) -> Any:

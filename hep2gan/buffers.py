@@ -20,9 +20,10 @@ def average_statistics(task: nn.Module) -> None:
     seen = {id(tensor) for tensor in averaged}
     others = [b for b in task.buffers() if id(b) not in seen and b.numel()]
     if averaged:
-        together = torch.cat([tensor.detach().reshape(-1).double().cpu() for tensor in averaged])
+        # Two copies between host and device, not two a layer.
+        together = torch.cat([tensor.detach().reshape(-1).double() for tensor in averaged]).cpu()
         dist.all_reduce(together, group=ranks.host_group())
-        together /= ranks.world()
+        together = (together / ranks.world()).to(averaged[0].device)
         for tensor, mean in zip(
             averaged, torch.split(together, [t.numel() for t in averaged]), strict=True
         ):

@@ -31,7 +31,8 @@ class CellDataModule(L.LightningDataModule):
     its middle goes on. limit_batches: the Trainer's limit of batches an epoch, None for all.
     sampling: all trains on every cell once an epoch, balanced on every class equally often.
     workers: loader processes; 0 is fastest, since the store is memory-mapped. resident: keep the
-    store on the device, as uint8.
+    store on the device, as uint8, where no worker is needed. channels_last: hand images and masks
+    out in that memory format.
 
     Cells travel as uint8 and become float32 on the device, where they are normalised and, while
     training, augmented. Raises Hep2ganError for unknown sampling, gamma jitter of z-scores, and,
@@ -54,6 +55,7 @@ class CellDataModule(L.LightningDataModule):
         start: Position = BEGINNING,
         limit_batches: int | None = None,
         sampling: Sampling = "all",
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
         self.store, self.split, self.seed = store, split, seed
@@ -64,6 +66,7 @@ class CellDataModule(L.LightningDataModule):
         check_sampling(sampling)
         self.workers, self.resident, self.sampling = workers, resident, sampling
         self.start, self.limit_batches = start, limit_batches
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
         self._cells: ResidentCells | None = None
 
     @property
@@ -107,18 +110,20 @@ class CellDataModule(L.LightningDataModule):
         if raw.draw is not None and (self.trainer is None or self.trainer.training):
             bounded = self.normalisation.bounded
             image, mask = self.augmentation(image, mask, raw.draw, bounded=bounded)
+        image, mask = (images.to(memory_format=self.format) for images in (image, mask))
         return Batch(image, mask, raw.label, raw.rows)
 
     def _loader(self, rows: npt.NDArray[np.int64], training: bool = False) -> DataLoader[Any]:
         dataset: Dataset[Any] = BareRequests() if self.resident else CellBatches(self.store)
+        workers = 0 if self.resident else self.workers
         return DataLoader(
             dataset,
             # A sampler of whole batches; Lightning calls its set_epoch before every epoch.
             sampler=self._batches(rows, training),
             batch_size=None,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=self._pins,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self._device.type == "cuda" and not self.resident,
             # Its own: from torch's, a resumed run would draw a seed at another moment.
             generator=torch.Generator(),
         )
@@ -135,11 +140,12 @@ class CellDataModule(L.LightningDataModule):
             training=training,
             start=self.start,
             label=np.asarray(self.store.label)[rows] if balanced else None,
+            device=self._device if self.resident else None,
         )
 
     @property
-    def _pins(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def _resident(self, device: torch.device) -> ResidentCells:
         """The store on `device`, copied there at first use."""

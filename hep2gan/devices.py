@@ -14,6 +14,13 @@ def device(accelerator: str) -> torch.device:
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def use_tf32(allowed: bool) -> None:
+    """Let GPUs that have it compute float32 products and convolutions in TensorFloat-32, or not."""
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    # Convolutions have a setting of their own, which torch switches on by default.
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 def require_devices(accelerator: str, wanted: int) -> str:
     """Say what `wanted` devices of this machine are; Hep2ganError where there are fewer GPUs."""
     gpus = torch.cuda.device_count()

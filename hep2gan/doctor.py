@@ -26,6 +26,7 @@ from hep2gan.networks.generator import require_encoder_weights
 from hep2gan.run_folder import RunFolder
 from hep2gan.run_lock import owner_of, refused
 from hep2gan.stocking import open_store
+from hep2gan.switches import of_switches
 from hep2gan.task import SegmentationGuidedClassification
 from hep2gan.textures.forest import ForestSettings
 
@@ -72,6 +73,8 @@ class Preparation:
         if not take("settings", self._settings()):
             return
         take("devices", self._devices())
+        if not self.config["forest"]:
+            take("switches", of_switches(self.config))
         take("logger", self._logger())
         take("run folder", self._folder())
         take("weights", self._weights())

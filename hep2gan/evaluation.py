@@ -18,6 +18,7 @@ from hep2gan.data.split_files import Split
 from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
 from hep2gan.details import mixture_scores
+from hep2gan.devices import use_tf32
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.rows import table
 from hep2gan.metrics.score import score
@@ -49,6 +50,7 @@ def evaluate_run(
     """
     check_test_cells(data.split)
     quiet_libraries()
+    use_tf32(config["trainer"].get("tf32", True))
     collect = CollectOutputs()
     trainer = L.Trainer(
         **devices_and_strategy(config["trainer"]),

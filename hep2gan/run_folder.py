@@ -15,7 +15,8 @@ FREE_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
     | {"trusted", "objective"}
     | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
-    | {"trainer.nonfinite", "trainer.eval_batch_size", "generator.weights", "classifier.weights"}
+    | {f"trainer.{key}" for key in ("nonfinite", "eval_batch_size", "fused_optimizers")}
+    | {"generator.weights", "classifier.weights"}
 )
 
 

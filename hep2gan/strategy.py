@@ -1,13 +1,15 @@
 """DDP for three networks that take turns: each backward reduces its own network's gradients."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -59,18 +61,35 @@ class PerNetworkDDP(DDPStrategy):
         super().teardown()
 
 
+class SyncBatchNorms(LayerSync):
+    """Batch statistics over all devices, for torch's layers and for timm's.
+
+    Lightning's own plugin takes timm's layers of batch normalisation with activation, which
+    Xception has, for plain ones, and loses the activation.
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Exchange the layers within `model`, before training; parameters stay the same objects."""
+        return cast(nn.Module, convert_sync_batchnorm(model))
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Leave them: outside of training such a layer is an ordinary one."""
+        return model
+
+
 def devices_and_strategy(settings: Any, *plugins: Any) -> dict[str, Any]:
     """The Trainer's arguments for one device, or for the ranks that were started."""
     several = settings["devices"] * settings["nodes"] > 1
     # Named, since Lightning would else guess Slurm from the environment and take its signals over.
     environment = TorchElasticEnvironment() if several else LightningEnvironment()
     strategy: Strategy | str = PerNetworkDDP() if several else "auto"
+    synchronised = [SyncBatchNorms()] if several and settings.get("sync_batchnorm") else []
     return {
         "accelerator": settings["accelerator"],
         "devices": settings["devices"],
         "num_nodes": settings["nodes"],
         "strategy": strategy,
-        "plugins": [environment, *plugins],
+        "plugins": [environment, *plugins, *synchronised],
     }
 
 

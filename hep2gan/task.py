@@ -194,8 +194,8 @@ class SegmentationGuidedClassification(L.LightningModule):
         losses = self.adversarial_loss.discriminator(real, fake)
         self._update("discriminator", losses["total"])
         scores = {
-            "p_real": real.detach().sigmoid().mean(),
-            "p_fake": fake.detach().sigmoid().mean(),
+            "p_real": real.detach().float().sigmoid().mean(),
+            "p_fake": fake.detach().float().sigmoid().mean(),
         }
         return _named("discriminator", losses | scores)
 

@@ -16,12 +16,14 @@ from hep2gan.alarms import Alarms
 from hep2gan.averaging import WeightAverage
 from hep2gan.callbacks import EpochCheckpoint, SeedEachBatch, WholeCheckpoints, progress_bars
 from hep2gan.checkpoints import BEGINNING, Position, newest_readable, read_chosen
+from hep2gan.compiling import Compiled
 from hep2gan.data.augment import Augmentation
 from hep2gan.data.leakage import leakage
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.split_files import Split
 from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
+from hep2gan.devices import use_tf32
 from hep2gan.doctor import Preparation
 from hep2gan.evaluation import evaluate_run, figure_files, summary
 from hep2gan.gauges import Gauges
@@ -159,6 +161,7 @@ def build_data(
         limit_batches=trainer["limit_batches"],
         # Runs from before the option have no key for it.
         sampling=config.get("sampling", "all"),
+        channels_last=trainer["channels_last"],
     )
 
 
@@ -210,7 +213,7 @@ def _fit(
     stop: StopRequest,
 ) -> None:
     settings = config["trainer"]
-    _prepare(task, settings)
+    prepare_networks(task, settings)
     curves = MetricsFile(run.curves_file, batches_done(data))
     trainer = build_trainer(
         settings,
@@ -220,6 +223,7 @@ def _fit(
             SeedEachBatch(config["seed"]),
             *_watchers(config, run, data),
             Gauges(),
+            *([Compiled(settings["compile"])] if settings["compile"] else []),
             *([WeightAverage(config["ema"])] if config["ema"] else []),
         ],
         len(data.split.validation) > 0,
@@ -238,14 +242,12 @@ def _watchers(config: Config, run: RunFolder, data: CellDataModule) -> list[Call
     return [StoreWatch(data.store), Alarms(), *([losses] if stops else [])]
 
 
-def _prepare(task: SegmentationGuidedClassification, settings: Config) -> None:
-    torch.set_float32_matmul_precision("high" if settings["tf32"] else "highest")
-    for network in task.networks.values():
-        if settings["channels_last"]:
+def prepare_networks(task: SegmentationGuidedClassification, settings: Config) -> None:
+    """Choose the precision of products and the memory format of weights."""
+    use_tf32(settings["tf32"])
+    if settings["channels_last"]:
+        for network in task.networks.values():
             network.to(memory_format=torch.channels_last)
-        if settings["compile"]:
-            # In place: compiling the LightningModule would change the names in its checkpoints.
-            network.compile()
 
 
 def build_trainer(
@@ -255,7 +257,6 @@ def build_trainer(
     bars = progress_bars()
     return L.Trainer(
         **devices_and_strategy(settings, WholeCheckpoints()),
-        sync_batchnorm=settings["sync_batchnorm"],
         precision=settings["precision"],
         max_epochs=settings["max_epochs"],
         limit_train_batches=settings["limit_batches"],

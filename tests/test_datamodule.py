@@ -190,6 +190,16 @@ def test_resident_cells_and_workers_change_nothing(store, split, given):
             assert all(map(same, plain.batches(epoch, part), other.batches(epoch, part)))
 
 
+def test_channels_last_changes_strides_alone(store, split):
+    plain, _ = fitted(store, split, augmentation=Augmentation(rotation=20))
+    other, _ = fitted(store, split, augmentation=Augmentation(rotation=20), channels_last=True)
+    for part in ("train", "val"):
+        assert all(map(same, plain.batches(0, part), other.batches(0, part)))
+        for batch in other.batches(0, part):
+            for images in (batch.image, batch.mask):
+                assert images.stride() == (images[0].numel(), 1, images.shape[-1], 1)
+
+
 def test_resident_cells_made_in_a_test_can_be_trained_on(store, split):
     data = CellDataModule(store, split, batch_size=8, resident=True)
     watcher = Watcher()

@@ -59,6 +59,13 @@ def problems(*overrides):
     return [text for r in told(*overrides).values() for state, text in r if state == "problem"]
 
 
+def test_switches_that_do_not_fit_stand_in_the_list(place):
+    found = problems("trainer.compile=reduce-overhead", "trainer.sync_batchnorm=true")
+    assert len(found) == 2
+    assert "CUDA graphs need a GPU" in found[0]
+    assert "trainer.sync_batchnorm" in found[1]
+
+
 def test_a_sound_configuration_is_looked_at_from_all_sides(place):
     found = told("study=sound")
     assert list(found) == [

@@ -3,7 +3,10 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Ratio(NamedTuple):
@@ -53,12 +56,19 @@ def seconds(
     ours: Callable[[], object], theirs: Callable[[], object], *, pairs: int, warm: int = 1
 ) -> tuple[list[float], list[float]]:
     """The times behind `paired`: of `ours` and of `theirs`, pair by pair."""
+    return in_pairs(partial(_timed, ours), partial(_timed, theirs), pairs=pairs, warm=warm)
+
+
+def in_pairs(
+    ours: Callable[[], T], theirs: Callable[[], T], *, pairs: int, warm: int = 1
+) -> tuple[list[T], list[T]]:
+    """What the calls give, pair by pair, for calls that measure themselves; see `paired`."""
     mine, others = [], []
     for pair in range(-warm, pairs):
         if pair % 2:
-            other, own = _timed(theirs), _timed(ours)
+            other, own = theirs(), ours()
         else:
-            own, other = _timed(ours), _timed(theirs)
+            own, other = ours(), theirs()
         if pair >= 0:
             mine.append(own)
             others.append(other)

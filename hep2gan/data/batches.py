@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from hep2gan.data.draws import Draw
 from hep2gan.data.sampling import balanced, shuffled
+from hep2gan.data.sending import sent
 from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class EpochBatches(Sampler[Request]):
     batch; its order is a pure function of (seed, epoch), so nothing else need be kept to resume.
     start: (epoch, batch) to begin that epoch with, when it was left in its middle. label: (M,)
     classes of the rows, to train on all classes equally often (see `balanced`); None trains on
-    every row once.
+    every row once. device: where the rows of an epoch are sent at once, for cells that lie there; a
+    loader's own processes cannot take them from there.
 
     Evaluation keeps the order and serves every row exactly once. Rank r takes batches r, r + w, …
     whole, so that a cell is always computed in the same company: results are the same to the last
@@ -69,6 +71,7 @@ class EpochBatches(Sampler[Request]):
         training: bool,
         start: tuple[int, int] = (0, 0),
         label: npt.NDArray[np.int64] | None = None,
+        device: torch.device | None = None,
     ) -> None:
         if batch_size < 1:
             raise Hep2ganError(f"Batch size is {batch_size}", "it must be 1 or more", "choose 16")
@@ -86,6 +89,7 @@ class EpochBatches(Sampler[Request]):
         self.rows, self.batch_size, self.training = rows, batch_size, training
         self.seed, self.rank, self.world, self.epoch = seed, rank, world, 0
         self.start, self.label = start, label
+        self.device = device or torch.device("cpu")
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration serves; Lightning calls this."""
@@ -103,19 +107,21 @@ class EpochBatches(Sampler[Request]):
 
     def _training(self) -> Iterator[Request]:
         epoch = self.epoch
-        rows = self._order(epoch)
         first = self.start[1] if epoch == self.start[0] else 0
+        rows = self._sent(self._order(epoch))
         for batch in range(first, len(self)):
             chosen = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
-            mine = torch.from_numpy(chosen[self.rank :: self.world].copy())
+            # A clone, so that a loader's process is sent a batch and not the whole epoch.
+            mine = chosen[self.rank :: self.world].clone()
             yield Request(mine, Draw(self.seed, epoch, batch, self.rank, self.world, len(chosen)))
 
     def _evaluation(self) -> Iterator[Request]:
-        for begin in range(
-            self.rank * self.batch_size, len(self.rows), self.world * self.batch_size
-        ):
-            chosen = self.rows[begin : begin + self.batch_size]
-            yield Request(torch.from_numpy(chosen.copy()), None)
+        rows = self._sent(self.rows)
+        for begin in range(self.rank * self.batch_size, len(rows), self.world * self.batch_size):
+            yield Request(rows[begin : begin + self.batch_size].clone(), None)
+
+    def _sent(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        return sent(torch.tensor(rows), self.device)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         # The leading 1 keeps these numbers apart from the augmentation's.

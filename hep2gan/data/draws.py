@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hep2gan.data.sending import sent
+
 
 class Draw(NamedTuple):
     """Where the random numbers of a training batch come from.
@@ -50,8 +52,7 @@ class Numbers(NamedTuple):
         # Options that came later are drawn after the others, which keep their numbers.
         tables = [rng.random((draw.total, width), np.float32) for width in _WIDTHS]
         table = torch.from_numpy(np.concatenate(tables, axis=1))
-        mine = table[draw.offset :: draw.stride].to(device, non_blocking=True)
-        return cls(*mine.unbind(1))
+        return cls(*sent(table[draw.offset :: draw.stride], device).unbind(1))
 
 
 _WIDTHS = (10, 2, 1)

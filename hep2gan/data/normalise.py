@@ -77,9 +77,10 @@ class Normalisation:
 
 def _cumulated(stored: Tensor) -> Tensor:
     """(B, 256) pixels of each image at or below each grey level; far faster than sorting."""
-    first = 256 * torch.arange(len(stored), device=stored.device)[:, None]
-    levels = (stored.long() + first).flatten()
-    return torch.bincount(levels, minlength=256 * len(stored)).view(len(stored), 256).cumsum(1)
+    # Not bincount, which on a GPU waits for the largest value.
+    counts = torch.zeros(len(stored), 256, dtype=torch.int64, device=stored.device)
+    one = torch.ones((), dtype=torch.int64, device=stored.device)
+    return counts.scatter_add_(1, stored.long(), one.expand(stored.shape)).cumsum(1)
 
 
 def _at(below: Tensor, place: float) -> Tensor:
