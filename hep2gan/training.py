@@ -52,7 +52,7 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
     signal asked for it: the run goes on from there when it is started again.
     """
     quiet_libraries()
-    run = RunFolder(Path(config["run_dir"]))
+    run = RunFolder.of(config)
     with StopRequest().listening() as stop:
         ranks.join(config["trainer"]["accelerator"])
         ranks.redirect_others(run.path)
@@ -75,9 +75,6 @@ def _train(
         run.check_config(config)
         log.info("%s is finished already.%s", run.path, summary(run.metrics()))
         return run.metrics()
-    # What is no number is refused with everything else that is wrong.
-    if isinstance(config["seed"], int):
-        L.seed_everything(config["seed"], verbose=False)
     newest = ranks.shared(newest_readable(run.checkpoints) if ranks.rank() == 0 else None)
     with ranks.first_rank_first():
         preparation = prepared(config, run, newest, trusted)

@@ -74,8 +74,13 @@ def test_a_sound_configuration_is_looked_at_from_all_sides(place):
 def test_all_problems_stand_in_one_list(place, monkeypatch):
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
-    found = problems(*wrong, "logger.kind=paper", "loss.pixel=l3", "study=wrong")
-    parts = ("not divisible by 2", "logger.kind is 'paper'", "not divisible by 2", "loss.pixel")
+    more = ("logger.kind=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
+    found = problems(*wrong, *more, "generator._target_=os.system", "gan_epochs=3", "study=wrong")
+    parts = (
+        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.kind is 'paper'",
+        "gan_epochs is 3, 3 of 3 epochs", "os.system", "/proc cannot be written",
+        "not divisible by 2",
+    )  # fmt: skip
     assert all(part in text for part, text in zip(parts, found, strict=True)), found
 
 
@@ -83,7 +88,7 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
     ("overrides", "what"),
     [
         (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
-        (["seed=null"], "seed is None"),
+        (["seed=null"], "seed is null: it must be a whole number from 0"),
         (["gan_epochs=3"], "gan_epochs is 3, 3 of 3 epochs: both stages need epochs"),
         (["trainer.accelerator=tpu"], "accelerator is 'tpu'"),
         (["trainer.batch_size=49"], "training part has 48 cells, the batch size is 49"),
