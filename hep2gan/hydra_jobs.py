@@ -82,7 +82,8 @@ def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[Job
     returns = []
     for job, problem in outcomes:
         done = problem is None
-        value = objective_of(job.run, job.config) if done and with_objective else None
+        measured = done and with_objective and not job.config.get("doctor")
+        value = objective_of(job.run, job.config) if measured else None
         returns.append(
             JobReturn(
                 overrides=list(job.overrides),
