@@ -10,7 +10,7 @@ import numpy as np
 
 from hep2gan.assembly import build_task
 from hep2gan.checklist import Checklist, Finding, Note
-from hep2gan.checkpoints import newest_readable
+from hep2gan.checkpoints import Position, newest_readable
 from hep2gan.data.split_files import Split
 from hep2gan.data.splits import make_split
 from hep2gan.data.store import Store
@@ -19,6 +19,7 @@ from hep2gan.disk_space import checkpoint_bytes, existing, prediction_bytes, req
 from hep2gan.errors import Hep2ganError
 from hep2gan.fit_of_data import of_batches, of_split, of_store
 from hep2gan.loggers import require_logger
+from hep2gan.metrics_file import require_epochs
 from hep2gan.networks.classifier import require_backbone_weights
 from hep2gan.networks.generator import require_encoder_weights
 from hep2gan.run_folder import RunFolder
@@ -129,6 +130,8 @@ class Preparation:
         if not self.starts and (owner := owner_of(run.path)) is not None:
             yield refused(run.path, owner)
         run.check_config(self.config)
+        if not run.done:
+            require_epochs(run.curves_file, Position.of(self.newest).epochs)
         state = "finished" if run.done else f"from {self.newest.name}" if self.newest else "new"
         yield f"{run.path}: {state}"
 

@@ -267,3 +267,17 @@ def test_ranks_and_sweeps_are_looked_at_too(place):
     assert "2 jobs: 1 done, 1 failed" in swept.output
     assert "batch size of at most 48" in swept.output
     assert not list((place / "runs").rglob("swept/*/*/config.yaml"))
+
+
+def test_curves_that_a_run_cannot_go_on_with_are_told(place):
+    options = ("study=curves", "trainer.max_epochs=2")
+    assert call(train, *SMALL, *NETS, *options) == 0
+    run = place / "runs/curves/proposed/seed0"
+    (run / "DONE").unlink()
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    assert problems(*options) == []
+    (run / "metrics.csv").write_text("".join(lines[:3]))
+    (found,) = problems(*options)
+    assert "metrics.csv is damaged (the rows of 2 epochs are missing, first 0)" in found
+    (run / "metrics.csv").unlink()
+    assert problems(*options) == []
