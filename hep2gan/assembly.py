@@ -19,7 +19,7 @@ from hep2gan.losses.segmentation import BceDiceLoss, GeneratorLoss, L1Loss
 from hep2gan.losses.softening import MaskSoftening
 from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.overlap import SegmentationMetrics
-from hep2gan.nonfinite import Policy, SkipNonfinite
+from hep2gan.skipping import Policy, SkipNonfinite
 from hep2gan.targets import check_targets
 from hep2gan.task import OptimizerFactory, SegmentationGuidedClassification
 from hep2gan.views import Views

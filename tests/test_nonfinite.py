@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.nonfinite import SkipNonfinite, StopAtNonfinite
+from hep2gan.nonfinite import StopAtNonfinite
+from hep2gan.skipping import SkipNonfinite
 from tests import tiny
 from tests.test_task import Rows, fit
 
