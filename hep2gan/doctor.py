@@ -1,7 +1,6 @@
 """Everything that can be known before a training starts, looked at in one go."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +9,21 @@ import numpy as np
 
 from hep2gan.assembly import build_task
 from hep2gan.checklist import Checklist, Finding, Note
-from hep2gan.checkpoints import Position, newest_readable
+from hep2gan.checkpoints import newest_readable
 from hep2gan.data.split_files import Split
 from hep2gan.data.splits import make_split
 from hep2gan.data.store import Store
-from hep2gan.devices import require_devices
-from hep2gan.disk_space import checkpoint_bytes, existing, prediction_bytes, require_room
+from hep2gan.disk_space import checkpoint_bytes, prediction_bytes, require_room
 from hep2gan.errors import Hep2ganError
 from hep2gan.fit_of_data import of_batches, of_split, of_store
-from hep2gan.loggers import require_logger
-from hep2gan.metrics_file import require_epochs
-from hep2gan.networks.classifier import require_backbone_weights
-from hep2gan.networks.generator import require_encoder_weights
 from hep2gan.run_folder import RunFolder
-from hep2gan.run_lock import owner_of, refused
 from hep2gan.settings import unfitting, wrong_settings
 from hep2gan.stocking import open_store
+from hep2gan.surroundings import of_devices, of_folder, of_logger, of_weights
 from hep2gan.targets import wrong_targets
 from hep2gan.task import SegmentationGuidedClassification
 
 Config = Mapping[str, Any]
-
-_WEIGHTS: dict[str, tuple[str, Callable[[str, bool, str | None], None]]] = {
-    "hep2gan.networks.generator.DeepLabV3PlusGenerator": ("encoder", require_encoder_weights),
-    "hep2gan.networks.classifier.TimmClassifier": ("backbone", require_backbone_weights),
-    "hep2gan.networks.attention_pooling.AttentionPoolingClassifier": (
-        "backbone",
-        require_backbone_weights,
-    ),
-}
-"""Networks of ours that take weights: the setting that names the model, and who knows of them."""
 
 
 class Preparation:
@@ -75,10 +59,14 @@ class Preparation:
         """
         take = self.checklist.take
         take("settings", self._settings())
-        take("devices", self._devices())
-        take("logger", self._logger())
-        take("run folder", self._folder())
-        take("weights", self._weights())
+        if self._sound("trainer", "forest"):
+            take("devices", of_devices(self.config))
+        if self._sound("logger"):
+            take("logger", of_logger(self.config))
+        take("run folder", of_folder(self.run, self.config, self.newest, starts=self.starts))
+        networks = ("segment", "classify", "generator", "classifier", "pretrained")
+        if self.newest is None and self._sound(*networks):
+            take("weights", of_weights(self.config))
         self.open()
         take("disk", self._disk())
 
@@ -94,8 +82,6 @@ class Preparation:
         """Whether no setting in these groups, or of these keys, was found wrong."""
         return not any(f"{key}.".startswith(f"{place}.") for key in self._wrong for place in places)
 
-    # ------------------------------------------------------------------ around the run
-
     def _settings(self) -> Iterator[Finding]:
         self._wrong = wrong_settings(self.config)
         yield from self._wrong.values()
@@ -105,54 +91,6 @@ class Preparation:
         if self._fit:
             settings = self.config["trainer"]
             yield f"{self.config['name']}, {settings['max_epochs']} epochs, {settings['precision']}"
-
-    def _devices(self) -> Iterator[Finding]:
-        if not self._sound("trainer", "forest") or self.config["forest"]:
-            return
-        settings = self.config["trainer"]
-        yield require_devices(settings["accelerator"], settings["devices"])
-
-    def _logger(self) -> Iterator[Finding]:
-        if self._sound("logger"):
-            yield require_logger(self.config["logger"])
-
-    def _folder(self) -> Iterator[Finding]:
-        run, place = self.run, existing(self.run.path)
-        try:
-            with tempfile.TemporaryFile(dir=place):
-                pass
-        except OSError as error:
-            yield Hep2ganError(
-                f"{place} cannot be written ({error.strerror})",
-                "a run keeps everything in its folder",
-                "choose another place with runs=FOLDER",
-            )
-        if not self.starts and (owner := owner_of(run.path)) is not None:
-            yield refused(run.path, owner)
-        run.check_config(self.config)
-        if not run.done:
-            require_epochs(run.curves_file, Position.of(self.newest).epochs)
-        state = "finished" if run.done else f"from {self.newest.name}" if self.newest else "new"
-        yield f"{run.path}: {state}"
-
-    def _weights(self) -> Iterator[Finding]:
-        if not self._sound("segment", "classify", "generator", "classifier", "pretrained"):
-            return
-        names = {"generator": "segment", "classifier": "classify"}
-        for name in (n for n, key in names.items() if self.config[key] and self.newest is None):
-            settings = self.config[name]
-            if str(settings["_target_"]) not in _WEIGHTS:
-                continue
-            key, require = _WEIGHTS[settings["_target_"]]
-            try:
-                require(settings[key], settings["pretrained"], settings["weights"])
-            except Hep2ganError as error:
-                yield error
-                continue
-            source = "ImageNet" if settings["pretrained"] else "from scratch"
-            yield f"{name} {settings[key]}: {settings['weights'] or source}"
-
-    # ------------------------------------------------------------------ data and networks
 
     def _data(self) -> Iterator[Finding]:
         if not self._sound("data", "stores", "classify"):

@@ -19,6 +19,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.fit_of_data import of_split
 from hep2gan.networks import hub
 from hep2gan.run_folder import RunFolder
+from hep2gan.surroundings import of_weights
 from tests.commands import call
 from tests.configs import composed
 from tests.data.made_store import made_store
@@ -122,7 +123,7 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     for file, rule in zip(files, rules, strict=True):
         ours["generator"]["weights"] = ours["classifier"]["weights"] = file
         preparation = Preparation(ours, RunFolder(tmp_path), None, starts=True)
-        preparation.checklist.take("weights", preparation._weights())
+        preparation.checklist.take("weights", of_weights(ours))
         assert len(preparation.checklist.problems) == 2
         with pytest.raises(Hep2ganError, match=rf"(?s)2 things.*{rule}.*generator.*{rule}.*class"):
             preparation.checklist.require("it")
