@@ -14,7 +14,7 @@ from hep2gan.data.split_files import Split
 from hep2gan.data.splits import make_split
 from hep2gan.data.store import Store
 from hep2gan.disk_space import checkpoint_bytes, prediction_bytes, require_room
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, counted
 from hep2gan.fit_of_data import of_batches, of_split, of_store
 from hep2gan.run_folder import RunFolder
 from hep2gan.settings import unfitting, wrong_settings
@@ -90,7 +90,8 @@ class Preparation:
         self._fit = not self._wrong and not unfit
         if self._fit:
             settings = self.config["trainer"]
-            yield f"{self.config['name']}, {settings['max_epochs']} epochs, {settings['precision']}"
+            epochs = counted(settings["max_epochs"], "epoch")
+            yield f"{self.config['name']}, {epochs}, {settings['precision']}"
 
     def _data(self) -> Iterator[Finding]:
         if not self._sound("data", "stores", "classify"):

@@ -44,6 +44,15 @@ class WrongSettingsError(Hep2ganError):
         return type(self), (self.problems,)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things in words; `many` where the plural is not `one` with an s.
+
+    >>> counted(1, "batch", "batches"), counted(1200, "job")
+    ('1 batch', '1,200 jobs')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def listed(problems: Sequence[str], limit: int = 20) -> str:
     """Join problems one per line, at most `limit` of them, with a count of the rest."""
     lines = [f"  - {problem}" for problem in problems[:limit]]

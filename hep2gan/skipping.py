@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hep2gan import ranks
+from hep2gan.errors import counted
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,10 @@ class SkipNonfinite:
         found, self.skipped, self.batches = self.skipped, {}, 0
         for name, number in found.items():
             log.warning(
-                "Epoch %d: %d updates of the %s were not finite and skipped.", epoch, number, name
+                "Epoch %d: skipped %s of the %s, not finite.",
+                epoch,
+                counted(number, "update"),
+                name,
             )
         return {f"alarm/skipped/{name}": float(found.get(name, 0)) for name in networks}
 

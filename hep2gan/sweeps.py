@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hep2gan.errors import Hep2ganError, listed
+from hep2gan.errors import Hep2ganError, counted, listed
 from hep2gan.launching import of_the_run, saved
 from hep2gan.rules import is_whole
 from hep2gan.run_folder import FREE_KEYS, RunFolder
@@ -260,7 +260,7 @@ def _stopped_together(running: dict[int, _Process]) -> Iterator[None]:
         for process in running.values():
             process.process.terminate()
         if running:
-            log.info("Stopping %d jobs; they save first", len(running))
+            log.info("Stopping %s, saving first", counted(len(running), "job"))
         for process in running.values():
             process.process.wait()
             process.files.close()
@@ -274,7 +274,8 @@ def title(job: Job) -> str:
 def summarised(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
     """Say how many jobs are done; the error that names the others, if any."""
     failed = [outcome for outcome in outcomes if outcome.problem]
-    log.info("%d jobs: %d done, %d failed", len(outcomes), len(outcomes) - len(failed), len(failed))
+    done = len(outcomes) - len(failed)
+    log.info("%s: %d done, %d failed", counted(len(outcomes), "job"), done, len(failed))
     if not failed:
         return None
     lines = [f"{outcome.job.run.path}: {outcome.problem}" for outcome in failed]
