@@ -67,11 +67,11 @@ test-all: $(READY)  ## every test that needs no GPU and no Slurm; the browser's 
 	$(BIN)/python -m pytest -m "not soak and not gpu and not slurm"
 
 test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
-	sh tests/slurm/install.sh
+	sh tests/install.sh slurm
 	$(BIN)/python -m pytest -m slurm tests/slurm
 
 test-browser: $(READY)  ## the HTML report in a real browser (installs Debian's chromium if missing)
-	sh tests/browser/install.sh
+	sh tests/install.sh browser
 	$(BIN)/python -m pytest -m browser tests/browser
 
 soak: $(READY)  ## 200 short trainings in one sweep, watching memory, files and processes

@@ -1,16 +1,16 @@
 """From a resolved configuration to networks, losses and the task."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import torch
 from hydra.utils import get_class
 from torch import nn
 
 from hep2gan.details import ValidationDetails
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, WrongSettingsError
 from hep2gan.guidance import Guidance, Stages
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
@@ -19,13 +19,14 @@ from hep2gan.losses.segmentation import BceDiceLoss, GeneratorLoss, L1Loss
 from hep2gan.losses.softening import MaskSoftening
 from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.overlap import SegmentationMetrics
-from hep2gan.nonfinite import Policy, SkipNonfinite
-from hep2gan.optimizers import Fused, build_optimizer
+from hep2gan.optimizers import build_optimizer
+from hep2gan.skipping import Policy, SkipNonfinite
 from hep2gan.targets import check_targets
-from hep2gan.task import SegmentationGuidedClassification
+from hep2gan.task import OptimizerFactory, SegmentationGuidedClassification
 from hep2gan.views import Views
 
 Config = Mapping[str, Any]
+Part = TypeVar("Part")
 
 
 def build_task(
@@ -44,31 +45,39 @@ def build_task(
     """
     check_targets(config, trusted)
     segment, classify = config["segment"], config["classify"]
-    guidance = Guidance(**config["guidance"])
-    # Runs from before these options have no key for them.
-    views = Views(config.get("test_time_views", 1))
-    fused = config["trainer"].get("fused_optimizers", "auto")
+    tried = _Tried()
+    guidance = tried(lambda: Guidance(**config["guidance"]))
+    # Runs from before the option have no key for it.
+    views = tried(lambda: Views(config.get("test_time_views", 1)))
     weights: dict[str, Any] = {} if load_weights else {"pretrained": False, "weights": None}
     generator = discriminator = classifier = classification_loss = None
     if segment:
-        generator = _network(config, "generator", image_size=size, **weights)
+        generator = tried(lambda: _network(config, "generator", image_size=size, **weights))
         if config["loss"]["adversarial"] != "none":
-            discriminator = _network(config, "discriminator")
+            discriminator = tried(lambda: _network(config, "discriminator"))
     if classify:
-        guided = guidance.source != "none"
-        classifier = _network(
-            config, "classifier", num_classes=len(classes), guided=guided, **weights
+        given = {"num_classes": len(classes), "guided": config["guidance"]["source"] != "none"}
+        classifier = tried(lambda: _network(config, "classifier", **given, **weights))
+    if classifier is not None:
+        classification_loss = tried(
+            lambda: _classification_loss(config, classifier, len(classes), train_counts)
         )
-        classification_loss = _classification_loss(config, classifier, len(classes), train_counts)
+    adversarial = tried(lambda: _adversarial_loss(config["loss"]))
+    softening = tried(lambda: MaskSoftening(**config["loss"]["soften"]))
+    generator_loss = tried(lambda: _generator_loss(config["loss"], adversarial))
+    optimizers = {name: tried(partial(optimizer, config, name)) for name in _NETWORKS}
+    stages = tried(lambda: Stages.of(config["gan_epochs"], config["trainer"]["max_epochs"]))
+    skipping = tried(lambda: _skipping(config["trainer"].get("nonfinite", "stop")))
+    tried.require()
     return SegmentationGuidedClassification(
         generator=generator,
         discriminator=discriminator,
         classifier=classifier,
-        adversarial_loss=_adversarial_loss(config["loss"]),
-        softening=MaskSoftening(**config["loss"]["soften"]),
-        generator_loss=_generator_loss(config["loss"]),
+        adversarial_loss=adversarial,
+        softening=softening,
+        generator_loss=cast(GeneratorLoss, generator_loss),
         classification_loss=classification_loss,
-        optimizers={name: _optimizer(config["optimizer"][name], fused) for name in _NETWORKS},
+        optimizers=cast(dict[str, OptimizerFactory], optimizers),
         schedules={name: _schedule(config["optimizer"]["schedule"][name]) for name in _NETWORKS},
         segmentation_metrics=SegmentationMetrics(),
         classification_metrics=ClassificationMetrics(len(classes)),
@@ -79,17 +88,38 @@ def build_task(
             mixture=classification_loss.gaussian_mixture if classification_loss else None,
         ),
         guidance=guidance,
-        stages=Stages.of(config["gan_epochs"], config["trainer"]["max_epochs"]),
+        stages=stages,
         views=views,
         log_every=config["trainer"]["log_every"],
-        skipping=_skipping(config["trainer"].get("nonfinite", "stop")),
+        skipping=skipping,
     )
+
+
+class _Tried:
+    """Builds part by part; what goes wrong is kept, to be told with what else does."""
+
+    def __init__(self) -> None:
+        self.problems: list[Hep2ganError] = []
+
+    def __call__(self, build: Callable[[], Part]) -> Part | None:
+        try:
+            return build()
+        except Hep2ganError as error:
+            self.problems.append(error)
+            return None
+
+    def require(self) -> None:
+        if len(self.problems) == 1:
+            raise self.problems[0]
+        if self.problems:
+            raise WrongSettingsError(self.problems)
 
 
 def _skipping(policy: str) -> SkipNonfinite | None:
     if policy not in get_args(Policy):
         options = ", ".join(get_args(Policy))
-        raise Hep2ganError(f"trainer.nonfinite is {policy!r}", f"choose from {options}")
+        fact, fix = f"trainer.nonfinite is {policy!r}", "set trainer.nonfinite=stop"
+        raise Hep2ganError(fact, f"choose from {options}", fix)
     return SkipNonfinite() if policy == "skip" else None
 
 
@@ -119,12 +149,28 @@ def _wanted(network: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key in parameters}
 
 
-def _optimizer(settings: Config, fused: Fused) -> Any:
+def optimizer(config: Config, name: str) -> OptimizerFactory:
+    """The optimizer of a network, given its parameters.
+
+    Raises Hep2ganError where torch would refuse its settings: one is made to see.
+    """
+    settings = config["optimizer"][name]
     arguments = {key: value for key, value in settings.items() if key != "_target_"}
-    if "betas" in arguments:
+    if isinstance(arguments.get("betas"), list):
         arguments["betas"] = tuple(arguments["betas"])
+    fused = config["trainer"].get("fused_optimizers", "auto")
     kind = get_class(settings["_target_"])
-    return partial(build_optimizer, kind=kind, **({"fused": fused} | arguments))
+    # Any: mypy takes the dictionary's values for positional arguments.
+    make: Any = partial(build_optimizer, kind=kind, **({"fused": fused} | arguments))
+    try:
+        make([{"params": [nn.Parameter(torch.zeros(1))]}])
+    except (TypeError, ValueError) as error:
+        raise Hep2ganError(
+            f"optimizer.{name} cannot be built ({error})",
+            f"its keys are the arguments of {settings['_target_']}",
+            "see --cfg job and the files in conf/optimizer/; remove keys left from another choice",
+        ) from error
+    return cast(OptimizerFactory, make)
 
 
 def _schedule(settings: Config | None) -> Any:
@@ -141,11 +187,11 @@ def _adversarial_loss(loss: Config) -> AdversarialLoss | None:
     return AdversarialLoss(loss["adversarial"], loss["label_smoothing_real"])
 
 
-def _generator_loss(loss: Config) -> GeneratorLoss:
+def _generator_loss(loss: Config, adversarial: AdversarialLoss | None) -> GeneratorLoss:
     pixels = {"l1": L1Loss, "bce_dice": BceDiceLoss}
     if loss["pixel"] not in pixels:
-        raise Hep2ganError(f"loss.pixel is {loss['pixel']!r}", f"choose from {', '.join(pixels)}")
-    adversarial = _adversarial_loss(loss)
+        rule = f"choose from {', '.join(pixels)}"
+        raise Hep2ganError(f"loss.pixel is {loss['pixel']!r}", rule, "set loss.pixel=l1")
     return GeneratorLoss(loss["alpha"], loss["beta"], adversarial, pixels[loss["pixel"]]())
 
 

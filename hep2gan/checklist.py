@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
-from hep2gan.errors import Hep2ganError, listed
+from hep2gan.errors import Hep2ganError, WrongSettingsError, listed
 
 State = Literal["ok", "note", "problem"]
 
@@ -41,6 +41,9 @@ class Checklist:
         try:
             for finding in findings:
                 self._add(check, finding)
+        except WrongSettingsError as several:
+            for error in several.problems:
+                self._add(check, error)
         except Hep2ganError as error:
             self._add(check, error)
         return len(self.problems) == before

@@ -1,7 +1,7 @@
 """Checkpoints on disk: which there are, which one counts, and reading them without running code."""
 
+import logging
 import re
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,8 @@ import torch
 
 from hep2gan.archives import refuse_unsafe
 from hep2gan.errors import Hep2ganError
+
+log = logging.getLogger(__name__)
 
 BEST = "best.ckpt"
 _NAME = re.compile(r"epoch(\d+)(?:_batch(\d+))?\.ckpt")
@@ -97,5 +99,5 @@ def _newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         try:
             return path, read_checkpoint(path)
         except Hep2ganError as error:
-            warnings.warn(f"{error} Falling back to the one before.", stacklevel=3)
+            log.warning("%s Falling back to the one before.", error)
     return None

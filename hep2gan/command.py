@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -96,7 +97,6 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
     # Hydra looks for plugins in the namespace hydra_plugins on the search path, nowhere else.
     if (plugins := str(plugin_folder())) not in sys.path:
         sys.path.append(plugins)
-    import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -105,7 +105,9 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
             check_outside(sys.argv[1:])
             sys.argv[1:] = with_positionals(sys.argv[1:], positionals)
         with _raising():
-            hydra.main(str(config_folder()), name, version_base="1.3")(task)()
+            caught = _run_in_hydra(task, name)
+        if caught is not None:
+            raise caught
     except (Hep2ganError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get(_FULL) == "1":
             raise
@@ -120,6 +122,23 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
+
+
+def _run_in_hydra(task: Callable[["DictConfig"], Any], name: str) -> Exception | None:
+    """Run `task`, and return its error: before one that it sees, Hydra prints all overrides."""
+    import hydra
+
+    caught: list[Exception] = []
+
+    @wraps(task)
+    def catching(config: "DictConfig") -> None:
+        try:
+            task(config)
+        except Exception as error:
+            caught.append(error)
+
+    hydra.main(str(config_folder()), name, version_base="1.3")(catching)()
+    return caught[0] if caught else None
 
 
 def _refuse(text: str) -> NoReturn:

@@ -18,7 +18,7 @@ from hep2gan.data.resident import BareRequests, ResidentCells
 from hep2gan.data.sampling import Sampling, check_sampling
 from hep2gan.data.splits import Split
 from hep2gan.data.store import Store
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, counted
 
 
 class CellDataModule(L.LightningDataModule):
@@ -161,8 +161,8 @@ def require_shares(part: str, cells: int, batch_size: int, ranks: int) -> None:
     # A rank without any would not come to where the ranks' results are joined.
     if 0 < batches < ranks:
         raise Hep2ganError(
-            f"the {part} part has {cells} cells, {batches} batches of {batch_size},"
-            f" for {ranks} devices",
+            f"the {part} part has {counted(cells, 'cell')}, {counted(batches, 'batch', 'batches')}"
+            f" of {batch_size}, for {ranks} devices",
             "each device needs a batch of its own",
             f"set trainer.eval_batch_size={max(1, cells // ranks)} or lower",
         )

@@ -2,7 +2,7 @@
 
 import torch
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, counted
 
 
 def device(accelerator: str) -> torch.device:
@@ -28,8 +28,8 @@ def require_devices(accelerator: str, wanted: int) -> str:
         return f"{wanted} {'process' if wanted == 1 else 'processes'} on the CPU"
     if gpus < wanted:
         raise Hep2ganError(
-            f"trainer.devices is {wanted}, this machine has {gpus} GPUs",
+            f"trainer.devices is {wanted}, this machine has {counted(gpus, 'GPU')}",
             "each rank needs one of its own",
             f"set trainer.devices={max(gpus, 1)}, or trainer.accelerator=cpu",
         )
-    return f"{wanted} of {gpus} GPUs ({torch.cuda.get_device_name(0)})"
+    return f"{wanted} of {counted(gpus, 'GPU')} ({torch.cuda.get_device_name(0)})"

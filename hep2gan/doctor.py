@@ -1,46 +1,30 @@
 """Everything that can be known before a training starts, looked at in one go."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import numpy as np
 
 from hep2gan.assembly import build_task
-from hep2gan.averaging import check_decay
 from hep2gan.checklist import Checklist, Finding, Note
 from hep2gan.checkpoints import newest_readable
-from hep2gan.data.batches import EpochBatches
 from hep2gan.data.split_files import Split
 from hep2gan.data.splits import make_split
 from hep2gan.data.store import Store
-from hep2gan.devices import require_devices
-from hep2gan.disk_space import checkpoint_bytes, existing, prediction_bytes, require_room
-from hep2gan.errors import Hep2ganError
+from hep2gan.disk_space import checkpoint_bytes, prediction_bytes, require_room
+from hep2gan.errors import Hep2ganError, counted
 from hep2gan.fit_of_data import of_batches, of_split, of_store
-from hep2gan.guidance import Stages
-from hep2gan.loggers import require_logger
-from hep2gan.networks.classifier import require_backbone_weights
-from hep2gan.networks.generator import require_encoder_weights
 from hep2gan.run_folder import RunFolder
-from hep2gan.run_lock import owner_of, refused
+from hep2gan.settings import unfitting, wrong_settings
 from hep2gan.stocking import open_store
+from hep2gan.surroundings import of_devices, of_folder, of_logger, of_weights
 from hep2gan.switches import of_switches
+from hep2gan.targets import wrong_targets
 from hep2gan.task import SegmentationGuidedClassification
-from hep2gan.textures.forest import ForestSettings
 
 Config = Mapping[str, Any]
-
-_WEIGHTS: dict[str, tuple[str, Callable[[str, bool, str | None], None]]] = {
-    "hep2gan.networks.generator.DeepLabV3PlusGenerator": ("encoder", require_encoder_weights),
-    "hep2gan.networks.classifier.TimmClassifier": ("backbone", require_backbone_weights),
-    "hep2gan.networks.attention_pooling.AttentionPoolingClassifier": (
-        "backbone",
-        require_backbone_weights,
-    ),
-}
-"""Networks of ours that take weights: the setting that names the model, and who knows of them."""
 
 
 class Preparation:
@@ -63,21 +47,29 @@ class Preparation:
         self.config, self.run, self.newest, self.trusted = config, run, newest, trusted
         self.starts = starts
         self.checklist = Checklist()
+        self._wrong: dict[str, Hep2ganError] = {}
+        self._fit = True
         self.store: Store | None = None
         self.split: Split | None = None
         self.task: SegmentationGuidedClassification | None = None
 
     def examine(self) -> None:
-        """Look at what lies around the run, then open its data and build its networks."""
+        """Look at what lies around the run, then open its data and build its networks.
+
+        What rests on settings that are wrong is left out; all else is looked at.
+        """
         take = self.checklist.take
-        if not take("settings", self._settings()):
-            return
-        take("devices", self._devices())
-        if not self.config["forest"]:
-            take("switches", of_switches(self.config))
-        take("logger", self._logger())
-        take("run folder", self._folder())
-        take("weights", self._weights())
+        take("settings", self._settings())
+        if self._sound("trainer", "forest"):
+            take("devices", of_devices(self.config))
+            if not self.config["forest"]:
+                take("switches", of_switches(self.config))
+        if self._sound("logger"):
+            take("logger", of_logger(self.config))
+        take("run folder", of_folder(self.run, self.config, self.newest, starts=self.starts))
+        networks = ("segment", "classify", "generator", "classifier", "pretrained")
+        if self.newest is None and self._sound(*networks):
+            take("weights", of_weights(self.config))
         self.open()
         take("disk", self._disk())
 
@@ -89,72 +81,24 @@ class Preparation:
         take("batches", self._batches())
         take("networks", self._networks())
 
-    # ------------------------------------------------------------------ around the run
+    def _sound(self, *places: str) -> bool:
+        """Whether no setting in these groups, or of these keys, was found wrong."""
+        return not any(f"{key}.".startswith(f"{place}.") for key in self._wrong for place in places)
 
     def _settings(self) -> Iterator[Finding]:
-        settings = self.config["trainer"]
-        if not _is_whole(self.config["seed"]):
-            yield Hep2ganError(f"seed is {self.config['seed']!r}", "it must be a whole number")
-        whole = ("max_epochs", "batch_size", "eval_batch_size", "log_every", "devices", "nodes")
-        wrong = [key for key in whole if not (_is_whole(settings[key]) and settings[key] > 0)]
-        for key in wrong:
-            rule = "it must be a positive whole number"
-            yield Hep2ganError(f"trainer.{key} is {settings[key]!r}", rule)
-        if not wrong:
-            Stages.of(self.config["gan_epochs"], settings["max_epochs"])
-        check_decay(self.config["ema"])
-        if self.config["forest"]:
-            ForestSettings(**self.config["forest"])
-        if not wrong:
-            yield f"{self.config['name']}, {settings['max_epochs']} epochs, {settings['precision']}"
-
-    def _devices(self) -> Iterator[Finding]:
-        if self.config["forest"]:
-            return
-        settings = self.config["trainer"]
-        yield require_devices(settings["accelerator"], settings["devices"])
-        world, size = settings["devices"] * settings["nodes"], settings["batch_size"]
-        # As many cells as a batch has: whether the devices divide it, whatever the data are.
-        EpochBatches(np.arange(size), size, world=world, training=True)
-
-    def _logger(self) -> Iterator[Finding]:
-        yield require_logger(self.config["logger"])
-
-    def _folder(self) -> Iterator[Finding]:
-        run, place = self.run, existing(self.run.path)
-        try:
-            with tempfile.TemporaryFile(dir=place):
-                pass
-        except OSError as error:
-            yield Hep2ganError(
-                f"{place} cannot be written ({error.strerror})",
-                "a run keeps everything in its folder",
-                "choose another place with runs=FOLDER",
-            )
-        if not self.starts and (owner := owner_of(run.path)) is not None:
-            yield refused(run.path, owner)
-        run.check_config(self.config)
-        state = "finished" if run.done else f"from {self.newest.name}" if self.newest else "new"
-        yield f"{run.path}: {state}"
-
-    def _weights(self) -> Iterator[Finding]:
-        names = {"generator": "segment", "classifier": "classify"}
-        for name in (n for n, key in names.items() if self.config[key] and self.newest is None):
-            settings = self.config[name]
-            if settings["_target_"] not in _WEIGHTS:
-                continue
-            key, require = _WEIGHTS[settings["_target_"]]
-            try:
-                require(settings[key], settings["pretrained"], settings["weights"])
-            except Hep2ganError as error:
-                yield error
-                continue
-            source = "ImageNet" if settings["pretrained"] else "from scratch"
-            yield f"{name} {settings[key]}: {settings['weights'] or source}"
-
-    # ------------------------------------------------------------------ data and networks
+        self._wrong = wrong_settings(self.config)
+        yield from self._wrong.values()
+        unfit = [*unfitting(self.config, self._wrong), *wrong_targets(self.config, self.trusted)]
+        yield from unfit
+        self._fit = not self._wrong and not unfit
+        if self._fit:
+            settings = self.config["trainer"]
+            epochs = counted(settings["max_epochs"], "epoch")
+            yield f"{self.config['name']}, {epochs}, {settings['precision']}"
 
     def _data(self) -> Iterator[Finding]:
+        if not self._sound("data", "stores", "classify"):
+            return
         data = self.config["data"]
         if not self.starts and data["source"] == "phantom" and not Path(data["store"]).exists():
             yield Note(f"{data['store']} does not exist yet: the first start draws its cells")
@@ -163,7 +107,9 @@ class Preparation:
         yield from of_store(self.store, self.config)
 
     def _split(self) -> Iterator[Finding]:
-        if self.store is None:
+        if self.store is None or not self._sound(
+            "split", "seed", "classify", "loss.gaussian_mixture"
+        ):
             return
         if (self.run.path / "split.csv").exists():
             self.split = Split.load(self.run.path, self.store)
@@ -172,24 +118,36 @@ class Preparation:
         yield from of_split(self.store, self.split, self.config)
 
     def _batches(self) -> Iterator[Finding]:
-        if self.split is not None and not self.config["forest"]:
+        if self._sound("trainer", "forest", "segment") and not self.config["forest"]:
             yield from of_batches(self.split, self.config)
 
     def _networks(self) -> Iterator[Finding]:
-        if self.store is None or self.split is None or self.config["forest"]:
+        if not self._fit or self.config["forest"]:
             return
-        counts = np.bincount(self.store.label[self.split.train], minlength=len(self.store.classes))
-        self.task = build_task(
+        if self.store is None or self.split is None:
+            # Without cells, as many classes as there must be: it shows what else is wrong.
+            self._built(("a", "b"), self.config["data"]["size"], [1, 1])
+            return
+        store, split = self.store, self.split
+        counts = np.bincount(store.label[split.train], minlength=len(store.classes))
+        self.task = self._built(store.classes, store.size, counts.tolist())
+        counted = {n: sum(p.numel() for p in m.parameters()) for n, m in self.task.networks.items()}
+        yield ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in counted.items())
+
+    def _built(
+        self, classes: Sequence[str], size: int, counts: list[int]
+    ) -> SegmentationGuidedClassification:
+        if self.starts:
+            L.seed_everything(self.config["seed"], verbose=False)
+        return build_task(
             self.config,
-            classes=self.store.classes,
-            size=self.store.size,
-            train_counts=counts.tolist(),
+            classes=classes,
+            size=size,
+            train_counts=counts,
             # Behind a problem nothing starts: the build shows what else is wrong.
             load_weights=self.newest is None and self.starts and not self.checklist.problems,
             trusted=self.trusted,
         )
-        counted = {n: sum(p.numel() for p in m.parameters()) for n, m in self.task.networks.items()}
-        yield ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in counted.items())
 
     def _disk(self) -> Iterator[Finding]:
         if self.task is None or self.store is None or self.split is None:
@@ -207,11 +165,7 @@ class Preparation:
 
 def examined(config: Config, trusted: Sequence[str] = ()) -> Checklist:
     """Look at everything and start nothing: what `doctor=true` prints."""
-    run = RunFolder(Path(config["run_dir"]))
+    run = RunFolder.of(config)
     preparation = Preparation(config, run, newest_readable(run.checkpoints), trusted, starts=False)
     preparation.examine()
     return preparation.checklist
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Sequence
+from typing import Any
 
 
 class Hep2ganError(Exception):
@@ -15,12 +16,41 @@ class Hep2ganError(Exception):
 
     def __init__(self, fact: str, rule: str = "", fix: str = "") -> None:
         self.fact, self.rule, self.fix = fact, rule, fix
-        text = f"{fact}: {rule}" if rule else fact
-        super().__init__(f"{text}. Fix: {fix}." if fix else f"{text}.")
+        super().__init__(_sentence(fact, rule, fix))
 
-    def __reduce__(self) -> tuple[type["Hep2ganError"], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process borders by pickling, which knows the message alone.
         return type(self), (self.fact, self.rule, self.fix)
+
+
+def _sentence(fact: str, rule: str, fix: str) -> str:
+    """The parts as one text; behind a fact that is a list the rest begins a line of its own."""
+    if fact.endswith("\n"):
+        parts = [rule[:1].upper() + rule[1:], f"Fix: {fix}" if fix else ""]
+        return (fact + " ".join(f"{part}." for part in parts if part)).rstrip("\n")
+    text = f"{fact}: {rule}" if rule else fact
+    return f"{text}. Fix: {fix}." if fix else f"{text}."
+
+
+class WrongSettingsError(Hep2ganError):
+    """Several errors that were found in one go."""
+
+    def __init__(self, problems: "Sequence[Hep2ganError]") -> None:
+        self.problems = list(problems)
+        told = listed([str(problem) for problem in problems], limit=len(problems))
+        super().__init__(f"{len(problems)} settings are wrong\n{told}\n", "", "mend each of them")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems,)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things in words; `many` where the plural is not `one` with an s.
+
+    >>> counted(1, "batch", "batches"), counted(1200, "job")
+    ('1 batch', '1,200 jobs')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def listed(problems: Sequence[str], limit: int = 20) -> str:

@@ -108,7 +108,7 @@ def write_results(
 
 
 def constant_masks(predictions: Predictions) -> dict[str, float]:
-    """alarm/constant_masks: 1 where all generated masks are empty, full or the same; warns then."""
+    """test/constant_masks: 1 where all generated masks are empty, full or the same; warns then."""
     if predictions.mask is None:
         return {}
     variety = MaskVariety(sync_on_compute=False)
@@ -116,7 +116,7 @@ def constant_masks(predictions: Predictions) -> dict[str, float]:
     found = variety.compute()
     if found is not None:
         log.warning("Every generated mask of the test part is %s: the GAN has collapsed.", found)
-    return {"alarm/constant_masks": float(found is not None)}
+    return {"test/constant_masks": float(found is not None)}
 
 
 def gm_scores(task: SegmentationGuidedClassification, predictions: Predictions) -> dict[str, float]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from hep2gan.checklist import Finding, Note
 from hep2gan.data.batches import EpochBatches
 from hep2gan.data.split_files import PARTS, Split
@@ -63,20 +65,26 @@ def of_split(store: Store, split: Split, config: Mapping[str, Any]) -> Iterator[
     yield ", ".join(f"{sizes[part]:,} {part}" for part in PARTS) + " cells"
 
 
-def of_batches(split: Split, config: Mapping[str, Any]) -> Iterator[Finding]:
-    """Batches that the devices divide and the parts fill."""
+def of_batches(split: Split | None, config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Batches that the devices divide and the parts fill; without a split, what needs no cells."""
     settings = config["trainer"]
-    world = settings["devices"] * settings["nodes"]
-    EpochBatches(split.train, settings["batch_size"], world=world, training=True)
-    if config["segment"] and settings["batch_size"] // world == 1:
+    world, size = settings["devices"] * settings["nodes"], settings["batch_size"]
+    rows = np.arange(size) if split is None else split.train
+    try:
+        EpochBatches(rows, size, world=world, training=True)
+    except Hep2ganError as error:
+        yield error
+    if config["segment"] and size // world == 1:
         yield Hep2ganError(
-            f"trainer.batch_size is {settings['batch_size']} for {world} devices",
+            f"trainer.batch_size is {size} for {world} devices",
             "the generator's batch normalisation needs 2 cells on each",
             f"set trainer.batch_size={2 * world} or more",
         )
-    for part, rows in (("validation", split.validation), ("test", split.test)):
+    if split is None:
+        return
+    for part, cells in (("validation", split.validation), ("test", split.test)):
         try:
-            require_shares(part, len(rows), settings["eval_batch_size"], world)
+            require_shares(part, len(cells), settings["eval_batch_size"], world)
         except Hep2ganError as error:
             yield error
-    yield f"{len(split.train) // settings['batch_size']:,} of {settings['batch_size']} an epoch"
+    yield f"{len(split.train) // size:,} of {size} an epoch"

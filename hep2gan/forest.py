@@ -41,7 +41,7 @@ def train_forest(config: Config) -> dict[str, float]:
     if not _first():
         return {}
     quiet_libraries()
-    run = RunFolder(Path(config["run_dir"]))
+    run = RunFolder.of(config)
     if run.done:
         run.check_config(config)
         log.info("%s is finished already.%s", run.path, summary(run.metrics()))

@@ -73,18 +73,30 @@ def wants_objective(sweep: Any) -> bool:
     return not sweep.hydra.sweeper["_target_"].endswith("BasicSweeper")
 
 
+class _Returned(JobReturn):
+    """A JobReturn that raises without printing all overrides before."""
+
+    @property  # type: ignore[misc]
+    def return_value(self) -> Any:
+        """Called by Hydra's sweepers."""
+        if self.status == JobStatus.COMPLETED:
+            return self._return_value
+        raise self._return_value
+
+
 def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[JobReturn]:
     """What Hydra's sweepers expect; each failed job raises the error that names all of them."""
     from hep2gan.objective import objective_of
     from hep2gan.sweeps import summarised
 
     error = summarised(outcomes)
-    returns = []
+    returns: list[JobReturn] = []
     for job, problem in outcomes:
         done = problem is None
-        value = objective_of(job.run, job.config) if done and with_objective else None
+        measured = done and with_objective and not job.config.get("doctor")
+        value = objective_of(job.run, job.config) if measured else None
         returns.append(
-            JobReturn(
+            _Returned(
                 overrides=list(job.overrides),
                 cfg=None,
                 status=JobStatus.COMPLETED if done else JobStatus.FAILED,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hep2gan.errors import Hep2ganError, of_the_system
+from hep2gan.run_folder import RunFolder
 
 
 def main() -> None:
@@ -24,7 +25,9 @@ def run_config(config: Mapping[str, Any]) -> None:
     from hep2gan.launching import launch
 
     try:
-        _log_to(Path(config["run_dir"]))
+        run = RunFolder.of(config)
+        run.refuse_links()
+        _log_to(run.path)
         launch(config)
     except Exception as error:
         told = error if isinstance(error, Hep2ganError) else of_the_system(error)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -34,6 +35,11 @@ def launch(config: Config) -> None:
     it takes that rank's place; otherwise it starts the ranks of this machine itself, from this very
     configuration and not from the command line, which in a sweep is another one.
     """
+    # Before anything is logged, which opens train.log.
+    RunFolder.of(config).refuse_links()
+    if not isinstance(trusted := config["trusted"], list) or not all(map(_is_text, trusted)):
+        fact, rule = f"trusted is {trusted!r}", "it must be a list of packages"
+        raise Hep2ganError(fact, rule, "set trusted=[mylab.nets], say")
     if config.get("doctor"):
         _examine(config)
         return
@@ -60,6 +66,10 @@ def launch(config: Config) -> None:
         train_run(of_the_run(config), config["trusted"])
     else:
         _launch_ranks(config)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def of_the_run(config: Config) -> dict[str, Any]:
@@ -158,7 +168,7 @@ def _signal_or_raise(error: "ChildFailedError", run: Path) -> int:
     blame = {2: 1, 1: 3}
     rank, failure = min(
         error.failures.items(),
-        key=lambda item: 0 if item[1].exitcode < 0 else blame.get(item[1].exitcode, 2),
+        key=lambda item: (0 if item[1].exitcode < 0 else blame.get(item[1].exitcode, 2), item[0]),
     )
     status = failure.exitcode
     stops = {143: signal.SIGTERM} | {number: name for name, number in STATUS.items()}

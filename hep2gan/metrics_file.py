@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from hep2gan.errors import Hep2ganError
+from hep2gan.metrics_table import MetricsTable, check_epochs, epochs_of, read_table
 from hep2gan.whole import naming, whole
+
+log = logging.getLogger(__name__)
 
 
 class MetricsFile(Logger):
@@ -62,9 +67,9 @@ class MetricsFile(Logger):
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _read(self) -> list[dict[str, str]]:
-        columns, rows = _table(self._path)
-        self._columns = columns or self._columns
-        return rows
+        found = _table(self._path)
+        self._columns = found.columns or self._columns
+        return found.rows
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         with whole(self._path) as file:
@@ -78,7 +83,7 @@ class MetricsFile(Logger):
 
 def logged_before(path: Path, start: int) -> Iterator[tuple[int | None, dict[str, float]]]:
     """Yield step and values of the rows that a start at batch `start` keeps, in their order."""
-    for row in _before(_table(path)[1], start):
+    for row in _before(_table(path).rows, start):
         step = row.pop("step", "")
         yield int(step) if step else None, {name: float(text) for name, text in row.items() if text}
 
@@ -87,12 +92,35 @@ def _before(rows: list[dict[str, str]], start: int) -> list[dict[str, str]]:
     return [row for row in rows if row["step"] and int(row["step"]) < start]
 
 
-def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and whole rows of the file, none where it is missing."""
+def require_epochs(path: Path, epochs: int) -> None:
+    """Raise Hep2ganError unless the file is sound and holds all `epochs` that are done.
+
+    A missing file is none: curves then begin where the run goes on.
+    """
+    if path.is_file():
+        found = _table(path)
+        try:
+            check_epochs([n for n in epochs_of(found.rows) if n < epochs], epochs)
+        except ValueError as error:
+            raise _damaged(path, error) from error
+
+
+def _table(path: Path) -> MetricsTable:
+    """Columns and rows of the file, none where it is missing."""
     if not path.is_file():
-        return [], []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        # A killed process can leave half a last line.
-        rows = [row for row in reader if None not in row and None not in row.values()]
-        return list(reader.fieldnames or ()), rows
+        return MetricsTable([], [], cut=False)
+    try:
+        found = read_table(path)
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if found.cut:
+        log.warning("%s ended within a line, which is left out.", path)
+    return found
+
+
+def _damaged(path: Path, error: ValueError) -> Hep2ganError:
+    return Hep2ganError(
+        f"{path} is damaged ({error})",
+        "a run goes on with all of its curves",
+        "restore it, or delete it: its curves then begin where the run goes on",
+    )

@@ -1,10 +1,10 @@
 """The number that a sweep over hyperparameters optimises."""
 
-import csv
 from collections.abc import Mapping
 from typing import Any
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.metrics_table import read_table
 from hep2gan.run_folder import RunFolder
 
 
@@ -36,8 +36,7 @@ def objective_of(run: RunFolder, config: Mapping[str, Any]) -> float:
     Raises Hep2ganError when there is no such column.
     """
     try:
-        with run.curves_file.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_table(run.curves_file).rows
         monitor, wanted = monitor_name(config), config["objective"]
         values = [(float(row[monitor]), float(row[wanted])) for row in rows if row[monitor]]
         return max(values)[1]

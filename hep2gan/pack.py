@@ -12,9 +12,11 @@ def pack(config: "DictConfig") -> None:
     """Entry point behind Hydra: plain containers from here on."""
     from hep2gan.command import resolved
     from hep2gan.data.findings import describe
+    from hep2gan.settings import check_data
     from hep2gan.stocking import pack_store
 
     plain = resolved(config)
+    check_data(plain["data"])
     store = pack_store(plain["data"], plain["workers"])
     print("\n".join(describe(store)))
 

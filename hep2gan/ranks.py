@@ -83,12 +83,22 @@ def wait_for_all() -> None:
 
 @contextmanager
 def first_rank_first() -> Iterator[None]:
-    """Rank 0 does the block alone, then the others do: they find what it wrote."""
+    """Rank 0 does the block alone, then the others do: they find what it wrote.
+
+    Where rank 0 fails the others raise Hep2ganError: left in the wait they would not hear that the
+    launcher wants them to end.
+    """
     if rank() > 0:
-        wait_for_all()
-    yield
-    if rank() == 0:
-        wait_for_all()
+        if not shared(None):
+            raise Hep2ganError("rank 0 could not begin", "the ranks of a run begin together")
+        yield
+        return
+    went_well = False
+    try:
+        yield
+        went_well = True
+    finally:
+        shared(went_well)
 
 
 def gathered(part: Any) -> list[Any]:

@@ -41,6 +41,16 @@ class RunFolder:
         self.done_file = path / "DONE"
 
     @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "RunFolder":
+        """The folder that a configuration names; raises Hep2ganError where it names none."""
+        place = config["run_dir"]
+        if not isinstance(place, str) or not place.strip() or "\0" in place:
+            raise Hep2ganError(
+                f"run_dir is {place!r}", "it must name a folder", "leave it out, or set runs=FOLDER"
+            )
+        return cls(Path(place))
+
+    @classmethod
     def existing(cls, path: Path) -> "RunFolder":
         """A run that was started before; raises Hep2ganError where there is none."""
         run = cls(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.locking import locked
 
 if sys.platform != "win32":
     import fcntl
@@ -100,16 +101,11 @@ def refused(folder: Path, owner: Owner) -> Hep2ganError:
 
 
 def _taken(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+    def lock(descriptor: int) -> None:
         if (owner := _other(descriptor)) is not None:
-            os.close(descriptor)
             raise refused(path.parent, owner)
-        # Whoever held the lock has removed its file; then ours is a file that nobody sees.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        os.close(descriptor)
+
+    return locked(path, lock)
 
 
 def _other(descriptor: int) -> Owner | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.sweeps import Job, Outcome, done_before, problem_of, title
+from hep2gan.sweeps import Job, Outcome, done_before, looked_at_here, problem_of, title
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +68,7 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     twice. launcher: Hydra's submitit launcher, for its parameters.
     """
     if any(job.config.get("doctor") for job in jobs):
-        raise Hep2ganError(
-            "doctor=true with hydra/launcher=slurm",
-            "the doctor looks at the machine it runs on",
-            "leave hydra/launcher=slurm out; on a node: srun hep2gan-train doctor=true",
-        )
+        return looked_at_here(jobs)
     outcomes: dict[int, Outcome] = {}
     waiting: list[Job] = []
     ids: dict[int, str] = {}

@@ -22,8 +22,9 @@ class StoreWatch(Callback):
     """Keep cells of a changed store out of the checkpoints: looks before each is written.
 
     Files that are deleted, or replaced by another pack, do no harm: what was opened stays as it was
-    until the run ends. Files that are written in place do, and stop the run. Reading what was cut
-    off ends the process at once (SIGBUS), with a stack that shows where.
+    until the run ends. Files that are written in place do, and stop the run. Batches look for
+    themselves whether they were cut off (see `cut_off`); in the moment between look and reading
+    that would end the process at once (SIGBUS), with a stack that shows where.
     """
 
     def __init__(self, store: Store) -> None:

@@ -28,6 +28,12 @@ def explained(error: Exception, config_name: str) -> str:
 
 def _hint(wrong: tuple[str, list[str]]) -> str:
     key, near = wrong
+    if "=" in key:
+        group, _, option = key.partition("=")
+        first = f"There is no {group} {option!r}."
+        if near:
+            first += f" Did you mean {near[0]}?"
+        return f"{first} Choose from {', '.join(_groups()[group])}."
     return f"{key!r} is no key here. Did you mean {' or '.join(near)}?" if near else ""
 
 
@@ -42,7 +48,7 @@ def _wrong_keys(config_name: str) -> Iterator[tuple[str, list[str]]]:
             continue
         key, value = override.key_or_group, override.value()
         if key in groups and isinstance(value, str) and value not in groups[key]:
-            near = difflib.get_close_matches(value, groups[key], 1, 0.4) or groups[key]
+            near = difflib.get_close_matches(value, groups[key], 1, 0.4)
             yield f"{key}={value}", [f"{key}={option}" for option in near]
         elif key not in groups and key not in keys:
             yield key, nearest(key, [*keys, *groups])

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hep2gan.errors import Hep2ganError, listed
+from hep2gan.errors import Hep2ganError, counted, listed
 from hep2gan.launching import of_the_run, saved
+from hep2gan.rules import is_whole
 from hep2gan.run_folder import FREE_KEYS, RunFolder
 
 log = logging.getLogger(__name__)
@@ -127,6 +128,11 @@ def slots_for(settings: Mapping[str, Any], wanted: int | None) -> Slots:
             "use hydra/launcher=slurm",
         )
     each = settings["devices"]
+    if not is_whole(each) or each < 1:
+        fix = "set trainer.devices=1"
+        raise Hep2ganError(
+            f"trainer.devices is {each!r}", "it must be a positive whole number", fix
+        )
     gpus = [] if settings["accelerator"] == "cpu" else _visible_gpus()
     if settings["accelerator"] == "gpu" and len(gpus) < each:
         raise Hep2ganError(
@@ -188,6 +194,20 @@ def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
     return [outcomes[job.number] for job in jobs]
 
 
+def looked_at_here(jobs: Sequence[Job]) -> list[Outcome]:
+    """Let the doctor look at jobs that are meant for other machines: at all but their GPUs."""
+    log.warning(
+        "The doctor looks from this machine, not at the GPUs of the nodes. On a node:"
+        " srun hep2gan-train doctor=true"
+    )
+    here = []
+    for job in jobs:
+        trainer = job.config["trainer"]
+        anything = trainer | {"accelerator": "auto"} if trainer["accelerator"] == "gpu" else trainer
+        here.append(job._replace(config=job.config | {"trainer": anything}))
+    return run_side_by_side(here, Slots([], each=1, count=1))
+
+
 def _started(job: Job, environment: Mapping[str, str]) -> _Process:
     job.run.path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
@@ -221,12 +241,15 @@ def output_of(job: Job) -> Path:
 
 def problem_of(status: int | None, output: Path) -> str:
     """One sentence about a run that did not finish: its status, its last words, its log."""
-    lines = output.read_text(errors="replace").split("\n") if output.is_file() else []
-    words = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+    text = output.read_text(errors="replace") if output.is_file() else ""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    # An error may be a list of several lines; other last words are one.
+    begins = [place for place, line in enumerate(lines) if line.startswith("error: ")]
+    words = " ".join(lines[begins[-1] if begins else -1 :]) or "it printed nothing"
     how = "no exit status" if status is None else f"exit status {status}"
     if status is not None and status < 0:
         how = f"ended by {signal.Signals(-status).name}"
-    return f"{how}; {words[:300]} (log: {output})"
+    return f"{how}; {words[:600]} (log: {output})"
 
 
 @contextmanager
@@ -237,7 +260,7 @@ def _stopped_together(running: dict[int, _Process]) -> Iterator[None]:
         for process in running.values():
             process.process.terminate()
         if running:
-            log.info("Stopping %d jobs; they save first", len(running))
+            log.info("Stopping %s, saving first", counted(len(running), "job"))
         for process in running.values():
             process.process.wait()
             process.files.close()
@@ -251,7 +274,8 @@ def title(job: Job) -> str:
 def summarised(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
     """Say how many jobs are done; the error that names the others, if any."""
     failed = [outcome for outcome in outcomes if outcome.problem]
-    log.info("%d jobs: %d done, %d failed", len(outcomes), len(outcomes) - len(failed), len(failed))
+    done = len(outcomes) - len(failed)
+    log.info("%s: %d done, %d failed", counted(len(outcomes), "job"), done, len(failed))
     if not failed:
         return None
     lines = [f"{outcome.job.run.path}: {outcome.problem}" for outcome in failed]

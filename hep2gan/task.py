@@ -22,8 +22,8 @@ from hep2gan.losses.segmentation import GeneratorLoss
 from hep2gan.losses.softening import MaskSoftening
 from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.overlap import SegmentationMetrics
-from hep2gan.nonfinite import SkipNonfinite
 from hep2gan.outputs import Outputs
+from hep2gan.skipping import SkipNonfinite
 from hep2gan.views import Views
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]

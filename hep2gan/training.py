@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hep2gan import ranks
 from hep2gan.alarms import Alarms
 from hep2gan.averaging import WeightAverage
 from hep2gan.callbacks import EpochCheckpoint, SeedEachBatch, WholeCheckpoints, progress_bars
-from hep2gan.checkpoints import BEGINNING, Position, newest_readable, read_chosen
+from hep2gan.checkpoints import BEGINNING, Position, checkpoints, newest_readable, read_chosen
 from hep2gan.compiling import Compiled
 from hep2gan.data.augment import Augmentation
 from hep2gan.data.leakage import leakage
@@ -25,6 +26,7 @@ from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
 from hep2gan.devices import use_tf32
 from hep2gan.doctor import Preparation
+from hep2gan.epoch_lines import EpochLines
 from hep2gan.evaluation import evaluate_run, figure_files, summary
 from hep2gan.gauges import Gauges
 from hep2gan.loggers import build_logger, closing, log_results
@@ -36,7 +38,7 @@ from hep2gan.provenance import provenance, write_provenance
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
 from hep2gan.run_lock import held
-from hep2gan.stopping import StopRequest
+from hep2gan.stopping import Stopped, StopRequest
 from hep2gan.store_watch import StoreWatch
 from hep2gan.strategy import devices_and_strategy, leave_signals_alone
 from hep2gan.task import SegmentationGuidedClassification
@@ -54,7 +56,7 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
     signal asked for it: the run goes on from there when it is started again.
     """
     quiet_libraries()
-    run = RunFolder(Path(config["run_dir"]))
+    run = RunFolder.of(config)
     with StopRequest().listening() as stop:
         ranks.join(config["trainer"]["accelerator"])
         ranks.redirect_others(run.path)
@@ -63,11 +65,25 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
             log.info("rank %d of %d trains %s", ranks.rank(), ranks.world(), run.path)
         # Asked first: a finished run may lie where nothing can be written.
         alone = ranks.rank() == 0 and not run.done
-        with held(run.path) if alone else nullcontext():
+        with held(run.path) if alone else nullcontext(), _telling_what_is_saved(run):
             metrics = _train(config, run, trusted, stop)
         # Not after an error: the others may never come.
         ranks.leave()
     return metrics
+
+
+@contextmanager
+def _telling_what_is_saved(run: RunFolder) -> Iterator[None]:
+    """Say after a stop what there is to go on from."""
+    try:
+        yield
+    except Stopped as stop:
+        if ranks.rank() == 0:
+            saved = next((path.name for path in checkpoints(run.checkpoints)), None)
+            there = f"{saved} is saved in {run.checkpoints}" if saved else "nothing was trained yet"
+            name = signal.Signals(stop.signum).name
+            log.info("Stopped by %s: %s. The same command goes on from there.", name, there)
+        raise
 
 
 def _train(
@@ -77,9 +93,6 @@ def _train(
         run.check_config(config)
         log.info("%s is finished already.%s", run.path, summary(run.metrics()))
         return run.metrics()
-    # What is no number is refused with everything else that is wrong.
-    if isinstance(config["seed"], int):
-        L.seed_everything(config["seed"], verbose=False)
     newest = ranks.shared(newest_readable(run.checkpoints) if ranks.rank() == 0 else None)
     with ranks.first_rank_first():
         preparation = prepared(config, run, newest, trusted)
@@ -217,7 +230,7 @@ def _fit(
     curves = MetricsFile(run.curves_file, batches_done(data))
     trainer = build_trainer(
         settings,
-        [curves, *([logger] if logger else [])],
+        [curves, *([logger] if logger else []), *epoch_lines(settings["max_epochs"])],
         [
             EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
             SeedEachBatch(config["seed"]),
@@ -233,6 +246,11 @@ def _fit(
         trainer.fit(task, data, ckpt_path=newest, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+def epoch_lines(epochs: int) -> list[EpochLines]:
+    """A line an epoch where no bar shows how far it is."""
+    return [] if progress_bars() else [EpochLines(epochs)]
 
 
 def _watchers(config: Config, run: RunFolder, data: CellDataModule) -> list[Callback]:

@@ -4,11 +4,12 @@ import json
 import logging
 import math
 import os
+import re
 import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,12 @@ def require_wandb(settings: Mapping[str, Any]) -> str:
         return mode
     if not _has_key():
         raise Hep2ganError("logger.mode is online", "that needs a key", f"`wandb login`, or {fix}")
+    if not _is_key(os.environ.get("WANDB_API_KEY", "")):
+        raise Hep2ganError(
+            "the key in WANDB_API_KEY is malformed",
+            "a key has 40 letters, digits and underscores or more",
+            f"copy it whole, or unset it and `wandb login`, or {fix}",
+        )
     server = str(wandb.setup().settings.base_url)
     try:
         urllib.request.urlopen(server, timeout=5.0).close()
@@ -150,6 +157,12 @@ def require_wandb(settings: Mapping[str, Any]) -> str:
 
 def _has_key() -> bool:
     return bool(os.environ.get("WANDB_API_KEY")) or wandb.login(prompt=False)
+
+
+def _is_key(text: str) -> bool:
+    """Whether it looks like a key, plain, with a server's prefix or as a token; '' is none."""
+    token = r"[\w-]+\.[\w-]+\.[\w-]+"
+    return not text or re.fullmatch(rf"([^-]*-)?[\w-]{{40,}}|{token}", text.strip()) is not None
 
 
 def _init(
@@ -244,3 +257,7 @@ def end(logger: WandbRun, exit_code: int) -> None:
         if exit_code == STOPPED:
             logger.experiment.mark_preempting()
         logger.experiment.finish(exit_code=exit_code)
+    if logger.lost:
+        # Else wandb says goodbye to its dead process when ours ends, and prints a traceback.
+        with suppress(OSError, wandb.Error):
+            wandb.teardown(exit_code)

@@ -100,9 +100,9 @@ def test_methods_without_gan_or_mixture_have_no_alarms():
 
 def test_constant_masks_of_the_test_are_told(caplog):
     found = predictions()
-    assert constant_masks(found) == {"alarm/constant_masks": 0.0}
+    assert constant_masks(found) == {"test/constant_masks": 0.0}
     found.mask[:] = found.mask[:1]
-    assert constant_masks(found) == {"alarm/constant_masks": 1.0}
+    assert constant_masks(found) == {"test/constant_masks": 1.0}
     assert "mask of the test part is the same" in caplog.text
     object.__setattr__(found, "mask", None)
     assert constant_masks(found) == {}

@@ -75,7 +75,12 @@ def test_tab_completion_offers_groups_options_and_keys():
         ("sed=3", "Did you mean seed"),
         ("trainer.max_epoch=3", "Did you mean trainer.max_epochs"),
         ("batchsize=3", "Did you mean trainer.batch_size"),
-        ("data=phantm", "Did you mean data=phantom"),
+        (
+            "data=phantm",
+            "There is no data 'phantm'. Did you mean data=phantom? Choose from icpr2016, manifest,"
+            " phantom, phantom_diverse.",
+        ),
+        ("split=zzzz", "There is no split 'zzzz'. Choose from block, given, random, specimen."),
         ("metod=proposed", "Did you mean method"),
     ],
 )
@@ -103,6 +108,7 @@ def test_a_wrong_key_is_named_with_the_nearest_right_one(override, hint, tmp_pat
 def test_errors_say_what_to_do(arguments, words, tmp_path):
     shown = run(*arguments, cwd=tmp_path)
     assert shown.returncode == 2, shown.stderr
+    assert shown.stderr.startswith("error: ")
     assert "Traceback" not in shown.stderr
     for word in words:
         assert word in shown.stderr

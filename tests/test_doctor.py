@@ -19,6 +19,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.fit_of_data import of_split
 from hep2gan.networks import hub
 from hep2gan.run_folder import RunFolder
+from hep2gan.surroundings import of_weights
 from tests.commands import call
 from tests.configs import composed
 from tests.data.made_store import made_store
@@ -81,8 +82,13 @@ def test_a_sound_configuration_is_looked_at_from_all_sides(place):
 def test_all_problems_stand_in_one_list(place, monkeypatch):
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
-    found = problems(*wrong, "logger.kind=paper", "loss.pixel=l3", "study=wrong")
-    parts = ("not divisible by 2", "logger.kind is 'paper'", "not divisible by 2", "loss.pixel")
+    more = ("logger.kind=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
+    found = problems(*wrong, *more, "generator._target_=os.system", "gan_epochs=3", "study=wrong")
+    parts = (
+        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.kind is 'paper'",
+        "gan_epochs is 3, 3 of 3 epochs", "os.system", "/proc cannot be written",
+        "not divisible by 2",
+    )  # fmt: skip
     assert all(part in text for part, text in zip(parts, found, strict=True)), found
 
 
@@ -90,7 +96,7 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
     ("overrides", "what"),
     [
         (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
-        (["seed=null"], "seed is None"),
+        (["seed=null"], "seed is null: it must be a whole number from 0"),
         (["gan_epochs=3"], "gan_epochs is 3, 3 of 3 epochs: both stages need epochs"),
         (["trainer.accelerator=tpu"], "accelerator is 'tpu'"),
         (["trainer.batch_size=49"], "training part has 48 cells, the batch size is 49"),
@@ -124,7 +130,7 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     for file, rule in zip(files, rules, strict=True):
         ours["generator"]["weights"] = ours["classifier"]["weights"] = file
         preparation = Preparation(ours, RunFolder(tmp_path), None, starts=True)
-        preparation.checklist.take("weights", preparation._weights())
+        preparation.checklist.take("weights", of_weights(ours))
         assert len(preparation.checklist.problems) == 2
         with pytest.raises(Hep2ganError, match=rf"(?s)2 things.*{rule}.*generator.*{rule}.*class"):
             preparation.checklist.require("it")
@@ -269,3 +275,17 @@ def test_ranks_and_sweeps_are_looked_at_too(place):
     assert "2 jobs: 1 done, 1 failed" in swept.output
     assert "batch size of at most 48" in swept.output
     assert not list((place / "runs").rglob("swept/*/*/config.yaml"))
+
+
+def test_curves_that_a_run_cannot_go_on_with_are_told(place):
+    options = ("study=curves", "trainer.max_epochs=2")
+    assert call(train, *SMALL, *NETS, *options) == 0
+    run = place / "runs/curves/proposed/seed0"
+    (run / "DONE").unlink()
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    assert problems(*options) == []
+    (run / "metrics.csv").write_text("".join(lines[:3]))
+    (found,) = problems(*options)
+    assert "metrics.csv is damaged (the rows of 2 epochs are missing, first 0)" in found
+    (run / "metrics.csv").unlink()
+    assert problems(*options) == []

@@ -1,6 +1,6 @@
 import pickle
 
-from hep2gan.errors import Hep2ganError, listed
+from hep2gan.errors import Hep2ganError, counted, listed
 
 
 def test_fact_rule_and_fix_in_one_sentence():
@@ -16,3 +16,20 @@ def test_errors_cross_process_borders():
 
 def test_long_lists_are_cut_and_counted():
     assert listed(["a", "b", "c"], limit=2) == "  - a\n  - b\n  … and 1 more"
+
+
+def test_nothing_dangles_behind_a_list():
+    error = Hep2ganError("2 things are wrong\n  - a\n  - b\n", "nothing was started", "mend them")
+    lines = str(error).splitlines()
+    assert lines[-1] == "Nothing was started. Fix: mend them."
+    assert not any(line.endswith((": ", " ")) for line in lines)
+    assert str(Hep2ganError("wrong\n  - a\n", "", "mend")).splitlines()[-1] == "Fix: mend."
+    assert str(Hep2ganError("wrong\n  - a\n")) == "wrong\n  - a"
+
+
+def test_one_is_no_plural():
+    assert [counted(n, "batch", "batches") for n in (0, 1, 2)] == [
+        "0 batches",
+        "1 batch",
+        "2 batches",
+    ]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.nonfinite import SkipNonfinite, StopAtNonfinite
+from hep2gan.nonfinite import StopAtNonfinite
+from hep2gan.skipping import SkipNonfinite
 from tests import tiny
 from tests.test_task import Rows, fit
 
@@ -97,7 +98,7 @@ def test_a_skipped_batch_leaves_no_trace(caplog):
     (expected,) = [r for _, r in rows.rows if "train/generator/l1" in r]
     for name in ("discriminator", "generator", "classifier"):
         assert row.pop(f"alarm/skipped/{name}") == 1.0
-        assert f"Epoch 0: 1 updates of the {name}" in caplog.text
+        assert f"Epoch 0: skipped 1 update of the {name}, not finite." in caplog.text
     assert row == expected
 
 

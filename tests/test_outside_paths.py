@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hep2gan import train
 from hep2gan.checkpoints import read_checkpoint
 from hep2gan.data.icpr2016 import read_icpr2016
 from hep2gan.data.images import read_image
@@ -20,10 +21,13 @@ from hep2gan.data.manifest import read_manifest
 from hep2gan.data.packing import pack
 from hep2gan.data.store import Store
 from hep2gan.errors import Hep2ganError
+from hep2gan.job import run_config
 from hep2gan.outside import check_outside
 from hep2gan.prediction import find_images
 from hep2gan.predictions import Predictions
 from hep2gan.run_folder import RunFolder
+from tests.commands import call
+from tests.configs import composed
 from tests.data.raw_sets import cells, flat
 from tests.test_predictions import drawn
 
@@ -171,3 +175,18 @@ def test_a_method_from_outside_says_not_where_runs_lie(tmp_path, text):
     (tmp_path / "evil.yaml").write_text(f"# @package _global_\n{text}\n")
     with pytest.raises(Hep2ganError, match=r"evil\.yaml .*Fix: "):
         check_outside(["--config-dir", str(tmp_path)])
+
+
+def test_a_linked_log_is_refused_before_it_is_opened(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "precious").write_text("kept")
+    folder = tmp_path / "runs/default/proposed/seed0"
+    folder.mkdir(parents=True)
+    (folder / "train.log").symlink_to(tmp_path / "precious")
+    small = ("data=phantom", "scale=laptop", "trainer.accelerator=cpu")
+    for options in (small, (*small, "doctor=true")):
+        assert call(train, *options) == 2
+        assert "train.log is a link to" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_config(composed("train", *small))
+    assert (tmp_path / "precious").read_text() == "kept"

@@ -10,8 +10,10 @@ import pytest
 from hep2gan.errors import Hep2ganError
 from hep2gan.objective import check_objective, objective_of
 from hep2gan.run_folder import RunFolder
-from hep2gan.sweeps import Job, Slots, check_apart, named, slots_for
-from tests.ddp.started import NETS, SMALL, checkpoints, train, until
+from hep2gan.slurm import run_in_slurm
+from hep2gan.sweeps import Job, Slots, check_apart, named, problem_of, slots_for
+from tests.configs import composed
+from tests.ddp.started import NETS, SMALL, checkpoints, environment, train, until
 
 
 def test_names_hold_what_is_swept_and_nothing_else():
@@ -84,6 +86,7 @@ def test_a_sweep_with_a_failing_and_a_killed_job_is_completed_by_a_second_launch
     os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
     shown = process.communicate(timeout=300)[0]
     assert process.returncode == 2
+    assert "Error executing job" not in shown
     tail = shown.strip().splitlines()[-5:]
     failing = "runs/s/proposed,loss.gaussian_mixture.gamma=-1/seed0"
     assert "3 of 6 jobs failed" in tail[0]
@@ -116,6 +119,44 @@ def test_a_sweep_that_is_stopped_stops_its_jobs_which_save(tmp_path):
     assert not any((run / "DONE").exists() for run in runs)
 
 
+def test_the_last_words_of_a_job_are_its_whole_error(tmp_path):
+    log = tmp_path / "output.log"
+    log.write_text("a\nerror: 2 things stand\n  - one\n  - two\nNothing was started.\n\n")
+    assert problem_of(2, log) == (
+        f"exit status 2; error: 2 things stand - one - two Nothing was started. (log: {log})"
+    )
+    log.write_text("first\nlast\n")
+    assert problem_of(-9, log) == f"ended by SIGKILL; last (log: {log})"
+
+
+def test_a_wrong_setting_of_one_job_is_named_with_its_key(tmp_path):
+    swept = ("-m", "split.kind=random,whole", "doctor=true", "study=k")
+    process = train(tmp_path, *SMALL, *NETS, *swept, check=False)
+    assert process.returncode == 2
+    assert "2 jobs: 1 done, 1 failed" in process.output
+    assert "split.kind is 'whole': it must be one of random, block" in process.output
+    process = train(tmp_path, *SMALL, *NETS, "-m", "seed=0,1", "trainer.devices=two", check=False)
+    assert process.output.endswith(
+        "error: trainer.devices is 'two': it must be a positive whole number."
+        " Fix: set trainer.devices=1.\n"
+    )
+
+
+def test_the_doctor_looks_at_jobs_for_slurm_from_here(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    for kind, problem in (("random", None), ("whole", "split.kind is 'whole'")):
+        config = composed("train", *SMALL, *NETS, "trainer.accelerator=gpu", f"split.kind={kind}")
+        config["doctor"] = True
+        with caplog.at_level("WARNING"):
+            (outcome,) = run_in_slurm(None, [Job(0, (), config)])
+        assert "not at the GPUs of the nodes" in caplog.text
+        said = (tmp_path / "runs/default/proposed/seed0/output.log").read_text()
+        assert (outcome.problem is None) == (problem is None), said
+        assert problem is None or problem in outcome.problem
+    assert not list(tmp_path.glob("runs/*/*/*/config.yaml"))
+
+
 OPTUNA = (
     *SMALL, *NETS, "trainer.max_epochs=1", "study=o", "-m", "hydra/sweeper=optuna",
     "hydra.sweeper.n_trials=2", "split.validation_fraction=0.2",
@@ -136,3 +177,14 @@ def test_optuna_optimises_and_goes_on_after_a_restart(tmp_path):
     assert len(study.trials) == 4
     assert len(list(tmp_path.glob("runs/o/*/seed0/DONE"))) == 4
     assert study.best_value == max(trial.value for trial in study.trials)
+
+
+def test_the_doctor_looks_once_at_what_optuna_would_vary(tmp_path):
+    pytest.importorskip("optuna")
+    looked = train(tmp_path, *OPTUNA, "doctor=true")
+    assert looked.output.count("started") == 1
+    assert "1 job: 1 done, 0 failed" in looked.output
+    assert not list(tmp_path.rglob("config.yaml"))
+    wrong = train(tmp_path, *OPTUNA, "doctor=true", "loss.pixel=l3", check=False)
+    assert wrong.returncode == 2
+    assert "loss.pixel is 'l3'" in wrong.output

@@ -3,15 +3,14 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hep2gan.data.blurring import blurred
-from hep2gan.data.draws import Draw, Numbers, normal_noise
+from hep2gan.data.draws import Draw, Interval, Numbers, column, normal_noise
+from hep2gan.data.moving import flipped, resampled
+from hep2gan.data.recolouring import recoloured
 from hep2gan.errors import Hep2ganError
 
-Interval = tuple[float, float]
 WIDEST_BLUR = 4.0
 
 
@@ -98,17 +97,19 @@ class Augmentation:
         """
         self.check(bounded)
         numbers = Numbers.drawn(draw, image.device)
-        pair = self._moved(torch.cat([image, mask], 1), numbers)
-        image, mask = pair[:, :1], pair[:, 1:]
+        flips = (self.horizontal_flip, self.vertical_flip)
+        image, mask = flipped(image, mask, numbers, flips, turns=self.quarter_turns)
         if self.resamples:
-            image, mask = self._resampled(image, mask, numbers)
+            ranges = (self.rotation, self.shift, self.scale)
+            image, mask = resampled(image, mask, numbers, *ranges)
         if self.blur[1]:
             low, high = self.blur
             image = blurred(image, low + numbers.blur * (high - low), high)
         if self.recolours:
-            image = self._recoloured(image, numbers, bounded)
+            jitter = (self.gain, self.offset, self.gamma, self.jitter)
+            image = recoloured(image, numbers, *jitter, bounded=bounded)
         if self.noise:
-            image = image + _column(numbers.noise * self.noise) * normal_noise(draw, image)
+            image = image + column(numbers.noise * self.noise) * normal_noise(draw, image)
             image = image.clamp(0, 1) if bounded else image
         return image.contiguous(), mask.contiguous()
 
@@ -120,62 +121,6 @@ class Augmentation:
                 "gamma needs grey levels in [0, 1]",
                 "set gamma=[1.0,1.0], or normalise by min_max or percentile",
             )
-
-    def _moved(self, pair: Tensor, numbers: Numbers) -> Tensor:
-        """Flips and quarter turns of (B, 2, S, S), exact."""
-        pair = _where(numbers.horizontal_flip < self.horizontal_flip, pair.flip(-1), pair)
-        pair = _where(numbers.vertical_flip < self.vertical_flip, pair.flip(-2), pair)
-        if not self.quarter_turns:
-            return pair
-        turns = (numbers.turns * 4).long()
-        pair = _where(turns % 2 == 1, pair.rot90(1, (-2, -1)), pair)
-        return _where(turns >= 2, pair.rot90(2, (-2, -1)), pair)
-
-    def _resampled(self, image: Tensor, mask: Tensor, numbers: Numbers) -> tuple[Tensor, Tensor]:
-        """One affine resampling; float32 also under autocast."""
-        grid = F.affine_grid(self._affine(numbers), list(image.shape), align_corners=False)
-        grid = grid.to(image.dtype)
-        moved = F.grid_sample(image, grid, "bilinear", "reflection", align_corners=False)
-        return moved, F.grid_sample(mask, grid, "nearest", "zeros", align_corners=False)
-
-    def _affine(self, numbers: Numbers) -> Tensor:
-        """(B, 2, 3) maps from output to input coordinates of −1..1: R(angle)·(p − shift)/scale."""
-        angle = _symmetric(numbers.rotation, self.rotation) * (math.pi / 180)
-        zoom = _between(numbers.scale, self.scale)
-        x, y = (2 * _symmetric(n, self.shift) for n in (numbers.shift_x, numbers.shift_y))
-        cos, sin = angle.cos() / zoom, angle.sin() / zoom
-        # y runs downwards, so a positive angle turns the picture anticlockwise.
-        rows = [cos, -sin, sin * y - cos * x, sin, cos, -sin * x - cos * y]
-        return torch.stack(rows, 1).view(-1, 2, 3)
-
-    def _recoloured(self, image: Tensor, numbers: Numbers, bounded: bool) -> Tensor:
-        kept = image
-        gain, gamma = _between(numbers.gain, self.gain), _between(numbers.gamma, self.gamma)
-        offset = _symmetric(numbers.offset, self.offset)
-        if self.gamma != (1.0, 1.0):
-            image = image.clamp(0, 1) ** _column(gamma)
-        image = _column(gain) * image + _column(offset)
-        image = image.clamp(0, 1) if bounded else image
-        return image if self.jitter == 1 else _where(numbers.jitter < self.jitter, image, kept)
-
-
-def _column(values: Tensor) -> Tensor:
-    return values.view(-1, 1, 1, 1)
-
-
-def _where(chosen: Tensor, changed: Tensor, kept: Tensor) -> Tensor:
-    return torch.where(_column(chosen), changed, kept)
-
-
-def _symmetric(number: Tensor, extent: float) -> Tensor:
-    """Uniform in [−extent, extent)."""
-    return (2 * number - 1) * extent
-
-
-def _between(number: Tensor, interval: Interval) -> Tensor:
-    """Log-uniform in the interval: halving is as likely as doubling."""
-    low, high = map(math.log, interval)
-    return torch.exp(low + number * (high - low))
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

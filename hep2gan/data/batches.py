@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from hep2gan.data.cut_off import WholeFiles
 from hep2gan.data.draws import Draw
 from hep2gan.data.sampling import balanced, shuffled
 from hep2gan.data.sending import sent
@@ -131,15 +132,23 @@ class EpochBatches(Sampler[Request]):
         return balanced(self.rows, self.label, rng)
 
 
+_READ = ("image", "levels", "mask", "label")
+
+
 class CellBatches(Dataset[RawBatch]):
-    """Gathers a batch from the memory map at once; give it to a loader with batch_size=None."""
+    """Gathers a batch from the memory map at once; give it to a loader with batch_size=None.
+
+    Raises Hep2ganError where a file of the store was cut off since.
+    """
 
     def __init__(self, store: "Store") -> None:
         self.store = store
+        self._files = WholeFiles(store.path / f"{name}.npy" for name in _READ)
 
     def __getitem__(self, request: Request) -> RawBatch:
         """Cells of one request, in its order, on the CPU."""
         rows = request.rows.numpy()
+        self._files.require()
         image, levels, mask, label = (
             torch.from_numpy(np.asarray(array[rows]))
             for array in (self.store.image, self.store.levels, self.store.mask, self.store.label)

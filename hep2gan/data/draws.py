@@ -1,5 +1,6 @@
 """Random numbers of training cells that do not depend on the number of ranks."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor
 
 from hep2gan.data.sending import sent
+
+Interval = tuple[float, float]
 
 
 class Draw(NamedTuple):
@@ -71,3 +74,19 @@ def normal_noise(draw: Draw, like: Tensor) -> Tensor:
     shape = (draw.total, *like.shape[1:])
     noise = torch.randn(shape, generator=generator, device=like.device, dtype=torch.float32)
     return noise[draw.offset :: draw.stride]
+
+
+def column(values: Tensor) -> Tensor:
+    """Numbers (B,) of B images, to go with their pixels: (B, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
+
+
+def symmetric(number: Tensor, extent: float) -> Tensor:
+    """Uniform in [−extent, extent), from uniform in [0, 1)."""
+    return (2 * number - 1) * extent
+
+
+def between(number: Tensor, interval: Interval) -> Tensor:
+    """Log-uniform in the interval, from uniform in [0, 1): halving is as likely as doubling."""
+    low, high = map(math.log, interval)
+    return torch.exp(low + number * (high - low))

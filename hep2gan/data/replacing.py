@@ -6,9 +6,11 @@ import shutil
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.locking import locked
 
 if sys.platform != "win32":
     import fcntl
@@ -24,7 +26,7 @@ def exclusive(destination: Path) -> Iterator[None]:
     locks (Windows, some network file systems), nobody waits.
     """
     path = destination.with_name(f".{destination.name}.lock")
-    descriptor = _locked(path)
+    descriptor = locked(path, partial(_lock, path))
     try:
         yield
     finally:
@@ -33,18 +35,7 @@ def exclusive(destination: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _locked(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-        _lock(descriptor, path)
-        # Whoever held the lock has removed its file; then ours is a file that nobody sees.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(path: Path, descriptor: int) -> None:
     if sys.platform == "win32":
         return
     try:

@@ -9,9 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.networks.backbone import check_settings, pooled_width, timm_backbone
+from hep2gan.networks.backbone import (
+    backbone_weights,
+    check_settings,
+    head,
+    pooled_width,
+    timm_backbone,
+)
 from hep2gan.networks.inputs import check_input, stacked
-from hep2gan.networks.weights import InitialWeights, as_path
 
 LEAST_SHARE = 1e-3
 """Share of the image below which a region fades to zeros, so that empty masks have features."""
@@ -51,15 +56,14 @@ class AttentionPoolingClassifier(nn.Module):
         check_settings(num_classes, image_channels, feature_dim)
         _check_regions(guided, ring)
         self.image_channels, self.ring = image_channels, ring
-        initial = InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
+        initial = backbone_weights(backbone, pretrained, weights)
         # Without a pool of its own, timm's forward ends at the last map.
         unpooled = {**(options or {}), "global_pool": ""}
         self.backbone = timm_backbone(initial, image_channels, False, unpooled)
         pooled = 3 * pooled_width(self.backbone)
-        self.feature_dim = feature_dim or pooled
-        self.embedding = nn.Linear(pooled, feature_dim) if feature_dim else nn.Identity()
-        self.dropout = nn.Dropout(drop_rate)
-        self.output = nn.Linear(self.feature_dim, num_classes)
+        layers = head(pooled, feature_dim, drop_rate, num_classes)
+        self.embedding, self.dropout, self.output = layers
+        self.feature_dim = self.output.in_features
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give logits (B, K) and features (B, D) for images and masks (B, 1, H, W).

@@ -1,13 +1,37 @@
 """A timm network as the body of a classifier: built, filled with weights, fitted to grey images."""
 
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import timm
 from torch import nn
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.networks.first_convolution import adapt_first_convolution
-from hep2gan.networks.weights import InitialWeights
+from hep2gan.networks.weights import InitialWeights, as_path
+
+
+class Head(NamedTuple):
+    """What stands behind the pooled features of a classifier, in this order."""
+
+    embedding: nn.Module
+    dropout: nn.Module
+    output: nn.Linear
+
+
+def head(pooled: int, feature_dim: int | None, drop_rate: float, num_classes: int) -> Head:
+    """Layers from (B, pooled) to features (B, D) and from there to logits (B, K).
+
+    feature_dim: D of a linear layer, or None for the pooled features themselves.
+    """
+    embedding = nn.Linear(pooled, feature_dim) if feature_dim else nn.Identity()
+    output = nn.Linear(feature_dim or pooled, num_classes)
+    return Head(embedding, nn.Dropout(drop_rate), output)
+
+
+def backbone_weights(backbone: str, pretrained: bool, weights: str | Path | None) -> InitialWeights:
+    """Where the weights of a classifier's backbone come from, as its settings say."""
+    return InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
 
 
 def timm_backbone(

@@ -6,9 +6,14 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from hep2gan.networks.backbone import check_settings, pooled_width, timm_backbone
+from hep2gan.networks.backbone import (
+    backbone_weights,
+    check_settings,
+    head,
+    pooled_width,
+    timm_backbone,
+)
 from hep2gan.networks.inputs import check_input, stacked
-from hep2gan.networks.weights import InitialWeights, as_path
 
 
 class TimmClassifier(nn.Module):
@@ -47,13 +52,12 @@ class TimmClassifier(nn.Module):
         super().__init__()
         check_settings(num_classes, image_channels, feature_dim)
         self.guided, self.image_channels = guided, image_channels
-        initial = _initial(backbone, pretrained, weights)
+        initial = backbone_weights(backbone, pretrained, weights)
         self.backbone = timm_backbone(initial, image_channels, guided, dict(options or {}))
         pooled = pooled_width(self.backbone)
-        self.feature_dim = feature_dim or pooled
-        self.embedding = nn.Linear(pooled, feature_dim) if feature_dim else nn.Identity()
-        self.dropout = nn.Dropout(drop_rate)
-        self.output = nn.Linear(self.feature_dim, num_classes)
+        layers = head(pooled, feature_dim, drop_rate, num_classes)
+        self.embedding, self.dropout, self.output = layers
+        self.feature_dim = self.output.in_features
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give logits (B, K) and features (B, D) for images (B, 1, H, W).
@@ -69,8 +73,4 @@ class TimmClassifier(nn.Module):
 
 def require_backbone_weights(backbone: str, pretrained: bool, weights: str | Path | None) -> None:
     """Raise Hep2ganError for an unknown backbone or weights that cannot be had; loads nothing."""
-    _initial(backbone, pretrained, weights).require_reachable()
-
-
-def _initial(backbone: str, pretrained: bool, weights: str | Path | None) -> InitialWeights:
-    return InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
+    backbone_weights(backbone, pretrained, weights).require_reachable()

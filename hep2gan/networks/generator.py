@@ -1,7 +1,7 @@
 """Generator: DeepLabv3+ (section II-B), from a grey image to the logits of its mask."""
 
 import difflib
-import warnings
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,6 +14,8 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.networks.atrous import dead_rates, fitting_rates
 from hep2gan.networks.hub import FILES, require_hub
 from hep2gan.networks.weights import InitialWeights, as_path
+
+log = logging.getLogger(__name__)
 
 TIMM = "tu-"
 """Prefix under which segmentation_models_pytorch has timm's encoders."""
@@ -132,12 +134,11 @@ def _check_settings(output_stride: int, rates: Sequence[int], image_size: int) -
     _check_divisible(image_size, output_stride)
     if dead := dead_rates(image_size, output_stride, rates):
         side, better = image_size // output_stride, list(fitting_rates(image_size, output_stride))
-        warnings.warn(
-            f"generator.atrous_rates {dead} see only padding on a {side}x{side} feature map "
-            f"({image_size} px, stride {output_stride}): 1 of 9 taps is alive. "
-            f"Fix: generator.atrous_rates={better}.",
-            stacklevel=3,
-        )
+        log.warning(
+            "generator.atrous_rates %s see only padding on a %dx%d feature map (%d px, stride %d):"
+            " 1 of 9 taps is alive. Fix: generator.atrous_rates=%s.",
+            dead, side, side, image_size, output_stride, str(better).replace(" ", ""),
+        )  # fmt: skip
 
 
 def _check_divisible(side: int, stride: int) -> None:

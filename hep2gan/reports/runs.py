@@ -53,6 +53,13 @@ class Run:
         return int(settings.get("fold") or 0) if settings.get("folds") else None
 
     @property
+    def epochs(self) -> int | None:
+        """How many epochs it was trained for, where its configuration says so."""
+        trainer = self.config.get("trainer")
+        found = trainer.get("max_epochs") if isinstance(trainer, dict) else None
+        return found if isinstance(found, int) else None
+
+    @property
     def curves(self) -> Path | None:
         """metrics.csv, where the method was trained by epochs."""
         path = self.path / "metrics.csv"

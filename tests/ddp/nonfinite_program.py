@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from hep2gan import ranks
 from hep2gan.errors import Hep2ganError
-from hep2gan.nonfinite import SkipNonfinite, StopAtNonfinite
+from hep2gan.nonfinite import StopAtNonfinite
+from hep2gan.skipping import SkipNonfinite
 from hep2gan.strategy import PerNetworkDDP
 from tests import tiny
 

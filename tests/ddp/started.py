@@ -2,13 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
+from torch.distributed import TCPStore
 
 from hep2gan.checkpoints import checkpoints, read_checkpoint
 
@@ -63,9 +63,9 @@ def train(
 
 def ranks(number, program, *arguments):
     """Run a Python file as so many ranks; the JSON that each prints last."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    # The store that ranks meet in is held here: a free port that is asked for and used later may
+    # have been taken in between.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     processes = [
         subprocess.Popen(
             [sys.executable, program, *map(str, arguments)],
@@ -75,7 +75,8 @@ def ranks(number, program, *arguments):
                 "LOCAL_RANK": str(rank),
                 "WORLD_SIZE": str(number),
                 "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
+                "MASTER_PORT": str(store.port),
+                "TORCHELASTIC_USE_AGENT_STORE": "True",
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

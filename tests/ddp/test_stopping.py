@@ -51,6 +51,12 @@ def test_sigterm_saves_within_the_epoch_and_exits_143(undisturbed):
     assert "Traceback" not in shown
     assert not (run / "DONE").exists()
     newest = checkpoints(run / "checkpoints")[0]
+    where = "runs/stopped/proposed/seed0/checkpoints"
+    said = f"Stopped by SIGTERM: {newest.name} is saved in {where}. The same command goes on"
+    assert shown.count(said) == 1
+    lines = [line for line in shown.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == [f"{n + 1}/12" for n in range(len(lines))]
+    assert lines[0].split()[2:8:2] == ["discriminator", "generator", "classifier"]
     again = train(place, *LONG, *devices, "study=stopped")
     assert f"from {newest.name}" in again.output
     assert (run / "DONE").exists()

@@ -184,7 +184,7 @@ loss:
 optimizer:
   generator: {{_target_: torch.optim.SGD, lr: 0.0001, momentum: 0.9, weight_decay: 0.0001}}
   classifier: {{_target_: torch.optim.Adam, lr: 0.001, betas: [0.5, 0.999]}}
-trainer: {{max_epochs: 200, batch_size: 16, precision: 32-true, accelerator: auto, devices: 1}}
+trainer: {{max_epochs: 40, batch_size: 16, precision: 32-true, accelerator: auto, devices: 1}}
 run_dir: runs/default/{method}/seed{seed}
 """
 

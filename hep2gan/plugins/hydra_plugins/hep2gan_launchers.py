@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -82,6 +83,8 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
 
     def sweep(self, arguments: list[str]) -> Any:
         """Called by Hydra. The storage's password is not shown, where it names one."""
+        if self.sweeper.config.get("doctor"):
+            return self._look(arguments)
         from sqlalchemy.exc import SQLAlchemyError
 
         from hep2gan.passwords import WithoutPasswords, without_passwords
@@ -97,6 +100,14 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
                 "name a file, hydra.sweeper.storage=sqlite:///runs/tuned.db, or install what the"
                 " database needs",
             ) from None
+
+    def _look(self, arguments: list[str]) -> None:
+        """doctor=true: look once, at the run that all trials vary; nothing is optimised."""
+        overrides = OverridesParser.create().parse_overrides(arguments)
+        fixed = [o.input_line for o in overrides if not o.is_sweep_override()]
+        for job in self.sweeper.launcher.launch([fixed], initial_job_idx=0):
+            # The value of a failed job raises its error.
+            _ = job.return_value
 
 
 def _log(low: float, high: float) -> str:

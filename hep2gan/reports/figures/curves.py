@@ -1,6 +1,5 @@
 """Training curves: what metrics.csv holds, by epoch."""
 
-import csv
 import math
 from bisect import bisect_left
 from collections import defaultdict
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.metrics_table import check_epochs, epochs_of, read_table
 from hep2gan.reports.figures import style
 
 _PANELS = {
@@ -51,14 +51,15 @@ class Series(NamedTuple):
     value: npt.NDArray[np.float64]
 
 
-def read_series(path: Path) -> dict[str, Series]:
+def read_series(path: Path, epochs: int | None = None) -> dict[str, Series]:
     """Read a sparse metrics.csv: name to values by epoch, the mean where an epoch has several.
 
     Rows without an epoch (as learning rates have in Lightning's own file) get that of the next
     row by step. Batchwise losses (`step/`) and test results are left out. A last line cut short
-    is ignored. Raises Hep2ganError when the file is missing or not such a table.
+    is ignored. epochs: how many there were, None where that is not known. Raises Hep2ganError when
+    the file is missing, damaged or lacks an epoch.
     """
-    rows = _rows(path)
+    rows = _rows(path, epochs)
     known = sorted((r["step"], r["epoch"]) for r in rows if "step" in r and "epoch" in r)
     steps = [step for step, _ in known]
     found: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -79,19 +80,16 @@ def read_series(path: Path) -> dict[str, Series]:
     }
 
 
-def _rows(path: Path) -> list[dict[str, float]]:
+def _rows(path: Path, epochs: int | None) -> list[dict[str, float]]:
     """Return the filled fields of every whole row."""
     fix = f"train the run again, or delete {path} to go without curves"
     if not path.is_file():
         raise Hep2ganError(f"{path} does not exist", "", fix)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if not {"epoch", "step"} & set(reader.fieldnames or ()):
-                raise ValueError("it has no column epoch or step")
-            whole = [row for row in reader if None not in row and None not in row.values()]
-        return [{name: float(text) for name, text in row.items() if text} for row in whole]
-    except (OSError, ValueError, csv.Error) as error:
+        rows = read_table(path).rows
+        check_epochs(epochs_of(rows), epochs)
+        return [{name: float(text) for name, text in row.items() if text} for row in rows]
+    except (OSError, ValueError) as error:
         raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
 
 
@@ -112,13 +110,14 @@ def _panel(name: str) -> str:
     return next(title for prefix, title in _PANELS.items() if name.startswith(prefix))
 
 
-def curves(path: Path) -> Figure | None:
+def curves(path: Path, epochs: int | None = None) -> Figure | None:
     """Draw losses, D's opinion, learning rates and validation metrics of metrics.csv by epoch.
 
     Three panels a row, only those that the run has. None when the file holds no such value.
-    Raises Hep2ganError when it cannot be read.
+    epochs: how many there were, where that is known. Raises Hep2ganError when the file cannot be
+    read or lacks one of them.
     """
-    grouped = panels(read_series(path))
+    grouped = panels(read_series(path, epochs))
     if not grouped:
         return None
     columns = min(len(grouped), 3)

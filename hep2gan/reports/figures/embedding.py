@@ -1,5 +1,6 @@
 """The classifier's features in two dimensions by t-SNE (the paper's Fig. 5)."""
 
+import hashlib
 import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -23,12 +24,27 @@ MOST_CELLS = 3000
 """More cells than this are thinned out, for time and for legibility."""
 
 
+_KNOWN: dict[bytes, npt.NDArray[np.float64]] = {}
+_MOST_KNOWN = 32
+"""A page shows features alone and beside those of other methods: coordinates are kept for it."""
+
+
 def embed(features: npt.NDArray[np.float32], seed: int = 0) -> npt.NDArray[np.float64]:
     """Return (N, 2) coordinates of (N, D) features; the same seed gives the same ones.
 
     t-SNE (van der Maaten & Hinton, JMLR 2008) of the first 50 principal components, perplexity
-    30 or a third of the cells where there are few.
+    30 or a third of the cells where there are few. What was embedded lately is not again.
     """
+    told = f"{features.shape} {features.dtype} {seed} ".encode()
+    key = hashlib.sha256(told + np.ascontiguousarray(features).tobytes()).digest()
+    if key not in _KNOWN:
+        _KNOWN[key] = _embedded(features, seed)
+        if len(_KNOWN) > _MOST_KNOWN:
+            del _KNOWN[next(iter(_KNOWN))]
+    return _KNOWN[key].copy()
+
+
+def _embedded(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
     count, dimensions = features.shape
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     if count < 3 or not centred.any():

@@ -49,7 +49,7 @@ def pictures(run: Run, predictions: Predictions) -> list[Picture]:
         if content is not None:
             found.append(_of(run, drawing.name, drawing.title, drawing.caption, content))
     if (log := run.curves) is not None:
-        content = _content(run, CURVES, "metrics.csv", partial(curves, log))
+        content = _content(run, CURVES, "metrics.csv", partial(curves, log, run.epochs))
         if content is not None:
             found.append(_of(run, CURVES, CURVES_TITLE, CURVES_CAPTION, content))
     return found

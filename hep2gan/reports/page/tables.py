@@ -6,8 +6,8 @@ from hep2gan.reports.methods import Method
 from hep2gan.reports.page.parts import Cell, HtmlRow, HtmlTable, PagePart, Part
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables import folds_text, leakage_text, priors_table
+from hep2gan.reports.tables.framing import DRAWN
 from hep2gan.reports.tables.markup import Named, TextTable
-from hep2gan.reports.tables.table_1_text import DRAWN
 
 
 def table_parts(study: Study) -> list[PagePart]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hep2gan.reports.tables.estimates import MEASURES
 from hep2gan.reports.tables.folds_table import FoldsRow, Vote
+from hep2gan.reports.tables.framing import below, identity
 from hep2gan.reports.tables.markup import (
     Named,
     TextTable,
@@ -12,11 +13,9 @@ from hep2gan.reports.tables.markup import (
     csv_table,
     markdown_table,
     paths,
-    run_list,
 )
 from hep2gan.reports.tables.notation import ABSENT, hundredths, mean_sd, span
 from hep2gan.reports.tables.table_1_csv import ends, estimate
-from hep2gan.reports.tables.table_1_text import DRAWN
 
 _NAMES = ["Method", "Seed", "Split", "Folds"]
 NOTE = (
@@ -31,10 +30,9 @@ def folds_markdown(rows: Sequence[FoldsRow]) -> str:
     """Figures over folds, pooled accuracy and votes, and the runs."""
     spread, pooled = spread_table(rows, code), pooled_table(rows, code)
     parts = ["# Cross-validation\n", markdown_table(*spread)]
-    parts += ["## All folds as one test set\n", markdown_table(*pooled), NOTE + "\n"]
-    parts += [DRAWN + "\n"] if any(row.method.drawn for row in rows) else []
+    parts += ["## All folds as one test set\n", markdown_table(*pooled)]
     runs = {f"{row.method.title} seed {row.seed}": row.method.runs for row in rows}
-    return "\n".join([*parts, run_list(runs)])
+    return "\n".join([*parts, *below(NOTE, [row.method for row in rows], runs)])
 
 
 def spread_table(rows: Sequence[FoldsRow], named: Named = str) -> TextTable:
@@ -91,8 +89,7 @@ def _vote(vote: Vote | None, problem: str) -> str:
 
 def _line(row: FoldsRow) -> dict[str, Value]:
     cells = row.method.cells
-    line: dict[str, Value] = {"study": row.method.study, "method": row.method.name}
-    line |= {"drawn": row.method.drawn, "seed": row.seed, "split": _kind(row)}
+    line = identity(row.method) | {"seed": row.seed, "split": _kind(row)}
     line |= {"folds": len(row.folds), "of_folds": row.of, "cells": len(cells)}
     line["specimens"] = cells.specimens or None
     for measure in MEASURES:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hep2gan.reports.methods import Method
 from hep2gan.reports.tables.estimates import MEASURES
+from hep2gan.reports.tables.framing import below, identity
 from hep2gan.reports.tables.leakage_table import Gap, Protocol, ProtocolRow
 from hep2gan.reports.tables.markup import (
     Named,
@@ -13,7 +14,6 @@ from hep2gan.reports.tables.markup import (
     csv_table,
     markdown_table,
     paths,
-    run_list,
 )
 from hep2gan.reports.tables.notation import (
     ABSENT,
@@ -25,7 +25,6 @@ from hep2gan.reports.tables.notation import (
     verdict,
 )
 from hep2gan.reports.tables.table_1_csv import ends, estimate
-from hep2gan.reports.tables.table_1_text import DRAWN
 
 _SHOWN = ("accuracy", "mean_class_accuracy")
 _FIGURES = [column for m in _SHOWN for column in (MEASURES[m], "95 % interval")]
@@ -44,10 +43,8 @@ def leakage_markdown(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
     parts.append(markdown_table(*protocol_table(rows, code)))
     if gaps:
         parts.append(markdown_table(*gap_table(gaps, code)))
-    parts.append(NOTE + "\n")
-    parts += [DRAWN + "\n"] if any(row.method.drawn for row in rows) else []
     runs = {f"{row.method.title} ({row.protocol.words})": row.method.runs for row in rows}
-    return "\n".join([*parts, run_list(runs)])
+    return "\n".join([*parts, *below(NOTE, [row.method for row in rows], runs)])
 
 
 def protocol_table(rows: Sequence[ProtocolRow], named: Named = str) -> TextTable:
@@ -100,10 +97,7 @@ def leakage_csv(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
 
 
 def _line(method: Method, first: Protocol, second: Protocol | None) -> dict[str, Value]:
-    return {
-        "study": method.study,
-        "method": method.name,
-        "drawn": method.drawn,
+    return identity(method) | {
         "split": first.kind,
         "group_duplicates": first.grouped,
         "less_split": second and second.kind,

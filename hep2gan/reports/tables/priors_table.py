@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from hep2gan.reports.methods import Method, Result
 from hep2gan.reports.tables.estimates import OVERLAPS, estimates
+from hep2gan.reports.tables.framing import below, identity
 from hep2gan.reports.tables.markup import (
     Named,
     TextTable,
@@ -14,11 +15,9 @@ from hep2gan.reports.tables.markup import (
     csv_table,
     markdown_table,
     paths,
-    run_list,
 )
 from hep2gan.reports.tables.notation import ABSENT, span
 from hep2gan.reports.tables.table_1_csv import ends
-from hep2gan.reports.tables.table_1_text import DRAWN
 from hep2gan.statistics.intervals import Interval
 
 PRIORS = {"ellipse": "Inscribed ellipse", "mean_mask": "Mean mask", "otsu": "Otsu's threshold"}
@@ -69,9 +68,8 @@ def priors(found: Sequence[Method]) -> list[PriorsRow]:
 def priors_markdown(rows: Sequence[PriorsRow]) -> str:
     """A table with a line a method and measure, and the runs."""
     parts = ["# Masks beside trivial priors\n", markdown_table(*measure_table(rows, code))]
-    parts.append(NOTE + "\n")
-    parts += [DRAWN + "\n"] if any(row.method.drawn for row in rows) else []
-    return "\n".join([*parts, run_list({row.method.title: row.method.runs for row in rows})])
+    runs = {row.method.title: row.method.runs for row in rows}
+    return "\n".join([*parts, *below(NOTE, [row.method for row in rows], runs)])
 
 
 def measure_table(rows: Sequence[PriorsRow], named: Named = str) -> TextTable:
@@ -135,10 +133,7 @@ def _number(measure: str, value: float | None) -> str:
 
 
 def _line(row: PriorsRow) -> dict[str, Value]:
-    return {
-        "study": row.method.study,
-        "method": row.method.name,
-        "drawn": row.method.drawn,
+    return identity(row.method) | {
         "cells": len(row.method.cells),
         "measure": row.measure,
         "mean": row.mean,

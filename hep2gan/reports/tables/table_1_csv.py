@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from hep2gan.reports.tables.estimates import MEASURES, Estimate
+from hep2gan.reports.tables.framing import identity
 from hep2gan.reports.tables.markup import Value, csv_table, paths
 from hep2gan.reports.tables.table_1 import Comparison, Row
 from hep2gan.statistics.intervals import Interval
@@ -15,7 +16,7 @@ def table_1_csv(rows: Sequence[Row]) -> str:
 
 def _line(row: Row) -> dict[str, Value]:
     method = row.method
-    line: dict[str, Value] = {"study": method.study, "method": method.name, "drawn": method.drawn}
+    line = identity(method)
     line |= {"seeds": len(method.tests), "runs": len(method.runs), "cells": len(method.cells)}
     line["specimens"] = method.cells.specimens or None
     for measure in MEASURES:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from hep2gan.reports.methods import Method
 from hep2gan.reports.tables.estimates import MEASURES
+from hep2gan.reports.tables.framing import DRAWN
 from hep2gan.reports.tables.markup import (
     code,
     latex_table,
@@ -37,10 +38,6 @@ NOTES = (
     "seeds counts once, at the first. McNemar's test is exact. A difference is called more than "
     "noise where p is below 0.05 after Holm's correction over the table, by McNemar's test and, "
     "where specimens are known, by sign flips of whole specimens too; the larger p is printed.",
-)
-DRAWN = (
-    "Drawn cells are no micrographs: their figures cannot be held against the paper's and say "
-    "nothing about patients' cells."
 )
 
 

@@ -114,3 +114,13 @@ def test_bytes_that_are_no_text(tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(Hep2ganError, match="does not exist"):
         curves(tmp_path / "metrics.csv")
+
+
+def test_a_missing_epoch_is_told(tmp_path):
+    text = "epoch,step,train/a\n0,1,2.0\n1,3,1.0\n3,7,0.5\n"
+    with pytest.raises(Hep2ganError, match="the row of epoch 2 is missing"):
+        curves(table(tmp_path, text))
+    path = table(tmp_path, text.replace("3,7", "2,5"))
+    assert curves(path, 3) is not None
+    with pytest.raises(Hep2ganError, match=r"the rows of 2 epochs are missing, first 3.*delete"):
+        curves(path, 5)

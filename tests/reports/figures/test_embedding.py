@@ -111,3 +111,20 @@ def test_figure_5_leaves_out_methods_without_features(methods, predictions):
     (ax,) = figure_5({"bare": bare, "unread": unread}).axes
     assert ax.get_title() == "unread\n62 cells"
     assert figure_5({"bare": bare}) is None
+
+
+def test_the_same_features_are_embedded_once(monkeypatch):
+    calls = []
+    real = embedding._embedded
+    monkeypatch.setattr(embedding, "_embedded", lambda *a: calls.append(a) or real(*a))
+    monkeypatch.setattr(embedding, "_KNOWN", {})
+    features = np.random.default_rng(5).normal(size=(12, 4)).astype(np.float32)
+    first = embedding.embed(features)
+    first[:] = 0  # The caller's own.
+    second, again = embedding.embed(features.copy()), embedding.embed(features)
+    assert len(calls) == 1
+    assert np.array_equal(second, again)
+    assert second.any()
+    embedding.embed(features, seed=1)
+    embedding.embed(features + np.float32(1e-3))
+    assert len(calls) == 3

@@ -1,0 +1,77 @@
+"""The rows of a metrics.csv, read so that damage is told and never drawn."""
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+KEYS = ("epoch", "step")
+
+
+class MetricsTable(NamedTuple):
+    """columns: the header. rows: texts by column. cut: whether half a last line was left out."""
+
+    columns: list[str]
+    rows: list[dict[str, str]]
+    cut: bool
+
+
+def read_table(path: Path) -> MetricsTable:
+    """Read a table of numbers with the column epoch or step; a cell may be empty.
+
+    A killed process can leave a last line without its end, which is left out. Raises ValueError,
+    saying why and in which line, for any other row that is not whole or holds no numbers.
+    """
+    text = path.read_bytes().decode("utf-8")
+    if "\0" in text:
+        raise ValueError("it holds zero bytes")
+    cut = bool(text) and not text.endswith("\n")
+    whole = text[: text.rfind("\n") + 1]
+    reader = csv.reader(io.StringIO(whole, newline=""), strict=True)
+    try:
+        columns = next(reader, [])
+        _check_header(columns)
+        rows = [dict(zip(columns, row, strict=True)) for row in reader if _checked(row, columns)]
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"line {max(reader.line_num, 1)}: {error}") from error
+    return MetricsTable(columns, rows, cut)
+
+
+def _check_header(columns: Sequence[str]) -> None:
+    if not set(KEYS) & set(columns):
+        raise ValueError("it has no column epoch or step")
+    if twice := [name for name, count in Counter(columns).items() if count > 1]:
+        raise ValueError(f"the column {twice[0]} occurs twice")
+
+
+def _checked(row: Sequence[str], columns: Sequence[str]) -> bool:
+    """True; raises ValueError where a row has other cells than columns, or no numbers."""
+    if len(row) != len(columns):
+        raise ValueError(f"{len(row)} cells, {len(columns)} columns")
+    for name, text in zip(columns, row, strict=True):
+        value = float(text) if text else 0.0
+        if name in KEYS and not (math.isfinite(value) and value >= 0 and value == int(value)):
+            raise ValueError(f"{name} is {text}")
+    return True
+
+
+def epochs_of(rows: Sequence[Mapping[str, object]]) -> list[int]:
+    """The epochs whose training was logged to its end, ascending."""
+    ended = [row for row in rows if any(n.startswith("train/") and v for n, v in row.items())]
+    return sorted({int(float(str(row["epoch"]))) for row in ended if row.get("epoch")})
+
+
+def check_epochs(found: Sequence[int], expected: int | None = None) -> None:
+    """Raise ValueError where an epoch between others is missing, or the last of `expected` is.
+
+    The first may be missing: curves that were deleted begin where the run was resumed.
+    """
+    last = found[-1] if expected is None and found else (expected or 0) - 1
+    missing = sorted(set(range(found[0] if found else 0, last + 1)) - set(found))
+    if missing:
+        if len(missing) > 1:
+            raise ValueError(f"the rows of {len(missing)} epochs are missing, first {missing[0]}")
+        raise ValueError(f"the row of epoch {missing[0]} is missing")
