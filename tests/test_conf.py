@@ -189,6 +189,12 @@ def test_methods_choose_the_network_of_the_scale(scale, method, target, backbone
         ("attention_pooling", {"classifier._target_", "classifier.options.output_stride"}),
         ("two_stage", {"gan_epochs"}),
         ("resnet50_t_gm", {"segment", "guidance.source"}),
+        (
+            "robust",
+            {"segment", "guidance.source", "loss.gaussian_mixture.enabled", "ema"}
+            | {f"augmentation.{key}" for key in ("gain", "jitter", "quarter_turns")}
+            | {"test_time_views"},
+        ),
     ],
 )
 @pytest.mark.parametrize("scale", ["paper", "laptop"])
