@@ -31,8 +31,9 @@ class Preparation:
     """A run on its way to its start: looks at it, and keeps what it opened on the way.
 
     newest: the checkpoint to go on from. starts: a training will follow, so drawn cells are drawn
-    and weights loaded; otherwise nothing is written or downloaded. store, split and task are None
-    until they are there, and stay so behind a problem; a forest has no task.
+    and weights loaded; otherwise nothing is drawn or downloaded, and the store is read whole.
+    store, split and task are None until they are there, and stay so behind a problem; a forest has
+    no task.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Preparation:
         if not self.starts and data["source"] == "phantom" and not Path(data["store"]).exists():
             yield Note(f"{data['store']} does not exist yet: the first start draws its cells")
             return
-        self.store = open_store(data, None)
+        self.store = open_store(data, thorough=not self.starts)
         yield from of_store(self.store, self.config)
 
     def _split(self) -> Iterator[Finding]:

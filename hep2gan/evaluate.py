@@ -15,6 +15,7 @@ def evaluate(config: "DictConfig") -> None:
     from hep2gan.command import resolved
     from hep2gan.data.split_files import Split
     from hep2gan.data.store import Store
+    from hep2gan.data.verified import verify_once
     from hep2gan.evaluation import evaluate_run, summary
     from hep2gan.run_folder import RunFolder
     from hep2gan.trained import open_run
@@ -30,7 +31,7 @@ def evaluate(config: "DictConfig") -> None:
         return
     trained = open_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
     store = Store.open(Path(plain["store"]) if plain["store"] else trained.store)
-    store.verify()
+    verify_once(store)
     split = Split.load(trained.run.path, store)
     alone = {"accelerator": plain["accelerator"], "devices": 1, "nodes": 1}
     trained.config["trainer"] |= {"eval_batch_size": plain["batch_size"], **alone}

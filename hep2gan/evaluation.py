@@ -25,7 +25,6 @@ from hep2gan.metrics.score import score
 from hep2gan.outputs import Outputs
 from hep2gan.predictions import Predictions
 from hep2gan.quiet import quiet_libraries
-from hep2gan.reports.figures.single import write_figures
 from hep2gan.run_folder import RunFolder
 from hep2gan.statistics.intervals import wilson
 from hep2gan.strategy import devices_and_strategy
@@ -103,6 +102,9 @@ def write_results(
     metrics |= interval(metrics, len(predictions.label)) | dict(extra or {})
     run.save_metrics(metrics)
     if figures:
+        # Here, so that a training starts without the libraries that draw.
+        from hep2gan.reports.figures.single import write_figures
+
         write_figures(predictions, run.figures, run.curves_file)
     return metrics
 

@@ -12,14 +12,20 @@ from hep2gan.data.packing import pack
 from hep2gan.data.phantom import write_phantom
 from hep2gan.data.raw import RawCells
 from hep2gan.data.store import Store
+from hep2gan.data.verified import verify_again, verify_once
 from hep2gan.errors import Hep2ganError
 from hep2gan.progress import progress
 
 log = logging.getLogger(__name__)
 
 
-def open_store(data: Mapping[str, Any], workers: int | None = None) -> Store:
-    """Open the store that `data` names; drawn cells are drawn and packed at first use."""
+def open_store(data: Mapping[str, Any], *, thorough: bool = False) -> Store:
+    """Open the store that `data` names; drawn cells are drawn and packed at first use.
+
+    Rank 0 holds it against what was packed. thorough: read all of it; otherwise that is done when
+    its files have changed since (see `verified`). Raises Hep2ganError for a store that is missing,
+    damaged or of another size.
+    """
     path = Path(data["store"])
     if not path.exists():
         if data["source"] != "phantom":
@@ -28,11 +34,10 @@ def open_store(data: Mapping[str, Any], workers: int | None = None) -> Store:
                 "training reads packed cells",
                 f"run hep2gan-pack data={data['source']} data.root=FOLDER, or set data.store",
             )
-        return pack_store(data, workers)
+        return pack_store(data)
     store = Store.open(path)
     if ranks.rank() == 0:
-        # It takes about a second for the ICPR set; a flipped bit would cost a week.
-        store.verify()
+        verify_again(store) if thorough else verify_once(store)
     if store.size != data["size"]:
         raise Hep2ganError(
             f"{path} holds images of {store.size} px, data.size is {data['size']}",

@@ -117,3 +117,36 @@ def test_errors_say_what_to_do(arguments, words, tmp_path):
 def test_nearest_prefers_the_key_itself():
     assert nearest("trainer.epochs", ["trainer.max_epochs", "seed"])[0] == "trainer.max_epochs"
     assert nearest("zzz", ["trainer.max_epochs"]) == []
+
+
+def test_schemas_are_shared_and_yet_never_changed():
+    code = (
+        "import copy, sys\n"
+        "from hydra import compose, initialize_config_dir\n"
+        "from hydra.core.config_store import ConfigStore\n"
+        "from omegaconf import OmegaConf\n"
+        "from hep2gan.command import _share_schemas, config_folder\n"
+        "def composed(*overrides):\n"
+        "    with initialize_config_dir(str(config_folder()), version_base='1.3'):\n"
+        "        config = compose('train', list(overrides), return_hydra_config=True)\n"
+        "        return OmegaConf.to_yaml(config)\n"
+        "changed = ('hydra.job.chdir=true', 'hydra.sweep.dir=x', '+hydra.job.env_set.A=b')\n"
+        "before = composed(), composed(*changed)\n"
+        "_share_schemas()\n"
+        "store = ConfigStore.instance()\n"
+        "assert copy.deepcopy([store])[0] is store\n"
+        "assert (composed(), composed(*changed), composed()) == (*before, before[0])\n"
+        "assert before[0] != before[1]\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_a_training_starts_without_what_only_its_end_needs():
+    code = (
+        "import sys, hep2gan.training\n"
+        "print([m for m in ('sklearn', 'pandas', 'hep2gan.reports', 'hep2gan.wandb_run')"
+        " if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.stdout.strip() == "[]", shown.stderr

@@ -19,6 +19,7 @@ from hep2gan.data.raw import Problem, RawCells
 from hep2gan.data.replacing import exclusive, refuse_foreign, replaced
 from hep2gan.data.rows import keep_rows, reserve_rows
 from hep2gan.data.store import COLUMNS, FILES, FORMAT, MANIFEST, SPECIMENS, VERSION, Store
+from hep2gan.data.verified import note_whole, verify_again
 from hep2gan.data.workers import run_chunks
 from hep2gan.errors import Hep2ganError, listed
 
@@ -65,6 +66,7 @@ def pack(
                 columns = Columns.empty(len(raw.cells))
                 _pack_pixels(raw, folder, settings, workers, columns, progress)
                 _write_rest(raw, folder, settings, columns, signature)
+            note_whole(destination)
     except OSError as error:
         fact = f"{destination} cannot be written ({error.strerror or error})"
         raise Hep2ganError(fact, "", "free space or choose another destination") from error
@@ -76,7 +78,7 @@ def _unchanged(destination: Path, signature: str) -> Store | None:
         return None
     try:
         store = Store.open(destination)
-        store.verify()
+        verify_again(store)
     except Hep2ganError as error:
         log.warning("%s Packing it again.", error)
         return None

@@ -14,6 +14,8 @@ from hep2gan.data.soundness import wrong_values
 from hep2gan.errors import Hep2ganError
 
 MANIFEST = "manifest.json"
+NOTE = "verified.json"
+"""Which files were found whole, see `verified`; no part of the content."""
 FORMAT = "hep2gan-store"
 VERSION = 1
 """Raised when packing the same source gives another store; older stores are then packed again."""
@@ -31,7 +33,7 @@ COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
 }
 """Type and shape per cell of each array; S is the stored size, ids are as wide as the longest."""
 SPECIMENS = "specimens"
-FILES = frozenset({MANIFEST, f"{SPECIMENS}.npy", *(f"{name}.npy" for name in COLUMNS)})
+FILES = frozenset({MANIFEST, NOTE, f"{SPECIMENS}.npy", *(f"{name}.npy" for name in COLUMNS)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import RandomForestClassifier
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.textures.intensity import intensity
 from hep2gan.textures.motif import motif
 from hep2gan.textures.ric_lbp import ric_lbp
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
 
 Image = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float32]
@@ -47,8 +50,11 @@ class ForestSettings:
 
     def grow(
         self, features: Numbers, label: npt.NDArray[np.int64], seed: int, jobs: int = 1
-    ) -> RandomForestClassifier:
+    ) -> "RandomForestClassifier":
         """Grow the trees on features (N, D) and labels (N,); the same for any number of `jobs`."""
+        # Here, since every training looks at these settings, and scikit-learn takes half a second.
+        from sklearn.ensemble import RandomForestClassifier
+
         forest = RandomForestClassifier(self.trees, random_state=seed, n_jobs=jobs)
         forest.fit(features, label)
         # Several threads would sum the trees' votes in an order of their own.
@@ -56,7 +62,7 @@ class ForestSettings:
 
 
 def class_probabilities(
-    forest: RandomForestClassifier, features: Numbers, classes: int
+    forest: "RandomForestClassifier", features: Numbers, classes: int
 ) -> npt.NDArray[np.float32]:
     """Mean vote (N, K) of the trees; zero for classes that the forest was grown without."""
     probabilities = np.zeros((len(features), classes), np.float32)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hep2gan.data.fingerprint import fingerprint_of
 from hep2gan.data.packing import pack
 from hep2gan.data.store import COLUMNS, MANIFEST, Store
+from hep2gan.data.verified import verify_once
 from tests.data.raw_sets import cells
 from tests.fuzz.judge import Door
 from tests.fuzz.mutations import mutated_file, mutated_json
@@ -47,7 +48,7 @@ def _open(given: tuple[str, bytes, bool], folder: Path) -> Store:
     if resealed and name != MANIFEST:
         _reseal(folder)
     store = Store.open(folder)
-    store.verify()
+    verify_once(store)
     return store
 
 
