@@ -193,7 +193,7 @@ def _fit_and_test(
         config, run.path, rank=ranks.rank(), start=batches_done(data), provenance=origin
     )
     with closing(logger):
-        _fit(config, run, task, data, logger, newest, stop)
+        fit(config, run, task, data, logger, newest, stop)
         task.load_state_dict(read_chosen(run.checkpoints)[1]["state_dict"])
         metrics = evaluate_run(task, data, run, config)
         predictions = Predictions.load(run.predictions_file) if logger else None
@@ -216,7 +216,7 @@ def monitor_of(config: Config, split: Split) -> str | None:
     return monitor_name(config)
 
 
-def _fit(
+def fit(
     config: Config,
     run: RunFolder,
     task: SegmentationGuidedClassification,
@@ -225,6 +225,10 @@ def _fit(
     newest: Path | None,
     stop: StopRequest,
 ) -> None:
+    """Train `task`, from the checkpoint `newest` on; metrics.csv and checkpoints go to `run`.
+
+    logger: another one beside metrics.csv. Raises what `train_run` raises.
+    """
     settings = config["trainer"]
     prepare_networks(task, settings)
     curves = MetricsFile(run.curves_file, batches_done(data))
@@ -263,6 +267,8 @@ def _watchers(config: Config, run: RunFolder, data: CellDataModule) -> list[Call
 def prepare_networks(task: SegmentationGuidedClassification, settings: Config) -> None:
     """Choose the precision of products and the memory format of weights."""
     use_tf32(settings["tf32"])
+    # Deterministic operations fill new memory before they write to it, at 2 % of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if settings["channels_last"]:
         for network in task.networks.values():
             network.to(memory_format=torch.channels_last)

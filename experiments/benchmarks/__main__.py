@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments.benchmarks.rows import load, save, table
 
-BENCHMARKS: tuple[str, ...] = ()
+BENCHMARKS: tuple[str, ...] = ("training_step",)
 FOLDER = Path("runs/benchmarks")
 
 

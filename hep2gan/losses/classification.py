@@ -1,11 +1,18 @@
 """The classifier's whole loss (eq. 7)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
 from hep2gan.losses.precision import full, without_autocast
+
+NONE_IGNORED = torch.iinfo(torch.int64).min
+"""torch leaves out the label -100 by default, which is as wrong as any other below 0."""
 
 
 class ClassificationLoss(nn.Module):
@@ -55,9 +62,12 @@ class ClassificationLoss(nn.Module):
         mixture `gaussian_mixture` and `likelihood`. Raises Hep2ganError for other shapes.
         """
         _check(logits, labels)
-        with without_autocast(logits):
+        with without_autocast(logits), _naming_labels(logits, labels):
             cross_entropy = F.cross_entropy(
-                full(logits), labels, label_smoothing=self.label_smoothing
+                full(logits),
+                labels,
+                ignore_index=NONE_IGNORED,
+                label_smoothing=self.label_smoothing,
             )
         terms = {"cross_entropy": cross_entropy}
         total = self.cross_entropy_weight * cross_entropy
@@ -74,12 +84,16 @@ def _check(logits: Tensor, labels: Tensor) -> None:
             f"logits are {tuple(logits.shape)} and labels {labels.dtype} {tuple(labels.shape)}",
             "must be (B, K) and int64 (B,)",
         )
-    # On a GPU this would wait for the device.
-    if labels.device.type == "cpu" and len(labels):
-        lowest, highest = int(labels.min()), int(labels.max())
-        if lowest < 0 or highest >= logits.shape[1]:
-            raise Hep2ganError(
-                f"labels run from {lowest} to {highest}",
-                f"the classifier has {logits.shape[1]} classes, 0 to {logits.shape[1] - 1}",
-                "build it with the number of classes of the store",
-            )
+
+
+@contextmanager
+def _naming_labels(logits: Tensor, labels: Tensor) -> Iterator[None]:
+    """Say which labels were out of range, where torch says so: on the CPU."""
+    try:
+        yield
+    except IndexError as error:
+        raise Hep2ganError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}",
+            f"the classifier has {logits.shape[1]} classes, 0 to {logits.shape[1] - 1}",
+            "build it with the number of classes of the store",
+        ) from error

@@ -120,7 +120,8 @@ class GaussianMixtureLoss(nn.Module):
         """
         self._check_labels(features, labels)
         half, half_log_det = 0.5 * self.distances(features), 0.5 * self.log_variance.sum(dim=1)
-        own = F.one_hot(labels, self.num_classes)
+        # Where the label is; F.one_hot would look at the labels first, and wait for them.
+        own = torch.zeros_like(half).scatter(1, labels.unsqueeze(1), 1.0)
         alpha = self.margin if self.training else 0.0
         logits = self.log_prior - half_log_det - (1.0 + alpha * own) * half
         likelihood = ((half + half_log_det) * own).sum(dim=1).mean()
