@@ -1,5 +1,8 @@
 import json
+import subprocess
+import sys
 from itertools import chain
+from pathlib import Path
 
 import lightning as L
 import numpy as np
@@ -302,11 +305,20 @@ class Recorder(Watcher):
         (self.folder / f"{self.global_rank}.json").write_text(json.dumps(rows))
 
 
+def two_processes(folder):
+    """Train with two processes, each of which leaves what it saw in `folder`."""
+    cells = made_store(np.arange(40) % 2)
+    parts = make_split(cells, test_fraction=0.25, validation_fraction=0.2)
+    data = CellDataModule(cells, parts, batch_size=8, eval_batch_size=3, seed=4)
+    trainer(devices=2, strategy="ddp_fork").fit(Recorder(Path(folder)), data)
+
+
 @pytest.mark.slow
 def test_two_processes_share_every_batch(store, split, tmp_path):
     alone, _ = fitted(store, split, eval_batch_size=3)
-    data = CellDataModule(store, split, batch_size=8, eval_batch_size=3, seed=4)
-    trainer(devices=2, strategy="ddp_fork").fit(Recorder(tmp_path), data)
+    # Forked from a process of its own: this one may hold threads, which a fork would lose.
+    program = "import sys; from tests.test_datamodule import two_processes as two; two(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     whole = alone.order(1, "train")
     assert first["train"] == [batch[0::2] for batch in whole]
