@@ -102,7 +102,7 @@ def _fused(config: Config) -> Iterator[Finding]:
     for name in ("generator", "discriminator", "classifier"):
         target = config["optimizer"][name]["_target_"]
         # Others are looked up by who knows whether they may be.
-        if target not in OPTIMIZERS:
+        if not isinstance(target, str) or target not in OPTIMIZERS:
             continue
         try:
             check_fused(config["trainer"]["fused_optimizers"], get_class(target))
