@@ -164,12 +164,15 @@ def _signal_or_raise(error: "ChildFailedError", run: Path) -> int:
     from hep2gan.ranks import log_of_rank
     from hep2gan.stopping import STATUS
 
-    # When one rank dies the others fail too: by its signal or its own message it is known.
-    blame = {2: 1, 1: 3}
-    rank, failure = min(
-        error.failures.items(),
-        key=lambda item: (0 if item[1].exitcode < 0 else blame.get(item[1].exitcode, 2), item[0]),
-    )
+    # When one rank dies the others fail too, or are ended: by its signal or its own message it is
+    # known.
+    blame = {2: 1, 1: 3, -signal.SIGTERM: 4}
+
+    def order(item: tuple[int, Any]) -> tuple[int, int]:
+        rank, status = item[0], item[1].exitcode
+        return blame.get(status, 0 if status < 0 else 2), rank
+
+    rank, failure = min(error.failures.items(), key=order)
     status = failure.exitcode
     stops = {143: signal.SIGTERM} | {number: name for name, number in STATUS.items()}
     if status in stops:
