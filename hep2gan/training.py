@@ -235,14 +235,7 @@ def fit(
     trainer = build_trainer(
         settings,
         [curves, *([logger] if logger else []), *epoch_lines(settings["max_epochs"])],
-        [
-            EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
-            SeedEachBatch(config["seed"]),
-            *_watchers(config, run, data),
-            Gauges(),
-            *([Compiled(settings["compile"])] if settings["compile"] else []),
-            *([WeightAverage(config["ema"])] if config["ema"] else []),
-        ],
+        callbacks_of(config, run, data, stop),
         len(data.split.validation) > 0,
     )
     leave_signals_alone(trainer)
@@ -257,11 +250,23 @@ def epoch_lines(epochs: int) -> list[EpochLines]:
     return [] if progress_bars() else [EpochLines(epochs)]
 
 
-def _watchers(config: Config, run: RunFolder, data: CellDataModule) -> list[Callback]:
+def callbacks_of(
+    config: Config, run: RunFolder, data: CellDataModule, stop: StopRequest
+) -> list[Callback]:
+    """All that a training does besides its steps, in this order."""
     settings = config["trainer"]
     stops = settings.get("nonfinite", "stop") == "stop"
     losses = StopAtNonfinite(run.path, data.store.id, settings["log_every"])
-    return [StoreWatch(data.store), Alarms(), *([losses] if stops else [])]
+    return [
+        EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
+        SeedEachBatch(config["seed"]),
+        StoreWatch(data.store),
+        Alarms(),
+        *([losses] if stops else []),
+        Gauges(),
+        *([Compiled(settings["compile"])] if settings["compile"] else []),
+        *([WeightAverage(config["ema"])] if config["ema"] else []),
+    ]
 
 
 def prepare_networks(task: SegmentationGuidedClassification, settings: Config) -> None:

@@ -13,9 +13,10 @@ import torch
 
 from experiments.benchmarks.__main__ import machine
 from experiments.benchmarks.blocks import Block, Length
+from experiments.benchmarks.configured import composed
 from experiments.benchmarks.pairs import Ratio, in_pairs
 from experiments.benchmarks.rows import number
-from experiments.benchmarks.trainings import Training, composed
+from experiments.benchmarks.trainings import Training
 from hep2gan.stocking import open_store
 
 

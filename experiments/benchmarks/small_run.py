@@ -3,12 +3,9 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 
-from hep2gan.command import config_folder, resolved
-from hep2gan.data.split_files import Split
+from experiments.benchmarks.configured import composed, repeated
 from hep2gan.datamodule import CellDataModule
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
@@ -37,20 +34,14 @@ class SmallRun(NamedTuple):
         fit(self.config, self.run, self.task, self.data, None, None, StopRequest())
 
 
-def composed(*overrides: str) -> dict[str, Any]:
-    """The configuration that `hep2gan-train` has of these overrides, on drawn cells on the CPU."""
-    given = ("data=phantom", "trainer=cpu", f"stores={STORES}", *overrides)
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return resolved(compose("train", list(given)))
-
-
 def small_run(folder: Path, *overrides: str, batches: int | None = None) -> SmallRun:
     """Draw the cells (once), split them, build the networks; the run goes to `folder`.
 
     batches: of an epoch, its cells coming again and again; None for each cell once.
     """
     quiet_libraries()
-    config = composed(f"run_dir={folder}", *overrides)
+    given = ("data=phantom", "trainer=cpu", f"stores={STORES}", f"run_dir={folder}")
+    config = composed([*given, *overrides])
     run = RunFolder(folder)
     torch.manual_seed(0)
     preparation = prepared(config, run, None)
@@ -59,10 +50,5 @@ def small_run(folder: Path, *overrides: str, batches: int | None = None) -> Smal
     assert split is not None
     assert task is not None
     if batches is not None:
-        split = _repeated(split, batches * config["trainer"]["batch_size"])
+        split = repeated(split, batches * config["trainer"]["batch_size"])
     return SmallRun(config, run, task, build_data(config, store, split))
-
-
-def _repeated(split: Split, cells: int) -> Split:
-    nothing = np.empty(0, np.int64)
-    return Split(np.resize(split.train, cells), nothing, split.test, split.settings)

@@ -7,32 +7,20 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
-from hydra import compose, initialize_config_dir
 
 from experiments.benchmarks.blocks import Block, Blocks, Finished, Length
-from hep2gan.alarms import Alarms
+from experiments.benchmarks.configured import composed, repeated
 from hep2gan.assembly import build_task
-from hep2gan.callbacks import EpochCheckpoint, SeedEachBatch
-from hep2gan.command import config_folder, resolved
-from hep2gan.compiling import Compiled
-from hep2gan.data.split_files import Split
 from hep2gan.data.splits import make_split
-from hep2gan.gauges import Gauges
-from hep2gan.nonfinite import StopAtNonfinite
 from hep2gan.quiet import quiet_libraries
+from hep2gan.run_folder import RunFolder
 from hep2gan.stocking import open_store
+from hep2gan.stopping import StopRequest
 from hep2gan.strategy import leave_signals_alone
-from hep2gan.training import build_data, build_trainer, prepare_networks
-
-
-def composed(overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration that `hep2gan-train` has of these overrides."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return resolved(compose("train", list(overrides)))
+from hep2gan.training import build_data, build_trainer, callbacks_of, prepare_networks
 
 
 def train(overrides: Sequence[str], pipe: Connection, length: Length, blocks: int) -> None:
@@ -42,24 +30,19 @@ def train(overrides: Sequence[str], pipe: Connection, length: Length, blocks: in
     settings = config["trainer"] | {"max_epochs": 1}
     L.seed_everything(config["seed"], verbose=False)
     store = open_store(config["data"])
-    split = make_split(store, **config["split"])
     # One block more, so that the end of the epoch is never reached.
-    rows = np.resize(split.train, (blocks + 1) * sum(length) * settings["batch_size"])
-    nothing = np.empty(0, np.int64)
+    cells = (blocks + 1) * sum(length) * settings["batch_size"]
+    split = repeated(make_split(store, **config["split"]), cells)
     task = build_task(
         config, classes=store.classes, size=store.size,
-        train_counts=np.bincount(store.label[rows], minlength=len(store.classes)).tolist(),
+        train_counts=np.bincount(store.label[split.train], minlength=len(store.classes)).tolist(),
         trusted=config["trusted"],
     )  # fmt: skip
-    data = build_data(config, store, Split(rows, nothing, split.test, split.settings))
+    data = build_data(config, store, split)
     prepare_networks(task, settings)
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        callbacks = [
-            EpochCheckpoint(Path(folder)), SeedEachBatch(config["seed"]), Alarms(),
-            StopAtNonfinite(Path(folder), store.id, settings["log_every"]), Gauges(),
-            *([Compiled(settings["compile"])] if settings["compile"] else []), Blocks(pipe, length),
-        ]  # fmt: skip
-        trainer = build_trainer(settings, [], callbacks, validates=False)
+        every = callbacks_of(config, RunFolder(Path(folder)), data, StopRequest())
+        trainer = build_trainer(settings, [], [*every, Blocks(pipe, length)], validates=False)
         leave_signals_alone(trainer)
         try:
             trainer.fit(task, data)
