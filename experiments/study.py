@@ -139,8 +139,8 @@ def main(arguments: Sequence[str]) -> int:
         subprocess.run([sys.executable, "-m", "hep2gan.train", "-m", *overrides]).returncode
         for overrides in sweeps
     ]
-    if any(trained):
-        return max(trained)
+    if failed := [status for status in trained if status]:
+        return failed[0]
     values = dict(override.split("=", 1) for override in sweeps[0])
     folder = Path(values.get("runs", "runs")) / values["study"]
     written = write_evidence(

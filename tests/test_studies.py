@@ -127,6 +127,17 @@ def test_what_is_not_understood(capsys):
     assert "python experiments/study.py NAME" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("statuses", [(0, -15), (2, 0), (0, 1)])
+def test_no_evidence_is_written_where_a_sweep_failed(statuses, monkeypatch):
+    left = iter((*statuses, *[0] * 20))
+
+    def ended(command):
+        return subprocess.CompletedProcess(command, next(left))
+
+    monkeypatch.setattr(study.subprocess, "run", ended)
+    assert study.main(["parts", "scale=laptop"]) == next(s for s in statuses if s)
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="not installed: make")
 def test_make_knows_every_study_and_passes_lower_case_on():
     helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
