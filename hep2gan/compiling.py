@@ -1,22 +1,14 @@
 """torch.compile of each network, while it trains."""
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
+from hep2gan.compile_modes import Mode, records_graphs
 from hep2gan.task import SegmentationGuidedClassification
-
-Graphs = Literal["reduce-overhead", "max-autotune"]
-Mode = bool | Graphs
-MODES: tuple[Mode, ...] = (False, True, *get_args(Graphs))
-
-
-def records_graphs(mode: Any) -> bool:
-    """Whether a mode of torch.compile records CUDA graphs and replays them."""
-    return mode in get_args(Graphs)
 
 
 class Compiled(Callback):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from hep2gan.compile_modes import MODES
 from hep2gan.data.normalise import Kind as Normalising
 from hep2gan.data.sampling import Sampling
 from hep2gan.data.split_settings import UNITS
@@ -24,6 +25,7 @@ from hep2gan.rules import (
     texts,
     whole,
 )
+from hep2gan.skipping import Policy
 from hep2gan.targets import NETWORKS
 from hep2gan.textures.forest import FEATURES
 from hep2gan.views import VIEWS
@@ -154,13 +156,13 @@ _RULES: dict[str, Rule] = {
     "trainer.workers": whole(0, 0),
     "trainer.resident": TRUTH,
     "trainer.channels_last": TRUTH,
-    "trainer.compile": one_of(False, True, "reduce-overhead", "max-autotune"),
+    "trainer.compile": one_of(*MODES),
     "trainer.fused_optimizers": one_of("auto", True, False),
     "trainer.tf32": TRUTH,
     "trainer.sync_batchnorm": TRUTH,
     "trainer.deterministic": TRUTH,
     "trainer.validate_every": whole(1, 1),
-    "trainer.nonfinite": one_of("stop", "skip"),
+    "trainer.nonfinite": one_of(*get_args(Policy)),
     "trainer.log_every": whole(1, 10),
     "trainer.limit_batches": whole(1, 10).or_null(),
 }

@@ -10,7 +10,7 @@ import torch
 from hydra.utils import get_class
 
 from hep2gan.checklist import Finding, Note
-from hep2gan.compiling import MODES, records_graphs
+from hep2gan.compile_modes import MODES, records_graphs
 from hep2gan.errors import Hep2ganError
 from hep2gan.optimizers import check_fused
 from hep2gan.targets import OPTIMIZERS
@@ -39,7 +39,7 @@ def _compile(settings: Config, on_gpu: bool, several: bool) -> Iterator[Finding]
     if mode not in MODES or not isinstance(mode, bool | str):
         yield Hep2ganError(
             f"trainer.compile is {mode!r}",
-            "choose from false, true, reduce-overhead, max-autotune",
+            f"choose from {', '.join(str(mode).lower() for mode in MODES)}",
         )
         return
     fact = f"trainer.compile is {str(mode).lower()}"
