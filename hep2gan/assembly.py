@@ -10,7 +10,7 @@ from hydra.utils import get_class
 from torch import nn
 
 from hep2gan.details import ValidationDetails
-from hep2gan.errors import Hep2ganError, WrongSettingsError
+from hep2gan.errors import Hep2ganError, require_none
 from hep2gan.guidance import Guidance, Stages
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
@@ -109,10 +109,7 @@ class _Tried:
             return None
 
     def require(self) -> None:
-        if len(self.problems) == 1:
-            raise self.problems[0]
-        if self.problems:
-            raise WrongSettingsError(self.problems)
+        require_none(self.problems)
 
 
 def _skipping(policy: str) -> SkipNonfinite | None:

@@ -61,10 +61,9 @@ class Preparation:
         """
         take = self.checklist.take
         take("settings", self._settings())
-        if self._sound("trainer", "forest"):
+        if self._sound("trainer", "forest") and not self.config["forest"]:
             take("devices", of_devices(self.config))
-            if not self.config["forest"]:
-                take("switches", of_switches(self.config))
+            take("switches", of_switches(self.config))
         if self._sound("logger"):
             take("logger", of_logger(self.config))
         take("run folder", of_folder(self.run, self.config, self.newest, starts=self.starts))
@@ -132,8 +131,8 @@ class Preparation:
         store, split = self.store, self.split
         counts = np.bincount(store.label[split.train], minlength=len(store.classes))
         self.task = self._built(store.classes, store.size, counts.tolist())
-        counted = {n: sum(p.numel() for p in m.parameters()) for n, m in self.task.networks.items()}
-        yield ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in counted.items())
+        sizes = {n: sum(p.numel() for p in m.parameters()) for n, m in self.task.networks.items()}
+        yield ", ".join(f"{name} {size / 1e6:.1f} M" for name, size in sizes.items())
 
     def _built(
         self, classes: Sequence[str], size: int, counts: list[int]

@@ -44,6 +44,12 @@ class WrongSettingsError(Hep2ganError):
         return type(self), (self.problems,)
 
 
+def require_none(problems: "Sequence[Hep2ganError]") -> None:
+    """Raise the only problem, or one error that tells them all; nothing where there is none."""
+    if problems:
+        raise problems[0] if len(problems) == 1 else WrongSettingsError(problems)
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """A number of things in words; `many` where the plural is not `one` with an s.
 

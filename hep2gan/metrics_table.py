@@ -34,7 +34,7 @@ def read_table(path: Path) -> MetricsTable:
     try:
         columns = next(reader, [])
         _check_header(columns)
-        rows = [dict(zip(columns, row, strict=True)) for row in reader if _checked(row, columns)]
+        rows = [_row(cells, columns) for cells in reader]
     except (csv.Error, ValueError) as error:
         raise ValueError(f"line {max(reader.line_num, 1)}: {error}") from error
     return MetricsTable(columns, rows, cut)
@@ -47,15 +47,16 @@ def _check_header(columns: Sequence[str]) -> None:
         raise ValueError(f"the column {twice[0]} occurs twice")
 
 
-def _checked(row: Sequence[str], columns: Sequence[str]) -> bool:
-    """True; raises ValueError where a row has other cells than columns, or no numbers."""
-    if len(row) != len(columns):
-        raise ValueError(f"{len(row)} cells, {len(columns)} columns")
-    for name, text in zip(columns, row, strict=True):
+def _row(cells: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """Texts by column; raises ValueError for other cells than columns, and for no numbers."""
+    if len(cells) != len(columns):
+        raise ValueError(f"{len(cells)} cells, {len(columns)} columns")
+    row = dict(zip(columns, cells, strict=True))
+    for name, text in row.items():
         value = float(text) if text else 0.0
         if name in KEYS and not (math.isfinite(value) and value >= 0 and value == int(value)):
             raise ValueError(f"{name} is {text}")
-    return True
+    return row
 
 
 def epochs_of(rows: Sequence[Mapping[str, object]]) -> list[int]:

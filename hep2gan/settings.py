@@ -6,7 +6,7 @@ from typing import Any
 from hep2gan.data.augment import Augmentation
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.split_settings import SplitSettings
-from hep2gan.errors import Hep2ganError, WrongSettingsError
+from hep2gan.errors import Hep2ganError, require_none
 from hep2gan.flattening import flat
 from hep2gan.guidance import Guidance, Stages
 from hep2gan.rules import Rule
@@ -49,13 +49,13 @@ def wrong_settings(config: Config) -> dict[str, Hep2ganError]:
 def check_data(data: Config) -> None:
     """Raise Hep2ganError with all that is wrong with a `data` configuration alone."""
     config = {"data": data}
-    wrong = [
-        _refused(key, value, rule)
-        for key, value in flat(config)
-        if (rule := rule_of(key, config)) is not None and not rule.holds(value)
-    ]
-    if wrong:
-        raise wrong[0] if len(wrong) == 1 else WrongSettingsError(wrong)
+    require_none(
+        [
+            _refused(key, value, rule)
+            for key, value in flat(config)
+            if (rule := rule_of(key, config)) is not None and not rule.holds(value)
+        ]
+    )
 
 
 def _used(config: Config) -> dict[str, Any]:

@@ -31,10 +31,9 @@ _WEIGHTS: dict[str, tuple[str, Callable[[str, bool, str | None], None]]] = {
 
 
 def of_devices(config: Config) -> Iterator[Finding]:
-    """As many devices as are asked for; a forest needs none."""
-    if not config["forest"]:
-        settings = config["trainer"]
-        yield require_devices(settings["accelerator"], settings["devices"])
+    """As many devices as are asked for."""
+    settings = config["trainer"]
+    yield require_devices(settings["accelerator"], settings["devices"])
 
 
 def of_logger(config: Config) -> Iterator[Finding]:

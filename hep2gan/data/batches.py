@@ -150,7 +150,6 @@ class CellBatches(Dataset[RawBatch]):
         rows = request.rows.numpy()
         self._files.require()
         image, levels, mask, label = (
-            torch.from_numpy(np.asarray(array[rows]))
-            for array in (self.store.image, self.store.levels, self.store.mask, self.store.label)
+            torch.from_numpy(np.asarray(getattr(self.store, name)[rows])) for name in _READ
         )
         return RawBatch(image, levels, mask, label, request.rows, request.draw)
