@@ -26,6 +26,7 @@ from tests.data.made_store import made_store
 from tests.ddp.started import NETS, SMALL, TWO
 from tests.ddp.started import train as started
 from tests.offline import without_wandb_settings
+from tests.packed import inside_packed
 
 RUN = "runs/default/proposed/seed0"
 
@@ -33,10 +34,7 @@ RUN = "runs/default/proposed/seed0"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a packed store."""
-    folder = tmp_path_factory.mktemp("doctor")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert call(pack, "data=phantom", "data.count=60", "data.size=32") == 0
+    with inside_packed(tmp_path_factory.mktemp("doctor")) as folder:
         yield folder
 
 

@@ -14,6 +14,7 @@ from hep2gan.setting_rules import rule_of
 from hep2gan.settings import wrong_settings
 from tests.commands import call
 from tests.configs import composed
+from tests.packed import inside_packed
 
 SMALL = (
     "data=phantom", "data.count=60", "data.size=32", "scale=laptop", "data.size=32",
@@ -30,10 +31,7 @@ METHODS = sorted(file.stem for file in config_folder().glob("method/*.yaml"))
 
 @pytest.fixture(scope="module", autouse=True)
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("settings")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert call(pack, "data=phantom", "data.count=60", "data.size=32") == 0
+    with inside_packed(tmp_path_factory.mktemp("settings")) as folder:
         yield folder
 
 
