@@ -15,6 +15,7 @@ from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import WandbLogger
+from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics_file import logged_before
@@ -178,7 +179,7 @@ def _init(
     own = {"id": identity, "project": settings["project"], "entity": settings["entity"]}
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     try:
-        return wandb.init(
+        run = wandb.init(
             **({} if in_agent else own),
             name=f"{config['name']}-seed{config['seed']}"[:_LONGEST_NAME],
             group=str(config["study"])[:_LONGEST_NAME],
@@ -198,6 +199,9 @@ def _init(
             "",
             "check the key (wandb login) and the network, or set logger.mode=offline",
         ) from error
+    # wandb notes what is imported after its start; where its process died, such imports would fail.
+    unregister_all_post_import_hooks()
+    return run
 
 
 def _tags(config: Mapping[str, Any]) -> list[str]:
