@@ -55,6 +55,8 @@ class Normalisation:
         else:
             low, high = stored.amin(1, keepdim=True).float(), stored.amax(1, keepdim=True).float()
             if self.kind == "z_score":
+                # From the darkest pixel on, which is exact: else faint images lose digits.
+                flat.sub_(low)
                 spread, centre = torch.std_mean(flat, dim=1, correction=0, keepdim=True)
             elif self.kind == "percentile":
                 centre, spread = self._percentiles(stored, low, high)

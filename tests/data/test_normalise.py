@@ -42,6 +42,14 @@ def test_z_score_by_hand():
     assert torch.allclose(run("z_score", image)[0, 0], expected, atol=1e-6)
 
 
+def test_z_scores_of_a_faint_image_are_as_exact_as_any():
+    image = np.full((1, 5, 5), 129, np.uint8)
+    image[0, 0, 0] = 128
+    expected = torch.full((25,), 1 / 24**0.5)
+    expected[0] = -(24**0.5)
+    assert torch.allclose(run("z_score", image).flatten(), expected, rtol=0, atol=1e-5)
+
+
 @settings(max_examples=50, deadline=None)
 @given(images(), st.floats(0, 40), st.floats(60, 100))
 def test_percentiles_are_numpys(image, low, high):
