@@ -21,8 +21,12 @@ from tests.ddp.started import (
 
 pytestmark = pytest.mark.slurm
 
+# Epochs of many batches: a signal comes within one, and hardly ever at the end of it.
+LONG = (
+    *SMALL, *NETS, *RESTLESS, "data.count=400", "trainer.batch_size=2", "trainer.max_epochs=12",
+)  # fmt: skip
 SWEEP = (
-    *SMALL, *NETS, *RESTLESS, "trainer.max_epochs=150", "study=s", "-m",
+    *LONG, "study=s", "-m",
     "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=30",
     "hydra.launcher.partition=low", "seed=0,1,2", "loss.gaussian_mixture.gamma=0.01,-1",
 )  # fmt: skip
@@ -47,9 +51,9 @@ def job_of(run):
 def test_a_sweep_survives_preemption_cancelling_and_a_failing_job(cluster, tmp_path):
     method = "proposed,loss.gaussian_mixture.gamma=0.01"
     runs = [tmp_path / f"runs/s/{method}/seed{seed}" for seed in range(3)]
-    undisturbed = [*SMALL, *NETS, *RESTLESS, "trainer.max_epochs=150", "seed=0"]
+    undisturbed = [*LONG, "seed=0", "loss.gaussian_mixture.gamma=0.01"]
     alone = subprocess.run(
-        [sys.executable, "-m", "hep2gan.train", *undisturbed, "loss.gaussian_mixture.gamma=0.01"],
+        [sys.executable, "-m", "hep2gan.train", *undisturbed],
         cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert alone.returncode == 0, alone.stderr
