@@ -131,8 +131,12 @@ def gm_scores(task: SegmentationGuidedClassification, predictions: Predictions) 
 
 
 def assemble(rows: Tensor, outputs: Outputs, store: Store, split: Split) -> Predictions:
-    """Join what the networks said of `rows` with what the store knows of them."""
+    """Join what the networks said of `rows` with what the store knows of them.
+
+    Raises Hep2ganError where a file of the store was cut off since it was opened.
+    """
     index = rows.numpy()
+    store.require_whole()
     masks = None
     if outputs.mask is not None:
         masks = (outputs.mask[:, 0] * 255).round().to(torch.uint8).numpy()
@@ -162,6 +166,7 @@ def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
     """Mean of the masks of `rows` (H, W), read in blocks so that memory stays flat."""
     total = np.zeros((store.size, store.size), np.int64)
     for start in range(0, len(rows), 1024):
+        store.require_whole()
         total += store.mask[rows[start : start + 1024]].sum(axis=0, dtype=np.int64)
     return (total / max(len(rows), 1)).astype(np.float32)
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from hep2gan.data.cut_off import WholeFiles
 from hep2gan.data.draws import Draw
 from hep2gan.data.sampling import balanced, shuffled
 from hep2gan.data.sending import sent
@@ -143,12 +142,11 @@ class CellBatches(Dataset[RawBatch]):
 
     def __init__(self, store: "Store") -> None:
         self.store = store
-        self._files = WholeFiles(store.path / f"{name}.npy" for name in _READ)
 
     def __getitem__(self, request: Request) -> RawBatch:
         """Cells of one request, in its order, on the CPU."""
         rows = request.rows.numpy()
-        self._files.require()
+        self.store.require_whole()
         image, levels, mask, label = (
             torch.from_numpy(np.asarray(getattr(self.store, name)[rows])) for name in _READ
         )

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from hep2gan.errors import Hep2ganError
 
@@ -16,17 +16,12 @@ class WholeFiles:
     their deletion, do no harm to what is mapped.
     """
 
-    def __init__(self, paths: Iterable[Path]) -> None:
-        self._paths = [path for path in paths if path.is_file()]
+    def __init__(self, paths: Iterable[Path] = ()) -> None:
         self._held: list[BinaryIO] = []
-        for path in self._paths:
+        for path in paths:
             with suppress(OSError):
                 self._held.append(path.open("rb", buffering=0))
         self._sizes = [(file.fileno(), os.fstat(file.fileno()).st_size) for file in self._held]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Loader processes that are not forked open them anew.
-        return type(self), (self._paths,)
 
     def require(self) -> None:
         """Raise Hep2ganError where a file was cut off; call before reading from the map."""

@@ -21,7 +21,10 @@ class BareRequests(Dataset[Request]):
 
 
 class ResidentCells:
-    """A whole store on one device, as uint8: S²·2 bytes a cell, 0.45 GB for the real set at 128."""
+    """A whole store on one device, as uint8: S²·2 bytes a cell, 0.45 GB for the real set at 128.
+
+    Raises Hep2ganError where a file of the store was cut off since it was opened.
+    """
 
     def __init__(self, store: "Store", device: torch.device, chunk: int = 1024) -> None:
         self.device = device
@@ -31,6 +34,7 @@ class ResidentCells:
         # In chunks, so that host memory never holds a second copy of the store.
         for start in range(0, len(store), chunk):
             part = slice(start, start + chunk)
+            store.require_whole()
             self.image[part] = torch.from_numpy(np.array(store.image[part])).to(device)
             self.mask[part] = torch.from_numpy(np.array(store.mask[part])).to(device)
         self.levels = torch.from_numpy(np.array(store.levels)).to(device)

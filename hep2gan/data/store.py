@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.containers import json_object
+from hep2gan.data.cut_off import WholeFiles
 from hep2gan.data.fingerprint import file_digest, fingerprint_of
 from hep2gan.data.soundness import wrong_values
 from hep2gan.errors import Hep2ganError
@@ -74,6 +75,7 @@ class Store:
     """(N,) names of the cells, each once."""
     specimen_names: npt.NDArray[np.str_] = field(repr=False)
     """Names of the specimens, in the order of their numbers."""
+    _files: WholeFiles = field(default_factory=WholeFiles, repr=False)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -99,11 +101,19 @@ class Store:
                 fingerprint=fingerprint,
                 manifest=manifest,
                 specimen_names=_names(path),
+                _files=WholeFiles(path / file for file in FILES if file.endswith(".npy")),
                 **arrays,
             )
         # A damaged header raises whatever numpy's reader trips over: tokenize, struct, mmap, …
         except Exception as error:
             raise _damaged(path, str(error)) from error
+
+    def require_whole(self) -> None:
+        """Raise Hep2ganError where a file was cut off since; to be called before arrays are read.
+
+        Reading what is no longer there would end the process (SIGBUS).
+        """
+        self._files.require()
 
     def verify(self) -> None:
         """Read every array and raise Hep2ganError when the content is not what was packed."""

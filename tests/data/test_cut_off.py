@@ -2,7 +2,7 @@
 
 import os
 import pickle
-import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -11,7 +11,10 @@ import torch
 from hep2gan.data.batches import CellBatches, Request
 from hep2gan.data.cut_off import WholeFiles
 from hep2gan.data.packing import pack
+from hep2gan.data.resident import ResidentCells
 from hep2gan.errors import Hep2ganError
+from hep2gan.evaluation import assemble, mean_mask
+from hep2gan.outputs import Outputs
 from tests.data.raw_sets import cells
 
 WORDS = r"image.npy was cut off while the run used it: .* bytes are now 4,096.*Fix: restore"
@@ -23,23 +26,30 @@ def packed(tmp_path_factory):
     return pack(cells(folder / "raw", 64), folder / "store", size=64, workers=1)
 
 
+@contextmanager
+def cut_off(store):
+    """The store without most of its images, for as long as the block lasts."""
+    image = store.path / "image.npy"
+    content = image.read_bytes()
+    os.truncate(image, 4096)
+    try:
+        yield
+    finally:
+        with image.open("r+b") as file:
+            file.write(content)
+
+
 def test_a_batch_from_a_store_that_was_cut_off_is_refused(packed):
     rows = Request(torch.arange(len(packed)), None)
     batches = CellBatches(packed)
     whole = batches[rows]
     assert np.array_equal(whole.image.numpy(), packed.image)
-    image = packed.path / "image.npy"
-    content = image.read_bytes()
-    os.truncate(image, 4096)
-    try:
+    with cut_off(packed):
         # Without the look this read ends the process.
         with pytest.raises(Hep2ganError, match=WORDS):
             batches[rows]
         with pytest.raises(Hep2ganError, match="cut off"):
             next(iter(torch.utils.data.DataLoader(batches, sampler=[rows], batch_size=None)))
-    finally:
-        with image.open("r+b") as file:
-            file.write(content)
     assert torch.equal(batches[rows].image, whole.image)
 
 
@@ -58,11 +68,21 @@ def test_what_is_deleted_or_replaced_or_grows_does_no_harm(tmp_path):
         files.require()
 
 
-def test_it_travels_to_processes_that_are_not_forked(tmp_path):
-    (tmp_path / "a").write_bytes(bytes(100))
-    there = pickle.loads(pickle.dumps(WholeFiles([tmp_path / "a"])))
-    there.require()
-    os.truncate(tmp_path / "a", 1)
-    with pytest.raises(Hep2ganError, match="100 bytes are now 1"):
-        there.require()
-    shutil.rmtree(tmp_path)
+def test_a_store_that_travels_to_another_process_looks_there_again(packed):
+    there = pickle.loads(pickle.dumps(packed))
+    with cut_off(packed), pytest.raises(Hep2ganError, match=WORDS):
+        there.require_whole()
+
+
+def test_evaluation_and_cells_on_the_device_look_before_they_read(packed):
+    rows = np.arange(len(packed))
+    with cut_off(packed):
+        # Made after the file was cut: what counts is how long it was when it was mapped.
+        for read in (
+            lambda: CellBatches(packed)[Request(torch.from_numpy(rows), None)],
+            lambda: ResidentCells(packed, torch.device("cpu")),
+            lambda: mean_mask(packed, rows),
+            lambda: assemble(torch.from_numpy(rows), Outputs(None, None, None, None), packed, None),
+        ):
+            with pytest.raises(Hep2ganError, match=WORDS):
+                read()
