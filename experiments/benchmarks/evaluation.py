@@ -1,0 +1,126 @@
+"""Validation, test and metrics of 1,360 cells, against the networks' forward alone.
+
+Validation is timed as a training has it, the test as `hep2gan-evaluate` has it: with all metrics,
+the trivial priors beside them and predictions.npz. The forward alone runs the same networks over
+the same batches, which lie in memory ready made.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from experiments.benchmarks.pairs import Ratio, in_pairs
+from experiments.benchmarks.rows import Row
+from experiments.benchmarks.small_run import COMPACT, FULL_SIZE, SmallRun, small_run
+from hep2gan.cells import Batch
+from hep2gan.data.split_files import Split
+from hep2gan.evaluation import evaluate_run
+from hep2gan.reports.evidence import write_evidence
+from hep2gan.stopping import StopRequest
+from hep2gan.training import build_data, build_trainer, callbacks_of
+from hep2gan.whole import write_whole
+
+CELLS = 1360
+SECONDS_FOR_FIGURES = 60.0
+
+
+def measure() -> list[Row]:
+    """Compact networks and the paper's; then what figures and report add."""
+    return [
+        *_rows("compact networks, 64 px", COMPACT, pairs=5, figures=True),
+        *_rows("the paper's networks, 128 px", FULL_SIZE, pairs=1, figures=False),
+    ]
+
+
+def _rows(words: str, overrides: tuple[str, ...], *, pairs: int, figures: bool) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        run = evaluated_run(Path(folder) / "method" / "seed0", overrides)
+        batches = batches_of(run)
+        times = in_pairs(
+            lambda: validated(run) + tested(run),
+            lambda: forwarded(run, batches) * 2,
+            pairs=pairs,
+            warm=1 if pairs > 1 else 0,
+        )
+        what = f"validation, test and metrics of {CELLS:,} cells, {words}"
+        rows = [Row(what, "the forward alone, twice", "at most", 1.10, Ratio.of(*times))]
+        if figures:
+            beyond = [reported(run) - forwarded(run, batches) for _ in range(2)]
+            rows.append(
+                Row(
+                    f"test, figures and report of {CELLS:,} cells beyond the forward",
+                    "60 s", "at most", 1.0,
+                    Ratio.of(beyond, [SECONDS_FOR_FIGURES] * len(beyond)),
+                )
+            )  # fmt: skip
+    return rows
+
+
+def evaluated_run(folder: Path, overrides: tuple[str, ...]) -> SmallRun:
+    """A run that trains on one batch, and validates and tests on the same 1,360 drawn cells."""
+    run = small_run(
+        folder, *overrides, f"data.count={CELLS}", "trainer.max_epochs=1", "trainer.limit_batches=1"
+    )
+    rows = np.arange(CELLS)
+    split = Split(rows[: run.config["trainer"]["batch_size"]], rows, rows, run.data.split.settings)
+    return run._replace(data=build_data(run.config, run.data.store, split))
+
+
+def batches_of(run: SmallRun) -> list[Batch]:
+    """The batches of the test part, as the networks get them."""
+    return [run.data.on_after_batch_transfer(raw, 0) for raw in run.data.test_dataloader()]
+
+
+def forwarded(run: SmallRun, batches: list[Batch]) -> float:
+    """Seconds of one forward of all batches."""
+    run.task.eval()
+    start = time.perf_counter()
+    with torch.inference_mode():
+        for batch in batches:
+            run.task(batch.image, batch.mask)
+    return time.perf_counter() - start
+
+
+class Validation(Callback):
+    """seconds: of the last validation, from its start to its logged metrics."""
+
+    seconds = 0.0
+
+    def on_validation_start(self, *_: Any) -> None:
+        """Start the clock."""
+        self._since = time.perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Read the clock."""
+        self.seconds = time.perf_counter() - self._since
+
+
+def validated(run: SmallRun) -> float:
+    """Seconds of the validation of a training, which makes one step before it."""
+    clock = Validation()
+    every = callbacks_of(run.config, run.run, run.data, StopRequest())
+    trainer = build_trainer(run.config["trainer"], [], [*every, clock], validates=True)
+    trainer.fit(run.task, run.data)
+    return clock.seconds
+
+
+def tested(run: SmallRun) -> float:
+    """Seconds of the test with all metrics and predictions.npz."""
+    start = time.perf_counter()
+    evaluate_run(run.task, run.data, run.run, run.config, figures=False)
+    return time.perf_counter() - start
+
+
+def reported(run: SmallRun) -> float:
+    """Seconds of the test, its figures, and all that hep2gan-report writes."""
+    start = time.perf_counter()
+    evaluate_run(run.task, run.data, run.run, run.config)
+    write_whole(run.run.done_file, "")
+    write_evidence([run.run.path], run.run.path / "report")
+    return time.perf_counter() - start
