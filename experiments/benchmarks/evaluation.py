@@ -27,6 +27,8 @@ from hep2gan.training import build_data, build_trainer, callbacks_of
 from hep2gan.whole import write_whole
 
 CELLS = 1360
+TRAINED = 10
+"""Batches of training before each validation, so that masks begin to look like cells."""
 SECONDS_FOR_FIGURES = 60.0
 
 
@@ -63,12 +65,11 @@ def _rows(words: str, overrides: tuple[str, ...], *, pairs: int, figures: bool) 
 
 
 def evaluated_run(folder: Path, overrides: tuple[str, ...]) -> SmallRun:
-    """A run that trains on one batch, and validates and tests on the same 1,360 drawn cells."""
-    run = small_run(
-        folder, *overrides, f"data.count={CELLS}", "trainer.max_epochs=1", "trainer.limit_batches=1"
-    )
+    """A run that trains on some batches, and validates and tests on the same 1,360 drawn cells."""
+    limits = ("trainer.max_epochs=1", f"trainer.limit_batches={TRAINED}")
+    run = small_run(folder, *overrides, f"data.count={CELLS}", *limits)
     rows = np.arange(CELLS)
-    split = Split(rows[: run.config["trainer"]["batch_size"]], rows, rows, run.data.split.settings)
+    split = Split(rows, rows, rows, run.data.split.settings)
     return run._replace(data=build_data(run.config, run.data.store, split))
 
 
@@ -102,10 +103,11 @@ class Validation(Callback):
 
 
 def validated(run: SmallRun) -> float:
-    """Seconds of the validation of a training, which makes one step before it."""
+    """Seconds of the validation of a training, which makes a few steps before it."""
     clock = Validation()
     every = callbacks_of(run.config, run.run, run.data, StopRequest())
     trainer = build_trainer(run.config["trainer"], [], [*every, clock], validates=True)
+    run.task.train()
     trainer.fit(run.task, run.data)
     return clock.seconds
 

@@ -28,7 +28,9 @@ class Boundary(NamedTuple):
 
 def outline(mask: Mask) -> Mask:
     """(H, W) foreground pixels with a background pixel, or the image's edge, beside them."""
-    padded = np.pad(mask, 1)
+    # np.pad takes as long as a whole distance transform of a cell.
+    padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.bool_)
+    padded[1:-1, 1:-1] = mask
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~inner
 
