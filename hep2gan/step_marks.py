@@ -29,9 +29,6 @@ class MarkedStep:
             if self._parts[place][0] is not None:
                 break
             self._parts[place] = (group, *self._parts[place][1:])
-        # A part that goes on is one, with one mark.
-        if self.last == (group, name):
-            self._parts.pop()
         self._parts.append((group, name, mark(self._device)))
 
     def passed_within(self, name: str) -> None:

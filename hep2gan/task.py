@@ -78,7 +78,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         self._sums: Terms = {}
         self._batches = 0
         self._within_epoch: dict[str, Any] | None = None
-        # Told which part of which network's step is done; a profile listens for a while.
+        # Told which part of which network's step is done: a profile listens for a while.
         self.passed: Callable[[str, str], object] = unheard
         _check_parts(self)
         # In plain dicts, so that their names stay out of the state_dict.
@@ -195,6 +195,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         if self.classifier is not None and self._trains("classifier"):
             terms |= self._classifier_step(batch, generated)
         self._record(terms, batch_idx)
+        self.passed("around the networks", "losses summed and logged")
         return {name: value.detach() for name, value in terms.items()}
 
     def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
