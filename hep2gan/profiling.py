@@ -56,7 +56,7 @@ class StepProfiler(Profiler):
         self, task: SegmentationGuidedClassification, run: RunFolder, *, number: int, cells: int
     ) -> None:
         super().__init__()
-        self._task, self._run, self._cells = task, run, cells
+        self._run, self._cells = run, cells
         self._marks = StepMarks(task, WARM_UP + number, self._write)
         self._over = False
 
@@ -87,7 +87,6 @@ class StepProfiler(Profiler):
 
     def finish(self) -> None:
         """Training is over: keep what there is of a stage that was shorter; print everything."""
-        self._marks.end() if self._over else self._marks.close()
         self._marks.close()
         profiles = self._write()
         if not profiles:
@@ -112,7 +111,7 @@ class StepProfiler(Profiler):
                 trained=stage,
                 steps=steps[WARM_UP:] or steps[-1:],
                 cells=self._cells,
-                device=_in_words(self._task.device),
+                device=_in_words(self._marks.device),
                 left_out=min(WARM_UP, len(steps) - 1),
             )
             for stage, steps in self._marks.seconds().items()

@@ -55,7 +55,8 @@ class StepMarks:
     """Listens to `number` steps of each stage of the training of `task`.
 
     Where it does not listen, the task calls a function that does nothing, and nothing is hooked.
-    finished: called when a stage has its steps.
+    finished: called when a stage has its steps. device: of the last step; the task itself goes back
+    to the CPU after its training.
     """
 
     def __init__(
@@ -67,15 +68,18 @@ class StepMarks:
         self._task, self._number, self._finished = task, number, finished
         self._steps: dict[Stage, list[MarkedStep]] = {}
         self._hooks: list[RemovableHandle] = []
+        self._stage: Stage = ()
         self.now: MarkedStep | None = None
+        self.device = task.device
 
     def begin(self) -> None:
         """A step begins; `now` is it where its stage has not enough of them yet."""
         self.now = None
+        self._stage, self.device = tuple(self._task.trained), self._task.device
         if len(self._steps.setdefault(self._stage, [])) < self._number:
             if self._task.passed is unheard:
                 self._listen()
-            self.now = MarkedStep(self._task.device)
+            self.now = MarkedStep(self.device)
 
     def end(self) -> None:
         """The step is over and counts."""
@@ -96,16 +100,12 @@ class StepMarks:
 
     def seconds(self) -> dict[Stage, list[dict[Part, float]]]:
         """The parts of the steps of each stage so far. Waits for the device."""
-        wait(self._task.device)
+        wait(self.device)
         return {
             stage: [step.seconds() for step in steps]
             for stage, steps in self._steps.items()
             if steps
         }
-
-    @property
-    def _stage(self) -> Stage:
-        return tuple(self._task.trained)
 
     def _listen(self) -> None:
         self._task.passed = self._passed

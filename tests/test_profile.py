@@ -247,6 +247,7 @@ def test_on_a_gpu_the_times_are_the_devices(tmp_path):
     trainer.fit(task, DataLoader([tiny.batch(seed=s) for s in range(8)], batch_size=None))
     profiler.finish()
     (stage,) = json.loads((tmp_path / "profile.json").read_text())["stages"]
+    assert stage["device"] == torch.cuda.get_device_name()
     shares = {f"{p['group']}: {p['part']}": p["share"] for p in stage["parts"]}
     assert shares["generator: G(x)"] > 0.5
     assert sum(shares.values()) == pytest.approx(1)
