@@ -8,6 +8,8 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from hep2gan.clocks import wait
+
 GIB = 2**30
 
 
@@ -51,17 +53,17 @@ class Gauges(Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock, once the device has done the training so far."""
-        _wait(pl_module.device)
+        wait(pl_module.device)
         self._paused = time.perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let the clock go on."""
-        _wait(pl_module.device)
+        wait(pl_module.device)
         self._apart += time.perf_counter() - self._paused
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the epoch; before its checkpoint, as the losses are."""
-        _wait(pl_module.device)
+        wait(pl_module.device)
         seconds = max(time.perf_counter() - self._begun - self._apart, 1e-9)
         cells = torch.tensor(float(self._cells), device=pl_module.device)
         total = float(trainer.strategy.reduce(cells, reduce_op="sum"))
@@ -77,11 +79,6 @@ class Gauges(Callback):
         step = (trainer.current_epoch + 1) * int(trainer.num_training_batches) - 1
         for logger in trainer.loggers:
             logger.log_metrics(row, step=step)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def memory_gib(device: torch.device) -> float | None:

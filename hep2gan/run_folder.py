@@ -15,7 +15,7 @@ FREE_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
     | {"trusted", "objective"}
     | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
-    | {f"trainer.{key}" for key in ("nonfinite", "eval_batch_size", "fused_optimizers")}
+    | {f"trainer.{key}" for key in ("nonfinite", "eval_batch_size", "fused_optimizers", "profile")}
     | {"generator.weights", "classifier.weights"}
 )
 
@@ -23,6 +23,7 @@ FREE_KEYS = frozenset(
 _WRITTEN = (
     *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "train.log"),
     *("metrics.csv", "metrics.json", "predictions.npz", "figures", "wandb", "DONE"),
+    *("profile.json", "profile.md"),
 )
 
 

@@ -66,6 +66,11 @@ _STAGES = Rule(
     lambda v: is_number(v) and (0 < v < 1 or is_whole(v)),
 )
 _EMA = Rule("a number above 0 and below 1", 0.999, lambda v: is_number(v) and 0 < v < 1)
+_PROFILE = Rule(
+    "true, false or a positive whole number of steps",
+    "false",
+    lambda v: isinstance(v, bool) or (is_whole(v) and v > 0),
+)
 MAPPING = Rule("a group of keys", "{}", lambda v: isinstance(v, Mapping))
 
 _RULES: dict[str, Rule] = {
@@ -164,6 +169,7 @@ _RULES: dict[str, Rule] = {
     "trainer.validate_every": whole(1, 1),
     "trainer.nonfinite": one_of(*get_args(Policy)),
     "trainer.log_every": whole(1, 10),
+    "trainer.profile": _PROFILE,
     "trainer.limit_batches": whole(1, 10).or_null(),
 }
 _OF_NETWORKS: dict[str, Rule] = {

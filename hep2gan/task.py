@@ -78,6 +78,8 @@ class SegmentationGuidedClassification(L.LightningModule):
         self._sums: Terms = {}
         self._batches = 0
         self._within_epoch: dict[str, Any] | None = None
+        # Told which part of which network's step is done: a profile listens for a while.
+        self.passed: Callable[[str, str], object] = unheard
         _check_parts(self)
         # In plain dicts, so that their names stay out of the state_dict.
         self.parts: dict[str, nn.Module] = dict(self.networks)
@@ -131,10 +133,12 @@ class SegmentationGuidedClassification(L.LightningModule):
         optimizer = self._optimizer(name)
         optimizer.zero_grad()
         self.manual_backward(loss)
+        self.passed(name, "backward")
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         skipping = self._skipping
         if skipping is None or skipping.allows(name, loss, optimizer, scaled=scaled):
             optimizer.step()
+        self.passed(name, "optimizer")
 
     # ------------------------------------------------------------------ training
 
@@ -159,6 +163,11 @@ class SegmentationGuidedClassification(L.LightningModule):
         if self.classification_loss is not None:
             self.classification_loss.set_epoch(self.current_epoch)
 
+    @property
+    def trained(self) -> list[str]:
+        """The networks that take steps in this epoch, in their order."""
+        return [name for name in self.networks if self._trains(name)]
+
     def _trains(self, name: str) -> bool:
         if name == "classifier":
             return self.stages.trains_classifier(self.current_epoch)
@@ -175,15 +184,18 @@ class SegmentationGuidedClassification(L.LightningModule):
         generated: Tensor | None = None
         if self.generator is not None and self._trains("generator"):
             generated = self._through["generator"](batch.image).sigmoid()
+            self.passed("generator", "G(x)")
             if self.discriminator is not None:
                 terms |= self._discriminator_step(batch, generated)
             terms |= self._generator_step(batch, generated)
         elif self.generator is not None:
             with torch.no_grad():
                 generated = self.generator(batch.image).sigmoid()
+            self.passed("generator", "G(x)")
         if self.classifier is not None and self._trains("classifier"):
             terms |= self._classifier_step(batch, generated)
         self._record(terms, batch_idx)
+        self.passed("around the networks", "losses summed and logged")
         return {name: value.detach() for name, value in terms.items()}
 
     def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
@@ -191,7 +203,9 @@ class SegmentationGuidedClassification(L.LightningModule):
         discriminator = self._through["discriminator"]
         real = discriminator(batch.image, self.softening(batch.mask))
         fake = discriminator(batch.image, generated.detach())
+        self.passed("discriminator", "D(x, y) and D(x, G(x))")
         losses = self.adversarial_loss.discriminator(real, fake)
+        self.passed("discriminator", "L_GAN (eq. 1)")
         self._update("discriminator", losses["total"])
         scores = {
             "p_real": real.detach().float().sigmoid().mean(),
@@ -203,7 +217,10 @@ class SegmentationGuidedClassification(L.LightningModule):
         with frozen(self.discriminator, self.classifier, self.classification_loss):
             judge = self.discriminator
             judged = None if judge is None else judge(batch.image, generated)
+            if judged is not None:
+                self.passed("generator", "D(x, G(x))")
             losses = self.generator_loss(judged, generated, batch.mask)
+            self.passed("generator", "L_total (eqs 1 to 3)")
             if self.guidance.gradient and self.classifier is not None:
                 mask = self.guidance.mask(generated, batch.mask)
                 terms = self.parts["classifier"](batch.image, mask, batch.label)
@@ -347,6 +364,10 @@ class SegmentationGuidedClassification(L.LightningModule):
         """Return the `rows` of the store and the `outputs` for them, on the CPU."""
         outputs: Outputs = self(batch.image, batch.mask)
         return {"rows": batch.rows.cpu(), "outputs": outputs.cpu()}
+
+
+def unheard(network: str, part: str) -> None:
+    """Nobody asks which part of a step is done."""
 
 
 class ClassifierWithLoss(nn.Module):

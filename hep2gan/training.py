@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import Profiler
 
 from hep2gan import ranks
 from hep2gan.alarms import Alarms
@@ -34,6 +35,7 @@ from hep2gan.metrics_file import MetricsFile
 from hep2gan.nonfinite import StopAtNonfinite
 from hep2gan.objective import monitor_name
 from hep2gan.predictions import Predictions
+from hep2gan.profiling import profiler_of
 from hep2gan.provenance import provenance, write_provenance
 from hep2gan.quiet import quiet_libraries
 from hep2gan.run_folder import RunFolder
@@ -232,17 +234,21 @@ def fit(
     settings = config["trainer"]
     prepare_networks(task, settings)
     curves = MetricsFile(run.curves_file, batches_done(data))
+    profiler = profiler_of(settings, run, task)
     trainer = build_trainer(
         settings,
         [curves, *([logger] if logger else []), *epoch_lines(settings["max_epochs"])],
-        callbacks_of(config, run, data, stop),
+        [*callbacks_of(config, run, data, stop), *(profiler.callbacks() if profiler else [])],
         len(data.split.validation) > 0,
+        profiler,
     )
     leave_signals_alone(trainer)
     with stop.deferred():
         trainer.fit(task, data, ckpt_path=newest, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    if profiler:
+        profiler.finish()
 
 
 def epoch_lines(epochs: int) -> list[EpochLines]:
@@ -280,7 +286,11 @@ def prepare_networks(task: SegmentationGuidedClassification, settings: Config) -
 
 
 def build_trainer(
-    settings: Config, loggers: list[Any], callbacks: list[Callback], validates: bool
+    settings: Config,
+    loggers: list[Any],
+    callbacks: list[Callback],
+    validates: bool,
+    profiler: Profiler | None = None,
 ) -> L.Trainer:
     """A Lightning trainer that leaves order, checkpoints and logging intervals to us."""
     bars = progress_bars()
@@ -295,6 +305,7 @@ def build_trainer(
         logger=loggers,
         log_every_n_steps=1,
         callbacks=[*callbacks, *bars],
+        profiler=profiler,
         enable_progress_bar=bool(bars),
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -17,6 +17,8 @@ from hep2gan.datamodule import CellDataModule
 from hep2gan.gauges import Gauges
 from hep2gan.nonfinite import StopAtNonfinite
 from hep2gan.optimizers import build_optimizer
+from hep2gan.profiling import StepProfiler
+from hep2gan.run_folder import RunFolder
 from hep2gan.training import prepare_networks
 from tests import tiny
 from tests.data.made_store import made_store
@@ -64,6 +66,8 @@ def test_nothing_waits_between_two_logged_batches(tmp_path, resident, precision)
         ],
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
         limit_train_batches=4 * EVERY,
+        # Its events are no wait; all of its steps are behind the last batch that is watched.
+        profiler=StepProfiler(task, RunFolder(tmp_path), number=8 * EVERY, cells=6),
     )  # fmt: skip
     strong = Augmentation(rotation=90, gain=(0.8, 1.2), noise=0.02, blur=(0.0, 1.0))
     trainer.fit(task, data(store, resident, augmentation=strong, channels_last=True))

@@ -20,6 +20,8 @@ from hep2gan.datamodule import CellDataModule
 from hep2gan.gauges import Gauges
 from hep2gan.guidance import Guidance
 from hep2gan.nonfinite import StopAtNonfinite
+from hep2gan.profiling import StepProfiler
+from hep2gan.run_folder import RunFolder
 from hep2gan.strategy import leave_signals_alone
 from hep2gan.training import build_trainer
 from tests import tiny
@@ -109,7 +111,8 @@ def test_a_step_and_its_callbacks_ask_nothing(tmp_path, guidance):
         StopAtNonfinite(tmp_path, np.arange(6).astype(str), 4),
     ]  # fmt: skip
     settings = composed("train", "trainer=cpu", "trainer.max_epochs=1")["trainer"]
-    trainer = build_trainer(settings, [Rows()], callbacks, validates=False)
+    profiler = StepProfiler(task, RunFolder(tmp_path), number=50, cells=6)
+    trainer = build_trainer(settings, [Rows()], callbacks, False, profiler)
     leave_signals_alone(trainer)
     with watching:
         trainer.fit(task, DataLoader(batches, batch_size=None))

@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from hep2gan.clocks import mark, seconds_between, wait
 from hep2gan.gauges import GIB, memory_gib
 
 
@@ -56,48 +57,28 @@ class Blocks(Callback):
         if self._steps == 0 and not self._pipe.recv():
             raise Finished
         if self._steps == self._length.settling:
-            _synchronise(pl_module.device)
+            wait(pl_module.device)
             self._since, self._starts, self._ends = time.perf_counter(), list[Any](), list[Any]()
         if self._steps >= self._length.settling:
-            self._starts.append(_mark(pl_module.device))
+            self._starts.append(mark(pl_module.device))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Stop the clock after the last step of a block, and answer."""
         if self._steps >= self._length.settling:
-            self._ends.append(_mark(pl_module.device))
+            self._ends.append(mark(pl_module.device))
         self._steps = (self._steps + 1) % sum(self._length)
         if self._steps == 0:
             self._pipe.send(self._measured(pl_module.device, len(batch.label)))
 
     def _measured(self, device: torch.device, cells: int) -> Block:
-        _synchronise(device)
+        wait(device)
         step = (time.perf_counter() - self._since) / self._length.timed
         apart = zip(self._ends[:-1], self._starts[1:], strict=True)
-        whole = _between(self._starts[0], self._ends[-1])
-        waiting = sum(_between(end, start) for end, start in apart) / whole
+        whole = seconds_between(self._starts[0], self._ends[-1])
+        waiting = sum(seconds_between(end, start) for end, start in apart) / whole
         return Block(step, cells / step, waiting, _held_gib(device))
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _mark(device: torch.device) -> Any:
-    if device.type != "cuda":
-        return time.perf_counter()
-    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    event.record()
-    return event
-
-
-def _between(before: Any, after: Any) -> float:
-    """Seconds between two marks, once the device has passed both."""
-    if isinstance(before, float):
-        return float(after - before)
-    return float(before.elapsed_time(after)) / 1000
 
 
 def _held_gib(device: torch.device) -> float:
