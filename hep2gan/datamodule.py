@@ -111,7 +111,7 @@ class CellDataModule(L.LightningDataModule):
         # Flipped as bytes, of which there are a quarter as many.
         if draw is not None:
             stored, mask = self.augmentation.flipped(stored, mask, draw)
-        image = self.normalisation(stored, raw.levels, unmoved=raw.image)
+        image = self.normalisation(stored, raw.levels)
         mask = mask.unsqueeze(1).float()
         if draw is not None:
             bounded = self.normalisation.bounded

@@ -133,7 +133,6 @@ def test_training_is_augmented_and_evaluation_is_not(store, split):
 @pytest.mark.parametrize("kind", ["min_max", "percentile", "z_score", "none"])
 def test_flipped_as_bytes_is_what_flipped_afterwards_would_be(kind):
     rng = np.random.default_rng(0)
-    # Large enough for sums whose order shows.
     image = torch.from_numpy(rng.integers(3, 200, (6, 64, 64), dtype=np.uint8))
     label, levels = torch.zeros(6, dtype=torch.int64), torch.tensor([[10.0, 99.0]] * 6)
     raw = RawBatch(image, levels, image // 100 % 2, label, label, Draw(0, 0, 0, 0, 1, 6))

@@ -45,29 +45,23 @@ class Normalisation:
         """Whether values lie in [0, 1]."""
         return self.kind != "z_score"
 
-    def __call__(self, image: Tensor, levels: Tensor, unmoved: Tensor | None = None) -> Tensor:
-        """Normalise uint8 (B, S, S) with float32 (B, 2) grey levels; float32 (B, 1, S, S).
-
-        unmoved: the same images with their pixels in their first places, (B, S, S): a sum over
-        pixels in another order would differ in its last digit.
-        """
-        unmoved = image if unmoved is None else unmoved
-        stored, placed = unmoved.flatten(1), image.flatten(1)
+    def __call__(self, image: Tensor, levels: Tensor) -> Tensor:
+        """Normalise uint8 (B, S, S) with float32 (B, 2) grey levels; float32 (B, 1, S, S)."""
+        stored = image.flatten(1)
         if self.kind == "none":
             dark, bright = levels[:, :1].float(), levels[:, 1:].float()
-            flat = placed.float().mul_((bright - dark) / 255**2).add_(dark / 255)
+            flat = stored.float().mul_((bright - dark) / 255**2).add_(dark / 255)
         else:
             least, most = stored.amin(1, keepdim=True), stored.amax(1, keepdim=True)
             if self.kind == "percentile":
                 centre, spread = self._percentiles(stored, least.float(), most.float())
-                flat = placed.float().sub_(centre)
+                flat = stored.float().sub_(centre)
             else:
                 # From the darkest pixel on, in bytes and exact: else faint images lose digits.
-                flat = (placed - least).float()
+                flat = (stored - least).float()
                 spread = (most - least).float()
             if self.kind == "z_score":
-                first = flat if unmoved is image else (stored - least).float()
-                spread, centre = torch.std_mean(first, dim=1, correction=0, keepdim=True)
+                spread, centre = torch.std_mean(flat, dim=1, correction=0, keepdim=True)
                 flat = flat.sub_(centre)
             # Rounding can give a constant image some spread, so its levels decide.
             flat.div_(spread.masked_fill(least == most, torch.inf))
