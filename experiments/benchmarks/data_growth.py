@@ -114,10 +114,10 @@ def table(costs: Sequence[Cost]) -> str:
     for found in costs:
         values = (number(asdict(found)[name]) for name in COLUMNS)
         lines.append(f"| {found.cells:,} | " + " | ".join(values) + " |")
-    grown = (
-        f"n^{exponent(cells, [asdict(found)[name] for found in costs]):.2f}" for name in COLUMNS
-    )
-    return "\n".join([*lines, "| growth | " + " | ".join(grown) + " |"])
+    fitted = (exponent(cells, [asdict(found)[name] for found in costs]) for name in COLUMNS)
+    # Zero has no sign.
+    grown = " | ".join(f"n^{round(power, 2) + 0.0:.2f}" for power in fitted)
+    return "\n".join([*lines, f"| growth | {grown} |"])
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,14 +1,14 @@
 """The training input as other libraries have it: torchvision's way of a sample, MONAI's cache."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
 from hep2gan.errors import Hep2ganError
@@ -43,7 +43,7 @@ class PerSample(Dataset[tuple[Tensor, Tensor, int]]):
             [
                 v2.RandomHorizontalFlip(flips),
                 v2.RandomVerticalFlip(flips),
-                v2.ToDtype(torch.float32),
+                v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.float32}),
                 v2.Resize([size, size]),
                 Stretch(),
             ]
@@ -54,10 +54,15 @@ class PerSample(Dataset[tuple[Tensor, Tensor, int]]):
 
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor, int]:
         cell = self.cells[place]
-        image = tv_tensors.Image(decode_image(str(cell.image), ImageReadMode.GRAY))
-        mask = tv_tensors.Mask(decode_image(str(cell.mask), ImageReadMode.GRAY) / 255)
+        image, mask = tv_tensors.Image(_read(cell.image)), tv_tensors.Mask(_read(cell.mask) // 255)
         image, mask = self.transform(image, mask)
         return image, mask, cell.label
+
+
+def _read(path: Path) -> Tensor:
+    # With Pillow: torchvision's own decoders are deprecated.
+    with Image.open(path) as image:
+        return v2.functional.pil_to_tensor(image)  # type: ignore[no-any-return]
 
 
 def torchvision_loader(
@@ -75,16 +80,18 @@ def torchvision_loader(
 
 
 def monai_loader(
-    cells: Sequence[CellFiles], size: int, batch_size: int, *, flips: float = 0.5
-) -> Iterable[Any]:
-    """Batches {image, mask, label} from memory, as MONAI's guide to fast training has it.
+    cells: Sequence[CellFiles], size: int, batch_size: int, *, metadata: bool, flips: float = 0.5
+) -> Callable[[], Iterator[Any]]:
+    """Passes of batches {image, mask, label} from memory, as MONAI's guide to fast training has it.
 
-    All that is not random is cached, tensors carry no metadata, and a thread makes the batches.
-    Raises Hep2ganError without MONAI.
+    All that is not random is cached, and a thread makes the batches. metadata: tensors carry what
+    was done to them, which is MONAI's default; its guide leaves that out for speed. Raises
+    Hep2ganError without MONAI.
     """
     try:
         from monai import transforms
         from monai.data.dataset import CacheDataset
+        from monai.data.meta_obj import set_track_meta
         from monai.data.thread_buffer import ThreadDataLoader
     except ImportError as error:
         raise Hep2ganError(
@@ -99,15 +106,22 @@ def monai_loader(
         transforms.Transposed(both, (0, 2, 1)),
         transforms.Resized(both, (size, size), mode=("bilinear", "nearest-exact")),
         transforms.ScaleIntensityd(both),
-        transforms.EnsureTyped(both, dtype=torch.float32, track_meta=False),
+        transforms.EnsureTyped(both, dtype=torch.float32),
         transforms.RandFlipd(both, prob=flips, spatial_axis=1),
         transforms.RandFlipd(both, prob=flips, spatial_axis=0),
     ]
+    set_track_meta(metadata)
     items = [
         {"image": str(cell.image), "mask": str(cell.mask), "label": cell.label} for cell in cells
     ]
     cached = CacheDataset(items, transforms.Compose(steps), num_workers=2, progress=False)
-    loader: Iterable[Any] = ThreadDataLoader(
+    loader = ThreadDataLoader(
         cached, batch_size=batch_size, shuffle=flips > 0, drop_last=True, num_workers=0
     )
-    return loader
+
+    def batches() -> Iterator[Any]:
+        # A setting of the whole process, read whenever a cell is changed.
+        set_track_meta(metadata)
+        yield from loader
+
+    return batches
