@@ -111,11 +111,12 @@ def test_both_sides_of_packing_do_all_cells(drawn, tmp_path):
         again = packing.packed(raw, tmp_path / "store", 128, workers=1)
     assert again.fingerprint == store.fingerprint
     assert packing.decoded(raw.cells) == 2 * int(store.crop_size.prod(1).sum())
+    assert packing.least(raw.cells, 128) == store.image.nbytes + store.mask.nbytes
 
 
 def test_packing_gives_a_row(monkeypatch, tmp_path):
     monkeypatch.setattr(packing, "STORES", tmp_path)
-    [row] = packing.measure(cells=24, pairs=1)
+    row, _ = packing.measure(cells=24, pairs=1)
     assert (row.side, row.limit, row.unit) == ("at least", 1.8, "cells/s")
     assert row.ratio.median == pytest.approx(row.ratio.ours / row.ratio.theirs)
     # Nothing is left beside the drawn cells and their store.
