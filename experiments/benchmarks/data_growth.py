@@ -128,7 +128,7 @@ def main(arguments: Sequence[str]) -> int:
         costs = [cost(Path(folder), cells) for cells in CELLS]
     print(f"{machine()}, one thread used\n\n{table(costs)}")
     if arguments:
-        from experiments.benchmarks.growth_figure import draw
+        from experiments.benchmarks.data_growth_figure import draw
 
         draw(costs, Path(arguments[0]))
     return 0
