@@ -105,11 +105,17 @@ class CellDataModule(L.LightningDataModule):
         raw = (
             self._resident(batch.rows.device).gather(batch) if isinstance(batch, Request) else batch
         )
-        image = self.normalisation(raw.image, raw.levels)
-        mask = raw.mask.unsqueeze(1).float()
-        if raw.draw is not None and (self.trainer is None or self.trainer.training):
+        trains = self.trainer is None or self.trainer.training
+        draw = raw.draw if trains else None
+        stored, mask = raw.image, raw.mask
+        # Flipped as bytes, of which there are a quarter as many.
+        if draw is not None:
+            stored, mask = self.augmentation.flipped(stored, mask, draw)
+        image = self.normalisation(stored, raw.levels)
+        mask = mask.unsqueeze(1).float()
+        if draw is not None:
             bounded = self.normalisation.bounded
-            image, mask = self.augmentation(image, mask, raw.draw, bounded=bounded)
+            image, mask = self.augmentation.changed(image, mask, draw, bounded=bounded)
         image, mask = (images.to(memory_format=self.format) for images in (image, mask))
         return Batch(image, mask, raw.label, raw.rows)
 
@@ -121,6 +127,8 @@ class CellDataModule(L.LightningDataModule):
             # A sampler of whole batches; Lightning calls its set_epoch before every epoch.
             sampler=self._batches(rows, training),
             batch_size=None,
+            # Tensors already, each batch whole.
+            collate_fn=_as_it_is,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=self._device.type == "cuda" and not self.resident,
@@ -153,6 +161,10 @@ class CellDataModule(L.LightningDataModule):
             with torch.inference_mode(False):
                 self._cells = ResidentCells(self.store, device)
         return self._cells
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def require_shares(part: str, cells: int, batch_size: int, ranks: int) -> None:

@@ -11,6 +11,8 @@ import torch
 
 from hep2gan.cells import Batch
 from hep2gan.data.augment import Augmentation
+from hep2gan.data.batches import RawBatch
+from hep2gan.data.draws import Draw
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.splits import Split, make_split
 from hep2gan.datamodule import CellDataModule
@@ -126,6 +128,23 @@ def test_training_is_augmented_and_evaluation_is_not(store, split):
     for _, batch in watcher.seen["val"]:
         assert torch.allclose(batch.image, plain[batch.rows], atol=1e-6)
         assert torch.equal(batch.mask, masks[batch.rows])
+
+
+@pytest.mark.parametrize("kind", ["min_max", "percentile", "z_score", "none"])
+def test_flipped_as_bytes_is_what_flipped_afterwards_would_be(kind):
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(rng.integers(3, 200, (6, 64, 64), dtype=np.uint8))
+    label, levels = torch.zeros(6, dtype=torch.int64), torch.tensor([[10.0, 99.0]] * 6)
+    raw = RawBatch(image, levels, image // 100 % 2, label, label, Draw(0, 0, 0, 0, 1, 6))
+    normalisation, augmentation = Normalisation(kind), Augmentation(quarter_turns=True)
+    data = CellDataModule(None, None, normalisation=normalisation, augmentation=augmentation)
+    found = data.on_after_batch_transfer(raw, 0)
+    masks = raw.mask[:, None].float()
+    bounded = normalisation.bounded
+    after = augmentation(normalisation(image, levels), masks, raw.draw, bounded=bounded)
+    assert not torch.equal(found.mask, masks)
+    assert torch.equal(found.image, after[0])
+    assert torch.equal(found.mask, after[1])
 
 
 def test_batches_have_the_agreed_shapes_and_types(store, split):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from hep2gan.data.png_chunks import require_checksums
 from hep2gan.errors import Hep2ganError
 
 FORMATS = ("PNG", "TIFF")
@@ -44,14 +45,15 @@ def decode(path: Path) -> Decoded:
     """
     data = _bytes(path)
     try:
-        _verify(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.format == "PNG":
+                require_checksums(data)
             _refuse(path, image)
             # Loading empties `tile`, turning loses the tags: depth and polarity are asked before.
             reduced = any(";16" in str(tile[3]) for tile in image.tile) and image.mode[:2] != "I;"
             inverted = _inverted(image)
             image.load()
-            return _grey(path, ImageOps.exif_transpose(image), reduced, inverted)
+            return _grey(path, _upright(image), reduced, inverted)
     except Hep2ganError:
         raise
     except UnidentifiedImageError as error:
@@ -68,11 +70,10 @@ def decode(path: Path) -> Decoded:
         raise _damaged(path, str(error)) from error
 
 
-def _verify(data: bytes) -> None:
-    # Pillow reads a PNG's pixels without looking at their checksum, unless it is asked to.
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.format == "PNG":
-            image.verify()
+def _upright(image: Image.Image) -> Image.Image:
+    # A PNG tells its orientation, if it does, in one of the notes that Pillow keeps here.
+    plain = image.format == "PNG" and not image.info
+    return image if plain else ImageOps.exif_transpose(image)
 
 
 def _bytes(path: Path) -> bytes:

@@ -59,14 +59,16 @@ def read_mask(path: Path) -> Bytes:
     Raises Hep2ganError for all that `decode` refuses and for masks that are not binary.
     """
     decoded = decode(path)
-    values = np.unique(decoded.values)
-    whole = len(values) == 1 and values[0] in (0, 1, decoded.full)
-    if not whole and (len(values) != 2 or values[0] != 0):
+    nucleus = decoded.values > 0
+    peak, covered = decoded.values.max(), nucleus.all()
+    binary = np.array_equal(decoded.values, nucleus * peak)
+    if not binary or (covered and peak not in (1, decoded.full)):
+        values = np.unique(decoded.values)
         shown = ", ".join(f"{value:g}" for value in values[:4]) + (" …" if len(values) > 4 else "")
         fix = "save 0 for background and 255 for the nucleus, without antialiasing"
         fact = f"{path} is not binary ({len(values)} values: {shown})"
         raise Hep2ganError(fact, "a mask holds 0 and one other value", fix)
-    return (decoded.values > 0).astype(np.uint8)
+    return nucleus.view(np.uint8)
 
 
 def resize(image: Grey, size: int) -> Grey:

@@ -6,28 +6,44 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hep2gan.data.draws import Interval, Numbers, between, column, symmetric
+from hep2gan.data.draws import Interval, Numbers, between, symmetric
 
 
 def flipped(
     image: Tensor, mask: Tensor, numbers: Numbers, odds: tuple[float, float], *, turns: bool
 ) -> tuple[Tensor, Tensor]:
-    """Flip (B, 1, S, S) images and masks, exactly: no pixel is interpolated.
+    """Flip (B, S, S) images and masks of any type, exactly: no pixel is interpolated.
 
     odds: of a horizontal and of a vertical flip. turns: turn by 0, 90, 180 or 270° besides.
     """
-    pair = torch.cat([image, mask], 1)
-    pair = _where(numbers.horizontal_flip < odds[0], pair.flip(-1), pair)
-    pair = _where(numbers.vertical_flip < odds[1], pair.flip(-2), pair)
+    if any(odds):
+        rows = _rows(numbers.horizontal_flip < odds[0], numbers.vertical_flip < odds[1], image)
+        image, mask = _picked(image, rows), _picked(mask, rows)
     if turns:
         quarters = (numbers.turns * 4).long()
-        pair = _where(quarters % 2 == 1, pair.rot90(1, (-2, -1)), pair)
-        pair = _where(quarters >= 2, pair.rot90(2, (-2, -1)), pair)
-    return pair[:, :1], pair[:, 1:]
+        image, mask = _turned(image, quarters), _turned(mask, quarters)
+    return image, mask
 
 
-def _where(chosen: Tensor, changed: Tensor, kept: Tensor) -> Tensor:
-    return torch.where(column(chosen), changed, kept)
+def _rows(horizontal: Tensor, vertical: Tensor, like: Tensor) -> Tensor:
+    """(B·S,) rows of pixels, to be picked from the images and, behind them, their mirror images."""
+    count, side = like.shape[:2]
+    cells = torch.arange(count, device=like.device) + horizontal * count
+    down = torch.arange(side, device=like.device)
+    order = torch.where(vertical[:, None], down.flip(0), down)
+    return (cells[:, None] * side + order).flatten()
+
+
+def _picked(images: Tensor, rows: Tensor) -> Tensor:
+    # Whole rows are copied, many times faster than choosing pixel by pixel (torch.where).
+    both = torch.cat([images, images.flip(-1)])
+    return both.flatten(0, 1).index_select(0, rows).view(images.shape)
+
+
+def _turned(images: Tensor, quarters: Tensor) -> Tensor:
+    one, two = (quarters % 2 == 1)[:, None, None], (quarters >= 2)[:, None, None]
+    images = torch.where(one, images.rot90(1, (-2, -1)), images)
+    return torch.where(two, images.rot90(2, (-2, -1)), images).contiguous()
 
 
 def resampled(

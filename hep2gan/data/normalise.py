@@ -48,22 +48,23 @@ class Normalisation:
     def __call__(self, image: Tensor, levels: Tensor) -> Tensor:
         """Normalise uint8 (B, S, S) with float32 (B, 2) grey levels; float32 (B, 1, S, S)."""
         stored = image.flatten(1)
-        flat = stored.float()
         if self.kind == "none":
             dark, bright = levels[:, :1].float(), levels[:, 1:].float()
-            flat = flat.mul_((bright - dark) / 255**2).add_(dark / 255)
+            flat = stored.float().mul_((bright - dark) / 255**2).add_(dark / 255)
         else:
-            low, high = stored.amin(1, keepdim=True).float(), stored.amax(1, keepdim=True).float()
-            if self.kind == "z_score":
-                # From the darkest pixel on, which is exact: else faint images lose digits.
-                flat.sub_(low)
-                spread, centre = torch.std_mean(flat, dim=1, correction=0, keepdim=True)
-            elif self.kind == "percentile":
-                centre, spread = self._percentiles(stored, low, high)
+            least, most = stored.amin(1, keepdim=True), stored.amax(1, keepdim=True)
+            if self.kind == "percentile":
+                centre, spread = self._percentiles(stored, least.float(), most.float())
+                flat = stored.float().sub_(centre)
             else:
-                centre, spread = low, high - low
+                # From the darkest pixel on, in bytes and exact: else faint images lose digits.
+                flat = (stored - least).float()
+                spread = (most - least).float()
+            if self.kind == "z_score":
+                spread, centre = torch.std_mean(flat, dim=1, correction=0, keepdim=True)
+                flat = flat.sub_(centre)
             # Rounding can give a constant image some spread, so its levels decide.
-            flat.sub_(centre).div_(spread.masked_fill(low == high, torch.inf))
+            flat.div_(spread.masked_fill(least == most, torch.inf))
             if self.kind == "percentile":
                 flat.clamp_(0, 1)
         return flat.view(len(image), 1, *image.shape[1:])

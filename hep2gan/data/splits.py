@@ -126,8 +126,11 @@ def _require_groups(
     store: "Store", settings: SplitSettings, group: Rows, label: Rows, rows: Rows, needed: int
 ) -> None:
     """Raise where a class that has cells has fewer groups among `rows` than needed."""
-    pairs = np.unique(np.stack([label[rows], group[rows]]), axis=1)[0]
-    found = np.bincount(pairs, minlength=len(store.classes)).tolist()
+    classes = len(store.classes)
+    # Marked rather than sorted: of a million cells that takes milliseconds, not a second.
+    seen = np.zeros((int(group.max(initial=-1)) + 1, classes), np.bool_)
+    seen[group[rows], label[rows]] = True
+    found = seen.sum(0).tolist()
     for k in np.unique(label):
         if found[k] < needed:
             unit = UNITS[settings.kind]

@@ -1,0 +1,105 @@
+"""The training input: cells a second of ours, of torchvision's samples and of MONAI's cache.
+
+All give batches of 16 float cells of 128 px with their masks, stretched to [0, 1] and flipped at
+even odds each way, from the same drawn cells, which the system has in its memory. Ours: one
+process, one thread, from the packed store to what a training step gets.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.benchmarks.configured import composed
+from experiments.benchmarks.foreign_inputs import CellFiles, monai_loader, torchvision_loader
+from experiments.benchmarks.pairs import Ratio, in_pairs
+from experiments.benchmarks.rows import Row
+from experiments.benchmarks.small_run import STORES
+from hep2gan.cells import Batch
+from hep2gan.data.batches import CellBatches, EpochBatches
+from hep2gan.data.splits import Split, make_split
+from hep2gan.data.store import Store
+from hep2gan.datamodule import CellDataModule
+from hep2gan.stocking import open_store
+from hep2gan.training import build_data
+
+BATCH = 16
+CELLS = 2000
+
+
+def measure(cells: int = CELLS, pairs: int = 7) -> list[Row]:
+    """Against torchvision and MONAI, and what the least that there is to do would reach."""
+    torch.set_num_threads(1)
+    config = composed([*DRAWN, f"data.count={cells}"])
+    store = open_store(config["data"])
+    split = make_split(store, **config["split"])
+    data = build_data(config, store, split)
+    files = files_of(Path(config["data"]["root"]), store)
+    loader = torchvision_loader(files, store.size, BATCH, workers=2)
+    monai, bare = (
+        monai_loader(files, store.size, BATCH, metadata=metadata) for metadata in (True, False)
+    )
+
+    def row(ours: Passes, theirs: Passes, what: str, against: str, limit: float) -> Row:
+        both = partial(speed, ours, epochs=10), partial(speed, theirs)
+        speeds = Ratio.of(*in_pairs(*both, pairs=pairs))
+        return Row(what, against, "at least", limit, speeds, "cells/s")
+
+    mine = partial(batches_of, data)
+    return [
+        row(mine, lambda: loader, OURS, SAMPLES, limit=50),
+        row(mine, monai, OURS, CACHE, limit=10),
+        row(mine, bare, OURS, f"{CACHE}, without the metadata of its tensors", limit=10),
+        # Where even this does not reach the limit, nothing that gives such batches does.
+        row(partial(least, store, split), lambda: loader, LEAST, SAMPLES, limit=50),
+    ]
+
+
+DRAWN = ("data=phantom", "trainer=cpu", f"stores={STORES}")
+OURS = "training input, one process, one thread"
+LEAST = "the same cells only copied out and made float, one thread"
+SAMPLES = "torchvision v2, a sample at a time from PNG files, two workers"
+CACHE = "MONAI's CacheDataset and ThreadDataLoader"
+Passes = Callable[[], Iterable[Any]]
+
+
+def speed(batches: Passes, epochs: int = 1) -> float:
+    """Cells a second over whole passes; `batches` gives a new pass each time it is called."""
+    count, start = 0, time.perf_counter()
+    for _ in range(epochs):
+        for batch in batches():
+            count += len(labels_of(batch))
+    return count / (time.perf_counter() - start)
+
+
+def labels_of(batch: Any) -> torch.Tensor:
+    """The labels of a batch of anybody's."""
+    if isinstance(batch, dict):
+        return batch["label"]  # type: ignore[no-any-return]
+    return batch[2]  # type: ignore[no-any-return]
+
+
+def batches_of(data: CellDataModule) -> Iterator[Batch]:
+    """An epoch of training batches, as the trainer gets them."""
+    for raw in data.train_dataloader():
+        yield data.on_after_batch_transfer(raw, 0)
+
+
+def least(store: Store, split: Split) -> Iterator[Batch]:
+    """Batches of the same cells that are neither normalised nor flipped, without a loader."""
+    cells = CellBatches(store)
+    for request in EpochBatches(split.train, BATCH, training=True):
+        raw = cells[request]
+        image, mask = raw.image.unsqueeze(1).float(), raw.mask.unsqueeze(1).float()
+        yield Batch(image, mask, raw.label, raw.rows)
+
+
+def files_of(root: Path, store: Store) -> Sequence[CellFiles]:
+    """The PNG files that the store was packed from, in its order."""
+    return [
+        CellFiles(root / f"{name}.png", root / f"{name}_Mask.png", label)
+        for name, label in zip(store.id.tolist(), store.label.tolist(), strict=True)
+    ]
