@@ -13,7 +13,17 @@ from pathlib import Path
 
 from experiments.benchmarks.rows import load, save, table
 
-BENCHMARKS: tuple[str, ...] = ("training_step", "input", "packing", "opening")
+BENCHMARKS: tuple[str, ...] = (
+    "training_step",
+    "input",
+    "ranks",
+    "evaluation",
+    "commands",
+    "starting",
+    "packing",
+    "opening",
+    "prediction",
+)
 FOLDER = Path("runs/benchmarks")
 
 
