@@ -5,28 +5,19 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.containers import json_object
+from hep2gan.engines import Said
 from hep2gan.errors import Hep2ganError
 
 GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
 FORMAT, VERSION = "hep2gan-onnx", 1
 _AGAIN = "write it again with hep2gan-export"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
-
-
-class Said(NamedTuple):
-    """What the networks say of B images; parts that a method does not have are None.
-
-    mask: float32 (B, S, S) probabilities. probabilities: float32 (B, K).
-    """
-
-    mask: npt.NDArray[np.float32] | None
-    probabilities: npt.NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)

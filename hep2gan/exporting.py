@@ -21,8 +21,9 @@ from hep2gan.data.images import resize, stretch
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.phantom import draw_cells
 from hep2gan.data.store import Store
+from hep2gan.engines import Said
 from hep2gan.errors import Hep2ganError
-from hep2gan.exported import CARD, DESCRIPTION, GRAPH, OnnxEngine, Said, file_hash, onnx_package
+from hep2gan.exported import CARD, DESCRIPTION, GRAPH, OnnxEngine, file_hash, onnx_package
 from hep2gan.model_card import Check, card, described_export
 from hep2gan.task import SegmentationGuidedClassification
 from hep2gan.trained import TrainedRun
@@ -47,15 +48,10 @@ class Graph(nn.Module):
         self, task: SegmentationGuidedClassification, normalisation: Normalisation
     ) -> None:
         super().__init__()
-        if task.guidance.source == "ground_truth":
-            raise Hep2ganError(
-                "this run was trained with true masks",
-                "its classifier needs the true mask, which new images do not have",
-                "use a run with guidance.source=generated or none",
-            )
-        # D and the losses are no part of it; a plain attribute would register them too.
+        task.guidance.require_no_truth()
+        # A method, since a module as an attribute would bring D and the losses with it.
         self.generator, self.classifier = task.generator, task.classifier
-        self.__dict__["_task"] = task
+        self._evaluate = task.forward
         self.normalisation = normalisation
 
     @property
@@ -76,7 +72,7 @@ class Graph(nn.Module):
         """
         if levels is None:
             levels = torch.zeros(image.shape[0], 2, device=image.device)
-        found = self._task(self.normalisation(image, levels))
+        found = self._evaluate(self.normalisation(image, levels))
         mask = None if found.mask is None else found.mask[:, 0]
         return tuple(part for part in (mask, found.probabilities) if part is not None)
 

@@ -26,7 +26,7 @@ _PREPARING = (
     " where lo and hi are its darkest and brightest pixel after resizing; zeros if they are equal.",
 )
 _LEVELS = "Give lo and hi of each image as `levels`, float32."
-_MEANINGS = {
+_MEANINGS: dict[str, tuple[str, list[str | int], str]] = {
     "image": ("uint8", ["batch", "S", "S"], "stored pixels, see preprocessing"),
     "levels": ("float32", ["batch", 2], "grey levels (0..255) that stored 0 and 255 stand for"),
     "mask": ("float32", ["batch", "S", "S"], "probability that a pixel belongs to the nucleus"),

@@ -7,7 +7,8 @@ from hep2gan.data.normalise import Normalisation
 from hep2gan.devices import device
 from hep2gan.errors import Hep2ganError
 from hep2gan.guidance import Guidance
-from hep2gan.prediction import Predictor, find_images
+from hep2gan.image_files import find_images
+from hep2gan.torch_engine import TorchEngine
 from tests import tiny
 
 
@@ -48,7 +49,7 @@ def test_inputs_that_cannot_be_predicted(inputs, words):
 def test_runs_that_need_true_masks_cannot_predict():
     task = tiny.task(segment=False, guidance=Guidance("ground_truth"))
     with pytest.raises(Hep2ganError, match="trained with true masks"):
-        Predictor(task, "abc", 16, Normalisation(), torch.device("cpu"))
+        TorchEngine(task, Normalisation(), torch.device("cpu"))
 
 
 def test_devices_are_named():
