@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments.benchmarks.rows import load, save, table
 
-BENCHMARKS: tuple[str, ...] = ("training_step",)
+BENCHMARKS: tuple[str, ...] = ("training_step", "prediction")
 FOLDER = Path("runs/benchmarks")
 
 
