@@ -91,6 +91,8 @@ class OnnxEngine:
         runtime = onnx_package("onnxruntime")
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors alone
+        # Its threads would turn in circles between operations, on cores that files are read on.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(accelerator, runtime.get_available_providers())
         try:
             self._session = runtime.InferenceSession(graph, options, providers=providers)

@@ -1,7 +1,10 @@
 """Exported graphs: what they say against PyTorch, what lies beside them, what is refused."""
 
+import csv
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hep2gan import export, exporting, train
+from hep2gan import export, exporting, predict, train
 from hep2gan.assembly import build_task
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.store import Store
@@ -18,6 +21,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.exported import OnnxEngine, open_export
 from hep2gan.exporting import Cells, Graph, cells_of, checked, export_run, write_graph
 from hep2gan.guidance import Guidance
+from hep2gan.patterns import ICPR2016
 from hep2gan.predictions import Predictions
 from hep2gan.trained import open_run
 from hep2gan.views import Views
@@ -28,6 +32,8 @@ from tests.configs import composed
 SMALL = ("data=phantom", "data.count=60", "scale=laptop", "trainer=cpu", "trainer.max_epochs=1")
 RUN = "runs/default/proposed/seed0"
 SIZE = 16
+ICPR2016_NAMES = [pattern.name for pattern in ICPR2016]
+NAMES = ("by_torch", "by_onnx")
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +229,43 @@ def test_damaged_exports_are_refused(damage, inside, tmp_path):
         described.write_text(described.read_text()[:50])
     with pytest.raises(Hep2ganError, match=r"cannot be used.*hep2gan-export"):
         open_export(tmp_path)
+
+
+def test_predicting_with_the_export_gives_what_pytorch_gives(inside, capsys):
+    raw = [str(path) for path in sorted((inside / "stores/drawn_60_0").glob("000[12]?.png"))]
+    assert call(predict, RUN, *raw, "output=by_torch", "batch_size=7", "accelerator=cpu") == 0
+    assert call(predict, f"{RUN}/export", *raw, "output=by_onnx", "batch_size=3") == 0
+    tables = []
+    for name in NAMES:
+        with (inside / name / "predictions.csv").open() as file:
+            tables.append(list(csv.DictReader(file)))
+    assert len(tables[0]) == len(raw) == 20
+    for ours, theirs in zip(*tables, strict=True):
+        assert list(ours) == list(theirs)
+        for key in ours.keys() - set(ICPR2016_NAMES):
+            assert ours[key] == theirs[key], key
+        for key in ICPR2016_NAMES:
+            assert float(ours[key]) == pytest.approx(float(theirs[key]), abs=1e-4)
+    files = [sorted(p.relative_to(name) for p in Path(name).rglob("*.png")) for name in NAMES]
+    assert files[0] == files[1]
+    assert len(files[0]) == 2 * len(raw)
+    for file in files[0]:
+        one, other = (np.asarray(Image.open(Path(name) / file)) for name in NAMES)
+        assert np.array_equal(one, other), file
+
+
+def test_an_export_takes_no_checkpoint(inside, capsys):
+    raw = "stores/drawn_60_0/00001.png"
+    assert call(predict, f"{RUN}/export", raw, "checkpoint=x.ckpt") == 2
+    assert "is an export" in capsys.readouterr().err
+
+
+def test_an_export_is_run_without_torch(inside):
+    command = [
+        sys.executable, "-c",
+        "import sys; from hep2gan import predict; predict.main(); sys.exit('torch' in sys.modules)",
+        f"{RUN}/export", "stores/drawn_60_0/00001.png", "output=without_torch",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 images done" in done.stdout
