@@ -1,4 +1,4 @@
-"""The command line that all five commands share: Hydra, positional arguments, readable errors."""
+"""The command line that all commands share: Hydra, positional arguments, readable errors."""
 
 import gc
 import os

@@ -38,6 +38,15 @@ class Guidance:
                 "set guidance.source=generated guidance.hard=false, or guidance.gradient=0",
             )
 
+    def require_no_truth(self) -> None:
+        """Raise Hep2ganError where the classifier needs a true mask, which new images lack."""
+        if self.source == "ground_truth":
+            raise Hep2ganError(
+                "this run was trained with true masks",
+                "its classifier needs the true mask, which new images do not have",
+                "use a run with guidance.source=generated or none",
+            )
+
     def mask(self, generated: Tensor | None, truth: Tensor | None) -> Tensor | None:
         """Pick the (B, 1, H, W) mask for the classifier, None when it works unguided."""
         if self.source == "none":

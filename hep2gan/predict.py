@@ -3,9 +3,15 @@
 from typing import TYPE_CHECKING
 
 from hep2gan.command import run
+from hep2gan.errors import Hep2ganError, listed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
     from omegaconf import DictConfig
+
+    from hep2gan.engines import Engine
 
 
 def predict(config: "DictConfig") -> None:
@@ -13,21 +19,14 @@ def predict(config: "DictConfig") -> None:
     from pathlib import Path
 
     from hep2gan.command import resolved
-    from hep2gan.data.normalise import Normalisation
-    from hep2gan.devices import device
-    from hep2gan.errors import Hep2ganError, listed
-    from hep2gan.prediction import Predictor, find_images
+    from hep2gan.image_files import find_images
+    from hep2gan.prediction import Predictor
     from hep2gan.progress import progress
-    from hep2gan.trained import open_run
 
     plain = resolved(config)
     inputs = plain["inputs"] if isinstance(plain["inputs"], list) else [plain["inputs"]]
     images = find_images([str(each) for each in inputs])
-    trained = open_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
-    normalisation = Normalisation(**trained.config["normalisation"])
-    predictor = Predictor(
-        trained.task, trained.classes, trained.size, normalisation, device(plain["accelerator"])
-    )
+    predictor = Predictor(*_opened(plain))
     output = Path(plain["output"])
     with progress("predicting") as bar:
         report = predictor.predict(
@@ -43,6 +42,32 @@ def predict(config: "DictConfig") -> None:
         raise Hep2ganError(
             f"{len(report.problems)} images were left out\n{listed(report.problems)}\n"
         )
+
+
+def _opened(plain: "Mapping[str, Any]") -> "tuple[Engine, Sequence[str], int]":
+    """The networks of a run or of an export, their classes, and the size of their images."""
+    from pathlib import Path
+
+    from hep2gan.exported import OnnxEngine, is_export, open_export
+
+    folder, accelerator = Path(plain["run"]), plain["accelerator"]
+    if is_export(folder):
+        if plain["checkpoint"]:
+            raise Hep2ganError(
+                f"{folder} is an export", "it holds one set of weights", "leave out checkpoint"
+            )
+        export = open_export(folder)
+        return OnnxEngine(export.graph, accelerator), export.classes, export.size
+    # Here, so that an export needs no torch.
+    from hep2gan.data.normalise import Normalisation
+    from hep2gan.devices import device
+    from hep2gan.torch_engine import TorchEngine
+    from hep2gan.trained import open_run
+
+    trained = open_run(folder, plain["checkpoint"], plain["trusted"])
+    normalisation = Normalisation(**trained.config["normalisation"])
+    engine = TorchEngine(trained.task, normalisation, device(accelerator))
+    return engine, trained.classes, trained.size
 
 
 def main() -> None:

@@ -2,32 +2,26 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 
-from hep2gan.data.images import read_image, resize, stretch
-from hep2gan.data.normalise import Normalisation
+from hep2gan.engines import Engine
 from hep2gan.errors import Hep2ganError
-from hep2gan.outputs import Outputs
-from hep2gan.reports.figures.overlay import overlay
-from hep2gan.task import SegmentationGuidedClassification
-from hep2gan.whole import whole, write_whole
+from hep2gan.image_files import Found
+from hep2gan.ordered import in_order
+from hep2gan.results import Cell, Named, read_cell, write_result
+from hep2gan.whole import write_whole
 
-SUFFIXES = frozenset({".png", ".tif", ".tiff"})
-
-
-@dataclass(frozen=True)
-class Found:
-    """One image file and the name its results get, relative to the output folder."""
-
-    path: Path
-    name: Path
+THREADS = 4
+"""That read and write beside the networks: they wait for the disk, and Pillow lets others run."""
 
 
 @dataclass
@@ -38,62 +32,14 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-def find_images(inputs: Sequence[str]) -> list[Found]:
-    """Image files named directly or lying in the folders named; masks (*_Mask) are left out.
-
-    Raises Hep2ganError for inputs that do not exist, for none at all, and for two files whose
-    results would get the same name.
-    """
-    found = [image for text in inputs for image in _of_input(Path(text))]
-    if not found:
-        raise Hep2ganError(
-            f"no images in {', '.join(inputs)}",
-            f"images end in {', '.join(sorted(SUFFIXES))}",
-            "name image files, or folders that hold some",
-        )
-    seen: dict[Path, Path] = {}
-    for image in found:
-        other = seen.setdefault(image.name, image.path)
-        if other != image.path:
-            raise Hep2ganError(
-                f"{other} and {image.path} would both be written as {image.name}",
-                "results are named after the files",
-                "predict the two folders into two outputs",
-            )
-    return [Found(path, name) for name, path in seen.items()]
-
-
-def _of_input(path: Path) -> Iterator[Found]:
-    if path.is_file():
-        yield Found(path, Path(path.stem))
-    elif path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in SUFFIXES and not file.stem.endswith("_Mask"):
-                yield Found(file, file.relative_to(path).with_suffix(""))
-    else:
-        raise Hep2ganError(f"{path} does not exist", "", "check the path")
-
-
 class Predictor:
-    """Run a trained task over files, a batch at a time, and write what it says."""
+    """Run networks over files, a batch at a time, and write what they say.
 
-    def __init__(
-        self,
-        task: SegmentationGuidedClassification,
-        classes: Sequence[str],
-        size: int,
-        normalisation: Normalisation,
-        device: torch.device,
-    ) -> None:
-        if task.guidance.source == "ground_truth":
-            raise Hep2ganError(
-                "this run was trained with true masks",
-                "its classifier needs the true mask, which new images do not have",
-                "use a run with guidance.source=generated or none",
-            )
-        self._task = task.to(device).eval()
-        self._classes, self._size, self._device = tuple(classes), size, device
-        self._normalisation = normalisation
+    Files of the next batch are read and those of the last are written while the networks run.
+    """
+
+    def __init__(self, engine: Engine, classes: Sequence[str], size: int) -> None:
+        self._engine, self._classes, self._size = engine, tuple(classes), size
 
     def predict(
         self,
@@ -106,76 +52,53 @@ class Predictor:
         progress: Callable[[int, int], None],
     ) -> Report:
         """Write masks/, overlays/ and predictions.csv into `output`; skip what cannot be read."""
-        report, rows = Report(), list[dict[str, Any]]()
-        for start in range(0, len(images), batch_size):
-            readable = list(_read(images[start : start + batch_size], white, report))
-            if readable:
-                outputs = self._run([image for _, image in readable])
-                rows += self._written(readable, outputs, output, overlays)
-            report.done = len(rows)
-            progress(min(start + batch_size, len(images)), len(images))
+        report, total = Report(), len(images)
+        read = partial(_read, size=self._size, white=white, shown=overlays)
+        write = partial(write_result, classes=self._classes, output=output)
+        with (
+            ThreadPoolExecutor(THREADS) as pool,
+            closing(in_order(pool, read, images, ahead=batch_size)) as cells,
+            closing(self._named(cells, batch_size, report)) as named,
+            closing(in_order(pool, write, named, ahead=batch_size)) as written,
+        ):
+            rows = []
+            for row in written:
+                rows.append(row)
+                report.done = len(rows)
+                progress(report.done + len(report.problems), total)
         output.mkdir(parents=True, exist_ok=True)
-        write_whole(output / "predictions.csv", self._csv(rows))
+        write_whole(output / "predictions.csv", _csv(rows))
         return report
 
-    @torch.inference_mode()
-    def _run(self, images: Sequence[np.ndarray]) -> Outputs:
-        stored = [stretch(resize(image, self._size)) for image in images]
-        pixels = torch.from_numpy(np.stack([image for image, _ in stored])).to(self._device)
-        levels = torch.tensor([tuple(level) for _, level in stored], device=self._device)
-        outputs: Outputs = self._task(self._normalisation(pixels, levels))
-        return outputs.cpu()
-
-    def _written(
-        self, readable: Sequence[tuple[Found, Any]], outputs: Outputs, output: Path, overlays: bool
-    ) -> list[dict[str, Any]]:
-        rows = []
-        for position, (found, image) in enumerate(readable):
-            row: dict[str, Any] = {"image": str(found.path)}
-            if outputs.probabilities is not None:
-                chances = outputs.probabilities[position].tolist()
-                row["predicted"] = self._classes[int(np.argmax(chances))]
-                row |= {
-                    name: f"{chance:.6f}"
-                    for name, chance in zip(self._classes, chances, strict=True)
-                }
-            if outputs.mask is not None:
-                mask = _at_size(outputs.mask[position, 0].numpy(), image.shape)
-                row["mask_share"] = f"{mask.mean():.6f}"
-                _save(output / "masks" / found.name, mask * 255)
-                if overlays:
-                    _save(output / "overlays" / found.name, overlay(stretch(image)[0], mask))
-            rows.append(row)
-        return rows
-
-    def _csv(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        columns = list(dict.fromkeys(key for row in rows for key in row)) or ["image"]
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+    def _named(
+        self, cells: Iterator[Cell | Hep2ganError], batch_size: int, report: Report
+    ) -> Generator[Named]:
+        """Run the networks over each `batch_size` files; those that could not be read are told."""
+        while batch := list(islice(cells, batch_size)):
+            report.problems += [str(cell) for cell in batch if isinstance(cell, Hep2ganError)]
+            if readable := [cell for cell in batch if isinstance(cell, Cell)]:
+                image = np.stack([cell.stored for cell in readable])
+                levels = np.array([cell.levels for cell in readable], np.float32)
+                mask, chances = self._engine(image, levels)
+                for place, cell in enumerate(readable):
+                    yield Named(
+                        cell,
+                        None if mask is None else mask[place],
+                        None if chances is None else chances[place],
+                    )
 
 
-def _read(
-    images: Sequence[Found], white: int | None, report: Report
-) -> Iterator[tuple[Found, np.ndarray]]:
-    for found in images:
-        try:
-            yield found, read_image(found.path, white)
-        except Hep2ganError as error:
-            report.problems.append(str(error))
+def _read(found: Found, **given: Any) -> Cell | Hep2ganError:
+    try:
+        return read_cell(found, **given)
+    except Hep2ganError as error:
+        return error
 
 
-def _at_size(probability: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The (S, S) mask at the image's own size: probabilities resized, then thresholded at 0.5."""
-    height, width = shape
-    image = Image.fromarray(probability.astype(np.float32))
-    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    return (resized >= 0.5).astype(np.uint8)
-
-
-def _save(stem: Path, pixels: np.ndarray) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    with whole(stem.with_name(stem.name + ".png")) as file:
-        Image.fromarray(pixels).save(file, format="PNG")
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row)) or ["image"]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -79,10 +79,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def versions() -> dict[str, str]:
-    """Versions of `PACKAGES`, as far as they are installed."""
+def versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of `PACKAGES` and of `more`, as far as they are installed."""
     found = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -133,6 +133,15 @@ class RunFolder:
         """Write metrics.json: flat keys, fractions."""
         write_whole(self.metrics_file, json.dumps(dict(metrics), indent=1) + "\n")
 
+    def about(self) -> dict[str, Any]:
+        """What provenance.json says of code, data and split; nothing where it cannot be read."""
+        try:
+            found = json_object(self.path / "provenance.json")
+        except ValueError:
+            return {}
+        parts = {name: found.get(name) for name in ("data", "split", "versions")}
+        return {name: part for name, part in parts.items() if isinstance(part, dict)}
+
     def metrics(self) -> dict[str, float]:
         """Read metrics.json."""
         try:

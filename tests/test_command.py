@@ -10,7 +10,7 @@ from hep2gan.command import with_positionals
 from hep2gan.errors import Hep2ganError
 from hep2gan.suggestions import nearest
 
-COMMANDS = ("pack", "train", "evaluate", "predict", "report")
+COMMANDS = ("pack", "train", "evaluate", "predict", "report", "export")
 
 
 def run(*arguments, **options):

@@ -118,9 +118,14 @@ def test_every_file_composes_and_builds(file):
     assert task.networks
 
 
-@pytest.mark.parametrize("name", ["pack", "evaluate", "predict", "report"])
+@pytest.mark.parametrize("name", ["pack", "evaluate", "predict", "report", "export"])
 def test_commands_compose(name):
-    given = {"evaluate": ["run=a"], "predict": ["run=a", "inputs=[b]"], "report": ["runs=[a]"]}
+    given = {
+        "evaluate": ["run=a"],
+        "export": ["run=a"],
+        "predict": ["run=a", "inputs=[b]"],
+        "report": ["runs=[a]"],
+    }
     assert composed(name, *given.get(name, []))
 
 

@@ -21,9 +21,9 @@ from hep2gan.data.manifest import read_manifest
 from hep2gan.data.packing import pack
 from hep2gan.data.store import Store
 from hep2gan.errors import Hep2ganError
+from hep2gan.image_files import find_images
 from hep2gan.job import run_config
 from hep2gan.outside import check_outside
-from hep2gan.prediction import find_images
 from hep2gan.predictions import Predictions
 from hep2gan.run_folder import RunFolder
 from tests.commands import call

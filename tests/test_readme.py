@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from hep2gan import evaluate, pack, predict, report, train
+from hep2gan import evaluate, export, pack, predict, report, train
 from hep2gan.command import config_folder
 from tests.commands import call
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-MODULES = {m.__name__.rpartition(".")[2]: m for m in (evaluate, pack, predict, report, train)}
+MODULES = {
+    m.__name__.rpartition(".")[2]: m for m in (evaluate, export, pack, predict, report, train)
+}
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
 LINES = [shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines()]
 COMMANDS = [line for line in LINES if line and line[0].startswith("hep2gan-")]

@@ -67,7 +67,7 @@ class Normalisation:
             flat.div_(spread.masked_fill(least == most, torch.inf))
             if self.kind == "percentile":
                 flat.clamp_(0, 1)
-        return flat.view(len(image), 1, *image.shape[1:])
+        return flat.view(image.shape[0], 1, *image.shape[1:])
 
     def _percentiles(self, stored: Tensor, least: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1) low percentile and distance to the high one; of the extremes where they meet."""
@@ -81,7 +81,7 @@ class Normalisation:
 def _cumulated(stored: Tensor) -> Tensor:
     """(B, 256) pixels of each image at or below each grey level; far faster than sorting."""
     # Not bincount, which on a GPU waits for the largest value.
-    counts = torch.zeros(len(stored), 256, dtype=torch.int64, device=stored.device)
+    counts = torch.zeros(stored.shape[0], 256, dtype=torch.int64, device=stored.device)
     one = torch.ones((), dtype=torch.int64, device=stored.device)
     return counts.scatter_add_(1, stored.long(), one.expand(stored.shape)).cumsum(1)
 
