@@ -23,7 +23,7 @@ from hep2gan.image_files import find_images
 from hep2gan.prediction import Predictor
 from hep2gan.torch_engine import TorchEngine
 
-CELLS = 1000
+CELLS = 400
 BATCH = 64
 """That of conf/predict.yaml."""
 
@@ -92,7 +92,7 @@ def _row(words: str, engine: Engine, run: SmallRun, cells: Path, place: Path) ->
     times = seconds(
         ours(engine, run, cells, place / words),
         theirs(run, cells, place / "plain"),
-        pairs=5,
+        pairs=3,
     )
     speeds = Ratio.of(*([CELLS / each for each in side] for side in times))
     what = f"prediction of {CELLS:,} files, {words}, compact networks, 64 px"
