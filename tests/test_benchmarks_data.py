@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.benchmarks import data_growth, growth_figure, opening, packing
+from experiments.benchmarks import data_growth, data_growth_figure, opening, packing
 from experiments.benchmarks import input as training_input
 from experiments.benchmarks.blank_stores import blank_store, given_batch, opened, whole
 from experiments.benchmarks.configured import composed
@@ -169,17 +169,17 @@ def test_the_growth_is_the_power_that_was_put_in():
 
 def test_the_figure_draws_what_was_measured(tmp_path, monkeypatch):
     drawn = []
-    kept = growth_figure.Figure.savefig
+    kept = data_growth_figure.Figure.savefig
     monkeypatch.setattr(
-        growth_figure.Figure,
+        data_growth_figure.Figure,
         "savefig",
         lambda self, path, **given: (drawn.append(self), kept(self, path, **given)),
     )
-    growth_figure.draw(costs(), tmp_path / "new" / "growth.png")
+    data_growth_figure.draw(costs(), tmp_path / "new" / "growth.png")
     [axes] = drawn[0].axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert lines["random split"] == [[1000, 1], [10_000, 10], [100_000, 100]]
-    assert len(lines) == len(growth_figure.LINES) == len(data_growth.COLUMNS) - 1
+    assert len(lines) == len(data_growth_figure.LINES) == len(data_growth.COLUMNS) - 1
     assert (tmp_path / "new" / "growth.png").stat().st_size > 10_000
 
 

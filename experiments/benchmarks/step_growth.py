@@ -67,8 +67,6 @@ class Cost(NamedTuple):
 
 def trained(networks: str, size: int, batch: int, steps: int) -> Reading:
     """Train in this process."""
-    # What a run says of its data is no matter here.
-    logging.getLogger("hep2gan").setLevel(logging.ERROR)
     marks: list[float] = []
     held: list[float] = []
 
@@ -180,4 +178,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # What a run says of its data is no matter here.
+    logging.getLogger("hep2gan").setLevel(logging.ERROR)
     main(sys.argv[1:])
