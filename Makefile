@@ -11,7 +11,7 @@ OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U
 STUDY = $(BIN)/python experiments/study.py $@ $(foreach override,$(OVERRIDES),'$(override)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-gpu sweeps-help check audit format lock wheel clean
+.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-growth bench-gpu sweeps-help check audit format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -63,8 +63,8 @@ parts: $(READY)  ## what helps on unseen specimens, each changed alone
 test: $(READY)  ## the tests, in minutes
 	$(BIN)/python -m pytest -m "not slow and not soak and not gpu and not slurm and not browser"
 
-test-all: $(READY)  ## every test that needs no GPU and no Slurm; the browser's where Chromium is
-	$(BIN)/python -m pytest -m "not soak and not gpu and not slurm"
+test-all: $(READY)  ## every test that needs no GPU and no Slurm, an hour; the browser's where Chromium is
+	$(BIN)/python -m pytest -m "not gpu and not slurm"
 
 test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
 	sh tests/install.sh slurm
@@ -79,6 +79,10 @@ soak: $(READY)  ## 200 short trainings in one sweep, watching memory, files and 
 
 bench: $(READY)  ## what it costs, in ratios measured side by side
 	$(BIN)/python -m experiments.benchmarks
+
+bench-growth: $(READY)  ## what it costs as images, batches and data grow: tables, fits, figures
+	$(BIN)/python -m experiments.benchmarks.step_growth
+	$(BIN)/python -m experiments.benchmarks.data_growth runs/benchmarks/data_growth.png
 
 bench-gpu: $(READY)  ## what each switch for a GPU does on yours, in ratios measured side by side
 	$(BIN)/python -m experiments.benchmarks.gpu
