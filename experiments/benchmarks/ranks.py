@@ -20,7 +20,10 @@ from hep2gan.metrics_table import read_table
 
 SPEED = "speed/cells_per_second"
 PAIRS = 3
-GIVEN = (*COMPACT, "data=phantom", "data.count=640", f"stores={STORES}", "trainer.max_epochs=4")
+GIVEN = (
+    *COMPACT, "data=phantom", "data.count=640", f"stores={STORES}", "trainer.max_epochs=4",
+    "trainer.eval_batch_size=32",
+)  # fmt: skip
 ONE = (*GIVEN, "trainer=cpu", "trainer.batch_size=32")
 TWO = (*GIVEN, "trainer=ddp", "trainer.accelerator=cpu", "trainer.batch_size=32")
 HALF = (*GIVEN, "trainer=cpu", "trainer.batch_size=16")
