@@ -19,6 +19,10 @@ which the true masks were drawn.
 """
 
 
+_FEW_PAIRS = 40_000
+"""Pairs of outline pixels up to which all of them are faster than two distance transforms."""
+
+
 class Boundary(NamedTuple):
     """Boundary F1 in [0, 1] and 95 % Hausdorff distance in raw pixels, of one image or a mean."""
 
@@ -45,9 +49,19 @@ def outline_distances(
     """
     box = _bounding_box(predicted | truth)
     ours, theirs = outline(predicted[box]), outline(truth[box])
+    if np.count_nonzero(ours) * np.count_nonzero(theirs) <= _FEW_PAIRS:
+        return _nearest(ours, theirs, spacing)
     to_theirs = distance_transform_edt(~theirs, sampling=spacing)
     to_ours = distance_transform_edt(~ours, sampling=spacing)
     return to_theirs[ours], to_ours[theirs]
+
+
+def _nearest(ours: Mask, theirs: Mask, spacing: tuple[float, float]) -> tuple[Distances, Distances]:
+    """The same from all pairs of pixels: the transform's own terms, so also its bits."""
+    (our_rows, our_columns), (their_rows, their_columns) = np.nonzero(ours), np.nonzero(theirs)
+    squares = np.square((our_rows[:, None] - their_rows) * spacing[0])
+    squares += np.square((our_columns[:, None] - their_columns) * spacing[1])
+    return np.sqrt(squares.min(axis=1)), np.sqrt(squares.min(axis=0))
 
 
 def boundary(

@@ -5,7 +5,14 @@ import pytest
 from scipy.spatial.distance import cdist, directed_hausdorff
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.boundary import Boundary, boundary, mean_boundary, outline
+from hep2gan.metrics import boundary as of_boundary
+from hep2gan.metrics.boundary import (
+    Boundary,
+    boundary,
+    mean_boundary,
+    outline,
+    outline_distances,
+)
 
 
 def square(top: int, left: int, side: int, shape=(40, 40)):
@@ -144,3 +151,13 @@ def test_is_fast():
     mean_boundary(predicted, truth, np.full((60, 2), 69))
     # 1,360 cells in 10 s are 7.4 ms a cell of processor time; slow machines get four times that.
     assert time.process_time() - start < 60 * 0.03
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pairs_and_distance_transforms_give_the_same_bits(seed, monkeypatch):
+    one, other, spacing = blob(seed), blob(seed + 100), (1.03, 0.77)
+    by_pairs = outline_distances(one, other, spacing)
+    monkeypatch.setattr(of_boundary, "_FEW_PAIRS", 0)
+    by_transforms = outline_distances(one, other, spacing)
+    for mine, due in zip(by_pairs, by_transforms, strict=True):
+        assert np.array_equal(mine, due)
