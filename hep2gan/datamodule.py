@@ -13,6 +13,7 @@ from hep2gan.cells import Batch
 from hep2gan.checkpoints import BEGINNING, Position
 from hep2gan.data.augment import Augmentation
 from hep2gan.data.batches import CellBatches, EpochBatches, RawBatch, Request
+from hep2gan.data.draws import Numbers
 from hep2gan.data.normalise import Normalisation
 from hep2gan.data.resident import BareRequests, ResidentCells
 from hep2gan.data.sampling import Sampling, check_sampling
@@ -110,12 +111,13 @@ class CellDataModule(L.LightningDataModule):
         stored, mask = raw.image, raw.mask
         # Flipped as bytes, of which there are a quarter as many.
         if draw is not None:
-            stored, mask = self.augmentation.flipped(stored, mask, draw)
+            numbers = Numbers.drawn(draw, stored.device)
+            stored, mask = self.augmentation.flipped(stored, mask, numbers)
         image = self.normalisation(stored, raw.levels)
         mask = mask.unsqueeze(1).float()
         if draw is not None:
             bounded = self.normalisation.bounded
-            image, mask = self.augmentation.changed(image, mask, draw, bounded=bounded)
+            image, mask = self.augmentation.changed(image, mask, draw, numbers, bounded=bounded)
         image, mask = (images.to(memory_format=self.format) for images in (image, mask))
         return Batch(image, mask, raw.label, raw.rows)
 

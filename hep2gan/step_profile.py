@@ -14,7 +14,7 @@ class Part(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Seconds: the mean over the steps, their median and quartiles."""
+    """The mean of some figures, their median and quartiles."""
 
     mean: float
     median: float
@@ -22,14 +22,14 @@ class Spread(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> "Spread":
+    def of(cls, values: Sequence[float]) -> "Spread":
         """From one figure or more."""
         low, median, high = (
-            statistics.quantiles(seconds, n=4, method="inclusive")
-            if len(seconds) > 1
-            else [*seconds] * 3
+            statistics.quantiles(values, n=4, method="inclusive")
+            if len(values) > 1
+            else [*values] * 3
         )
-        return cls(statistics.fmean(seconds), median, low, high)
+        return cls(statistics.fmean(values), median, low, high)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,12 @@
 """Run the commands in this process, as their console scripts do."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 
 def call(command: ModuleType, *arguments: str) -> int:
@@ -14,3 +19,16 @@ def call(command: ModuleType, *arguments: str) -> int:
         return int(stop.code or 0)
     finally:
         sys.argv = before
+
+
+@contextmanager
+def folder_after(
+    factory: pytest.TempPathFactory, *commands: tuple[ModuleType, *tuple[str, ...]]
+) -> Iterator[Path]:
+    """A new folder in which these commands were run and succeeded; the current one meanwhile."""
+    folder = factory.mktemp("place")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for command, *arguments in commands:
+            assert call(command, *arguments) == 0
+        yield folder

@@ -26,7 +26,7 @@ from hep2gan.predictions import Predictions
 from hep2gan.trained import open_run
 from hep2gan.views import Views
 from tests import tiny
-from tests.commands import call
+from tests.commands import call, folder_after
 from tests.configs import composed
 
 SMALL = ("data=phantom", "data.count=60", "scale=laptop", "trainer=cpu", "trainer.max_epochs=1")
@@ -39,11 +39,8 @@ NAMES = ("by_torch", "by_onnx")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a trained run and its export."""
-    folder = tmp_path_factory.mktemp("place")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert call(train, *SMALL, "split.test_fraction=0.25") == 0
-        assert call(export, RUN) == 0
+    trained = (train, *SMALL, "split.test_fraction=0.25")
+    with folder_after(tmp_path_factory, trained, (export, RUN)) as folder:
         yield folder
 
 

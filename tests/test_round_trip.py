@@ -11,7 +11,7 @@ from PIL import Image
 
 from hep2gan import callbacks, checkpoints, evaluate, pack, predict, report, train
 from hep2gan.predictions import Predictions
-from tests.commands import call
+from tests.commands import call, folder_after
 
 DATA = ("data=phantom", "data.count=96")
 SMALL = (*DATA, "scale=laptop", "trainer.max_epochs=2", "split.test_fraction=0.25")
@@ -21,11 +21,8 @@ RUN = "runs/default/proposed/seed0"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a packed store and one trained run."""
-    folder = tmp_path_factory.mktemp("place")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert call(pack, *DATA, "data.size=64") == 0
-        assert call(train, *SMALL) == 0
+    packed = (pack, *DATA, "data.size=64")
+    with folder_after(tmp_path_factory, packed, (train, *SMALL)) as folder:
         yield folder
 
 

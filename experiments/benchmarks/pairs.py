@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from hep2gan.step_profile import Spread
+
 T = TypeVar("T")
 
 
@@ -23,12 +25,9 @@ class Ratio(NamedTuple):
     def of(cls, ours: Sequence[float], theirs: Sequence[float]) -> "Ratio":
         """From figures measured in pairs, in the same unit (seconds, bytes, cells a second)."""
         ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
-        low, median, high = (
-            statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-        )
-        return cls(
-            median, low, high, statistics.median(ours), statistics.median(theirs), len(ratios)
-        )
+        spread = Spread.of(ratios)
+        medians = statistics.median(ours), statistics.median(theirs)
+        return cls(spread.median, spread.low, spread.high, *medians, len(ratios))
 
     @property
     def inverse(self) -> "Ratio":

@@ -28,6 +28,7 @@ from experiments.benchmarks.rows import number
 from experiments.benchmarks.small_run import small_run
 from experiments.benchmarks.training_step import FEW_CELLS, SIZES
 from hep2gan.gauges import GIB, memory_gib
+from hep2gan.step_profile import Spread
 
 WARM = 2
 """Steps of a reading that do not count."""
@@ -60,7 +61,7 @@ class Cost(NamedTuple):
     def of(cls, readings: Sequence[Reading]) -> "Cost":
         """Over the steps of all readings."""
         seconds = [second for reading in readings for second in reading.seconds]
-        low, step, high = statistics.quantiles(seconds, n=4, method="inclusive")
+        _, step, low, high = Spread.of(seconds)
         training = statistics.median(reading.training for reading in readings)
         return cls(step, low, high, training, statistics.median(one.peak for one in readings))
 

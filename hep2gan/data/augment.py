@@ -95,25 +95,25 @@ class Augmentation:
         bounded: images lie in [0, 1] and are kept there; otherwise nothing is clamped. Raises
         Hep2ganError for gamma jitter of unbounded images.
         """
-        flat, flat_mask = self.flipped(image.flatten(0, 1), mask.flatten(0, 1), draw)
-        return self.changed(flat.unsqueeze(1), flat_mask.unsqueeze(1), draw, bounded=bounded)
+        numbers = Numbers.drawn(draw, image.device)
+        flat, flat_mask = self.flipped(image.flatten(0, 1), mask.flatten(0, 1), numbers)
+        return self.changed(
+            flat.unsqueeze(1), flat_mask.unsqueeze(1), draw, numbers, bounded=bounded
+        )
 
-    def flipped(self, image: Tensor, mask: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    def flipped(self, image: Tensor, mask: Tensor, numbers: Numbers) -> tuple[Tensor, Tensor]:
         """What moves pixels and leaves their values: (B, S, S) of any type, so also as stored."""
         flips = (self.horizontal_flip, self.vertical_flip)
-        if not (any(flips) or self.quarter_turns):
-            return image, mask
-        numbers = Numbers.drawn(draw, image.device)
         return flipped(image, mask, numbers, flips, turns=self.quarter_turns)
 
     def changed(
-        self, image: Tensor, mask: Tensor, draw: Draw, *, bounded: bool = True
+        self, image: Tensor, mask: Tensor, draw: Draw, numbers: Numbers, *, bounded: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """All the rest, in float: (B, 1, S, S) that have been normalised and flipped."""
+        """All the rest, in float: (B, 1, S, S) that have been normalised and flipped.
+
+        numbers: those of `draw`, which are drawn once for both.
+        """
         self.check(bounded)
-        if not (self.resamples or self.blur[1] or self.recolours or self.noise):
-            return image, mask
-        numbers = Numbers.drawn(draw, image.device)
         if self.resamples:
             ranges = (self.rotation, self.shift, self.scale)
             image, mask = resampled(image, mask, numbers, *ranges)
