@@ -138,7 +138,12 @@ class SeedEachBatch(Callback):
         """Called before every step."""
         # The leading 3 keeps these numbers apart from those of orders and augmentation.
         numbers = [3, self._seed, trainer.current_epoch, batch_idx, trainer.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
+        seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+        # Not torch.manual_seed: where no GPU is in use, it keeps the text of three stack traces for
+        # devices that may come, at each batch.
+        torch.default_generator.manual_seed(seed)
+        if pl_module.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
 
 class CollectOutputs(Callback):

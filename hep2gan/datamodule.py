@@ -101,6 +101,15 @@ class CellDataModule(L.LightningDataModule):
         """The same as `test_dataloader`."""
         return self._loader(self.split.test)
 
+    def transfer_batch_to_device(
+        self, batch: RawBatch | Request, device: torch.device, dataloader_idx: int
+    ) -> RawBatch | Request:
+        """Move to a GPU as Lightning does; on the CPU it would look for tensors in vain."""
+        if device.type == "cpu":
+            return batch
+        moved: RawBatch | Request = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
+
     def on_after_batch_transfer(self, batch: RawBatch | Request, dataloader_idx: int) -> Batch:
         """Gather (if resident), normalise and, while training, augment; on the device."""
         raw = (

@@ -214,7 +214,10 @@ class SegmentationGuidedClassification(L.LightningModule):
         return _named("discriminator", losses | scores)
 
     def _generator_step(self, batch: Batch, generated: Tensor) -> Terms:
-        with frozen(self.discriminator, self.classifier, self.classification_loss):
+        judges = [self.discriminator]
+        if self.guidance.gradient:
+            judges += [self.classifier, self.classification_loss]
+        with frozen(*judges):
             judge = self.discriminator
             judged = None if judge is None else judge(batch.image, generated)
             if judged is not None:

@@ -1,11 +1,12 @@
 import pickle
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hep2gan.callbacks import EpochCheckpoint, WholeCheckpoints
+from hep2gan.callbacks import EpochCheckpoint, SeedEachBatch, WholeCheckpoints
 from hep2gan.checkpoints import newest_readable, read_checkpoint, read_chosen
 from hep2gan.errors import Hep2ganError
 from tests import tiny
@@ -95,3 +96,23 @@ def test_a_full_disk_stops_the_run_and_leaves_the_older_checkpoints(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     fit(tmp_path, 3)
     assert read_checkpoint(tmp_path / "epoch0003.ckpt")["epoch"] == 2
+
+
+def test_every_batch_has_the_seed_that_torch_would_give_it():
+    drawn = []
+
+    class Draws(L.Callback):
+        def on_train_batch_start(self, *_):
+            drawn.append(torch.rand(3))
+
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=2, logger=False, callbacks=[SeedEachBatch(5), Draws()],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(tiny.task(), DataLoader([tiny.batch(), tiny.batch(seed=1)], batch_size=None))
+    expected = []
+    for epoch, batch in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        words = np.random.SeedSequence([3, 5, epoch, batch, 0]).generate_state(1, np.uint64)
+        torch.manual_seed(int(words[0]))
+        expected.append(torch.rand(3))
+    assert torch.equal(torch.stack(drawn), torch.stack(expected))

@@ -95,12 +95,16 @@ class GaussianMixtureLoss(nn.Module):
         """Give squared Mahalanobis distances (N, K) of features (N, D) to the class means."""
         self._check_features(features)
         with without_autocast(features):
-            f, precision = full(features), (-self.log_variance).exp()
+            f, means = full(features), full(self.means)
             # Class by class: (N, K, D) at once would not fit for a whole data set.
-            columns = [
-                ((f - mean).square() * weight).sum(dim=1)
-                for mean, weight in zip(full(self.means), precision, strict=True)
-            ]
+            if self.free_log_variance is None:
+                columns = [(f - mean).square().sum(dim=1) for mean in means]
+            else:
+                precision = (-self.log_variance).exp()
+                columns = [
+                    ((f - mean).square() * weight).sum(dim=1)
+                    for mean, weight in zip(means, precision, strict=True)
+                ]
             return torch.stack(columns, dim=1)
 
     def log_likelihood(self, features: Tensor) -> Tensor:

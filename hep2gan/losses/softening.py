@@ -33,6 +33,8 @@ class MaskSoftening(nn.Module):
 
     def forward(self, mask: Tensor) -> Tensor:
         """Soften masks (B, 1, H, W) of {0, 1} to [level, 1 - level], same shape."""
+        if not (self.radius or self.level):
+            return full(mask)
         with without_autocast(mask):
             soft = full(mask)
             return self.level + (1.0 - 2.0 * self.level) * self._blurred(soft)
