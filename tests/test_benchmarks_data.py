@@ -95,6 +95,15 @@ def test_speed_counts_every_cell_of_every_pass(monkeypatch):
     assert training_input.speed(lambda: batches, epochs=2) == 16 / 4
 
 
+def test_the_parts_alone_give_what_the_input_gives_with_other_flips(drawn):
+    _, store, _ = drawn
+    data = CellDataModule(store, whole(store))
+    [ours] = training_input.batches_of(data)
+    [bare] = training_input.parts(data)
+    # The first batch is flipped by its own numbers in both.
+    assert all(torch.equal(one, other) for one, other in zip(ours, bare, strict=True))
+
+
 def test_the_least_there_is_to_do_is_an_epoch_of_the_stored_cells(drawn):
     _, store, _ = drawn
     [batch] = training_input.least(store, whole(store))

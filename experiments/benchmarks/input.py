@@ -2,7 +2,7 @@
 
 All give batches of 16 float cells of 128 px with their masks, stretched to [0, 1] and flipped at
 even odds each way, from the same drawn cells, which the system has in its memory. Ours: one
-process, one thread, from the packed store to what a training step gets.
+process with as many threads as a training has, from the packed store to what a training step gets.
 """
 
 import time
@@ -20,6 +20,7 @@ from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import STORES
 from hep2gan.cells import Batch
 from hep2gan.data.batches import CellBatches, EpochBatches
+from hep2gan.data.draws import Numbers
 from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
@@ -32,7 +33,6 @@ CELLS = 2000
 
 def measure(cells: int = CELLS, pairs: int = 7) -> list[Row]:
     """Against torchvision and MONAI, and what the least that there is to do would reach."""
-    torch.set_num_threads(1)
     config = composed([*DRAWN, f"data.count={cells}"])
     store = open_store(config["data"])
     split = make_split(store, **config["split"])
@@ -53,14 +53,16 @@ def measure(cells: int = CELLS, pairs: int = 7) -> list[Row]:
         row(mine, lambda: loader, OURS, SAMPLES, limit=50),
         row(mine, monai, OURS, CACHE, limit=10),
         row(mine, bare, OURS, f"{CACHE}, without the metadata of its tensors", limit=10),
-        # Where even this does not reach the limit, nothing that gives such batches does.
+        # What the operations on pixels would reach with nothing around them, and the first of them.
+        row(partial(parts, data), lambda: loader, PARTS, SAMPLES, limit=50),
         row(partial(least, store, split), lambda: loader, LEAST, SAMPLES, limit=50),
     ]
 
 
 DRAWN = ("data=phantom", "trainer=cpu", f"stores={STORES}")
-OURS = "training input, one process, one thread"
-LEAST = "the same cells only copied out and made float, one thread"
+OURS = "training input, one process"
+PARTS = "its copies, flips and stretches alone, without loader and random numbers"
+LEAST = "the same cells only copied out and made float"
 SAMPLES = "torchvision v2, a sample at a time from PNG files, two workers"
 CACHE = "MONAI's CacheDataset and ThreadDataLoader"
 Passes = Callable[[], Iterable[Any]]
@@ -86,6 +88,19 @@ def batches_of(data: CellDataModule) -> Iterator[Batch]:
     """An epoch of training batches, as the trainer gets them."""
     for raw in data.train_dataloader():
         yield data.on_after_batch_transfer(raw, 0)
+
+
+def parts(data: CellDataModule) -> Iterator[Batch]:
+    """Batches of the same cells whose flips are drawn once for all, without a loader."""
+    cells, numbers = CellBatches(data.store), None
+    for request in EpochBatches(data.split.train, BATCH, training=True):
+        raw = cells[request]
+        if numbers is None:
+            assert raw.draw is not None
+            numbers = Numbers.drawn(raw.draw, raw.image.device)
+        image, mask = data.augmentation.flipped(raw.image, raw.mask, numbers)
+        normalised = data.normalisation(image, raw.levels)
+        yield Batch(normalised, mask.unsqueeze(1).float(), raw.label, raw.rows)
 
 
 def least(store: Store, split: Split) -> Iterator[Batch]:
