@@ -21,6 +21,7 @@ from hep2gan.task import SegmentationGuidedClassification
 from hep2gan.training import build_data
 
 SIZES = {"compact": COMPACT, "full": FULL_SIZE}
+SWITCHES = ("trainer.channels_last=true",)
 FEW_CELLS = "data.count=300"
 
 
@@ -35,9 +36,12 @@ def measure() -> list[Row]:
 def _rows(words: str, size: str, *, block: int, pairs: int) -> Iterator[Row]:
     from experiments.benchmarks.step_memory import peak_memory
 
-    plain, usual = step_times(SIZES[size], block=block, pairs=pairs)
-    yield Row(f"training step, {words}", "a plain loop", "at most", 1.02, plain)
-    yield Row(f"training step, {words}", "G anew for each update", "at most", 0.80, usual)
+    # As it comes, and with what a plain loop would have to switch on for itself.
+    for switches in ((), SWITCHES):
+        plain, usual = step_times((*SIZES[size], *switches), block=block, pairs=pairs)
+        what = ", ".join(["training step", words, *switches])
+        yield Row(what, "a plain loop", "at most", 1.02, plain)
+        yield Row(what, "G anew for each update", "at most", 0.80, usual)
     memory = peak_memory(size, steps=3, pairs=2)
     yield Row(f"peak memory, {words}", "a plain loop", "at most", 1.05, memory, "MiB")
     # An epoch of the real set has 764 steps; of few, its start would be the larger part.
