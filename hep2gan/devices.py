@@ -1,6 +1,10 @@
-"""Which device a name stands for."""
+"""Which device a name stands for, and what suits it."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from hep2gan.errors import Hep2ganError, counted
 
@@ -33,3 +37,22 @@ def require_devices(accelerator: str, wanted: int) -> str:
             f"set trainer.devices={max(gpus, 1)}, or trainer.accelerator=cpu",
         )
     return f"{wanted} of {counted(gpus, 'GPU')} ({torch.cuda.get_device_name(0)})"
+
+
+@contextmanager
+def fast_forward(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
+    """Networks whose weights lie channels last on the CPU, and as they were afterwards.
+
+    A forward takes a third less time so, and its outputs differ in their last bits. On a GPU that
+    is left to trainer.channels_last.
+    """
+    kernels = [p for network in networks for p in network.parameters() if p.ndim == 4]
+    as_they_were = [kernel.data for kernel in kernels]
+    try:
+        if device.type == "cpu":
+            for kernel in kernels:
+                kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
+        yield
+    finally:
+        for kernel, data in zip(kernels, as_they_were, strict=True):
+            kernel.data = data

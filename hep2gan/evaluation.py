@@ -18,7 +18,7 @@ from hep2gan.data.split_files import Split
 from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
 from hep2gan.details import mixture_scores
-from hep2gan.devices import use_tf32
+from hep2gan.devices import fast_forward, use_tf32
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.rows import table
 from hep2gan.metrics.score import score
@@ -62,7 +62,8 @@ def evaluate_run(
         use_distributed_sampler=False,
         inference_mode=True,
     )
-    trainer.test(task, data, verbose=False)
+    with fast_forward(task.networks.values(), trainer.strategy.root_device):
+        trainer.test(task, data, verbose=False)
     every = [batch for batches in ranks.gathered(collect.batches) for batch in batches]
     metrics: dict[str, float] = {}
     if ranks.rank() == 0:

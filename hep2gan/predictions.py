@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
@@ -96,7 +97,7 @@ class Predictions:
         # The archive guards each array by a checksum, but not the list of them.
         kept["contents"] = np.asarray(sorted(kept))
         with whole(path) as file:
-            np.savez_compressed(file, **kept)
+            _write_arrays(file, kept)
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
@@ -117,6 +118,14 @@ class Predictions:
         except Exception as error:
             raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
         return predictions
+
+
+def _write_arrays(file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    # As numpy.savez_compressed, whose level takes two and a half times as long for 4 % less.
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=2) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _refuse_bomb(path: Path) -> None:

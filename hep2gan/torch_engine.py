@@ -22,7 +22,7 @@ class TorchEngine:
         task.guidance.require_no_truth()
         self._task, self._normalisation = task.to(device).eval(), normalisation
         if device.type == "cpu":
-            # A forward takes half the time so; on a GPU that depends on the precision.
+            # For good, where `fast_forward` would move the weights for each batch.
             for network in task.networks.values():
                 network.to(memory_format=torch.channels_last)
         self._device = device

@@ -4,7 +4,7 @@ import lightning as L
 import pytest
 import torch
 
-from hep2gan.devices import use_tf32
+from hep2gan.devices import fast_forward, use_tf32
 from hep2gan.training import prepare_networks
 from tests import tiny
 from tests.test_assembly import built
@@ -93,3 +93,23 @@ def test_channels_last_reaches_every_convolution_of_our_networks():
     task.classifier(image, mask)
     assert len(seen) > 20
     assert in_format(seen)
+
+
+def test_a_test_runs_channels_last_and_leaves_the_networks_as_they_were():
+    task, cpu = tiny.task().eval(), torch.device("cpu")
+    kernel = next(p for p in task.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1)
+    before, plain = kernel.data_ptr(), task(BATCHES[0].image, BATCHES[0].mask)
+    with torch.inference_mode(), fast_forward(task.networks.values(), cpu):
+        assert kernel.is_contiguous(memory_format=torch.channels_last)
+        assert not kernel.is_contiguous()
+        fast = task(BATCHES[0].image, BATCHES[0].mask)
+    assert kernel.data_ptr() == before
+    for one, other in zip(plain, fast, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_on_a_gpu_the_memory_format_is_the_setting_s():
+    task = tiny.task()
+    kernel = next(p for p in task.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1)
+    with fast_forward(task.networks.values(), torch.device("cuda")):
+        assert kernel.is_contiguous()

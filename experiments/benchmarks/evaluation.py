@@ -27,7 +27,7 @@ from hep2gan.training import build_data, build_trainer, callbacks_of
 from hep2gan.whole import write_whole
 
 CELLS = 1360
-TRAINED = 10
+TRAINED = 40
 """Batches of training before each validation, so that masks begin to look like cells."""
 SECONDS_FOR_FIGURES = 60.0
 

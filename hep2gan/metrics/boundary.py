@@ -88,8 +88,18 @@ def boundary(
     precision = float((to_truth <= tolerance).mean())
     recall = float((to_predicted <= tolerance).mean())
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    hd95 = max(np.percentile(to_truth, percentile), np.percentile(to_predicted, percentile))
-    return Boundary(f1, float(hd95))
+    hd95 = max(_percentile(to_truth, percentile), _percentile(to_predicted, percentile))
+    return Boundary(f1, hd95)
+
+
+def _percentile(values: Distances, percentile: float) -> float:
+    """numpy.percentile to the last bit; its checks take longer than all else here."""
+    place = (len(values) - 1) * (percentile / 100)
+    below, ordered = int(place), np.sort(values)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, len(values) - 1)])
+    share = place - below
+    # From the nearer end, as numpy has it.
+    return high - (high - low) * (1 - share) if share >= 0.5 else low + (high - low) * share
 
 
 def mean_boundary(
