@@ -5,6 +5,7 @@ import numpy.typing as npt
 import torch
 
 from hep2gan.data.normalise import Normalisation
+from hep2gan.devices import channels_last
 from hep2gan.engines import Said
 from hep2gan.outputs import Outputs
 from hep2gan.task import SegmentationGuidedClassification
@@ -23,8 +24,7 @@ class TorchEngine:
         self._task, self._normalisation = task.to(device).eval(), normalisation
         if device.type == "cpu":
             # For good, where `fast_forward` would move the weights for each batch.
-            for network in task.networks.values():
-                network.to(memory_format=torch.channels_last)
+            channels_last(task.networks.values())
         self._device = device
 
     @torch.inference_mode()

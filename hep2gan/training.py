@@ -25,7 +25,7 @@ from hep2gan.data.normalise import Normalisation
 from hep2gan.data.split_files import Split
 from hep2gan.data.store import Store
 from hep2gan.datamodule import CellDataModule
-from hep2gan.devices import use_tf32
+from hep2gan.devices import channels_last, use_tf32
 from hep2gan.doctor import Preparation
 from hep2gan.epoch_lines import EpochLines
 from hep2gan.evaluation import evaluate_run, figure_files, summary
@@ -281,8 +281,7 @@ def prepare_networks(task: SegmentationGuidedClassification, settings: Config) -
     # Deterministic operations fill new memory before they write to it, at 2 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if settings["channels_last"]:
-        for network in task.networks.values():
-            network.to(memory_format=torch.channels_last)
+        channels_last(task.networks.values())
 
 
 def build_trainer(
