@@ -1,6 +1,7 @@
 """One look for every figure: Okabe–Ito colours, print sizes, no global matplotlib state."""
 
 import math
+import os.path
 import re
 import textwrap
 from collections.abc import Sequence
@@ -99,15 +100,27 @@ _MEASURE = TextToPath()
 def short_names(classes: Sequence[str], width: float = math.inf) -> list[str]:
     """Abbreviate class names for axes; longer where two abbreviations would be the same.
 
+    Words that all names begin with go before a name's end does; numbers come last. Cut to the
+    width, names still differ.
+
     width: the most that a name may take, in inches at SMALL points.
     """
+    start = _shared_start(classes)
     ways = (
         [abbreviation(name) for name in classes],
         [_cut(name, 12) for name in classes],
+        [_cut(name[start:], 12) for name in classes],
         [_cut(f"{number} {name}", 12) for number, name in enumerate(classes)],
     )
-    chosen = next((short for short in ways if len(set(short)) == len(short)), ways[-1])
-    return [fitted(name, width, SMALL) for name in chosen]
+    ways = [[fitted(name, width, SMALL) for name in names] for names in ways]
+    return next((short for short in ways if len(set(short)) == len(short)), ways[-1])
+
+
+def _shared_start(names: Sequence[str]) -> int:
+    """Characters of the whole words that all names begin with: 6 for plate_a, plate_b."""
+    shared = os.path.commonprefix(names)
+    start = max(shared.rfind(gap) + 1 for gap in " _-")
+    return start if all(len(name) > start for name in names) else 0
 
 
 def headings(names: Sequence[str], width: int) -> list[str]:

@@ -61,3 +61,33 @@ def test_long_names_and_ids_do_not_touch(draw, predictions):
     boxes = [ax.title.get_window_extent() for ax in figure.axes if ax.images]
     assert len(boxes) > 5
     assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("plate_256_large", "plate_256_medium", "plate_256_small", "plate_360", "plate_51", "p_9"),
+        ("plate_256_large", "plate_256_medium", "plate_256_small", "plate_3", "plate_4", "plate_5"),
+        tuple("W" * 40 + end for end in "abcdef"),
+    ],
+)
+def test_names_that_begin_alike_are_told_apart(classes, predictions):
+    wrong = np.eye(6, dtype=np.float32)[(predictions.label + 1) % 6]
+    misread = dataclasses.replace(predictions, probabilities=wrong, classes=classes)
+    rows = confident_errors(misread, 20)
+    reading = {}
+    for (title, _), row in zip(shown(worst_classified(misread)), rows, strict=True):
+        true, guess = title.splitlines()[0].split(" read as ")
+        reading.setdefault(misread.label[row], set()).add(true)
+        reading.setdefault(misread.predicted[row], set()).add(guess)
+    assert all(len(names) == 1 for names in reading.values())
+    assert len(set.union(*reading.values())) == len(reading) > 2
+
+
+def test_what_all_names_begin_with_is_left_out_of_what_is_cut(predictions):
+    classes = ("plate_360", "plate_4", "plate_256_large", "plate_256_medium", "plate_5", "plate_6")
+    wrong = np.eye(6, dtype=np.float32)[(predictions.label + 1) % 6]
+    misread = dataclasses.replace(predictions, probabilities=wrong, classes=classes)
+    titles = [title for title, _ in shown(worst_classified(misread))]
+    assert any(title.startswith("360 read as 4\n") for title in titles)
+    assert not any("plate" in title for title in titles)
