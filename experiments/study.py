@@ -24,7 +24,9 @@ LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
 class Study(NamedTuple):
     """A file of this folder. sweep: overrides of `hep2gan-train -m`. laptop: those of its own that
     scale=laptop adds. study: whose runs it shares. only: the files it makes; all if empty. alone:
-    names of further sweeps, and what each changes about the first."""
+    names of further sweeps, and what each changes about the first. reference: the method that each
+    other is compared with; empty is the first sweep's where there are further ones, else the row
+    below."""
 
     name: str
     question: str
@@ -33,6 +35,7 @@ class Study(NamedTuple):
     study: str
     only: list[str]
     alone: dict[str, list[str]]
+    reference: str
 
     @classmethod
     def load(cls, name: str) -> "Study":
@@ -51,6 +54,7 @@ class Study(NamedTuple):
             found.get("study", name),
             found.get("only", []),
             found.get("alone", {}),
+            found.get("reference", ""),
         )
 
     @property
@@ -74,6 +78,17 @@ class Study(NamedTuple):
             for name, changes in self.alone.items()
         ]
         return [first, *further]
+
+    def reference_among(self, runs: Sequence[Path], swept: str) -> str:
+        """The method that each other of `runs` is compared with; empty is the row below.
+
+        swept: the methods of the first sweep. An override may leave the reference out, or sweep
+        over more than the study does: then no run is simply that method's.
+        """
+        from hep2gan.reports.methods import without_fold
+
+        reference = self.reference or (swept if self.alone else "")
+        return reference if reference in {without_fold(run.parent.name) for run in runs} else ""
 
 
 def _last_of_each_key(overrides: Sequence[str]) -> list[str]:
@@ -143,12 +158,14 @@ def main(arguments: Sequence[str]) -> int:
         return failed[0]
     values = dict(override.split("=", 1) for override in sweeps[0])
     folder = Path(values.get("runs", "runs")) / values["study"]
+    runs = [run for overrides in sweeps for run in runs_of(folder, overrides)]
     written = write_evidence(
-        [run for overrides in sweeps for run in runs_of(folder, overrides)],
+        runs,
         folder / "evidence" / (study.name if study.only else ""),
         title=study.title,
         question=study.question,
         only=study.only,
+        reference=study.reference_among(runs, values["method"]),
     )
     print("\n".join(str(path) for path in written))
     return 0

@@ -27,6 +27,7 @@ def report(config: "DictConfig") -> None:
         path.parent,
         title=_line("title", plain["title"] or "", "'Table I'"),
         question=_line("question", plain["question"] or "", "'Do masks help?'"),
+        reference=_line("reference", plain["reference"] or "", "proposed"),
         only=() if plain["files"] else (PAGE,),
         page=path.name,
     )
@@ -49,7 +50,7 @@ def verbatim(argument: str) -> str:
     "question='Masks, or (true) masks?'"
     """
     key, _, value = argument.partition("=")
-    plain = key in ("output", "title", "question") and value not in ("", "null")
+    plain = key in ("output", "title", "question", "reference") and value not in ("", "null")
     return f"{key}={quoted(value)}" if plain and value[0] not in "'\"" else argument
 
 

@@ -5,7 +5,7 @@ import pytest
 from hep2gan import report
 from hep2gan.report import verbatim
 from tests.commands import call
-from tests.reports.conftest import make_predictions, write_run
+from tests.reports.conftest import another, make_predictions, write_run
 
 
 def test_text_is_taken_word_for_word():
@@ -39,6 +39,23 @@ def test_tables_and_figures_lie_beside_the_page(tmp_path, monkeypatch, capsys):
     said = f"report/report.html\nand {len(found) - 1} files of tables and figures beside it\n"
     assert capsys.readouterr().out == said
     assert {"report.html", "table_1.tex", "figure_3.pdf"} < {path.name for path in found}
+
+
+def test_methods_against_one_of_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    known = make_predictions(counts=(4, 4), size=32)
+    for seed, name in enumerate(("proposed", "robust", "a,b=c")):
+        write_run(tmp_path / "runs" / name / "seed0", another(known, seed), name)
+    runs = ["runs/proposed/seed0", "runs/robust/seed0", "runs/a,b=c/seed0"]
+    assert call(report, *runs, "reference=a,b=c") == 0
+    table = (tmp_path / "report" / "table_1.md").read_text(encoding="utf-8")
+    assert "## Each method against `a,b=c`" in table
+    assert table.count(" | `a,b=c` | 8 | ") == 2
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count("Against a,b=c: ") == 2
+    assert call(report, *runs, "reference=vgg16", "output=other/report.html") == 2
+    assert "reference=vgg16 names none of the methods" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,13 @@ def test_a_study_has_a_question_and_files_that_exist(name):
     assert set(found.only) <= set(NAMES)
     assert found.study in STUDIES
     given = yaml.safe_load((ROOT / "experiments" / f"{name}.yaml").read_text())
-    assert set(given) <= {"question", "sweep", "laptop", "study", "only", "alone"}
+    assert set(given) <= {
+        *("question", "reference", "sweep", "laptop", "study", "only", "alone"),
+    }
+    if found.reference:
+        assert found.reference in values_of(
+            next(one for one in found.sweep if one.startswith("method="))
+        )
 
 
 @pytest.mark.parametrize("scale", ["paper", "laptop"])
@@ -114,6 +120,20 @@ def test_folds_and_splits_are_told_by_names(tmp_path):
     ]
     # A single value is not in a name, so these are runs of another sweep.
     assert runs_of(tmp_path, ["method=m", "split=random,block", "split.fold=0"]) == []
+
+
+def test_what_methods_are_compared_with():
+    def compared(name, methods, *names):
+        runs = [Path(f"runs/s/{one}/seed0") for one in names]
+        return Study.load(name).reference_among(runs, methods)
+
+    assert compared("table_1", "gao,proposed", "gao", "proposed") == ""
+    assert compared("ablation", "end_to_end,proposed", "end_to_end", "proposed") == "proposed"
+    assert compared("ablation", "gao,vgg16", "gao", "vgg16") == ""
+    assert compared("ablation", "proposed", "proposed,loss.beta=1", "proposed,loss.beta=2") == ""
+    folds = [f"{name},split.fold={fold}" for name in ("proposed", "noise") for fold in (0, 1)]
+    assert compared("parts", "proposed", *folds) == "proposed"
+    assert compared("unseen_specimens", "proposed,robust", "robust,split.fold=0") == ""
 
 
 def test_what_is_not_understood(capsys):

@@ -32,19 +32,22 @@ def write_evidence(
     question: str = "",
     only: Sequence[str] = (),
     page: str = "report.html",
+    reference: str = "",
 ) -> list[Path]:
     """Write what finished runs have to show into `folder`: the page; beside it tables and figures.
 
     runs: folders runs/<study>/<method>/seed<k>/. title, question: of the page, as in
-    `rendered_page`. only: some of NAMES, to write just those. page: the page's file name. Returns
-    the files, the page first. Each is written whole or not at all. Raises Hep2ganError naming the
-    run and the command to mend it when one is missing, unfinished or damaged, for names in `only`
-    that are none or that these runs do not make, and when a file cannot be written.
+    `rendered_page`. only: some of NAMES, to write just those. page: the page's file name.
+    reference: the method that each other is compared with; empty is the row below in Table I.
+    Returns the files, the page first. Each is written whole or not at all. Raises Hep2ganError
+    naming the run and the command to mend it when one is missing, unfinished or damaged, for names
+    in `only` that are none or that these runs do not make, for a reference that is none of the
+    methods, and when a file cannot be written.
     """
     _check(only)
     wanted = frozenset(only or NAMES)
     figures = bool(wanted.intersection(FIGURES)) or (PAGE in wanted and len(runs) > 1)
-    study = read_study(runs, page=PAGE in wanted, figures=figures)
+    study = read_study(runs, page=PAGE in wanted, figures=figures, reference=reference)
     drawn = _drawn(study, wanted) if figures else _Drawn({}, {})
     files: dict[str, str | bytes] = {}
     if PAGE in wanted:

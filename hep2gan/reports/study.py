@@ -25,11 +25,13 @@ class Study:
 
     shown: the predictions of each method's first seed by name, its folds as one test set; empty
     where there are more than MOST_SHOWN methods. sections: of each run, if they were asked for.
+    reference: the method that each other is compared with; empty is the row below.
     """
 
     results: tuple[Result, ...]
     shown: dict[str, Predictions]
     sections: tuple[Section, ...] = ()
+    reference: str = ""
 
     @property
     def runs(self) -> list[Run]:
@@ -44,15 +46,17 @@ class Study:
     @cached_property
     def tables(self) -> Tables:
         """All tables; computed when first asked for."""
-        return tables(self.results, self.methods)
+        return tables(self.results, self.methods, self.reference)
 
 
-def read_study(paths: Sequence[Path], *, page: bool = True, figures: bool = True) -> Study:
+def read_study(
+    paths: Sequence[Path], *, page: bool = True, figures: bool = True, reference: str = ""
+) -> Study:
     """Read finished runs one after another; their images are kept only where figures need them.
 
     page: with the sections of the single runs. figures: with the predictions that figures of
-    several methods show. Raises Hep2ganError naming the run when one is missing, unfinished or
-    damaged, or when there is none.
+    several methods show. reference: as in `Study`. Raises Hep2ganError naming the run when one is
+    missing, unfinished or damaged, or when there is none.
     """
     if not paths:
         fix = "hep2gan-report runs/default/proposed/seed0"
@@ -73,7 +77,7 @@ def read_study(paths: Sequence[Path], *, page: bool = True, figures: bool = True
             sections.append(section(run, number, name, predictions, drawn=number in drawn))
     names = [method.title for method in methods(results)]
     shown = {name: pooled_predictions(parts[name]) for name in names if name in parts}
-    return Study(tuple(results), shown, tuple(sections))
+    return Study(tuple(results), shown, tuple(sections), reference)
 
 
 def _first_seeds(runs: Sequence[Run]) -> dict[int, str]:

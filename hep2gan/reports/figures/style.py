@@ -1,7 +1,6 @@
 """One look for every figure: Okabe–Ito colours, print sizes, no global matplotlib state."""
 
 import math
-import os.path
 import re
 import textwrap
 from collections.abc import Sequence
@@ -118,8 +117,9 @@ def short_names(classes: Sequence[str], width: float = math.inf) -> list[str]:
 
 def _shared_start(names: Sequence[str]) -> int:
     """Characters of the whole words that all names begin with: 6 for plate_a, plate_b."""
-    shared = os.path.commonprefix(names)
-    start = max(shared.rfind(gap) + 1 for gap in " _-")
+    columns = list(zip(*names, strict=False))
+    alike = next((n for n, column in enumerate(columns) if len(set(column)) > 1), len(columns))
+    start = max(names[0].rfind(gap, 0, alike) + 1 for gap in " _-") if names else 0
     return start if all(len(name) > start for name in names) else 0
 
 

@@ -8,7 +8,7 @@ from hep2gan.reports.page.parts import Cell, HtmlRow
 from hep2gan.reports.published import PublishedRow
 from hep2gan.reports.runs import Run
 from hep2gan.reports.tables.notation import ABSENT, hundredths, mean_sd, points, span
-from hep2gan.reports.tables.table_1 import LAST, NO_CLASSIFIER, Comparison, Row
+from hep2gan.reports.tables.table_1 import Comparison, Row
 
 COLUMNS = {
     "Accuracy": "accuracy",
@@ -37,7 +37,7 @@ def page_rows(rows: Sequence[Row], runs: Sequence[Run]) -> list[HtmlRow]:
             printed.append(_mean_row(row, runs, numbers[0]))
         if (paper := row.method.published) is not None:
             printed.append(_paper_row(paper))
-        if row.comparison not in (LAST, NO_CLASSIFIER):
+        if row.compared:
             printed.append(HtmlRow(Cell(_words(row.comparison, runs)), (), "comparison"))
     return printed
 
@@ -96,7 +96,8 @@ def _words(comparison: Comparison | str, runs: Sequence[Run]) -> str:
         return f"Against {comparison}"
     return (
         f"Against {comparison.other.title}: "
-        f"{points(comparison.over_cells.estimate)} points of accuracy on "
+        f"{points(comparison.over_cells.estimate)} points of accuracy, "
+        f"{points(comparison.mean_class_accuracy.estimate)} of mean class accuracy, on "
         f"{comparison.cells:,} same cells ({comparison.only_here} right here alone, "
         f"{comparison.only_there} there alone), {comparison.verdict}"
     )

@@ -27,9 +27,9 @@ class Tables(NamedTuple):
     folds: list[FoldsRow]
 
 
-def tables(results: Sequence[Result], found: Sequence[Method]) -> Tables:
-    """Compute all tables of results, which are gathered in methods."""
-    return Tables(table_1(found), *leakage(results), priors(found), folds(found))
+def tables(results: Sequence[Result], found: Sequence[Method], reference: str = "") -> Tables:
+    """Compute all tables of results, which are gathered in methods; reference: of `table_1`."""
+    return Tables(table_1(found, reference), *leakage(results), priors(found), folds(found))
 
 
 def table_texts(tables: Tables) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""The paper's Table I from runs: figures, intervals, and each method against the next one."""
+"""The paper's Table I from runs: figures, intervals, each method against another."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from hep2gan.errors import Hep2ganError
 from hep2gan.reports.methods import Method
 from hep2gan.reports.tables.estimates import Estimate, differences, estimates
 from hep2gan.reports.tables.notation import LEVEL, verdict
@@ -13,6 +14,7 @@ from hep2gan.statistics.paired import holm
 
 NO_CLASSIFIER = "no classifier"
 LAST = "the last row"
+REFERENCE = "the reference"
 
 
 class Comparison(NamedTuple):
@@ -28,6 +30,8 @@ class Comparison(NamedTuple):
     over_cells: Bootstrapped
     """Difference in accuracy, this less the other."""
     over_specimens: Bootstrapped | None
+    mean_class_accuracy: Bootstrapped
+    """Its difference; the interval is over specimens where they are known, else over cells."""
     p_cells: float
     """Exact McNemar."""
     p_specimens: float | None
@@ -58,14 +62,26 @@ class Row(NamedTuple):
     estimates: dict[str, Estimate]
     wilson: Interval | None
     comparison: Comparison | str
-    """Against the next row that classifies, or why there is none."""
+    """Against the reference or the next row that classifies, or why there is none."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether there is a comparison, or another row that none was possible with."""
+        return self.comparison not in (NO_CLASSIFIER, LAST, REFERENCE)
 
 
-def table_1(found: Sequence[Method]) -> list[Row]:
-    """Return a row a method, in the order given."""
-    classify = [method for method in found if method.cells.predicted is not None]
-    below = dict(zip((method.title for method in classify), classify[1:], strict=False))
-    compared = {method.title: _comparison(method, below.get(method.title)) for method in found}
+def table_1(found: Sequence[Method], reference: str = "") -> list[Row]:
+    """Return a row a method, in the order given.
+
+    reference: name or title of the method that each other is compared with; empty is the row below.
+    Raises Hep2ganError when it names none, several, or one that does not classify.
+    """
+    if reference:
+        others = dict.fromkeys((method.title for method in found), _reference(found, reference))
+    else:
+        classify = [method for method in found if method.cells.predicted is not None]
+        others = dict(zip((method.title for method in classify), classify[1:], strict=False))
+    compared = {method.title: _comparison(method, others.get(method.title)) for method in found}
     corrected = dict(zip(compared, _corrected(list(compared.values())), strict=True))
     return [
         Row(
@@ -76,6 +92,22 @@ def table_1(found: Sequence[Method]) -> list[Row]:
         )
         for method in found
     ]
+
+
+def _reference(found: Sequence[Method], reference: str) -> Method:
+    titles = ", ".join(method.title for method in found)
+    named = [method for method in found if reference in (method.title, method.name)]
+    if len(named) != 1:
+        raise Hep2ganError(
+            f"reference={reference} names {len(named) or 'none'} of the methods of these runs",
+            "it is the one that each other is compared with",
+            f"choose from {titles}",
+        )
+    if named[0].cells.predicted is None:
+        raise Hep2ganError(
+            f"reference={reference} has no classifier", "accuracies are compared", ""
+        )
+    return named[0]
 
 
 def _wilson(method: Method) -> Interval | None:
@@ -90,6 +122,8 @@ def _comparison(method: Method, other: Method | None) -> Comparison | str:
         return NO_CLASSIFIER
     if other is None:
         return LAST
+    if other is method:
+        return REFERENCE
     pairs = paired(method, other)
     if isinstance(pairs, str):
         return f"{other.title}: {pairs}"
@@ -100,14 +134,17 @@ def compare(pairs: Pairs, other: Method) -> Comparison:
     """Compare two classifiers on the same cells; the p values are not corrected yet."""
     first, second = pairs
     only_here, only_there = pairs.discordant
+    over_cells = differences(first, second, first.id)
+    over_specimens = differences(first, second, first.specimen) if first.specimens else None
     return Comparison(
         other,
         len(first),
         first.specimens,
         only_here,
         only_there,
-        differences(first, second, first.id)["accuracy"],
-        differences(first, second, first.specimen)["accuracy"] if first.specimens else None,
+        over_cells["accuracy"],
+        over_specimens["accuracy"] if over_specimens else None,
+        (over_specimens or over_cells)["mean_class_accuracy"],
         pairs.p_cells(),
         pairs.p_specimens(),
     )

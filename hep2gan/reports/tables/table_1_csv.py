@@ -47,13 +47,15 @@ def _comparison_line(comparison: Comparison | str) -> dict[str, Value]:
     one = comparison if isinstance(comparison, Comparison) else None
     over_specimens = one and one.over_specimens
     return {
-        "row_below": one and one.other.title,
+        "against": one and one.other.title,
         "paired_cells": one and one.cells,
         "only_here": one and one.only_here,
         "only_there": one and one.only_there,
         "difference": one and one.over_cells.estimate,
         **ends("difference_cells", one and one.over_cells.interval),
         **ends("difference_specimens", over_specimens and over_specimens.interval),
+        "difference_mean_class_accuracy": one and one.mean_class_accuracy.estimate,
+        **ends("difference_mean_class_accuracy", one and one.mean_class_accuracy.interval),
         "p_mcnemar": one and one.p_cells,
         "p_mcnemar_holm": one and one.p_cells_holm,
         "p_specimens": one and one.p_specimens,

@@ -22,7 +22,7 @@ from hep2gan.reports.tables.notation import (
     points_span,
     span,
 )
-from hep2gan.reports.tables.table_1 import LAST, NO_CLASSIFIER, Row
+from hep2gan.reports.tables.table_1 import REFERENCE, Row
 
 _FIGURES = (
     "Percentages on the test cells. The paper's figures are of the ICPR 2016 set, one random 9 : 1 "
@@ -35,9 +35,10 @@ NOTES = (
     "intervals over cells and, where specimens are known, over whole specimens, whose cells are "
     "much alike: theirs is the interval for new patients.",
     "Two methods are compared on cells of the same seed and fold; a cell tested under several "
-    "seeds counts once, at the first. McNemar's test is exact. A difference is called more than "
-    "noise where p is below 0.05 after Holm's correction over the table, by McNemar's test and, "
-    "where specimens are known, by sign flips of whole specimens too; the larger p is printed.",
+    "seeds counts once, at the first. The interval of a mean class accuracy is over specimens "
+    "where they are known. McNemar's test is exact. A difference is called more than noise where "
+    "p is below 0.05 after Holm's correction over the table, by McNemar's test and, where "
+    "specimens are known, by sign flips of whole specimens too; the larger p is printed.",
 )
 
 
@@ -54,11 +55,11 @@ def table_1_markdown(rows: Sequence[Row]) -> str:
         if (printed := _published(row.method)) is not None:
             figures.append([f"*{field}*" for field in printed])
     intervals = [[code(row.method.title), *_intervals(row)] for row in rows]
-    compared = [[code(row.method.title), *_compared(row, code)] for row in rows if _has_other(row)]
+    compared = [[code(row.method.title), *_compared(row, code)] for row in rows if row.compared]
     parts = ["# Table I\n", markdown_table(["Method", *MEASURES.values()], figures)]
     parts += ["## Accuracy: 95 % intervals\n", markdown_table(_INTERVALS, intervals)]
     if compared:
-        parts += ["## Each method against the row below\n", markdown_table(_COMPARED, compared)]
+        parts += [f"## {_heading(rows, code)}\n", markdown_table(_COMPARED, compared)]
     parts += [note + "\n" for note in notes([row.method for row in rows])]
     return "\n".join([*parts, run_list({row.method.title: row.method.runs for row in rows})])
 
@@ -71,7 +72,7 @@ def table_1_latex(rows: Sequence[Row]) -> str:
         own = [row.method.title, *_figures(row)]
         figures.append([own] if printed is None else [own, printed])
     intervals = [[row.method.title, *_intervals(row)] for row in rows]
-    compared = [[row.method.title, *_compared(row, str)] for row in rows if _has_other(row)]
+    compared = [[row.method.title, *_compared(row, str)] for row in rows if row.compared]
     below = notes([row.method for row in rows])
     text = "% needs \\usepackage{booktabs,graphicx}\n"
     text += "".join(f"% {one_line(row.method.title)}: {paths(row.method.runs)}\n" for row in rows)
@@ -80,14 +81,20 @@ def table_1_latex(rows: Sequence[Row]) -> str:
     )
     text += latex_table(_INTERVALS, [intervals], "Accuracy: 95 % intervals.", "tab:intervals")
     if compared:
-        words = "Each method against the row below."
-        text += latex_table(_COMPARED, [compared], words, "tab:comparisons")
+        words = _heading(rows, str)
+        text += latex_table(_COMPARED, [compared], f"{words}.", "tab:comparisons")
     return text
 
 
 _INTERVALS = ["Method", "Tested on", "Specimens", "Wilson", "Over cells", "Over specimens"]
-_COMPARED = ["Method", "Row below", "Same cells", "Right here alone", "Right there alone"]
-_COMPARED += ["Difference, points", "Over cells", "Over specimens", "McNemar, Holm", "Verdict"]
+_COMPARED = ["Method", "Against", "Same cells", "Right here alone", "Right there alone"]
+_COMPARED += ["Accuracy, points", "Over cells", "Over specimens", "Mean class accuracy, points"]
+_COMPARED += ["McNemar, Holm", "Verdict"]
+
+
+def _heading(rows: Sequence[Row], named: Callable[[str], str]) -> str:
+    reference = [named(row.method.title) for row in rows if row.comparison == REFERENCE]
+    return f"Each method against {reference[0] if reference else 'the row below'}"
 
 
 def _figures(row: Row) -> list[str]:
@@ -109,15 +116,11 @@ def _intervals(row: Row) -> list[str]:
     return [row.method.cells_in_words, str(specimens or "unknown"), *map(span, ends)]
 
 
-def _has_other(row: Row) -> bool:
-    return row.comparison not in (NO_CLASSIFIER, LAST)
-
-
 def _compared(row: Row, named: Callable[[str], str]) -> list[str]:
     comparison = row.comparison
     if isinstance(comparison, str):
         return [*[ABSENT] * (len(_COMPARED) - 2), comparison]
-    over_specimens = comparison.over_specimens
+    over_specimens, by_class = comparison.over_specimens, comparison.mean_class_accuracy
     return [
         named(comparison.other.title),
         f"{comparison.cells:,}",
@@ -126,6 +129,7 @@ def _compared(row: Row, named: Callable[[str], str]) -> list[str]:
         points(comparison.over_cells.estimate),
         points_span(comparison.over_cells.interval),
         points_span(over_specimens.interval) if over_specimens else ABSENT,
+        f"{points(by_class.estimate)} ({points_span(by_class.interval)})",
         p_value(comparison.p_cells_holm),
         comparison.verdict,
     ]

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from hep2gan.errors import Hep2ganError
 from hep2gan.reports.methods import methods
 from hep2gan.reports.tables.estimates import differences, estimates
 from hep2gan.reports.tables.table_1 import table_1
@@ -86,6 +87,57 @@ def test_each_method_against_the_row_below(rows):
     assert last == "no classifier"
 
 
+def test_each_method_against_the_reference():
+    rows = table_1(methods(made()), "proposed")
+    first, second, third, last = (row.comparison for row in rows)
+    assert first.other.name == second.other.name == "proposed"
+    assert (third, last) == ("the reference", "no classifier")
+    assert [row.compared for row in rows] == [True, True, False, False]
+    # Of seed 0, proposed misses 0, 10, …, 40.
+    assert (first.only_here, first.only_there) == (2, 47)
+    assert (second.only_here, second.only_there) == (0, 1)
+    raw = [mcnemar([[0, a], [b, 0]], exact=True).pvalue for a, b in ((2, 47), (0, 1))]
+    corrected = multipletests(raw, method="holm")[1]
+    assert [first.p_cells_holm, second.p_cells_holm] == pytest.approx(corrected)
+    text = table_1_markdown(rows)
+    assert "## Each method against `proposed`\n" in text
+    assert ["resnet50", "proposed", "200", "2", "47"] in [n[:5] for n in read_markdown(text)]
+    assert "{Each method against proposed.}" in table_1_latex(rows)
+    lines = read_csv(table_1_csv(rows))
+    assert [line["against"] for line in lines] == ["proposed", "proposed", "", ""]
+    assert lines[2]["verdict"] == "the reference"
+
+
+@pytest.mark.parametrize(
+    ("reference", "study", "words"),
+    [
+        ("vgg16", "s", "reference=vgg16 names none of the methods.*choose from s/gao, t/gao"),
+        ("gao", "s", "reference=gao names 2 of the methods.*choose from s/gao, t/gao"),
+        ("segmentation", "", "reference=segmentation has no classifier"),
+    ],
+)
+def test_a_reference_that_cannot_be_one(reference, study, words):
+    found = [result("gao", cells(range(20), [1] * 20), study=name) for name in ("s", "t")]
+    with pytest.raises(Hep2ganError, match=f"(?s){words}"):
+        table_1(methods(found if study else made()), reference)
+
+
+def test_difference_of_mean_class_accuracy(rows):
+    compared = rows[0].comparison
+    one, other = rows[0].method.cells, rows[1].method.cells
+    mean, low = (balanced_accuracy_score(c.label, c.predicted) for c in (one, other))
+    assert compared.mean_class_accuracy.estimate == pytest.approx(mean - low)
+    specimens = differences(one, other, one.specimen)["mean_class_accuracy"]
+    assert compared.mean_class_accuracy == specimens
+    line = next(
+        n for n in read_markdown(table_1_markdown(rows)) if n[:2] == ["resnet50", "without_gm"]
+    )
+    assert line[8].startswith(f"{100 * (mean - low):+.2f}".replace("-", "−") + " (−")
+    csv = read_csv(table_1_csv(rows))[0]
+    assert float(csv["difference_mean_class_accuracy"]) == compared.mean_class_accuracy.estimate
+    assert float(csv["difference_mean_class_accuracy_high"]) == specimens.interval.high
+
+
 def test_one_bad_specimen_is_noise_over_specimens():
     ids = np.arange(N)
     bad = np.arange(N) < 20
@@ -159,7 +211,7 @@ def test_markdown(rows):
     assert "at the first" in text
     assert "drawn" not in text.lower()
     widths = [line.count(" | ") for line in text.splitlines() if line.startswith("|")]
-    assert set(widths) == {7, 5, 9}
+    assert set(widths) == {7, 5, 10}
 
 
 def test_latex_is_balanced_and_escaped(rows):
