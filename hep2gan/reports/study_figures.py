@@ -1,5 +1,6 @@
 """The figures of a set of runs: methods side by side, intervals, specimens, worst cells."""
 
+import math
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple
@@ -89,7 +90,7 @@ def _accuracies(study: Study) -> Figure | None:
 
 
 def _dot(found: Estimate) -> Interval:
-    return Interval(found.mean, *(found.specimens or found.cells))
+    return Interval(found.mean, *(found.interval or (math.nan, math.nan)))
 
 
 def _specimens(study: Study) -> list[StudyFigure]:

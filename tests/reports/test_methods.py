@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.methods import methods
 from hep2gan.reports.selection import dice_by_cell
+from hep2gan.reports.tables.estimates import differences
 from hep2gan.reports.tables.pairs import paired
 from hep2gan.reports.tested import kept_cells, pooled
+from hep2gan.statistics.confusions import summed_by
 from tests.reports.made_up_results import cells, result
 
 
@@ -68,7 +73,7 @@ def pair(first, second, **keywords):
     return paired(methods(first)[0], methods(second)[0], **keywords)
 
 
-def test_pairs_are_of_one_seed_and_fold_and_count_once():
+def test_pairs_are_of_one_seed_and_fold():
     first = [
         result("a", cells(range(6), [1, 1, 1, 1, 0, 0]), seed="0"),
         result("a", cells(range(4, 10), [1] * 6), seed="1"),
@@ -79,11 +84,49 @@ def test_pairs_are_of_one_seed_and_fold_and_count_once():
         result("b", cells(range(9), [0] * 9), seed="7"),
     ]
     found = pair(first, second)
-    # 2 to 5 at seed 0, where 3 is gained and 4 is lost; then 6 to 8 at seed 1, where 6 is gained.
-    assert found.first.id.tolist() == found.second.id.tolist() == [f"{n:05d}" for n in range(2, 9)]
-    assert found.gained.tolist() == [0, 1, -1, 0, 1, 0, 0]
-    assert found.discordant == (2, 1)
-    assert found.p_cells() == 1.0
+    # 2 to 5 at seed 0, where 3 is gained and 4 is lost; 5 to 8 at seed 1, where 5, 6 are gained.
+    for side in (found.first, found.second):
+        assert [one.id.tolist() for one in side] == [
+            [f"{n:05d}" for n in range(2, 6)], [f"{n:05d}" for n in range(5, 9)],
+        ]  # fmt: skip
+    assert found.gained.tolist() == [0, 1, -1, 0, 1, 1, 0, 0]
+    assert (found.cells, found.specimens) == (7, 2)
+    assert found.discordant == (3, 1)
+    assert found.p_cells() == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
+    gap = differences(found, specimens=False)["accuracy"]
+    assert gap.estimate == pytest.approx((0 + 2 / 4) / 2)
+
+
+def test_a_cell_of_several_seeds_counts_once_for_the_method_of_more():
+    first = [result("a", cells(range(4), named), seed=str(k)) for k, named in enumerate(
+        ([0, 0, 1, 1], [1, 0, 1, 0], [1, 1, 1, 0]))]  # fmt: skip
+    second = [result("b", cells(range(4), [0, 1, 1, 1]), seed=str(k)) for k in range(3)]
+    found = pair(first, second)
+    # Cell 0: 0, 1, 1 more. Cell 1: 1, 1, 0 less. Cell 2: alike. Cell 3: 0, 1, 1 less.
+    assert found.discordant == (1, 2)
+    assert found.cells == 4
+    gap = differences(found, specimens=False)["accuracy"].estimate
+    assert gap == pytest.approx(((-1 + -1 + 0) / 4) / 3)
+
+
+def test_p_of_mean_class_accuracy_weighs_cells_by_their_class():
+    ids = np.arange(60)
+    tested = cells(ids, ids >= 0, per_specimen=6).rows(np.r_[0:60:6, 1:60:12])
+    assert np.bincount(tested.label).tolist() == [10, 5]
+    lost = replace(tested, predicted=np.where(tested.label == 1, 0, tested.predicted))
+    found = pair([result("a", tested)], [result("b", lost)])
+    sums = summed_by(tested.specimen, np.where(tested.label == 1, 1 / 5, 0.0))
+    flips = stats.permutation_test((sums,), np.sum, permutation_type="samples", vectorized=True)
+    assert found.p_mean_class_accuracy() == pytest.approx(flips.pvalue)
+    unknown = [replace(one, specimen=np.full(15, -1)) for one in (tested, lost)]
+    found = pair(*([result(name, one)] for name, one in zip("ab", unknown, strict=True)))
+    assert found.p_specimens() is None
+    assert found.p_mean_class_accuracy() == pytest.approx(2 / 2**5)
+
+
+def test_a_run_without_folds_is_no_fold():
+    folded = [result("a,split.fold=0", cells(range(4), [1] * 4), folds=2, fold=0)]
+    assert "same seed and fold" in pair(folded, [result("b", cells(range(4), [0] * 4))])
 
 
 def test_of_two_runs_of_one_seed_the_first_counts():

@@ -88,15 +88,22 @@ def test_blocks_order_and_copies_change_no_digit(monkeypatch):
     assert bootstrap(units, ratios, seed=1) != whole
 
 
-def test_all_alike():
-    ((estimate, interval),) = bootstrap(np.ones((9, 2)), ratios)
-    assert (estimate, *interval) == (1, 1, 1)
+@pytest.mark.parametrize(
+    "units",
+    [np.ones((9, 2)), np.array([[32.0, 40.0]]), np.array([[1.1, 7.0], [2.2, 14.0], [3.3, 21.0]])],
+    ids=["all right", "one unit", "the same share up to rounding"],
+)
+def test_no_interval_without_spread(units):
+    ((estimate, interval),) = bootstrap(units, ratios)
+    assert estimate == pytest.approx(units[0, 0] / units[0, 1])
+    assert interval is None
 
 
 def test_resamples_without_a_value_are_left_out():
-    # One unit of two has a value: a quarter of the resamples has none.
-    ((estimate, interval),) = bootstrap(np.array([[3.0, 4.0], [0.0, 0.0]]), ratios)
-    assert (estimate, *interval) == (0.75, 0.75, 0.75)
+    # One unit of three has no value: 1/27 of the resamples has none.
+    units = np.array([[3.0, 4.0], [1.0, 4.0], [0.0, 0.0]])
+    ((estimate, interval),) = bootstrap(units, ratios)
+    assert (estimate, *interval) == (0.5, 0.25, 0.75)
 
 
 def test_nothing_to_resample():

@@ -111,8 +111,8 @@ def short_names(classes: Sequence[str], width: float = math.inf) -> list[str]:
         [_cut(name[start:], 12) for name in classes],
         [_cut(f"{number} {name}", 12) for number, name in enumerate(classes)],
     )
-    ways = [[fitted(name, width, SMALL) for name in names] for names in ways]
-    return next((short for short in ways if len(set(short)) == len(short)), ways[-1])
+    cut = [[fitted(name, width, SMALL) for name in names] for names in ways]
+    return next((short for short in cut if len(set(short)) == len(short)), cut[-1])
 
 
 def _shared_start(names: Sequence[str]) -> int:

@@ -72,7 +72,7 @@ def _mean_row(row: Row, runs: Sequence[Run], first: int) -> HtmlRow:
     cells = []
     for key in COLUMNS.values():
         found = row.estimates.get(key)
-        note = span(found.specimens or found.cells) if found and key == "accuracy" else ""
+        note = span(found.interval) if found and key == "accuracy" else ""
         cells.append(Cell(mean_sd(found.mean, found.sd) if found else ABSENT, (), note))
     name = f"{row.method.title}, {_what(row.method)}"
     return HtmlRow(Cell(name, (first,) if _folded(row.method) else ()), cells, "mean")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hep2gan.reports.tables.pairs import Pairs
 from hep2gan.reports.tested import Tested
 from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap, ratios
 from hep2gan.statistics.confusions import SCORES, cell_confusions, scores
@@ -32,13 +33,20 @@ MEASURES = {
 class Estimate(NamedTuple):
     """A figure in [0, 1]: mean and sample standard deviation over seeds, 95 % intervals.
 
-    sd: None with one seed. specimens: None where they are unknown.
+    sd: None with one seed. An interval is None where its units show no spread. by_specimen: whether
+    specimens are known.
     """
 
     mean: float
     sd: float | None
-    cells: Interval
+    cells: Interval | None
     specimens: Interval | None
+    by_specimen: bool
+
+    @property
+    def interval(self) -> Interval | None:
+        """Over specimens where they are known, else over cells."""
+        return self.specimens if self.by_specimen else self.cells
 
 
 def estimates(tests: Sequence[Tested]) -> dict[str, Estimate]:
@@ -59,21 +67,25 @@ def estimates(tests: Sequence[Tested]) -> dict[str, Estimate]:
             own = [float(figures[place]) for figures in by_seed]
             over = specimens[place].interval if specimens else None
             sd = stdev(own) if len(own) > 1 else None
-            found[measure] = Estimate(cells[place].estimate, sd, cells[place].interval, over)
+            found[measure] = Estimate(
+                cells[place].estimate, sd, cells[place].interval, over, specimens is not None
+            )
     return found
 
 
-def differences(first: Tested, second: Tested, unit: npt.NDArray[Any]) -> dict[str, Bootstrapped]:
-    """Differences, first less second, of every measure both have on the same N cells.
+def differences(pairs: Pairs, *, specimens: bool) -> dict[str, Bootstrapped]:
+    """Differences, first less second, of every measure both have: means over seeds.
 
-    unit: (N,) what is resampled: ids or specimens.
+    specimens: whether whole ones are resampled, else cells.
     """
     found: dict[str, Bootstrapped] = {}
-    others = {measures: values for measures, values, _ in _kinds([second])}
-    for measures, values, statistic in _kinds([first]):
+    units = pairs.units(specimens=specimens)
+    others = {measures: values for measures, values, _ in _kinds(pairs.second)}
+    for measures, values, statistic in _kinds(pairs.first):
         if measures in others:
-            both = np.stack([*values, *others[measures]], axis=1)
-            gaps = _bootstrapped([unit], [both], _gap(statistic))
+            sides = zip(values, others[measures], strict=True)
+            both = [np.stack(side, axis=1) for side in sides]
+            gaps = _bootstrapped(units, both, _gap(statistic))
             found |= dict(zip(measures, gaps, strict=True))
     return found
 

@@ -112,9 +112,8 @@ def _gap(found: dict[Protocol, Method], first: Protocol, second: Protocol) -> Ga
     pairs = paired(found[first], found[second], by_fold=False)
     if isinstance(pairs, str):
         return Gap(found[first], first, second, 0, 0, {}, 1.0, problem=pairs)
-    cells = pairs.first
-    gained = differences(*pairs, cells.unit)
-    return Gap(found[first], first, second, len(cells), cells.specimens, gained, _p(pairs))
+    gained = differences(pairs, specimens=bool(pairs.specimens))
+    return Gap(found[first], first, second, pairs.cells, pairs.specimens, gained, _p(pairs))
 
 
 def _p(pairs: Pairs) -> float:

@@ -129,7 +129,7 @@ def _shown(row: ProtocolRow, named: Named) -> list[str]:
     fields.append(str(cells.specimens or "unknown"))
     for measure in _SHOWN:
         found = row.estimates[measure]
-        fields += [mean_sd(found.mean, found.sd), span(found.specimens or found.cells)]
+        fields += [mean_sd(found.mean, found.sd), span(found.interval)]
     return fields
 
 

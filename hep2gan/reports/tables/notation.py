@@ -29,8 +29,10 @@ def points(value: float) -> str:
     return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def points_span(interval: Interval) -> str:
+def points_span(interval: Interval | None) -> str:
     """Both ends of a difference's interval."""
+    if interval is None:
+        return ABSENT
     return f"{points(interval.low)} to {points(interval.high)}"
 
 

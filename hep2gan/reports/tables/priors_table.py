@@ -104,9 +104,9 @@ NOTE = (
 )
 
 
-def _intervals(method: Method) -> dict[str, Interval]:
+def _intervals(method: Method) -> dict[str, Interval | None]:
     found = estimates(list(method.tests.values()))
-    return {m: found[m].specimens or found[m].cells for m in OVERLAPS if m in found}
+    return {m: found[m].interval for m in OVERLAPS if m in found}
 
 
 def _by_seed(method: Method, key: str) -> list[float] | None:

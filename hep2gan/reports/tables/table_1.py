@@ -25,7 +25,7 @@ class Comparison(NamedTuple):
     specimens: int
     """0 where they are unknown."""
     only_here: int
-    """Discordant cells that this method alone names right."""
+    """Discordant cells that this method alone names right; under more seeds, of several."""
     only_there: int
     over_cells: Bootstrapped
     """Difference in accuracy, this less the other."""
@@ -36,8 +36,11 @@ class Comparison(NamedTuple):
     """Exact McNemar."""
     p_specimens: float | None
     """Sign flips by specimen."""
+    p_class: float
+    """Of the mean class accuracy: sign flips by specimen, or by cell where they are unknown."""
     p_cells_holm: float = 1.0
     p_specimens_holm: float | None = None
+    p_class_holm: float = 1.0
 
     @property
     def p(self) -> float:
@@ -132,14 +135,13 @@ def _comparison(method: Method, other: Method | None) -> Comparison | str:
 
 def compare(pairs: Pairs, other: Method) -> Comparison:
     """Compare two classifiers on the same cells; the p values are not corrected yet."""
-    first, second = pairs
     only_here, only_there = pairs.discordant
-    over_cells = differences(first, second, first.id)
-    over_specimens = differences(first, second, first.specimen) if first.specimens else None
+    over_cells = differences(pairs, specimens=False)
+    over_specimens = differences(pairs, specimens=True) if pairs.specimens else None
     return Comparison(
         other,
-        len(first),
-        first.specimens,
+        pairs.cells,
+        pairs.specimens,
         only_here,
         only_there,
         over_cells["accuracy"],
@@ -147,13 +149,15 @@ def compare(pairs: Pairs, other: Method) -> Comparison:
         (over_specimens or over_cells)["mean_class_accuracy"],
         pairs.p_cells(),
         pairs.p_specimens(),
+        pairs.p_mean_class_accuracy(),
     )
 
 
 def _corrected(found: Sequence[Comparison | str]) -> list[Comparison | str]:
-    """Correct p values by Holm, those over cells and those over specimens each as one family."""
+    """Correct p values by Holm, each kind as one family."""
     compared = [one for one in found if isinstance(one, Comparison)]
     over_cells = iter(holm([one.p_cells for one in compared]))
+    by_class = iter(holm([one.p_class for one in compared]))
     known = [one.p_specimens for one in compared if one.p_specimens is not None]
     over_specimens = iter(holm(known))
     return [
@@ -161,6 +165,7 @@ def _corrected(found: Sequence[Comparison | str]) -> list[Comparison | str]:
         if isinstance(one, str)
         else one._replace(
             p_cells_holm=next(over_cells),
+            p_class_holm=next(by_class),
             p_specimens_holm=None if one.p_specimens is None else next(over_specimens),
         )
         for one in found

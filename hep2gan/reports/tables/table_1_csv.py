@@ -56,6 +56,8 @@ def _comparison_line(comparison: Comparison | str) -> dict[str, Value]:
         **ends("difference_specimens", over_specimens and over_specimens.interval),
         "difference_mean_class_accuracy": one and one.mean_class_accuracy.estimate,
         **ends("difference_mean_class_accuracy", one and one.mean_class_accuracy.interval),
+        "p_mean_class_accuracy": one and one.p_class,
+        "p_mean_class_accuracy_holm": one and one.p_class_holm,
         "p_mcnemar": one and one.p_cells,
         "p_mcnemar_holm": one and one.p_cells_holm,
         "p_specimens": one and one.p_specimens,

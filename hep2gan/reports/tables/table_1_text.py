@@ -34,11 +34,13 @@ NOTES = (
     "Intervals are at 95 %: Wilson's for a method with one seed, else and besides BCa bootstrap "
     "intervals over cells and, where specimens are known, over whole specimens, whose cells are "
     "much alike: theirs is the interval for new patients.",
-    "Two methods are compared on cells of the same seed and fold; a cell tested under several "
-    "seeds counts once, at the first. The interval of a mean class accuracy is over specimens "
-    "where they are known. McNemar's test is exact. A difference is called more than noise where "
-    "p is below 0.05 after Holm's correction over the table, by McNemar's test and, where "
-    "specimens are known, by sign flips of whole specimens too; the larger p is printed.",
+    "No interval stands where its units show no spread: one specimen, or all named right.",
+    "Two methods are compared on cells of the same seed and fold; differences are means over "
+    "seeds. McNemar's test is exact; a cell tested under several seeds counts once in it, for the "
+    "method that names it right under more of them. A difference of accuracy is called more than "
+    "noise where p is below 0.05 after Holm's correction over the table, by McNemar's test and, "
+    "where specimens are known, by sign flips of whole specimens too; the larger p is printed. "
+    "Interval and p of a mean class accuracy are over specimens where they are known, else cells.",
 )
 
 
@@ -129,7 +131,8 @@ def _compared(row: Row, named: Callable[[str], str]) -> list[str]:
         points(comparison.over_cells.estimate),
         points_span(comparison.over_cells.interval),
         points_span(over_specimens.interval) if over_specimens else ABSENT,
-        f"{points(by_class.estimate)} ({points_span(by_class.interval)})",
+        f"{points(by_class.estimate)} ({points_span(by_class.interval)}; "
+        f"{p_value(comparison.p_class_holm)})",
         p_value(comparison.p_cells_holm),
         comparison.verdict,
     ]

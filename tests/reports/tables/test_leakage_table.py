@@ -5,6 +5,7 @@ from scipy import stats
 from hep2gan.reports.tables.estimates import differences
 from hep2gan.reports.tables.leakage_table import Protocol, leakage
 from hep2gan.reports.tables.leakage_text import leakage_csv, leakage_markdown, sentence
+from hep2gan.reports.tables.pairs import Pairs
 from tests.reports.made_up_results import cells, read_csv, read_markdown, result
 
 N = 400
@@ -66,7 +67,7 @@ def test_accuracies_and_differences():
     one = NAMED["random"].astype(float) - NAMED["specimen"]
     assert gap.differences["accuracy"].estimate == pytest.approx(one.mean())
     first, second = (cells(ALL, NAMED[kind]) for kind in ("random", "specimen"))
-    assert gap.differences == differences(first, second, first.specimen)
+    assert gap.differences == differences(Pairs((first,), (second,)), specimens=True)
     label = ALL // 5 % 2
     mean = np.mean([one[label == 0].mean(), one[label == 1].mean()])
     assert gap.differences["mean_class_accuracy"].estimate == pytest.approx(mean)

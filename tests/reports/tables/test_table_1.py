@@ -14,6 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.methods import methods
 from hep2gan.reports.tables.estimates import differences, estimates
+from hep2gan.reports.tables.pairs import Pairs
 from hep2gan.reports.tables.table_1 import table_1
 from hep2gan.reports.tables.table_1_csv import table_1_csv
 from hep2gan.reports.tables.table_1_text import table_1_latex, table_1_markdown
@@ -127,7 +128,9 @@ def test_difference_of_mean_class_accuracy(rows):
     one, other = rows[0].method.cells, rows[1].method.cells
     mean, low = (balanced_accuracy_score(c.label, c.predicted) for c in (one, other))
     assert compared.mean_class_accuracy.estimate == pytest.approx(mean - low)
-    specimens = differences(one, other, one.specimen)["mean_class_accuracy"]
+    pairs = Pairs((one,), (other,))
+    specimens = differences(pairs, specimens=True)["mean_class_accuracy"]
+    assert compared.p_class == pairs.p_mean_class_accuracy()
     assert compared.mean_class_accuracy == specimens
     line = next(
         n for n in read_markdown(table_1_markdown(rows)) if n[:2] == ["resnet50", "without_gm"]
@@ -160,13 +163,63 @@ def test_differences_against_scipy():
     rng = np.random.default_rng(0)
     one, other = rng.random(N) < 0.9, rng.random(N) < 0.8
     first, second = (cells(np.arange(N), r, dice=r * 0.5) for r in (one, other))
-    found = differences(first, second, first.id)
+    found = differences(Pairs((first,), (second,)), specimens=False)
     gap = one.astype(float) - other
     reference = stats.bootstrap((gap,), np.mean, n_resamples=9999, rng=0).confidence_interval
     assert found["accuracy"].estimate == pytest.approx(gap.mean())
     assert found["accuracy"].interval == pytest.approx(tuple(reference), abs=0.008)
     assert found["dice"].estimate == pytest.approx(gap.mean() / 2)
-    assert "dice" not in differences(first, cells(np.arange(N), other), first.id)
+    bare = cells(np.arange(N), other)
+    assert "dice" not in differences(Pairs((first,), (bare,)), specimens=False)
+
+
+def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
+    rng = np.random.default_rng(0)
+    shares = {"gao": (0.7, 0.95, 0.95), "vgg16": (0.9, 0.7, 0.7)}
+    found = [
+        result(
+            f"{name},split.fold={fold}",
+            cells(np.arange(fold, N, 2), rng.random(N // 2) < share),
+            seed=str(seed), folds=2, fold=fold,
+        )
+        for name, own in shares.items()
+        for seed, share in enumerate(own)
+        for fold in (0, 1)
+    ]  # fmt: skip
+    rows = table_1(methods(found))
+    compared = rows[0].comparison
+    gap = rows[0].estimates["accuracy"].mean - rows[1].estimates["accuracy"].mean
+    assert compared.over_cells.estimate == pytest.approx(gap)
+    assert gap > 0.05
+    assert compared.only_here > compared.only_there
+    assert compared.cells == N
+    named = {  # more seeds right here, or there
+        name: sum(
+            np.isin(np.arange(N), one.cells.id.astype(int)[one.cells.predicted == one.cells.label])
+            for one in found
+            if one.run.method.startswith(name)
+        )
+        for name in shares
+    }
+    assert compared.only_here == (named["gao"] > named["vgg16"]).sum()
+    assert compared.only_there == (named["gao"] < named["vgg16"]).sum()
+
+
+def test_no_interval_where_units_show_no_spread():
+    perfect = [result("gao", cells(np.arange(N), right([])), seed=str(k)) for k in range(2)]
+    perfect.append(result("vgg16", cells(np.arange(N), right([]))))
+    rows = table_1(methods(perfect))
+    assert rows[0].estimates["accuracy"].cells is rows[0].estimates["accuracy"].interval is None
+    assert rows[0].comparison.over_cells.interval is None
+    assert rows[0].comparison.p == 1.0
+    lines = read_markdown(table_1_markdown(rows))
+    assert ["gao", "200 cells", "40", "–", "–", "–"] in lines
+    compared = next(line for line in lines if line[:2] == ["gao", "vgg16"])
+    assert compared[5:9] == ["+0.00", "–", "–", "+0.00 (–; p = 1.000)"]
+    assert read_csv(table_1_csv(rows))[0]["difference_cells_low"] == ""
+    one = estimates([cells(np.arange(N), right(range(40)), per_specimen=N)])["accuracy"]
+    assert one.specimens is one.interval is None
+    assert one.cells is not None
 
 
 def test_seeds_on_the_same_cells_do_not_narrow_the_interval():
@@ -208,7 +261,7 @@ def test_markdown(rows):
     assert compared[2:6] == ["200", "3", "47", "−22.00"]
     assert compared[-1] == "more than noise (p < 0.001)"
     assert "- `proposed`: `runs/s/proposed/seed0`, `runs/s/proposed/seed1`" in text
-    assert "at the first" in text
+    assert "means over seeds" in text
     assert "drawn" not in text.lower()
     widths = [line.count(" | ") for line in text.splitlines() if line.startswith("|")]
     assert set(widths) == {7, 5, 10}
