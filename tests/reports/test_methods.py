@@ -113,15 +113,20 @@ def test_p_of_mean_class_accuracy_weighs_cells_by_their_class():
     ids = np.arange(60)
     tested = cells(ids, ids >= 0, per_specimen=6).rows(np.r_[0:60:6, 1:60:12])
     assert np.bincount(tested.label).tolist() == [10, 5]
-    lost = replace(tested, predicted=np.where(tested.label == 1, 0, tested.predicted))
+    # The first misses four of ten of class 0, the second all five of class 1.
+    tested.predicted[np.flatnonzero(tested.label == 0)[:4]] = 1
+    lost = replace(tested, predicted=np.zeros(15, np.int64))
     found = pair([result("a", tested)], [result("b", lost)])
-    sums = summed_by(tested.specimen, np.where(tested.label == 1, 1 / 5, 0.0))
+    assert found.discordant == (5, 4)
+    gained = np.where(tested.label == 1, 1 / 5, -(tested.predicted == 1) / 10)
+    sums = summed_by(tested.specimen, gained)
     flips = stats.permutation_test((sums,), np.sum, permutation_type="samples", vectorized=True)
     assert found.p_mean_class_accuracy() == pytest.approx(flips.pvalue)
     unknown = [replace(one, specimen=np.full(15, -1)) for one in (tested, lost)]
     found = pair(*([result(name, one)] for name, one in zip("ab", unknown, strict=True)))
     assert found.p_specimens() is None
-    assert found.p_mean_class_accuracy() == pytest.approx(2 / 2**5)
+    flips = stats.permutation_test((gained,), np.sum, permutation_type="samples", vectorized=True)
+    assert found.p_mean_class_accuracy() == pytest.approx(flips.pvalue)
 
 
 def test_a_run_without_folds_is_no_fold():
