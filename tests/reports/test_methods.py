@@ -118,7 +118,7 @@ def test_p_of_mean_class_accuracy_weighs_cells_by_their_class():
     lost = replace(tested, predicted=np.zeros(15, np.int64))
     found = pair([result("a", tested)], [result("b", lost)])
     assert found.discordant == (5, 4)
-    gained = np.where(tested.label == 1, 1 / 5, -(tested.predicted == 1) / 10)
+    gained = np.where(tested.label == 1, 1 / 5, (tested.predicted == 1) / -10)
     sums = summed_by(tested.specimen, gained)
     flips = stats.permutation_test((sums,), np.sum, permutation_type="samples", vectorized=True)
     assert found.p_mean_class_accuracy() == pytest.approx(flips.pvalue)
