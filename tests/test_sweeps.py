@@ -7,11 +7,14 @@ import time
 
 import pytest
 
+from hep2gan import train as train_command
 from hep2gan.errors import Hep2ganError
+from hep2gan.hydra_jobs import jobs_of
 from hep2gan.objective import check_objective, objective_of
 from hep2gan.run_folder import RunFolder
 from hep2gan.slurm import run_in_slurm
-from hep2gan.sweeps import Job, Slots, check_apart, named, problem_of, slots_for
+from hep2gan.sweeps import Job, Outcome, Slots, check_apart, named, problem_of, slots_for
+from tests.commands import call
 from tests.configs import composed
 from tests.ddp.started import NETS, SMALL, checkpoints, environment, train, until
 
@@ -69,6 +72,36 @@ def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
         check_objective({"objective": "val/f1", "split": split | {"validation_fraction": 0}})
 
 
+TRICKY = {
+    "lists": ["augmentation.gain=[0.7, 1.5],[1.0,5.0]"],
+    "further keys": ["method=intensity,gao", "+tag='a b',c", "trainer.max_epochs=range(1,3)"],
+    "groups": ["split=random,block", "hydra/job_logging=run", "split.group_duplicates=false,true"],
+    "one value": ["split.fold=choice(0)", "split=choice(block)"],
+    "slashes": ["generator.weights=null", "+note=a/b,'c,d'"],
+    "long names": [f"+note={'x' * 150}1,{'x' * 150}2"],
+    "names of their own": ["name='a name'", "seed=3,1", "study=b", "runs=elsewhere"],
+}
+
+
+@pytest.mark.parametrize("overrides", TRICKY.values(), ids=TRICKY)
+def test_the_jobs_of_a_sweep_are_known_beforehand(overrides, monkeypatch, tmp_path):
+    launched = []
+
+    def noted(jobs, slots):
+        launched.extend(jobs)
+        return [Outcome(job, None) for job in jobs]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hep2gan.sweeps.run_side_by_side", noted)
+    assert call(train_command, *overrides, "-m") == 0
+    assert jobs_of(overrides) == launched != []
+
+
+def test_jobs_that_a_sweeper_chooses_cannot_be_known():
+    with pytest.raises(Hep2ganError, match=r"must be known before. Fix: leave hydra/sweeper out"):
+        jobs_of(["hydra/sweeper=optuna"])
+
+
 SWEEP = (
     *SMALL, *NETS, "trainer.max_epochs=2", "study=s", "-m", "method=proposed,resnet50_t",
     "loss.gaussian_mixture.gamma=0.01,0.1,-1",
@@ -95,6 +128,10 @@ def test_a_sweep_with_a_failing_and_a_killed_job_is_completed_by_a_second_launch
     assert f"(log: {failing}/output.log)" in tail[2]
     done = sorted(tmp_path.glob("runs/s/*/seed0/DONE"))
     assert len(done) == 3
+    known = jobs_of([word for word in SWEEP if word != "-m"])
+    assert sorted(tmp_path / job.run.path for job in known) == sorted(
+        tmp_path.glob("runs/s/*/seed0")
+    )
     before = {path: path.stat().st_mtime_ns for path in done}
     again = train(tmp_path, *SWEEP, check=False)
     assert again.returncode == 2
