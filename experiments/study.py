@@ -6,8 +6,10 @@ again. Tables, figures and report.html go to runs/<study>/evidence/; what shows 
 study's runs, as figure_3 does, has a folder of its own there.
 """
 
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hep2gan.command import readable_errors
 from hep2gan.errors import Hep2ganError, listed
 from hep2gan.hydra_jobs import jobs_of
+from hep2gan.stopping import StopRequest
 
 FOLDER = Path(__file__).parent
 LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
@@ -135,9 +138,28 @@ def as_swept(override: str) -> str:
 
 
 def trained(commands: Sequence[Sequence[str]]) -> int:
-    """Launch each sweep by its overrides; the exit status of the first that failed, else 0."""
-    statuses = [subprocess.run([*LAUNCH, *overrides]).returncode for overrides in commands]
+    """Launch each sweep by its overrides; the exit status of the first that failed, else 0.
+
+    Told to stop, it lets the sweep that runs save and end, and raises `Stopped`.
+    """
+    statuses = []
+    with StopRequest().listening() as stop:
+        for overrides in commands:
+            with stop.deferred(), subprocess.Popen([*LAUNCH, *overrides]) as sweep:
+                statuses.append(ended(sweep, stop))
     return next((status for status in statuses if status), 0)
+
+
+def ended(sweep: subprocess.Popen[bytes], stop: StopRequest) -> int:
+    """The exit status of a sweep when it has ended; it is told to stop when this process is."""
+    told = False
+    while (status := sweep.poll()) is None:
+        # The terminal tells both, and a second Ctrl-C would not let the jobs save.
+        if stop.signum not in (None, signal.SIGINT, signal.SIGHUP) and not told:
+            sweep.send_signal(stop.signum)
+            told = True
+        time.sleep(0.1)
+    return status
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,9 +1,12 @@
 """The studies of experiments/: what they sweep, what they take up, what they write."""
 
 import importlib.util
+import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.hydra_jobs import jobs_of
 from hep2gan.reports.evidence import NAMES
 from tests.configs import composed
+from tests.ddp.started import environment, until
 
 ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("study", ROOT / "experiments" / "study.py")
@@ -180,15 +184,66 @@ def test_what_is_not_understood(capsys):
 
 @pytest.mark.parametrize("statuses", [(0, -15), (2, 0), (0, 1)])
 def test_no_evidence_is_written_where_a_sweep_failed(statuses, monkeypatch):
-    left = iter((*statuses, *[0] * 20))
-
-    def ended(command):
-        return subprocess.CompletedProcess(command, next(left))
-
-    monkeypatch.setattr(study.subprocess, "run", ended)
+    left = [*statuses, 0]
+    sweeps = [["one"], ["two"], ["three"]]
+    monkeypatch.setattr(study, "LAUNCH", ("true",))
+    monkeypatch.setattr(study, "ended", lambda *_: left.pop(0))
     monkeypatch.setattr(study, "jobs_of", lambda _: [])
-    assert study.main(["parts", "scale=laptop"]) == next(s for s in statuses if s)
-    assert len(list(left)) == 6
+    monkeypatch.setattr(Study, "sweeps", lambda *_: sweeps)
+    assert study.main(["parts"]) == next(status for status in statuses if status)
+    assert not left
+
+
+LAUNCHER = """
+import signal, sys, time
+from pathlib import Path
+
+def save(number, _):
+    time.sleep(1)
+    Path("saved").write_text(signal.Signals(number).name)
+    sys.exit(1)
+
+signal.signal(signal.SIGINT, save)
+signal.signal(signal.SIGTERM, save)
+Path(sys.argv[1]).touch()
+time.sleep(60)
+"""
+LAUNCHED = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "experiments")!r})
+import study
+study.LAUNCH = (sys.executable, "launcher.py")
+with study.readable_errors("train"):
+    sys.exit(study.trained([["one"], ["two"]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "whole_group", "status"), [("SIGINT", True, 130), ("SIGTERM", False, 143)]
+)
+def test_a_study_that_is_stopped_waits_until_its_sweep_has_saved(
+    name, whole_group, status, tmp_path
+):
+    """A terminal tells the whole group of Ctrl-C; `kill` one process."""
+    (tmp_path / "launcher.py").write_text(LAUNCHER)
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+    process = subprocess.Popen(
+        [sys.executable, "launched.py"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    until((tmp_path / "one").exists, process)
+    send = os.killpg if whole_group else os.kill
+    send(process.pid, signal.Signals[name])
+    shown = process.communicate(timeout=60)[0]
+    assert process.returncode == status, shown
+    assert shown == ""
+    assert (tmp_path / "saved").read_text() == name
+    assert not (tmp_path / "two").exists()
 
 
 def test_what_is_wrong_with_any_sweep_is_said_before_the_first_is_trained(monkeypatch):
