@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
+from hep2gan import pack
 from hep2gan import train as train_command
 from hep2gan.errors import Hep2ganError
 from hep2gan.hydra_jobs import jobs_of
@@ -16,6 +18,7 @@ from hep2gan.slurm import run_in_slurm
 from hep2gan.sweeps import Job, Outcome, Slots, check_apart, named, problem_of, slots_for
 from tests.commands import call
 from tests.configs import composed
+from tests.data.raw_sets import flat, write_csv
 from tests.ddp.started import NETS, SMALL, checkpoints, environment, train, until
 
 
@@ -100,6 +103,39 @@ def test_the_jobs_of_a_sweep_are_known_beforehand(overrides, monkeypatch, tmp_pa
 def test_jobs_that_a_sweeper_chooses_cannot_be_known():
     with pytest.raises(Hep2ganError, match=r"must be known before. Fix: leave hydra/sweeper out"):
         jobs_of(["hydra/sweeper=optuna"])
+
+
+def test_splits_that_the_store_knows_nothing_of_are_refused_before_any_job(
+    tmp_path, monkeypatch, capsys
+):
+    flat(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    data = ["data.root=set", "data.size=32"]
+    words = [*data, "method=intensity,gao", "split=random,specimen", "study=s"]
+    # Not packed yet: each job says so.
+    assert len(jobs_of(words)) == 4
+    assert call(pack, *data) == 0
+    assert call(train_command, *words, "-m") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "error: 12 of 12 cells of stores/icpr2016_32 name no specimen, and 2 of 4 jobs set"
+        " split=specimen: a specimen split needs the specimen of every cell. Fix: put"
+        " specimens.csv (image,specimen) beside the images of the ICPR 2016 set, or "
+    )
+    assert said.endswith("or set split=block, or leave specimen out of the sweep.\n")
+    assert [path.name for path in Path("runs/s").iterdir()] == ["multirun.yaml"]
+    with pytest.raises(Hep2ganError, match=r"no given part, and 1 of 1 job set split=given"):
+        jobs_of([*data, "split=given"])
+    assert len(jobs_of([*words, "doctor=true"])) == 4
+    done = [Path(f"runs/s/{method},split=specimen/seed0") for method in ("intensity", "gao")]
+    for run in done:
+        run.mkdir(parents=True)
+        (run / "DONE").touch()
+    assert [job.run.path for job in jobs_of(words) if job.run.done] == done
+    rows = [["image", "specimen"], *([f"{cell:05d}.png", cell % 4] for cell in range(1, 13))]
+    write_csv(Path("set/specimens.csv"), rows)
+    assert call(pack, *data) == 0
+    assert len(jobs_of([*words, "study=other"])) == 4
 
 
 SWEEP = (
