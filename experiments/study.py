@@ -2,10 +2,12 @@
 
 NAME is a file beside this one, which says the question and the sweep; overrides as for
 hep2gan-train take the place of the study's own. Runs that are finished already are not trained
-again. Tables, figures and report.html go to runs/<study>/evidence/; what shows a part of another
-study's runs, as figure_3 does, has a folder of its own there.
+again; train=false trains none, and sums up those that are. Tables, figures and report.html go to
+runs/<study>/evidence/; what shows a part of another study's runs, as figure_3 does, has a folder of
+its own there.
 """
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,13 +20,16 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hep2gan.command import readable_errors
-from hep2gan.errors import Hep2ganError, listed
+from hep2gan.errors import Hep2ganError, counted, listed
 from hep2gan.hydra_jobs import jobs_of
 from hep2gan.stopping import StopRequest
+from hep2gan.sweeps import check_splits
 
 FOLDER = Path(__file__).parent
 LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
 """What scale=laptop means besides its compact networks: drawn cells, a job a core."""
+TRAIN_NONE = "train=false"
+"""What is said to the study itself, and to no sweep."""
 LAUNCH = (sys.executable, "-m", "hep2gan.train", "-m")
 """The command that trains a sweep, without its overrides."""
 OF_ALL = frozenset({"method", "seed"})
@@ -170,14 +175,24 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     study = Study.load(arguments[0])
-    if wrong := [word for word in arguments[1:] if "=" not in word]:
+    given = [word for word in arguments[1:] if word != TRAIN_NONE]
+    if wrong := [word for word in given if "=" not in word]:
         raise Hep2ganError(f"not understood\n{listed(wrong)}\n", "overrides are KEY=VALUE")
-    commands = study.sweeps(arguments[1:])
+    commands = study.sweeps(given)
     # Composed before any is trained: what is wrong with the last sweep is said at once.
     jobs = [job for overrides in commands for job in jobs_of(overrides)]
-    if status := trained(commands):
+    status = 0
+    if TRAIN_NONE not in arguments:
+        check_splits(jobs)
+        status = trained(commands)
+    if jobs[0].config["doctor"]:
         return status
     runs = [job.run.path for job in jobs if job.run.done]
+    if status:
+        some = f"{len(runs)} of {counted(len(jobs), 'run')} are finished"
+        command = shlex.join(["make", study.name, *given, TRAIN_NONE])
+        print(f"No evidence is written: {some}. To sum up these: {command}", file=sys.stderr)
+        return status
     values = dict(override.split("=", 1) for override in commands[0])
     folder = Path(jobs[0].config["runs"]) / jobs[0].config["study"]
     written = write_evidence(

@@ -49,14 +49,14 @@ def composed_jobs(
     """Each job with its resolved configuration, in a run folder of its own.
 
     loader: Hydra's, of configurations. sweep: the configuration of the whole command, whose
-    overrides say what is swept. Raises Hep2ganError for jobs that would share a folder, cannot be
-    split as they say, or have no objective where one is optimised.
+    overrides say what is swept. Raises Hep2ganError for jobs that would share a folder, or have no
+    objective where one is optimised.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from hep2gan.command import quoted, resolved
     from hep2gan.objective import check_objective
-    from hep2gan.sweeps import Job, check_apart, check_splits, named
+    from hep2gan.sweeps import Job, check_apart, named
 
     parser = OverridesParser.create()
     given = parser.parse_overrides(list(sweep.hydra.overrides.task))
@@ -74,7 +74,6 @@ def composed_jobs(
         words = (*overrides, f"name={quoted(config['name'])}")
         jobs.append(Job(number, words, resolved(config)))
     check_apart(jobs)
-    check_splits(jobs)
     if wants_objective(sweep):
         for job in jobs:
             check_objective(job.config)

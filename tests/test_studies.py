@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -155,6 +156,17 @@ def test_the_finished_runs_of_a_study_and_no_others_are_taken_up(tmp_path, monke
     assert place == folder / "evidence"
     assert told["title"] == "Ablation"
     assert told["reference"] == ""
+    monkeypatch.setattr(study, "trained", lambda _: pytest.fail("a sweep was launched"))
+    assert study.main([*words, "train=false"]) == 0
+    assert taken_up[1] == taken_up[0]
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_the_doctor_leaves_no_evidence(status, monkeypatch, taken_up, capsys):
+    monkeypatch.setattr(study, "trained", lambda _: status)
+    assert study.main(["table_1", "method=gao", "seed=0", "doctor=true"]) == status
+    assert taken_up == []
+    assert capsys.readouterr() == ("", "")
 
 
 def test_what_methods_are_compared_with():
@@ -182,16 +194,40 @@ def test_what_is_not_understood(capsys):
     assert "python experiments/study.py NAME" in capsys.readouterr().err
 
 
+def made_job(done):
+    """A job, as far as a study asks whether it is done."""
+    run = SimpleNamespace(done=done, path=Path("run"))
+    return SimpleNamespace(run=run, config={"doctor": False})
+
+
 @pytest.mark.parametrize("statuses", [(0, -15), (2, 0), (0, 1)])
-def test_no_evidence_is_written_where_a_sweep_failed(statuses, monkeypatch):
+def test_no_evidence_is_written_where_a_sweep_failed(statuses, monkeypatch, capsys):
     left = [*statuses, 0]
     sweeps = [["one"], ["two"], ["three"]]
     monkeypatch.setattr(study, "LAUNCH", ("true",))
     monkeypatch.setattr(study, "ended", lambda *_: left.pop(0))
-    monkeypatch.setattr(study, "jobs_of", lambda _: [])
+    left_by = {"one": True, "two": False, "three": True}
+    monkeypatch.setattr(study, "check_splits", lambda _: None)
+    monkeypatch.setattr(study, "jobs_of", lambda words: [made_job(left_by[words[0]])])
     monkeypatch.setattr(Study, "sweeps", lambda *_: sweeps)
-    assert study.main(["parts"]) == next(status for status in statuses if status)
+    words = ["parts", "augmentation.gain=[0.7, 1.5]"]
+    assert study.main(words) == next(status for status in statuses if status)
     assert not left
+    assert capsys.readouterr().err == (
+        "No evidence is written: 2 of 3 runs are finished. To sum up these: make parts"
+        " 'augmentation.gain=[0.7, 1.5]' train=false\n"
+    )
+
+
+def test_a_study_that_its_store_does_not_allow_starts_nothing(monkeypatch):
+    def refused(jobs):
+        assert len(jobs) == 16
+        raise Hep2ganError("no specimens")
+
+    monkeypatch.setattr(study, "check_splits", refused)
+    monkeypatch.setattr(study, "trained", lambda _: pytest.fail("a sweep was launched"))
+    with pytest.raises(Hep2ganError, match="no specimens"):
+        study.main(["parts", "split.fold=0"])
 
 
 LAUNCHER = """

@@ -15,7 +15,16 @@ from hep2gan.hydra_jobs import jobs_of
 from hep2gan.objective import check_objective, objective_of
 from hep2gan.run_folder import RunFolder
 from hep2gan.slurm import run_in_slurm
-from hep2gan.sweeps import Job, Outcome, Slots, check_apart, named, problem_of, slots_for
+from hep2gan.sweeps import (
+    Job,
+    Outcome,
+    Slots,
+    check_apart,
+    check_splits,
+    named,
+    problem_of,
+    slots_for,
+)
 from tests.commands import call
 from tests.configs import composed
 from tests.data.raw_sets import flat, write_csv
@@ -113,7 +122,7 @@ def test_splits_that_the_store_knows_nothing_of_are_refused_before_any_job(
     data = ["data.root=set", "data.size=32"]
     words = [*data, "method=intensity,gao", "split=random,specimen", "study=s"]
     # Not packed yet: each job says so.
-    assert len(jobs_of(words)) == 4
+    check_splits(jobs_of(words))
     assert call(pack, *data) == 0
     assert call(train_command, *words, "-m") == 2
     said = capsys.readouterr().err
@@ -125,17 +134,17 @@ def test_splits_that_the_store_knows_nothing_of_are_refused_before_any_job(
     assert said.endswith("or set split=block, or leave specimen out of the sweep.\n")
     assert [path.name for path in Path("runs/s").iterdir()] == ["multirun.yaml"]
     with pytest.raises(Hep2ganError, match=r"no given part, and 1 of 1 job set split=given"):
-        jobs_of([*data, "split=given"])
-    assert len(jobs_of([*words, "doctor=true"])) == 4
+        check_splits(jobs_of([*data, "split=given"]))
+    check_splits(jobs_of([*words, "doctor=true"]))
     done = [Path(f"runs/s/{method},split=specimen/seed0") for method in ("intensity", "gao")]
     for run in done:
         run.mkdir(parents=True)
         (run / "DONE").touch()
-    assert [job.run.path for job in jobs_of(words) if job.run.done] == done
+    check_splits(jobs_of(words))
     rows = [["image", "specimen"], *([f"{cell:05d}.png", cell % 4] for cell in range(1, 13))]
     write_csv(Path("set/specimens.csv"), rows)
     assert call(pack, *data) == 0
-    assert len(jobs_of([*words, "study=other"])) == 4
+    check_splits(jobs_of([*words, "study=other"]))
 
 
 SWEEP = (
