@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -296,11 +297,12 @@ def test_make_knows_every_study_and_passes_lower_case_on():
     listed = [line.split()[0] for line in helped.stdout.splitlines()]
     assert set(STUDIES) < set(listed)
     words = ["make", "-n", "-o", ".venv/.ready", "table_1", "scale=laptop", "seed=0,1", "DEMO=x"]
-    dry = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    spaced = ["augmentation.gain=[0.7, 1.5]", "name='a  b'"]
+    dry = subprocess.run([*words, *spaced], cwd=ROOT, capture_output=True, text=True, check=True)
     (line,) = re.findall(r".*study\.py.*", dry.stdout)
-    name, *overrides = line.partition("study.py ")[2].split()
+    name, *overrides = shlex.split(line.partition("study.py ")[2])
     assert name == "table_1"
-    assert sorted(overrides) == ["'scale=laptop'", "'seed=0,1'"]
+    assert sorted(overrides) == sorted([*spaced, "scale=laptop", "seed=0,1"])
 
 
 @pytest.mark.slow
