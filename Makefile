@@ -7,8 +7,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 DEMO := runs/demo
 STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors unseen_specimens parts
 # What is said in lower case behind a study goes on to the training: make table_1 scale=laptop seed=0
-OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U V W X Y Z),$(MAKEOVERRIDES))
-STUDY = $(BIN)/python experiments/study.py $@ $(foreach override,$(OVERRIDES),'$(override)')
+# A space in a value, which make writes as "\ ", is no end of a word: it stands as ␣ in between.
+OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U V W X Y Z),$(subst \ ,␣,$(MAKEOVERRIDES)))
+STUDY = $(BIN)/python experiments/study.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-growth bench-gpu sweeps-help check audit format lock wheel clean

@@ -2,23 +2,38 @@
 
 NAME is a file beside this one, which says the question and the sweep; overrides as for
 hep2gan-train take the place of the study's own. Runs that are finished already are not trained
-again. Tables, figures and report.html go to runs/<study>/evidence/; what shows a part of another
-study's runs, as figure_3 does, has a folder of its own there.
+again; train=false trains none, and sums up those that are. Tables, figures and report.html go to
+runs/<study>/evidence/; what shows a part of another study's runs, as figure_3 does, has a folder of
+its own there.
 """
 
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hep2gan.errors import Hep2ganError, listed
+from hep2gan.command import readable_errors
+from hep2gan.errors import Hep2ganError, counted, listed
+from hep2gan.hydra_jobs import jobs_of
+from hep2gan.stopping import StopRequest
+from hep2gan.sweeps import check_splits
 
 FOLDER = Path(__file__).parent
 LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
 """What scale=laptop means besides its compact networks: drawn cells, a job a core."""
+TRAIN_NONE = "train=false"
+"""What is said to the study itself, and to no sweep."""
+LAUNCH = (sys.executable, "-m", "hep2gan.train", "-m")
+"""The command that trains a sweep, without its overrides."""
+OF_ALL = frozenset({"method", "seed"})
+"""Keys with a place of their own in the path of every run."""
 
 
 class Study(NamedTuple):
@@ -64,11 +79,17 @@ class Study(NamedTuple):
         return words.replace("Table 1", "Table I")
 
     def overrides(self, given: Sequence[str]) -> list[str]:
-        """The whole command line: the study's overrides, `given` ones in place of the same keys."""
+        """The whole command line: the study's overrides, `given` ones in place of the same keys.
+
+        A single value of a key that the study sweeps over is swept over too: it then enters the
+        names of the runs as it does among others, and what is trained once is found again.
+        """
         on_laptop = "scale=laptop" in given
         folder = f"{self.study}_laptop" if on_laptop else self.study
         own = [f"study={folder}", *self.sweep, *((*LAPTOP, *self.laptop) if on_laptop else ())]
-        return _last_of_each_key([*own, *given])
+        swept = {key_of(one) for one in Study.load(self.study).sweep if is_swept(one)}
+        named = [as_swept(one) if key_of(one) in swept - OF_ALL else one for one in given]
+        return _last_of_each_key([*own, *named])
 
     def sweeps(self, given: Sequence[str]) -> list[list[str]]:
         """The command lines of all its sweeps: the first, then one for each change alone."""
@@ -106,37 +127,44 @@ def key_of(override: str) -> str:
     return override.partition("=")[0].lstrip("+")
 
 
-def values_of(override: str) -> list[str]:
-    """The values that an override sweeps over, or its only one; `range(3)` is 0, 1 and 2."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_override(override)
-    if parsed.is_sweep_override():
-        return list(parsed.sweep_string_iterator())
-    return [parsed.get_value_element_as_str()]
+def is_swept(override: str) -> bool:
+    """Whether an override sweeps, as `split.fold=0,1`, `range(2)` and `choice(0)` do."""
+    return bool(OverridesParser.create().parse_override(override).is_sweep_override())
 
 
-def runs_of(folder: Path, overrides: Sequence[str]) -> list[Path]:
-    """The finished runs of a sweep, in the order of its methods, then as they are named.
+def as_swept(override: str) -> str:
+    """An override that sweeps, be it over one value.
 
-    A folder's name tells method, seed and whatever else is swept; what other sweeps left there is
-    passed over.
+    >>> as_swept("split.fold=0"), as_swept("split.fold=0,1")
+    ('split.fold=choice(0)', 'split.fold=0,1')
     """
-    values = {key_of(override): values_of(override) for override in overrides}
-    swept = {key for key, found in values.items() if len(found) > 1} - {"method", "seed"}
-    methods, seeds = values.get("name", values["method"]), values.get("seed", ["0"])
-    runs = []
-    for done in folder.glob("*/seed*/DONE"):
-        method, *others = done.parent.parent.name.split(",")
-        told = dict(part.split("=", 1) for part in others if "=" in part)
-        if (
-            method in methods
-            and done.parent.name.removeprefix("seed") in seeds
-            and set(told) == swept
-            and all(value in values[key] for key, value in told.items())
-        ):
-            runs.append((methods.index(method), done.parent))
-    return [path for _, path in sorted(runs)]
+    key, _, value = override.partition("=")
+    return override if is_swept(override) else f"{key}=choice({value})"
+
+
+def trained(commands: Sequence[Sequence[str]]) -> int:
+    """Launch each sweep by its overrides; the exit status of the first that failed, else 0.
+
+    Told to stop, it lets the sweep that runs save and end, and raises `Stopped`.
+    """
+    statuses = []
+    with StopRequest().listening() as stop:
+        for overrides in commands:
+            with stop.deferred(), subprocess.Popen([*LAUNCH, *overrides]) as sweep:
+                statuses.append(ended(sweep, stop))
+    return next((status for status in statuses if status), 0)
+
+
+def ended(sweep: subprocess.Popen[bytes], stop: StopRequest) -> int:
+    """The exit status of a sweep when it has ended; it is told to stop when this process is."""
+    told = False
+    while (status := sweep.poll()) is None:
+        # The terminal tells both, and a second Ctrl-C would not let the jobs save.
+        if stop.signum not in (None, signal.SIGINT, signal.SIGHUP) and not told:
+            sweep.send_signal(stop.signum)
+            told = True
+        time.sleep(0.1)
+    return status
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -147,18 +175,26 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     study = Study.load(arguments[0])
-    if wrong := [word for word in arguments[1:] if "=" not in word]:
+    given = [word for word in arguments[1:] if word != TRAIN_NONE]
+    if wrong := [word for word in given if "=" not in word]:
         raise Hep2ganError(f"not understood\n{listed(wrong)}\n", "overrides are KEY=VALUE")
-    sweeps = study.sweeps(arguments[1:])
-    trained = [
-        subprocess.run([sys.executable, "-m", "hep2gan.train", "-m", *overrides]).returncode
-        for overrides in sweeps
-    ]
-    if failed := [status for status in trained if status]:
-        return failed[0]
-    values = dict(override.split("=", 1) for override in sweeps[0])
-    folder = Path(values.get("runs", "runs")) / values["study"]
-    runs = [run for overrides in sweeps for run in runs_of(folder, overrides)]
+    commands = study.sweeps(given)
+    # Composed before any is trained: what is wrong with the last sweep is said at once.
+    jobs = [job for overrides in commands for job in jobs_of(overrides)]
+    status = 0
+    if TRAIN_NONE not in arguments:
+        check_splits(jobs)
+        status = trained(commands)
+    if jobs[0].config["doctor"]:
+        return status
+    runs = [job.run.path for job in jobs if job.run.done]
+    if status:
+        some = f"{len(runs)} of {counted(len(jobs), 'run')} are finished"
+        command = shlex.join(["make", study.name, *given, TRAIN_NONE])
+        print(f"No evidence is written: {some}. To sum up these: {command}", file=sys.stderr)
+        return status
+    values = dict(override.split("=", 1) for override in commands[0])
+    folder = Path(jobs[0].config["runs"]) / jobs[0].config["study"]
     written = write_evidence(
         runs,
         folder / "evidence" / (study.name if study.only else ""),
@@ -172,8 +208,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
+    with readable_errors("train"):
         sys.exit(main(sys.argv[1:]))
-    except Hep2ganError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -98,16 +98,10 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
     HYDRA_FULL_ERROR=1 in the environment, with it. `task` imports torch itself, so that --help
     and completion answer at once.
     """
-    # Hydra looks for plugins in the namespace hydra_plugins on the search path, nowhere else.
-    if (plugins := str(plugin_folder())) not in sys.path:
-        sys.path.append(plugins)
     if _ANSWERS & set(sys.argv):
         gc.disable()  # The process ends with its answer.
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    _share_schemas()
-    try:
+    prepare_hydra()
+    with readable_errors(name):
         if not _COMPLETION & set(sys.argv):
             check_outside(sys.argv[1:])
             sys.argv[1:] = with_positionals(sys.argv[1:], positionals)
@@ -115,6 +109,27 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
             caught = _run_in_hydra(task, name)
         if caught is not None:
             raise caught
+
+
+def prepare_hydra() -> None:
+    """Let Hydra find the launchers of sweeps, and spare it work; before it composes anything."""
+    # Hydra looks for plugins in the namespace hydra_plugins on the search path, nowhere else.
+    if (plugins := str(plugin_folder())) not in sys.path:
+        sys.path.append(plugins)
+    _share_schemas()
+
+
+@contextmanager
+def readable_errors(name: str) -> Iterator[None]:
+    """Print errors of the user's making as `run` says, and end with status 2; 130 after Ctrl-C.
+
+    name: of the configuration that the command line is about.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
     except (Hep2ganError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get(_FULL) == "1":
             raise

@@ -9,20 +9,52 @@ from hydra.core.utils import JobReturn, JobStatus
 from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from hep2gan.sweeps import Job, Outcome
 
 
+def jobs_of(overrides: Sequence[str]) -> "list[Job]":
+    """The jobs that `hep2gan-train -m` makes of these overrides, in its order; starts none.
+
+    Raises what their composition raises, and Hep2ganError for a sweeper that walks no grid.
+    """
+    from hydra import initialize_config_dir
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.types import RunMode
+
+    from hep2gan.command import config_folder, prepare_hydra
+
+    prepare_hydra()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        sweep = loader.load_configuration("train", list(overrides), RunMode.MULTIRUN)
+        if wants_objective(sweep):
+            raise Hep2ganError(
+                f"{sweep.hydra.sweeper['_target_']} chooses its jobs on the way",
+                "these must be known before",
+                "leave hydra/sweeper out",
+            )
+        given = [f"{key}={value}" for key, value in (sweep.hydra.sweeper.params or {}).items()]
+        parsed = OverridesParser.create().parse_overrides([*given, *sweep.hydra.overrides.task])
+        (batch,) = BasicSweeper.split_arguments(parsed, None)
+        return composed_jobs(loader, sweep, batch, 0)
+
+
 def composed_jobs(
-    context: Any, sweep: Any, job_overrides: Sequence[Sequence[str]], first: int
+    loader: Any, sweep: Any, job_overrides: Sequence[Sequence[str]], first: int
 ) -> "list[Job]":
     """Each job with its resolved configuration, in a run folder of its own.
 
-    sweep: the configuration of the whole command, whose overrides say what is swept. Raises
-    Hep2ganError for jobs that would share a folder, or have no objective where one is optimised.
+    loader: Hydra's, of configurations. sweep: the configuration of the whole command, whose
+    overrides say what is swept. Raises Hep2ganError for jobs that would share a folder, or have no
+    objective where one is optimised.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from hep2gan.command import quoted
+    from hep2gan.command import quoted, resolved
     from hep2gan.objective import check_objective
     from hep2gan.sweeps import Job, check_apart, named
 
@@ -37,9 +69,10 @@ def composed_jobs(
             for o in parsed
             if (key := o.get_key_element()) not in fixed
         }
-        name = _composed(context, sweep, overrides)["name"]
-        overrides = (*overrides, f"name={quoted(named(name, swept))}")
-        jobs.append(Job(number, tuple(overrides), _composed(context, sweep, overrides)))
+        config = _composed(loader, sweep, overrides)
+        config["name"] = named(config["name"], swept)
+        words = (*overrides, f"name={quoted(config['name'])}")
+        jobs.append(Job(number, words, resolved(config)))
     check_apart(jobs)
     if wants_objective(sweep):
         for job in jobs:
@@ -57,15 +90,13 @@ def check_alone() -> None:
         )
 
 
-def _composed(context: Any, sweep: Any, overrides: Sequence[str]) -> dict[str, Any]:
+def _composed(loader: Any, sweep: Any, overrides: Sequence[str]) -> "DictConfig":
     from omegaconf import open_dict
 
-    from hep2gan.command import resolved
-
-    config = context.config_loader.load_sweep_config(sweep, list(overrides))
+    config: DictConfig = loader.load_sweep_config(sweep, list(overrides))
     with open_dict(config):
         del config["hydra"]
-    return resolved(config)
+    return config
 
 
 def wants_objective(sweep: Any) -> bool:

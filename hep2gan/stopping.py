@@ -31,8 +31,9 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 class StopRequest:
     """Listens for signals; while `deferred`, a signal is noted instead of ending the process.
 
-    A second Ctrl-C does not wait. When listening ends after a signal, a handler that was there
-    before is called: Slurm's launcher puts the job into the queue again in it.
+    A second Ctrl-C does not wait; any other further signal changes nothing. When listening ends
+    after a signal, a handler that was there before is called: Slurm's launcher puts the job into
+    the queue again in it.
     """
 
     def __init__(self) -> None:
@@ -77,5 +78,6 @@ class StopRequest:
         self.signum = signum
         if signum == signal.SIGINT and again:
             raise KeyboardInterrupt
-        if not self._deferred:
+        # Sent to a whole group, one stop may come twice, the second time amid what saves.
+        if not self._deferred and not again:
             raise Stopped(signum)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hep2gan.errors import Hep2ganError, counted, listed
+from hep2gan.errors import Hep2ganError, counted, listed, require_none
+from hep2gan.flattening import flat
 from hep2gan.launching import of_the_run, saved
 from hep2gan.rules import is_whole
 from hep2gan.run_folder import FREE_KEYS, RunFolder
@@ -71,6 +72,47 @@ def check_apart(jobs: Sequence[Job]) -> None:
             "a run folder is one configuration",
             "give each value once",
         )
+
+
+def check_splits(jobs: Sequence[Job]) -> None:
+    """Raise Hep2ganError when jobs split by what their store does not name, before any starts.
+
+    A store that is not there yet or cannot be opened is left to the jobs, as is all that the
+    doctor looks at; finished jobs need none.
+    """
+    waiting = [job for job in jobs if not job.run.done and not job.config.get("doctor")]
+    wanted = Counter(map(_splits, waiting))
+    problems = []
+    for (kind, store), count in wanted.items():
+        if (found := _unfit(kind, store)) is not None:
+            fact = f"{found.fact}, and {count} of {counted(len(jobs), 'job')} set split={kind}"
+            fix = f"{found.fix}, or leave {kind} out of the sweep"
+            problems.append(Hep2ganError(fact, found.rule, fix))
+    require_none(problems)
+
+
+def _splits(job: Job) -> tuple[str, str]:
+    """The kind of a job's split and its store, as far as its settings name them."""
+    settings = dict(flat(job.config))
+    return str(settings.get("split.kind")), str(settings.get("data.store"))
+
+
+def _unfit(kind: str, place: str) -> Hep2ganError | None:
+    """What the store at `place` lacks for splits of this kind."""
+    if kind not in ("specimen", "given") or not Path(place).exists():
+        return None
+    from hep2gan.data.splits import check_kind
+    from hep2gan.data.store import Store
+
+    try:
+        store = Store.open(Path(place))
+    except Hep2ganError:
+        return None
+    try:
+        check_kind(store, kind)
+    except Hep2ganError as error:
+        return error
+    return None
 
 
 def done_before(job: Job) -> bool:

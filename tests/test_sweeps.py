@@ -4,15 +4,30 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
+from hep2gan import pack
+from hep2gan import train as train_command
 from hep2gan.errors import Hep2ganError
+from hep2gan.hydra_jobs import jobs_of
 from hep2gan.objective import check_objective, objective_of
 from hep2gan.run_folder import RunFolder
 from hep2gan.slurm import run_in_slurm
-from hep2gan.sweeps import Job, Slots, check_apart, named, problem_of, slots_for
+from hep2gan.sweeps import (
+    Job,
+    Outcome,
+    Slots,
+    check_apart,
+    check_splits,
+    named,
+    problem_of,
+    slots_for,
+)
+from tests.commands import call
 from tests.configs import composed
+from tests.data.raw_sets import flat, write_csv
 from tests.ddp.started import NETS, SMALL, checkpoints, environment, train, until
 
 
@@ -69,6 +84,69 @@ def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
         check_objective({"objective": "val/f1", "split": split | {"validation_fraction": 0}})
 
 
+TRICKY = {
+    "lists": ["augmentation.gain=[0.7, 1.5],[1.0,5.0]"],
+    "further keys": ["method=intensity,gao", "+tag='a b',c", "trainer.max_epochs=range(1,3)"],
+    "groups": ["split=random,block", "hydra/job_logging=run", "split.group_duplicates=false,true"],
+    "one value": ["split.fold=choice(0)", "split=choice(block)"],
+    "slashes": ["generator.weights=null", "+note=a/b,'c,d'"],
+    "long names": [f"+note={'x' * 150}1,{'x' * 150}2"],
+    "names of their own": ["name='a name'", "seed=3,1", "study=b", "runs=elsewhere"],
+}
+
+
+@pytest.mark.parametrize("overrides", TRICKY.values(), ids=TRICKY)
+def test_the_jobs_of_a_sweep_are_known_beforehand(overrides, monkeypatch, tmp_path):
+    launched = []
+
+    def noted(jobs, slots):
+        launched.extend(jobs)
+        return [Outcome(job, None) for job in jobs]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hep2gan.sweeps.run_side_by_side", noted)
+    assert call(train_command, *overrides, "-m") == 0
+    assert jobs_of(overrides) == launched != []
+
+
+def test_jobs_that_a_sweeper_chooses_cannot_be_known():
+    with pytest.raises(Hep2ganError, match=r"must be known before. Fix: leave hydra/sweeper out"):
+        jobs_of(["hydra/sweeper=optuna"])
+
+
+def test_splits_that_the_store_knows_nothing_of_are_refused_before_any_job(
+    tmp_path, monkeypatch, capsys
+):
+    flat(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    data = ["data.root=set", "data.size=32"]
+    words = [*data, "method=intensity,gao", "split=random,specimen", "study=s"]
+    # Not packed yet: each job says so.
+    check_splits(jobs_of(words))
+    assert call(pack, *data) == 0
+    assert call(train_command, *words, "-m") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "error: 12 of 12 cells of stores/icpr2016_32 name no specimen, and 2 of 4 jobs set"
+        " split=specimen: a specimen split needs the specimen of every cell. Fix: put"
+        " specimens.csv (image,specimen) beside the images of the ICPR 2016 set, or "
+    )
+    assert said.endswith("or set split=block, or leave specimen out of the sweep.\n")
+    assert [path.name for path in Path("runs/s").iterdir()] == ["multirun.yaml"]
+    with pytest.raises(Hep2ganError, match=r"no given part, and 1 of 1 job set split=given"):
+        check_splits(jobs_of([*data, "split=given"]))
+    check_splits(jobs_of([*words, "doctor=true"]))
+    done = [Path(f"runs/s/{method},split=specimen/seed0") for method in ("intensity", "gao")]
+    for run in done:
+        run.mkdir(parents=True)
+        (run / "DONE").touch()
+    check_splits(jobs_of(words))
+    rows = [["image", "specimen"], *([f"{cell:05d}.png", cell % 4] for cell in range(1, 13))]
+    write_csv(Path("set/specimens.csv"), rows)
+    assert call(pack, *data) == 0
+    check_splits(jobs_of([*words, "study=other"]))
+
+
 SWEEP = (
     *SMALL, *NETS, "trainer.max_epochs=2", "study=s", "-m", "method=proposed,resnet50_t",
     "loss.gaussian_mixture.gamma=0.01,0.1,-1",
@@ -95,6 +173,10 @@ def test_a_sweep_with_a_failing_and_a_killed_job_is_completed_by_a_second_launch
     assert f"(log: {failing}/output.log)" in tail[2]
     done = sorted(tmp_path.glob("runs/s/*/seed0/DONE"))
     assert len(done) == 3
+    known = jobs_of([word for word in SWEEP if word != "-m"])
+    assert sorted(tmp_path / job.run.path for job in known) == sorted(
+        tmp_path.glob("runs/s/*/seed0")
+    )
     before = {path: path.stat().st_mtime_ns for path in done}
     again = train(tmp_path, *SWEEP, check=False)
     assert again.returncode == 2

@@ -14,7 +14,7 @@ from hep2gan.errors import Hep2ganError
 if TYPE_CHECKING:
     from hep2gan.data.store import Store
 
-__all__ = ["PARTS", "Split", "SplitSettings", "describe", "make_split"]
+__all__ = ["PARTS", "Split", "SplitSettings", "check_kind", "describe", "make_split"]
 
 
 def make_split(
@@ -65,6 +65,14 @@ def make_split(
     return _checked(Split.of_parts(part, {**asdict(settings), "fingerprint": store.fingerprint}))
 
 
+def check_kind(store: "Store", kind: str) -> None:
+    """Raise Hep2ganError where the store lacks what the kind rests on: specimens, given parts."""
+    if kind == "specimen":
+        _known_specimens(store)
+    elif kind == "given":
+        _given_parts(store)
+
+
 def _groups(store: "Store", settings: SplitSettings) -> Rows:
     """(N,) numbers of the groups this kind of split must not cut."""
     label = np.asarray(store.label)
@@ -84,7 +92,8 @@ def _known_specimens(store: "Store") -> Rows:
         raise Hep2ganError(
             f"{unknown:,} of {len(store):,} cells of {store.path} name no specimen",
             "a specimen split needs the specimen of every cell",
-            "add a specimen column to the manifest and pack again, or split by block",
+            "put specimens.csv (image,specimen) beside the images of the ICPR 2016 set, or a"
+            " specimen column into manifest.csv, and pack again; or set split=block",
         )
     return numbered(specimen)
 
@@ -108,14 +117,19 @@ def _validation(settings: SplitSettings, group: Rows, label: Rows, classes: int)
     return deal(group, label, quota, np.ones(2, np.int64), rng)
 
 
-def _given(store: "Store", group: Rows) -> Rows:
+def _given_parts(store: "Store") -> Rows:
     part = np.asarray(store.part).astype(np.int64)
     if missing := int((part < 0).sum()):
         raise Hep2ganError(
             f"{missing:,} of {len(store):,} cells of {store.path} have no given part",
             f"a given split needs {any_of(PARTS)} for every cell",
-            "fill the split column of manifest.csv and pack again, or split at random",
+            "fill the split column of manifest.csv and pack again, or set split=random",
         )
+    return part
+
+
+def _given(store: "Store", group: Rows) -> Rows:
+    part = _given_parts(store)
     # Twins follow the one that is tested, so that no given test cell is lost.
     highest = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
     np.maximum.at(highest, group, part)

@@ -43,17 +43,18 @@ class ProcessLauncher(Launcher):
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         """Called by Hydra. The task function is not: jobs start from composed configurations."""
-        self._context, self._config = hydra_context, config
+        self._loader, self._config = hydra_context.config_loader, config
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs and say what became of them."""
         from hep2gan.stopping import StopRequest
-        from hep2gan.sweeps import run_side_by_side, slots_for
+        from hep2gan.sweeps import check_splits, run_side_by_side, slots_for
 
         check_alone()
-        jobs = composed_jobs(self._context, self._config, job_overrides, initial_job_idx)
+        jobs = composed_jobs(self._loader, self._config, job_overrides, initial_job_idx)
+        check_splits(jobs)
         with StopRequest().listening():
             slots = slots_for(jobs[0].config["trainer"], self._slots)
             outcomes = run_side_by_side(jobs, slots)
@@ -68,9 +69,12 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
     ) -> Sequence[JobReturn]:
         """Submit the jobs as one array, wait for them and say what became of them."""
         from hep2gan.slurm import run_in_slurm
+        from hep2gan.sweeps import check_splits
 
         check_alone()
-        jobs = composed_jobs(self.hydra_context, self.config, job_overrides, initial_job_idx)
+        loader = self.hydra_context.config_loader
+        jobs = composed_jobs(loader, self.config, job_overrides, initial_job_idx)
+        check_splits(jobs)
         return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))
 
 
