@@ -87,7 +87,9 @@ def test_one_run_has_files_of_its_own(runs, tmp_path):
 def test_folds_have_one_row_and_one_panel(predictions, tmp_path):
     found = folds(tmp_path, predictions, write_run)
     page = write_page(found, tmp_path / "folds.html").read_text("utf-8")
-    assert '<a href="#run-1">m, 2 folds of seed 0</a>' in page
+    to_folds = [f'<a href="#run-{n + 1}" title="m,split.fold={n}/seed0">{n}</a>' for n in (0, 1)]
+    links = f'<span class="runs">seed 0, folds {", ".join(to_folds)}</span>'
+    assert f'<th scope="row">m, 2 folds of seed 0 {links}</th>' in page
     assert ">Cross-validation</h2>" in page
     assert "Shown is the first seed of each method, its folds pooled." in page
     assert "Features, by t-SNE</h3>" not in page

@@ -6,7 +6,7 @@ from functools import partial
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hep2gan import __version__
-from hep2gan.reports.naming import links, numbers_by_method, summary
+from hep2gan.reports.naming import links, numbers_by_method, run_groups, summary
 from hep2gan.reports.page.parts import PagePart, Part, in_order
 from hep2gan.reports.page.pictures import Picture
 from hep2gan.reports.page.study_parts import configuration, leakage, results
@@ -53,6 +53,7 @@ def rendered_page(
         sections=study.sections,
         methods=numbers_by_method(study.runs),
         links=partial(links, study.runs),
+        groups=partial(run_groups, study.runs),
     )
 
 

@@ -10,7 +10,8 @@ from hep2gan.reports.page.pictures import Picture
 class Cell(NamedTuple):
     """Words or a number, and the numbers, from 1, of the runs that they are about.
 
-    What is about one run leads to it; what is about several is followed by links to them.
+    What is about one run leads to it; what is about several is followed by links to them, in a
+    table to every one.
     """
 
     text: str
