@@ -20,8 +20,8 @@ FIGURES = (
     *(one.name for one in COMPARISONS),
     *("intervals", "specimens", "worst_segmented", "worst_classified"),
 )
-NAMES = (PAGE, *TABLES, *FIGURES)
-"""What `only` may name."""
+NAMES = tuple(dict.fromkeys([PAGE, *TABLES, *FIGURES]))
+"""What `only` may name; specimens are a table and figures."""
 
 
 def write_evidence(

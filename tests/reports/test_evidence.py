@@ -10,6 +10,7 @@ from tests.reports.conftest import another, write_page, write_run
 from tests.reports.test_study import folds
 
 TABLES = ["table_1.md", "table_1.tex", "table_1.csv", "priors.md", "priors.csv"]
+TABLES += ["classes.md", "classes.csv", "specimens.csv"]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,8 @@ def written(runs, tmp_path_factory):
 def test_the_page_comes_first_then_tables_then_figures_for_paper_and_screen(written):
     figures = ["figure_2", "figure_3", "figure_4", "figure_5", "calibration", "intervals"]
     figures += ["specimens_without_gm", "specimens_proposed"]
-    assert [path.name for path in written[:6]] == ["report.html", *TABLES]
-    names = [path.name for path in written[6:]]
+    assert [path.name for path in written[:9]] == ["report.html", *TABLES]
+    names = [path.name for path in written[9:]]
     assert names == sorted(names, key=lambda name: (names.index(name) // 2, name[-3:]))
     assert set(figures) < {name.partition(".")[0] for name in names}
     assert all(path.stat().st_size for path in written)
@@ -46,8 +47,9 @@ def test_the_page_is_in_the_order_of_a_report(written):
     page = written[0].read_text(encoding="utf-8")
     assert re.findall(r"<h2[^>]*>([^<]*)</h2>", page) == [
         "Leakage between training and test", "What was run", "Results",
-        "Masks beside trivial priors", "Methods side by side", "Accuracy and its interval",
-        "Calibration", "Accuracy by specimen", "Where to look first", "Single runs",
+        "Masks beside trivial priors", "Class by class", "Methods side by side",
+        "Accuracy and its interval", "Calibration", "Accuracy by specimen", "Where to look first",
+        "Single runs",
     ]  # fmt: skip
     assert '<h1>Study &lt;A&gt;</h1>\n<p class="question">Is it so?</p>' in page
     assert "<title>Study &lt;A&gt; – hep2gan report</title>" in page
@@ -71,8 +73,8 @@ def test_what_stands_in_the_page_are_the_files(written):
 def test_only_what_is_named(runs, tmp_path):
     found = write_evidence(runs[1:], tmp_path, only=["table_1", "figure_3"])
     assert [path.name for path in found] == [*TABLES[:3], "figure_3.pdf", "figure_3.png"]
-    (specimens, _) = write_evidence(runs[1:], tmp_path, only=["specimens"])
-    assert specimens.name == "specimens.pdf"
+    found = write_evidence(runs[1:], tmp_path, only=["specimens"])
+    assert [path.name for path in found] == ["specimens.csv", "specimens.pdf", "specimens.png"]
     (page,) = write_evidence(runs[:1], tmp_path, only=[PAGE], page="mine.html")
     assert page == tmp_path / "mine.html"
 

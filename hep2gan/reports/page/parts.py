@@ -68,6 +68,8 @@ class PagePart(NamedTuple):
     points: Sequence[Cell] = ()
     """Findings, one a line, with the runs that they are about."""
     tables: Sequence[HtmlTable] = ()
+    folded: str = ""
+    """What the tables are folded into; empty shows them."""
     pictures: Sequence[Picture] = ()
 
 

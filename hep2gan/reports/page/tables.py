@@ -14,11 +14,11 @@ from hep2gan.reports.tables.markup import Named, TextTable
 
 def table_parts(study: Study) -> list[PagePart]:
     """Return a part a kind of table that the runs make, beside Table I."""
-    named = _short_names(study)
+    named = short_names(study)
     return [*_leakage(study, named), *_priors(study, named), *_folds(study, named)]
 
 
-def _short_names(study: Study) -> Named:
+def short_names(study: Study) -> Named:
     """Leave the study out of a method's title, where there is only one."""
     prefixes = {f"{method.study}/" for method in study.methods}
     prefix = prefixes.pop() if len(prefixes) == 1 else ""
@@ -30,9 +30,9 @@ def _leakage(study: Study, named: Named) -> list[PagePart]:
     if not rows:
         return []
     own = [row.method for row in rows]
-    notes = _notes(leakage_text.NOTE, own)
+    notes = notes_of(leakage_text.NOTE, own)
     table = leakage_text.protocol_table(rows, named)
-    tables = [_printed(table, study.runs, own, "", () if gaps else notes)]
+    tables = [printed(table, study.runs, own, "", () if gaps else notes)]
     if gaps:
         tables.append(_gaps(study, named, notes))
     points = [Cell(sentence) for sentence in leakage_text.sentences(rows, gaps, named)]
@@ -59,8 +59,8 @@ def _priors(study: Study, named: Named) -> list[PagePart]:
     if not (rows := study.tables.priors):
         return []
     own = [row.method for row in rows]
-    notes = _notes(priors_table.NOTE, own)
-    table = _printed(priors_table.measure_table(rows, named), study.runs, own, "", notes)
+    notes = notes_of(priors_table.NOTE, own)
+    table = printed(priors_table.measure_table(rows, named), study.runs, own, "", notes)
     return [PagePart(Part.TABLES, "Masks beside trivial priors", tables=[table])]
 
 
@@ -69,19 +69,20 @@ def _folds(study: Study, named: Named) -> list[PagePart]:
         return []
     own = [row.method for row in rows]
     spread, pooled = folds_text.spread_table(rows, named), folds_text.pooled_table(rows, named)
-    notes = _notes(folds_text.NOTE, own)
+    notes = notes_of(folds_text.NOTE, own)
     tables = [
-        _printed(spread, study.runs, own, "Over the folds.", ()),
-        _printed(pooled, study.runs, own, "All folds as one test set.", notes),
+        printed(spread, study.runs, own, "Over the folds.", ()),
+        printed(pooled, study.runs, own, "All folds as one test set.", notes),
     ]
     return [PagePart(Part.TABLES, "Cross-validation", tables=tables)]
 
 
-def _notes(note: str, methods: Sequence[Method]) -> list[str]:
+def notes_of(note: str, methods: Sequence[Method]) -> list[str]:
+    """Return a table's note, and what drawn cells are worth where there are any."""
     return [note, *([DRAWN] if any(method.drawn for method in methods) else [])]
 
 
-def _printed(
+def printed(
     table: TextTable,
     runs: Sequence[Run],
     methods: Sequence[Method],

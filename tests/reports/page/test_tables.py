@@ -57,3 +57,17 @@ def test_each_of_two_splits_leads_to_the_runs_under_it(splits):
     assert gap[1] == [1, 2, 3, 4]
     second = re.search('<td data-label="less split">(.*?)</td>', splits)[1]
     assert re.findall("run-([0-9])", second) == ["3", "4"]
+
+
+def test_classes_are_folded_below_the_hardest_of_them(splits, predictions):
+    part = splits.partition(">Class by class</h2>")[2].partition("</section>")[0]
+    assert "<details><summary>6 classes by 2 methods</summary>" in part
+    own = linked(splits, "Class by class")
+    assert [runs for _, runs in own] == [[1, 2], [3, 4]] * 6
+    right = predictions.predicted == predictions.label
+    recalls = [right[predictions.label == label].mean() for label in range(6)]
+    name = predictions.classes[int(np.argmin(recalls))]
+    assert (
+        f"<li>{name} is read right least often: {100 * min(recalls):.2f} % of its cells.</li>"
+        in part
+    )
