@@ -23,7 +23,7 @@ MOST_SHOWN = 12
 class Study:
     """Runs in the order given.
 
-    shown: the predictions of each method's first seed by name, its folds as one test set; empty
+    shown: the predictions of each method's first seed by title, its folds as one test set; empty
     where there are more than MOST_SHOWN methods. sections: of each run, if they were asked for.
     reference: the method that each other is compared with; empty is the row below.
     """
@@ -42,6 +42,30 @@ class Study:
     def methods(self) -> list[Method]:
         """The runs gathered in methods, in the order of the paper's Table I."""
         return methods(self.results)
+
+    @cached_property
+    def not_shown(self) -> str:
+        """Why the methods are not shown side by side, and what to do; empty where they are."""
+        if len(self.methods) > MOST_SHOWN:
+            return (
+                f"{len(self.methods)} methods are too many to be shown side by side: figures have "
+                f"room for {MOST_SHOWN}. Name the runs of fewer methods to have them."
+            )
+        if len({method.cells.classes for method in self.methods}) > 1:
+            return (
+                "The methods have different classes and are not shown in one figure. Report those "
+                "of the same classes together."
+            )
+        return ""
+
+    def predictions(self, title: str) -> Predictions:
+        """The predictions of a method's first seed, which are read anew where they are not kept."""
+        if title in self.shown:
+            return self.shown[title]
+        method = next(one for one in self.methods if one.title == title)
+        first = next(iter(method.tests))
+        own = [result.run for result in method.results if result.run.seed == first]
+        return pooled_predictions([run.predictions() for run in own])
 
     @cached_property
     def tables(self) -> Tables:

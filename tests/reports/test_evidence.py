@@ -4,6 +4,7 @@ import re
 import pytest
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.reports import study, study_figures
 from hep2gan.reports.evidence import FIGURES, NAMES, PAGE, page_file, write_evidence
 from hep2gan.reports.page.parts import Part
 from tests.reports.conftest import another, write_page, write_run
@@ -101,8 +102,36 @@ def test_methods_of_other_classes_are_not_shown_together(runs, predictions, tmp_
     named = dataclasses.replace(predictions, classes=tuple("abcdef"))
     other = write_run(tmp_path / "default" / "other" / "seed0", named, "other")
     page = write_page([runs[0], other], tmp_path / "report.html").read_text("utf-8")
-    assert "Methods side by side" not in page
+    assert "The methods have different classes and are not shown in one figure." in page
+    assert "Confusion matrices" not in page
     assert "Accuracy and its interval" in page
+
+
+def test_what_many_methods_lack_is_said_and_the_rest_is_drawn(runs, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(study, "MOST_SHOWN", 1)
+    words = "2 methods are too many to be shown side by side: figures have room for 1."
+    found = {path.name for path in write_evidence(runs, tmp_path)}
+    assert [one.startswith(words) for one in caplog.messages] == [True]
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert re.search(rf">Methods side by side</h2>\s*<p>{words} Name the runs of fewer", page)
+    assert "Confusion matrices" not in page
+    drawn = {"specimens_proposed.pdf", "worst_segmented_without_gm.pdf", "intervals.pdf"}
+    assert drawn < found
+    assert "figure_3.pdf" not in found
+    caplog.clear()
+    write_evidence(runs, tmp_path, only=["table_1", "intervals"])
+    assert caplog.messages == []
+    with pytest.raises(Hep2ganError, match=r"make no figure_3: 2 methods are too many"):
+        write_evidence(runs, tmp_path, only=["figure_3"])
+
+
+def test_specimens_of_many_methods_are_the_bests_and_the_references(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(study_figures, "_FEW", 1)
+    names = ["specimens.csv", "specimens_without_gm.pdf", "specimens_without_gm.png"]
+    found = write_evidence(runs, tmp_path, only=["specimens"])
+    assert [path.name for path in found] == names
+    found = write_evidence(runs, tmp_path, only=["specimens"], reference="proposed")
+    assert [path.name for path in found[::2]] == [names[0], names[2], "specimens_proposed.png"]
 
 
 def test_names_that_are_none_and_figures_that_runs_do_not_make(runs, predictions, tmp_path):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import yaml
 
@@ -46,8 +47,23 @@ def test_the_first_seed_stands_for_a_method_in_the_order_of_table_one(seeds, mon
     assert list(study.shown) == ["without_gm", "proposed"]
     assert module._first_seeds(study.runs) == {2: "proposed", 3: "without_gm"}
     assert read_study(seeds, page=False, figures=False).shown == {}
+    assert study.not_shown == ""
     monkeypatch.setattr(module, "MOST_SHOWN", 1)
-    assert read_study(seeds, page=False).shown == {}
+    many = read_study(seeds, page=False)
+    assert many.shown == {}
+    assert many.not_shown.startswith("2 methods are too many to be shown side by side")
+
+
+def test_predictions_that_are_not_kept_are_those_of_the_first_seed(seeds, predictions, tmp_path):
+    from tests.reports.conftest import another, write_run
+
+    first = another(predictions, 5)
+    (seeds[1] / "predictions.npz").unlink()
+    write_run(seeds[1], first)
+    found = read_study(seeds, page=False, figures=False).predictions("proposed")
+    np.testing.assert_array_equal(found.id, first.id)
+    halves = read_study(folds(tmp_path / "f", predictions, write_run), page=False, figures=False)
+    assert sorted(halves.predictions("m").id) == predictions.id.tolist()
 
 
 def test_folds_are_shown_as_one_test_set(predictions, tmp_path):

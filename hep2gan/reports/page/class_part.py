@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from hep2gan.reports.page.parts import Cell, PagePart, Part
+from hep2gan.reports.page.parts import PagePart, Part
 from hep2gan.reports.page.tables import notes_of, printed, short_names
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.classes_table import NOTE, ClassRow, class_table
@@ -19,8 +19,9 @@ def class_parts(study: Study) -> list[PagePart]:
     table = printed(class_table(rows, named), study.runs, own, "", notes_of(NOTE, own))
     classes, methods = len({row.name for row in rows}), len({method.title for method in own})
     folded = f"{classes} classes by {methods} method{'s' * (methods > 1)}"
-    points = [Cell(words) for words in _hardest(rows)]
-    return [PagePart(Part.TABLES, "Class by class", points=points, tables=[table], folded=folded)]
+    return [
+        PagePart(Part.TABLES, "Class by class", text=_hardest(rows), tables=[table], folded=folded)
+    ]
 
 
 def _hardest(rows: Sequence[ClassRow]) -> list[str]:

@@ -63,5 +63,7 @@ def _parts(study: Study, pictures: Mapping[Part, Sequence[Picture]]) -> list[Pag
     if len(study.runs) > 1:
         found += [configuration(study.runs), results(study)]
         found += [*table_parts(study), *class_parts(study)]
+        if study.not_shown:
+            found.append(PagePart(Part.FIGURES, _TITLES[Part.FIGURES], text=[study.not_shown]))
         found += [PagePart(part, _TITLES[part], pictures=own) for part, own in pictures.items()]
     return found

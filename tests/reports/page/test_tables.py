@@ -68,6 +68,5 @@ def test_classes_are_folded_below_the_hardest_of_them(splits, predictions):
     recalls = [right[predictions.label == label].mean() for label in range(6)]
     name = predictions.classes[int(np.argmin(recalls))]
     assert (
-        f"<li>{name} is read right least often: {100 * min(recalls):.2f} % of its cells.</li>"
-        in part
+        f"<p>{name} is read right least often: {100 * min(recalls):.2f} % of its cells.</p>" in part
     )
