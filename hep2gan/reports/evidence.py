@@ -44,9 +44,10 @@ def write_evidence(
     `rendered_page`. only: some of NAMES, to write just those. page: the page's file name.
     reference: the method that each other is compared with; empty is the row below in Table I.
     Returns the files, the page first. Each is written whole or not at all. Raises Hep2ganError
-    naming the run and the command to mend it when one is missing, unfinished or damaged, for names
-    in `only` that are none or that these runs do not make, for a reference that is none of the
-    methods, and when a file cannot be written.
+    naming the run and the command to mend it when one is missing, unfinished or damaged, naming
+    two that are one seed and fold of a method, for names in `only` that are none or that these
+    runs do not make, for a reference that is none of the methods, and when a file cannot be
+    written.
     """
     _check(only)
     wanted = frozenset(only or NAMES)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.predictions import Predictions
-from hep2gan.reports.methods import Method, Result, methods, seed_order
+from hep2gan.reports.methods import Method, Result, check_apart, methods, seed_order
 from hep2gan.reports.naming import numbers_by_method, short_name
 from hep2gan.reports.page.sections import Section, illustrated, section
 from hep2gan.reports.pooling import pooled_predictions
@@ -78,14 +78,16 @@ def read_study(
 ) -> Study:
     """Read finished runs one after another; their images are kept only where figures need them.
 
-    page: with the sections of the single runs. figures: with the predictions that figures of
-    several methods show. reference: as in `Study`. Raises Hep2ganError naming the run when one is
-    missing, unfinished or damaged, or when there is none.
+    paths: a folder that is named twice is one run. page: with the sections of the single runs.
+    figures: with the predictions that figures of several methods show. reference: as in `Study`.
+    Raises Hep2ganError naming the run when one is missing, unfinished or damaged, or when there is
+    none, and as `check_apart` does.
     """
     if not paths:
         fix = "hep2gan-report runs/default/proposed/seed0"
         raise Hep2ganError("there are no runs to report", "a report needs at least one", fix)
-    runs = [read_run(path) for path in paths]
+    runs = [read_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    check_apart(runs)
     kept = _first_seeds(runs) if figures else {}
     drawn = illustrated(runs)
     results: list[Result] = []

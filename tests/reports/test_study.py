@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import yaml
@@ -73,6 +75,31 @@ def test_folds_are_shown_as_one_test_set(predictions, tmp_path):
     assert sorted(study.shown["m"].id) == predictions.id.tolist()
     (row,) = study.tables.folds
     assert (row.folds, len(row.method.cells)) == ((0, 1), 62)
+
+
+def test_a_folder_that_is_named_twice_is_one_run(seeds):
+    again = seeds[0] / ".." / seeds[0].name
+    study = read_study([*seeds, again], page=False, figures=False)
+    assert [run.path for run in study.runs] == seeds
+
+
+def test_two_runs_of_a_seed_are_refused(seeds, make_run, tmp_path):
+    twin = make_run(tmp_path / "b" / "proposed" / "seed1", seed=1)
+    words = f"{seeds[0]} and {twin} are both default/proposed, seed 1: a method has one run a seed"
+    with pytest.raises(Hep2ganError, match=rf"{words}.*Fix: report them apart"):
+        read_study([*seeds, twin])
+
+
+def test_a_whole_test_part_and_folds_of_a_seed_are_refused(predictions, make_run, tmp_path):
+    from tests.reports.conftest import write_run
+
+    own = folds(tmp_path, predictions, write_run)
+    whole = make_run(tmp_path / "default" / "m" / "seed0", method="m")
+    for runs in ([*own, whole], [whole, *own], [*own, own[0].parent / "copy"]):
+        if not runs[-1].exists():
+            shutil.copytree(own[0], runs[-1])
+        with pytest.raises(Hep2ganError, match="are both default/m, seed 0"):
+            read_study(runs)
 
 
 def test_no_runs():

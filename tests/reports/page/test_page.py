@@ -200,6 +200,8 @@ def test_figures_of_the_run_are_taken_and_damaged_or_old_ones_drawn_anew(plain):
 
 
 def test_whatever_the_config_holds_is_escaped(plain):
+    from shutil import copytree
+
     attack = "<script>alert(1)</script>"
     quoted = '" onload="x'
     config = {"name": attack, "study": quoted, "seed": 0, "data": {"name": attack}, attack: attack}
@@ -207,7 +209,9 @@ def test_whatever_the_config_holds_is_escaped(plain):
     split = {"leakage": [f"Leakage: {attack}", attack], "counts": {attack: {"Golgi": 1}}}
     (plain / "split.json").write_text(json.dumps(split))
     (plain / "metrics.json").write_text(json.dumps({attack: 0.5, "test/dice": 0.9}))
-    page = reported(plain, plain)
+    again = copytree(plain, plain.parent / "again")
+    (again / "config.yaml").write_text(json.dumps(config | {"seed": 1}))
+    page = reported(plain, again)
     assert "script" not in [tag for tag, _ in page.tags]
     assert not any("onload" in attributes for _, attributes in page.tags)
     assert attack in page.text
