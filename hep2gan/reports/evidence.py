@@ -1,5 +1,6 @@
 """All that a set of runs has to show, as files: the page, tables and figures."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +16,16 @@ from hep2gan.reports.study_figures import study_figures
 from hep2gan.reports.tables.every import TABLES, table_texts
 from hep2gan.whole import write_whole
 
+log = logging.getLogger(__name__)
+
 PAGE = "report"
+_SIDE_BY_SIDE = tuple(one.name for one in COMPARISONS)
 FIGURES = (
-    *(one.name for one in COMPARISONS),
+    *_SIDE_BY_SIDE,
     *("intervals", "specimens", "worst_segmented", "worst_classified"),
 )
-NAMES = (PAGE, *TABLES, *FIGURES)
-"""What `only` may name."""
+NAMES = tuple(dict.fromkeys([PAGE, *TABLES, *FIGURES]))
+"""What `only` may name; specimens are a table and figures."""
 
 
 def write_evidence(
@@ -40,14 +44,17 @@ def write_evidence(
     `rendered_page`. only: some of NAMES, to write just those. page: the page's file name.
     reference: the method that each other is compared with; empty is the row below in Table I.
     Returns the files, the page first. Each is written whole or not at all. Raises Hep2ganError
-    naming the run and the command to mend it when one is missing, unfinished or damaged, for names
-    in `only` that are none or that these runs do not make, for a reference that is none of the
-    methods, and when a file cannot be written.
+    naming the run and the command to mend it when one is missing, unfinished or damaged, naming
+    two that are one seed and fold of a method, for names in `only` that are none or that these
+    runs do not make, for a reference that is none of the methods, and when a file cannot be
+    written.
     """
     _check(only)
     wanted = frozenset(only or NAMES)
     figures = bool(wanted.intersection(FIGURES)) or (PAGE in wanted and len(runs) > 1)
     study = read_study(runs, page=PAGE in wanted, figures=figures, reference=reference)
+    if study.not_shown and figures and wanted.intersection([PAGE, *_SIDE_BY_SIDE]):
+        log.warning(study.not_shown)
     drawn = _drawn(study, wanted) if figures else _Drawn({}, {})
     files: dict[str, str | bytes] = {}
     if PAGE in wanted:
@@ -57,7 +64,7 @@ def write_evidence(
         files |= {name: text for name, text in texts.items() if _stem(name) in wanted}
     files |= drawn.files
     if only:
-        _check_made(only, [PAGE if name == page else _stem(name) for name in files])
+        _check_made(only, [PAGE if name == page else _stem(name) for name in files], study)
     return _written(files, folder)
 
 
@@ -111,13 +118,13 @@ def _check(only: Sequence[str]) -> None:
         )
 
 
-def _check_made(only: Sequence[str], made: Sequence[str]) -> None:
+def _check_made(only: Sequence[str], made: Sequence[str], study: Study) -> None:
     """Raise Hep2ganError for a name without a file; those of single methods go on with a name."""
     for name in only:
         if not any(one == name or one.startswith(f"{name}_") for one in made):
-            raise Hep2ganError(
-                f"these runs make no {name}", "their methods do not have what it shows"
-            )
+            why = study.not_shown if name in _SIDE_BY_SIDE else ""
+            why = why.rstrip(".") or "their methods do not have what it shows"
+            raise Hep2ganError(f"these runs make no {name}", why)
 
 
 def _written(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from hep2gan.errors import Hep2ganError
 from hep2gan.reports.published import TABLE_I, PublishedRow
 from hep2gan.reports.runs import Run
 from hep2gan.reports.tested import Tested, pooled
@@ -82,6 +83,26 @@ def methods(results: Sequence[Result]) -> list[Method]:
     order = list(TABLE_I)
     places = {name: place for place, name in enumerate(order)}
     return sorted(gathered, key=lambda method: places.get(without_split(method.name), len(order)))
+
+
+def check_apart(runs: Sequence[Run]) -> None:
+    """Raise Hep2ganError naming two runs of one method that are both its run of a seed and fold.
+
+    Merged, cells of one would silently stand for those of the other. A run without folds tests what
+    folds of the same seed test too.
+    """
+    found: dict[tuple[str, str, str], dict[int | None, Run]] = {}
+    for run in runs:
+        own = found.setdefault((run.study, without_fold(run.method), run.seed), {})
+        if own and (run.fold in own or None in (run.fold, *own)):
+            twin = own.get(run.fold, next(iter(own.values())))
+            raise Hep2ganError(
+                f"{twin.path} and {run.path} are both {run.study}/{without_fold(run.method)}, "
+                f"seed {run.seed}",
+                "a method has one run a seed, or one a fold of it",
+                "report them apart, or train one of them with study=ANOTHER",
+            )
+        own[run.fold] = run
 
 
 def with_study(study: str, name: str, runs: Sequence[Run]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from hep2gan.reports.methods import with_study, without_fold
+from hep2gan.reports.methods import Method, with_study, without_fold
 from hep2gan.reports.runs import Run
 
 _LONGEST = 60
@@ -14,6 +14,15 @@ class Link(NamedTuple):
 
     name: str
     run: int
+    title: str = ""
+    """The whole name, where `name` is a part of it."""
+
+
+class RunGroup(NamedTuple):
+    """Runs that differ in seed or fold alone: which of the two, and a link to each."""
+
+    words: str
+    links: list[Link]
 
 
 def short_name(run: Run, runs: Sequence[Run]) -> str:
@@ -48,6 +57,32 @@ def links(runs: Sequence[Run], numbers: Iterable[int]) -> list[Link]:
             left -= set(members)
     found |= {number: Link(_cut(short_name(runs[number - 1], runs)), number) for number in left}
     return [found[number] for number in sorted(found)]
+
+
+def numbers_of(method: Method, runs: Sequence[Run]) -> list[int]:
+    """Return the numbers, from 1, that a method's runs have among `runs`."""
+    own = [result.run for result in method.results]
+    return [number for number, run in enumerate(runs, 1) if any(run is one for one in own)]
+
+
+def run_groups(runs: Sequence[Run], numbers: Iterable[int]) -> list[RunGroup]:
+    """Name every one of these runs by its seed or fold, with the method where there are several."""
+    chosen = set(numbers)
+    found: dict[tuple[str, str], list[Link]] = {}
+    for method, members in numbers_by_method(runs).items():
+        for number in members:
+            if number in chosen:
+                run = runs[number - 1]
+                of, name = ("seed", run.seed)
+                if run.fold is not None:
+                    of, name = f"seed {_cut(run.seed)}, fold", str(run.fold)
+                link = Link(_cut(name), number, short_name(run, runs))
+                found.setdefault((method, of), []).append(link)
+    several = len({method for method, _ in found}) > 1
+    return [
+        RunGroup(f"{_cut(method)}: " * several + of + "s" * (len(own) > 1), own)
+        for (method, of), own in found.items()
+    ]
 
 
 def summary(runs: Sequence[Run]) -> str:

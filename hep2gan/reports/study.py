@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.predictions import Predictions
-from hep2gan.reports.methods import Method, Result, methods, seed_order
+from hep2gan.reports.methods import Method, Result, check_apart, methods, seed_order
 from hep2gan.reports.naming import numbers_by_method, short_name
 from hep2gan.reports.page.sections import Section, illustrated, section
 from hep2gan.reports.pooling import pooled_predictions
@@ -23,7 +23,7 @@ MOST_SHOWN = 12
 class Study:
     """Runs in the order given.
 
-    shown: the predictions of each method's first seed by name, its folds as one test set; empty
+    shown: the predictions of each method's first seed by title, its folds as one test set; empty
     where there are more than MOST_SHOWN methods. sections: of each run, if they were asked for.
     reference: the method that each other is compared with; empty is the row below.
     """
@@ -44,6 +44,30 @@ class Study:
         return methods(self.results)
 
     @cached_property
+    def not_shown(self) -> str:
+        """Why the methods are not shown side by side, and what to do; empty where they are."""
+        if len(self.methods) > MOST_SHOWN:
+            return (
+                f"{len(self.methods)} methods are too many to be shown side by side: figures have "
+                f"room for {MOST_SHOWN}. Name the runs of fewer methods to have them."
+            )
+        if len({method.cells.classes for method in self.methods}) > 1:
+            return (
+                "The methods have different classes and are not shown in one figure. Report those "
+                "of the same classes together."
+            )
+        return ""
+
+    def predictions(self, title: str) -> Predictions:
+        """The predictions of a method's first seed, which are read anew where they are not kept."""
+        if title in self.shown:
+            return self.shown[title]
+        method = next(one for one in self.methods if one.title == title)
+        first = next(iter(method.tests))
+        own = [result.run for result in method.results if result.run.seed == first]
+        return pooled_predictions([run.predictions() for run in own])
+
+    @cached_property
     def tables(self) -> Tables:
         """All tables; computed when first asked for."""
         return tables(self.results, self.methods, self.reference)
@@ -54,14 +78,16 @@ def read_study(
 ) -> Study:
     """Read finished runs one after another; their images are kept only where figures need them.
 
-    page: with the sections of the single runs. figures: with the predictions that figures of
-    several methods show. reference: as in `Study`. Raises Hep2ganError naming the run when one is
-    missing, unfinished or damaged, or when there is none.
+    paths: a folder that is named twice is one run. page: with the sections of the single runs.
+    figures: with the predictions that figures of several methods show. reference: as in `Study`.
+    Raises Hep2ganError naming the run when one is missing, unfinished or damaged, or when there is
+    none, and as `check_apart` does.
     """
     if not paths:
         fix = "hep2gan-report runs/default/proposed/seed0"
         raise Hep2ganError("there are no runs to report", "a report needs at least one", fix)
-    runs = [read_run(path) for path in paths]
+    runs = [read_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    check_apart(runs)
     kept = _first_seeds(runs) if figures else {}
     drawn = illustrated(runs)
     results: list[Result] = []

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures.comparison import COMPARISONS
 from hep2gan.reports.figures.interval_dots import Interval, IntervalGroup, interval_dots
 from hep2gan.reports.figures.single import DRAWINGS
 from hep2gan.reports.page.parts import Part
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import Estimate
+from hep2gan.reports.tables.table_1 import REFERENCE
 
 _FEW = 4
 _WORST = {"worst_segmented": "dice", "worst_classified": "accuracy"}
@@ -37,11 +37,13 @@ class StudyFigure(NamedTuple):
 def study_figures(study: Study, kinds: Collection[str]) -> list[StudyFigure]:
     """Return the figures of these kinds that the runs may have, in the order of a report.
 
-    None is drawn yet. Methods of different classes are not shown together.
+    None is drawn yet. Methods that are too many or of different classes are not shown side by
+    side (`Study.not_shown`); nor, where classes differ, is any of them the best.
     """
     found = [_intervals(study)]
-    if study.shown and len({one.classes for one in study.shown.values()}) == 1:
+    if study.shown and not study.not_shown:
         found = [*_comparisons(study), *found]
+    if len({method.cells.classes for method in study.methods}) == 1:
         found += _specimens(study) if "specimens" in kinds else []
         found += [one for kind in _WORST if kind in kinds for one in _worst(study, kind)]
     return [one for one in found if one.kind in kinds]
@@ -94,34 +96,36 @@ def _dot(found: Estimate) -> Interval:
 
 
 def _specimens(study: Study) -> list[StudyFigure]:
-    """One figure a method where they are few, else that of the most accurate."""
-    shown = study.shown
-    if len(shown) > _FEW:
-        shown = _best(study, "accuracy")
-    return [_of_one(study, "specimens", Part.SPECIMENS, *one) for one in shown.items()]
+    """One figure a method where they are few, else the most accurate's and the reference's."""
+    titles = [method.title for method in study.methods]
+    if len(titles) > _FEW:
+        titles = _best(study, "accuracy")
+        rows = study.tables.table_1
+        titles += [row.method.title for row in rows if row.comparison == REFERENCE]
+    return [_of_one(study, "specimens", Part.SPECIMENS, title) for title in dict.fromkeys(titles)]
 
 
 def _worst(study: Study, kind: str) -> list[StudyFigure]:
     """Return the worst cells of the best method: what even it gets wrong."""
-    best = _best(study, _WORST[kind])
-    return [_of_one(study, kind, Part.WORST, *one) for one in best.items()]
+    return [_of_one(study, kind, Part.WORST, title) for title in _best(study, _WORST[kind])]
 
 
-def _of_one(
-    study: Study, kind: str, part: Part, name: str, predictions: Predictions
-) -> StudyFigure:
+def _of_one(study: Study, kind: str, part: Part, name: str) -> StudyFigure:
     drawing = _SINGLE[kind]
-    file = f"{kind}_{name.replace('/', '_')}" if len(study.shown) > 1 else kind
-    title = f"{drawing.title}: {name}" if len(study.shown) > 1 else drawing.title
-    return StudyFigure(kind, file, part, title, drawing.caption, partial(drawing.draw, predictions))
+    several = len(study.methods) > 1
+    file = f"{kind}_{name.replace('/', '_')}" if several else kind
+    title = f"{drawing.title}: {name}" if several else drawing.title
+    return StudyFigure(
+        kind, file, part, title, drawing.caption, lambda: drawing.draw(study.predictions(name))
+    )
 
 
-def _best(study: Study, measure: str) -> dict[str, Predictions]:
-    """Return the method of the highest mean over its seeds, if any has the measure."""
+def _best(study: Study, measure: str) -> list[str]:
+    """Return the title of the method of the highest mean over its seeds, if any has the measure."""
     found = {
         row.method.title: row.estimates[measure].mean
         for row in study.tables.table_1
         if measure in row.estimates
     }
     name = max(found, key=lambda name: found[name], default=None)
-    return {} if name is None else {name: study.shown[name]}
+    return [] if name is None else [name]

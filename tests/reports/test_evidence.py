@@ -4,12 +4,14 @@ import re
 import pytest
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.reports import study, study_figures
 from hep2gan.reports.evidence import FIGURES, NAMES, PAGE, page_file, write_evidence
 from hep2gan.reports.page.parts import Part
 from tests.reports.conftest import another, write_page, write_run
 from tests.reports.test_study import folds
 
 TABLES = ["table_1.md", "table_1.tex", "table_1.csv", "priors.md", "priors.csv"]
+TABLES += ["classes.md", "classes.csv", "specimens.csv"]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +36,8 @@ def written(runs, tmp_path_factory):
 def test_the_page_comes_first_then_tables_then_figures_for_paper_and_screen(written):
     figures = ["figure_2", "figure_3", "figure_4", "figure_5", "calibration", "intervals"]
     figures += ["specimens_without_gm", "specimens_proposed"]
-    assert [path.name for path in written[:6]] == ["report.html", *TABLES]
-    names = [path.name for path in written[6:]]
+    assert [path.name for path in written[:9]] == ["report.html", *TABLES]
+    names = [path.name for path in written[9:]]
     assert names == sorted(names, key=lambda name: (names.index(name) // 2, name[-3:]))
     assert set(figures) < {name.partition(".")[0] for name in names}
     assert all(path.stat().st_size for path in written)
@@ -46,8 +48,9 @@ def test_the_page_is_in_the_order_of_a_report(written):
     page = written[0].read_text(encoding="utf-8")
     assert re.findall(r"<h2[^>]*>([^<]*)</h2>", page) == [
         "Leakage between training and test", "What was run", "Results",
-        "Masks beside trivial priors", "Methods side by side", "Accuracy and its interval",
-        "Calibration", "Accuracy by specimen", "Where to look first", "Single runs",
+        "Masks beside trivial priors", "Class by class", "Methods side by side",
+        "Accuracy and its interval", "Calibration", "Accuracy by specimen", "Where to look first",
+        "Single runs",
     ]  # fmt: skip
     assert '<h1>Study &lt;A&gt;</h1>\n<p class="question">Is it so?</p>' in page
     assert "<title>Study &lt;A&gt; – hep2gan report</title>" in page
@@ -71,8 +74,8 @@ def test_what_stands_in_the_page_are_the_files(written):
 def test_only_what_is_named(runs, tmp_path):
     found = write_evidence(runs[1:], tmp_path, only=["table_1", "figure_3"])
     assert [path.name for path in found] == [*TABLES[:3], "figure_3.pdf", "figure_3.png"]
-    (specimens, _) = write_evidence(runs[1:], tmp_path, only=["specimens"])
-    assert specimens.name == "specimens.pdf"
+    found = write_evidence(runs[1:], tmp_path, only=["specimens"])
+    assert [path.name for path in found] == ["specimens.csv", "specimens.pdf", "specimens.png"]
     (page,) = write_evidence(runs[:1], tmp_path, only=[PAGE], page="mine.html")
     assert page == tmp_path / "mine.html"
 
@@ -87,7 +90,9 @@ def test_one_run_has_files_of_its_own(runs, tmp_path):
 def test_folds_have_one_row_and_one_panel(predictions, tmp_path):
     found = folds(tmp_path, predictions, write_run)
     page = write_page(found, tmp_path / "folds.html").read_text("utf-8")
-    assert '<a href="#run-1">m, 2 folds of seed 0</a>' in page
+    to_folds = [f'<a href="#run-{n + 1}" title="m,split.fold={n}/seed0">{n}</a>' for n in (0, 1)]
+    links = f'<span class="runs">seed 0, folds {", ".join(to_folds)}</span>'
+    assert f'<th scope="row">m, 2 folds of seed 0 {links}</th>' in page
     assert ">Cross-validation</h2>" in page
     assert "Shown is the first seed of each method, its folds pooled." in page
     assert "Features, by t-SNE</h3>" not in page
@@ -97,8 +102,36 @@ def test_methods_of_other_classes_are_not_shown_together(runs, predictions, tmp_
     named = dataclasses.replace(predictions, classes=tuple("abcdef"))
     other = write_run(tmp_path / "default" / "other" / "seed0", named, "other")
     page = write_page([runs[0], other], tmp_path / "report.html").read_text("utf-8")
-    assert "Methods side by side" not in page
+    assert "The methods have different classes and are not shown in one figure." in page
+    assert "Confusion matrices" not in page
     assert "Accuracy and its interval" in page
+
+
+def test_what_many_methods_lack_is_said_and_the_rest_is_drawn(runs, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(study, "MOST_SHOWN", 1)
+    words = "2 methods are too many to be shown side by side: figures have room for 1."
+    found = {path.name for path in write_evidence(runs, tmp_path)}
+    assert [one.startswith(words) for one in caplog.messages] == [True]
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert re.search(rf">Methods side by side</h2>\s*<p>{words} Name the runs of fewer", page)
+    assert "Confusion matrices" not in page
+    drawn = {"specimens_proposed.pdf", "worst_segmented_without_gm.pdf", "intervals.pdf"}
+    assert drawn < found
+    assert "figure_3.pdf" not in found
+    caplog.clear()
+    write_evidence(runs, tmp_path, only=["table_1", "intervals"])
+    assert caplog.messages == []
+    with pytest.raises(Hep2ganError, match=r"make no figure_3: 2 methods are too many"):
+        write_evidence(runs, tmp_path, only=["figure_3"])
+
+
+def test_specimens_of_many_methods_are_the_bests_and_the_references(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(study_figures, "_FEW", 1)
+    names = ["specimens.csv", "specimens_without_gm.pdf", "specimens_without_gm.png"]
+    found = write_evidence(runs, tmp_path, only=["specimens"])
+    assert [path.name for path in found] == names
+    found = write_evidence(runs, tmp_path, only=["specimens"], reference="proposed")
+    assert [path.name for path in found[::2]] == [names[0], names[2], "specimens_proposed.png"]
 
 
 def test_names_that_are_none_and_figures_that_runs_do_not_make(runs, predictions, tmp_path):
@@ -113,7 +146,7 @@ def test_names_that_are_none_and_figures_that_runs_do_not_make(runs, predictions
 
 
 def test_damaged_runs_leave_nothing(runs, predictions, tmp_path):
-    damaged = write_run(tmp_path / "default" / "m" / "seed0", predictions)
+    damaged = write_run(tmp_path / "default" / "m" / "seed0", predictions, "m")
     (damaged / "predictions.npz").write_bytes(b"")
     with pytest.raises(Hep2ganError, match="seed0 cannot be reported"):
         write_evidence([runs[0], damaged], tmp_path / "new")

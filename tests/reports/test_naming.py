@@ -1,6 +1,14 @@
 import dataclasses
 
-from hep2gan.reports.naming import Link, links, numbers_by_method, short_name, summary
+from hep2gan.reports.naming import (
+    Link,
+    RunGroup,
+    links,
+    numbers_by_method,
+    run_groups,
+    short_name,
+    summary,
+)
 
 
 def test_many_runs_are_named_in_a_word(grid):
@@ -34,3 +42,22 @@ def test_the_folds_of_a_sweep_are_one_method(grid):
     assert summary([*folds, grid[1]]) == "Study default: 4 runs, 2 methods, 1 seed"
     assert links([*folds, grid[1]], [1, 2, 3]) == [Link("a", 1)]
     assert short_name(folds[2], folds) == "a,split.fold=2/seed0"
+
+
+def test_every_run_of_a_row_has_a_link_by_what_it_differs_in(grid):
+    links_of = {n: Link(r.seed, n, short_name(r, grid)) for n, r in enumerate(grid, start=1)}
+    assert run_groups(grid, [4, 1]) == [RunGroup("seeds", [links_of[1], links_of[4]])]
+    assert run_groups(grid, [1, 5, 4]) == [
+        RunGroup("a: seeds", [links_of[1], links_of[4]]),
+        RunGroup("b: seed", [links_of[5]]),
+    ]
+    split = {"split": {"folds": 2}}
+    folds = [
+        dataclasses.replace(one, method="a", config={"split": split["split"] | {"fold": fold}})
+        for one in (grid[0], grid[3])
+        for fold in (0, 1)
+    ]
+    assert run_groups(folds, [1, 2, 4]) == [
+        RunGroup("seed 0, folds", [Link("0", 1, "a/seed0"), Link("1", 2, "a/seed0")]),
+        RunGroup("seed 1, fold", [Link("1", 4, "a/seed1")]),
+    ]

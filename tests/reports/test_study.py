@@ -1,3 +1,6 @@
+import shutil
+
+import numpy as np
 import pytest
 import yaml
 
@@ -46,8 +49,23 @@ def test_the_first_seed_stands_for_a_method_in_the_order_of_table_one(seeds, mon
     assert list(study.shown) == ["without_gm", "proposed"]
     assert module._first_seeds(study.runs) == {2: "proposed", 3: "without_gm"}
     assert read_study(seeds, page=False, figures=False).shown == {}
+    assert study.not_shown == ""
     monkeypatch.setattr(module, "MOST_SHOWN", 1)
-    assert read_study(seeds, page=False).shown == {}
+    many = read_study(seeds, page=False)
+    assert many.shown == {}
+    assert many.not_shown.startswith("2 methods are too many to be shown side by side")
+
+
+def test_predictions_that_are_not_kept_are_those_of_the_first_seed(seeds, predictions, tmp_path):
+    from tests.reports.conftest import another, write_run
+
+    first = another(predictions, 5)
+    (seeds[1] / "predictions.npz").unlink()
+    write_run(seeds[1], first)
+    found = read_study(seeds, page=False, figures=False).predictions("proposed")
+    np.testing.assert_array_equal(found.id, first.id)
+    halves = read_study(folds(tmp_path / "f", predictions, write_run), page=False, figures=False)
+    assert sorted(halves.predictions("m").id) == predictions.id.tolist()
 
 
 def test_folds_are_shown_as_one_test_set(predictions, tmp_path):
@@ -57,6 +75,31 @@ def test_folds_are_shown_as_one_test_set(predictions, tmp_path):
     assert sorted(study.shown["m"].id) == predictions.id.tolist()
     (row,) = study.tables.folds
     assert (row.folds, len(row.method.cells)) == ((0, 1), 62)
+
+
+def test_a_folder_that_is_named_twice_is_one_run(seeds):
+    again = seeds[0] / ".." / seeds[0].name
+    study = read_study([*seeds, again], page=False, figures=False)
+    assert [run.path for run in study.runs] == seeds
+
+
+def test_two_runs_of_a_seed_are_refused(seeds, make_run, tmp_path):
+    twin = make_run(tmp_path / "b" / "proposed" / "seed1", seed=1)
+    words = f"{seeds[0]} and {twin} are both default/proposed, seed 1: a method has one run a seed"
+    with pytest.raises(Hep2ganError, match=rf"{words}.*Fix: report them apart"):
+        read_study([*seeds, twin])
+
+
+def test_a_whole_test_part_and_folds_of_a_seed_are_refused(predictions, make_run, tmp_path):
+    from tests.reports.conftest import write_run
+
+    own = folds(tmp_path, predictions, write_run)
+    whole = make_run(tmp_path / "default" / "m" / "seed0", method="m")
+    for runs in ([*own, whole], [whole, *own], [*own, own[0].parent / "copy"]):
+        if not runs[-1].exists():
+            shutil.copytree(own[0], runs[-1])
+        with pytest.raises(Hep2ganError, match="are both default/m, seed 0"):
+            read_study(runs)
 
 
 def test_no_runs():

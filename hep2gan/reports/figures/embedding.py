@@ -118,10 +118,10 @@ def draw_embedding(
     if rows.size > MOST_CELLS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_CELLS, replace=False))
     points, label = embed(predictions.features[rows], seed), predictions.label[rows]
-    for kind, name in enumerate(predictions.classes):
+    for kind, name in enumerate(style.key_names(predictions.classes, 16)):
         own = points[label == kind]
         if len(own):
-            named = f"{style.shortened(name, 16)} ({len(own)})"
+            named = f"{name} ({len(own)})"
             ax.scatter(own[:, 0], own[:, 1], s=size, label=named, **_point(kind))
     if predictions.probabilities is not None:
         lost = points[predictions.predicted[rows] != label]
@@ -142,9 +142,9 @@ def _point(kind: int) -> dict[str, Any]:
 
 def _key(methods: Collection[Predictions]) -> list[Line2D]:
     """Return a point of each class that any method has cells of, and the ring."""
-    classes = next(iter(methods)).classes
+    names = style.key_names(next(iter(methods)).classes, 16)
     keys = [
-        _sign(style.shortened(classes[kind], 16), color=look.color, marker=look.marker)
+        _sign(names[kind], color=look.color, marker=look.marker)
         for kind in sorted({int(kind) for one in methods for kind in np.unique(one.label)})
         for look in [style.look(kind)]
     ]

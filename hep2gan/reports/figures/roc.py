@@ -77,6 +77,7 @@ def draw_roc(
 ) -> None:
     """Draw one line a class, its area in its label; the upper left `share` of both axes."""
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6, linestyle=":", label="_chance")
+    names = style.key_names(predictions.classes, 20)
     for curve in curves:
         look = style.look(curve.label)
         ax.plot(
@@ -85,7 +86,7 @@ def draw_roc(
             color=look.color,
             linestyle=look.linestyle,
             linewidth=1.3,
-            label=f"{style.shortened(predictions.classes[curve.label], 20)} (AUC {curve.area:.4f})",
+            label=f"{names[curve.label]} (AUC {curve.area:.4f})",
         )
     style.dress(ax, xlabel="false positive rate", ylabel="true positive rate")
     ax.set_aspect("equal", anchor="N")

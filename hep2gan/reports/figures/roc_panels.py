@@ -64,9 +64,10 @@ def _list_areas(ax: Axes, predictions: Predictions, curves: Sequence[RocCurve]) 
 def _key(classes: Sequence[str], found: Iterable[Sequence[RocCurve]]) -> list[Line2D]:
     """Return a line of each class that has a curve in any panel."""
     drawn = sorted({curve.label for curves in found for curve in curves})
+    names = style.key_names(classes, 16)
     keys = []
     for label in drawn:
         look = style.look(label)
         line: dict[str, Any] = {"color": look.color, "linestyle": look.linestyle, "linewidth": 1.3}
-        keys.append(Line2D([], [], label=style.shortened(classes[label], 16), **line))
+        keys.append(Line2D([], [], label=names[label], **line))
     return keys

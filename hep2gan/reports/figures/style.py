@@ -104,15 +104,28 @@ def short_names(classes: Sequence[str], width: float = math.inf) -> list[str]:
 
     width: the most that a name may take, in inches at SMALL points.
     """
+    ways = [[abbreviation(name) for name in classes], *_cut_ways(classes, 12)]
+    return _apart([[fitted(name, width, SMALL) for name in names] for names in ways])
+
+
+def key_names(classes: Sequence[str], limit: int) -> list[str]:
+    """Cut class names for keys to `limit` characters; names still differ, as in `short_names`."""
+    return [plain(name) for name in _apart(_cut_ways(classes, limit))]
+
+
+def _cut_ways(classes: Sequence[str], limit: int) -> list[list[str]]:
+    """As they are, without the words that all begin with, numbered; each cut to `limit`."""
     start = _shared_start(classes)
-    ways = (
-        [abbreviation(name) for name in classes],
-        [_cut(name, 12) for name in classes],
-        [_cut(name[start:], 12) for name in classes],
-        [_cut(f"{number} {name}", 12) for number, name in enumerate(classes)],
-    )
-    cut = [[fitted(name, width, SMALL) for name in names] for names in ways]
-    return next((short for short in cut if len(set(short)) == len(short)), cut[-1])
+    return [
+        [_cut(name, limit) for name in classes],
+        [_cut(name[start:], limit) for name in classes],
+        [_cut(f"{number} {name}", limit) for number, name in enumerate(classes)],
+    ]
+
+
+def _apart(ways: Sequence[list[str]]) -> list[str]:
+    """The first way of naming in which all names differ, else the last."""
+    return next((names for names in ways if len(set(names)) == len(names)), ways[-1])
 
 
 def _shared_start(names: Sequence[str]) -> int:

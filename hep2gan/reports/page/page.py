@@ -6,7 +6,8 @@ from functools import partial
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hep2gan import __version__
-from hep2gan.reports.naming import links, numbers_by_method, summary
+from hep2gan.reports.naming import links, numbers_by_method, run_groups, summary
+from hep2gan.reports.page.class_part import class_parts
 from hep2gan.reports.page.parts import PagePart, Part, in_order
 from hep2gan.reports.page.pictures import Picture
 from hep2gan.reports.page.study_parts import configuration, leakage, results
@@ -53,6 +54,7 @@ def rendered_page(
         sections=study.sections,
         methods=numbers_by_method(study.runs),
         links=partial(links, study.runs),
+        groups=partial(run_groups, study.runs),
     )
 
 
@@ -60,6 +62,8 @@ def _parts(study: Study, pictures: Mapping[Part, Sequence[Picture]]) -> list[Pag
     found = leakage([section.findings for section in study.sections])
     if len(study.runs) > 1:
         found += [configuration(study.runs), results(study)]
-        found += table_parts(study)
+        found += [*table_parts(study), *class_parts(study)]
+        if study.not_shown:
+            found.append(PagePart(Part.FIGURES, _TITLES[Part.FIGURES], text=[study.not_shown]))
         found += [PagePart(part, _TITLES[part], pictures=own) for part, own in pictures.items()]
     return found

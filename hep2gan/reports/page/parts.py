@@ -10,7 +10,8 @@ from hep2gan.reports.page.pictures import Picture
 class Cell(NamedTuple):
     """Words or a number, and the numbers, from 1, of the runs that they are about.
 
-    What is about one run leads to it; what is about several is followed by links to them.
+    What is about one run leads to it; what is about several is followed by links to them, in a
+    table to every one.
     """
 
     text: str
@@ -67,6 +68,8 @@ class PagePart(NamedTuple):
     points: Sequence[Cell] = ()
     """Findings, one a line, with the runs that they are about."""
     tables: Sequence[HtmlTable] = ()
+    folded: str = ""
+    """What the tables are folded into; empty shows them."""
     pictures: Sequence[Picture] = ()
 
 

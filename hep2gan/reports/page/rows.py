@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hep2gan.reports.methods import Method
-from hep2gan.reports.naming import short_name
+from hep2gan.reports.naming import numbers_of, short_name
 from hep2gan.reports.page.parts import Cell, HtmlRow
 from hep2gan.reports.published import PublishedRow
 from hep2gan.reports.runs import Run
@@ -28,22 +28,26 @@ def page_rows(rows: Sequence[Row], runs: Sequence[Run]) -> list[HtmlRow]:
     """
     printed = []
     for row in rows:
-        numbers = [number for number, run in enumerate(runs, start=1) if _is_of(row.method, run)]
+        numbers = numbers_of(row.method, runs)
         if not _folded(row.method):
             for number in numbers:
                 run = runs[number - 1]
                 printed.append(_run_row(run, number, short_name(run, runs)))
         if len(numbers) > 1 or _folded(row.method):
-            printed.append(_mean_row(row, runs, numbers[0]))
+            printed.append(_mean_row(row, numbers))
         if (paper := row.method.published) is not None:
             printed.append(_paper_row(paper))
         if row.compared:
-            printed.append(HtmlRow(Cell(_words(row.comparison, runs)), (), "comparison"))
+            own = Cell(_words(row.comparison, runs), _compared(row, runs))
+            printed.append(HtmlRow(own, (), "comparison"))
     return printed
 
 
-def _is_of(method: Method, run: Run) -> bool:
-    return any(run is result.run for result in method.results)
+def _compared(row: Row, runs: Sequence[Run]) -> list[int]:
+    """The numbers of the runs that a comparison is of."""
+    if isinstance(row.comparison, str):
+        return []
+    return [*numbers_of(row.method, runs), *numbers_of(row.comparison.other, runs)]
 
 
 def _folded(method: Method) -> bool:
@@ -64,18 +68,15 @@ def _run_row(run: Run, number: int, name: str) -> HtmlRow:
     return HtmlRow(Cell(name, (number,)), cells, "run")
 
 
-def _mean_row(row: Row, runs: Sequence[Run], first: int) -> HtmlRow:
-    """The method over its seeds; the interval is over specimens where they are known.
-
-    Folds lead to the `first` of them.
-    """
+def _mean_row(row: Row, numbers: Sequence[int]) -> HtmlRow:
+    """The method over its seeds; the interval is over specimens where they are known."""
     cells = []
     for key in COLUMNS.values():
         found = row.estimates.get(key)
         note = span(found.interval) if found and key == "accuracy" else ""
         cells.append(Cell(mean_sd(found.mean, found.sd) if found else ABSENT, (), note))
     name = f"{row.method.title}, {_what(row.method)}"
-    return HtmlRow(Cell(name, (first,) if _folded(row.method) else ()), cells, "mean")
+    return HtmlRow(Cell(name, numbers), cells, "mean")
 
 
 def _what(method: Method) -> str:

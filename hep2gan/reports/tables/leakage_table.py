@@ -1,27 +1,15 @@
 """How much a split flatters: one method under several kinds of split, on the same cells."""
 
 from collections.abc import Sequence
-from itertools import product
 from typing import NamedTuple
 
 from hep2gan.reports.methods import Method, Result, with_study, without_split
 from hep2gan.reports.tables.estimates import Estimate, differences, estimates
 from hep2gan.reports.tables.notation import LEVEL
 from hep2gan.reports.tables.pairs import Pairs, paired
+from hep2gan.reports.tables.protocol import Protocol, compared, protocols
 from hep2gan.statistics.bootstrap import Bootstrapped
 from hep2gan.statistics.paired import holm
-
-
-class Protocol(NamedTuple):
-    """How the cells were dealt: kind of split, and whether identical cells stay together."""
-
-    kind: str
-    grouped: bool
-
-    @property
-    def words(self) -> str:
-        """For a table."""
-        return f"{self.kind}{', identical cells together' if self.grouped else ''}"
 
 
 class ProtocolRow(NamedTuple):
@@ -53,14 +41,11 @@ class Gap(NamedTuple):
         return self.p_holm < LEVEL
 
 
-_KINDS = ("specimen", "block")
-
-
 def leakage(results: Sequence[Result]) -> tuple[list[ProtocolRow], list[Gap]]:
     """Return rows of the methods that were run under several protocols, and what those differ by.
 
     Differences are random less specimen and random less block, identical cells kept together or
-    not in both, and for each kind: not together less together.
+    not in both, and for each kind: not together less together; other settings agree.
     """
     rows: list[ProtocolRow] = []
     gaps: list[Gap] = []
@@ -69,43 +54,28 @@ def leakage(results: Sequence[Result]) -> tuple[list[ProtocolRow], list[Gap]]:
             ProtocolRow(method, protocol, estimates(list(method.tests.values())))
             for protocol, method in found.items()
         ]
-        gaps += [
-            _gap(found, first, second)
-            for first, second in _compared()
-            if first in found and second in found
-        ]
+        gaps += [_gap(found, first, second) for first, second in compared(list(found))]
     corrected = iter(holm([gap.p for gap in gaps if not gap.problem]))
     return rows, [gap if gap.problem else gap._replace(p_holm=next(corrected)) for gap in gaps]
 
 
 def _by_protocol(results: Sequence[Result]) -> list[dict[Protocol, Method]]:
     """Gather classifiers of one study and name, whatever their split; those with several."""
-    found: dict[tuple[str, str], dict[Protocol, list[Result]]] = {}
+    named: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if result.cells.predicted is not None:
-            settings = result.run.split_settings
-            kind = str(settings.get("kind", "random"))
-            protocol = Protocol(kind, bool(settings.get("group_duplicates")))
             key = (result.run.study, without_split(result.run.method))
-            found.setdefault(key, {}).setdefault(protocol, []).append(result)
+            named.setdefault(key, []).append(result)
     runs = [result.run for result in results]
-    return [
-        {
-            protocol: Method(*key, tuple(group), with_study(*key, runs))
-            for protocol, group in sorted(protocols.items())
-        }
-        for key, protocols in found.items()
-        if len(protocols) > 1
-    ]
-
-
-def _compared() -> list[tuple[Protocol, Protocol]]:
-    across = [
-        (Protocol("random", grouped), Protocol(kind, grouped))
-        for grouped, kind in product((False, True), _KINDS)
-    ]
-    kinds = ("random", *_KINDS)
-    return across + [(Protocol(kind, False), Protocol(kind, True)) for kind in kinds]
+    found = []
+    for key, own in named.items():
+        groups: dict[Protocol, list[Result]] = {}
+        for result, protocol in zip(own, protocols([one.run for one in own]), strict=True):
+            groups.setdefault(protocol, []).append(result)
+        if len(groups) > 1:
+            title = with_study(*key, runs)
+            found.append({one: Method(*key, tuple(groups[one]), title) for one in sorted(groups)})
+    return found
 
 
 def _gap(found: dict[Protocol, Method], first: Protocol, second: Protocol) -> Gap:

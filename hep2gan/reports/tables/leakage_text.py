@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hep2gan.reports.methods import Method
 from hep2gan.reports.tables.estimates import MEASURES
 from hep2gan.reports.tables.framing import below, identity
-from hep2gan.reports.tables.leakage_table import Gap, Protocol, ProtocolRow
+from hep2gan.reports.tables.leakage_table import Gap, ProtocolRow
 from hep2gan.reports.tables.markup import (
     Named,
     TextTable,
@@ -24,6 +24,7 @@ from hep2gan.reports.tables.notation import (
     span,
     verdict,
 )
+from hep2gan.reports.tables.protocol import Protocol
 from hep2gan.reports.tables.table_1_csv import ends, estimate
 
 _SHOWN = ("accuracy", "mean_class_accuracy")
@@ -76,12 +77,18 @@ def sentence(title: str, gaps: Sequence[Gap]) -> str:
     gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
     found = gap.differences["accuracy"]
     size = f"{points(found.estimate)} points of accuracy against {gap.second.kind}s kept apart"
+    size += _bracketed(gap.second)
     over = f"95 %: {points_span(found.interval)} over {'specimens' if gap.specimens else 'cells'}"
     words = "flatters" if found.estimate > 0 else "does not flatter"
     if not gap.significant:
         words = "flatters by no more than noise"
     drawn = " on drawn cells" if gap.method.drawn else ""
-    return f"a random split {words}{drawn}: {size} ({over}; {p_value(gap.p_holm)})."
+    split = f"a random split{_bracketed(gap.first)}"
+    return f"{split} {words}{drawn}: {size} ({over}; {p_value(gap.p_holm)})."
+
+
+def _bracketed(protocol: Protocol) -> str:
+    return f" ({', '.join(protocol.details)})" if protocol.details else ""
 
 
 def leakage_csv(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
@@ -100,9 +107,15 @@ def _line(method: Method, first: Protocol, second: Protocol | None) -> dict[str,
     return identity(method) | {
         "split": first.kind,
         "group_duplicates": first.grouped,
+        "split_settings": _settings(first),
         "less_split": second and second.kind,
         "less_group_duplicates": second and second.grouped,
+        "less_split_settings": second and _settings(second),
     }
+
+
+def _settings(protocol: Protocol) -> str | None:
+    return ";".join(f"{name}={value}" for name, value in protocol.settings) or None
 
 
 def _gap_line(gap: Gap, rows: Sequence[ProtocolRow]) -> dict[str, Value]:

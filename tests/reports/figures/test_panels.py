@@ -5,9 +5,10 @@ import pytest
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import embedding, style
 from hep2gan.reports.figures.confusion import figure_3
-from hep2gan.reports.figures.embedding import figure_5
+from hep2gan.reports.figures.embedding import figure_5, tsne
 from hep2gan.reports.figures.panels import having, stacks
 from hep2gan.reports.figures.reliability import figure_calibration
+from hep2gan.reports.figures.roc import roc
 from hep2gan.reports.figures.roc_panels import figure_4
 
 
@@ -63,3 +64,32 @@ def test_long_names_neither_collide_nor_leave_the_figure(predictions, monkeypatc
     assert figure.get_figwidth() <= 7.16
     sizes = [t.get_fontsize() for t in figure.findobj(lambda a: hasattr(a, "get_fontsize"))]
     assert min(sizes) >= 7
+
+
+def alone(draw):
+    """A figure of one method, drawn as those of several are."""
+    return lambda found: draw(found["a"])
+
+
+@pytest.mark.parametrize("draw", [figure_4, figure_5, alone(roc), alone(tsne)])
+@pytest.mark.parametrize(
+    ("start", "others", "shown"),
+    [
+        ("plate_of_", "plate_of_", "256_wells_large"),
+        ("plate_of_", "", "0 plate_of_256_wells_large"),
+    ],
+)
+def test_classes_that_begin_alike_are_told_apart_in_keys(
+    predictions, monkeypatch, draw, start, others, shown
+):
+    monkeypatch.setattr(embedding, "embed", lambda features, _: features[:, :2])
+    plates = [f"{start}256_wells_{size}" for size in ("large", "medium", "small")]
+    named = dataclasses.replace(
+        predictions, classes=(*plates, *(f"{others}{name}" for name in "abc"))
+    )
+    figure = draw({"a": named})
+    (legend,) = figure.legends or [ax.get_legend() for ax in figure.axes if ax.get_legend()]
+    texts = [text.get_text().partition(" (")[0] for text in legend.get_texts()]
+    texts = [text for text in texts if text != "misread"]
+    assert len(set(texts)) == len(texts) == 6
+    assert shown.startswith(texts[0].rstrip("…"))

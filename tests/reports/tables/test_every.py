@@ -18,12 +18,16 @@ def texts(results):
 
 def test_table_one_is_always_made_and_the_others_where_the_runs_allow():
     names = ["table_1.md", "table_1.tex", "table_1.csv"]
-    assert list(texts(study())) == names
-    assert list(texts(study(folds=5, fold=0))) == [*names, "folds.md", "folds.csv"]
+    last = ["classes.md", "classes.csv", "specimens.csv"]
+    assert list(texts(study())) == [*names, *last]
+    assert list(texts(study(folds=5, fold=0))) == [*names, "folds.md", "folds.csv", *last]
     several = [*study(), *study(kind="block")]
-    assert list(texts(several)) == [*names, "leakage.md", "leakage.csv"]
-    masks = [result("m", cells(range(4), [1] * 4, dice=[0.9] * 4), metrics={"test/dice": 0.9})]
-    assert list(texts(masks)) == [*names, "priors.md", "priors.csv"]
+    assert list(texts(several)) == [*names, "leakage.md", "leakage.csv", *last]
+    masks = cells(range(4), [1] * 4, dice=[0.9] * 4, classify=False)
+    found = texts([result("m", masks, metrics={"test/dice": 0.9})])
+    assert list(found) == [*names, "priors.md", "priors.csv"]
+    unknown = [result("m", cells(range(4), [1] * 4, known=False))]
+    assert list(texts(unknown)) == [*names, *last[:2]]
     assert {name.partition(".")[0] for name in texts(several)} < set(TABLES)
 
 

@@ -3,9 +3,10 @@ import pytest
 from scipy import stats
 
 from hep2gan.reports.tables.estimates import differences
-from hep2gan.reports.tables.leakage_table import Protocol, leakage
+from hep2gan.reports.tables.leakage_table import leakage
 from hep2gan.reports.tables.leakage_text import leakage_csv, leakage_markdown, sentence
 from hep2gan.reports.tables.pairs import Pairs
+from hep2gan.reports.tables.protocol import Protocol, protocols
 from tests.reports.made_up_results import cells, read_csv, read_markdown, result
 
 N = 400
@@ -16,10 +17,10 @@ def right(share, seed):
     return np.random.default_rng(seed).random(N) < share
 
 
-def folded(name, kind, named, *, grouped=False, order=ALL, **keywords):
-    """Two folds of all cells, dealt in `order`."""
+def folded(name, kind, named, *, grouped=False, order=ALL, other=(), **keywords):
+    """Two folds of all cells, dealt in `order`; `other` settings of the split."""
     known = keywords.pop("known", True)
-    settings = {"kind": kind, "folds": 2, "group_duplicates": grouped}
+    settings = {"kind": kind, "folds": 2, "group_duplicates": grouped, **dict(other)}
     full = f"{name},split={kind}" + ",split.group_duplicates=true" * grouped
     return [
         result(
@@ -142,3 +143,52 @@ def test_text_reads_back():
 
 def test_one_protocol_makes_no_table():
     assert leakage(folded("m", "random", NAMED["random"])) == ([], [])
+
+
+def test_settings_that_runs_of_a_kind_differ_in_tell_them_apart():
+    found = folded("m", "random", NAMED["random"], other={"test_fraction": 0.1})
+    for blocks, named in ((5, NAMED["block"]), (20, NAMED["specimen"])):
+        found += folded("m", "block", named, other={"blocks_per_class": blocks})
+    rows, gaps = leakage(found)
+    accuracy = {row.protocol: row.estimates["accuracy"].mean for row in rows}
+    five, twenty = (Protocol("block", False, (("blocks_per_class", n),)) for n in ("5", "20"))
+    assert accuracy == {
+        Protocol("random", False): pytest.approx(NAMED["random"].mean()),
+        five: pytest.approx(NAMED["block"].mean()),
+        twenty: pytest.approx(NAMED["specimen"].mean()),
+    }
+    assert five.words == "block, blocks per class 5"
+    assert {(gap.first.kind, gap.second) for gap in gaps} == {("random", five), ("random", twenty)}
+    lines = read_csv(leakage_csv(rows, gaps))
+    assert {line["split_settings"] for line in lines if line["split"] == "block"} == {
+        "blocks_per_class=5",
+        "blocks_per_class=20",
+    }
+    assert "against blocks kept apart (blocks per class 20)" in sentence("m", gaps)
+
+
+def test_splits_whose_common_settings_disagree_are_not_compared():
+    found = [
+        one
+        for kind in ("random", "block")
+        for share in (0.1, 0.2)
+        for one in folded("m", kind, NAMED[kind], other={"test_fraction": share})
+    ]
+    rows, gaps = leakage(found)
+    assert len(rows) == 4
+    told = [(dict(gap.first.settings), dict(gap.second.settings)) for gap in gaps]
+    assert told == [({"test_fraction": n}, {"test_fraction": n}) for n in ("0.1", "0.2")]
+    text = sentence("m", gaps)
+    assert text.startswith("a random split (test fraction 0.1) flatters")
+
+
+def test_seeds_and_folds_are_repetitions_and_what_is_not_set_is_said():
+    one = cells(range(4), [1] * 4)
+    splits = [{"seed": 0, "fold": 0}, {"seed": 1, "fold": 1}, {"seed": 1, "folds": 3, "block": 2}]
+    found = protocols([result("m", one, **split).run for split in splits])
+    assert (
+        found[0]
+        == found[1]
+        == Protocol("random", False, (("block", "by default"), ("folds", "none")))
+    )
+    assert found[2].words == "random, block 2, folds 3"
