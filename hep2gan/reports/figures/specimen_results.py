@@ -78,7 +78,8 @@ def specimens(predictions: Predictions) -> Figure | None:
         own = {place: row for place, row in places.items() if row.label == kind}
         _draw_class(ax, own, names[kind], area)
     _dress(ax, places)
-    key_below(figure, _key(rows, names, area), entry=0.78)
+    longest = max(len(name) for name in names)
+    key_below(figure, _key(rows, names, area), entry=max(0.78, 0.42 + 0.07 * longest))
     return figure
 
 

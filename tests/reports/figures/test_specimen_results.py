@@ -87,3 +87,17 @@ def test_unknown_specimens_and_no_classifier_give_nothing(predictions):
     assert specimens(unread) is None
     with pytest.raises(Hep2ganError):
         specimen_rows(unread)
+
+
+def test_the_key_of_long_names_stays_in_the_figure(predictions):
+    ends = ("256_large", "256_medium", "256_small", "360", "512", "520")
+    figure = specimens(
+        dataclasses.replace(
+            predictions,
+            classes=tuple(f"plate_{end}" for end in ends),
+            specimen=np.arange(62),
+        )
+    )
+    figure.draw_without_rendering()
+    key = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= key.x0 < key.x1 <= figure.bbox.x1
