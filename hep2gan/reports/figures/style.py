@@ -96,15 +96,16 @@ def fitted(text: str, width: float, size: float) -> str:
 _MEASURE = TextToPath()
 
 
-def short_names(classes: Sequence[str], width: float = math.inf) -> list[str]:
+def short_names(classes: Sequence[str], width: float = math.inf, *, limit: int = 12) -> list[str]:
     """Abbreviate class names for axes; longer where two abbreviations would be the same.
 
     Words that all names begin with go before a name's end does; numbers come last. Cut to the
     width, names still differ.
 
-    width: the most that a name may take, in inches at SMALL points.
+    width: the most that a name may take, in inches at SMALL points. limit: the most characters of
+    a name that is not abbreviated.
     """
-    ways = [[abbreviation(name) for name in classes], *_cut_ways(classes, 12)]
+    ways = [[abbreviation(name) for name in classes], *_cut_ways(classes, limit)]
     return _apart([[fitted(name, width, SMALL) for name in names] for names in ways])
 
 

@@ -20,7 +20,7 @@ def worst_segmented(predictions: Predictions, *, count: int = COUNT) -> Figure |
         return None
     dice = dice_by_cell(predictions)
     rows = lowest_dice(predictions, count)
-    figure, axes = _grid(len(rows), legend=True)
+    figure, axes = _grid(len(rows), legend=0.25)
     names = style.short_names(predictions.classes, 0.47 * _WIDTH)
     for ax, row in zip(axes, rows, strict=True):
         draw_image(ax, predictions.image[row])
@@ -40,23 +40,30 @@ def worst_classified(predictions: Predictions, *, count: int = COUNT) -> Figure 
     rows = confident_errors(predictions, count)
     if not rows:
         return None
-    figure, axes = _grid(len(rows), legend=False)
+    between = " read as "
     names = style.short_names(predictions.classes, (_WIDTH - 0.5) / 2)
+    if any(name.endswith("…") for name in names):
+        between = "\nread as "
+        names = style.short_names(predictions.classes, _WIDTH - 0.42, limit=40)
+    figure, axes = _grid(len(rows), text=0.32 if between[0] == " " else 0.43)
     guesses = predictions.predicted
     for ax, row in zip(axes, rows, strict=True):
         draw_image(ax, predictions.image[row])
         guess = guesses[row]
-        reading = f"{names[predictions.label[row]]} read as {names[guess]}"
+        reading = f"{names[predictions.label[row]]}{between}{names[guess]}"
         sure = f"{100 * predictions.probabilities[row, guess]:.1f} %"
         _caption(ax, reading, sure, predictions, row)
     return figure
 
 
-def _grid(count: int, *, legend: bool) -> tuple[Figure, list[Axes]]:
-    """Return a figure with places for `count` square pictures, five a row."""
+def _grid(count: int, *, text: float = 0.32, legend: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """Return a figure with places for `count` square pictures, five a row.
+
+    text, legend: inches above each picture, and below all.
+    """
     lines = -(-count // _COLUMNS)
     side = style.PAGE / _COLUMNS
-    figure = style.new_figure(style.PAGE, lines * (side + 0.32) + 0.25 * legend)
+    figure = style.new_figure(style.PAGE, lines * (side + text) + legend)
     axes = list(figure.subplots(lines, _COLUMNS, squeeze=False).flat)
     for ax in axes[count:]:
         ax.set_axis_off()
@@ -64,6 +71,6 @@ def _grid(count: int, *, legend: bool) -> tuple[Figure, list[Axes]]:
 
 
 def _caption(ax: Axes, first: str, second: str, predictions: Predictions, row: int) -> None:
-    """Put two short lines above a picture: what went wrong; how, and which cell."""
+    """Put short lines above a picture: what went wrong; how, and which cell."""
     cell = style.fitted(str(predictions.id[row]), 0.47 * _WIDTH, style.SMALL)
     ax.set_title(f"{first}\n{second} · {cell}", fontsize=style.SMALL, color=style.INK, pad=3)
