@@ -116,7 +116,20 @@ def prepare_hydra() -> None:
     # Hydra looks for plugins in the namespace hydra_plugins on the search path, nowhere else.
     if (plugins := str(plugin_folder())) not in sys.path:
         sys.path.append(plugins)
+        if "hydra.core.plugins" in sys.modules:
+            _register_plugins()
     _share_schemas()
+
+
+def _register_plugins() -> None:
+    """Tell a Hydra that may have looked for plugins before: it looks once a process."""
+    from importlib import import_module
+
+    from hydra.core.plugins import Plugins
+
+    own = import_module("hydra_plugins.hep2gan_launchers")
+    for plugin in (own.ProcessLauncher, own.SlurmSweep, own.OptunaSweep):
+        Plugins.instance().register(plugin)
 
 
 @contextmanager

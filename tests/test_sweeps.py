@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -107,6 +108,21 @@ def test_the_jobs_of_a_sweep_are_known_beforehand(overrides, monkeypatch, tmp_pa
     monkeypatch.setattr("hep2gan.sweeps.run_side_by_side", noted)
     assert call(train_command, *overrides, "-m") == 0
     assert jobs_of(overrides) == launched != []
+
+
+def test_launchers_are_found_by_a_hydra_that_has_looked_before():
+    script = (
+        "from hydra.core.plugins import Plugins; before = Plugins.instance();"
+        "from hep2gan.hydra_jobs import jobs_of; jobs_of(['seed=0,1']);"
+        "names = Plugins.instance().class_name_to_class; assert Plugins.instance() is before;"
+        "print(sorted(name.rpartition('.')[2] for name in names if 'hep2gan_launchers' in name))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    assert "'ProcessLauncher'" in told
+    assert "'SlurmSweep'" in told
+    assert "'OptunaSweep'" in told
 
 
 def test_jobs_that_a_sweeper_chooses_cannot_be_known():
