@@ -42,11 +42,6 @@ class Tested:
         """How many there are; 0 where that of any cell is unknown."""
         return len(np.unique(self.specimen)) if (self.specimen >= 0).all() else 0
 
-    @property
-    def unit(self) -> npt.NDArray[Any]:
-        """(N,) what cells are dependent within: their specimen, or themselves where unknown."""
-        return self.specimen if self.specimens else self.id
-
     def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "Tested":
         """The chosen cells, in that order."""
         return Tested(

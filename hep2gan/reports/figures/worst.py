@@ -40,17 +40,17 @@ def worst_classified(predictions: Predictions, *, count: int = COUNT) -> Figure 
     rows = confident_errors(predictions, count)
     if not rows:
         return None
-    between = " read as "
     names = style.short_names(predictions.classes, (_WIDTH - 0.5) / 2)
-    if any(name.endswith("…") for name in names):
-        between = "\nread as "
+    stacked = any(name.endswith("…") for name in names)
+    if stacked:
         names = style.short_names(predictions.classes, _WIDTH - 0.42, limit=40)
-    figure, axes = _grid(len(rows), text=0.32 if between[0] == " " else 0.43)
+    between = "\n" if stacked else " "
+    figure, axes = _grid(len(rows), text=0.43 if stacked else 0.32)
     guesses = predictions.predicted
     for ax, row in zip(axes, rows, strict=True):
         draw_image(ax, predictions.image[row])
         guess = guesses[row]
-        reading = f"{names[predictions.label[row]]}{between}{names[guess]}"
+        reading = f"{names[predictions.label[row]]}{between}read as {names[guess]}"
         sure = f"{100 * predictions.probabilities[row, guess]:.1f} %"
         _caption(ax, reading, sure, predictions, row)
     return figure

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 from hep2gan.predictions import Predictions
-from hep2gan.reports.figures.roc import roc_curves
 from hep2gan.reports.runs import Run
 from hep2gan.reports.selection import dice_by_cell
+from hep2gan.statistics.by_class import scores_by_class
 
 _SPACE = "\N{NARROW NO-BREAK SPACE}"
 
@@ -119,15 +118,13 @@ def class_rows(predictions: Predictions) -> list[ClassRow]:
     cells = np.bincount(predictions.label, minlength=size)
     rows = [ClassRow(name, int(n), {}) for name, n in zip(predictions.classes, cells, strict=True)]
     if predictions.probabilities is not None:
-        scores = precision_recall_fscore_support(
-            predictions.label, predictions.predicted, labels=range(size), zero_division=0
+        scores = scores_by_class(
+            predictions.label, predictions.predicted, predictions.probabilities
         )
-        areas = {curve.label: curve.area for curve in roc_curves(predictions)}
-        for row, name in enumerate(("Precision", "Recall", "F1")):
-            for label in range(size):
-                rows[label].columns[name] = percent(scores[row][label] if cells[label] else np.nan)
-        for label in range(size):
-            rows[label].columns["AUC"] = fraction(areas.get(label, np.nan))
+        for label, row in enumerate(rows):
+            for name in ("Precision", "Recall", "F1"):
+                row.columns[name] = percent(scores[name.lower()][label])
+            row.columns["AUC"] = fraction(scores["auroc"][label])
     if predictions.mask is not None:
         dice = dice_by_cell(predictions)
         for label in range(size):

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.methods import Method
@@ -23,6 +22,7 @@ from hep2gan.reports.tables.markup import (
 from hep2gan.reports.tables.notation import ABSENT, mean_sd, span
 from hep2gan.reports.tables.table_1_csv import ends
 from hep2gan.reports.tested import Tested
+from hep2gan.statistics.by_class import scores_by_class
 from hep2gan.statistics.intervals import Interval, wilson
 
 MEASURES = {"recall": "Recall", "precision": "Precision", "f1": "F1", "auroc": "AUROC"}
@@ -76,31 +76,13 @@ def classes(found: Sequence[Method]) -> list[ClassRow]:
 
 
 def class_scores(cells: Tested) -> dict[str, npt.NDArray[np.float64]]:
-    """Return (K,) fractions by the names of MEASURES; NaN where a class has no cells.
+    """Return (K,) fractions by the names of MEASURES, as `scores_by_class` has them.
 
-    Precision is 0 where no cell is read as the class; AUROC is NaN where all cells are of it.
     Raises Hep2ganError without a classifier.
     """
-    if cells.predicted is None:
+    if cells.predicted is None or cells.probabilities is None:
         raise Hep2ganError("these cells have no predicted classes")
-    size = len(cells.classes)
-    true = np.bincount(cells.label, minlength=size).astype(np.float64)
-    read = np.bincount(cells.predicted, minlength=size)
-    hits = np.bincount(cells.label[cells.predicted == cells.label], minlength=size)
-    total = np.where(true > 0, true, np.nan)
-    return {
-        "recall": hits / total,
-        "precision": np.where(true > 0, hits / np.maximum(read, 1), np.nan),
-        "f1": 2 * hits / (total + read),
-        "auroc": np.array([_area(cells, label) for label in range(size)]),
-    }
-
-
-def _area(cells: Tested, label: int) -> float:
-    own = cells.label == label
-    if cells.probabilities is None or not own.any() or own.all():
-        return float("nan")
-    return float(roc_auc_score(own, cells.probabilities[:, label]))
+    return scores_by_class(cells.label, cells.predicted, cells.probabilities)
 
 
 def _row(

@@ -31,15 +31,19 @@ class Pairs:
     second: tuple[Tested, ...]
 
     @cached_property
+    def each(self) -> Tested:
+        """Every cell once, as the first method has it under the first seed."""
+        return pooled(self.first)
+
+    @property
     def cells(self) -> int:
         """How many different cells there are."""
-        return len(np.unique(self._joined("id")))
+        return len(self.each)
 
-    @cached_property
+    @property
     def specimens(self) -> int:
         """How many there are; 0 where that of any cell is unknown."""
-        specimen = self._joined("specimen")
-        return len(np.unique(specimen)) if (specimen >= 0).all() else 0
+        return self.each.specimens
 
     def units(self, *, specimens: bool) -> list[npt.NDArray[Any]]:
         """A test set's (N,) specimens or ids: what is independent of each other."""

@@ -107,9 +107,7 @@ def _reference(found: Sequence[Method], reference: str) -> Method:
             f"choose from {titles}",
         )
     if named[0].cells.predicted is None:
-        raise Hep2ganError(
-            f"reference={reference} has no classifier", "accuracies are compared", ""
-        )
+        raise Hep2ganError(f"reference={reference} has no classifier", "accuracies are compared")
     return named[0]
 
 
