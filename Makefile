@@ -9,7 +9,7 @@ STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors u
 # What is said in lower case behind a study goes on to the training: make table_1 scale=laptop seed=0
 # A space in a value, which make writes as "\ ", is no end of a word: it stands as ␣ in between.
 OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U V W X Y Z),$(subst \ ,␣,$(MAKEOVERRIDES)))
-STUDY = $(BIN)/python experiments/study.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
+STUDY = $(BIN)/python experiments/studies/run.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-growth bench-gpu sweeps-help check audit format lock wheel clean
@@ -99,7 +99,7 @@ check: $(READY)  ## lint, format, types, and which module may import which
 	$(BIN)/lint-imports --no-cache
 
 audit: $(READY)  ## hold the locked packages against the known vulnerabilities (needs the Python Package Index)
-	$(BIN)/python .ci/audit.py requirements.lock $(AUDIT)
+	$(BIN)/python /ci/audit.py requirements.lock $(AUDIT)
 
 format: $(READY)  ## put the code into its format
 	$(BIN)/ruff check --fix .

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 MAX_JSON = 16 * 1024 * 1024
 """Bytes of a JSON file. The largest of ours, a store's manifest, has some kilobytes."""

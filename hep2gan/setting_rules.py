@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from hep2gan.compile_modes import MODES
-from hep2gan.data.normalise import Kind as Normalising
 from hep2gan.data.sampling import Sampling
 from hep2gan.data.split_settings import UNITS
-from hep2gan.guidance import Source
+from hep2gan.data.transforms.normalisation import Kind as Normalising
 from hep2gan.losses.adversarial import Mode
 from hep2gan.losses.gaussian_mixture import Covariance, Priors
-from hep2gan.networks.discriminator import Norm
+from hep2gan.models.baselines.forest import FEATURES
+from hep2gan.models.discriminator import Norm
+from hep2gan.models.guidance import Source
+from hep2gan.models.test_time_augmentation import VIEWS
 from hep2gan.rules import (
     TRUTH,
     Rule,
@@ -25,10 +27,8 @@ from hep2gan.rules import (
     texts,
     whole,
 )
-from hep2gan.skipping import Policy
 from hep2gan.targets import NETWORKS
-from hep2gan.textures.forest import FEATURES
-from hep2gan.views import VIEWS
+from hep2gan.training.skipping import Policy
 
 Config = Mapping[str, Any]
 

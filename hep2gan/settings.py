@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hep2gan.data.augment import Augmentation
-from hep2gan.data.normalise import Normalisation
 from hep2gan.data.split_settings import SplitSettings
+from hep2gan.data.transforms.augmentation import Augmentation
+from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError, require_none
-from hep2gan.flattening import flat
-from hep2gan.guidance import Guidance, Stages
+from hep2gan.models.baselines.forest import ForestSettings
+from hep2gan.models.guidance import Guidance, Stages
 from hep2gan.rules import Rule
+from hep2gan.runs.flattening import flat
 from hep2gan.setting_rules import MAPPING, TRAINED, rule_of
-from hep2gan.textures.forest import ForestSettings
 
 Config = Mapping[str, Any]
 

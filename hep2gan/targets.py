@@ -7,11 +7,11 @@ from hep2gan.errors import Hep2ganError
 
 NETWORKS = frozenset(
     {
-        "hep2gan.networks.generator.DeepLabV3PlusGenerator",
-        "hep2gan.networks.discriminator.PatchGAN",
-        "hep2gan.networks.classifier.TimmClassifier",
-        "hep2gan.networks.attention_pooling.AttentionPoolingClassifier",
-        "hep2gan.networks.gao.GaoNet",
+        "hep2gan.models.generator.DeepLabV3PlusGenerator",
+        "hep2gan.models.discriminator.PatchGAN",
+        "hep2gan.models.classifier.TimmClassifier",
+        "hep2gan.models.attention_pooling.AttentionPoolingClassifier",
+        "hep2gan.models.gao.GaoNet",
     }
 )
 OPTIMIZERS = frozenset(

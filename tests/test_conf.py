@@ -5,13 +5,13 @@ from dataclasses import fields
 import pytest
 import torch
 
-from hep2gan.assembly import build_task
-from hep2gan.command import config_folder
-from hep2gan.data.augment import Augmentation
-from hep2gan.flattening import differences
+from hep2gan.cli.app import config_folder
+from hep2gan.data.transforms.augmentation import Augmentation
+from hep2gan.models.baselines.forest import ForestSettings
 from hep2gan.reports.published import TABLE_I
-from hep2gan.textures.forest import ForestSettings
-from tests.configs import composed
+from hep2gan.runs.flattening import differences
+from hep2gan.training.build import build_task
+from tests.helpers.configs import composed
 
 FILES = sorted(p.relative_to(config_folder()) for p in config_folder().glob("*/*.yaml"))
 GROUPS = [p for p in FILES if p.parts[0] != "hydra"]

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hep2gan.cells import Batch
-from hep2gan.data.batches import CellBatches, EpochBatches, Request
+from hep2gan.data.cells import Batch
 from hep2gan.data.icpr2016_classes import CLASSES
+from hep2gan.data.sampler import CellBatches, EpochBatches, Request
 from hep2gan.data.split_files import Split
-from hep2gan.data.store import COLUMNS, FORMAT, MANIFEST, SPECIMENS, VERSION, Store
-from hep2gan.data.verified import note_whole, verify_once
-from hep2gan.datamodule import CellDataModule
+from hep2gan.data.store.store import COLUMNS, FORMAT, MANIFEST, SPECIMENS, VERSION, Store
+from hep2gan.data.store.verified import note_whole, verify_once
+from hep2gan.training.datamodule import CellDataModule
 
 SIZE = 128
 PER_SPECIMEN = 50

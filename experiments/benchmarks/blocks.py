@@ -8,8 +8,8 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from hep2gan.clocks import mark, seconds_between, wait
-from hep2gan.gauges import GIB, memory_gib
+from hep2gan.training.callbacks.throughput import GIB, memory_gib
+from hep2gan.training.clocks import mark, seconds_between, wait
 
 
 class Length(NamedTuple):

@@ -26,7 +26,7 @@ def _row(what: str, *words: str, environment: Mapping[str, str] | None = None) -
 
 def train(*words: str) -> list[str]:
     """The command, as its script starts it."""
-    return python("-c", "from hep2gan.train import main; main()", *words)
+    return python("-c", "from hep2gan.cli.train import main; main()", *words)
 
 
 def typed(words: str) -> dict[str, str]:

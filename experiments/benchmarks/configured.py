@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from hep2gan.command import config_folder, resolved
+from hep2gan.cli.app import config_folder, resolved
 from hep2gan.data.split_files import Split
 
 

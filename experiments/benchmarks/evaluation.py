@@ -18,12 +18,12 @@ from lightning.pytorch.callbacks import Callback
 from experiments.benchmarks.pairs import Ratio, in_pairs
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import COMPACT, SmallRun, small_run
-from hep2gan.cells import Batch
+from hep2gan.data.cells import Batch
 from hep2gan.data.split_files import Split
-from hep2gan.evaluation import evaluate_run
-from hep2gan.reports.evidence import write_evidence
-from hep2gan.stopping import StopRequest
-from hep2gan.training import build_data, build_trainer, callbacks_of
+from hep2gan.reports.build import write_evidence
+from hep2gan.training.evaluation import evaluate_run
+from hep2gan.training.run import build_data, build_trainer, callbacks_of
+from hep2gan.training.signals import StopRequest
 from hep2gan.whole import write_whole
 
 CELLS = 1360

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 def train_until_first_step() -> None:
     """hep2gan-train with the words of this command line."""
-    from hep2gan.task import SegmentationGuidedClassification
-    from hep2gan.train import main
+    from hep2gan.cli.train import main
+    from hep2gan.training.module import SegmentationGuidedClassification
 
     def end(*_: object) -> NoReturn:
         os._exit(0)

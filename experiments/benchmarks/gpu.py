@@ -17,7 +17,7 @@ from experiments.benchmarks.configured import composed
 from experiments.benchmarks.pairs import Ratio, in_pairs
 from experiments.benchmarks.rows import number
 from experiments.benchmarks.trainings import Training
-from hep2gan.stocking import open_store
+from hep2gan.data.prepare import open_store
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from experiments.benchmarks.configured import composed
 from experiments.benchmarks.pairs import Ratio, seconds
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import STORES
-from hep2gan.data.icpr2016 import read_icpr2016
-from hep2gan.data.packing import pack
-from hep2gan.data.raw import RawCell, RawCells
-from hep2gan.data.store import Store
-from hep2gan.stocking import open_store
+from hep2gan.data.prepare import open_store
+from hep2gan.data.readers.icpr2016 import read_icpr2016
+from hep2gan.data.readers.raw import RawCell, RawCells
+from hep2gan.data.store.pack import pack
+from hep2gan.data.store.store import Store
 
 CELLS = 13_596
 """As many as the ICPR 2016 set has."""

@@ -16,7 +16,7 @@ from experiments.benchmarks.pairs import Ratio, in_pairs
 from experiments.benchmarks.processes import python
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import COMPACT, STORES
-from hep2gan.metrics_table import read_table
+from hep2gan.runs.metrics_csv import read_table
 
 SPEED = "speed/cells_per_second"
 PAIRS = 3
@@ -58,7 +58,7 @@ def cells_per_second(*trainings: Sequence[str]) -> float:
         runs = [Path(folder) / str(number) for number in range(len(trainings))]
         started = [
             subprocess.Popen(
-                python("-m", "hep2gan.train", *overrides, f"run_dir={run}"),
+                python("-m", "hep2gan.cli.train", *overrides, f"run_dir={run}"),
                 env={**environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
             )
             for overrides, run in zip(trainings, runs, strict=True)

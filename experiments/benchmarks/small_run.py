@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import torch
 
 from experiments.benchmarks.configured import composed, repeated
-from hep2gan.datamodule import CellDataModule
 from hep2gan.quiet import quiet_libraries
-from hep2gan.run_folder import RunFolder
-from hep2gan.stopping import StopRequest
-from hep2gan.task import SegmentationGuidedClassification
-from hep2gan.training import build_data, fit, prepared
+from hep2gan.runs.folder import RunFolder
+from hep2gan.training.datamodule import CellDataModule
+from hep2gan.training.module import SegmentationGuidedClassification
+from hep2gan.training.run import build_data, fit, prepared
+from hep2gan.training.signals import StopRequest
 
 STORES = Path("runs/benchmarks/stores")
 

@@ -27,8 +27,8 @@ from experiments.benchmarks.growth_fit import Growth
 from experiments.benchmarks.rows import number
 from experiments.benchmarks.small_run import small_run
 from experiments.benchmarks.training_step import FEW_CELLS, SIZES
-from hep2gan.gauges import GIB, memory_gib
-from hep2gan.step_profile import Spread
+from hep2gan.training.callbacks.throughput import GIB, memory_gib
+from hep2gan.training.step_profile import Spread
 
 WARM = 2
 """Steps of a reading that do not count."""

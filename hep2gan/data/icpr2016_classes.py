@@ -1,7 +1,7 @@
 """Class names of the ICPR 2016 set, as people write them."""
 
+from hep2gan.data.patterns import ICPR2016
 from hep2gan.errors import Hep2ganError
-from hep2gan.patterns import ICPR2016
 
 CLASSES = tuple(pattern.name for pattern in ICPR2016)
 COUNTS = tuple(pattern.count for pattern in ICPR2016)

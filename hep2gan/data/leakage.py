@@ -9,7 +9,7 @@ from hep2gan.data.groups import duplicate_groups
 
 if TYPE_CHECKING:
     from hep2gan.data.split_files import Split
-    from hep2gan.data.store import Store
+    from hep2gan.data.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hep2gan.data.batches import RawBatch, Request
+from hep2gan.data.sampler import RawBatch, Request
 
 if TYPE_CHECKING:
-    from hep2gan.data.store import Store
+    from hep2gan.data.store.store import Store
 
 
 class BareRequests(Dataset[Request]):

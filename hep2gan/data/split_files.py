@@ -17,7 +17,8 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.whole import write_whole
 
 if TYPE_CHECKING:
-    from hep2gan.data.store import Store
+    from hep2gan.data.store.store import Store
+
 
 PARTS = ("train", "validation", "test")
 """Names of the parts; part numbers 0, 1, 2 are their places here."""

@@ -12,7 +12,8 @@ from hep2gan.data.split_settings import UNITS, Kind, SplitSettings, any_of
 from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
-    from hep2gan.data.store import Store
+    from hep2gan.data.store.store import Store
+
 
 __all__ = ["PARTS", "Split", "SplitSettings", "check_kind", "describe", "make_split"]
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.losses.precision import full, without_autocast
+from hep2gan.losses.autocast import full, without_autocast
 
 Mode = Literal["vanilla", "saturating", "lsgan", "hinge"]
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.losses.autocast import full, without_autocast
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
-from hep2gan.losses.precision import full, without_autocast
 
 NONE_IGNORED = torch.iinfo(torch.int64).min
 """torch leaves out the label -100 by default, which is as wrong as any other below 0."""

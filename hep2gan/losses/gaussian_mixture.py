@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.losses.autocast import full, without_autocast
 from hep2gan.losses.margin import Margin
-from hep2gan.losses.precision import full, without_autocast
 
 Covariance = Literal["identity", "isotropic", "diagonal"]
 Priors = Literal["uniform", "empirical"]

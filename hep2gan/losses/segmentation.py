@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
-from hep2gan.losses.precision import full, without_autocast
+from hep2gan.losses.autocast import full, without_autocast
 
 
 class L1Loss(nn.Module):

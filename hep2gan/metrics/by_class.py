@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.exact import UNIT_BITS, fixed
+from hep2gan.metrics.fixed_point import UNIT_BITS, fixed
 
 
 class MeanByClass(Metric):

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import binary_auroc, multiclass_conf
 from torchmetrics.utilities.data import dim_zero_cat
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.exact import tensors
+from hep2gan.metrics.fixed_point import tensors
 
 
 class ClassificationMetrics(Metric):

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from hep2gan.reports.methods import Method, with_study, without_fold
-from hep2gan.reports.runs import Run
+from hep2gan.reports.results import Method, with_study, without_fold
+from hep2gan.runs.finished import Run
 
 _LONGEST = 60
 

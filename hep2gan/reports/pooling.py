@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.predictions import Predictions
+from hep2gan.runs.predictions import Predictions
 
 _OF_ONE_TRAINING = ("features", "mean_mask", "train_counts")
 """What cannot be joined: each network has features of its own, each training part its own cells."""

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.predictions import Predictions
+from hep2gan.runs.predictions import Predictions
 
 FOREGROUND = 128
 """Generated masks hold probability x 255; foreground is this and above."""

@@ -6,14 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.predictions import Predictions
-from hep2gan.reports.methods import Method, Result, check_apart, methods, seed_order
 from hep2gan.reports.naming import numbers_by_method, short_name
 from hep2gan.reports.page.sections import Section, illustrated, section
 from hep2gan.reports.pooling import pooled_predictions
-from hep2gan.reports.runs import Run, read_run
-from hep2gan.reports.tables.every import Tables, tables
+from hep2gan.reports.results import Method, Result, check_apart, methods, seed_order
+from hep2gan.reports.tables.catalogue import Tables, tables
 from hep2gan.reports.tested import kept_cells
+from hep2gan.runs.finished import Run, read_run
+from hep2gan.runs.predictions import Predictions
 
 MOST_SHOWN = 12
 """Methods in one figure: more would be small, and all their images at once large."""

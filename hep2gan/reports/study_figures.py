@@ -8,7 +8,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from hep2gan.reports.figures.comparison import COMPARISONS
-from hep2gan.reports.figures.interval_dots import Interval, IntervalGroup, interval_dots
+from hep2gan.reports.figures.intervals import Interval, IntervalGroup, interval_dots
 from hep2gan.reports.figures.single import DRAWINGS
 from hep2gan.reports.page.parts import Part
 from hep2gan.reports.study import Study

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.predictions import Predictions
 from hep2gan.reports.selection import dice_by_cell
+from hep2gan.runs.predictions import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,7 @@ from scipy.spatial.distance import cdist, directed_hausdorff
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics import boundary as of_boundary
-from hep2gan.metrics.boundary import (
-    Boundary,
-    boundary,
-    mean_boundary,
-    outline,
-    outline_distances,
-)
+from hep2gan.metrics.boundary import Boundary, boundary, mean_boundary, outline, outline_distances
 
 
 def square(top: int, left: int, side: int, shape=(40, 40)):

@@ -10,12 +10,7 @@ from sklearn.metrics import (
 from torchmetrics.functional.classification import multiclass_recall
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.classification import (
-    ClassificationMetrics,
-    Mistake,
-    OneVsRestAUROC,
-    mistakes,
-)
+from hep2gan.metrics.classification import ClassificationMetrics, Mistake, OneVsRestAUROC, mistakes
 
 
 def drawn(cells: int = 200, classes: int = 6, seed: int = 0):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from hep2gan.patterns import ICPR2016
-from hep2gan.predictions import Predictions
-from hep2gan.reports.evidence import PAGE, write_evidence
+from hep2gan.data.patterns import ICPR2016
+from hep2gan.reports.build import PAGE, write_evidence
 from hep2gan.reports.figures.single import write_figures
-from hep2gan.reports.runs import read_run
+from hep2gan.runs.finished import read_run
+from hep2gan.runs.predictions import Predictions
 
 CLASSES = tuple(pattern.name for pattern in ICPR2016)
 
@@ -169,16 +169,16 @@ segment: {segment}
 classify: true
 data: {{name: {data}, source: {data}, root: /data/cells, count: 1360, seed: 0, size: 128}}
 split: {{kind: random, seed: {seed}, test_fraction: 0.1, validation_fraction: 0.1, folds: null}}
-normalisation: {{_target_: hep2gan.data.normalise.MinMax}}
+normalisation: {{_target_: hep2gan.data.transforms.normalisation.MinMax}}
 augmentation: {{horizontal_flip: 0.5, vertical_flip: 0.5, rotation: 0.0}}
 generator:
-  _target_: hep2gan.networks.generator.DeepLabV3PlusGenerator
+  _target_: hep2gan.models.generator.DeepLabV3PlusGenerator
   encoder: tu-xception65
   pretrained: true
   weights: null
   atrous_rates: [2, 4, 6]
-discriminator: {{_target_: hep2gan.networks.discriminator.PatchGAN, n_layers: 3, ndf: 64}}
-classifier: {{_target_: hep2gan.networks.classifier.TimmClassifier, backbone: resnet50}}
+discriminator: {{_target_: hep2gan.models.discriminator.PatchGAN, n_layers: 3, ndf: 64}}
+classifier: {{_target_: hep2gan.models.classifier.TimmClassifier, backbone: resnet50}}
 loss:
   {{adversarial: vanilla, alpha: 0.5, beta: 10.0, gaussian_mixture: {{enabled: true, gamma: 0.01}}}}
 optimizer:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.predictions import Predictions
 from hep2gan.reports.pooling import pooled_predictions
+from hep2gan.runs.predictions import Predictions
 
 
 def rows(predictions, chosen):

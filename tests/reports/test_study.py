@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.predictions import Predictions
 from hep2gan.reports import study as module
 from hep2gan.reports.study import read_study
+from hep2gan.runs.predictions import Predictions
 from tests.reports.test_pooling import rows
 
 

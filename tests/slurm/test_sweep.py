@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from hep2gan.checkpoints import checkpoints
-from tests.ddp.started import (
+from hep2gan.runs.checkpoints import checkpoints
+from tests.helpers.started import (
     NETS,
     RESTLESS,
     SMALL,
@@ -17,7 +17,7 @@ from tests.ddp.started import (
     final,
     rows_logged,
     until,
-)  # fmt: skip
+)
 
 pytestmark = pytest.mark.slurm
 
@@ -38,7 +38,7 @@ def sweep(cluster, place, log):
     given = environment() | {name: cluster.environment[name] for name in ("SLURM_CONF", "PATH")}
     with log.open("wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "hep2gan.train", *SWEEP],
+            [sys.executable, "-m", "hep2gan.cli.train", *SWEEP],
             cwd=place, env=given, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -53,7 +53,7 @@ def test_a_sweep_survives_preemption_cancelling_and_a_failing_job(cluster, tmp_p
     runs = [tmp_path / f"runs/s/{method}/seed{seed}" for seed in range(3)]
     undisturbed = [*LONG, "seed=0", "loss.gaussian_mixture.gamma=0.01"]
     alone = subprocess.run(
-        [sys.executable, "-m", "hep2gan.train", *undisturbed],
+        [sys.executable, "-m", "hep2gan.cli.train", *undisturbed],
         cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert alone.returncode == 0, alone.stderr

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.ddp.started import NETS, SMALL, train
+from tests.helpers.started import NETS, SMALL, train
 from tests.soak.watch import holdings, processes_with
 
 pytestmark = [

@@ -5,7 +5,7 @@ from scipy import stats
 from hep2gan.errors import Hep2ganError
 from hep2gan.statistics import bootstrap as module
 from hep2gan.statistics.bootstrap import bca, bootstrap, ratios
-from hep2gan.statistics.confusions import cell_confusions, scores, summed_by
+from hep2gan.statistics.confusion import cell_confusions, scores, summed_by
 
 # Spatial test data, Efron and Tibshirani, An Introduction to the Bootstrap, 1993, table 14.1.
 SPATIAL = [48, 36, 20, 29, 42, 42, 20, 42, 22, 41, 45, 14, 6]

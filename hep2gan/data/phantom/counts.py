@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hep2gan.data.dealing import shares
+from hep2gan.data.patterns import ICPR2016
 from hep2gan.errors import Hep2ganError
-from hep2gan.patterns import ICPR2016
 
 SPECIMENS = (16, 16, 16, 16, 15, 4)
 """Specimens per class in the real set."""

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hep2gan.data.patterns import ICPR2016
 from hep2gan.data.phantom.drawing import cell_id, draw_specimen
 from hep2gan.data.phantom.folder import Settings, already_drawn, check_replaceable, replaced
 from hep2gan.data.phantom.specimens import Specimen, plan_specimens
-from hep2gan.data.processes import cores, end_with_parent
+from hep2gan.data.store.processes import cores, end_with_parent
 from hep2gan.errors import Hep2ganError
-from hep2gan.patterns import ICPR2016
 
 _CHUNK = 32  # cells drawn between two reports of progress
 _WORTHWHILE = 500  # cells; below, starting processes takes longer than drawing

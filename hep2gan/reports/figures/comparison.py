@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from hep2gan.predictions import Predictions
+from hep2gan.reports.figures.calibration import figure_calibration
 from hep2gan.reports.figures.confusion import figure_3
 from hep2gan.reports.figures.contours import figure_2
 from hep2gan.reports.figures.embedding import figure_5
-from hep2gan.reports.figures.reliability import figure_calibration
 from hep2gan.reports.figures.roc_panels import figure_4
+from hep2gan.runs.predictions import Predictions
 
 
 class Comparison(NamedTuple):

@@ -7,9 +7,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.panels import COLUMNS, having, head_room, stacks
+from hep2gan.runs.predictions import Predictions
 
 _FIELD = 0.3
 """Least side of a field in inches: two lines of text, up to 98.6 % or 2494."""

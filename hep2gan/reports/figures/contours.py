@@ -8,11 +8,11 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.outlines import draw_image, draw_outlines, outline_legend
 from hep2gan.reports.figures.panels import having
 from hep2gan.reports.selection import dice, typical_cells
+from hep2gan.runs.predictions import Predictions
 
 _COLUMNS = 6
 _NAME, _NOTE, _HIGHEST = 0.35, 0.16, 9.0

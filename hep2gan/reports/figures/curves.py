@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics_table import check_epochs, epochs_of, read_table
 from hep2gan.reports.figures import style
+from hep2gan.runs.metrics_csv import check_epochs, epochs_of, read_table
 
 _PANELS = {
     "train/generator": "Generator loss",

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.panels import COLUMNS, having, head_room, key_below, stacks
+from hep2gan.runs.predictions import Predictions
 
 PERPLEXITY = 30.0
 MOST_CELLS = 3000

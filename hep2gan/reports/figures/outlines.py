@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures import style
 from hep2gan.reports.selection import FOREGROUND
+from hep2gan.runs.predictions import Predictions
 
 _TRUE_WIDTH, _PREDICTED_WIDTH = 1.7, 0.9  # points; the lower line shows where they agree
 

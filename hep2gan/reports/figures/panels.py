@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures import style
+from hep2gan.runs.predictions import Predictions
 
 COLUMNS = 3
 """Panels beside each other across a page."""

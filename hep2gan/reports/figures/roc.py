@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import auc, roc_curve
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures import style
+from hep2gan.runs.predictions import Predictions
 
 _HEAD: dict[str, Any] = {"fontsize": style.TITLE, "color": style.INK, "loc": "left"}
 

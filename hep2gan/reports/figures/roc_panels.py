@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.panels import COLUMNS, having, head_room, key_below, stacks
 from hep2gan.reports.figures.roc import RocCurve, corner_share, draw_roc, roc_curves
+from hep2gan.runs.predictions import Predictions
 
 _MOST_AREAS = 8
 

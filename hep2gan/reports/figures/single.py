@@ -9,15 +9,15 @@ from typing import NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from hep2gan.predictions import Predictions
+from hep2gan.reports.figures.calibration import calibration
 from hep2gan.reports.figures.confusion import confusion
 from hep2gan.reports.figures.contours import contours
 from hep2gan.reports.figures.curves import curves as draw_curves
 from hep2gan.reports.figures.embedding import tsne
-from hep2gan.reports.figures.reliability import calibration
 from hep2gan.reports.figures.roc import roc
-from hep2gan.reports.figures.specimen_results import specimens
+from hep2gan.reports.figures.specimens import specimens
 from hep2gan.reports.figures.worst import worst_classified, worst_segmented
+from hep2gan.runs.predictions import Predictions
 from hep2gan.whole import write_whole
 
 DPI = 200

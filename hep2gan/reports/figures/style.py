@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
-from hep2gan.patterns import abbreviation
+from hep2gan.data.patterns import abbreviation
 
 COLUMN = 3.5
 PAGE = 7.16

@@ -3,10 +3,10 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.outlines import draw_image, draw_outlines, outline_legend
 from hep2gan.reports.selection import confident_errors, dice_by_cell, lowest_dice
+from hep2gan.runs.predictions import Predictions
 
 COUNT = 20
 _COLUMNS = 5

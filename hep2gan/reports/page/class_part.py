@@ -6,7 +6,7 @@ from statistics import fmean
 from hep2gan.reports.page.parts import PagePart, Part
 from hep2gan.reports.page.tables import notes_of, printed, short_names
 from hep2gan.reports.study import Study
-from hep2gan.reports.tables.classes_table import NOTE, ClassRow, class_table
+from hep2gan.reports.tables.classes import NOTE, ClassRow, class_table
 from hep2gan.reports.tables.notation import hundredths
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hep2gan.flattening import flat
+from hep2gan.runs.flattening import flat
 
 _PLACES = ("run_dir", "runs", "stores", "hydra.", "logger.", "data.root", "data.store")
 _UNUSED = {"segment": ("generator", "discriminator"), "classify": ("classifier",)}

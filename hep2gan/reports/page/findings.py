@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hep2gan.reports.runs import Run
+from hep2gan.runs.finished import Run
 
 _KNOWN = {
     "leakage/shared_specimens": (

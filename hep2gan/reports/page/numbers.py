@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hep2gan.predictions import Predictions
-from hep2gan.reports.runs import Run
 from hep2gan.reports.selection import dice_by_cell
+from hep2gan.runs.finished import Run
+from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.by_class import scores_by_class
 
 _SPACE = "\N{NARROW NO-BREAK SPACE}"

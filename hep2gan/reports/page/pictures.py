@@ -9,7 +9,6 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hep2gan.predictions import Predictions
 from hep2gan.reports.figures.curves import curves
 from hep2gan.reports.figures.single import (
     CURVES,
@@ -19,7 +18,8 @@ from hep2gan.reports.figures.single import (
     DRAWINGS,
     rendered,
 )
-from hep2gan.reports.runs import Run
+from hep2gan.runs.finished import Run
+from hep2gan.runs.predictions import Predictions
 
 _CSS_DPI = 96 * 1.3
 

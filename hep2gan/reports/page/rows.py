@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from hep2gan.reports.methods import Method
 from hep2gan.reports.naming import numbers_of, short_name
 from hep2gan.reports.page.parts import Cell, HtmlRow
 from hep2gan.reports.published import PublishedRow
-from hep2gan.reports.runs import Run
+from hep2gan.reports.results import Method
 from hep2gan.reports.tables.notation import ABSENT, hundredths, mean_sd, points, span
 from hep2gan.reports.tables.table_1 import Comparison, Row
+from hep2gan.runs.finished import Run
 
 COLUMNS = {
     "Accuracy": "accuracy",

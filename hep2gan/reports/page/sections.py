@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hep2gan.predictions import Predictions
 from hep2gan.reports.naming import numbers_by_method
 from hep2gan.reports.page.configuration import highlights
 from hep2gan.reports.page.findings import Findings, findings
 from hep2gan.reports.page.numbers import ClassRow, Headline, cell_counts, class_rows, headlines
 from hep2gan.reports.page.pictures import Picture, pictures
-from hep2gan.reports.runs import Run
 from hep2gan.reports.tested import Tested, kept_cells
+from hep2gan.runs.finished import Run
+from hep2gan.runs.predictions import Predictions
 
 _FEW, _MOST = 4, 12
 

@@ -6,9 +6,9 @@ from hep2gan.reports.page.configuration import Difference, differences
 from hep2gan.reports.page.findings import Findings, shared
 from hep2gan.reports.page.parts import Cell, HtmlRow, HtmlTable, PagePart, Part
 from hep2gan.reports.page.rows import COLUMNS, page_rows
-from hep2gan.reports.runs import Run
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.table_1_text import NOTES
+from hep2gan.runs.finished import Run
 
 _TOLD_BY_NAMES = ("study", "name", "method", "seed", "split.fold")
 _FEW = 4

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from hep2gan.reports.methods import Method
 from hep2gan.reports.naming import numbers_of
 from hep2gan.reports.page.parts import Cell, HtmlRow, HtmlTable, PagePart, Part
-from hep2gan.reports.runs import Run
+from hep2gan.reports.results import Method
 from hep2gan.reports.study import Study
-from hep2gan.reports.tables import folds_text, leakage_text, priors_table
+from hep2gan.reports.tables import baselines, folds_text, leakage_text
 from hep2gan.reports.tables.framing import DRAWN
 from hep2gan.reports.tables.markup import Named, TextTable
+from hep2gan.runs.finished import Run
 
 
 def table_parts(study: Study) -> list[PagePart]:
@@ -59,8 +59,8 @@ def _priors(study: Study, named: Named) -> list[PagePart]:
     if not (rows := study.tables.priors):
         return []
     own = [row.method for row in rows]
-    notes = notes_of(priors_table.NOTE, own)
-    table = printed(priors_table.measure_table(rows, named), study.runs, own, "", notes)
+    notes = notes_of(baselines.NOTE, own)
+    table = printed(baselines.measure_table(rows, named), study.runs, own, "", notes)
     return [PagePart(Part.TABLES, "Masks beside trivial priors", tables=[table])]
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hep2gan.reports.tables.pairs import Pairs
 from hep2gan.reports.tested import Tested
 from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap, ratios
-from hep2gan.statistics.confusions import SCORES, cell_confusions, scores
+from hep2gan.statistics.confusion import SCORES, cell_confusions, scores
 from hep2gan.statistics.intervals import Interval
 
 Floats = npt.NDArray[np.float64]

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.methods import Method, Result
+from hep2gan.reports.results import Method, Result
 from hep2gan.reports.tables.estimates import MEASURES, OVERLAPS, Estimate, estimates
 from hep2gan.reports.tested import Tested, pooled
-from hep2gan.statistics.confusions import SCORES, cell_confusions, scores
+from hep2gan.statistics.confusion import SCORES, cell_confusions, scores
 from hep2gan.statistics.intervals import Interval, wilson
-from hep2gan.statistics.votes import votes
+from hep2gan.statistics.voting import votes
 
 
 class Vote(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from hep2gan.reports.methods import Method
+from hep2gan.reports.results import Method
 from hep2gan.reports.tables.markup import Value, run_list
 
 DRAWN = (

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hep2gan.reports.methods import Method, Result, with_study, without_split
+from hep2gan.reports.results import Method, Result, with_study, without_split
 from hep2gan.reports.tables.estimates import Estimate, differences, estimates
 from hep2gan.reports.tables.notation import LEVEL
 from hep2gan.reports.tables.pairs import Pairs, paired
 from hep2gan.reports.tables.protocol import Protocol, compared, protocols
 from hep2gan.statistics.bootstrap import Bootstrapped
-from hep2gan.statistics.paired import holm
+from hep2gan.statistics.significance import holm
 
 
 class ProtocolRow(NamedTuple):

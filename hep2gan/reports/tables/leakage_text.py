@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hep2gan.reports.methods import Method
+from hep2gan.reports.results import Method
 from hep2gan.reports.tables.estimates import MEASURES
 from hep2gan.reports.tables.framing import below, identity
 from hep2gan.reports.tables.leakage_table import Gap, ProtocolRow

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.methods import Method, seed_order
+from hep2gan.reports.results import Method, seed_order
 from hep2gan.reports.tested import Tested, pooled
-from hep2gan.statistics.confusions import summed_by
-from hep2gan.statistics.paired import mcnemar, sign_flips
+from hep2gan.statistics.confusion import summed_by
+from hep2gan.statistics.significance import mcnemar, sign_flips
 
 Integers = npt.NDArray[np.int64]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hep2gan.reports.runs import Run
+from hep2gan.runs.finished import Run
 
 _TOLD = ("kind", "group_duplicates", "fold", "seed")
 """Settings that have a place of their own, or that repetitions differ in."""

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.methods import Method
+from hep2gan.reports.results import Method
 from hep2gan.reports.tables.estimates import Estimate, differences, estimates
 from hep2gan.reports.tables.notation import LEVEL, verdict
 from hep2gan.reports.tables.pairs import Pairs, paired
 from hep2gan.statistics.bootstrap import Bootstrapped
 from hep2gan.statistics.intervals import Interval, wilson
-from hep2gan.statistics.paired import holm
+from hep2gan.statistics.significance import holm
 
 NO_CLASSIFIER = "no classifier"
 LAST = "the last row"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from hep2gan.reports.methods import Method
+from hep2gan.reports.results import Method
 from hep2gan.reports.tables.estimates import MEASURES
 from hep2gan.reports.tables.framing import DRAWN
 from hep2gan.reports.tables.markup import (

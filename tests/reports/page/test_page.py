@@ -167,7 +167,7 @@ def test_what_was_run_in_words_and_in_full(page, finished):
     assert "Losses adversarial vanilla, alpha 0.5, beta 10.0" in page.text
     assert "DeepLabV3PlusGenerator (encoder tu-xception65, pretrained on, atrous" in page.text
     assert "batch size 16" in page.text
-    assert "hep2gan.networks.generator.DeepLabV3PlusGenerator" in page.text
+    assert "hep2gan.models.generator.DeepLabV3PlusGenerator" in page.text
 
 
 def test_a_run_worse_than_its_priors_is_told_so(plain):

@@ -1,0 +1,212 @@
+"""One study: `python experiments/studies/run.py NAME [KEY=VALUE …]` trains its runs and sums them up.
+
+NAME is a file beside this one, which says the question and the sweep; overrides as for
+hep2gan-train take the place of the study's own. Runs that are finished already are not trained
+again; train=false trains none, and sums up those that are. Tables, figures and report.html go to
+runs/<study>/evidence/; what shows a part of another study's runs, as figure_3 does, has a folder of
+its own there.
+"""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from hep2gan.cli.app import readable_errors
+from hep2gan.cli.launch.hydra import jobs_of
+from hep2gan.cli.launch.sweep import check_splits
+from hep2gan.errors import Hep2ganError, counted, listed
+from hep2gan.training.signals import StopRequest
+
+FOLDER = Path(__file__).parent
+LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
+"""What scale=laptop means besides its compact networks: drawn cells, a job a core."""
+TRAIN_NONE = "train=false"
+"""What is said to the study itself, and to no sweep."""
+LAUNCH = (sys.executable, "-m", "hep2gan.cli.train", "-m")
+"""The command that trains a sweep, without its overrides."""
+OF_ALL = frozenset({"method", "seed"})
+"""Keys with a place of their own in the path of every run."""
+
+
+class Study(NamedTuple):
+    """A file of this folder. sweep: overrides of `hep2gan-train -m`. laptop: those of its own that
+    scale=laptop adds. study: whose runs it shares. only: the files it makes; all if empty. alone:
+    names of further sweeps, and what each changes about the first. reference: the method that each
+    other is compared with; empty is the first sweep's where there are further ones, else the row
+    below."""
+
+    name: str
+    question: str
+    sweep: list[str]
+    laptop: list[str]
+    study: str
+    only: list[str]
+    alone: dict[str, list[str]]
+    reference: str
+
+    @classmethod
+    def load(cls, name: str) -> "Study":
+        """Read NAME.yaml. Raises Hep2ganError when there is none."""
+        if name not in (known := studies()):
+            raise Hep2ganError(
+                f"there is no study {name!r}", "a study is a file of experiments/",
+                f"choose from {', '.join(known)}",
+            )  # fmt: skip
+        found = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+        return cls(
+            name,
+            found["question"],
+            found["sweep"],
+            found.get("laptop", []),
+            found.get("study", name),
+            found.get("only", []),
+            found.get("alone", {}),
+            found.get("reference", ""),
+        )
+
+    @property
+    def title(self) -> str:
+        """The heading of its report."""
+        words = self.name.replace("_", " ").capitalize()
+        return words.replace("Table 1", "Table I")
+
+    def overrides(self, given: Sequence[str]) -> list[str]:
+        """The whole command line: the study's overrides, `given` ones in place of the same keys.
+
+        A single value of a key that the study sweeps over is swept over too: it then enters the
+        names of the runs as it does among others, and what is trained once is found again.
+        """
+        on_laptop = "scale=laptop" in given
+        folder = f"{self.study}_laptop" if on_laptop else self.study
+        own = [f"study={folder}", *self.sweep, *((*LAPTOP, *self.laptop) if on_laptop else ())]
+        swept = {key_of(one) for one in Study.load(self.study).sweep if is_swept(one)}
+        named = [as_swept(one) if key_of(one) in swept - OF_ALL else one for one in given]
+        return _last_of_each_key([*own, *named])
+
+    def sweeps(self, given: Sequence[str]) -> list[list[str]]:
+        """The command lines of all its sweeps: the first, then one for each change alone."""
+        first = self.overrides(given)
+        further = [
+            _last_of_each_key([*first, *changes, f"name={name}"])
+            for name, changes in self.alone.items()
+        ]
+        return [first, *further]
+
+    def reference_among(self, runs: Sequence[Path], swept: str) -> str:
+        """The method that each other of `runs` is compared with; empty is the row below.
+
+        swept: the methods of the first sweep. An override may leave the reference out, or sweep
+        over more than the study does: then no run is simply that method's.
+        """
+        from hep2gan.reports.results import without_fold
+
+        reference = self.reference or (swept if self.alone else "")
+        return reference if reference in {without_fold(run.parent.name) for run in runs} else ""
+
+
+def _last_of_each_key(overrides: Sequence[str]) -> list[str]:
+    return list({key_of(override): override for override in overrides}.values())
+
+
+def studies() -> list[str]:
+    """The names of all studies: files of this folder that ask a question."""
+    files = sorted(FOLDER.glob("*.yaml"))
+    return [path.stem for path in files if "\nquestion: " in path.read_text(encoding="utf-8")]
+
+
+def key_of(override: str) -> str:
+    """What an override changes: `split.fold` of `split.fold=0,1`."""
+    return override.partition("=")[0].lstrip("+")
+
+
+def is_swept(override: str) -> bool:
+    """Whether an override sweeps, as `split.fold=0,1`, `range(2)` and `choice(0)` do."""
+    return bool(OverridesParser.create().parse_override(override).is_sweep_override())
+
+
+def as_swept(override: str) -> str:
+    """An override that sweeps, be it over one value.
+
+    >>> as_swept("split.fold=0"), as_swept("split.fold=0,1")
+    ('split.fold=choice(0)', 'split.fold=0,1')
+    """
+    key, _, value = override.partition("=")
+    return override if is_swept(override) else f"{key}=choice({value})"
+
+
+def trained(commands: Sequence[Sequence[str]]) -> int:
+    """Launch each sweep by its overrides; the exit status of the first that failed, else 0.
+
+    Told to stop, it lets the sweep that runs save and end, and raises `Stopped`.
+    """
+    statuses = []
+    with StopRequest().listening() as stop:
+        for overrides in commands:
+            with stop.deferred(), subprocess.Popen([*LAUNCH, *overrides]) as sweep:
+                statuses.append(ended(sweep, stop))
+    return next((status for status in statuses if status), 0)
+
+
+def ended(sweep: subprocess.Popen[bytes], stop: StopRequest) -> int:
+    """The exit status of a sweep when it has ended; it is told to stop when this process is."""
+    told = False
+    while (status := sweep.poll()) is None:
+        # The terminal tells both, and a second Ctrl-C would not let the jobs save.
+        if stop.signum not in (None, signal.SIGINT, signal.SIGHUP) and not told:
+            sweep.send_signal(stop.signum)
+            told = True
+        time.sleep(0.1)
+    return status
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train what is missing, then write the evidence; the exit status."""
+    from hep2gan.reports.build import write_evidence
+
+    if not arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    study = Study.load(arguments[0])
+    given = [word for word in arguments[1:] if word != TRAIN_NONE]
+    if wrong := [word for word in given if "=" not in word]:
+        raise Hep2ganError(f"not understood\n{listed(wrong)}\n", "overrides are KEY=VALUE")
+    commands = study.sweeps(given)
+    # Composed before any is trained: what is wrong with the last sweep is said at once.
+    jobs = [job for overrides in commands for job in jobs_of(overrides)]
+    status = 0
+    if TRAIN_NONE not in arguments:
+        check_splits(jobs)
+        status = trained(commands)
+    if jobs[0].config["doctor"]:
+        return status
+    runs = [job.run.path for job in jobs if job.run.done]
+    if status:
+        some = f"{len(runs)} of {counted(len(jobs), 'run')} are finished"
+        command = shlex.join(["make", study.name, *given, TRAIN_NONE])
+        print(f"No evidence is written: {some}. To sum up these: {command}", file=sys.stderr)
+        return status
+    values = dict(override.split("=", 1) for override in commands[0])
+    folder = Path(jobs[0].config["runs"]) / jobs[0].config["study"]
+    written = write_evidence(
+        runs,
+        folder / "evidence" / (study.name if study.only else ""),
+        title=study.title,
+        question=study.question,
+        only=study.only,
+        reference=study.reference_among(runs, values["method"]),
+    )
+    print("\n".join(str(path) for path in written))
+    return 0
+
+
+if __name__ == "__main__":
+    with readable_errors("train"):
+        sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,191 @@
+"""From the overrides of a sweep's jobs to their configurations, and from outcomes back to Hydra."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.metrics_csv import read_table
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from hep2gan.cli.launch.sweep import Job, Outcome
+
+
+def jobs_of(overrides: Sequence[str]) -> "list[Job]":
+    """The jobs that `hep2gan-train -m` makes of these overrides, in its order; starts none.
+
+    Raises what their composition raises, and Hep2ganError for a sweeper that walks no grid.
+    """
+    from hydra import initialize_config_dir
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.types import RunMode
+
+    from hep2gan.cli.app import config_folder, prepare_hydra
+
+    prepare_hydra()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        sweep = loader.load_configuration("train", list(overrides), RunMode.MULTIRUN)
+        if wants_objective(sweep):
+            raise Hep2ganError(
+                f"{sweep.hydra.sweeper['_target_']} chooses its jobs on the way",
+                "these must be known before",
+                "leave hydra/sweeper out",
+            )
+        given = [f"{key}={value}" for key, value in (sweep.hydra.sweeper.params or {}).items()]
+        parsed = OverridesParser.create().parse_overrides([*given, *sweep.hydra.overrides.task])
+        (batch,) = BasicSweeper.split_arguments(parsed, None)
+        return composed_jobs(loader, sweep, batch, 0)
+
+
+def composed_jobs(
+    loader: Any, sweep: Any, job_overrides: Sequence[Sequence[str]], first: int
+) -> "list[Job]":
+    """Each job with its resolved configuration, in a run folder of its own.
+
+    loader: Hydra's, of configurations. sweep: the configuration of the whole command, whose
+    overrides say what is swept. Raises Hep2ganError for jobs that would share a folder, or have no
+    objective where one is optimised.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from hep2gan.cli.app import quoted, resolved
+    from hep2gan.cli.launch.sweep import Job, check_apart, named
+
+    parser = OverridesParser.create()
+    given = parser.parse_overrides(list(sweep.hydra.overrides.task))
+    fixed = {o.get_key_element() for o in given if not o.is_sweep_override()}
+    jobs = []
+    for number, overrides in enumerate(job_overrides, start=first):
+        parsed = parser.parse_overrides(list(overrides))
+        swept = {
+            key: o.get_value_element_as_str()
+            for o in parsed
+            if (key := o.get_key_element()) not in fixed
+        }
+        config = _composed(loader, sweep, overrides)
+        config["name"] = named(config["name"], swept)
+        words = (*overrides, f"name={quoted(config['name'])}")
+        jobs.append(Job(number, words, resolved(config)))
+    check_apart(jobs)
+    if wants_objective(sweep):
+        for job in jobs:
+            check_objective(job.config)
+    return jobs
+
+
+def check_alone() -> None:
+    """Raise Hep2ganError in a process that is one of several ranks: each would run the sweep."""
+    if "RANK" in os.environ:
+        raise Hep2ganError(
+            "a sweep was started inside torchrun",
+            "each job of a sweep starts its own ranks",
+            "leave torchrun out: hep2gan-train -m trainer=ddp …",
+        )
+
+
+def _composed(loader: Any, sweep: Any, overrides: Sequence[str]) -> "DictConfig":
+    from omegaconf import open_dict
+
+    config: DictConfig = loader.load_sweep_config(sweep, list(overrides))
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+def wants_objective(sweep: Any) -> bool:
+    """Whether the sweeper optimises something, rather than walking a grid."""
+    return not sweep.hydra.sweeper["_target_"].endswith("BasicSweeper")
+
+
+class _Returned(JobReturn):
+    """A JobReturn that raises without printing all overrides before."""
+
+    @property  # type: ignore[misc]
+    def return_value(self) -> Any:
+        """Called by Hydra's sweepers."""
+        if self.status == JobStatus.COMPLETED:
+            return self._return_value
+        raise self._return_value
+
+
+def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[JobReturn]:
+    """What Hydra's sweepers expect; each failed job raises the error that names all of them."""
+    from hep2gan.cli.launch.sweep import summarised
+
+    error = summarised(outcomes)
+    returns: list[JobReturn] = []
+    for job, problem in outcomes:
+        done = problem is None
+        measured = done and with_objective and not job.config.get("doctor")
+        value = objective_of(job.run, job.config) if measured else None
+        returns.append(
+            _Returned(
+                overrides=list(job.overrides),
+                cfg=None,
+                status=JobStatus.COMPLETED if done else JobStatus.FAILED,
+                _return_value=value if done else error,
+            )
+        )
+    return returns
+
+
+def missing_plugin(kind: type, option: str, extra: str) -> Any:
+    """A stand-in for a plugin that is not installed: says how to get it when it is asked for."""
+
+    class Missing(kind):  # type: ignore[misc]
+        def __init__(self, **_: Any) -> None:
+            raise Hep2ganError(
+                f"{option} needs a plugin that is not installed",
+                "",
+                f'pip install "hep2gan[{extra}]"',
+            )
+
+    return Missing
+
+
+def monitor_name(config: Mapping[str, Any]) -> str:
+    """The validation metric that chooses the epoch."""
+    return "val/f1" if config["classify"] else "val/dice"
+
+
+def check_objective(config: Mapping[str, Any]) -> None:
+    """Raise Hep2ganError unless `objective` is measured on a validation part that will be there."""
+    objective, split = config["objective"], config["split"]
+    if not str(objective).startswith("val/"):
+        raise Hep2ganError(
+            f"objective is {objective}",
+            "hyperparameters are chosen on the validation part; a test that chooses is no test",
+            "set objective=val/f1, val/dice or another val/… column of metrics.csv",
+        )
+    if split["kind"] != "given" and not split["validation_fraction"]:
+        raise Hep2ganError(
+            f"objective is {objective}, but split.validation_fraction is 0",
+            "hyperparameters are chosen on the validation part",
+            "set split.validation_fraction=0.1",
+        )
+
+
+def objective_of(run: RunFolder, config: Mapping[str, Any]) -> float:
+    """The objective at the epoch that the run's monitor chose, from its metrics.csv.
+
+    Raises Hep2ganError when there is no such column.
+    """
+    try:
+        rows = read_table(run.curves_file).rows
+        monitor, wanted = monitor_name(config), config["objective"]
+        values = [(float(row[monitor]), float(row[wanted])) for row in rows if row[monitor]]
+        return max(values)[1]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Hep2ganError(
+            f"{run.curves_file} has no column {config['objective']} ({error})",
+            "an objective is a val/… column of metrics.csv",
+            "set objective=val/f1 for methods that classify, val/dice for those that segment",
+        ) from error

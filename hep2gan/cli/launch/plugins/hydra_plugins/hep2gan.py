@@ -1,0 +1,149 @@
+"""Hydra's way to the launchers: it takes plugins from the namespace `hydra_plugins` alone."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+
+from hep2gan.cli.launch.hydra import (
+    check_alone,
+    composed_jobs,
+    job_returns,
+    missing_plugin,
+    wants_objective,
+)
+from hep2gan.errors import Hep2ganError
+
+try:
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
+except ModuleNotFoundError:
+    SlurmLauncher = missing_plugin(Launcher, "hydra/launcher=slurm", "slurm")
+try:
+    from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+
+    HAS_OPTUNA = True
+except ModuleNotFoundError:
+    OptunaSweeper = missing_plugin(Sweeper, "hydra/sweeper=optuna", "optuna")
+    HAS_OPTUNA = False
+
+
+class ProcessLauncher(Launcher):
+    """hydra/launcher=processes: jobs of a sweep side by side on this machine.
+
+    slots: jobs at once; None for as many as the GPUs hold, one on the CPU.
+    """
+
+    def __init__(self, slots: int | None = None) -> None:
+        self._slots = slots
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        """Called by Hydra. The task function is not: jobs start from composed configurations."""
+        self._loader, self._config = hydra_context.config_loader, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs and say what became of them."""
+        from hep2gan.cli.launch.sweep import check_splits, run_side_by_side, slots_for
+        from hep2gan.training.signals import StopRequest
+
+        check_alone()
+        jobs = composed_jobs(self._loader, self._config, job_overrides, initial_job_idx)
+        check_splits(jobs)
+        with StopRequest().listening():
+            slots = slots_for(jobs[0].config["trainer"], self._slots)
+            outcomes = run_side_by_side(jobs, slots)
+        return job_returns(outcomes, wants_objective(self._config))
+
+
+class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
+    """hydra/launcher=slurm: jobs of a sweep through submitit, requeued by Slurm as needed."""
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Submit the jobs as one array, wait for them and say what became of them."""
+        from hep2gan.cli.launch.slurm import run_in_slurm
+        from hep2gan.cli.launch.sweep import check_splits
+
+        check_alone()
+        loader = self.hydra_context.config_loader
+        jobs = composed_jobs(loader, self.config, job_overrides, initial_job_idx)
+        check_splits(jobs)
+        return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))
+
+
+class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
+    """hydra/sweeper=optuna: the plugin's sweeper, or a clear error where it is not installed.
+
+    Over loss weights and learning rates, judged by `objective` on the validation part. The plugin
+    has no pruning: a trial is a process that runs to its end.
+    """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Called by Hydra. The storage's password is not shown, where it names one."""
+        if self.sweeper.config.get("doctor"):
+            return self._look(arguments)
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from hep2gan.cli.launch.plugins.hydra_plugins.passwords import (
+            WithoutPasswords,
+            without_passwords,
+        )
+
+        # The plugin prints the whole address.
+        logging.getLogger("hydra_plugins.hydra_optuna_sweeper._impl").addFilter(WithoutPasswords())
+        try:
+            return super().sweep(arguments)
+        except (SQLAlchemyError, ImportError) as error:
+            raise Hep2ganError(
+                f"hydra.sweeper.storage cannot be used ({without_passwords(str(error))})",
+                "",
+                "name a file, hydra.sweeper.storage=sqlite:///runs/tuned.db, or install what the"
+                " database needs",
+            ) from None
+
+    def _look(self, arguments: list[str]) -> None:
+        """doctor=true: look once, at the run that all trials vary; nothing is optimised."""
+        overrides = OverridesParser.create().parse_overrides(arguments)
+        fixed = [o.input_line for o in overrides if not o.is_sweep_override()]
+        for job in self.sweeper.launcher.launch([fixed], initial_job_idx=0):
+            # The value of a failed job raises its error.
+            _ = job.return_value
+
+
+def _log(low: float, high: float) -> str:
+    return f"tag(log, interval({low}, {high}))"
+
+
+# Not a file in conf/: Hydra would hold one of this name to the plugin's schema, and refuse it.
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="optuna",
+    node={
+        "defaults": [{"sampler": "tpe"}] if HAS_OPTUNA else [],
+        "_target_": "hydra_plugins.hep2gan.OptunaSweep",
+        "direction": "maximize",
+        "storage": None,
+        "study_name": "${study}",
+        "n_trials": 20,
+        "n_jobs": 1,
+        "max_failure_rate": 0.5,
+        "search_space": None,
+        "custom_search_space": None,
+        "params": {
+            "loss.alpha": _log(0.05, 5),
+            "loss.beta": _log(1, 100),
+            "loss.gaussian_mixture.gamma": _log(0.001, 1),
+            "optimizer.generator.lr": _log(1e-5, 1e-2),
+            "optimizer.discriminator.lr": _log(1e-5, 1e-2),
+            "optimizer.classifier.lr": _log(1e-5, 1e-2),
+        },
+    },
+    provider="hep2gan",
+)

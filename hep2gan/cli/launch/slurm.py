@@ -1,0 +1,184 @@
+"""Jobs of a sweep through Slurm: submitted, requeued when their time or place is taken, awaited."""
+
+import json
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hep2gan.cli.launch.sweep import Job, Outcome, done_before, looked_at_here, problem_of, title
+from hep2gan.errors import Hep2ganError
+
+log = logging.getLogger(__name__)
+
+_ENDED = frozenset(
+    {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"}
+    | {"PREEMPTED", "TIMEOUT"}
+)
+
+
+class SlurmJob:
+    """What submitit runs on the node, or on each of them: one run from its composed configuration.
+
+    Before its time is over Slurm sends a signal; the run saves within its epoch, submitit puts the
+    job into the queue again, and it goes on from there.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = dict(config)
+
+    def __call__(self) -> None:
+        """Train; an exit status other than 0 marks the job failed."""
+        from hep2gan.cli.worker import run_config
+        from hep2gan.training.signals import Stopped
+
+        try:
+            run_config(self.config)
+        except Stopped:
+            if os.environ.get("SLURM_PROCID") == "0":
+                _requeue_if_preempted(os.environ["SLURM_JOB_ID"])
+            raise
+
+    def checkpoint(self) -> Any:
+        """Called by submitit when the job is to run again: the same call, which resumes."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def _requeue_if_preempted(job: str) -> None:
+    """Give the place up at once; a preempted job that merely ends would count as failed.
+
+    Not for a job that a person cancelled, which gets the same signal.
+    """
+    shown = _called("scontrol", "show", "job", "--oneliner", job)
+    facts = dict(word.split("=", 1) for word in shown.split() if "=" in word)
+    if facts.get("PreemptTime", "None") != "None" and facts.get("JobState") == "RUNNING":
+        log.info("Preempted: back into the queue")
+        _called("scontrol", "requeue", job)
+
+
+def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
+    """Submit the jobs that are not done as one array, and wait until Slurm has ended them.
+
+    A job that an earlier launch submitted and that is still in the queue is awaited, not submitted
+    twice. launcher: Hydra's submitit launcher, for its parameters.
+    """
+    if any(job.config.get("doctor") for job in jobs):
+        return looked_at_here(jobs)
+    outcomes: dict[int, Outcome] = {}
+    waiting: list[Job] = []
+    ids: dict[int, str] = {}
+    for job in jobs:
+        try:
+            if done_before(job):
+                outcomes[job.number] = Outcome(job, None)
+                log.info("%s  done before", title(job))
+            elif (earlier := _submitted(job)) in _active([earlier]):
+                ids[job.number] = earlier
+                log.info("%s  in the queue as %s", title(job), earlier)
+            else:
+                waiting.append(job)
+        except Hep2ganError as error:
+            outcomes[job.number] = Outcome(job, str(error))
+    outputs = _submit(launcher.params, waiting)
+    for job, (name, output) in zip(waiting, outputs, strict=True):
+        ids[job.number] = name
+        job.run.path.mkdir(parents=True, exist_ok=True)
+        _note(job).write_text(json.dumps({"job": name, "output": str(output)}) + "\n")
+        log.info("%s  submitted as %s", title(job), name)
+    by_number = {job.number: job for job in jobs}
+    for number in _each_end(ids):
+        job = by_number[number]
+        problem = None if job.run.done else problem_of(None, _output(job))
+        outcomes[number] = Outcome(job, problem)
+        log.info("%s  %s", title(job), "FAILED" if problem else "finished")
+    return [outcomes[job.number] for job in jobs]
+
+
+def _submit(params: Mapping[str, Any], jobs: Sequence[Job]) -> list[tuple[str, Path]]:
+    """Ids and output files of the jobs, submitted as one array."""
+    if not jobs:
+        return []
+    import submitit
+    from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+
+    executor = submitit.AutoExecutor(
+        params["submitit_folder"],
+        cluster="slurm",
+        slurm_max_num_timeout=params["max_num_timeout"],
+    )
+    common = BaseQueueConf.__dataclass_fields__.keys()
+    given = {k: v for k, v in params.items() if k not in ("submitit_folder", "max_num_timeout")}
+    trainer = jobs[0].config["trainer"]
+    given |= {"nodes": trainer["nodes"], "tasks_per_node": 1, "stderr_to_stdout": True}
+    if given["gpus_per_node"] is None and trainer["accelerator"] != "cpu":
+        given["gpus_per_node"] = trainer["devices"]
+    executor.update_parameters(**{k if k in common else f"slurm_{k}": v for k, v in given.items()})
+    with executor.batch():
+        submitted = [executor.submit(SlurmJob(job.config)) for job in jobs]
+    return [(handle.job_id, handle.paths.stdout) for handle in submitted]
+
+
+def _note(job: Job) -> Path:
+    return job.run.path / "slurm.json"
+
+
+def _submitted(job: Job) -> str:
+    """The id under which an earlier launch submitted the job, or ''."""
+    try:
+        return str(json.loads(_note(job).read_text())["job"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _output(job: Job) -> Path:
+    return Path(json.loads(_note(job).read_text())["output"])
+
+
+def _each_end(ids: Mapping[int, str]) -> Iterator[int]:
+    """Numbers of the jobs, each when Slurm has ended it."""
+    left = dict(ids)
+    while left:
+        active = _active(list(left.values()))
+        for number, job in list(left.items()):
+            if job not in active:
+                del left[number]
+                yield number
+        if left:
+            time.sleep(1.0)
+
+
+def _active(jobs: Sequence[str]) -> set[str]:
+    """Those that wait, run or are being requeued.
+
+    By squeue, which works without an accounting database; jobs that it has forgotten have ended.
+    """
+    if not any(jobs):
+        return set()
+    arrays = ",".join(sorted({job.partition("_")[0] for job in jobs if job}))
+    try:
+        rows = _called("squeue", "-h", "-t", "all", "--array", "-o", "%i %T", "-j", arrays)
+    except Hep2ganError as error:
+        if "Invalid job id" in str(error):
+            return set()
+        raise
+    states = dict(line.split() for line in rows.splitlines() if line.strip())
+    return {job for job in jobs if states.get(job, "ENDED") not in _ENDED | {"ENDED"}}
+
+
+def _called(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except FileNotFoundError as error:
+        raise Hep2ganError(
+            f"{command[0]} is not on the path",
+            "hydra/launcher=slurm needs Slurm's commands",
+            "run on a login node of the cluster, or use hydra/launcher=processes",
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise Hep2ganError(f"{' '.join(command)} failed ({error.stderr.strip()})") from error
+    return done.stdout

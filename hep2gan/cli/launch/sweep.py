@@ -1,0 +1,328 @@
+"""The jobs of a sweep: their names, their processes side by side, what became of them."""
+
+import hashlib
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hep2gan.cli.launch.local import of_the_run, saved
+from hep2gan.errors import Hep2ganError, counted, listed, require_none
+from hep2gan.rules import is_whole
+from hep2gan.runs.flattening import flat
+from hep2gan.runs.folder import FREE_KEYS, RunFolder
+
+log = logging.getLogger(__name__)
+
+# These have their own place in the run folder's path, or none.
+_UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | FREE_KEYS
+_LONGEST = 150
+
+
+def named(name: str, swept: Mapping[str, str]) -> str:
+    """A method's name with what a sweep changes beside it, so that each job has its own folder.
+
+    >>> named("proposed", {"loss.beta": "5", "seed": "1", "generator": "xception41"})
+    'proposed,loss.beta=5,generator=xception41'
+    """
+    parts = [f"{key}={value}" for key, value in swept.items() if key not in _UNNAMED]
+    whole = ",".join([name, *(re.sub(r"[^\w.,=+\-\[\]]+", "_", part) for part in parts)])
+    if len(whole) <= _LONGEST:
+        return whole
+    # Folder names end at 255 bytes; the digest keeps apart what the cut would make equal.
+    return f"{whole[:_LONGEST]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+
+class Job(NamedTuple):
+    """One run of a sweep. overrides: its command line. config: resolved, with `trusted`."""
+
+    number: int
+    overrides: tuple[str, ...]
+    config: dict[str, Any]
+
+    @property
+    def run(self) -> RunFolder:
+        """Its run folder."""
+        return RunFolder(Path(self.config["run_dir"]))
+
+
+class Outcome(NamedTuple):
+    """What became of a job. problem: None when the run is finished."""
+
+    job: Job
+    problem: str | None
+
+
+def check_apart(jobs: Sequence[Job]) -> None:
+    """Raise Hep2ganError when two jobs would write into the same run folder."""
+    counts = Counter(job.config["run_dir"] for job in jobs)
+    twice = [folder for folder, count in counts.items() if count > 1]
+    if twice:
+        raise Hep2ganError(
+            f"several jobs of the sweep would write into the same folder\n{listed(twice)}\n",
+            "a run folder is one configuration",
+            "give each value once",
+        )
+
+
+def check_splits(jobs: Sequence[Job]) -> None:
+    """Raise Hep2ganError when jobs split by what their store does not name, before any starts.
+
+    A store that is not there yet or cannot be opened is left to the jobs, as is all that the
+    doctor looks at; finished jobs need none.
+    """
+    waiting = [job for job in jobs if not job.run.done and not job.config.get("doctor")]
+    wanted = Counter(map(_splits, waiting))
+    problems = []
+    for (kind, store), count in wanted.items():
+        if (found := _unfit(kind, store)) is not None:
+            fact = f"{found.fact}, and {count} of {counted(len(jobs), 'job')} set split={kind}"
+            fix = f"{found.fix}, or leave {kind} out of the sweep"
+            problems.append(Hep2ganError(fact, found.rule, fix))
+    require_none(problems)
+
+
+def _splits(job: Job) -> tuple[str, str]:
+    """The kind of a job's split and its store, as far as its settings name them."""
+    settings = dict(flat(job.config))
+    return str(settings.get("split.kind")), str(settings.get("data.store"))
+
+
+def _unfit(kind: str, place: str) -> Hep2ganError | None:
+    """What the store at `place` lacks for splits of this kind."""
+    if kind not in ("specimen", "given") or not Path(place).exists():
+        return None
+    from hep2gan.data.splits import check_kind
+    from hep2gan.data.store.store import Store
+
+    try:
+        store = Store.open(Path(place))
+    except Hep2ganError:
+        return None
+    try:
+        check_kind(store, kind)
+    except Hep2ganError as error:
+        return error
+    return None
+
+
+def done_before(job: Job) -> bool:
+    """Whether the run is finished; raises Hep2ganError when its folder holds another run."""
+    if not job.config.get("doctor"):
+        job.run.check_config(of_the_run(job.config))
+    return job.run.done and not job.config.get("doctor")
+
+
+@dataclass
+class Slots:
+    """Places for jobs side by side: GPUs handed out by number, or a count on the CPU.
+
+    gpus: what CUDA_VISIBLE_DEVICES may name; empty on the CPU. each: devices of a job. count: jobs
+    at once.
+    """
+
+    gpus: list[str]
+    each: int
+    count: int
+    taken: dict[int, list[str]] = field(default_factory=dict)
+
+    @property
+    def free(self) -> bool:
+        """Whether another job may start."""
+        return len(self.taken) < self.count
+
+    def take(self, number: int) -> dict[str, str]:
+        """Environment of job `number` in its place."""
+        used = {gpu for gpus in self.taken.values() for gpu in gpus}
+        mine = [gpu for gpu in self.gpus if gpu not in used][: self.each]
+        self.taken[number] = mine
+        if mine:
+            return {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
+        if "OMP_NUM_THREADS" in os.environ or self.count * self.each == 1:
+            return {}
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        return {"OMP_NUM_THREADS": str(max(1, cores // (self.count * self.each)))}
+
+    def give_back(self, number: int) -> None:
+        """Free the place of job `number`."""
+        del self.taken[number]
+
+
+def slots_for(settings: Mapping[str, Any], wanted: int | None) -> Slots:
+    """As many jobs at once as there are GPUs for, or `wanted`; on the CPU one, or `wanted`.
+
+    settings: the jobs' `trainer`. Raises Hep2ganError when a job needs more GPUs than there are,
+    or more machines than this one.
+    """
+    if settings["nodes"] != 1:
+        raise Hep2ganError(
+            f"trainer.nodes is {settings['nodes']}",
+            "hydra/launcher=processes starts jobs on this machine",
+            "use hydra/launcher=slurm",
+        )
+    each = settings["devices"]
+    if not is_whole(each) or each < 1:
+        fix = "set trainer.devices=1"
+        raise Hep2ganError(
+            f"trainer.devices is {each!r}", "it must be a positive whole number", fix
+        )
+    gpus = [] if settings["accelerator"] == "cpu" else _visible_gpus()
+    if settings["accelerator"] == "gpu" and len(gpus) < each:
+        raise Hep2ganError(
+            f"a job needs {each} GPUs, this machine has {len(gpus)}",
+            "",
+            "set trainer.devices lower or trainer.accelerator=cpu",
+        )
+    places = len(gpus) // each if len(gpus) >= each else 0
+    return Slots(gpus if places else [], each, min(wanted or places, places) or wanted or 1)
+
+
+def _visible_gpus() -> list[str]:
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+@dataclass
+class _Process:
+    job: Job
+    process: subprocess.Popen[bytes]
+    begun: float
+    # Its output and its configuration's file, for as long as it runs.
+    files: ExitStack
+
+
+def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
+    """Run each job that is not done in a process (group) of its own; failures stop no other.
+
+    What a job prints goes to output.log in its run folder. When this process is told to stop, so
+    are the jobs, which save and can be gone on with. Returns the outcomes in the order of `jobs`.
+    """
+    outcomes: dict[int, Outcome] = {}
+    waiting = []
+    for job in jobs:
+        try:
+            if done_before(job):
+                outcomes[job.number] = Outcome(job, None)
+                log.info("%s  done before", title(job))
+            else:
+                waiting.append(job)
+        except Hep2ganError as error:
+            outcomes[job.number] = Outcome(job, str(error))
+    running: dict[int, _Process] = {}
+    with _stopped_together(running):
+        while waiting or running:
+            while waiting and slots.free:
+                job = waiting.pop(0)
+                running[job.number] = _started(job, slots.take(job.number))
+                log.info("%s  started", title(job))
+            for number, process in list(running.items()):
+                if process.process.poll() is not None:
+                    del running[number]
+                    slots.give_back(number)
+                    outcomes[number] = _ended(process)
+            time.sleep(0.1)
+    return [outcomes[job.number] for job in jobs]
+
+
+def looked_at_here(jobs: Sequence[Job]) -> list[Outcome]:
+    """Let the doctor look at jobs that are meant for other machines: at all but their GPUs."""
+    log.warning(
+        "The doctor looks from this machine, not at the GPUs of the nodes. On a node:"
+        " srun hep2gan-train doctor=true"
+    )
+    here = []
+    for job in jobs:
+        trainer = job.config["trainer"]
+        anything = trainer | {"accelerator": "auto"} if trainer["accelerator"] == "gpu" else trainer
+        here.append(job._replace(config=job.config | {"trainer": anything}))
+    return run_side_by_side(here, Slots([], each=1, count=1))
+
+
+def _started(job: Job, environment: Mapping[str, str]) -> _Process:
+    job.run.path.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        file = files.enter_context(saved(job.config))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hep2gan.cli.worker", str(file)],
+            stdin=subprocess.DEVNULL,
+            stdout=files.enter_context(output_of(job).open("ab")),
+            stderr=subprocess.STDOUT,
+            env=os.environ | dict(environment),
+            # Ctrl-C on the terminal is for the sweep, which tells its jobs.
+            start_new_session=True,
+        )
+        return _Process(job, process, time.monotonic(), files.pop_all())
+
+
+def _ended(process: _Process) -> Outcome:
+    process.files.close()
+    job, status = process.job, process.process.returncode
+    well = status == 0 if job.config.get("doctor") else job.run.done
+    problem = None if well else problem_of(status, output_of(job))
+    minutes = (time.monotonic() - process.begun) / 60
+    log.info("%s  %s after %.1f min", title(job), "FAILED" if problem else "finished", minutes)
+    return Outcome(job, problem)
+
+
+def output_of(job: Job) -> Path:
+    """Where a job on this machine leaves what it prints."""
+    return job.run.path / "output.log"
+
+
+def problem_of(status: int | None, output: Path) -> str:
+    """One sentence about a run that did not finish: its status, its last words, its log."""
+    text = output.read_text(errors="replace") if output.is_file() else ""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    # An error may be a list of several lines; other last words are one.
+    begins = [place for place, line in enumerate(lines) if line.startswith("error: ")]
+    words = " ".join(lines[begins[-1] if begins else -1 :]) or "it printed nothing"
+    how = "no exit status" if status is None else f"exit status {status}"
+    if status is not None and status < 0:
+        how = f"ended by {signal.Signals(-status).name}"
+    return f"{how}; {words[:600]} (log: {output})"
+
+
+@contextmanager
+def _stopped_together(running: dict[int, _Process]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for process in running.values():
+            process.process.terminate()
+        if running:
+            log.info("Stopping %s, saving first", counted(len(running), "job"))
+        for process in running.values():
+            process.process.wait()
+            process.files.close()
+
+
+def title(job: Job) -> str:
+    """A job in a line of the sweep's own output."""
+    return f"[{job.number}] {job.config['name']} seed {job.config['seed']}"
+
+
+def summarised(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
+    """Say how many jobs are done; the error that names the others, if any."""
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    done = len(outcomes) - len(failed)
+    log.info("%s: %d done, %d failed", counted(len(outcomes), "job"), done, len(failed))
+    if not failed:
+        return None
+    lines = [f"{outcome.job.run.path}: {outcome.problem}" for outcome in failed]
+    return Hep2ganError(
+        f"{len(failed)} of {len(outcomes)} jobs failed\n{listed(lines, limit=len(lines))}\n",
+        "the others are finished",
+        "mend the cause and give the same command again: what is done is skipped, the rest goes on",
+    )

@@ -1,0 +1,54 @@
+"""One process of a run, started from a composed configuration: `python -m hep2gan.cli.worker FILE`."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hep2gan.errors import Hep2ganError, of_the_system
+from hep2gan.runs.folder import RunFolder
+
+
+def main() -> None:
+    """Train what the file says, and end when the process that started this one does."""
+    from hep2gan.training.distributed import die_with_parent
+
+    die_with_parent()
+    run_config(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+
+
+def run_config(config: Mapping[str, Any]) -> None:
+    """Train a configuration, alone or as one of the ranks; errors as the commands print them."""
+    from hep2gan.cli.launch.local import launch
+
+    try:
+        run = RunFolder.of(config)
+        run.refuse_links()
+        _log_to(run.path)
+        launch(config)
+    except Exception as error:
+        told = error if isinstance(error, Hep2ganError) else of_the_system(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+def _log_to(folder: Path) -> None:
+    """What conf/hydra/job_logging/run.yaml does for a run in Hydra's own process."""
+    console = logging.StreamHandler(sys.stdout)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    handlers: list[logging.Handler] = [console]
+    if os.environ.get("RANK", "0") == "0":
+        folder.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(folder / "train.log")
+        file.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+        handlers.append(file)
+    logging.basicConfig(level=logging.INFO, handlers=handlers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Raw cells: what a reader of a data set hands to the packer."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from hep2gan.data.readers.decoding import SUFFIXES
+
+UNKNOWN = -1
+INTENSITIES = {"": UNKNOWN, "intermediate": 0, "positive": 1}
+
+
+class RawCell(NamedTuple):
+    """One cell on disk. Numbers are -1 where unknown; `part` as in `Store.part`."""
+
+    id: str
+    image: Path
+    mask: Path
+    label: int
+    specimen: int = UNKNOWN
+    intensity: int = UNKNOWN
+    part: int = UNKNOWN
+
+
+class Problem(NamedTuple):
+    """Why a cell cannot be packed: a sentence naming the file and the fix."""
+
+    id: str
+    reason: str
+
+
+class RawCells(NamedTuple):
+    """A data set as its reader found it.
+
+    classes: names in the order of the labels. specimens: names in the order of the numbers.
+    problems: cells that the reader had to leave out; they stop a pack, or are recorded by it.
+    notes: findings of the reader that stop nothing.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    cells: Sequence[RawCell]
+    published_counts: tuple[int, ...] | None = None
+    specimens: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def natural(name: str) -> tuple[int, int, str]:
+    """Sort key under which whole numbers come first and count as numbers: 2 before 10."""
+    whole = name.isascii() and name.isdigit() and len(name) < 4000
+    return (0, int(name), name) if whole else (1, 0, name)
+
+
+def numbered(names: Iterable[str]) -> dict[str, int]:
+    """Number distinct names 0, 1, … in natural order; the empty name is unknown."""
+    return {name: n for n, name in enumerate(sorted(set(names) - {""}, key=natural))}
+
+
+def cell_id(name: str) -> str:
+    """Id of a cell by its file name or number: '1', '00001' and '00001.png' are one cell."""
+    name = name.strip()
+    path = PurePath(name)
+    name = path.stem if path.suffix.lower() in SUFFIXES else name
+    return f"{int(name):05d}" if natural(name)[0] == 0 else name
+
+
+def unsafe(name: str) -> str:
+    """Say why a path of a csv file may not be followed, or ''."""
+    parts = name.replace("\\", "/").split("/")
+    if name.startswith(("/", "\\", "~")) or name[1:2] == ":":
+        return "is not relative to the folder of the csv file"
+    if ".." in parts:
+        return "leaves the folder of the csv file with '..'"
+    if "\0" in name:
+        return "holds a NUL character"
+    return "" if parts[-1] not in ("", ".") else "names no file"

@@ -1,0 +1,154 @@
+"""Batches of cells: which rows come when, and gathering them at once."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from hep2gan.data.sampling import balanced, shuffled
+from hep2gan.data.sending import sent
+from hep2gan.data.transforms.random import Draw
+from hep2gan.errors import Hep2ganError
+
+if TYPE_CHECKING:
+    from hep2gan.data.store.store import Store
+
+
+class Request(NamedTuple):
+    """One batch to gather: int64 (B,) rows of the store; draw is None in evaluation."""
+
+    rows: Tensor
+    draw: Draw | None
+
+
+class RawBatch(NamedTuple):
+    """Cells as stored; this is what travels to the device.
+
+    image: uint8 (B, S, S). levels: float32 (B, 2), grey levels of stored 0 and 255. mask: uint8
+    (B, S, S) of {0, 1}. label: int64 (B,). rows: int64 (B,). draw: see `Draw`.
+    """
+
+    image: Tensor
+    levels: Tensor
+    mask: Tensor
+    label: Tensor
+    rows: Tensor
+    draw: Draw | None
+
+
+class EpochBatches(Sampler[Request]):
+    """Requests of one epoch for one rank.
+
+    rows: (M,) rows of the store. batch_size: cells of a *global* batch in training, all ranks
+    together. Rank r of w takes cells r, r + w, … of each global batch, so the ranks' k-th batches
+    together are the k-th batch of one rank. Training shuffles and drops the last incomplete global
+    batch; its order is a pure function of (seed, epoch), so nothing else need be kept to resume.
+    start: (epoch, batch) to begin that epoch with, when it was left in its middle. label: (M,)
+    classes of the rows, to train on all classes equally often (see `balanced`); None trains on
+    every row once. device: where the rows of an epoch are sent at once, for cells that lie there; a
+    loader's own processes cannot take them from there.
+
+    Evaluation keeps the order and serves every row exactly once. Rank r takes batches r, r + w, …
+    whole, so that a cell is always computed in the same company: results are the same to the last
+    bit for any number of ranks, which may get unequal numbers of batches.
+
+    Raises Hep2ganError when the batch size does not divide by the ranks in training, or when no
+    whole batch can be made.
+    """
+
+    def __init__(
+        self,
+        rows: npt.NDArray[np.int64],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        training: bool,
+        start: tuple[int, int] = (0, 0),
+        label: npt.NDArray[np.int64] | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise Hep2ganError(f"Batch size is {batch_size}", "it must be 1 or more", "choose 16")
+        if training and batch_size % world:
+            raise Hep2ganError(
+                f"Batch size {batch_size} is not divisible by {world} devices; choose a multiple"
+                f" of {world}"
+            )
+        if training and len(rows) < batch_size:
+            raise Hep2ganError(
+                f"The training part has {len(rows)} cells, the batch size is {batch_size}",
+                "an epoch needs at least one whole batch",
+                f"choose a batch size of at most {len(rows)}, or more cells",
+            )
+        self.rows, self.batch_size, self.training = rows, batch_size, training
+        self.seed, self.rank, self.world, self.epoch = seed, rank, world, 0
+        self.start, self.label = start, label
+        self.device = device or torch.device("cpu")
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration serves; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches of this rank in a whole epoch."""
+        if self.training:
+            return len(self.rows) // self.batch_size
+        batches = -(-len(self.rows) // self.batch_size)
+        return len(range(self.rank, batches, self.world))
+
+    def __iter__(self) -> Iterator[Request]:
+        return self._training() if self.training else self._evaluation()
+
+    def _training(self) -> Iterator[Request]:
+        epoch = self.epoch
+        first = self.start[1] if epoch == self.start[0] else 0
+        rows = self._sent(self._order(epoch))
+        for batch in range(first, len(self)):
+            chosen = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
+            # A clone, so that a loader's process is sent a batch and not the whole epoch.
+            mine = chosen[self.rank :: self.world].clone()
+            yield Request(mine, Draw(self.seed, epoch, batch, self.rank, self.world, len(chosen)))
+
+    def _evaluation(self) -> Iterator[Request]:
+        rows = self._sent(self.rows)
+        for begin in range(self.rank * self.batch_size, len(rows), self.world * self.batch_size):
+            yield Request(rows[begin : begin + self.batch_size].clone(), None)
+
+    def _sent(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        # Not copied: of a million rows that takes longer than the first batch.
+        return sent(torch.from_numpy(rows), self.device)
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        # The leading 1 keeps these numbers apart from the augmentation's.
+        rng = np.random.default_rng([1, self.seed, epoch])
+        if self.label is None:
+            return shuffled(self.rows, rng)
+        return balanced(self.rows, self.label, rng)
+
+
+_READ = ("image", "levels", "mask", "label")
+
+
+class CellBatches(Dataset[RawBatch]):
+    """Gathers a batch from the memory map at once; give it to a loader with batch_size=None.
+
+    Raises Hep2ganError where a file of the store was cut off since.
+    """
+
+    def __init__(self, store: "Store") -> None:
+        self.store = store
+
+    def __getitem__(self, request: Request) -> RawBatch:
+        """Cells of one request, in its order, on the CPU."""
+        rows = request.rows.numpy()
+        self.store.require_whole()
+        image, levels, mask, label = (
+            torch.from_numpy(np.asarray(getattr(self.store, name)[rows])) for name in _READ
+        )
+        return RawBatch(image, levels, mask, label, request.rows, request.draw)

@@ -1,0 +1,113 @@
+"""A run of cells, read, resized and written to its rows: what one worker does at a time."""
+
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.data.readers.decoding import decode
+from hep2gan.data.readers.images import Levels, grey_levels, read_mask, resize, resize_mask, stretch
+from hep2gan.data.readers.raw import Problem, RawCell
+from hep2gan.data.store.fingerprint import cell_digest
+from hep2gan.data.store.processes import end_with_parent
+from hep2gan.errors import Hep2ganError
+
+
+class Chunk(NamedTuple):
+    """Cells for the rows from `first` on of the image.npy and mask.npy in `folder`."""
+
+    folder: Path
+    first: int
+    cells: tuple[RawCell, ...]
+    size: int
+    white: int | None
+
+
+class Packed(NamedTuple):
+    """What is known of one packed cell beside its pixels."""
+
+    levels: Levels
+    crop_size: tuple[int, int]
+    digest: bytes
+    peak: float
+    """Largest value in a 16-bit grey file, in its own units; 0 for others."""
+    reduced: bool
+    """16-bit colour, read at 8 bits."""
+
+
+class Done(NamedTuple):
+    """What a chunk came to: by cell, Packed or Problem."""
+
+    first: int
+    cells: list[Packed | Problem]
+
+
+def start_worker() -> None:
+    """Prepare a worker process: leave Ctrl-C to the packer, and never outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+
+
+def pack_chunk(chunk: Chunk) -> Done:
+    """Read the cells of a chunk and write their pixels; broken cells leave their rows zero."""
+    shape = (len(chunk.cells), chunk.size, chunk.size)
+    images, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    cells = [
+        _pack_cell(cell, chunk.white, image, mask)
+        for cell, image, mask in zip(chunk.cells, images, masks, strict=True)
+    ]
+    _write_rows(chunk.folder / "image.npy", chunk.first, images)
+    _write_rows(chunk.folder / "mask.npy", chunk.first, masks)
+    return Done(chunk.first, cells)
+
+
+def _write_rows(path: Path, first: int, rows: npt.NDArray[np.uint8]) -> None:
+    # Written through the file, since a full disk ends a process that writes to mapped memory.
+    offset = np.load(path, mmap_mode="r").offset
+    with path.open("r+b") as file:
+        file.seek(offset + first * rows[0].nbytes)
+        file.write(rows.data)
+
+
+def _pack_cell(
+    cell: RawCell,
+    white: int | None,
+    image_row: npt.NDArray[np.uint8],
+    mask_row: npt.NDArray[np.uint8],
+) -> Packed | Problem:
+    reasons: list[str] = []
+    try:
+        decoded = decode(cell.image)
+        grey = grey_levels(cell.image, decoded, white)
+    except Hep2ganError as error:
+        reasons.append(str(error).rstrip("."))
+    try:
+        mask = read_mask(cell.mask)
+        small_mask = resize_mask(mask, len(mask_row))
+        if not small_mask.any():
+            raise _empty(cell.mask, bool(mask.any()), len(mask_row))
+    except Hep2ganError as error:
+        reasons.append(str(error).rstrip("."))
+    if not reasons and grey.shape != mask.shape:
+        reasons.append(_mismatch(cell, grey.shape, mask.shape))
+    if reasons:
+        return Problem(cell.id, "; ".join(reasons))
+    image_row[:], levels = stretch(resize(grey, len(image_row)))
+    mask_row[:] = small_mask
+    peak = float(decoded.values.max()) if decoded.full == 65535 else 0.0
+    height, width = grey.shape
+    digest = cell_digest(decoded.values, mask)
+    return Packed(levels, (height, width), digest, peak, decoded.reduced)
+
+
+def _empty(path: Path, vanished: bool, size: int) -> Hep2ganError:
+    what = f"vanishes at {size} × {size} pixels" if vanished else "is empty"
+    return Hep2ganError(f"{path} {what}", "a mask shows a nucleus", "draw the mask again")
+
+
+def _mismatch(cell: RawCell, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
+    (h, w), (mask_h, mask_w) = image, mask
+    sizes = f"{mask_h} × {mask_w} pixels, but {cell.image} {h} × {w}"
+    return f"{cell.mask} has {sizes}: both must have the same size. Fix: export the pair again"

@@ -1,0 +1,113 @@
+"""What a pack found: kept in the store's manifest, told to the user."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.data.duplicates import find_duplicates
+from hep2gan.data.readers.raw import Problem, RawCells
+from hep2gan.data.store.store import Store
+
+LIMIT = 1000
+"""Longest list kept in a manifest; the count beside it is always complete."""
+
+
+def bounded(items: Sequence[Any]) -> dict[str, Any]:
+    """Keep the first items of a list, and the number of all."""
+    return {"count": len(items), "listed": list(items[:LIMIT])}
+
+
+def findings(
+    raw: RawCells,
+    columns: dict[str, npt.NDArray[Any]],
+    skipped: Sequence[Problem],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """Collect the findings of a pack as plain JSON; `columns` are the store's small arrays."""
+    label, crop, ids = columns["label"], columns["crop_size"], columns["id"]
+    levels, specimen = columns["levels"], columns["specimen"]
+    duplicates = find_duplicates(columns["digest"], label)
+    groups = [ids[rows].tolist() for rows in duplicates.groups()]
+    conflicts = [g for g, c in zip(groups, duplicates.conflicting, strict=True) if c]
+    constant = ids[levels[:, 0] >= levels[:, 1]].tolist()
+    return {
+        "counts": np.bincount(label, minlength=len(raw.classes)).tolist(),
+        "published_counts": list(raw.published_counts) if raw.published_counts else None,
+        "height": _range(crop[:, 0]),
+        "width": _range(crop[:, 1]),
+        "specimens": len(np.unique(specimen[specimen >= 0])),
+        "without_specimen": int((specimen < 0).sum()),
+        "duplicates": bounded(groups) | {"cells": len(duplicates.rows)},
+        "conflicts": bounded(conflicts),
+        "constant": bounded(constant),
+        "skipped": bounded([problem._asdict() for problem in skipped]),
+        "notes": [*raw.notes, *notes],
+    }
+
+
+def _range(values: npt.NDArray[np.int64]) -> list[float]:
+    return [int(values.min()), float(np.median(values)), int(values.max())]
+
+
+def describe(store: Store) -> list[str]:
+    """Tell what a store holds and what is odd about it, one line each; oddities last.
+
+    Lines that deserve a look begin with 'warning: '.
+    """
+    found = store.manifest["findings"]
+    lines = [
+        f"{len(store):,} cells in {len(store.classes)} classes from {store.manifest['source']}"
+    ]
+    lines += _class_lines(store.classes, found["counts"], found["published_counts"])
+    (h0, h, h1), (w0, w, w1) = found["height"], found["width"]
+    lines.append(f"crops {h0}–{h1} px high (median {h:g}), {w0}–{w1} px wide (median {w:g})")
+    lines.append(f"stored at {store.size} × {store.size} px, fingerprint {store.fingerprint[:12]}")
+    known = len(store) - found["without_specimen"]
+    lines.append(
+        f"{found['specimens']:,} specimens of {known:,} cells" if known else "no specimens"
+    )
+    return lines + [f"warning: {warning}" for warning in _warnings(store.classes, found)]
+
+
+def _class_lines(
+    classes: Sequence[str], counts: Sequence[int], published: Sequence[int] | None
+) -> list[str]:
+    width = max(map(len, classes))
+    lines = []
+    for k, (name, count) in enumerate(zip(classes, counts, strict=True)):
+        beside = f"   published {published[k]:>7,}" if published else ""
+        lines.append(f"  {name:<{width}} {count:>9,}{beside}")
+    return lines
+
+
+def _warnings(classes: Sequence[str], found: dict[str, Any]) -> list[str]:
+    warnings = [
+        f"no cell of class {name}"
+        for name, count in zip(classes, found["counts"], strict=True)
+        if not count
+    ]
+    if found["published_counts"] and found["counts"] != found["published_counts"]:
+        total = sum(found["published_counts"])
+        warnings.append(f"the counts differ from the published ones ({total:,} cells)")
+    if found["duplicates"]["count"]:
+        cells, groups = found["duplicates"]["cells"], found["duplicates"]["count"]
+        shown = _shown(found["duplicates"], " = ".join)
+        warnings.append(f"{cells:,} cells in {groups:,} groups of identical cells: {shown}")
+    if found["conflicts"]["count"]:
+        shown = _shown(found["conflicts"], " = ".join)
+        warnings.append(f"identical cells with different labels: {shown}")
+    if found["constant"]["count"]:
+        few = f"{found['constant']['count']:,} images of one grey level"
+        warnings.append(f"{few}: {_shown(found['constant'], str)}")
+    if found["skipped"]["count"]:
+        reasons = _shown(found["skipped"], lambda problem: str(problem["reason"]))
+        warnings.append(f"{found['skipped']['count']:,} cells left out: {reasons}")
+    return warnings + list(found["notes"])
+
+
+def _shown(listed: dict[str, Any], told: Any, limit: int = 5) -> str:
+    rest = listed["count"] - limit
+    text = ", ".join(told(item) for item in listed["listed"][:limit])
+    return f"{text}, … and {rest:,} more" if rest > 0 else text

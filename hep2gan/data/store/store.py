@@ -1,0 +1,183 @@
+"""The packed store: one folder of memory-mapped arrays, shared by all processes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.containers import json_object
+from hep2gan.data.store.cut_off import WholeFiles
+from hep2gan.data.store.fingerprint import file_digest, fingerprint_of
+from hep2gan.data.store.soundness import wrong_values
+from hep2gan.errors import Hep2ganError
+
+MANIFEST = "manifest.json"
+NOTE = "verified.json"
+"""Which files were found whole, see `verified`; no part of the content."""
+FORMAT = "hep2gan-store"
+VERSION = 1
+"""Raised when packing the same source gives another store; older stores are then packed again."""
+COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
+    "image": ("|u1", ("S", "S")),
+    "mask": ("|u1", ("S", "S")),
+    "label": ("<i8", ()),
+    "specimen": ("<i8", ()),
+    "levels": ("<f4", (2,)),
+    "crop_size": ("<i8", (2,)),
+    "intensity": ("|i1", ()),
+    "part": ("|i1", ()),
+    "digest": ("|u1", (16,)),
+    "id": ("<U", ()),
+}
+"""Type and shape per cell of each array; S is the stored size, ids are as wide as the longest."""
+SPECIMENS = "specimens"
+FILES = frozenset({MANIFEST, NOTE, f"{SPECIMENS}.npy", *(f"{name}.npy" for name in COLUMNS)})
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """N packed cells. Opening reads the manifest and ten headers, whatever N is.
+
+    Arrays are read-only and memory-mapped. Pickling a store passes its path, not its cells.
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    """K class names in the order of the labels."""
+    size: int
+    """S: images are stored at S × S pixels."""
+    fingerprint: str
+    """sha256 over classes and all arrays, in hexadecimal: equal stores, equal fingerprints."""
+    manifest: dict[str, Any] = field(repr=False)
+    """Source, settings and findings of the pack."""
+    image: npt.NDArray[np.uint8] = field(repr=False)
+    """(N, S, S), each image stretched to 0..255; `levels` undoes it."""
+    mask: npt.NDArray[np.uint8] = field(repr=False)
+    """(N, S, S) of {0, 1}."""
+    label: npt.NDArray[np.int64] = field(repr=False)
+    """(N,) in 0..K−1."""
+    specimen: npt.NDArray[np.int64] = field(repr=False)
+    """(N,) row of `specimen_names`; -1 unknown."""
+    levels: npt.NDArray[np.float32] = field(repr=False)
+    """(N, 2) lo, hi: grey level = lo + stored / 255 · (hi − lo), on the 0..255 scale."""
+    crop_size: npt.NDArray[np.int64] = field(repr=False)
+    """(N, 2) height and width of the raw crop in pixels."""
+    intensity: npt.NDArray[np.int8] = field(repr=False)
+    """(N,) -1 unknown, 0 intermediate, 1 positive."""
+    part: npt.NDArray[np.int8] = field(repr=False)
+    """(N,) the data set's own split: 0 train, 1 validation, 2 test; -1 none."""
+    digest: npt.NDArray[np.uint8] = field(repr=False)
+    """(N, 16) hash of raw image and mask: equal rows are identical cells."""
+    id: npt.NDArray[np.str_] = field(repr=False)
+    """(N,) names of the cells, each once."""
+    specimen_names: npt.NDArray[np.str_] = field(repr=False)
+    """Names of the specimens, in the order of their numbers."""
+    _files: WholeFiles = field(default_factory=WholeFiles, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __reduce__(self) -> tuple[Callable[[Path], "Store"], tuple[Path]]:
+        return Store.open, (self.path,)
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """Open a store. Raises Hep2ganError when it is missing, damaged or of another version."""
+        path = Path(path)
+        manifest = _manifest(path)
+        try:
+            count, size = _whole_number(manifest, "cells"), _whole_number(manifest, "size")
+            classes, fingerprint = manifest["classes"], manifest["fingerprint"]
+            if not _are_names(classes) or not isinstance(fingerprint, str):
+                raise ValueError(f"{MANIFEST} needs class names and a fingerprint")
+            arrays = {name: _array(path, name, count, size) for name in COLUMNS}
+            return cls(
+                path=path,
+                classes=tuple(classes),
+                size=size,
+                fingerprint=fingerprint,
+                manifest=manifest,
+                specimen_names=_names(path),
+                _files=WholeFiles(path / file for file in FILES if file.endswith(".npy")),
+                **arrays,
+            )
+        # A damaged header raises whatever numpy's reader trips over: tokenize, struct, mmap, …
+        except Exception as error:
+            raise _damaged(path, str(error)) from error
+
+    def require_whole(self) -> None:
+        """Raise Hep2ganError where a file was cut off since; to be called before arrays are read.
+
+        Reading what is no longer there would end the process (SIGBUS).
+        """
+        self._files.require()
+
+    def verify(self) -> None:
+        """Read every array and raise Hep2ganError when the content is not what was packed."""
+        if fingerprint_of(self.path, self.classes, list(COLUMNS)) != self.fingerprint:
+            raise _damaged(self.path, "the fingerprint of its content differs")
+        # The fingerprint is of cells alone; their specimens' names have a checksum of their own.
+        names = self.manifest.get("specimens_sha256")
+        if names is not None and file_digest(self.path / f"{SPECIMENS}.npy") != names:
+            raise _damaged(self.path, f"{SPECIMENS}.npy has changed since it was written")
+        if wrong := wrong_values(self):
+            raise _damaged(self.path, "; ".join(wrong))
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    if not file.is_file():
+        what = "is no packed store" if path.exists() else "does not exist"
+        rule = "a store is a folder written by hep2gan-pack"
+        raise Hep2ganError(f"{path} {what}", rule, "run hep2gan-pack, or correct the path")
+    try:
+        manifest = json_object(file)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if manifest.get("format") != FORMAT:
+        raise Hep2ganError(f"{file} is not the manifest of a store", "", "run hep2gan-pack")
+    if manifest.get("version") != VERSION:
+        fact = f"{path} has version {str(manifest.get('version'))[:20]} of the store's format"
+        raise Hep2ganError(fact, f"this hep2gan reads {VERSION}", "run hep2gan-pack again")
+    return manifest
+
+
+def _damaged(path: Path, why: str) -> Hep2ganError:
+    return Hep2ganError(f"the store {path} is damaged ({why})", "", "run hep2gan-pack again")
+
+
+def _array(path: Path, name: str, count: int, size: int) -> npt.NDArray[Any]:
+    array = _mapped(path / f"{name}.npy")
+    dtype, per_cell = COLUMNS[name]
+    shape = (count, *(size if side == "S" else side for side in per_cell))
+    if not array.dtype.str.startswith(dtype) or array.shape != shape:
+        raise ValueError(f"{name}.npy holds {array.dtype} {array.shape}, expected {dtype} {shape}")
+    return array
+
+
+def _names(path: Path) -> npt.NDArray[np.str_]:
+    array = _mapped(path / f"{SPECIMENS}.npy")
+    if not array.dtype.str.startswith("<U") or array.ndim != 1:
+        raise ValueError(f"{SPECIMENS}.npy holds {array.dtype} {array.shape}, expected names")
+    return array
+
+
+def _mapped(file: Path) -> npt.NDArray[Any]:
+    # Mapped, since numpy would make room for whatever a header asks for. A plain view, since
+    # slicing numpy's memmap class costs microseconds each time.
+    return np.asarray(np.lib.format.open_memmap(file, mode="r"))
+
+
+def _whole_number(manifest: dict[str, Any], key: str) -> int:
+    value = manifest[key]
+    if type(value) is not int or not 0 < value < 2**40:
+        raise ValueError(f"{MANIFEST}: {key} is {str(value)[:40]}")
+    return value
+
+
+def _are_names(classes: Any) -> bool:
+    named = isinstance(classes, list) and all(type(name) is str for name in classes)
+    return named and 0 < len(set(classes)) == len(classes)

@@ -1,0 +1,256 @@
+"""A trained run as one ONNX graph, held against PyTorch before it is kept."""
+
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from hep2gan.data.phantom.drawing import draw_cells
+from hep2gan.data.readers.images import resize, stretch
+from hep2gan.data.store.store import Store
+from hep2gan.data.transforms.normalisation import Normalisation
+from hep2gan.errors import Hep2ganError
+from hep2gan.inference.backend import Said
+from hep2gan.inference.load import TrainedRun
+from hep2gan.inference.model_card import Check, card, described_export
+from hep2gan.inference.onnx_backend import (
+    CARD,
+    DESCRIPTION,
+    GRAPH,
+    OnnxEngine,
+    file_hash,
+    onnx_package,
+)
+from hep2gan.training.module import SegmentationGuidedClassification
+from hep2gan.whole import write_whole
+
+TOLERANCE = 1e-4
+"""Largest difference between ONNX Runtime and PyTorch that a mask or a probability may have."""
+CELLS = 24
+BATCHES = (1, 7)
+"""Sizes of the batches that graphs are checked with."""
+_LARGEST = 2**31 - 2**24
+"""Bytes of weights that an ONNX file holds, a little below protobuf's 2 GiB."""
+
+
+class Graph(nn.Module):
+    """A task from stored pixels to what it says, as evaluation has it, test-time views included.
+
+    Raises Hep2ganError for a run that needs true masks.
+    """
+
+    def __init__(
+        self, task: SegmentationGuidedClassification, normalisation: Normalisation
+    ) -> None:
+        super().__init__()
+        task.guidance.require_no_truth()
+        # A method, since a module as an attribute would bring D and the losses with it.
+        self.generator, self.classifier = task.generator, task.classifier
+        self._evaluate = task.forward
+        self.normalisation = normalisation
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Grey levels are an input where the normalisation asks for them, and nowhere else."""
+        return ("image", "levels") if self.normalisation.kind == "none" else ("image",)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what there is."""
+        parts = {"mask": self.generator, "probabilities": self.classifier}
+        return tuple(name for name, network in parts.items() if network is not None)
+
+    def forward(self, image: Tensor, levels: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Mask (B, S, S) and probabilities (B, K), as far as there are any.
+
+        image: uint8 (B, S, S). levels: float32 (B, 2), for normalisation `none`.
+        """
+        if levels is None:
+            levels = torch.zeros(image.shape[0], 2, device=image.device)
+        found = self._evaluate(self.normalisation(image, levels))
+        mask = None if found.mask is None else found.mask[:, 0]
+        return tuple(part for part in (mask, found.probabilities) if part is not None)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Stored pixels to check with. source: whose they are, in words."""
+
+    image: npt.NDArray[np.uint8]
+    levels: npt.NDArray[np.float32]
+    source: str
+
+
+def export_run(trained: TrainedRun, folder: Path, store: Path | None = None) -> Check:
+    """Write model.onnx, MODEL_CARD.md and, last, model.json into `folder`.
+
+    store: of the cells to check with; None takes the one of the training, or cells drawn for it
+    where that is gone. Raises Hep2ganError for runs that cannot be exported, without the ONNX
+    packages, and where the graph differs from PyTorch; nothing is written then.
+    """
+    graph = Graph(trained.task.cpu(), Normalisation(**trained.config["normalisation"])).eval()
+    _require_room(graph)
+    cells = cells_of(store or trained.store, trained.size, required=store is not None)
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / GRAPH
+        write_graph(graph, trained.size, file)
+        check = checked(graph, file, cells)
+        description = described_export(trained, graph.inputs, graph.outputs, check)
+        description["sha256"] = file_hash(file)
+        folder.mkdir(parents=True, exist_ok=True)
+        # A folder without description is no export, so that old and new parts never go together.
+        (folder / DESCRIPTION).unlink(missing_ok=True)
+        write_whole(folder / GRAPH, file.read_bytes())
+    write_whole(folder / CARD, card(description))
+    text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(folder / DESCRIPTION, text + "\n")
+    return check
+
+
+def _require_room(graph: nn.Module) -> None:
+    held = sum(p.nbytes for p in (*graph.parameters(), *graph.buffers()))
+    if held > _LARGEST:
+        raise Hep2ganError(
+            f"the networks hold {held / 2**30:.1f} GiB of weights",
+            "one ONNX file holds less than 2 GiB",
+            "export a run of smaller networks",
+        )
+
+
+def write_graph(graph: Graph, size: int, file: Path) -> None:
+    """Trace and write the graph for any batch size. Raises Hep2ganError where torch cannot."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        onnx_package(name)
+    image = torch.zeros(2, size, size, dtype=torch.uint8)
+    # Two images that differ, so that nothing of the example is a constant.
+    image[0, : size // 2], image[1, :, : size // 3] = 200, 90
+    example = (image, torch.tensor([[5.0, 200.0], [9.0, 90.0]]))[: len(graph.inputs)]
+    batch = torch.export.Dim("batch")
+    try:
+        with _silent(), torch.no_grad():
+            program = torch.onnx.export(
+                graph,
+                example,
+                dynamo=True,
+                dynamic_shapes=({0: batch},) * len(example),
+                input_names=graph.inputs,
+                output_names=graph.outputs,
+                external_data=False,
+                verbose=False,
+            )
+            assert program is not None
+            program.save(file, external_data=False)
+    except Exception as error:  # torch's exporter raises whatever a network makes it trip over
+        # Its own words are of steps; the cause tells what could not be done.
+        cause = error.__cause__ or error
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
+        raise Hep2ganError(
+            f"these networks cannot be written as an ONNX graph ({reason})",
+            "every operation needs a form in ONNX",
+            "choose networks that torch.onnx.export can write",
+        ) from error
+
+
+def checked(graph: Graph, file: Path, cells: Cells) -> Check:
+    """Hold the file against ONNX's rules, and ONNX Runtime against PyTorch on `cells`.
+
+    Raises Hep2ganError where a mask or probability differs by more than `TOLERANCE`.
+    """
+    onnx = onnx_package("onnx")
+    try:
+        onnx.checker.check_model(str(file), full_check=True)
+    except Exception as error:
+        raise Hep2ganError(
+            f"the graph breaks ONNX's rules ({str(error).splitlines()[0]})",
+            "a graph that is not sound is not kept",
+            "report it with the versions of torch and onnx",
+        ) from error
+    engine = OnnxEngine(file, "cpu")
+    differences = dict.fromkeys(graph.outputs, 0.0)
+    for size in BATCHES:
+        for start in range(0, len(cells.image), size):
+            image, levels = cells.image[start : start + size], cells.levels[start : start + size]
+            ours, theirs = engine(image, levels), _by_torch(graph, image, levels)
+            for name in differences:
+                apart = _apart(getattr(ours, name), getattr(theirs, name))
+                differences[name] = max(differences[name], apart)
+    if not all(apart <= TOLERANCE for apart in differences.values()):
+        told = ", ".join(f"{name} by {apart:.2g}" for name, apart in differences.items())
+        raise Hep2ganError(
+            f"ONNX Runtime and PyTorch differ: {told}",
+            f"they must agree to {TOLERANCE:g}",
+            "try other versions of torch and onnxruntime; nothing was written",
+        )
+    return Check(cells.source, len(cells.image), BATCHES, TOLERANCE, differences)
+
+
+def _apart(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:
+    """Largest difference; infinite where shapes differ or a value is not finite."""
+    if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return float("inf")
+    return float(np.abs(ours - theirs).max())
+
+
+def _by_torch(graph: Graph, image: npt.NDArray[Any], levels: npt.NDArray[Any]) -> Said:
+    with torch.inference_mode():
+        found = graph(torch.from_numpy(image), torch.from_numpy(levels))
+    said = dict(zip(graph.outputs, (part.numpy() for part in found), strict=True))
+    return Said(said.get("mask"), said.get("probabilities"))
+
+
+def cells_of(path: Path, size: int, *, required: bool = False) -> Cells:
+    """Some cells of a store, from its first to its last; drawn ones where it is gone.
+
+    Raises Hep2ganError for a store of another size, and, if it is `required`, for none.
+    """
+    try:
+        store = Store.open(path)
+    except Hep2ganError:
+        if required:
+            raise
+        return _drawn(size)
+    if store.size != size:
+        raise Hep2ganError(
+            f"{path} holds images of {store.size} px", f"this run takes {size}", "set store=FOLDER"
+        )
+    rows = np.unique(np.linspace(0, len(store) - 1, CELLS).astype(np.int64))
+    return Cells(
+        store.image[rows].copy(), store.levels[rows].copy(), f"cells of the store {path.name}"
+    )
+
+
+def _drawn(size: int) -> Cells:
+    drawn = (cell.image for cell in islice(draw_cells(CELLS, 0), CELLS))
+    stored = [stretch(resize(image.astype(np.float32), size)) for image in drawn]
+    images = np.stack([image for image, _ in stored])
+    levels = np.array([tuple(level) for _, level in stored], np.float32)
+    return Cells(images, levels, "drawn cells, as the store of the training is gone")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without torch.onnx's progress, and without warnings of what the check finds anyway."""
+    noisy = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in noisy]
+    for logger in noisy:
+        logger.setLevel(logging.ERROR)
+    quiet = io.StringIO()
+    try:
+        with warnings.catch_warnings(), redirect_stdout(quiet), redirect_stderr(quiet):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(noisy, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,102 @@
+"""Dice and Jaccard of the foreground: per image, as the paper reports them, and pooled."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.metrics.fixed_point import UNIT_BITS, fixed, share, tensors
+
+
+class SegmentationMetrics(Metric):
+    """Foreground overlap of predicted and true masks, exact over batches and processes.
+
+    With A the predicted and B the true foreground: Dice = 2|A∩B| / (|A| + |B|),
+    Jaccard = |A∩B| / |A∪B| (the paper's section III-B). Two averages, under two names:
+
+    - `dice`, `jaccard`: the mean over images. An image empty in both masks counts as 1.
+    - `dice_pooled`, `jaccard_pooled`: all pixels of all images taken as one image;
+      then Jaccard = Dice / (2 - Dice).
+
+    The background is never counted. States are integers, so the result is the same to the last
+    bit however the images are split, and half precision leaves it alone.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    dice: Tensor
+    jaccard: Tensor
+    images: Tensor
+    intersection: Tensor
+    size: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in ("dice", "jaccard", "images", "intersection", "size"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, probability: Tensor, truth: Tensor) -> None:
+        """Add B images.
+
+        probability: (B, 1, H, W) or (B, H, W), floats in [0, 1], foreground from 0.5 on; or bool.
+        truth: the same shape, {0, 1} of any type. Raises Hep2ganError on anything else.
+        """
+        _check(probability, truth)
+        predicted = _foreground(probability)
+        true = _foreground(truth)
+        intersection = (predicted & true).sum(dim=1)
+        size = predicted.sum(dim=1) + true.sum(dim=1)
+        self.dice += fixed(2 * intersection, size).sum()
+        self.jaccard += fixed(intersection, size - intersection).sum()
+        self.images += len(predicted)
+        self.intersection += intersection.sum()
+        self.size += size.sum()
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scalars `dice`, `dice_pooled`, `jaccard`, `jaccard_pooled` in [0, 1], double precision.
+
+        Raises Hep2ganError before the first image.
+        """
+        if not int(self.images):
+            raise Hep2ganError("no masks were scored", "a mean needs at least one image")
+        images = self.images << UNIT_BITS
+        values = {
+            "dice": share(self.dice, images),
+            "dice_pooled": share(2 * self.intersection, self.size),
+            "jaccard": share(self.jaccard, images),
+            "jaccard_pooled": share(self.intersection, self.size - self.intersection),
+        }
+        return tensors(values, self.intersection.device)
+
+
+def image_dice(probability: Tensor, truth: Tensor) -> Tensor:
+    """Dice of each of B images, (B,) int64 multiples of 2^-36, from what `update` takes."""
+    _check(probability, truth)
+    predicted, true = _foreground(probability), _foreground(truth)
+    size = predicted.sum(dim=1) + true.sum(dim=1)
+    return fixed(2 * (predicted & true).sum(dim=1), size)
+
+
+def _foreground(values: Tensor) -> Tensor:
+    flat = values.flatten(start_dim=1)
+    return flat if flat.dtype == torch.bool else flat >= 0.5
+
+
+def _check(probability: Tensor, truth: Tensor) -> None:
+    if probability.shape != truth.shape or probability.ndim not in (3, 4):
+        raise Hep2ganError(
+            f"predicted masks are {tuple(probability.shape)}, true masks {tuple(truth.shape)}",
+            "both must be (B, 1, H, W) or both (B, H, W)",
+        )
+    if probability.ndim == 4 and probability.shape[1] != 1:
+        raise Hep2ganError(f"masks have {probability.shape[1]} channels", "there is one foreground")
+    if not (probability.is_floating_point() or probability.dtype == torch.bool):
+        raise Hep2ganError(
+            f"predicted masks are {probability.dtype}",
+            "they must be probabilities in [0, 1] or bool",
+            "divide stored masks by 255",
+        )

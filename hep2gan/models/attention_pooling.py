@@ -1,0 +1,118 @@
+"""Classifier that looks at nucleus, ring and whole: the mask pools features, and is no channel."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.models.backbone import (
+    backbone_weights,
+    check_settings,
+    head,
+    pooled_width,
+    timm_backbone,
+)
+from hep2gan.models.inputs import check_input, stacked
+
+LEAST_SHARE = 1e-3
+"""Share of the image below which a region fades to zeros, so that empty masks have features."""
+
+
+class AttentionPoolingClassifier(nn.Module):
+    """A timm backbone on the grey image alone, whose last map is averaged over three regions.
+
+    They are the mask, a ring around it, where Golgi staining lies, and the whole image; their
+    averages stand one behind the other. Masks may be soft, and gradients reach them.
+
+    ring: width of the ring as a share of the image's side. feature_dim: None for the three averages
+    themselves (ResNet-50: 3 · 2048), or the width of a linear layer behind them. options: as for
+    `TimmClassifier`; `{output_stride: 16}` keeps the last map fine enough for a ring. The other
+    arguments are those of `TimmClassifier`, and so are the errors; beside them, Hep2ganError for
+    guided=false, rings outside 0 to 0.5, and backbones that give no map.
+
+    Attribute `feature_dim` is D, the width of the features.
+    """
+
+    feature_dim: int
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str = "resnet50.tv_in1k",
+        guided: bool = True,
+        pretrained: bool = True,
+        weights: str | Path | None = None,
+        image_channels: Literal[1, 3] = 1,
+        feature_dim: int | None = None,
+        drop_rate: float = 0.0,
+        options: Mapping[str, Any] | None = None,
+        ring: float = 0.15,
+    ) -> None:
+        super().__init__()
+        check_settings(num_classes, image_channels, feature_dim)
+        _check_regions(guided, ring)
+        self.image_channels, self.ring = image_channels, ring
+        initial = backbone_weights(backbone, pretrained, weights)
+        # Without a pool of its own, timm's forward ends at the last map.
+        unpooled = {**(options or {}), "global_pool": ""}
+        self.backbone = timm_backbone(initial, image_channels, False, unpooled)
+        pooled = 3 * pooled_width(self.backbone)
+        layers = head(pooled, feature_dim, drop_rate, num_classes)
+        self.embedding, self.dropout, self.output = layers
+        self.feature_dim = self.output.in_features
+
+    def forward(self, image: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Give logits (B, K) and features (B, D) for images and masks (B, 1, H, W).
+
+        Raises Hep2ganError where the shapes do not hold.
+        """
+        check_input(image, mask, guided=True)
+        assert mask is not None
+        last = self.backbone(stacked(image, None, self.image_channels))
+        if last.ndim != 4:
+            raise Hep2ganError(
+                f"the backbone gives {tuple(last.shape)}",
+                "attention pooling needs a map (B, C, h, w)",
+                "choose a convolutional classifier.backbone",
+            )
+        features = self.embedding(pooled_by(last, regions(mask, self.ring)))
+        return self.output(self.dropout(features)), features
+
+
+def regions(mask: Tensor, ring: float) -> Tensor:
+    """Weights (B, 3, H, W) in [0, 1] of nucleus, ring and whole, from masks (B, 1, H, W).
+
+    The ring is what a dilation by `ring` · H pixels (a square window) adds to the mask.
+    """
+    width = round(ring * mask.shape[-2])
+    dilated = F.max_pool2d(mask, (2 * width + 1, 1), stride=1, padding=(width, 0))
+    dilated = F.max_pool2d(dilated, (1, 2 * width + 1), stride=1, padding=(0, width))
+    return torch.cat([mask, dilated - mask, torch.ones_like(mask)], dim=1)
+
+
+def pooled_by(last: Tensor, weights: Tensor) -> Tensor:
+    """Average maps (B, C, h, w) over regions (B, R, H, W), which are shrunk to their size.
+
+    Gives (B, R · C), region by region. A region of less than `LEAST_SHARE` of the image fades to
+    zeros.
+    """
+    height, width = last.shape[-2:]
+    small = F.adaptive_avg_pool2d(weights.to(last.dtype), (height, width))
+    sums = torch.einsum("brhw,bchw->brc", small, last)
+    areas = small.sum(dim=(2, 3)).clamp(min=LEAST_SHARE * height * width)
+    return (sums / areas[:, :, None]).flatten(1)
+
+
+def _check_regions(guided: bool, ring: float) -> None:
+    if not guided:
+        raise Hep2ganError(
+            "attention pooling is unguided",
+            "it pools by the mask",
+            "set guidance.source=generated or ground_truth",
+        )
+    if not 0 < ring <= 0.5:
+        raise Hep2ganError(f"classifier.ring is {ring}", "must be above 0 and at most 0.5")

@@ -1,0 +1,71 @@
+"""A random forest on numbers that describe an image."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.models.baselines.intensity import intensity
+from hep2gan.models.baselines.motif import motif
+from hep2gan.models.baselines.ric_lbp import ric_lbp
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
+
+
+Image = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.float32]
+
+
+def ric_lbp_motif(image: Image) -> Numbers:
+    """RIC-LBP and motif co-occurrence of an (h, w) image, one behind the other: (471,)."""
+    return np.concatenate([ric_lbp(image), motif(image)])
+
+
+FEATURES: dict[str, Callable[[Image], Numbers]] = {
+    "ric_lbp_motif": ric_lbp_motif,
+    "intensity": intensity,
+}
+
+
+@dataclass(frozen=True)
+class ForestSettings:
+    """features: a name in `FEATURES`. trees: how many are grown. Raises Hep2ganError for others."""
+
+    features: str
+    trees: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.features not in FEATURES:
+            fact = f"forest.features is {self.features!r}"
+            raise Hep2ganError(fact, f"choose from {', '.join(FEATURES)}")
+        if not isinstance(self.trees, int) or isinstance(self.trees, bool) or self.trees < 1:
+            raise Hep2ganError(f"forest.trees is {self.trees!r}", "must be a positive whole number")
+
+    def describe(self, images: Iterable[Image]) -> Numbers:
+        """Features (N, D) of N grey images (h, w)."""
+        return np.stack([FEATURES[self.features](image) for image in images])
+
+    def grow(
+        self, features: Numbers, label: npt.NDArray[np.int64], seed: int, jobs: int = 1
+    ) -> "RandomForestClassifier":
+        """Grow the trees on features (N, D) and labels (N,); the same for any number of `jobs`."""
+        # Here, since every training looks at these settings, and scikit-learn takes half a second.
+        from sklearn.ensemble import RandomForestClassifier
+
+        forest = RandomForestClassifier(self.trees, random_state=seed, n_jobs=jobs)
+        forest.fit(features, label)
+        # Several threads would sum the trees' votes in an order of their own.
+        return forest.set_params(n_jobs=1)
+
+
+def class_probabilities(
+    forest: "RandomForestClassifier", features: Numbers, classes: int
+) -> npt.NDArray[np.float32]:
+    """Mean vote (N, K) of the trees; zero for classes that the forest was grown without."""
+    probabilities = np.zeros((len(features), classes), np.float32)
+    probabilities[:, forest.classes_] = forest.predict_proba(features)
+    return probabilities

@@ -1,0 +1,151 @@
+"""Generator: DeepLabv3+ (section II-B), from a grey image to the logits of its mask."""
+
+import difflib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import segmentation_models_pytorch as smp
+import timm
+from torch import Tensor, nn
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.models.atrous import dead_rates, fitting_rates
+from hep2gan.models.hub import FILES, require_hub
+from hep2gan.models.pretrained import InitialWeights, as_path
+
+log = logging.getLogger(__name__)
+
+TIMM = "tu-"
+"""Prefix under which segmentation_models_pytorch has timm's encoders."""
+
+
+class DeepLabV3PlusGenerator(nn.Module):
+    """DeepLabv3+ on an Xception encoder, Chen et al. 2018, https://arxiv.org/abs/1802.02611.
+
+    Encoder, then atrous spatial pyramid pooling (eq. 4: separable 3x3 convolutions at three rates,
+    `decoder_channels` filters each, batch norm, ReLU, one `dropout` behind the projection), x4
+    bilinear, concatenated with the stride-4 features, one separable 3x3 convolution, a 1x1
+    convolution to one logit, x4 bilinear.
+
+    encoder: name for segmentation_models_pytorch; `tu-` ones are timm's, a tag picks the weights
+    (`tu-xception65.tf_in1k`). pretrained: ImageNet weights; grey kernels are the sum over RGB.
+    weights: local .pth or .safetensors of the encoder (`tu-` only). image_size: side in pixels that
+    settings are checked against; images of other sizes may be passed.
+
+    Raises Hep2ganError for settings that cannot work. Warns where a rate sees only padding.
+    """
+
+    def __init__(
+        self,
+        encoder: str = "tu-xception65",
+        pretrained: bool = True,
+        weights: str | Path | None = None,
+        output_stride: Literal[8, 16] = 16,
+        atrous_rates: Sequence[int] = (2, 4, 6),
+        image_size: int = 128,
+        decoder_channels: int = 256,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.output_stride = output_stride
+        _check_settings(output_stride, atrous_rates, image_size)
+        initial = _initial(encoder, pretrained, weights)
+        arguments = _encoder_arguments(encoder, initial)
+        with initial.explained():
+            self.network = smp.DeepLabV3Plus(
+                encoder_name=encoder,
+                encoder_output_stride=output_stride,
+                decoder_atrous_rates=tuple(atrous_rates),
+                decoder_channels=decoder_channels,
+                decoder_aspp_dropout=dropout,
+                in_channels=1,
+                classes=1,
+                **arguments,
+            )
+        initial.require_filled(self.network.encoder)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Give mask logits, float32 (B, 1, H, W) also under autocast, for images (B, 1, H, W).
+
+        Raises Hep2ganError for other shapes, for sides that the output stride does not divide, and
+        for a single image in training (batch norm in the pyramid's global pooling).
+        """
+        if image.ndim != 4 or image.shape[1] != 1:
+            raise Hep2ganError(f"images are {tuple(image.shape)}", "must be (B, 1, H, W)")
+        for side in image.shape[-2:]:
+            _check_divisible(side, self.output_stride)
+        if self.training and len(image) == 1:
+            raise Hep2ganError(
+                "the generator got a training batch of 1 image",
+                "its batch norm needs 2",
+                "drop the last incomplete batch, or choose a batch size of at least 2",
+            )
+        logits = cast(Tensor, self.network(image))
+        return logits if logits.dtype.itemsize >= 4 else logits.float()
+
+
+def require_encoder_weights(encoder: str, pretrained: bool, weights: str | Path | None) -> None:
+    """Raise Hep2ganError for an unknown encoder or weights that cannot be had; loads nothing."""
+    initial = _initial(encoder, pretrained, weights)
+    if encoder.startswith(TIMM):
+        initial.require_reachable()
+    else:
+        _encoder_arguments(encoder, initial)
+
+
+def _initial(encoder: str, pretrained: bool, weights: str | Path | None) -> InitialWeights:
+    name = encoder.removeprefix(TIMM)
+    return InitialWeights(name, pretrained, as_path(weights), "generator.encoder")
+
+
+def _encoder_arguments(encoder: str, initial: InitialWeights) -> dict[str, Any]:
+    if encoder.startswith(TIMM):
+        arguments = initial.timm_arguments()
+        # smp asks `is not None`: True loads, None does not, and False would load.
+        arguments["encoder_weights"] = True if arguments.pop("pretrained") else None
+        return arguments
+    known = smp.encoders.encoders
+    if encoder not in known:
+        near = difflib.get_close_matches(encoder, [TIMM + name for name in timm.list_models()], 2)
+        fix = f"choose {' or '.join(near or ['tu-xception65', 'tu-mobilenetv3_small_100'])}"
+        raise Hep2ganError(f"generator.encoder is {encoder!r}", "there is no such encoder", fix)
+    if initial.file is not None:
+        raise Hep2ganError(
+            f"generator.weights is given for encoder {encoder!r}",
+            "weight files are for timm's encoders",
+            "choose an encoder that starts with tu-",
+        )
+    if not initial.pretrained:
+        return {"encoder_weights": None}
+    source = known[encoder]["pretrained_settings"]["imagenet"]
+    require_hub(source["repo_id"], source["revision"], initial.fix, FILES)
+    return {"encoder_weights": "imagenet"}
+
+
+def _check_settings(output_stride: int, rates: Sequence[int], image_size: int) -> None:
+    if output_stride not in (8, 16):
+        raise Hep2ganError(f"generator.output_stride is {output_stride}", "must be 8 or 16")
+    if len(rates) != 3 or min(rates) < 1:
+        raise Hep2ganError(
+            f"generator.atrous_rates is {list(rates)}", "must be three positive whole numbers"
+        )
+    _check_divisible(image_size, output_stride)
+    if dead := dead_rates(image_size, output_stride, rates):
+        side, better = image_size // output_stride, list(fitting_rates(image_size, output_stride))
+        log.warning(
+            "generator.atrous_rates %s see only padding on a %dx%d feature map (%d px, stride %d):"
+            " 1 of 9 taps is alive. Fix: generator.atrous_rates=%s.",
+            dead, side, side, image_size, output_stride, str(better).replace(" ", ""),
+        )  # fmt: skip
+
+
+def _check_divisible(side: int, stride: int) -> None:
+    if side % stride or side < stride:
+        below = max(stride, side // stride * stride)
+        above = max(stride, -(-side // stride) * stride)
+        choices = " or ".join(map(str, sorted({below, above})))
+        raise Hep2ganError(
+            f"image size is {side}", f"must be divisible by {stride}", f"choose {choices}"
+        )

@@ -1,0 +1,91 @@
+"""Results specimen by specimen, as CSV: a patient's slide is read as a whole."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hep2gan.reports.results import Method
+from hep2gan.reports.tables.framing import identity
+from hep2gan.reports.tables.markup import Value, csv_table, paths
+from hep2gan.reports.tested import Tested
+from hep2gan.statistics.voting import votes
+
+
+class SpecimenRow(NamedTuple):
+    """How one method, trained with one seed, reads the cells of one specimen; classes by name.
+
+    by_probability, by_majority: the class its cells vote for, as in `Votes`.
+    """
+
+    method: Method
+    seed: str
+    specimen: int
+    name: str
+    cells: int
+    right: int
+    by_probability: str
+    by_majority: str
+
+
+def specimen_rows(found: Sequence[Method]) -> list[SpecimenRow]:
+    """Return a row a classifier, seed and specimen, by class and number.
+
+    The folds of a seed are one test set. Cells of unknown specimen are left out; a specimen number
+    that occurs in two classes has a row in each.
+    """
+    return [
+        row
+        for method in found
+        for seed, cells in method.tests.items()
+        if cells.predicted is not None
+        for row in _rows(method, seed, cells)
+    ]
+
+
+def _rows(method: Method, seed: str, tested: Tested) -> list[SpecimenRow]:
+    cells = tested.rows(np.flatnonzero(tested.specimen >= 0))
+    if cells.probabilities is None or not len(cells):
+        return []
+    pairs, unit = np.unique(
+        np.stack([cells.label, cells.specimen], axis=1), axis=0, return_inverse=True
+    )
+    unit = unit.reshape(-1)
+    found = votes(unit, cells.label, cells.probabilities)
+    each = np.bincount(unit)
+    right = np.bincount(unit[cells.predicted == cells.label], minlength=len(pairs))
+    return [
+        SpecimenRow(
+            method,
+            seed,
+            int(specimen),
+            cells.classes[label],
+            int(each[row]),
+            int(right[row]),
+            cells.classes[found.by_probability[row]],
+            cells.classes[found.by_majority[row]],
+        )
+        for row, (label, specimen) in enumerate(pairs)
+    ]
+
+
+def specimens_csv(rows: Sequence[SpecimenRow]) -> str:
+    """A line a method, seed and specimen, with the runs of that seed."""
+    return csv_table([_line(row) for row in rows])
+
+
+def _line(row: SpecimenRow) -> dict[str, Value]:
+    own = [result.run.path for result in row.method.results if result.run.seed == row.seed]
+    return identity(row.method) | {
+        "seed": row.seed,
+        "specimen": row.specimen,
+        "class": row.name,
+        "cells": row.cells,
+        "right": row.right,
+        "accuracy": row.right / row.cells,
+        "voted_by_probability": row.by_probability,
+        "right_by_probability": row.by_probability == row.name,
+        "voted_by_majority": row.by_majority,
+        "right_by_majority": row.by_majority == row.name,
+        "run_paths": paths(own),
+    }

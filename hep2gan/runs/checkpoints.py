@@ -1,0 +1,103 @@
+"""Checkpoints on disk: which there are, which one counts, and reading them without running code."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.runs.archives import refuse_unsafe
+
+log = logging.getLogger(__name__)
+
+BEST = "best.ckpt"
+_NAME = re.compile(r"epoch(\d+)(?:_batch(\d+))?\.ckpt")
+
+
+class Position(NamedTuple):
+    """How far training has come: whole epochs, and batches of the epoch that follows them."""
+
+    epochs: int
+    batches: int
+
+    def path(self, folder: Path) -> Path:
+        """epoch0003.ckpt after three epochs, epoch0003_batch00012.ckpt twelve batches later."""
+        within = f"_batch{self.batches:05d}" if self.batches else ""
+        return folder / f"epoch{self.epochs:04d}{within}.ckpt"
+
+    @classmethod
+    def of(cls, path: Path | None) -> "Position":
+        """What the name of a checkpoint says; the beginning for None."""
+        if path is None:
+            return BEGINNING
+        match = _NAME.fullmatch(path.name)
+        assert match is not None
+        return cls(int(match.group(1)), int(match.group(2) or 0))
+
+
+BEGINNING = Position(0, 0)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint of tensors and plain containers; never runs code from it.
+
+    Raises Hep2ganError when the file is missing, damaged or holds anything else.
+    """
+    fix = "use another checkpoint of the run's checkpoints folder, or train again"
+    if not path.is_file():
+        raise Hep2ganError(f"{path} does not exist", "", fix)
+    try:
+        refuse_unsafe(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Hep2ganError(f"{path} cannot be loaded ({reason})", "", fix) from error
+    if not isinstance(found, dict) or not _are_weights(found.get("state_dict")):
+        rule = "it needs a state_dict of tensors by name"
+        raise Hep2ganError(f"{path} is no checkpoint of a run", rule, fix)
+    return found
+
+
+def _are_weights(state: Any) -> bool:
+    return isinstance(state, dict) and all(
+        type(name) is str and isinstance(value, torch.Tensor) and value.layout == torch.strided
+        for name, value in state.items()
+    )
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints by how far training had come, the newest first."""
+    named = [path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)]
+    return sorted(named, key=Position.of, reverse=True)
+
+
+def newest_readable(folder: Path) -> Path | None:
+    """The newest checkpoint that loads; a damaged one is reported and the older one taken."""
+    found = _newest(folder)
+    return found[0] if found else None
+
+
+def read_chosen(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint that a run is tested with, and what it holds.
+
+    best.ckpt where a validation part chose the epoch, else the newest that loads. Raises
+    Hep2ganError when there is none.
+    """
+    best = folder / BEST
+    if best.is_file():
+        return best, read_checkpoint(best)
+    found = _newest(folder)
+    if found is None:
+        raise Hep2ganError(f"{folder} holds no checkpoint", "", "train the run with hep2gan-train")
+    return found
+
+
+def _newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    for path in checkpoints(folder):
+        try:
+            return path, read_checkpoint(path)
+        except Hep2ganError as error:
+            log.warning("%s Falling back to the one before.", error)
+    return None

@@ -1,0 +1,163 @@
+"""The folder of one run: its config, what it left behind, and whether it is finished."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hep2gan.containers import json_object, yaml_text
+from hep2gan.errors import Hep2ganError, listed
+from hep2gan.runs.flattening import differences
+from hep2gan.whole import write_whole
+
+# What may change between two starts of one run: where things lie and how fast they go.
+FREE_KEYS = frozenset(
+    {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
+    | {"trusted", "objective"}
+    | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
+    | {f"trainer.{key}" for key in ("nonfinite", "eval_batch_size", "fused_optimizers", "profile")}
+    | {"generator.weights", "classifier.weights"}
+)
+
+
+_WRITTEN = (
+    *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "train.log"),
+    *("metrics.csv", "metrics.json", "predictions.npz", "figures", "wandb", "DONE"),
+    *("profile.json", "profile.md"),
+)
+
+
+class RunFolder:
+    """Paths of runs/<study>/<method>/seed<k>/ and the rules they stand for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.store_file = path / "store.json"
+        self.metrics_file = path / "metrics.json"
+        self.curves_file = path / "metrics.csv"
+        self.predictions_file = path / "predictions.npz"
+        self.checkpoints = path / "checkpoints"
+        self.figures = path / "figures"
+        self.done_file = path / "DONE"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "RunFolder":
+        """The folder that a configuration names; raises Hep2ganError where it names none."""
+        place = config["run_dir"]
+        if not isinstance(place, str) or not place.strip() or "\0" in place:
+            raise Hep2ganError(
+                f"run_dir is {place!r}", "it must name a folder", "leave it out, or set runs=FOLDER"
+            )
+        return cls(Path(place))
+
+    @classmethod
+    def existing(cls, path: Path) -> "RunFolder":
+        """A run that was started before; raises Hep2ganError where there is none."""
+        run = cls(path)
+        if not run.config_file.is_file():
+            raise Hep2ganError(
+                f"{path} is no run folder",
+                "a run folder holds config.yaml",
+                "give a folder that hep2gan-train wrote, e.g. runs/default/proposed/seed0",
+            )
+        run.refuse_links()
+        return run
+
+    def refuse_links(self) -> None:
+        """Raise Hep2ganError where what a run writes would land outside of its folder.
+
+        Reading through links is harmless: whatever is there is checked like any other file. The
+        checkpoints may lie on another disk; their files are replaced, never written into.
+        """
+        inside = self.path.resolve()
+        for name in _WRITTEN:
+            file = self.path / name
+            if file.is_symlink() and not _resolved(file).is_relative_to(inside):
+                raise Hep2ganError(
+                    f"{file} is a link to {file.readlink()}",
+                    "a run writes into its own folder",
+                    "remove the link, or copy what it leads to",
+                )
+
+    @property
+    def done(self) -> bool:
+        """True only after the test: nothing else means finished."""
+        return self.done_file.is_file()
+
+    def save_config(self, config: Mapping[str, Any]) -> None:
+        """Keep the resolved config, or hold a second start to the first one's.
+
+        Raises Hep2ganError naming the keys that differ when the folder holds another run.
+        """
+        from omegaconf import OmegaConf
+
+        self.refuse_links()
+        if not self.config_file.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_whole(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+            return
+        self.check_config(config)
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Raise Hep2ganError, naming the keys that differ, when the folder holds another run."""
+        if not self.config_file.exists():
+            return
+        found = [
+            how
+            for key, how in differences(self.config(), config)
+            if key not in FREE_KEYS and not key.startswith("logger.")
+        ]
+        if found:
+            raise Hep2ganError(
+                f"{self.path} holds a run with another configuration\n{listed(found)}\n",
+                "a run folder is one configuration",
+                "give the new run its own place with name=… or study=…, or delete the folder",
+            )
+
+    def config(self) -> dict[str, Any]:
+        """The resolved config as plain containers."""
+        from omegaconf import OmegaConf
+
+        try:
+            config = OmegaConf.to_container(OmegaConf.create(yaml_text(self.config_file)))
+        except Exception as error:
+            raise Hep2ganError(
+                f"{self.config_file} cannot be read ({error})", "", "restore it or train again"
+            ) from error
+        if not isinstance(config, dict):
+            raise Hep2ganError(f"{self.config_file} holds no configuration", "", "train again")
+        return {str(key): value for key, value in config.items()}
+
+    def save_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Write metrics.json: flat keys, fractions."""
+        write_whole(self.metrics_file, json.dumps(dict(metrics), indent=1) + "\n")
+
+    def about(self) -> dict[str, Any]:
+        """What provenance.json says of code, data and split; nothing where it cannot be read."""
+        try:
+            found = json_object(self.path / "provenance.json")
+        except ValueError:
+            return {}
+        parts = {name: found.get(name) for name in ("data", "split", "versions")}
+        return {name: part for name, part in parts.items() if isinstance(part, dict)}
+
+    def metrics(self) -> dict[str, float]:
+        """Read metrics.json."""
+        try:
+            found = json_object(self.metrics_file)
+            return {str(key): float(value) for key, value in found.items()}
+        except (ValueError, TypeError, OverflowError) as error:
+            raise Hep2ganError(
+                f"{self.metrics_file} cannot be read ({error})",
+                "",
+                f"run hep2gan-evaluate {self.path}",
+            ) from error
+
+
+def _resolved(path: Path) -> Path:
+    # A link that leads in a circle leads nowhere, and not into the folder.
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return Path(path.anchor)

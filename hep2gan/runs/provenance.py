@@ -1,0 +1,114 @@
+"""Where a run comes from: code, packages, networks, data and split, as plain containers."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hep2gan.data.split_files import Split
+from hep2gan.data.store.store import Store
+from hep2gan.whole import write_whole
+
+PACKAGES = (
+    "hep2gan", "torch", "torchvision", "lightning", "timm", "segmentation-models-pytorch",
+    "torchmetrics", "hydra-core", "omegaconf", "numpy", "scipy", "scikit-learn", "wandb",
+)  # fmt: skip
+"""Packages whose version may move a result."""
+
+
+def provenance(
+    config: Mapping[str, Any],
+    store: Store,
+    split: Split,
+    networks: Mapping[str, nn.Module],
+) -> dict[str, Any]:
+    """All that a result may hang on and that the configuration does not say; plain containers."""
+    return {
+        "revision": revision(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "versions": versions(),
+        "parameters": parameters(networks),
+        "data": {
+            "name": config["data"]["name"],
+            "fingerprint": store.fingerprint,
+            "cells": len(store),
+            "size": store.size,
+            "classes": list(store.classes),
+        },
+        "split": {
+            "kind": config["split"]["kind"],
+            "seed": config["split"]["seed"],
+            "train": len(split.train),
+            "validation": len(split.validation),
+            "test": len(split.test),
+        },
+    }
+
+
+def revision(package: Path = Path(__file__).parents[1]) -> str | None:
+    """Git revision of the checkout that `package` lies in, "-dirty" where its code was changed.
+
+    None where it is no part of a checkout, as when installed from a wheel, or without git.
+    """
+    # A package installed below somebody's checkout is not tracked by it.
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    head = _git(package, "rev-parse", "HEAD")
+    beside = [path for path in (package, package.parent / "conf") if path.is_dir()]
+    changed = _git(package, "status", "--porcelain", "--", *map(str, beside))
+    return f"{head}-dirty" if head and changed else head
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    # A hook's or a caller's GIT_DIR would point to another repository.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True, text=True, timeout=20, env=environment, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of `PACKAGES` and of `more`, as far as they are installed."""
+    found = {}
+    for name in (*PACKAGES, *more):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def parameters(networks: Mapping[str, nn.Module]) -> dict[str, int]:
+    """Number of parameters by network."""
+    return {
+        name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()
+    }
+
+
+def write_provenance(path: Path, record: Mapping[str, Any]) -> None:
+    """Write the record as JSON; those of earlier starts that differ are kept under "earlier"."""
+    earlier = _read(path)
+    kept = earlier.pop("earlier", []) + ([earlier] if earlier else [])
+    others = [old for old in kept if old != record]
+    text = json.dumps({**record, **({"earlier": others} if others else {})}, indent=1)
+    write_whole(path, text + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,174 @@
+"""What happens around the training step: checkpoints, seeds, stops, the outputs of a test."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
+from torch import Tensor
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.models.output import Outputs
+from hep2gan.runs.checkpoints import BEST, Position, checkpoints, read_checkpoint
+from hep2gan.training.agreement import Agreement
+from hep2gan.training.buffers import average_statistics
+from hep2gan.training.signals import Stopped, StopRequest
+from hep2gan.whole import whole
+
+
+class WholeCheckpoints(CheckpointIO):
+    """Checkpoints that appear whole or not at all, on any file system, and run no code."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write beside `path` and move; raises Hep2ganError if that fails, as on a full disk."""
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(path) as file:
+                torch.save(checkpoint, file)
+        except (OSError, RuntimeError) as error:
+            raise Hep2ganError(
+                f"{path} cannot be written ({error})",
+                "the run stops; the checkpoints before it are intact",
+                "free space on the disk and give the same command again: the run goes on from them",
+            ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """See `read_checkpoint`."""
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+class EpochCheckpoint(Checkpoint):
+    """Save after every epoch and when told to stop; keep the two newest, and the best.
+
+    stop: asked after every batch; when a stop was asked for, the batch is finished, everything is
+    saved and `Stopped` raised, on all ranks alike. monitor: the validation metric whose highest
+    value makes best.ckpt; None keeps the last epoch, as the paper does.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        monitor: str | None = None,
+        stop: StopRequest | None = None,
+        keep: int = 2,
+    ) -> None:
+        self._folder, self._monitor, self._keep = folder, monitor, keep
+        self._best: float | None = None
+        self._stop = Agreement(stop or StopRequest())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far travels with the checkpoint."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing where the earlier start left off."""
+        self._best = state_dict["best"]
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop here when it was asked for during the last batch of the epoch before."""
+        if signum := self._stop.settle():
+            raise Stopped(signum)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+    ) -> None:
+        """Save within the epoch and stop, if asked; the end of an epoch saves by itself."""
+        done, signum = args[-1] + 1, self._stop.ask()
+        if signum and done < trainer.num_training_batches:
+            self._save(trainer, Position(trainer.current_epoch, done).path(self._folder))
+            raise Stopped(signum)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """All ranks validate the same networks."""
+        average_statistics(pl_module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save; Lightning calls checkpoint callbacks after the module has stepped its schedules."""
+        average_statistics(pl_module)
+        better = self._improved(trainer)
+        self._save(trainer, Position(trainer.current_epoch + 1, 0).path(self._folder))
+        if better:
+            trainer.save_checkpoint(self._folder / BEST)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A stop asked for during the last epoch comes before the test."""
+        if signum := self._stop.settle():
+            raise Stopped(signum)
+
+    def _improved(self, trainer: L.Trainer) -> bool:
+        value = trainer.callback_metrics.get(self._monitor) if self._monitor else None
+        if value is None or (self._best is not None and float(value) <= self._best):
+            return False
+        self._best = float(value)
+        return True
+
+    def _save(self, trainer: L.Trainer, path: Path) -> None:
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            for old in checkpoints(self._folder)[self._keep :]:
+                old.unlink()
+
+
+class SeedEachBatch(Callback):
+    """Seed torch for (seed, epoch, batch, rank): a resumed run draws what an unbroken one would.
+
+    Dropout draws from it; orders and augmentation have generators of their own. Nothing of the
+    random state need be saved.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Called before every step."""
+        # The leading 3 keeps these numbers apart from those of orders and augmentation.
+        numbers = [3, self._seed, trainer.current_epoch, batch_idx, trainer.global_rank]
+        seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+        # Not torch.manual_seed: where no GPU is in use, it keeps the text of three stack traces for
+        # devices that may come, at each batch.
+        torch.default_generator.manual_seed(seed)
+        if pl_module.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+
+class CollectOutputs(Callback):
+    """Keep what `test_step` returns, batch by batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[Tensor, Outputs]] = []
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        """Take the rows and outputs of one batch."""
+        self.batches.append((outputs["rows"], outputs["outputs"]))
+
+
+def in_order(batches: list[tuple[Tensor, Outputs]]) -> tuple[Tensor, Outputs]:
+    """Rows of the store (N,), ascending, and the outputs over all of them, from any ranks."""
+    rows = torch.cat([rows for rows, _ in batches])
+    order = rows.argsort()
+    columns = zip(*(outputs for _, outputs in batches), strict=True)
+    return rows[order], Outputs(
+        *(None if column[0] is None else torch.cat(column)[order] for column in columns)
+    )
+
+
+def progress_bars() -> list[Callback]:
+    """A bar on a terminal, none elsewhere."""
+    return [RichProgressBar()] if sys.stdout.isatty() else []

@@ -1,0 +1,162 @@
+"""Trainings that go on but learn nothing: told when seen, in the log and in the metrics."""
+
+import logging
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from torchmetrics import Metric
+
+from hep2gan.losses.gaussian_mixture import BOUND, GaussianMixtureLoss
+from hep2gan.training.module import SegmentationGuidedClassification
+
+log = logging.getLogger(__name__)
+
+WON = 0.99
+"""Mean D(true mask) above it and D(generated mask) below 1 - WON over an epoch: D has won."""
+NEAR = 0.99 * BOUND
+"""|log-variance| from which one counts as being at its bound."""
+
+
+class MaskVariety(Metric):
+    """Are generated masks all empty, all full, or all the same? Exact over batches and processes.
+
+    Pixels that are foreground in every mask and pixels that are in any: where both sets are one,
+    the masks do not depend on the image.
+    """
+
+    every: Tensor
+    some: Tensor
+    count: Tensor
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_state("every", torch.tensor(1.0), dist_reduce_fx="min")
+        self.add_state("some", torch.tensor(0.0), dist_reduce_fx="max")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, foreground: Tensor) -> None:
+        """Add boolean masks (B, 1, H, W), B at least 1; all of one size."""
+        masks = foreground.float()
+        self.every = torch.minimum(self.every, masks.amin(dim=0))
+        self.some = torch.maximum(self.some, masks.amax(dim=0))
+        self.count += len(masks)
+
+    def compute(self) -> str | None:
+        """What all masks are: "empty", "full" or "the same"; None where they differ."""
+        if int(self.count) < 2 or not torch.equal(self.every, self.some):
+            return None
+        if not self.some.any():
+            return "empty"
+        return "full" if bool(self.every.all()) else "the same"
+
+
+class Alarms(Callback):
+    """Log alarm/* once an epoch, and warn when one goes off.
+
+    alarm/discriminator_won: 1 where D tells true from generated masks without doubt over an epoch;
+    G then learns from pixels alone. alarm/constant_masks: 1 where all masks of the validation part
+    are empty, full or the same (the GAN has collapsed). alarm/variance_at_bound: share of the
+    mixture's log-variances at their bound. Those that a method cannot have are left out.
+    """
+
+    def __init__(self) -> None:
+        self._scores: Tensor | None = None
+        self._batches = 0
+        self._variety = MaskVariety()
+        self._hook: RemovableHandle | None = None
+        self._told: set[str] = set()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Sum D's outputs on the device, without waiting for it."""
+        if "discriminator/p_real" in outputs:
+            now = torch.stack([outputs[f"discriminator/p_{kind}"] for kind in ("real", "fake")])
+            self._scores = now if self._scores is None else self._scores + now
+            self._batches += 1
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Watch what the generator gives."""
+        if isinstance(generator := pl_module.generator, nn.Module):
+            self._variety.to(pl_module.device).reset()
+            self._hook = generator.register_forward_hook(
+                lambda _module, _input, logits: self._variety.update(logits.detach() >= 0)
+            )
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Tell whether all masks were alike."""
+        if self._hook is None:
+            return
+        self._hook.remove()
+        self._hook = None
+        found = self._variety.compute()
+        self._ring(
+            "constant_masks",
+            found is not None,
+            f"every generated mask of the validation part is {found}: the generator has collapsed."
+            " Lower optimizer.generator.lr or loss.alpha",
+            trainer.current_epoch,
+        )
+        self._log(trainer, {"alarm/constant_masks": float(found is not None)})
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Tell who has won, and where variances are."""
+        assert isinstance(pl_module, SegmentationGuidedClassification)
+        row = self._discriminator(trainer) | self._mixture(trainer, pl_module)
+        if row:
+            self._log(trainer, row)
+
+    def _discriminator(self, trainer: L.Trainer) -> dict[str, float]:
+        if self._scores is None:
+            return {}
+        mean = trainer.strategy.reduce(self._scores / self._batches)
+        self._scores, self._batches = None, 0
+        real, fake = mean.tolist()
+        won = real > WON and fake < 1 - WON
+        self._ring(
+            "discriminator_won",
+            won,
+            f"the discriminator has won (true masks {real:.3f}, generated {fake:.3f}): the"
+            " generator learns from pixels alone. Lower optimizer.discriminator.lr, or set"
+            " loss.label_smoothing_real=0.1 or loss.soften",
+            trainer.current_epoch,
+        )
+        return {"alarm/discriminator_won": float(won)}
+
+    def _mixture(
+        self, trainer: L.Trainer, task: SegmentationGuidedClassification
+    ) -> dict[str, float]:
+        loss = task.classification_loss.gaussian_mixture if task.classification_loss else None
+        if loss is None or loss.free_log_variance is None:
+            return {}
+        share = share_at_bound(loss)
+        self._ring(
+            "variance_at_bound",
+            share > 0,
+            f"{share:.0%} of the mixture's log-variances are at their bound of ±{BOUND:g}."
+            " Lower loss.gaussian_mixture.gamma, or set covariance=identity",
+            trainer.current_epoch,
+        )
+        return {"alarm/variance_at_bound": share}
+
+    def _ring(self, name: str, on: bool, text: str, epoch: int) -> None:
+        """Warn when an alarm goes off, not again while it stays on."""
+        if on and name not in self._told:
+            log.warning("Epoch %d: %s.", epoch, text)
+        self._told = self._told | {name} if on else self._told - {name}
+
+    def _log(self, trainer: L.Trainer, row: dict[str, float]) -> None:
+        step = (trainer.current_epoch + 1) * int(trainer.num_training_batches) - 1
+        for logger in trainer.loggers:
+            logger.log_metrics(row | {"epoch": float(trainer.current_epoch)}, step=step)
+
+
+def share_at_bound(mixture: GaussianMixtureLoss) -> float:
+    """Share of the learned log-variances that are at their bound; 0 where none is learned."""
+    if mixture.free_log_variance is None:
+        return 0.0
+    return float((mixture.log_variance.detach().abs() >= NEAR).float().mean())

@@ -1,0 +1,119 @@
+"""A moving average of the weights, which is evaluated in place of the last ones."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.training import distributed
+from hep2gan.training.buffers import average_statistics, running_statistics
+
+# The discriminator has no part in evaluation.
+_PARTS = ("generator.", "classifier.", "classification_loss.")
+
+
+def check_decay(decay: Any) -> None:
+    """Raise Hep2ganError unless `decay` is None or a number above 0 and below 1."""
+    number = isinstance(decay, int | float) and not isinstance(decay, bool)
+    if decay is not None and not (number and 0 < decay < 1):
+        raise Hep2ganError(
+            f"ema is {decay!r}",
+            "it must be a number above 0 and below 1, the share of the average that a batch leaves",
+            "set ema=0.999, or ema=null for the last weights",
+        )
+
+
+class WeightAverage(Callback):
+    """Average G, the classifier and the mixture: a ← decay · a + (1 − decay) · w after each batch.
+
+    The average begins with the weights after the first batch and remembers about 1 / (1 − decay)
+    batches. It holds the statistics of batch normalisation too. Validation sees it, and checkpoints
+    hold it as their `state_dict`, so that whatever opens a run evaluates it; the weights that
+    training goes on from lie beside it under `raw`. On several ranks the statistics are
+    averaged over them like the module's own.
+
+    Lightning's EMAWeightAveraging leaves the average on the CPU where training is on a GPU, copies
+    the discriminator too, and knows nothing of ranks whose statistics differ.
+    """
+
+    def __init__(self, decay: float) -> None:
+        check_decay(decay)
+        self._update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self._average: dict[str, Tensor] = {}
+        self._current: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look the weights up, which have come to their device."""
+        self._current = averaged(pl_module)
+        self._average = {
+            name: tensor.to(self._current[name].device) for name, tensor in self._average.items()
+        }
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+    ) -> None:
+        """Take the new weights in; checkpoint callbacks come after this one."""
+        if self._average:
+            self._update(list(self._average.values()), list(self._current.values()), 0)
+        else:
+            self._average = {name: tensor.clone() for name, tensor in self._current.items()}
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validate the average; checkpoint callbacks then make its statistics one over ranks."""
+        self._exchange()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Go on training the weights."""
+        self._exchange()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Make the statistics one over ranks, also where there is no validation."""
+        if distributed.world() > 1:
+            self._exchange()
+            average_statistics(pl_module)
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        # In place: optimizers, DDP and compiled networks hold on to the tensors themselves.
+        for name, average in self._average.items():
+            weights = self._current[name].clone()
+            self._current[name].copy_(average)
+            average.copy_(weights)
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put the average into the state_dict, the weights under `raw`; called on all ranks."""
+        state = checkpoint["state_dict"]
+        checkpoint["raw"] = {name: state[name] for name in self._average}
+        state.update(self._average)
+        # Within an epoch each rank has statistics of its own.
+        mine = {name: self._average[name].cpu() for name in self._statistics(pl_module)}
+        checkpoint["averaged_statistics"] = distributed.gathered(mine)
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take the average up and give the module the weights; Lightning gave it the average."""
+        raw, parts = checkpoint["raw"], checkpoint["averaged_statistics"]
+        self._average = {name: checkpoint["state_dict"][name].clone() for name in raw}
+        if len(parts) == distributed.world():
+            self._average.update(parts[distributed.rank()])
+        pl_module.load_state_dict(raw, strict=False)
+
+    def _statistics(self, module: L.LightningModule) -> list[str]:
+        return [name for name in running_statistics(module) if name in self._average]
+
+
+def averaged(module: L.LightningModule) -> dict[str, Tensor]:
+    """The tensors that are averaged, by their names in the state_dict; they are the live ones."""
+    return {
+        name: tensor
+        for name, tensor in module.state_dict().items()
+        if name.startswith(_PARTS) and tensor.is_floating_point()
+    }

@@ -1,0 +1,191 @@
+"""Cells for Lightning: a store and a split become normalised, augmented batches on the device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hep2gan.data.cells import Batch
+from hep2gan.data.resident import BareRequests, ResidentCells
+from hep2gan.data.sampler import CellBatches, EpochBatches, RawBatch, Request
+from hep2gan.data.sampling import Sampling, check_sampling
+from hep2gan.data.split_files import Split
+from hep2gan.data.store.store import Store
+from hep2gan.data.transforms.augmentation import Augmentation
+from hep2gan.data.transforms.normalisation import Normalisation
+from hep2gan.data.transforms.random import Numbers
+from hep2gan.errors import Hep2ganError, counted
+from hep2gan.runs.checkpoints import BEGINNING, Position
+
+
+class CellDataModule(L.LightningDataModule):
+    """Batches of the three parts of a split; use with Trainer(use_distributed_sampler=False).
+
+    batch_size: cells of a training batch over all devices together, so that the number of devices
+    changes nothing but speed. eval_batch_size: cells of a batch of evaluation on each device, the
+    training size if None. seed: of order and augmentation, which are pure functions of
+    (seed, epoch): a resumed run goes on as if never stopped. start: where an epoch that was left in
+    its middle goes on. limit_batches: the Trainer's limit of batches an epoch, None for all.
+    sampling: all trains on every cell once an epoch, balanced on every class equally often.
+    workers: loader processes; 0 is fastest, since the store is memory-mapped. resident: keep the
+    store on the device, as uint8, where no worker is needed. channels_last: hand images and masks
+    out in that memory format.
+
+    Cells travel as uint8 and become float32 on the device, where they are normalised and, while
+    training, augmented. Raises Hep2ganError for unknown sampling, gamma jitter of z-scores, and,
+    when training starts, for a batch size that the devices do not divide or the training part does
+    not fill.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: Split,
+        *,
+        batch_size: int = 16,
+        eval_batch_size: int | None = None,
+        seed: int = 0,
+        normalisation: Normalisation | None = None,
+        augmentation: Augmentation | None = None,
+        workers: int = 0,
+        resident: bool = False,
+        start: Position = BEGINNING,
+        limit_batches: int | None = None,
+        sampling: Sampling = "all",
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.store, self.split, self.seed = store, split, seed
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.normalisation = normalisation or Normalisation()
+        self.augmentation = augmentation or Augmentation()
+        self.augmentation.check(self.normalisation.bounded)
+        check_sampling(sampling)
+        self.workers, self.resident, self.sampling = workers, resident, sampling
+        self.start, self.limit_batches = start, limit_batches
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        self._cells: ResidentCells | None = None
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch of training."""
+        every = len(self.split.train) // self.batch_size
+        return every if self.limit_batches is None else min(every, self.limit_batches)
+
+    def setup(self, stage: str) -> None:
+        """Check the batch size before anything expensive starts."""
+        if stage == "fit":
+            self._batches(self.split.train, training=True)
+            ranks = self.trainer.world_size if self.trainer else 1
+            require_shares("validation", len(self.split.validation), self.eval_batch_size, ranks)
+            # Now, and not when the training is over.
+            require_shares("test", len(self.split.test), self.eval_batch_size, ranks)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled anew every epoch; the last incomplete batch is dropped."""
+        return self._loader(self.split.train, training=True)
+
+    def val_dataloader(self) -> Sequence[DataLoader[Any]]:
+        """The validation part, each cell once; no loader when there is none."""
+        return [self._loader(self.split.validation)] if len(self.split.validation) else []
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The test part, each cell once, in the order of the store."""
+        return self._loader(self.split.test)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The same as `test_dataloader`."""
+        return self._loader(self.split.test)
+
+    def transfer_batch_to_device(
+        self, batch: RawBatch | Request, device: torch.device, dataloader_idx: int
+    ) -> RawBatch | Request:
+        """Move to a GPU as Lightning does; on the CPU it would look for tensors in vain."""
+        if device.type == "cpu":
+            return batch
+        moved: RawBatch | Request = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
+
+    def on_after_batch_transfer(self, batch: RawBatch | Request, dataloader_idx: int) -> Batch:
+        """Gather (if resident), normalise and, while training, augment; on the device."""
+        raw = (
+            self._resident(batch.rows.device).gather(batch) if isinstance(batch, Request) else batch
+        )
+        trains = self.trainer is None or self.trainer.training
+        draw = raw.draw if trains else None
+        stored, mask = raw.image, raw.mask
+        # Flipped as bytes, of which there are a quarter as many.
+        if draw is not None:
+            numbers = Numbers.drawn(draw, stored.device)
+            stored, mask = self.augmentation.flipped(stored, mask, numbers)
+        image = self.normalisation(stored, raw.levels)
+        mask = mask.unsqueeze(1).float()
+        if draw is not None:
+            bounded = self.normalisation.bounded
+            image, mask = self.augmentation.changed(image, mask, draw, numbers, bounded=bounded)
+        image, mask = (images.to(memory_format=self.format) for images in (image, mask))
+        return Batch(image, mask, raw.label, raw.rows)
+
+    def _loader(self, rows: npt.NDArray[np.int64], training: bool = False) -> DataLoader[Any]:
+        dataset: Dataset[Any] = BareRequests() if self.resident else CellBatches(self.store)
+        workers = 0 if self.resident else self.workers
+        return DataLoader(
+            dataset,
+            # A sampler of whole batches; Lightning calls its set_epoch before every epoch.
+            sampler=self._batches(rows, training),
+            batch_size=None,
+            # Tensors already, each batch whole.
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self._device.type == "cuda" and not self.resident,
+            # Its own: from torch's, a resumed run would draw a seed at another moment.
+            generator=torch.Generator(),
+        )
+
+    def _batches(self, rows: npt.NDArray[np.int64], training: bool) -> EpochBatches:
+        trainer = self.trainer
+        balanced = training and self.sampling == "balanced"
+        return EpochBatches(
+            rows,
+            self.batch_size if training else self.eval_batch_size,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world=trainer.world_size if trainer else 1,
+            training=training,
+            start=self.start,
+            label=np.asarray(self.store.label)[rows] if balanced else None,
+            device=self._device if self.resident else None,
+        )
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _resident(self, device: torch.device) -> ResidentCells:
+        """The store on `device`, copied there at first use."""
+        if self._cells is None or self._cells.device != device:
+            with torch.inference_mode(False):
+                self._cells = ResidentCells(self.store, device)
+        return self._cells
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def require_shares(part: str, cells: int, batch_size: int, ranks: int) -> None:
+    """Raise Hep2ganError where a rank would get no batch of a part that has cells."""
+    batches = -(-cells // batch_size)
+    # A rank without any would not come to where the ranks' results are joined.
+    if 0 < batches < ranks:
+        raise Hep2ganError(
+            f"the {part} part has {counted(cells, 'cell')}, {counted(batches, 'batch', 'batches')}"
+            f" of {batch_size}, for {ranks} devices",
+            "each device needs a batch of its own",
+            f"set trainer.eval_batch_size={max(1, cells // ranks)} or lower",
+        )

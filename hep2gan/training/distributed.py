@@ -1,0 +1,161 @@
+"""The processes that train one run together: who this one is, and talk between them on the host."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+
+from hep2gan.errors import Hep2ganError, listed
+from hep2gan.runs.flattening import differences
+
+# Long enough for one rank to pack a store while the others wait.
+_PATIENCE = timedelta(hours=6)
+
+
+class _Host:
+    """The gloo group for the host's talk, apart from the gradients' group."""
+
+    group: dist.ProcessGroup | None = None
+
+
+def launched() -> bool:
+    """Whether a launcher (torchrun or ours) started this process as one of several ranks."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def world() -> int:
+    """Number of ranks that train this run; 1 before `join`."""
+    return dist.get_world_size() if _Host.group else 1
+
+
+def rank() -> int:
+    """This process's number among them; rank 0 writes."""
+    return dist.get_rank() if _Host.group else 0
+
+
+def host_group() -> dist.ProcessGroup | None:
+    """The group for tensors on the CPU; None in a process on its own."""
+    return _Host.group
+
+
+def join(accelerator: str) -> None:
+    """Meet the other ranks (NCCL on GPUs, gloo on the CPU); nothing to do in a single process."""
+    if not launched() or _Host.group:
+        return
+    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        local = int(os.environ["LOCAL_RANK"])
+        if local >= torch.cuda.device_count():
+            raise Hep2ganError(
+                f"rank {os.environ['RANK']} has no GPU of its own ({torch.cuda.device_count()}"
+                f" here, {local + 1} or more wanted)",
+                "each rank of a node needs one",
+                "set trainer.devices to the GPUs of a node, or trainer.accelerator=cpu",
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", timeout=_PATIENCE, device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=_PATIENCE)
+    _Host.group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_PATIENCE))
+
+
+def leave() -> None:
+    """Say goodbye to the other ranks."""
+    if _Host.group:
+        _Host.group = None
+        dist.destroy_process_group()
+
+
+def wait_for_all() -> None:
+    """Go on when every rank has come here."""
+    if _Host.group:
+        dist.barrier(_Host.group)
+
+
+@contextmanager
+def first_rank_first() -> Iterator[None]:
+    """Rank 0 does the block alone, then the others do: they find what it wrote.
+
+    Where rank 0 fails the others raise Hep2ganError: left in the wait they would not hear that the
+    launcher wants them to end.
+    """
+    if rank() > 0:
+        if not shared(None):
+            raise Hep2ganError("rank 0 could not begin", "the ranks of a run begin together")
+        yield
+        return
+    went_well = False
+    try:
+        yield
+        went_well = True
+    finally:
+        shared(went_well)
+
+
+def gathered(part: Any) -> list[Any]:
+    """`part` of every rank, in their order, on rank 0; an empty list on the others."""
+    if not _Host.group:
+        return [part]
+    parts: list[Any] = [None] * world()
+    dist.gather_object(part, parts if rank() == 0 else None, group=_Host.group)
+    return parts if rank() == 0 else []
+
+
+def shared(value: Any) -> Any:
+    """What rank 0 has."""
+    if not _Host.group:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, group=_Host.group)
+    return box[0]
+
+
+def check_same(config: Mapping[str, Any]) -> None:
+    """Raise Hep2ganError, on every rank, unless all were started with the same configuration."""
+    if not _Host.group:
+        return
+    every: list[Any] = [None] * world()
+    dist.all_gather_object(every, dict(config), group=_Host.group)
+    for other, theirs in enumerate(every):
+        if found := [how for _, how in differences(every[0], theirs)]:
+            raise Hep2ganError(
+                f"rank 0 and rank {other} were started with different configurations\n"
+                f"{listed(found)}\n",
+                "the ranks of a run train one configuration",
+                "start each rank with the same command line",
+            )
+
+
+def die_with_parent() -> None:
+    """On Linux, let the kernel end this process when the one that started it dies.
+
+    Else ranks whose launcher was killed would go on writing beside those of the next start.
+    """
+    if sys.platform == "linux":
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+
+
+def redirect_others(folder: Path) -> None:
+    """Send what ranks other than 0 print to rank<k>.log in `folder`."""
+    if rank() == 0:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with log_of_rank(folder, rank()).open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
+
+
+def log_of_rank(folder: Path, number: int) -> Path:
+    """Where a rank other than 0 leaves what it prints."""
+    return folder / f"rank{number}.log"

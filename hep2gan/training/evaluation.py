@@ -1,0 +1,219 @@
+"""The test of a run: predictions on disk, metrics beside the trivial priors, figures."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from hep2gan.data.leakage import leakage
+from hep2gan.data.split_files import Split
+from hep2gan.data.store.store import Store
+from hep2gan.errors import Hep2ganError
+from hep2gan.metrics.details import mixture_scores
+from hep2gan.metrics.evaluation import score
+from hep2gan.metrics.rows import table
+from hep2gan.models.output import Outputs
+from hep2gan.quiet import quiet_libraries
+from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.predictions import Predictions
+from hep2gan.statistics.intervals import wilson
+from hep2gan.training import distributed
+from hep2gan.training.callbacks.checkpoint import CollectOutputs, in_order, progress_bars
+from hep2gan.training.callbacks.collapse import MaskVariety
+from hep2gan.training.datamodule import CellDataModule
+from hep2gan.training.devices import fast_forward, use_tf32
+from hep2gan.training.module import SegmentationGuidedClassification
+from hep2gan.training.strategy import devices_and_strategy
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_run(
+    task: SegmentationGuidedClassification,
+    data: CellDataModule,
+    run: RunFolder,
+    config: Mapping[str, Any],
+    *,
+    figures: bool = True,
+) -> dict[str, float]:
+    """Test `task` on the test part and write predictions.npz, metrics.json and figures/.
+
+    config: the run's, for its devices and precision and for the margin of its crops. Several ranks
+    share the work, and rank 0 writes; the results do not depend on their number. Returns the flat
+    metrics, on every rank. Raises Hep2ganError when there are no test cells.
+    """
+    check_test_cells(data.split)
+    quiet_libraries()
+    use_tf32(config["trainer"].get("tf32", True))
+    collect = CollectOutputs()
+    trainer = L.Trainer(
+        **devices_and_strategy(config["trainer"]),
+        precision=config["trainer"]["precision"],
+        logger=False,
+        callbacks=[collect, *(bars := progress_bars())],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=bool(bars),
+        use_distributed_sampler=False,
+        inference_mode=True,
+    )
+    with fast_forward(task.networks.values(), trainer.strategy.root_device):
+        trainer.test(task, data, verbose=False)
+    every = [batch for batches in distributed.gathered(collect.batches) for batch in batches]
+    metrics: dict[str, float] = {}
+    if distributed.rank() == 0:
+        predictions = assemble(*in_order(every), data.store, data.split)
+        extra = gm_scores(task, predictions)
+        metrics = write_results(
+            predictions, data.store, data.split, run, config["data"], figures=figures, extra=extra
+        )
+    return cast(dict[str, float], distributed.shared(metrics))
+
+
+def check_test_cells(split: Split) -> None:
+    """Raise Hep2ganError when there are no test cells."""
+    if len(split.test) == 0:
+        raise Hep2ganError("the split has no test cells", "", "set split.test_fraction above 0")
+
+
+def write_results(
+    predictions: Predictions,
+    store: Store,
+    split: Split,
+    run: RunFolder,
+    source: Mapping[str, Any],
+    *,
+    figures: bool = True,
+    extra: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Write predictions.npz, metrics.json and figures/ of a test; returns the flat metrics.
+
+    source: the run's `data`, for the margin of its crops. extra: metrics that the predictions alone
+    do not give.
+    """
+    predictions.save(run.predictions_file)
+    margins = {"margin": source["crop_margin"], "margin_share": source["crop_margin_share"]}
+    metrics = score(predictions, **margins) | leakage(store, split).metrics()
+    metrics |= constant_masks(predictions)
+    metrics |= interval(metrics, len(predictions.label)) | dict(extra or {})
+    run.save_metrics(metrics)
+    if figures:
+        # Here, so that a training starts without the libraries that draw.
+        from hep2gan.reports.figures.single import write_figures
+
+        write_figures(predictions, run.figures, run.curves_file)
+    return metrics
+
+
+def constant_masks(predictions: Predictions) -> dict[str, float]:
+    """test/constant_masks: 1 where all generated masks are empty, full or the same; warns then."""
+    if predictions.mask is None:
+        return {}
+    variety = MaskVariety(sync_on_compute=False)
+    variety.update(torch.from_numpy(predictions.foreground).unsqueeze(1))
+    found = variety.compute()
+    if found is not None:
+        log.warning("Every generated mask of the test part is %s: the GAN has collapsed.", found)
+    return {"test/constant_masks": float(found is not None)}
+
+
+def gm_scores(task: SegmentationGuidedClassification, predictions: Predictions) -> dict[str, float]:
+    """The distances of the features to the mixture's means, where the method has a mixture."""
+    loss = task.classification_loss
+    if loss is None or loss.gaussian_mixture is None or predictions.features is None:
+        return {}
+    features, label = torch.from_numpy(predictions.features), torch.from_numpy(predictions.label)
+    return mixture_scores(loss.gaussian_mixture, features, label)
+
+
+def assemble(rows: Tensor, outputs: Outputs, store: Store, split: Split) -> Predictions:
+    """Join what the networks said of `rows` with what the store knows of them.
+
+    Raises Hep2ganError where a file of the store was cut off since it was opened.
+    """
+    index = rows.numpy()
+    store.require_whole()
+    masks = None
+    if outputs.mask is not None:
+        masks = (outputs.mask[:, 0] * 255).round().to(torch.uint8).numpy()
+    train = split.train
+    return Predictions(
+        classes=store.classes,
+        id=np.asarray(store.id[index]),
+        specimen=np.asarray(store.specimen[index], dtype=np.int64),
+        label=np.asarray(store.label[index], dtype=np.int64),
+        image=np.asarray(store.image[index]),
+        truth=np.asarray(store.mask[index]),
+        crop_size=np.asarray(store.crop_size[index], dtype=np.int64),
+        mask=masks,
+        probabilities=_array(outputs.probabilities),
+        probabilities_true_mask=_array(outputs.probabilities_true_mask),
+        features=_array(outputs.features),
+        mean_mask=mean_mask(store, train),
+        train_counts=np.bincount(store.label[train], minlength=len(store.classes)).astype(np.int64),
+    )
+
+
+def _array(tensor: Tensor | None) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None":
+    return None if tensor is None else tensor.float().numpy()
+
+
+def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
+    """Mean of the masks of `rows` (H, W), read in blocks so that memory stays flat."""
+    total = np.zeros((store.size, store.size), np.int64)
+    for start in range(0, len(rows), 1024):
+        store.require_whole()
+        total += store.mask[rows[start : start + 1024]].sum(axis=0, dtype=np.int64)
+    return (total / max(len(rows), 1)).astype(np.float32)
+
+
+def interval(metrics: Mapping[str, float], cells: int) -> dict[str, float]:
+    """The 95 % interval of the accuracy on so many cells, where there is an accuracy."""
+    if "test/accuracy" not in metrics:
+        return {}
+    low, high = wilson(round(metrics["test/accuracy"] * cells), cells)
+    return {"test/accuracy_low": low, "test/accuracy_high": high}
+
+
+def summary(metrics: Mapping[str, float]) -> str:
+    """The results as a small table: each metric beside the trivial priors on the same cells."""
+    lines = ["", f"{'on the test cells':<28}{'run':>8}   trivial priors on the same cells"]
+    for row in table(metrics):
+        if row.metric in _LABELS:
+            beside = [f"{_PRIORS[prior]} {value:.3f}" for prior, value in row.priors.items()]
+            line = f"{_LABELS[row.metric]:<28}{row.value:>8.3f}   {', '.join(beside)}"
+            lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+_PRIORS = {
+    "ellipse": "inscribed ellipse",
+    "mean_mask": "mean mask",
+    "otsu": "Otsu",
+    "majority": "largest class",
+}
+_LABELS = {
+    "dice": "Dice",
+    "dice_pooled": "Dice, pooled",
+    "jaccard": "Jaccard",
+    "jaccard_pooled": "Jaccard, pooled",
+    "boundary_f1": "boundary F1",
+    "hd95": "95 % Hausdorff distance, px",
+    "accuracy": "accuracy",
+    "accuracy_true_mask": "accuracy with true masks",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "mean_class_accuracy": "mean class accuracy",
+    "auroc": "AUROC",
+}
+
+
+def figure_files(folder: Path) -> dict[str, Path]:
+    """PNG figures of a run by name."""
+    return {path.stem: path for path in sorted(folder.glob("*.png"))}

@@ -1,0 +1,121 @@
+"""A run without networks: texture features and a random forest, in the folder of any other run."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hep2gan.data.split_files import Split
+from hep2gan.data.store.restoring import restored
+from hep2gan.data.store.store import Store
+from hep2gan.errors import Hep2ganError
+from hep2gan.inference.load import described
+from hep2gan.models.baselines.forest import ForestSettings, class_probabilities
+from hep2gan.models.output import Outputs
+from hep2gan.progress import progress
+from hep2gan.quiet import quiet_libraries
+from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.lock import held
+from hep2gan.runs.predictions import Predictions
+from hep2gan.runs.provenance import provenance, write_provenance
+from hep2gan.training.evaluation import (
+    assemble,
+    check_test_cells,
+    figure_files,
+    summary,
+    write_results,
+)
+from hep2gan.training.loggers import build_logger, closing, log_results
+from hep2gan.training.run import prepared
+from hep2gan.whole import write_whole
+
+log = logging.getLogger(__name__)
+Config = Mapping[str, Any]
+
+
+def train_forest(config: Config) -> dict[str, float]:
+    """Grow, test and record the forest that `config` describes; an unfinished one is grown anew.
+
+    A finished run is left alone and its metrics are returned. Of several ranks the first does it
+    alone. No forest is kept: the same cells and seed grow the same one again.
+    """
+    if not _first():
+        return {}
+    quiet_libraries()
+    run = RunFolder.of(config)
+    if run.done:
+        run.check_config(config)
+        log.info("%s is finished already.%s", run.path, summary(run.metrics()))
+        return run.metrics()
+    with held(run.path):
+        return _train(config, run)
+
+
+def _train(config: Config, run: RunFolder) -> dict[str, float]:
+    preparation = prepared(config, run, None)
+    store, split = preparation.store, preparation.split
+    assert store is not None
+    assert split is not None
+    origin = provenance(config, store, split, {})
+    write_provenance(run.path / "provenance.json", origin)
+    logger = build_logger(config, run.path, provenance=origin)
+    with closing(logger):
+        metrics = grow_and_test(config, run, store, split)
+        predictions = Predictions.load(run.predictions_file) if logger else None
+        log_results(logger, metrics, figure_files(run.figures), predictions)
+    write_whole(run.done_file, "")
+    log.info("%s\n\n%s", summary(metrics), run.path)
+    return metrics
+
+
+def _first() -> bool:
+    """Whether this process is the only one of the run, or the first of those torchrun started."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def grow_and_test(
+    config: Config, run: RunFolder, store: Store, split: Split, *, figures: bool = True
+) -> dict[str, float]:
+    """Grow the forest on the training part; write predictions, metrics and figures of the test."""
+    check_test_cells(split)
+    settings = ForestSettings(**config["forest"])
+    train, test = split.train, split.test
+    features = settings.describe(_images(store, np.concatenate([train, test])))
+    known, new = features[: len(train)], features[len(train) :]
+    log.info("Growing %d trees on %d features", settings.trees, features.shape[1])
+    forest = settings.grow(known, store.label[train], config["seed"], torch.get_num_threads())
+    voted = torch.from_numpy(class_probabilities(forest, new, len(store.classes)))
+    outputs = Outputs(None, voted, None, torch.from_numpy(new))
+    predictions = assemble(torch.from_numpy(test), outputs, store, split)
+    return write_results(predictions, store, split, run, config["data"], figures=figures)
+
+
+def _images(store: Store, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:
+    with progress("describing") as bar:
+        for done, row in enumerate(rows):
+            yield restored(store, int(row))
+            bar(done + 1, len(rows))
+
+
+def evaluate_forest(
+    run: RunFolder, checkpoint: str | None, store: str | None, figures: bool
+) -> dict[str, float]:
+    """Grow the forest of a run again and test it again.
+
+    store: another place of the packed cells; None for that of the training. Raises Hep2ganError
+    for a checkpoint, which forests have none of, and when the run or its store cannot be read.
+    """
+    if checkpoint:
+        raise Hep2ganError(
+            f"{run.path} is a forest, checkpoint is {checkpoint}",
+            "a forest has no checkpoints: it is grown again from the cells",
+            "leave checkpoint out",
+        )
+    cells = Store.open(Path(store) if store else described(run)[2])
+    split = Split.load(run.path, cells)
+    return grow_and_test(run.config(), run, cells, split, figures=figures)

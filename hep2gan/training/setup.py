@@ -1,0 +1,171 @@
+"""Everything that can be known before a training starts, looked at in one go."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+
+from hep2gan.data.prepare import open_store
+from hep2gan.data.split_files import Split
+from hep2gan.data.splits import make_split
+from hep2gan.data.store.store import Store
+from hep2gan.errors import Hep2ganError, counted
+from hep2gan.runs.checkpoints import newest_readable
+from hep2gan.runs.folder import RunFolder
+from hep2gan.settings import unfitting, wrong_settings
+from hep2gan.targets import wrong_targets
+from hep2gan.training.build import build_task
+from hep2gan.training.checklist import Checklist, Finding, Note
+from hep2gan.training.disk_space import checkpoint_bytes, prediction_bytes, require_room
+from hep2gan.training.fit_of_data import of_batches, of_split, of_store
+from hep2gan.training.module import SegmentationGuidedClassification
+from hep2gan.training.surroundings import of_devices, of_folder, of_logger, of_weights
+from hep2gan.training.switches import of_switches
+
+Config = Mapping[str, Any]
+
+
+class Preparation:
+    """A run on its way to its start: looks at it, and keeps what it opened on the way.
+
+    newest: the checkpoint to go on from. starts: a training will follow, so drawn cells are drawn
+    and weights loaded; otherwise nothing is drawn or downloaded, and the store is read whole.
+    store, split and task are None until they are there, and stay so behind a problem; a forest has
+    no task.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        run: RunFolder,
+        newest: Path | None,
+        trusted: Sequence[str] = (),
+        *,
+        starts: bool,
+    ) -> None:
+        self.config, self.run, self.newest, self.trusted = config, run, newest, trusted
+        self.starts = starts
+        self.checklist = Checklist()
+        self._wrong: dict[str, Hep2ganError] = {}
+        self._fit = True
+        self.store: Store | None = None
+        self.split: Split | None = None
+        self.task: SegmentationGuidedClassification | None = None
+
+    def examine(self) -> None:
+        """Look at what lies around the run, then open its data and build its networks.
+
+        What rests on settings that are wrong is left out; all else is looked at.
+        """
+        take = self.checklist.take
+        take("settings", self._settings())
+        if self._sound("trainer", "forest") and not self.config["forest"]:
+            take("devices", of_devices(self.config))
+            take("switches", of_switches(self.config))
+        if self._sound("logger"):
+            take("logger", of_logger(self.config))
+        take("run folder", of_folder(self.run, self.config, self.newest, starts=self.starts))
+        networks = ("segment", "classify", "generator", "classifier", "pretrained")
+        if self.newest is None and self._sound(*networks):
+            take("weights", of_weights(self.config))
+        self.open()
+        take("disk", self._disk())
+
+    def open(self) -> None:
+        """Open the store, take or make the split, build the networks."""
+        take = self.checklist.take
+        take("data", self._data())
+        take("split", self._split())
+        take("batches", self._batches())
+        take("networks", self._networks())
+
+    def _sound(self, *places: str) -> bool:
+        """Whether no setting in these groups, or of these keys, was found wrong."""
+        return not any(f"{key}.".startswith(f"{place}.") for key in self._wrong for place in places)
+
+    def _settings(self) -> Iterator[Finding]:
+        self._wrong = wrong_settings(self.config)
+        yield from self._wrong.values()
+        unfit = [*unfitting(self.config, self._wrong), *wrong_targets(self.config, self.trusted)]
+        yield from unfit
+        self._fit = not self._wrong and not unfit
+        if self._fit:
+            settings = self.config["trainer"]
+            epochs = counted(settings["max_epochs"], "epoch")
+            yield f"{self.config['name']}, {epochs}, {settings['precision']}"
+
+    def _data(self) -> Iterator[Finding]:
+        if not self._sound("data", "stores", "classify"):
+            return
+        data = self.config["data"]
+        if not self.starts and data["source"] == "phantom" and not Path(data["store"]).exists():
+            yield Note(f"{data['store']} does not exist yet: the first start draws its cells")
+            return
+        self.store = open_store(data, thorough=not self.starts)
+        yield from of_store(self.store, self.config)
+
+    def _split(self) -> Iterator[Finding]:
+        if self.store is None or not self._sound(
+            "split", "seed", "classify", "loss.gaussian_mixture"
+        ):
+            return
+        if (self.run.path / "split.csv").exists():
+            self.split = Split.load(self.run.path, self.store)
+        else:
+            self.split = make_split(self.store, **self.config["split"])
+        yield from of_split(self.store, self.split, self.config)
+
+    def _batches(self) -> Iterator[Finding]:
+        if self._sound("trainer", "forest", "segment") and not self.config["forest"]:
+            yield from of_batches(self.split, self.config)
+
+    def _networks(self) -> Iterator[Finding]:
+        if not self._fit or self.config["forest"]:
+            return
+        if self.store is None or self.split is None:
+            # Without cells, as many classes as there must be: it shows what else is wrong.
+            self._built(("a", "b"), self.config["data"]["size"], [1, 1])
+            return
+        store, split = self.store, self.split
+        counts = np.bincount(store.label[split.train], minlength=len(store.classes))
+        self.task = self._built(store.classes, store.size, counts.tolist())
+        sizes = {n: sum(p.numel() for p in m.parameters()) for n, m in self.task.networks.items()}
+        yield ", ".join(f"{name} {size / 1e6:.1f} M" for name, size in sizes.items())
+
+    def _built(
+        self, classes: Sequence[str], size: int, counts: list[int]
+    ) -> SegmentationGuidedClassification:
+        if self.starts:
+            L.seed_everything(self.config["seed"], verbose=False)
+        return build_task(
+            self.config,
+            classes=classes,
+            size=size,
+            train_counts=counts,
+            # Behind a problem nothing starts: the build shows what else is wrong.
+            load_weights=self.newest is None and self.starts and not self.checklist.problems,
+            trusted=self.trusted,
+        )
+
+    def _disk(self) -> Iterator[Finding]:
+        if self.task is None or self.store is None or self.split is None:
+            return
+        features = int(getattr(self.task.classifier, "feature_dim", 0) or 0)
+        yield require_room(
+            self.run.path,
+            checkpoint_bytes(self.task.parts, self.config["optimizer"]),
+            chooses=len(self.split.validation) > 0,
+            predictions=prediction_bytes(
+                len(self.split.test), self.store.size, len(self.store.classes), features
+            ),
+        )
+
+
+def examined(config: Config, trusted: Sequence[str] = ()) -> Checklist:
+    """Look at everything and start nothing: what `doctor=true` prints."""
+    run = RunFolder.of(config)
+    preparation = Preparation(config, run, newest_readable(run.checkpoints), trusted, starts=False)
+    preparation.examine()
+    return preparation.checklist

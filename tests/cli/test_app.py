@@ -1,0 +1,152 @@
+"""The command line: positional arguments, readable errors, fast answers."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hep2gan.cli.app import with_positionals
+from hep2gan.cli.errors import nearest
+from hep2gan.errors import Hep2ganError
+
+COMMANDS = ("pack", "train", "evaluate", "predict", "report", "export")
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def test_positionals_become_overrides():
+    assert with_positionals(["a/b", "x=1"], ("run",)) == ["x=1", "run='a/b'"]
+    assert with_positionals(["--cfg", "job"], ("run",)) == ["--cfg", "job"]
+    assert with_positionals(["r", "it's", "b,c"], ("run", "inputs*")) == [
+        "run='r'",
+        r"inputs=['it\'s','b,c']",
+    ]
+    with pytest.raises(Hep2ganError, match="'b' is not understood"):
+        with_positionals(["a", "b"], ("run",))
+
+
+def test_a_file_with_an_equals_sign_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.png").touch()
+    assert with_positionals(["a=b.png"], ("inputs*",)) == ["inputs=['a=b.png']"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_usage_and_examples_from_any_folder(command, tmp_path):
+    shown = run(f"hep2gan.{command}", "--help", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert f"Usage: hep2gan-{command}" in shown.stdout
+    assert "Examples\n" in shown.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
+def test_answers_without_importing_torch(command, flags):
+    code = (
+        "import runpy, sys, atexit\n"
+        "atexit.register(lambda: print('HEAVY', [m for m in ('torch', 'lightning', 'timm') "
+        "if m in sys.modules]))\n"
+        f"sys.argv = ['x', *{flags!r}]\n"
+        f"runpy.run_module('hep2gan.{command}', run_name='__main__')\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "HEAVY []" in shown.stdout, shown.stdout[-300:] + shown.stderr
+
+
+def test_tab_completion_offers_groups_options_and_keys():
+    def completed(line):
+        environment = os.environ | {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+        return run("hep2gan.cli.train", "-sc", "query=bash", env=environment).stdout.split()
+
+    assert "data=phantom" in completed("hep2gan-train data=")
+    assert "method=proposed" in completed("hep2gan-train method=pro")
+    assert "trainer.max_epochs=" in completed("hep2gan-train trainer.max")
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("sed=3", "Did you mean seed"),
+        ("trainer.max_epoch=3", "Did you mean trainer.max_epochs"),
+        ("batchsize=3", "Did you mean trainer.batch_size"),
+        (
+            "data=phantm",
+            "There is no data 'phantm'. Did you mean data=phantom? Choose from icpr2016, manifest,"
+            " phantom, phantom_diverse.",
+        ),
+        ("split=zzzz", "There is no split 'zzzz'. Choose from block, given, random, specimen."),
+        ("metod=proposed", "Did you mean method"),
+    ],
+)
+def test_a_wrong_key_is_named_with_the_nearest_right_one(override, hint, tmp_path):
+    shown = run("hep2gan.cli.train", override, cwd=tmp_path)
+    assert shown.returncode == 2
+    assert hint in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["hep2gan.cli.evaluate"], ["run is not given"]),
+        (["hep2gan.cli.evaluate", "nowhere"], ["nowhere is no run folder", "Fix:"]),
+        (["hep2gan.cli.report", "nowhere"], ["nowhere", "Fix:"]),
+        (["hep2gan.cli.predict", "nowhere", "gone.png"], ["gone.png does not exist"]),
+        (["hep2gan.cli.pack"], ["data.root is not set", "Fix:"]),
+        (["hep2gan.cli.pack", "data.root=gone"], ["gone", "Fix:"]),
+        (["hep2gan.cli.train"], ["there is no store at stores/icpr2016_128", "hep2gan-pack"]),
+        (["hep2gan.cli.train", "seed=x"], ["seed is 'x'"]),
+    ],
+)
+def test_errors_say_what_to_do(arguments, words, tmp_path):
+    shown = run(*arguments, cwd=tmp_path)
+    assert shown.returncode == 2, shown.stderr
+    assert shown.stderr.startswith("error: ")
+    assert "Traceback" not in shown.stderr
+    for word in words:
+        assert word in shown.stderr
+
+
+def test_nearest_prefers_the_key_itself():
+    assert nearest("trainer.epochs", ["trainer.max_epochs", "seed"])[0] == "trainer.max_epochs"
+    assert nearest("zzz", ["trainer.max_epochs"]) == []
+
+
+def test_schemas_are_shared_and_yet_never_changed():
+    code = (
+        "import copy, sys\n"
+        "from hydra import compose, initialize_config_dir\n"
+        "from hydra.core.config_store import ConfigStore\n"
+        "from omegaconf import OmegaConf\n"
+        "from hep2gan.cli.app import _share_schemas, config_folder\n"
+        "def composed(*overrides):\n"
+        "    with initialize_config_dir(str(config_folder()), version_base='1.3'):\n"
+        "        config = compose('train', list(overrides), return_hydra_config=True)\n"
+        "        return OmegaConf.to_yaml(config)\n"
+        "changed = ('hydra.job.chdir=true', 'hydra.sweep.dir=x', '+hydra.job.env_set.A=b')\n"
+        "before = composed(), composed(*changed)\n"
+        "_share_schemas()\n"
+        "store = ConfigStore.instance()\n"
+        "assert copy.deepcopy([store])[0] is store\n"
+        "assert (composed(), composed(*changed), composed()) == (*before, before[0])\n"
+        "assert before[0] != before[1]\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_a_training_starts_without_what_only_its_end_needs():
+    code = (
+        "import sys, hep2gan.training.run\n"
+        "print([m for m in ('sklearn', 'pandas', 'hep2gan.reports', 'hep2gan.training.loggers.wandb_run')"
+        " if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.stdout.strip() == "[]", shown.stderr

@@ -1,0 +1,145 @@
+import itertools
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from sklearn.ensemble import RandomForestClassifier
+
+from hep2gan.data.phantom.counts import class_counts
+from hep2gan.data.phantom.drawing import draw_cells, draw_specimen
+from hep2gan.data.phantom.specimens import plan_specimens
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return list(draw_cells(500, 0))
+
+
+def same(one, other):
+    return np.array_equal(one.image, other.image) and np.array_equal(one.mask, other.mask)
+
+
+def test_same_seed_same_cells():
+    first, again, other = (list(draw_cells(12, seed)) for seed in (3, 3, 4))
+    assert all(same(*pair) for pair in zip(first, again, strict=True))
+    assert not any(same(*pair) for pair in zip(first, other, strict=True))
+
+
+def test_a_cell_does_not_depend_on_those_before_it(cells):
+    plan = plan_specimens(500, 0)
+    before = sum(one.size for one in plan[:5])
+    alone = next(draw_specimen(plan[5], 0, range(4, 5), before))
+    assert alone.id == cells[before + 4].id
+    assert same(alone, cells[before + 4])
+
+
+def test_ids_run_by_class_and_specimen(cells):
+    assert [cell.id for cell in cells] == [f"{number:05d}" for number in range(1, 501)]
+    labels, specimens = [c.label for c in cells], [c.specimen for c in cells]
+    assert labels == sorted(labels)
+    assert specimens == sorted(specimens)
+    assert set(specimens) == set(range(max(specimens) + 1))
+    assert np.bincount(labels).tolist() == class_counts(500)
+
+
+def test_images_and_masks_are_as_in_the_real_set(cells):
+    for cell in cells:
+        assert cell.image.dtype == cell.mask.dtype == np.uint8
+        assert cell.image.shape == cell.mask.shape
+        assert set(np.unique(cell.mask)) == {0, 255}
+        assert ndimage.label(cell.mask)[1] == 1
+        rows = np.flatnonzero(cell.mask.any(axis=1))
+        columns = np.flatnonzero(cell.mask.any(axis=0))
+        assert (rows[0], columns[0]) == (10, 10)
+        assert (rows[-1] + 11, columns[-1] + 11) == cell.mask.shape
+        assert cell.image.max() <= 254
+        assert cell.intensity in (0, 1)
+
+
+def test_masks_lie_on_the_nuclei(cells):
+    shift = []
+    for cell in cells:
+        if cell.label == 0:  # homogeneous: the nucleus itself is lit
+            near = ndimage.binary_dilation(cell.mask, iterations=3)
+            light = np.where(near, cell.image - float(cell.image[near].min()), 0)
+            lit, meant = (ndimage.center_of_mass(one) for one in (light, cell.mask))
+            shift.append(np.subtract(lit, meant))
+    assert np.abs(np.median(shift, axis=0)).max() < 0.2
+
+
+def test_sizes_are_those_of_the_real_set(cells):
+    sides = np.array([cell.image.shape for cell in cells])
+    assert sides.min() >= 50
+    assert sides.max() <= 111
+    assert 67 <= np.median(sides) <= 70
+    assert (sides.max(axis=1) <= 80).mean() == pytest.approx(0.92, abs=0.04)
+    diameter = [2 * np.sqrt((cell.mask > 0).sum() / np.pi) for cell in cells]
+    assert np.median(diameter) == pytest.approx(47.6, abs=0.6)
+
+
+def test_the_crop_leaks_the_mask_as_in_the_real_set(cells):
+    assert np.mean([ellipse_dice(cell.mask > 0) for cell in cells]) == pytest.approx(
+        0.945, abs=0.01
+    )
+
+
+def ellipse_dice(mask):
+    half = (np.array(mask.shape) - 20) / 2
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    middle = (np.array(mask.shape) - 1) / 2
+    ellipse = ((y - middle[0]) / half[0]) ** 2 + ((x - middle[1]) / half[1]) ** 2 <= 1
+    return 2 * (ellipse & mask).sum() / (ellipse.sum() + mask.sum())
+
+
+def test_masks_are_alike_in_all_classes(cells):
+    for label in range(6):
+        own = [(cell.mask > 0).sum() for cell in cells if cell.label == label]
+        assert 2 * np.sqrt(np.median(own) / np.pi) == pytest.approx(47.6, abs=2.0)
+
+
+def test_images_are_as_dark_as_in_the_real_set(cells):
+    pixels = np.concatenate([cell.image.ravel() for cell in cells]) / 255
+    assert pixels.mean() == pytest.approx(0.120, abs=0.015)
+    assert pixels.std() == pytest.approx(0.0815, abs=0.02)
+    brightest = np.percentile([cell.image.max() for cell in cells], [5, 25, 50, 75, 95])
+    expected = np.array([28, 36, 52, 117, 254])
+    assert (brightest > 0.75 * expected).all()
+    assert (brightest < 1.35 * expected).all()
+    border = [np.median(np.r_[c.image[0], c.image[-1], c.image[:, 0]]) for c in cells]
+    low, _, middle, _, high = np.percentile(border, [5, 25, 50, 75, 95])
+    assert low == pytest.approx(17, abs=3)
+    assert middle == pytest.approx(22, abs=2.5)
+    assert 25 < high < 45
+
+
+def test_one_specimen_occurs_twice_when_asked():
+    drawn = list(draw_cells(120, 0, duplicate_specimen=True))
+    assert len(drawn) == 120
+    pairs = [(one, other) for i, one in enumerate(drawn) for other in drawn[:i] if same(one, other)]
+    size = [cell.specimen for cell in drawn].count(pairs[0][0].specimen)
+    assert len(pairs) == size >= 2
+    assert {(one.label, one.specimen - other.specimen) for one, other in pairs} == {(4, 1)}
+    assert {int(one.id) - int(other.id) for one, other in pairs} == {size}
+
+
+def texture(cell):
+    """Scale-free features of a cell: contrasts of fine and coarse detail, in and around it."""
+    image, mask = cell.image.astype(float), cell.mask > 0
+    inside = ndimage.distance_transform_edt(mask)
+    rings = ((inside > 8), (inside > 3) & (inside <= 8), mask & (inside <= 3), ~mask)
+    unit = image[mask].mean() - np.percentile(image, 2) + 1
+    blurred = [image, *(ndimage.gaussian_filter(image, sigma) for sigma in (1, 2, 4))]
+    bands = [fine - coarse for fine, coarse in itertools.pairwise(blurred)]
+    values = [statistic(image[ring]) for ring in rings for statistic in (np.mean, np.max)]
+    values += [band[ring].std() for band in bands for ring in rings]
+    values += [band[ring].max() for band in bands for ring in rings]
+    return np.array(values) / unit
+
+
+def test_patterns_can_be_learned(cells):
+    features, labels = np.array([texture(cell) for cell in cells]), [cell.label for cell in cells]
+    order = np.random.default_rng(0).permutation(len(cells))
+    train, test = order[:350], order[350:]
+    forest = RandomForestClassifier(100, random_state=0)
+    forest.fit(features[train], np.array(labels)[train])
+    assert forest.score(features[test], np.array(labels)[test]) > 0.85

@@ -1,0 +1,131 @@
+"""A store is read whole once, and again whenever it may not be what was read."""
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+from hep2gan.data.store.pack import pack
+from hep2gan.data.store.store import COLUMNS, Store
+from hep2gan.data.store.verified import verify_again, verify_once
+from hep2gan.errors import Hep2ganError
+from tests.helpers.full_disk import make_read_only, small_disk
+from tests.helpers.raw_sets import cells
+
+
+@pytest.fixture
+def store(tmp_path):
+    found = pack(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
+    time.sleep(0.02)  # The kernel's clock for files ticks every few milliseconds.
+    return found
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """How often a store was read whole."""
+    seen, verify = [], Store.verify
+
+    def counted(self):
+        seen.append(self.path)
+        verify(self)
+
+    monkeypatch.setattr(Store, "verify", counted)
+    return seen
+
+
+def changed(file, offset=-4):
+    """Flip one bit in place."""
+    with file.open("r+b") as out:
+        out.seek(offset, os.SEEK_END)
+        (byte,) = out.read(1)
+        out.seek(offset, os.SEEK_END)
+        out.write(bytes([byte ^ 1]))
+
+
+def test_a_packed_store_is_not_read_again(store, readings):
+    for _ in range(3):
+        verify_once(Store.open(store.path))
+    assert readings == []
+    verify_again(store)
+    assert len(readings) == 1
+
+
+@pytest.mark.parametrize("name", [*COLUMNS, "specimens"])
+def test_a_changed_bit_is_found_though_size_and_date_are_set_back(store, name):
+    file = store.path / f"{name}.npy"
+    before = file.stat()
+    changed(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_mtime_ns, file.stat().st_size) == (before.st_mtime_ns, before.st_size)
+    for _ in range(2):
+        with pytest.raises(Hep2ganError, match=r"damaged.*hep2gan-pack"):
+            verify_once(Store.open(store.path))
+    changed(file)
+    verify_once(Store.open(store.path))
+
+
+def test_a_damaged_store_in_the_place_of_a_whole_one_is_found(store, tmp_path):
+    shutil.copytree(store.path, tmp_path / "other")
+    changed(tmp_path / "other/image.npy")
+    (tmp_path / "other/image.npy").replace(store.path / "image.npy")
+    with pytest.raises(Hep2ganError, match="damaged"):
+        verify_once(Store.open(store.path))
+
+
+def test_what_was_copied_or_touched_is_read_once_more(store, tmp_path, readings):
+    shutil.copytree(store.path, tmp_path / "copy")
+    (store.path / "mask.npy").touch()
+    for path in (store.path, tmp_path / "copy"):
+        for _ in range(2):
+            verify_once(Store.open(path))
+            time.sleep(0.02)
+    assert readings == [store.path, tmp_path / "copy"]
+
+
+def test_a_moved_store_is_the_same(store, tmp_path, readings):
+    verify_once(Store.open(store.path.rename(tmp_path / "moved")))
+    assert readings == []
+
+
+@pytest.mark.parametrize("note", [None, "", "[]", '{"files": 1}', '{"files": {"image.npy": [1]}}'])
+def test_without_a_note_the_store_is_read(store, readings, note):
+    (store.path / "verified.json").unlink()
+    if note is not None:
+        (store.path / "verified.json").write_text(note)
+    verify_once(Store.open(store.path))
+    assert len(readings) == 1
+    time.sleep(0.02)
+    verify_once(Store.open(store.path))
+    assert len(readings) == 1
+
+
+def test_a_note_of_the_same_clock_tick_proves_nothing(store, readings):
+    note = store.path / "verified.json"
+    latest = max(values[-1] for values in json.loads(note.read_text())["files"].values())
+    os.utime(note, ns=(latest, latest))
+    verify_once(store)
+    assert len(readings) == 1
+
+
+def test_rot_without_a_writing_is_found_by_a_whole_reading_and_then_known(store, monkeypatch):
+    def rotten(self):
+        raise Hep2ganError("the store is damaged")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Store, "verify", rotten)
+        verify_once(store)
+        for check in (verify_again, verify_once):
+            with pytest.raises(Hep2ganError, match="damaged"):
+                check(store)
+    verify_once(store)
+
+
+def test_a_store_that_cannot_be_written_is_read_every_time(store, tmp_path, readings):
+    with small_disk(tmp_path / "disk", 4) as disk:
+        shutil.copytree(store.path, disk / "store")
+        make_read_only(disk)
+        for _ in range(2):
+            verify_once(Store.open(disk / "store"))
+    assert len(readings) == 2

@@ -1,0 +1,167 @@
+import json
+import pickle
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from hep2gan.data.store.pack import pack
+from hep2gan.data.store.store import COLUMNS, Store
+from hep2gan.errors import Hep2ganError
+from tests.helpers.raw_sets import cells
+
+
+@pytest.fixture
+def store(tmp_path):
+    return pack(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
+
+
+def test_types_are_as_promised(store):
+    types = {name: getattr(store, name).dtype.name for name in COLUMNS}
+    assert types == {
+        "image": "uint8",
+        "mask": "uint8",
+        "label": "int64",
+        "specimen": "int64",
+        "levels": "float32",
+        "crop_size": "int64",
+        "intensity": "int8",
+        "part": "int8",
+        "digest": "uint8",
+        "id": "str160",
+    }
+    assert len(store.fingerprint) == 64
+
+
+def test_arrays_are_mapped_and_read_only(store):
+    for name in COLUMNS:
+        array = getattr(store, name)
+        assert isinstance(array.base, np.memmap)
+        assert not array.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        store.image[0] = 0
+
+
+def test_a_pickled_store_is_a_path(store):
+    sent = pickle.dumps(store)
+    assert len(sent) < 300 + len(str(store.path))
+    again = pickle.loads(sent)
+    assert again.fingerprint == store.fingerprint
+    np.testing.assert_array_equal(again.image, store.image)
+
+
+def test_opening_costs_the_same_for_a_million_cells(store):
+    count = 1_000_000
+    manifest = json.loads((store.path / "manifest.json").read_text())
+    for name, (dtype, shape) in COLUMNS.items():
+        full = (count, *(32 if side == "S" else side for side in shape))
+        dtype = "<U5" if name == "id" else dtype
+        # A file of nothing but its header and a hole.
+        np.lib.format.open_memmap(store.path / f"{name}.npy", "w+", np.dtype(dtype), full)
+    (store.path / "manifest.json").write_text(json.dumps(manifest | {"cells": count}))
+    tracemalloc.start()
+    begun = time.process_time()
+    opened = Store.open(store.path)
+    taken = time.process_time() - begun
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(opened) == count
+    assert taken < 0.5
+    assert peak < 1_000_000
+
+
+def refused(path, *words):
+    with pytest.raises(Hep2ganError) as caught:
+        Store.open(path)
+    for word in (str(path), "hep2gan-pack", *words):
+        assert word in str(caught.value)
+
+
+def test_missing_and_foreign_folders(tmp_path):
+    refused(tmp_path / "none", "does not exist")
+    refused(tmp_path, "is no packed store")
+    (tmp_path / "manifest.json").write_text('{"name": "app"}')
+    refused(tmp_path, "is not the manifest of a store")
+
+
+@pytest.mark.parametrize("name", list(COLUMNS))
+def test_missing_cut_and_wrong_arrays(store, name):
+    file = store.path / f"{name}.npy"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    refused(store.path, "damaged")
+    file.write_bytes(b"")
+    refused(store.path, "damaged")
+    np.save(file, np.zeros((3, 3)))
+    refused(store.path, "damaged", f"{name}.npy holds float64 (3, 3)")
+    file.unlink()
+    refused(store.path, "damaged", f"{name}.npy")
+
+
+def test_arrays_of_objects_are_never_unpickled(store):
+    np.save(store.path / "label.npy", np.array([print] * 4, object), allow_pickle=True)
+    refused(store.path, "damaged")
+
+
+def test_damaged_manifests(store):
+    file = store.path / "manifest.json"
+    whole = file.read_text()
+    file.write_text(whole[:-9])
+    refused(store.path, "damaged", "manifest.json")
+    file.write_text(json.dumps(json.loads(whole) | {"version": 99}))
+    refused(store.path, "version 99")
+    for key in ("cells", "size", "classes", "fingerprint"):
+        manifest = json.loads(whole)
+        del manifest[key]
+        file.write_text(json.dumps(manifest))
+        refused(store.path, "damaged", key)
+
+
+@pytest.mark.parametrize("name", ["image", "mask", "label", "levels", "id"])
+def test_verify_notices_one_changed_byte(store, name):
+    store.verify()
+    file = store.path / f"{name}.npy"
+    data = bytearray(file.read_bytes())
+    data[-4] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(Hep2ganError, match="fingerprint"):
+        Store.open(store.path).verify()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("cells", value) for value in (-1, 0, 2.0, True, "2", 10**400, float("inf"), None)),
+        *(("size", value) for value in (0, [32], {})),
+        *(("classes", value) for value in ("ab", [], ["a", "a"], [1, 2], {"a": 1})),
+        ("fingerprint", 7),
+    ],
+)
+def test_manifests_of_wrong_types(store, key, value):
+    file = store.path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    refused(store.path, "damaged")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PK\x03\x04" + bytes(60),
+        b"\x93NUMPY\x01\x00\x0a\x00{'descr'\n(",
+        b"\x93NUMPY\x01\x00\x40\x00{'descr': '<U9', 'fortran_order': False, 'shape': (2**50,)}   ",
+        b"\x93NUMPY\x01\x00\x41\x00{'descr': '<U9', 'fortran_order': False, 'shape': (10**9,)}    ",
+    ],
+)
+@pytest.mark.parametrize("name", ["specimens", "label", "id"])
+def test_hostile_headers(store, header, name):
+    (store.path / f"{name}.npy").write_bytes(header)
+    refused(store.path, "damaged")
+
+
+def test_damaged_pixels_are_packed_again(store, tmp_path):
+    file = store.path / "image.npy"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:])
+    pack(cells(tmp_path / "raw", 4), store.path, size=32).verify()
+    assert file.read_bytes() == whole

@@ -1,0 +1,13 @@
+"""Compose configurations as the commands do."""
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from hep2gan.cli.app import config_folder, resolved
+
+
+def composed(name="train", *overrides):
+    """The resolved configuration of a command, as plain containers."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return resolved(compose(name, list(overrides)))

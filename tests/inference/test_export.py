@@ -1,0 +1,269 @@
+"""Exported graphs: what they say against PyTorch, what lies beside them, what is refused."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from hep2gan.cli import export, predict, train
+from hep2gan.data.patterns import ICPR2016
+from hep2gan.data.store.store import Store
+from hep2gan.data.transforms.normalisation import Normalisation
+from hep2gan.errors import Hep2ganError
+from hep2gan.inference import export
+from hep2gan.inference.export import Cells, Graph, cells_of, checked, export_run, write_graph
+from hep2gan.inference.load import open_run
+from hep2gan.inference.onnx_backend import OnnxEngine, open_export
+from hep2gan.models.guidance import Guidance
+from hep2gan.models.test_time_augmentation import Views
+from hep2gan.runs.predictions import Predictions
+from hep2gan.training.build import build_task
+from tests.helpers import tiny
+from tests.helpers.commands import call, folder_after
+from tests.helpers.configs import composed
+
+SMALL = ("data=phantom", "data.count=60", "scale=laptop", "trainer=cpu", "trainer.max_epochs=1")
+RUN = "runs/default/proposed/seed0"
+SIZE = 16
+ICPR2016_NAMES = [pattern.name for pattern in ICPR2016]
+NAMES = ("by_torch", "by_onnx")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a trained run and its export."""
+    trained = (train, *SMALL, "split.test_fraction=0.25")
+    with folder_after(tmp_path_factory, trained, (export, RUN)) as folder:
+        yield folder
+
+
+@pytest.fixture
+def inside(place, monkeypatch):
+    monkeypatch.chdir(place)
+    return place
+
+
+def noise(count):
+    g = np.random.default_rng(5)
+    image = g.integers(0, 256, (count, SIZE, SIZE), np.uint8)
+    return Cells(image, g.uniform(0, 200, (count, 2)).astype(np.float32), "noise")
+
+
+def written(task, folder, kind="min_max"):
+    graph = Graph(task, Normalisation(kind)).eval()
+    write_graph(graph, SIZE, folder / "model.onnx")
+    return graph, folder / "model.onnx"
+
+
+TASKS = {
+    "proposed": ({}, ("mask", "probabilities")),
+    "hard guidance": ({"guidance": Guidance(hard=True)}, ("mask", "probabilities")),
+    "image alone": (
+        {"segment": False, "adversarial": False, "guidance": Guidance("none")},
+        ("probabilities",),
+    ),
+    "segmentation": ({"classify": False}, ("mask",)),
+    "eight views": ({"views": Views(8)}, ("mask", "probabilities")),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_graph_says_what_evaluation_says(name, tmp_path):
+    given, outputs = TASKS[name]
+    task, cells = tiny.task(**given).eval(), noise(5)
+    graph, file = written(task, tmp_path)
+    engine = OnnxEngine(file, "cpu")
+    for count in (5, 1, 4):
+        image, levels = cells.image[:count], cells.levels[:count]
+        with torch.inference_mode():
+            due = task(Normalisation()(torch.from_numpy(image), torch.from_numpy(levels)))
+        found = engine(image, levels)
+        assert tuple(n for n in found._fields if getattr(found, n) is not None) == outputs
+        if "mask" in outputs:
+            assert np.allclose(found.mask, due.mask[:, 0].numpy(), atol=1e-5)
+        if "probabilities" in outputs:
+            assert np.allclose(found.probabilities, due.probabilities.numpy(), atol=1e-5)
+    assert max(checked(graph, file, cells).differences.values()) < 1e-5
+    # Neither the discriminator nor the losses are part of what is handed on.
+    assert not [each.name for each in onnx.load(file).graph.initializer if "discr" in each.name]
+
+
+@pytest.mark.parametrize("kind", ["min_max", "percentile", "z_score", "none"])
+def test_every_normalisation_is_inside(kind, tmp_path):
+    task, cells = tiny.task().eval(), noise(3)
+    cells.image[1] = 7  # a constant image
+    graph, file = written(task, tmp_path, kind)
+    assert ("levels" in graph.inputs) == (kind == "none")
+    image = Normalisation(kind)(torch.from_numpy(cells.image), torch.from_numpy(cells.levels))
+    with torch.inference_mode():
+        due = task(image)
+    found = OnnxEngine(file, "cpu")(cells.image, cells.levels)
+    assert np.allclose(found.mask, due.mask[:, 0].numpy(), atol=1e-5)
+    assert np.allclose(found.probabilities, due.probabilities.numpy(), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_attention_pooling_and_its_rings(tmp_path):
+    config = composed("train", "scale=laptop", "method=attention_pooling", "pretrained=false")
+    task = build_task(config, classes="abc", size=64).eval()
+    graph = Graph(task, Normalisation()).eval()
+    write_graph(graph, 64, tmp_path / "model.onnx")
+    cells = cells_of(tmp_path / "gone", 64)
+    assert cells.source.startswith("drawn cells")
+    assert max(checked(graph, tmp_path / "model.onnx", cells).differences.values()) < 1e-4
+
+
+def test_runs_that_need_true_masks_are_refused():
+    task = tiny.task(segment=False, adversarial=False, guidance=Guidance("ground_truth"))
+    with pytest.raises(Hep2ganError, match="trained with true masks"):
+        Graph(task, Normalisation())
+
+
+def test_a_graph_that_differs_is_refused(tmp_path):
+    task = tiny.task().eval()
+    graph, file = written(task, tmp_path)
+    with torch.no_grad():
+        task.classifier.output.bias[0] += 0.01
+    with pytest.raises(Hep2ganError, match=r"differ: mask by .*, probabilities by 0\.00"):
+        checked(graph, file, noise(3))
+    with torch.no_grad():
+        task.classifier.output.bias[0] = torch.nan
+    with pytest.raises(Hep2ganError, match="probabilities by inf"):
+        checked(graph, file, noise(3))
+
+
+def test_the_command_writes_graph_card_and_description(inside, capsys):
+    folder = inside / RUN / "export"
+    assert {p.name for p in folder.iterdir()} == {"model.onnx", "model.json", "MODEL_CARD.md"}
+    shape = onnxruntime.InferenceSession(folder / "model.onnx").get_inputs()[0].shape
+    assert (type(shape[0]), shape[1:]) == (str, [64, 64])
+    found = json.loads((folder / "model.json").read_text())
+    store = Store.open(open_run(inside / RUN).store)
+    assert found["trained_on"]["fingerprint"] == store.fingerprint
+    assert found["trained_on"]["split"]["test"] == 15
+    assert found["check"]["cells"] == f"cells of the store {store.path.name}"
+    assert found["test_metrics"] == json.loads((inside / RUN / "metrics.json").read_text())
+    card = (folder / "MODEL_CARD.md").read_text()
+    for words in (
+        "drawn cells",
+        "no medical device",
+        store.fingerprint,
+        "0. Homogeneous",
+        "| dice |",
+    ):
+        assert words in card
+
+
+def test_the_description_is_enough_for_onnxruntime_and_pillow(inside):
+    """Written from model.json's words alone."""
+    found = json.loads((inside / RUN / "export/model.json").read_text())
+    session = onnxruntime.InferenceSession(inside / RUN / "export" / found["graph"])
+    size, due = found["size"], Predictions.load(inside / RUN / "predictions.npz")
+    for place in range(4):
+        with Image.open(inside / f"stores/drawn_60_0/{due.id[place]}.png") as image:
+            small = np.asarray(
+                image.convert("F").resize((size, size), Image.Resampling.BILINEAR), np.float64
+            )
+        lo, hi = small.min(), small.max()
+        stored = np.rint((small - lo) * (255 / (hi - lo))).astype(np.uint8)
+        mask, chances = session.run(list(found["outputs"]), {"image": stored[None]})
+        assert np.allclose(chances[0], due.probabilities[place], atol=1e-4)
+        assert np.abs(mask[0] - due.mask[place] / 255).max() <= 0.5 / 255 + 1e-4
+        assert found["classes"] == list(due.classes)
+
+
+def test_nothing_is_left_of_an_export_that_fails(inside, tmp_path, monkeypatch, capsys):
+    before = export.write_graph
+
+    def another(graph, size, file):
+        before(graph, size, file)
+        with torch.no_grad():
+            graph.classifier.output.bias[0] += 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_graph", another)
+        assert call(export, RUN, f"output={tmp_path / 'new'}") == 2
+    assert "nothing was written" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_where_the_store_is_gone_drawn_cells_are_taken_and_named(inside, tmp_path):
+    trained = open_run(inside / RUN)
+    # Quick, since the graph itself is written in other tests.
+    assert cells_of(tmp_path / "gone", 64).source.startswith("drawn cells")
+    with pytest.raises(Hep2ganError, match="gone does not exist"):
+        export_run(trained, tmp_path / "new", tmp_path / "gone")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_package_is_told_with_its_extra(inside, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert call(export, RUN, "output=new") == 2
+    assert 'pip install "hep2gan[onnx]"' in capsys.readouterr().err
+    assert not (inside / "new").exists()
+
+
+@pytest.mark.parametrize("damage", ["graph", "version", "no json"])
+def test_damaged_exports_are_refused(damage, inside, tmp_path):
+    for file in (inside / RUN / "export").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert open_export(tmp_path).size == 64
+    described = tmp_path / "model.json"
+    if damage == "graph":
+        content = bytearray((tmp_path / "model.onnx").read_bytes())
+        content[-100] ^= 1
+        (tmp_path / "model.onnx").write_bytes(content)
+    elif damage == "version":
+        described.write_text(described.read_text().replace('"version": 1', '"version": 2', 1))
+    else:
+        described.write_text(described.read_text()[:50])
+    with pytest.raises(Hep2ganError, match=r"cannot be used.*hep2gan-export"):
+        open_export(tmp_path)
+
+
+def test_predicting_with_the_export_gives_what_pytorch_gives(inside, capsys):
+    raw = [str(path) for path in sorted((inside / "stores/drawn_60_0").glob("000[12]?.png"))]
+    assert call(predict, RUN, *raw, "output=by_torch", "batch_size=7", "accelerator=cpu") == 0
+    assert call(predict, f"{RUN}/export", *raw, "output=by_onnx", "batch_size=3") == 0
+    tables = []
+    for name in NAMES:
+        with (inside / name / "predictions.csv").open() as file:
+            tables.append(list(csv.DictReader(file)))
+    assert len(tables[0]) == len(raw) == 20
+    for ours, theirs in zip(*tables, strict=True):
+        assert list(ours) == list(theirs)
+        for key in ours.keys() - set(ICPR2016_NAMES):
+            assert ours[key] == theirs[key], key
+        for key in ICPR2016_NAMES:
+            assert float(ours[key]) == pytest.approx(float(theirs[key]), abs=1e-4)
+    files = [sorted(p.relative_to(name) for p in Path(name).rglob("*.png")) for name in NAMES]
+    assert files[0] == files[1]
+    assert len(files[0]) == 2 * len(raw)
+    for file in files[0]:
+        one, other = (np.asarray(Image.open(Path(name) / file)) for name in NAMES)
+        assert np.array_equal(one, other), file
+
+
+def test_an_export_takes_no_checkpoint(inside, capsys):
+    raw = "stores/drawn_60_0/00001.png"
+    assert call(predict, f"{RUN}/export", raw, "checkpoint=x.ckpt") == 2
+    assert "is an export" in capsys.readouterr().err
+
+
+def test_an_export_is_run_without_torch(inside):
+    command = [
+        sys.executable, "-c",
+        "import sys; from hep2gan import predict; predict.main(); sys.exit('torch' in sys.modules)",
+        f"{RUN}/export", "stores/drawn_60_0/00001.png", "output=without_torch",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 images done" in done.stdout

@@ -1,0 +1,29 @@
+"""A rank that tests a trained run with the others: the run's own code, into another folder."""
+
+import json
+import sys
+from pathlib import Path
+
+from hep2gan.data.split_files import Split
+from hep2gan.data.store.store import Store
+from hep2gan.inference.load import open_run
+from hep2gan.runs.folder import RunFolder
+from hep2gan.training import distributed
+from hep2gan.training.evaluation import evaluate_run
+from hep2gan.training.run import build_data
+
+
+def main(run, out, devices, eval_batch_size):
+    if devices > 1:
+        distributed.join("cpu")
+    trained = open_run(run, trusted=["tests.integration.nets"])
+    trained.config["trainer"] |= {"devices": devices, "eval_batch_size": eval_batch_size}
+    store = Store.open(trained.store)
+    data = build_data(trained.config, store, Split.load(run, store))
+    out.mkdir(parents=True, exist_ok=True)
+    metrics = evaluate_run(trained.task, data, RunFolder(out), trained.config, figures=False)
+    distributed.leave()
+    print(json.dumps(metrics))
+
+
+main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

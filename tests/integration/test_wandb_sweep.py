@@ -1,0 +1,37 @@
+"""experiments/dashboards/wandb_sweep.yaml gives command lines that Hydra composes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+from hep2gan.cli.app import with_positionals
+from tests.helpers.configs import composed
+
+FILE = Path(__file__).parents[2] / "experiments/dashboards/wandb_sweep.yaml"
+
+
+@pytest.mark.skipif(not FILE.exists(), reason="experiments are not part of the installed package")
+def test_the_agents_command_line_composes_and_names_the_trial(monkeypatch):
+    sweep = yaml.safe_load(FILE.read_text())
+    chosen = {name: space["min"] for name, space in sweep["parameters"].items()}
+    arguments = create_sweep_command_args({"args": {k: {"value": v} for k, v in chosen.items()}})
+    command = create_sweep_command(sweep["command"])
+    line = []
+    for part in command:
+        if part == "${args_no_hyphens}":
+            line += arguments["args_no_hyphens"]
+        elif part != "${env}":
+            line.append(part.replace("${program}", sweep["program"]))
+    program, *overrides = [part for part in line if part not in ("/usr/bin/env", "env")]
+    assert program == "hep2gan-train"
+    assert not any("${" in part and "oc.env" not in part for part in line)
+    monkeypatch.setenv("WANDB_RUN_ID", "abc123")
+    config = composed("train", *with_positionals(overrides, ()))
+    assert config["run_dir"] == "runs/wandb_sweep/trial-abc123/seed0"
+    assert config["logger"]["kind"] == "wandb"
+    assert config["objective"] == sweep["metric"]["name"]
+    assert config["split"]["validation_fraction"] == 0.1
+    assert config["loss"]["alpha"] == chosen["loss.alpha"]
+    assert config["optimizer"]["discriminator"]["lr"] == chosen["optimizer.discriminator.lr"]

@@ -1,0 +1,190 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, recall_score, roc_auc_score
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.metrics import evaluation as module
+from hep2gan.metrics.baselines import ellipses, otsu
+from hep2gan.metrics.boundary import mean_boundary
+from hep2gan.metrics.evaluation import score
+from hep2gan.metrics.rows import Row, table
+from hep2gan.runs.predictions import Predictions
+
+CLASSES = ("Homogeneous", "Speckled", "Golgi")
+CELLS, SIDE = 30, 32
+
+
+def drawn(seed: int = 0) -> Predictions:
+    random = np.random.default_rng(seed)
+    crop_size = random.integers(54, 112, size=(CELLS, 2))
+    truth = ellipses(crop_size, (SIDE, SIDE), margin=8).astype(np.uint8)
+    noise = random.integers(-80, 80, size=truth.shape)
+    mask = np.clip(np.where(truth, 190, 60) + noise, 0, 255).astype(np.uint8)
+    label = np.arange(CELLS) % 3
+    probabilities = random.random((2, CELLS, 3)) + 0.4 * np.eye(3)[label]
+    probabilities /= probabilities.sum(axis=2, keepdims=True)
+    return Predictions(
+        classes=CLASSES,
+        id=np.array([f"{n:05d}" for n in range(CELLS)]),
+        specimen=np.full(CELLS, -1),
+        label=label,
+        image=mask,
+        truth=truth,
+        crop_size=crop_size,
+        mask=mask,
+        probabilities=probabilities[0].astype(np.float32),
+        probabilities_true_mask=probabilities[1].astype(np.float32),
+        mean_mask=truth.mean(axis=0).astype(np.float32),
+        train_counts=np.array([4, 9, 5]),
+    )
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def test_keys_in_order():
+    shape = ["dice", "dice_pooled", "jaccard", "jaccard_pooled", "boundary_f1", "hd95"]
+    kind = ["accuracy", "precision", "recall", "f1", "mean_class_accuracy"]
+    assert list(score(drawn())) == [
+        "test/cells",
+        *[f"test/{key}" for key in shape],
+        *[f"test/class/{name}/dice" for name in CLASSES],
+        *[f"prior/ellipse_{key}" for key in shape],
+        *[f"prior/mean_mask_{key}" for key in shape],
+        *[f"prior/otsu_{key}" for key in shape[:4]],
+        *[f"test/{key}" for key in [*kind, "auroc", "calibration_error", "accuracy_true_mask"]],
+        *[f"test/class/{name}/recall" for name in CLASSES],
+        *[f"prior/majority_{key}" for key in kind],
+    ]
+
+
+def test_masks():
+    p = drawn()
+    found = score(p)
+    foreground, truth = p.mask >= 128, p.truth == 1
+    each = np.array([dice(a, b) for a, b in zip(foreground, truth, strict=True)])
+    assert found["test/cells"] == CELLS
+    assert found["test/dice"] == pytest.approx(each.mean(), abs=1e-10)
+    assert found["test/dice_pooled"] == pytest.approx(dice(foreground, truth))
+    assert found["test/jaccard"] == pytest.approx((each / (2 - each)).mean(), abs=1e-10)
+    assert found["test/class/Speckled/dice"] == pytest.approx(each[1::3].mean(), abs=1e-10)
+    edge = mean_boundary(foreground, truth, p.crop_size)
+    assert (found["test/boundary_f1"], found["test/hd95"]) == edge
+
+
+def test_classes():
+    p = drawn()
+    found = score(p)
+    predicted = p.probabilities.argmax(axis=1)
+    assert found["test/accuracy"] == (predicted == p.label).mean()
+    assert found["test/f1"] == pytest.approx(f1_score(p.label, predicted, average="macro"))
+    assert found["test/auroc"] == pytest.approx(
+        np.mean([roc_auc_score(p.label == k, p.probabilities[:, k]) for k in range(3)]), abs=1e-6
+    )
+    true_mask = p.probabilities_true_mask.argmax(axis=1)
+    assert found["test/accuracy_true_mask"] == (true_mask == p.label).mean()
+    assert found["test/accuracy_true_mask"] != found["test/accuracy"]
+    recalls = recall_score(p.label, predicted, average=None)
+    assert [found[f"test/class/{name}/recall"] for name in CLASSES] == pytest.approx(recalls)
+
+
+def test_calibration_error_by_hand():
+    # Labels by chance: some bins are too sure, some not sure enough, and no gap cancels another.
+    p = replace(drawn(), label=np.random.default_rng(3).integers(3, size=CELLS))
+    confidence = p.probabilities.max(axis=1).astype(np.float64)
+    right = p.probabilities.argmax(axis=1) == p.label
+    bins = np.ceil(confidence * 15)
+    gaps = [
+        (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean())
+        for b in np.unique(bins)
+    ]
+    assert score(p)["test/calibration_error"] == pytest.approx(sum(gaps), abs=1e-6)
+
+
+def test_priors():
+    p = drawn()
+    found = score(p)
+    truth = p.truth == 1
+    ellipse = ellipses(p.crop_size, (SIDE, SIDE), margin=10)
+    each = [dice(a, b) for a, b in zip(ellipse, truth, strict=True)]
+    assert found["prior/ellipse_dice"] == pytest.approx(np.mean(each), abs=1e-10)
+    constant = [dice(truth.mean(axis=0) >= 0.5, b) for b in truth]
+    assert found["prior/mean_mask_dice"] == pytest.approx(np.mean(constant), abs=1e-10)
+    threshold = [dice(a, b) for a, b in zip(otsu(p.image), truth, strict=True)]
+    assert found["prior/otsu_dice"] == pytest.approx(np.mean(threshold), abs=1e-10)
+    assert found["prior/majority_accuracy"] == 1 / 3
+    assert found["prior/majority_mean_class_accuracy"] == pytest.approx(1 / 3)
+    assert found["prior/majority_f1"] == pytest.approx(0.5 / 3)
+    # The truth was drawn with a margin of 8 px.
+    assert score(p, margin=8)["prior/ellipse_dice"] == 1.0
+    assert score(p, tolerance=100)["test/boundary_f1"] == 1.0
+
+
+def test_majority_is_of_the_training_part():
+    p = replace(drawn(), label=np.zeros(CELLS, dtype=np.int64))
+    assert score(p)["prior/majority_accuracy"] == 0.0
+
+
+def test_what_is_missing_is_absent():
+    p = replace(drawn(), mask=None, mean_mask=None)
+    assert not any("dice" in key or "hd95" in key for key in score(p))
+    p = replace(drawn(), probabilities=None, probabilities_true_mask=None)
+    assert not any("accuracy" in key or "recall" in key for key in score(p))
+    p = replace(drawn(), mean_mask=None, train_counts=None, probabilities_true_mask=None)
+    found = score(p)
+    assert not any("mean_mask" in key or "majority" in key for key in found)
+    assert "test/accuracy_true_mask" not in found
+    assert "prior/ellipse_dice" in found
+    one = replace(drawn(), label=np.zeros(CELLS, dtype=np.int64))
+    assert "test/auroc" not in score(one)
+    assert "test/class/Golgi/dice" not in score(one)
+    assert "test/class/Golgi/recall" not in score(one)
+
+
+def test_auroc_averages_over_the_classes_that_occur():
+    p = replace(drawn(), label=np.arange(CELLS) % 2)
+    expected = [roc_auc_score(p.label == k, p.probabilities[:, k]) for k in range(2)]
+    assert score(p)["test/auroc"] == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_values_are_finite_floats_even_when_all_is_empty():
+    p = drawn()
+    p = replace(p, mask=np.zeros_like(p.mask), crop_size=np.full((CELLS, 2), 15))
+    found = score(p)
+    assert all(type(value) is float and np.isfinite(value) for value in found.values())
+    assert found["test/dice"] == found["prior/ellipse_dice"] == 0.0
+    assert found["test/hd95"] == pytest.approx(15 * 2**0.5)
+
+
+def test_chunks_change_no_digit(monkeypatch):
+    whole = score(drawn())
+    monkeypatch.setattr(module, "CHUNK", 7)
+    assert score(drawn()) == whole
+
+
+def test_refuses_inconsistent_predictions():
+    with pytest.raises(Hep2ganError, match="label"):
+        score(replace(drawn(), label=np.zeros(3, dtype=np.int64)))
+
+
+def test_table():
+    metrics = {
+        "test/dice": 0.96,
+        "prior/ellipse_dice": 0.945,
+        "prior/mean_mask_dice": 0.937,
+        "prior/otsu_dice": 0.777,
+        "test/accuracy": 0.98,
+        "test/auroc": 0.99,
+        "test/accuracy_true_mask": 0.97,
+        "prior/majority_accuracy": 0.2,
+        "leakage/shared_specimens": 3.0,
+    }
+    assert table(metrics) == [
+        Row("dice", 0.96, {"ellipse": 0.945, "mean_mask": 0.937, "otsu": 0.777}),
+        Row("accuracy", 0.98, {"majority": 0.2}),
+        Row("auroc", 0.99, {}),
+        Row("accuracy_true_mask", 0.97, {"majority": 0.2}),
+    ]

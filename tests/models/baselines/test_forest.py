@@ -1,0 +1,62 @@
+"""Features by name, the forest and its votes."""
+
+import numpy as np
+import pytest
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.models.baselines.forest import FEATURES, ForestSettings, class_probabilities
+from hep2gan.models.baselines.intensity import intensity
+from hep2gan.models.baselines.motif import motif
+from hep2gan.models.baselines.ric_lbp import ric_lbp
+
+
+def made(cells=60, seed=0):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 3, cells)
+    return (label[:, None] + rng.normal(0, 0.1, (cells, 4))).astype(np.float32), label
+
+
+def test_intensity_by_hand():
+    image = np.arange(101, dtype=np.float32).reshape(1, 101)
+    sd = np.sqrt((101**2 - 1) / 12)
+    expected = [50, sd, 0, 100, 50, 5, 95]
+    np.testing.assert_allclose(intensity(image), expected, rtol=1e-6)
+
+
+def test_textures_stand_one_behind_the_other():
+    image = np.random.default_rng(0).integers(0, 9, (40, 30)).astype(np.float32)
+    both = FEATURES["ric_lbp_motif"](image)
+    np.testing.assert_array_equal(both, np.concatenate([ric_lbp(image), motif(image)]))
+    assert ForestSettings("ric_lbp_motif").describe([image, image]).shape == (2, 471)
+
+
+def test_votes_name_the_class_and_leave_unknown_classes_at_zero():
+    features, label = made()
+    settings = ForestSettings("intensity", trees=20)
+    forest = settings.grow(features, np.asarray([0, 2, 4])[label], seed=0)
+    votes = class_probabilities(forest, features, 5)
+    assert (votes.argmax(axis=1) == 2 * label).all()
+    assert (votes[:, [1, 3]] == 0).all()
+    np.testing.assert_allclose(votes.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_the_same_seed_grows_the_same_forest_on_any_number_of_threads():
+    features, label = made()
+    noise = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
+    settings = ForestSettings("intensity", trees=10)
+    one, two, other = (
+        class_probabilities(settings.grow(features, label, seed, jobs), noise, 3)
+        for seed, jobs in ((5, 1), (5, 2), (6, 1))
+    )
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"features": "sift"}, "choose from"), ({"features": "intensity", "trees": 0}, "positive"),
+     ({"features": "intensity", "trees": 1.5}, "positive whole number")],
+)  # fmt: skip
+def test_wrong_settings_are_refused(given, words):
+    with pytest.raises(Hep2ganError, match=words):
+        ForestSettings(**given)

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from hep2gan.reports.results import methods
+from hep2gan.reports.tables.baselines import priors, priors_csv, priors_markdown
+from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
+
+
+def run(name, count, value, *, start=0, **keywords):
+    names = ("dice", "jaccard", "boundary_f1", "hd95")
+    metrics = {f"test/{key}": value for key in names} | {"test/hd95": 10 * value}
+    metrics |= {f"prior/ellipse_{key}": 0.945 for key in names} | {"prior/ellipse_hd95": 2.0}
+    metrics |= {"prior/otsu_dice": 0.777}
+    dice = np.full(count, value) + np.linspace(-0.01, 0.01, count)
+    tested = cells(np.arange(start, start + count), np.ones(count), dice=dice)
+    return result(name, tested, metrics=metrics, **keywords)
+
+
+def made():
+    return methods(
+        [
+            run("proposed,split.fold=0", 10, 0.96, folds=2, fold=0),
+            run("proposed,split.fold=1", 30, 0.92, start=10, folds=2, fold=1),
+            run("proposed", 20, 0.97, seed="1"),
+            run("mine", 20, 0.94),
+            result("resnet50", cells(range(5), [1] * 5), metrics={"test/accuracy": 0.5}),
+        ]
+    )
+
+
+def test_means_over_seeds_with_folds_weighed_by_cells():
+    rows = {(row.method.name, row.measure): row for row in priors(made())}
+    assert {name for name, _ in rows} == {"proposed", "mine"}
+    row = rows["proposed", "dice"]
+    assert row.mean == pytest.approx((0.93 + 0.97) / 2)
+    assert row.sd == pytest.approx(np.std([0.93, 0.97], ddof=1))
+    assert row.priors == {"ellipse": pytest.approx(0.945), "otsu": pytest.approx(0.777)}
+    assert row.interval.low < row.mean < row.interval.high
+    assert rows["proposed", "boundary_f1"].interval is None
+    assert rows["mine", "dice"].sd is None
+
+
+def test_what_a_prior_does_as_well_is_marked():
+    rows = {(row.method.name, row.measure): row for row in priors(made())}
+    assert rows["proposed", "dice"].better_than_all
+    assert not rows["mine", "dice"].better_than_all
+    # 9.4 px are worse than 2 px.
+    assert not rows["mine", "hd95"].better_than_all
+
+
+def test_text_reads_back():
+    rows = priors(made())
+    lines = read_markdown(priors_markdown(rows))
+    dice = next(line for line in lines if line[:2] == ["mine", "Dice"])
+    assert dice[2] == "94.00"
+    assert dice[4:] == ["94.50", "–", "77.70", "20 cells", "no better than a prior"]
+    hausdorff = next(line for line in lines if line[:2] == ["mine", "95 % Hausdorff, px"])
+    assert hausdorff[2:6] == ["9.40", "–", "2.00", "–"]
+    found = read_csv(priors_csv(rows))
+    assert found[0]["method"] == "proposed"
+    assert float(found[0]["mean"]) == rows[0].mean
+    assert (found[0]["mean_mask"], found[0]["otsu"]) == ("", "0.777")
+    assert found[0]["run_paths"].count("runs/") == 3
+    assert float(found[0]["interval_low"]) == rows[0].interval.low

@@ -1,0 +1,121 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.reports.results import methods
+from hep2gan.reports.tables.classes import (
+    MEASURES,
+    class_scores,
+    classes,
+    classes_csv,
+    classes_markdown,
+)
+from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
+
+NAMES = ("Hom", "Spe", "Nuc", "Gol")
+
+
+def guesses(seed, ids=range(90), absent=3):
+    """Cells of four classes, of which one has none; a classifier that is often wrong."""
+    rng = np.random.default_rng(seed)
+    ids = np.asarray(ids)
+    label = ids % absent
+    odds = rng.random((len(ids), 4)) + 0.7 * np.eye(4)[label]
+    odds = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+    return dataclasses.replace(
+        cells(ids, np.ones(len(ids))),
+        classes=NAMES,
+        label=label,
+        probabilities=odds,
+        predicted=odds.argmax(axis=1),
+    )
+
+
+def by_sklearn(one):
+    """Recall, precision, F1 and AUROC of the three classes with cells."""
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        one.label, one.predicted, labels=range(3), zero_division=0
+    )
+    areas = [roc_auc_score(one.label == k, one.probabilities[:, k]) for k in range(3)]
+    return dict(zip(MEASURES, (recall, precision, f1, areas), strict=True))
+
+
+def test_scores_are_scikit_learns():
+    one = guesses(0)
+    found, expected = class_scores(one), by_sklearn(one)
+    assert list(found) == list(MEASURES)
+    for measure, values in expected.items():
+        np.testing.assert_allclose(found[measure][:3], values)
+        assert np.isnan(found[measure][3])
+        assert 0 < min(values) < max(values) < 1
+
+
+def test_a_class_that_no_cell_is_read_as_and_one_that_is_alone():
+    one = dataclasses.replace(guesses(0), predicted=np.zeros(90, int))
+    found = class_scores(one)
+    assert [found[measure][1] for measure in ("recall", "precision", "f1")] == [0, 0, 0]
+    alone = class_scores(guesses(0, absent=1))
+    assert np.isnan(alone["auroc"][0])
+    assert alone["precision"][0] == 1
+    with pytest.raises(Hep2ganError, match="no predicted classes"):
+        class_scores(cells([0], [1], classify=False))
+
+
+def test_methods_stand_below_each_other_with_wilsons_interval_for_one_seed():
+    one, other = guesses(0), guesses(1)
+    silent = dataclasses.replace(one, probabilities=None, predicted=None)
+    rows = classes(methods([result("a", one), result("b", other), result("c", silent)]))
+    assert [(row.name, row.method.name) for row in rows] == [
+        (name, method) for name in NAMES for method in "ab"
+    ]
+    row, expected = rows[3], by_sklearn(other)
+    assert {m: (s.mean, s.sd) for m, s in row.scores.items()} == {
+        m: (pytest.approx(values[1]), None) for m, values in expected.items()
+    }
+    own = other.label == 1
+    right = int((other.predicted[own] == 1).sum())
+    assert row.interval == pytest.approx(proportion_confint(right, own.sum(), method="wilson"))
+    assert (row.cells, rows[7].cells, rows[7].scores, rows[7].interval) == (30, 0, {}, None)
+
+
+def test_seeds_are_averaged_and_folds_are_one_test_set():
+    parts = [guesses(0, range(45)), guesses(1, range(45, 90))]
+    both = [guesses(2, range(45)), guesses(3, range(45, 90))]
+    found = [
+        result(f"m,split.fold={fold}", part, seed=seed, folds=2, fold=fold)
+        for seed, own in (("0", parts), ("1", both))
+        for fold, part in enumerate(own)
+    ]
+    row = classes(methods(found))[0]
+    values = []
+    for first, second in (parts, both):
+        whole = dataclasses.replace(
+            first,
+            label=np.concatenate([first.label, second.label]),
+            predicted=np.concatenate([first.predicted, second.predicted]),
+            probabilities=np.concatenate([first.probabilities, second.probabilities]),
+        )
+        values.append([values[0] for values in by_sklearn(whole).values()])
+    expected = zip(np.mean(values, axis=0), np.std(values, axis=0, ddof=1), strict=True)
+    assert list(row.scores.values()) == [pytest.approx(pair) for pair in expected]
+    assert (row.cells, row.interval) == (30, None)
+
+
+def test_text_reads_back():
+    rows = classes(methods([result("a", guesses(0)), result("a", guesses(5), seed="1")]))
+    recalls = [by_sklearn(guesses(seed))["recall"][1] for seed in (0, 5)]
+    line = read_csv(classes_csv(rows))[1]
+    assert (line["method"], line["class"], line["seeds"], line["cells"]) == ("a", "Spe", "2", "30")
+    assert float(line["recall"]) == pytest.approx(np.mean(recalls))
+    assert float(line["recall_sd"]) == pytest.approx(np.std(recalls, ddof=1))
+    assert line["recall_wilson_low"] == ""
+    assert line["run_paths"] == "runs/s/a/seed0;runs/s/a/seed1"
+    text = classes_markdown(rows)
+    recall = f"{100 * np.mean(recalls):.2f} ± {100 * np.std(recalls, ddof=1):.2f}"
+    assert read_markdown(text)[2][:5] == ["a", "Spe", "30", recall, "–"]
+    assert read_markdown(text)[4] == ["a", "Gol", "0", *"–––––"]
+    assert "- `a`: `runs/s/a/seed0`, `runs/s/a/seed1`" in text

@@ -1,0 +1,81 @@
+import dataclasses
+
+import numpy as np
+
+from hep2gan.reports.results import methods
+from hep2gan.reports.tables.specimens import specimen_rows, specimens_csv
+from tests.helpers.made_up_results import cells, read_csv, result
+
+# Two specimens of class 0 and one of class 1, by class 0's probability.
+SPECIMEN = np.array([4, 4, 4, 2, 2, 7, 7, 7])
+LABEL = np.array([0, 0, 0, 0, 0, 1, 1, 1])
+FIRST = np.array([0.9, 0.45, 0.4, 0.8, 0.7, 0.4, 0.3, 0.95])
+
+
+def voting():
+    odds = np.stack([FIRST, 1 - FIRST], axis=1).astype(np.float32)
+    return dataclasses.replace(
+        cells(range(8), [1] * 8),
+        specimen=SPECIMEN,
+        label=LABEL,
+        probabilities=odds,
+        predicted=odds.argmax(axis=1),
+    )
+
+
+def told(rows):
+    return [(r.specimen, r.name, r.cells, r.right, r.by_probability, r.by_majority) for r in rows]
+
+
+HOM, SPE = "Homogeneous", "Speckled"
+ROWS = [(2, HOM, 2, 2, HOM, HOM), (4, HOM, 3, 1, HOM, SPE), (7, SPE, 3, 2, HOM, SPE)]
+
+
+def test_mean_probability_and_majority_may_differ():
+    # 4: 1.75 to 1.25 but one cell of three; 7: 1.65 to 1.35 but one cell of three.
+    assert told(specimen_rows(methods([result("a", voting())]))) == ROWS
+
+
+def test_folds_are_one_test_set_and_seeds_stand_apart():
+    whole = voting()
+    found = [
+        result("a,split.fold=0", whole.rows(np.arange(0, 8, 2)), folds=2, fold=0),
+        result("a,split.fold=1", whole.rows(np.arange(1, 8, 2)), folds=2, fold=1),
+        result("a", whole.rows(np.arange(5)), seed="1"),
+        result("b", cells(range(4), [1] * 4, classify=False)),
+    ]
+    rows = specimen_rows(methods(found))
+    assert told(rows) == [*ROWS, *ROWS[:2]]
+    assert [row.seed for row in rows] == ["0"] * 3 + ["1"] * 2
+
+
+def test_unknown_specimens_are_left_out_and_a_number_of_two_classes_has_two_rows():
+    one = voting()
+    one = dataclasses.replace(one, specimen=np.array([4, 4, 4, -1, -1, 4, 4, -1]))
+    assert told(specimen_rows(methods([result("a", one)]))) == [
+        ROWS[1],
+        (4, SPE, 2, 2, SPE, SPE),
+    ]
+    assert specimen_rows(methods([result("a", cells([0], [1], known=False))])) == []
+
+
+def test_lines_read_back():
+    rows = specimen_rows(methods([result("a", voting()), result("a", voting(), seed="1")]))
+    lines = read_csv(specimens_csv(rows))
+    assert len(lines) == 6
+    assert lines[4] == {
+        "study": "s",
+        "method": "a",
+        "drawn": "false",
+        "seed": "1",
+        "specimen": "4",
+        "class": HOM,
+        "cells": "3",
+        "right": "1",
+        "accuracy": str(1 / 3),
+        "voted_by_probability": HOM,
+        "right_by_probability": "true",
+        "voted_by_majority": SPE,
+        "right_by_majority": "false",
+        "run_paths": "runs/s/a/seed1",
+    }

@@ -1,0 +1,47 @@
+import pytest
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.runs.folder import RunFolder
+
+CONFIG = {"seed": 0, "loss": {"beta": 10.0}, "data": {"root": "a"}, "logger": {"kind": "csv"}}
+
+
+def test_config_comes_back_as_it_was(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.save_config(CONFIG)
+    assert RunFolder.existing(tmp_path / "run").config() == CONFIG
+    run.save_config(CONFIG)
+
+
+def test_another_configuration_is_refused_and_named(tmp_path):
+    run = RunFolder(tmp_path)
+    run.save_config(CONFIG)
+    changed = CONFIG | {"loss": {"beta": 5.0}, "new": 1}
+    with pytest.raises(
+        Hep2ganError, match=r"(?s)loss.beta: 10.0 there, 5.0 here.*new: absent.*name="
+    ):
+        run.save_config(changed)
+    assert run.config() == CONFIG
+
+
+def test_places_and_loggers_may_change(tmp_path):
+    run = RunFolder(tmp_path)
+    run.save_config(CONFIG)
+    run.save_config(CONFIG | {"data": {"root": "b"}, "logger": {"kind": "wandb", "tags": ["x"]}})
+
+
+def test_metrics_come_back(tmp_path):
+    run = RunFolder(tmp_path)
+    run.save_metrics({"test/dice": 0.1 + 0.2})
+    assert run.metrics() == {"test/dice": 0.1 + 0.2}
+    run.metrics_file.write_text("{")
+    with pytest.raises(Hep2ganError, match=r"metrics.json.*hep2gan-evaluate"):
+        run.metrics()
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: [")
+    with pytest.raises(Hep2ganError, match=r"config.yaml cannot be read"):
+        RunFolder.existing(tmp_path).config()
+    with pytest.raises(Hep2ganError, match="no run folder"):
+        RunFolder.existing(tmp_path / "none")

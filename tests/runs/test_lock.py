@@ -1,0 +1,113 @@
+"""Two trainings in one folder: real processes, real locks, and file systems without them."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.runs import lock
+from hep2gan.runs.lock import LOCK, Owner, held, owner_of
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from hep2gan.run_lock import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that trains in tmp_path."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+
+
+def enter(folder):
+    with held(folder):
+        pass
+
+
+def test_the_second_is_refused_and_told_who_is_there(tmp_path, other):
+    told = rf"in use by process {other.pid} on {os.uname().nodename}, since \d{{4}}-.*Fix: wait"
+    with pytest.raises(Hep2ganError, match=told):
+        enter(tmp_path)
+    assert owner_of(tmp_path).pid == other.pid
+    other.communicate("go\n")
+    assert not (tmp_path / LOCK).exists()
+    assert owner_of(tmp_path) is None
+    enter(tmp_path)
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_killed_process_does_not_block(tmp_path, other, locks, request):
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    assert json.loads((tmp_path / LOCK).read_text())["pid"] == other.pid
+    if not locks:
+        request.getfixturevalue("without_locks")
+    assert owner_of(tmp_path) is None
+    with held(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+
+
+def test_without_locks_the_written_owner_counts(tmp_path, other, without_locks):
+    with pytest.raises(Hep2ganError, match=f"process {other.pid}"):
+        enter(tmp_path)
+    assert (tmp_path / LOCK).exists()
+
+
+def test_a_number_given_out_again_is_another_process(tmp_path, without_locks):
+    mine = Owner.this()
+    (tmp_path / LOCK).write_text(json.dumps(mine._replace(born="long ago")._asdict()))
+    enter(tmp_path)
+
+
+def test_another_host_blocks_without_locks_unless_it_was_this_slurm_job(
+    tmp_path, without_locks, monkeypatch
+):
+    far = Owner("node7", 1, "2026-01-01 00:00:00", "", "123")
+    (tmp_path / LOCK).write_text(json.dumps(far._asdict()))
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(Hep2ganError, match=rf"node7, since 2026.*delete {tmp_path}/run.lock"):
+        enter(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "124")
+    with pytest.raises(Hep2ganError, match="node7"):
+        enter(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "123")
+    enter(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"pid": 1}'])
+def test_half_a_file_is_no_owner(tmp_path, content, without_locks):
+    (tmp_path / LOCK).write_text(content)
+    enter(tmp_path)
+
+
+def test_the_lock_goes_when_training_fails(tmp_path):
+    with pytest.raises(RuntimeError), held(tmp_path):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,60 @@
+"""A run folder as the commands open it: the configuration, store.json and weights of a run."""
+
+import gc
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from hypothesis import strategies as st
+
+from hep2gan.inference.load import TrainedRun, open_run
+from hep2gan.runs.checkpoints import Position
+from hep2gan.training.build import build_task
+from tests.helpers.configs import composed
+from tests.security.fuzz.judge import Door
+from tests.security.fuzz.mutations import mutated, mutated_json
+
+CLASSES = ("a", "b")
+CONFIG = composed("train", "data=phantom", "scale=laptop")
+STORE = {"path": "x", "fingerprint": "f" * 64, "size": 64, "cells": 9, "classes": list(CLASSES)}
+WEIGHTS = build_task(CONFIG, classes=CLASSES, size=64).state_dict()
+BUILT = ("generator", "discriminator", "classifier", "loss", "guidance", "optimizer")
+"""Parts of a configuration that networks are built from."""
+
+
+@st.composite
+def _inputs(draw: Any) -> tuple[bytes, bytes]:
+    """config.yaml and store.json, one of them changed."""
+    text, store = yaml.safe_dump(CONFIG).encode(), json.dumps(STORE).encode()
+    which = draw(st.integers(0, 5))
+    if which == 0:
+        return text, draw(mutated([store]))
+    if which == 1:
+        return text, json.dumps(draw(mutated_json(STORE))).encode("utf-8", "surrogatepass")
+    if which == 2:
+        return draw(mutated([text])), store
+    part = draw(st.sampled_from(BUILT))
+    return yaml.safe_dump(CONFIG | {part: draw(mutated_json(CONFIG[part]))}).encode(), store
+
+
+def _open(given: tuple[bytes, bytes], folder: Path) -> TrainedRun:
+    # Networks hold one another in circles, and a campaign's memory is limited as a whole.
+    gc.collect()
+    (folder / "config.yaml").write_bytes(given[0])
+    (folder / "store.json").write_bytes(given[1])
+    path = Position(1, 0).path(folder / "checkpoints")
+    path.parent.mkdir()
+    torch.save({"state_dict": WEIGHTS}, path)
+    return open_run(folder)
+
+
+def _has_the_weights(found: TrainedRun, _: object) -> None:
+    assert all(type(name) is str for name in found.classes)
+    assert 0 < found.size <= 4096
+    state = found.task.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in WEIGHTS.items())
+
+
+DOORS = (Door("trained", _inputs(), _open, _has_the_weights),)

@@ -1,0 +1,101 @@
+"""Dashboards: real offline wandb runs and TensorBoard files, read back."""
+
+import pytest
+from PIL import Image
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.training.loggers import build_logger, finish, log_results
+from tests.helpers.configs import composed
+from tests.helpers.offline import without_wandb_settings
+from tests.helpers.wandb_reader import offline_run
+
+METRICS = {"test/dice": 0.75, "test/accuracy": 0.5}
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "roc.png"
+    Image.new("RGB", (8, 6), "purple").save(path)
+    return {"roc": path}
+
+
+@pytest.fixture(autouse=True)
+def _no_key(monkeypatch, tmp_path):
+    without_wandb_settings(monkeypatch, tmp_path)
+
+
+@pytest.mark.parametrize("exit_code", [0, 1, 143])
+def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, exit_code):
+    config = composed("train", "logger=wandb", "study=ablation", "method=without_gm", "seed=3")
+    logger = build_logger(config, tmp_path)
+    for epoch in range(2):
+        logger.log_metrics(
+            {"train/generator/l1": 0.5 / (epoch + 1), "epoch": epoch}, step=epoch * 7
+        )
+    log_results(logger, METRICS, picture)
+    finish(logger, exit_code)
+    found = offline_run(tmp_path)
+    run = found["run"]
+    assert (run.run_group, run.job_type, run.project) == ("ablation", "without_gm", "hep2gan")
+    assert run.display_name == "without_gm-seed3"
+    assert found["config"]["loss"]["beta"] == 10.0
+    assert found["config"]["optimizer"]["classifier"]["betas"] == [0.5, 0.999]
+    assert "${" not in str(found["config"])
+    curve = [(h["epoch"], h["train/generator/l1"]) for h in found["history"] if "epoch" in h]
+    assert curve == [(0, 0.5), (1, 0.25)]
+    assert found["metrics"]["train/*"] == "epoch"
+    assert found["metrics"]["step/*"] == "trainer/global_step"
+    assert found["summary"]["test/dice"] == 0.75
+    assert any("figure/roc" in key for row in found["history"] for key in row)
+    assert found["exit"] == exit_code
+    assert found["preempting"] == (exit_code == 143)
+
+
+def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logger = build_logger(composed("train", "logger=tensorboard"), tmp_path)
+    logger.log_metrics({"train/generator/l1": 0.5}, step=4)
+    log_results(logger, METRICS, picture)
+    logger.save()
+    logger.finalize("success")
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("train/generator/l1")] == [(4, 0.5)]
+    assert events.Scalars("test/dice")[0].value == 0.75
+    image = events.Images("figure/roc")[0]
+    assert (image.width, image.height) == (8, 6)
+
+
+def test_csv_alone_needs_no_logger(tmp_path):
+    assert build_logger(composed("train"), tmp_path) is None
+    log_results(None, METRICS, {})
+    finish(None, 1)
+
+
+def test_an_unknown_logger_is_named(tmp_path):
+    with pytest.raises(Hep2ganError, match=r"logger.kind is 'x'.*csv, wandb, tensorboard"):
+        build_logger({"logger": {"kind": "x"}}, tmp_path)
+
+
+class Dead:
+    """A run whose process is gone: whatever is asked of it fails as the real one does."""
+
+    project, disabled, step, asked = "hep2gan", True, 0, 0
+
+    def __getattr__(self, name):
+        self.asked += 1
+        raise ConnectionResetError("Connection lost")
+
+
+def test_training_goes_on_when_wandbs_process_dies(tmp_path, picture, caplog):
+    from hep2gan.training.loggers.wandb_run import WandbRun
+
+    logger = WandbRun(run := Dead(), tmp_path)
+    for step in range(3):
+        logger.log_metrics({"train/generator/l1": 0.5, "epoch": 1}, step=step)
+    log_results(logger, METRICS, picture)
+    asked = run.asked
+    finish(logger, 0)
+    assert logger.lost
+    assert caplog.text.count("wandb is lost to this run (Connection lost)") == 1
+    assert (asked, run.asked) == (1, 2)

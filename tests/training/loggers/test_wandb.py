@@ -1,0 +1,284 @@
+"""Begin, take up again and end wandb runs: real offline ones, read back."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import wandb
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.training.loggers import build_logger, closing, exit_code_of, finish, wandb_run
+from hep2gan.training.loggers.csv import MetricsFile
+from tests.helpers.configs import composed
+from tests.helpers.offline import curve, runs, without_wandb_settings
+from tests.helpers.wandb_reader import ended_run
+
+PROVENANCE = {"revision": "abc", "parameters": {"generator": 5}, "split": {"train": 7}}
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch, tmp_path):
+    without_wandb_settings(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def config():
+    return composed("train", "logger=wandb", "logger.tags=[first,first]", "study=s")
+
+
+def epoch(logger, number, value=0.5, steps=2):
+    """What training logs in one epoch."""
+    for loop in [logger] if not isinstance(logger, list) else logger:
+        for batch in range(steps):
+            row = {"step/generator/l1": value, "epoch": number}
+            loop.log_metrics(row, step=number * steps + batch)
+        row = {"train/generator/l1": value, "val/f1": 1 - value, "lr/generator": 0.1}
+        loop.log_metrics(row | {"epoch": number}, step=number * steps + steps - 1)
+
+
+def test_what_users_filter_by(tmp_path, config):
+    config["name"] = "proposed,loss.beta=5"
+    logger = build_logger(config, tmp_path, provenance=PROVENANCE)
+    finish(logger, 0)
+    (found,) = runs(tmp_path)
+    run = found["run"]
+    assert (run.run_group, run.job_type) == ("s", "proposed")
+    assert run.display_name == "proposed,loss.beta=5-seed0"
+    assert list(run.tags) == ["first", "icpr2016", "random", "128px"]
+    assert found["config"]["provenance"] == PROVENANCE
+    assert found["config"]["split"]["kind"] == "random"
+
+
+def test_names_longer_than_wandb_takes_are_cut(tmp_path, config):
+    config |= {"name": "n" * 300, "study": "s" * 300}
+    config["logger"]["tags"] = ["t" * 100]
+    finish(build_logger(config, tmp_path), 0)
+    (found,) = runs(tmp_path)
+    assert len(found["run"].display_name) == len(found["run"].run_group) == 128
+    assert found["run"].tags[0] == "t" * 64
+
+
+def test_axes_and_best_values(tmp_path, config):
+    logger = build_logger(config, tmp_path)
+    for number, value in enumerate((0.5, 0.2, 0.4, float("nan"))):
+        epoch(logger, number, value)
+        row = {"train/discriminator/p_real": value, "gm/val/own_distance": value, "epoch": number}
+        logger.log_metrics(row, step=number)
+    finish(logger, 0)
+    (found,) = runs(tmp_path)
+    axes = {f"{group}/*": "epoch" for group in ("train", "val", "lr", "gm", "speed")}
+    assert axes.items() <= found["metrics"].items()
+    assert found["metrics"]["step/*"] == "trainer/global_step"
+    best = {k: v for k, v in found["summary"].items() if k.startswith("best/")}
+    assert best == {"best/train/generator/l1": 0.2, "best/val/f1": 0.8}
+    # Scalars under their own names: a sweep reads them.
+    assert found["summary"]["lr/generator"] == 0.1
+    assert math.isnan(found["summary"]["val/f1"])
+
+
+def test_two_jobs_in_one_process_make_two_runs(tmp_path, config):
+    first = build_logger(config, tmp_path / "a")
+    epoch(first, 0)
+    # A job that died before it could close its run.
+    second = build_logger(config | {"seed": 1}, tmp_path / "b")
+    epoch(second, 0, 0.25)
+    finish(second, 0)
+    finish(first, 1)
+    (a,), (b,) = runs(tmp_path / "a"), runs(tmp_path / "b")
+    assert a["run"].run_id != b["run"].run_id
+    assert (a["exit"], b["exit"]) == (1, 0)
+    assert curve(a, "train/generator/l1") == [(0, 0.5)]
+    assert curve(b, "train/generator/l1") == [(0, 0.25)]
+    assert wandb.run is None
+
+
+def test_an_id_in_the_environment_does_not_join_two_jobs(tmp_path, config, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "fixed")
+    for seed in (0, 1):
+        finish(build_logger(config | {"seed": seed}, tmp_path / str(seed)), 0)
+    (a,), (b,) = runs(tmp_path / "0"), runs(tmp_path / "1")
+    assert len({a["run"].run_id, b["run"].run_id, "fixed"}) == 3
+
+
+def test_a_resumed_offline_run_is_complete_by_itself(tmp_path, config):
+    csv = MetricsFile(tmp_path / "metrics.csv")
+    logger = build_logger(config, tmp_path)
+    for number, value in enumerate((0.5, 0.4, 0.9)):
+        epoch([csv, logger], number, value)
+    # The third epoch has no checkpoint: it will be trained again.
+    with pytest.raises(RuntimeError, match="power cut"), closing(logger):
+        raise RuntimeError("power cut")
+    again = build_logger(config, tmp_path, start=4)
+    csv = MetricsFile(tmp_path / "metrics.csv", 4)
+    epoch([csv, again], 2, 0.3)
+    finish(again, 0)
+    (found,) = runs(tmp_path)
+    assert curve(found, "train/generator/l1") == [(0, 0.5), (1, 0.4), (2, 0.3)]
+    steps = curve(found, "step/generator/l1", "trainer/global_step")
+    assert [step for step, _ in steps] == [0, 1, 2, 3, 4, 5]
+    assert [row["epoch"] for row in found["history"]] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert found["summary"]["best/train/generator/l1"] == 0.3
+    assert found["summary"]["best/val/f1"] == 0.7
+    (old,) = (tmp_path / "wandb/superseded").glob("offline-run-*/run-*.wandb")
+    old = ended_run(old)
+    assert old["exit"] == 1
+    assert old["run"].run_id != found["run"].run_id
+    assert old["run"].run_group == found["run"].run_group
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from hep2gan.loggers import build_logger
+from hep2gan.metrics_file import MetricsFile
+from tests.configs import composed
+folder = Path(sys.argv[1])
+logger = build_logger(composed("train", "logger=wandb"), folder)
+for loop in (MetricsFile(folder / "metrics.csv"), logger):
+    loop.log_metrics({"train/generator/l1": 0.5, "epoch": 0}, step=0)
+print("logged", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_leaves_the_next_start_alone(tmp_path, config):
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (tmp_path / "wandb/id.json").write_text("{half")
+    logger = build_logger(config, tmp_path, start=1)
+    epoch(logger, 1, 0.4)
+    finish(logger, 0)
+    (found,) = runs(tmp_path)
+    assert curve(found, "train/generator/l1") == [(0, 0.5), (1, 0.4)]
+    assert len(list((tmp_path / "wandb/superseded").iterdir())) == 1
+
+
+AGENT = """
+import sys
+from pathlib import Path
+from hep2gan.loggers import build_logger, finish
+from tests.configs import composed
+config = composed("train", "logger=wandb", "loss.beta=5")
+finish(build_logger(config, Path(sys.argv[1])), 0)
+"""
+
+
+def test_inside_an_agent_its_run_is_joined(tmp_path):
+    # In a process of its own, as an agent starts it: wandb reads the variables once.
+    root = Path(__file__).parents[3]
+    given = {"WANDB_SWEEP_ID": "sweep1", "WANDB_RUN_ID": "trial7", "WANDB_PROJECT": "theirs"}
+    done = subprocess.run(
+        [sys.executable, "-c", AGENT, tmp_path],
+        cwd=root, capture_output=True, text=True, env=os.environ | given,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (found,) = runs(tmp_path)
+    run = found["run"]
+    assert (run.run_id, run.sweep_id, run.project) == ("trial7", "sweep1", "theirs")
+    assert found["config"]["loss"]["beta"] == 5
+    assert "Ignoring" not in done.stderr
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """What wandb.init is asked for, answered by a run that exists online."""
+    asked = []
+
+    def init(**given):
+        asked.append(given)
+        run = SimpleNamespace(id=given.get("id"), project=given["project"], summary={})
+        run.resumed = len(asked) > 1
+        run.rows, run.define_metric = [], lambda *_, **__: None
+        run.log = run.rows.append
+        begun_runs.append(run)
+        return run
+
+    begun_runs = []
+    monkeypatch.setattr(wandb, "init", init)
+    return asked, begun_runs
+
+
+def test_an_online_run_goes_on_under_its_id(tmp_path, config, begun):
+    asked, made = begun
+    config["logger"]["mode"] = "online"
+    csv = MetricsFile(tmp_path / "metrics.csv")
+    epoch([csv, build_logger(config, tmp_path)], 0, 0.3)
+    again = build_logger(config, tmp_path, start=2)
+    assert asked[0]["id"] == asked[1]["id"]
+    assert {given["resume"] for given in asked} == {"allow"}
+    # Its rows are there already, but its best values must not be overwritten by worse ones.
+    assert made[1].rows == []
+    epoch(again, 1, 0.6)
+    assert not made[1].summary
+    epoch(again, 2, 0.1)
+    assert made[1].summary == {"best/train/generator/l1": 0.1, "best/val/f1": 0.9}
+
+
+def test_going_online_takes_the_offline_rows_along(tmp_path, config, begun, monkeypatch):
+    asked, made = begun
+    csv = MetricsFile(tmp_path / "metrics.csv")
+    epoch([csv, build_logger(config, tmp_path)], 0, 0.3)
+    made.clear()
+    asked.clear()
+    config["logger"]["mode"] = "online"
+    old = json.loads((tmp_path / "wandb/id.json").read_text())["id"]
+    build_logger(config, tmp_path, start=2)
+    assert asked[0]["id"] != old
+    assert [row["train/generator/l1"] for row in made[0].rows if "train/generator/l1" in row] == [
+        0.3
+    ]
+
+
+def test_the_mode_is_asked_for_or_follows_the_key(config, monkeypatch):
+    settings = config["logger"]
+    assert wandb_run._mode(settings) == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    assert wandb_run._mode(settings) == "online"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert wandb_run._mode(settings) == "offline"
+    assert wandb_run._mode(settings | {"mode": "online"}) == "online"
+
+
+def test_only_the_first_rank_begins_a_run(tmp_path, config):
+    assert build_logger(config, tmp_path, rank=1) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failing_wandb_says_what_to_do(tmp_path, config, monkeypatch):
+    def init(**_):
+        raise wandb.errors.CommError("no route")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.raises(Hep2ganError, match=r"no route.*logger.mode=offline"):
+        build_logger(config, tmp_path)
+
+
+def test_exit_codes():
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    codes = {
+        SIGTERMException(): 143, SystemExit(143): 143, SystemExit(None): 0, SystemExit("x"): 1,
+        KeyboardInterrupt(): 130, ValueError(): 1,
+    }  # fmt: skip
+    assert {exit_code_of(error) for error in codes} == set(codes.values())
+    assert all(exit_code_of(error) == code for error, code in codes.items())
+
+
+def test_a_job_that_sigterm_stops_is_preempted(tmp_path, config):
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    logger = build_logger(config, tmp_path)
+    with pytest.raises(SystemExit), closing(logger):
+        raise SIGTERMException
+    (found,) = runs(tmp_path)
+    assert found["preempting"]
+    assert found["exit"] == 143

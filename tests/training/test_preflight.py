@@ -1,0 +1,290 @@
+"""What is looked at before a training: each fault injected, all of them told in one list."""
+
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import wandb
+
+from hep2gan.cli import pack, train
+from hep2gan.data.splits import make_split
+from hep2gan.errors import Hep2ganError
+from hep2gan.models import hub
+from hep2gan.runs.checkpoints import checkpoints
+from hep2gan.runs.folder import RunFolder
+from hep2gan.training import disk_space
+from hep2gan.training.disk_space import checkpoint_bytes, require_room, state_copies
+from hep2gan.training.fit_of_data import of_split
+from hep2gan.training.setup import Preparation, examined
+from hep2gan.training.surroundings import of_weights
+from tests.helpers.commands import call
+from tests.helpers.configs import composed
+from tests.helpers.made_store import made_store
+from tests.helpers.offline import without_wandb_settings
+from tests.helpers.packed import inside_packed
+from tests.helpers.started import NETS, SMALL, TWO
+from tests.helpers.started import train as started
+
+RUN = "runs/default/proposed/seed0"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a packed store."""
+    with inside_packed(tmp_path_factory.mktemp("doctor")) as folder:
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(place, monkeypatch):
+    monkeypatch.chdir(place)
+
+
+def told(*overrides):
+    """What the doctor says of a configuration: {check: [(state, text)]}."""
+    config = composed("train", *SMALL, *NETS, *overrides)
+    trusted = config.pop("trusted")
+    config.pop("doctor")
+    found = {}
+    for check, state, text in examined(config, trusted).results:
+        found.setdefault(check, []).append((state, text))
+    return found
+
+
+def problems(*overrides):
+    return [text for r in told(*overrides).values() for state, text in r if state == "problem"]
+
+
+def test_switches_that_do_not_fit_stand_in_the_list(place):
+    found = problems("trainer.compile=reduce-overhead", "trainer.sync_batchnorm=true")
+    assert len(found) == 2
+    assert "CUDA graphs need a GPU" in found[0]
+    assert "trainer.sync_batchnorm" in found[1]
+
+
+def test_a_sound_configuration_is_looked_at_from_all_sides(place):
+    found = told("study=sound")
+    assert list(found) == [
+        "settings", "devices", "logger", "run folder", "data", "split", "batches", "networks",
+        "disk",
+    ]  # fmt: skip
+    assert {state for results in found.values() for state, _ in results} == {"ok"}
+    assert found["devices"] == [("ok", "1 process on the CPU")]
+    assert "60 cells of 32 px in 6 classes" in found["data"][0][1]
+    assert not (place / "runs/sound").exists()
+
+
+def test_all_problems_stand_in_one_list(place, monkeypatch):
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
+    more = ("logger.kind=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
+    found = problems(*wrong, *more, "generator._target_=os.system", "gan_epochs=3", "study=wrong")
+    parts = (
+        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.kind is 'paper'",
+        "gan_epochs is 3, 3 of 3 epochs", "os.system", "/proc cannot be written",
+        "not divisible by 2",
+    )  # fmt: skip
+    assert all(part in text for part, text in zip(parts, found, strict=True)), found
+
+
+@pytest.mark.parametrize(
+    ("overrides", "what"),
+    [
+        (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
+        (["seed=null"], "seed is null: it must be a whole number from 0"),
+        (["gan_epochs=3"], "gan_epochs is 3, 3 of 3 epochs: both stages need epochs"),
+        (["trainer.accelerator=tpu"], "accelerator is 'tpu'"),
+        (["trainer.batch_size=49"], "training part has 48 cells, the batch size is 49"),
+        (["trainer.devices=2", "trainer.batch_size=2"], "needs 2 cells on each"),
+        (["trainer.devices=5", "trainer.batch_size=10"], "test part has 12 cells, 4 batches"),
+        (["data.size=64", "data.store=stores/phantom_60_0_32"], "images of 32 px, data.size is 64"),
+        (["data.store=stores/none", "data.source=manifest"], "no store at stores/none.*run hep2"),
+        (["split.kind=given"], "have no given part"),
+        (["trainer.nonfinite=ignore"], "trainer.nonfinite is 'ignore'"),
+        (["guidance.source=masks"], "guidance.source is 'masks'"),
+        (["generator._target_=os.system"], "os.system"),
+        (["runs=/proc/nowhere"], "/proc cannot be written.*choose another place.*0.00 GB free"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_told(overrides, what):
+    found = "\n".join(problems("study=faults", *overrides))
+    assert re.search(what, found, re.S), found
+    assert found.count("\n") == what.count("GB free")
+
+
+def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
+    def away(*_, **__):
+        raise OSError("no route")
+
+    monkeypatch.setattr(hub, "get_session", lambda: SimpleNamespace(head=away))
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: None)
+    ours = composed("train", "data=phantom", "data.count=60", "data.size=32")
+    (tmp_path / "empty.pth").touch()
+    files = [None, str(tmp_path / "no.pth"), str(tmp_path / "empty.pth")]
+    rules = ["not in the cache.*no route", "no.pth does not exist", "empty.pth is empty"]
+    for file, rule in zip(files, rules, strict=True):
+        ours["generator"]["weights"] = ours["classifier"]["weights"] = file
+        preparation = Preparation(ours, RunFolder(tmp_path), None, starts=True)
+        preparation.checklist.take("weights", of_weights(ours))
+        assert len(preparation.checklist.problems) == 2
+        with pytest.raises(Hep2ganError, match=rf"(?s)2 things.*{rule}.*generator.*{rule}.*class"):
+            preparation.checklist.require("it")
+
+
+def test_wandb_without_key_or_server(tmp_path, monkeypatch):
+    without_wandb_settings(monkeypatch, tmp_path)
+    online = ("logger=wandb", "logger.mode=online", "study=online")
+    assert "that needs a key" in problems(*online)[0]
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    wandb.teardown()
+    (found,) = problems(*online)
+    assert "127.0.0.1:9 cannot be reached" in found
+    assert "0" * 40 not in found
+    assert problems("logger=wandb", "logger.mode=offline", "study=online") == []
+    wandb.teardown()
+
+
+def test_classes_that_a_part_lacks():
+    # Class A to train on, B in the test alone, C nowhere.
+    label, part = np.repeat([0, 1], 4), np.repeat([0, 2], 4)
+    store = made_store(label, part=part, classes=("A", "B", "C"))
+    config = composed("train", "data.root=x", "loss.gaussian_mixture.priors=empirical")
+    found = [str(f) for f in of_split(store, make_split(store, kind="given"), config)]
+    assert "training part has no cell of B, other parts have" in found[0]
+    assert any("store has no cell of C" in text for text in found)
+    assert any("C has no cells: empirical priors" in text for text in found)
+    assert any("test part has no cell of A" in text for text in found)
+
+
+def test_what_optimizers_keep_of_a_parameter():
+    weight = torch.nn.Parameter(torch.ones(3))
+    for settings in (
+        {"_target_": "torch.optim.SGD", "lr": 0.1},
+        {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9},
+        {"_target_": "torch.optim.Adam", "lr": 0.1, "amsgrad": True},
+        {"_target_": "torch.optim.AdamW", "lr": 0.1},
+        {"_target_": "torch.optim.NAdam", "lr": 0.1},
+        {"_target_": "torch.optim.RAdam", "lr": 0.1},
+        {"_target_": "torch.optim.RMSprop", "lr": 0.1, "momentum": 0.9, "centered": True},
+    ):
+        arguments = {k: v for k, v in settings.items() if k != "_target_"}
+        optimizer = getattr(torch.optim, settings["_target_"].rpartition(".")[2])(
+            [weight], **arguments
+        )
+        weight.grad = torch.ones(3)
+        optimizer.step()
+        kept = [v for v in optimizer.state[weight].values() if torch.is_tensor(v) and v.ndim]
+        assert state_copies(settings) == len(kept), settings
+
+
+def test_no_room_is_told_with_its_sum(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    room = {"checkpoint": 300_000_000, "predictions": 50_000_000}
+    # 3 x 0.30 + 0.05 + 0.02 GB of figures and tables.
+    assert "up to 0.97 GB" in require_room(tmp_path / "run", chooses=False, **room)
+    with pytest.raises(Hep2ganError, match=r"1\.00 GB free.*up to 1\.57 GB more \(5 checkpoints"):
+        require_room(tmp_path / "run", chooses=True, **room)
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    with (tmp_path / "run/checkpoints/epoch0001.ckpt").open("wb") as file:
+        file.truncate(600_000_000)
+    assert "up to 0.97 GB" in require_room(tmp_path / "run", chooses=True, **room)
+
+
+def test_the_command_prints_a_list_and_starts_nothing(place, capsys):
+    options = ("study=command", "doctor=true")
+    assert call(train, *SMALL, *NETS, *options) == 0
+    shown = capsys.readouterr().out
+    assert "ok       networks   discriminator" in shown
+    assert call(train, *SMALL, *NETS, *options, "trainer.batch_size=50", "loss.pixel=l3") == 2
+    shown = capsys.readouterr().out
+    assert shown.count("problem ") == 2
+    assert not (place / "runs/command/proposed/seed0/config.yaml").exists()
+
+
+def test_a_start_stops_with_the_same_list(place, capsys):
+    options = ("study=started", "trainer.batch_size=50", "loss.pixel=l3")
+    assert call(train, *SMALL, *NETS, *options) == 2
+    error = capsys.readouterr().err
+    assert "2 things stand in the way of runs/started/proposed/seed0" in error
+    assert "at most 48" in error
+    assert "loss.pixel" in error
+    assert not (place / "runs/started/proposed/seed0/config.yaml").exists()
+
+
+def test_a_run_says_where_it_stands_and_how_large_its_checkpoints_are(place):
+    assert call(train, *SMALL, *NETS, "trainer.max_epochs=1", "study=stands") == 0
+    options = ("trainer.max_epochs=1", "study=stands")
+    assert told(*options)["run folder"] == [("ok", "runs/stands/proposed/seed0: finished")]
+    assert "loss.beta: 10.0 there, 5 here" in problems(*options, "loss.beta=5")[0]
+    config = composed("train", *SMALL, *NETS, *options)
+    config.pop("doctor")
+    run = RunFolder(place / "runs/stands/proposed/seed0")
+    preparation = Preparation(config, run, None, config.pop("trusted"), starts=False)
+    preparation.open()
+    parts = preparation.task.parts
+    said = checkpoint_bytes(parts, config["optimizer"])
+    tensors = [
+        tensor.numel() * 4
+        for part in parts.values()
+        for tensor in (*part.parameters(), *part.buffers())
+    ]
+    state = torch.load(checkpoints(run.checkpoints)[0], weights_only=True)
+    held = [v for o in state["optimizer_states"] for s in o["state"].values() for v in s.values()]
+    real = sum(t.numel() * 4 for t in held if torch.is_tensor(t) and t.ndim)
+    assert said == sum(tensors) + real
+
+
+def test_drawn_cells_are_not_drawn_to_look(place):
+    found = told("data.count=77", "study=undrawn")
+    assert found["data"][0][0] == "note"
+    assert not (place / "stores/phantom_77_0_32").exists()
+
+
+def test_a_store_that_changed_under_a_run(place):
+    assert call(train, *SMALL, *NETS, "trainer.max_epochs=1", "study=moved") == 0
+    shutil.copytree("stores/phantom_60_0_32", "stores/copy")
+    other = ("data.seed=1", "data.store=stores/other")
+    assert call(pack, "data=phantom", "data.count=60", "data.size=32", *other) == 0
+    options = ("trainer.max_epochs=1", "study=moved")
+    assert problems(*options, "data.store=stores/copy") == []
+    (found,) = problems(*options, "data.store=stores/other")
+    assert "made for the store with fingerprint" in found
+    with Path("stores/copy/image.npy").open("r+b") as file:
+        file.truncate(1000)
+    (found,) = problems(*options, "data.store=stores/copy")
+    assert "stores/copy is damaged" in found
+
+
+def test_ranks_and_sweeps_are_looked_at_too(place):
+    two = (*SMALL, *NETS, *TWO, "study=two")
+    looked = started(place, *two, "doctor=true")
+    assert "2 processes on the CPU" in looked.output
+    wrong = ("trainer.batch_size=50", "loss.pixel=l3")
+    begun = started(place, *two, *wrong, check=False)
+    assert begun.returncode == 2
+    assert "2 things stand in the way" in begun.output
+    sweep = ("-m", "trainer.batch_size=16,50", "study=swept", "doctor=true")
+    swept = started(place, *SMALL, *NETS, *sweep, check=False)
+    assert swept.returncode != 0
+    assert "2 jobs: 1 done, 1 failed" in swept.output
+    assert "batch size of at most 48" in swept.output
+    assert not list((place / "runs").rglob("swept/*/*/config.yaml"))
+
+
+def test_curves_that_a_run_cannot_go_on_with_are_told(place):
+    options = ("study=curves", "trainer.max_epochs=2")
+    assert call(train, *SMALL, *NETS, *options) == 0
+    run = place / "runs/curves/proposed/seed0"
+    (run / "DONE").unlink()
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    assert problems(*options) == []
+    (run / "metrics.csv").write_text("".join(lines[:3]))
+    (found,) = problems(*options)
+    assert "metrics.csv is damaged (the rows of 2 epochs are missing, first 0)" in found
+    (run / "metrics.csv").unlink()
+    assert problems(*options) == []

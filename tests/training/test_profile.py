@@ -1,0 +1,253 @@
+"""trainer.profile: the parts it names, what it leaves behind, and that it changes nothing."""
+
+import json
+
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from hep2gan.cli import pack, train
+from hep2gan.models.guidance import Guidance, Stages
+from hep2gan.runs.folder import RunFolder
+from hep2gan.settings import wrong_settings
+from hep2gan.training.module import unheard
+from hep2gan.training.profiler import WARM_UP, StepProfiler
+from hep2gan.training.skipping import SkipNonfinite
+from tests.helpers import tiny
+from tests.helpers.commands import call
+from tests.helpers.configs import composed
+from tests.helpers.full_disk import divert, needs_full_device
+from tests.helpers.started import NETS, SMALL, TWO, assert_same_training, final
+from tests.helpers.started import train as started
+
+GENERATOR = ["G(x)", "L_total (eqs 1 to 3)", "backward", "optimizer"]
+JUDGED = [GENERATOR[0], "D(x, G(x))", *GENERATOR[1:]]
+DISCRIMINATOR = ["D(x, y) and D(x, G(x))", "L_GAN (eq. 1)", "backward", "optimizer"]
+PLAIN = ["output and features", "L_out (eq. 5)", "backward", "optimizer"]
+MIXTURE = [*PLAIN[:2], "L_cla, likelihood (eqs 6, 7)", *PLAIN[2:]]
+DATA = ["cells read", "to the device, normalised, augmented"]
+AROUND = ["callbacks", "losses summed and logged", "the rest"]
+ALL = {"discriminator": DISCRIMINATOR, "generator": JUDGED, "classifier": MIXTURE}
+
+
+class Ends(L.Callback):
+    """A callback that does something after the step."""
+
+    def __init__(self, work):
+        self.on_train_batch_end = lambda *_: work()
+
+
+class Starts(L.Callback):
+    """A callback with something to do, and how many hooks there are while it does."""
+
+    def __init__(self):
+        self.hooks = []
+
+    def on_train_batch_start(self, trainer, task, batch, batch_idx):
+        loss = task.classification_loss
+        hooks = 0 if loss is None else len(loss._forward_hooks) + len(loss._forward_pre_hooks)
+        self.hooks.append((hooks, task.passed is not unheard))
+
+
+def profiled(folder, task, *, number=50, batches=8, epochs=1, callbacks=(), finish=True):
+    """Train with a profiler; what it wrote."""
+    profiler = StepProfiler(task, RunFolder(folder), number=number, cells=6)
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=epochs, logger=False, profiler=profiler,
+        callbacks=list(callbacks), enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    loader = DataLoader([tiny.batch(seed=s) for s in range(batches)], batch_size=None)
+    trainer.fit(task, loader)
+    if finish:
+        profiler.finish()
+    file = folder / "profile.json"
+    return json.loads(file.read_text())["stages"] if file.exists() else None
+
+
+def named(stage):
+    """The names of the parts by their groups."""
+    found = {}
+    for part in stage["parts"]:
+        found.setdefault(part["group"], []).append(part["part"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "groups"),
+    [
+        ({}, ALL),
+        ({"skipping": SkipNonfinite()}, ALL),
+        ({"mixture": False}, ALL | {"classifier": PLAIN}),
+        ({"adversarial": False}, {"generator": GENERATOR, "classifier": MIXTURE}),
+        ({"classify": False}, {"discriminator": DISCRIMINATOR, "generator": JUDGED}),
+        ({"segment": False, "guidance": Guidance("none")}, {"classifier": MIXTURE}),
+        ({"segment": False, "guidance": Guidance("ground_truth")}, {"classifier": MIXTURE}),
+        (
+            {"guidance": Guidance(gradient=0.3)},
+            ALL | {"generator": [*JUDGED[:3], *MIXTURE[:3], *JUDGED[3:]]},
+        ),
+    ],
+)
+def test_the_parts_of_each_kind_of_method(tmp_path, given, groups):
+    task = tiny.task(**given)
+    (stage,) = profiled(tmp_path, task)
+    found = named(stage)
+    assert found.pop("waiting for data") == DATA
+    assert sorted(found.pop("around the networks")) == AROUND
+    assert found == groups
+    assert stage["trained"] == list(groups)
+    assert sum(part["share"] for part in stage["parts"]) == pytest.approx(1)
+    assert all(part["seconds"]["mean"] > 0 for part in stage["parts"])
+    assert stage["seconds"]["mean"] == pytest.approx(
+        sum(part["seconds"]["mean"] for part in stage["parts"])
+    )
+
+
+def test_the_time_of_a_part_is_its_own(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("hep2gan.training.clocks.time.perf_counter", lambda: now[0])
+    task = tiny.task()
+
+    def costs(seconds):
+        def hook(*_):
+            now[0] += seconds
+
+        return hook
+
+    task.generator.register_forward_hook(costs(1))
+    task.discriminator.register_forward_hook(costs(2))
+    task.classifier.register_forward_hook(costs(3))
+    task.classification_loss.gaussian_mixture.register_forward_hook(costs(4))
+    task.on_train_batch_start = lambda *_: costs(5)()
+    task.on_before_batch_transfer = lambda batch, _: (costs(6)(), batch)[1]
+    task._record_before = task._record
+    task._record = lambda *given: (costs(7)(), task._record_before(*given))
+    (stage,) = profiled(tmp_path, task, callbacks=[Ends(costs(8)), Starts(), Ends(costs(9))])
+    found = {f"{p['group']}: {p['part']}": p["seconds"]["median"] for p in stage["parts"]}
+    assert {name: seconds for name, seconds in found.items() if seconds} == {
+        "generator: G(x)": 1, "generator: D(x, G(x))": 2,
+        "discriminator: D(x, y) and D(x, G(x))": 4, "classifier: output and features": 3,
+        "classifier: L_cla, likelihood (eqs 6, 7)": 4, "around the networks: callbacks": 5 + 8 + 9,
+        # Moving a batch is Lightning's; before it come hooks of the task.
+        "around the networks: the rest": 6,
+        "around the networks: losses summed and logged": 7,
+    }  # fmt: skip
+    assert stage["seconds"]["median"] == 1 + 2 + 4 + 3 + 4 + 5 + 6 + 7 + 8 + 9
+
+
+def test_it_listens_for_so_many_steps_and_no_longer(tmp_path):
+    seen, task = Starts(), tiny.task()
+    (stage,) = profiled(tmp_path, task, number=4, batches=12, callbacks=[seen])
+    assert (stage["steps"], stage["steps_left_out"]) == (4, WARM_UP)
+    assert seen.hooks == [(2, True)] * (4 + WARM_UP) + [(0, False)] * (12 - 4 - WARM_UP)
+    assert task.passed is unheard
+
+
+def test_each_stage_has_a_profile_of_its_own(tmp_path):
+    task = tiny.task(stages=Stages(2))
+    gan, classifier = profiled(tmp_path, task, number=4, batches=6, epochs=4)
+    assert named(gan).keys() == ALL.keys() - {"classifier"} | {
+        "waiting for data", "around the networks",
+    }  # fmt: skip
+    # Its masks are still generated.
+    assert named(classifier)["generator"] == ["G(x)"]
+    assert named(classifier)["classifier"] == MIXTURE
+    assert gan["steps"] == classifier["steps"] == 4
+
+
+def test_a_training_shorter_than_the_warm_up_shows_its_last_step(tmp_path):
+    (stage,) = profiled(tmp_path, tiny.task(), batches=3)
+    assert (stage["steps"], stage["steps_left_out"]) == (1, 2)
+
+
+def test_the_files_are_there_as_soon_as_the_steps_are(tmp_path):
+    assert profiled(tmp_path / "more", tiny.task(), batches=8, finish=False) is None
+    (tmp_path / "less").mkdir()
+    (stage,) = profiled(tmp_path / "less", tiny.task(), number=2, finish=False)
+    assert stage["steps"] == 2
+    assert "| **the whole step**" in (tmp_path / "less" / "profile.md").read_text()
+
+
+@needs_full_device
+def test_a_full_disk_leaves_the_profile_that_was_there(tmp_path):
+    profiled(tmp_path, tiny.task(), number=2)
+    before = (tmp_path / "profile.json").read_bytes()
+    divert(tmp_path / "profile.json")
+    with pytest.raises(OSError, match="No space left"):
+        profiled(tmp_path, tiny.task(), number=3)
+    assert (tmp_path / "profile.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("value", ["abc", 0, -1, 1.5, None, []])
+def test_other_values_are_refused(value):
+    config = composed("train", "data=phantom")
+    config["trainer"]["profile"] = value
+    (error,) = wrong_settings(config).values()
+    assert "it must be true, false or a positive whole number of steps" in str(error)
+    assert "Fix: set trainer.profile=false" in str(error)
+
+
+@pytest.mark.parametrize("value", [True, False, 200])
+def test_these_are_taken(value):
+    config = composed("train", "data=phantom", f"trainer.profile={value}")
+    assert config["trainer"]["profile"] is value or value == 200
+    assert wrong_settings(config) == {}
+
+
+def test_weights_have_the_same_bits_and_a_user_sees_the_table(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    given = (*SMALL, *NETS, "trainer.batch_size=4")
+    assert call(train, *given, "study=without") == 0
+    assert "part of a training step" not in capfd.readouterr().out
+    assert call(train, *given, "study=with", "trainer.profile=true") == 0
+    without, profiled = (tmp_path / "runs" / of / "proposed/seed0" for of in ("without", "with"))
+    shown = capfd.readouterr().out
+    table = (profiled / "profile.md").read_text().strip()
+    assert table in shown
+    assert "| · L_out (eq. 5) " in table
+    assert not (without / "profile.json").exists()
+    assert_same_training(final(without), final(profiled))
+    # A finished run is left alone, whether or not it was profiled.
+    assert call(train, *given, "study=without", "trainer.profile=true") == 0
+    assert not (without / "profile.json").exists()
+
+
+def test_on_two_ranks_the_first_one_tells_what_the_reduction_leaves(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call(pack, "data=phantom", "data.count=60", "data.size=32") == 0
+    given = (*SMALL, *NETS, *TWO, "trainer.batch_size=4", "trainer.max_epochs=1")
+    started(tmp_path, *given, "study=without")
+    shown = started(tmp_path, *given, "study=with", "trainer.profile=3").output
+    without, profiled = (tmp_path / "runs" / of / "proposed/seed0" for of in ("without", "with"))
+    assert shown.count("part of a training step") == 1
+    (stage,) = json.loads((profiled / "profile.json").read_text())["stages"]
+    assert (stage["steps"], stage["cells"]) == (3, 2)
+    assert stage["device"] == "the CPU (1 thread), rank 0 of 2"
+    for network in ("discriminator", "generator", "classifier"):
+        after = named(stage)[network][-3:]
+        assert after == ["backward", "gradients over the ranks", "optimizer"]
+    assert sum(part["share"] for part in stage["parts"]) == pytest.approx(1)
+    assert_same_training(final(without), final(profiled))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_times_are_the_devices(tmp_path):
+    profiler = StepProfiler(task := tiny.task(), RunFolder(tmp_path), number=3, cells=6)
+
+    def busy(*_):
+        torch.cuda._sleep(200_000_000)
+
+    task.generator.register_forward_hook(busy)
+    trainer = L.Trainer(
+        accelerator="gpu", devices=1, max_epochs=1, logger=False, profiler=profiler,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(task, DataLoader([tiny.batch(seed=s) for s in range(8)], batch_size=None))
+    profiler.finish()
+    (stage,) = json.loads((tmp_path / "profile.json").read_text())["stages"]
+    assert stage["device"] == torch.cuda.get_device_name()
+    shares = {f"{p['group']}: {p['part']}": p["share"] for p in stage["parts"]}
+    assert shares["generator: G(x)"] > 0.5
+    assert sum(shares.values()) == pytest.approx(1)

@@ -1,0 +1,96 @@
+"""Switches for speed that cannot work here are refused before anything starts."""
+
+import pytest
+import torch
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.training import switches
+from hep2gan.training.switches import of_switches
+from tests.helpers.configs import composed
+
+
+def found(*overrides):
+    """Problems and notes of a configuration."""
+    every = list(of_switches(composed("train", *overrides)))
+    problems = [str(f) for f in every if isinstance(f, Hep2ganError)]
+    return problems, [note.text for note in every if not isinstance(note, Hep2ganError)]
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """As if there were a GPU of a recent kind."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+
+
+@pytest.mark.parametrize("trainer", ["default", "cpu", "gpu", "ddp"])
+def test_the_presets_are_sound(trainer, gpu):
+    assert found(f"trainer={trainer}") == ([], [])
+
+
+@pytest.mark.parametrize("mode", ["true", "reduce-overhead", "max-autotune"])
+def test_every_mode_works_on_one_gpu(mode, gpu):
+    assert found(f"trainer.compile={mode}", "trainer=gpu") == ([], [])
+
+
+GRAPHS = "trainer.compile=reduce-overhead"
+SYNC = "trainer.sync_batchnorm=true"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([GRAPHS, "trainer=cpu"], "CUDA graphs need a GPU"),
+        (["trainer.compile=max-autotune", "trainer=cpu"], "CUDA graphs need a GPU"),
+        (["trainer.compile=fast"], "choose from false, true, reduce-overhead, max-autotune"),
+        (["trainer.compile=1"], "choose from false, true"),
+        ([SYNC, "trainer=cpu"], "set trainer.sync_batchnorm=false"),
+        (["trainer.fused_optimizers=maybe"], "choose from auto, true, false"),
+        (
+            ["trainer.fused_optimizers=true", "optimizer.generator._target_=torch.optim.RMSprop"],
+            "no fused RMSprop",
+        ),
+    ],
+)
+def test_refusals_without_a_gpu(overrides, told):
+    (problem,) = found(*overrides)[0]
+    assert told in problem
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([GRAPHS], "reduce-overhead on 2 devices"),
+        ([GRAPHS, "trainer.devices=1", "trainer.nodes=4"], "reduce-overhead on 4 devices"),
+        (["trainer.compile=true", SYNC], "compile is true with trainer.sync_batchnorm=true"),
+    ],
+)
+def test_refusals_on_several_gpus(overrides, told, gpu):
+    (problem,) = found("trainer=ddp", *overrides)[0]
+    assert told in problem
+
+
+def test_old_gpus_are_refused(monkeypatch, gpu):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
+    (problem,) = found("trainer.compile=true")[0]
+    assert "compute capability 6.1" in problem
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
+def test_without_a_compiler_nothing_is_compiled(monkeypatch, accelerator):
+    monkeypatch.setattr(switches.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    (problem,) = found("trainer.compile=true", f"trainer.accelerator={accelerator}")[0]
+    assert "needs a compiler" in problem
+    assert ("g++" in problem) == (accelerator == "cpu")
+
+
+def test_what_has_no_effect_is_said(gpu):
+    notes = found("trainer=gpu", "trainer.workers=2", SYNC)[1]
+    assert len(notes) == 2
+    assert "one device" in notes[0]
+    assert "trainer.workers=2" in notes[1]
+
+
+def test_the_classes_of_others_are_not_looked_up_here():
+    assert found("optimizer.generator._target_=os.system", "trainer.fused_optimizers=true")[0] == []
