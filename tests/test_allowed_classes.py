@@ -2,8 +2,8 @@
 
 import pytest
 
+from hep2gan.config import check_targets
 from hep2gan.errors import Hep2ganError
-from hep2gan.targets import check_targets
 from hep2gan.training.build import build_task
 from tests.helpers.configs import composed
 
@@ -17,7 +17,7 @@ from tests.helpers.configs import composed
         "torch.load",
         "torch.optim.sgd.os.system",
         "hep2gan.models.generator.smp.DeepLabV3Plus",
-        "hep2gan.models.hub.get_session",
+        "hep2gan.models.pretrained.get_session",
         ["os.system"],
         None,
     ],

@@ -9,7 +9,7 @@ from hep2gan.cli.app import config_folder
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.models.baselines.forest import ForestSettings
 from hep2gan.reports.published import TABLE_I
-from hep2gan.runs.flattening import differences
+from hep2gan.runs.folder import differences
 from hep2gan.training.build import build_task
 from tests.helpers.configs import composed
 

@@ -8,9 +8,8 @@ import pytest
 
 from hep2gan.cli import pack
 from hep2gan.cli.app import config_folder
-from hep2gan.runs.flattening import flat
-from hep2gan.setting_rules import rule_of
-from hep2gan.settings import wrong_settings
+from hep2gan.config import rule_of, wrong_settings
+from hep2gan.runs.folder import flat
 from hep2gan.training.setup import examined
 from tests.helpers.commands import call
 from tests.helpers.configs import composed

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from hep2gan.containers import json_object, yaml_text
+from hep2gan.io import json_object, yaml_text
 
 
 def written(path, content):

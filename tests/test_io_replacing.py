@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hep2gan import replacing
-from hep2gan.replacing import exclusive, replaced
+from hep2gan import io
+from hep2gan.io import exclusive, replaced
 
 
 def fail(path):
@@ -61,7 +61,7 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "no locks")
 
-    monkeypatch.setattr(replacing.fcntl, "flock", refuse)
+    monkeypatch.setattr(io.fcntl, "flock", refuse)
     with exclusive(tmp_path / "store"):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -14,12 +14,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hep2gan.data.cells import Batch
-from hep2gan.data.icpr2016_classes import CLASSES
-from hep2gan.data.sampler import CellBatches, EpochBatches, Request
-from hep2gan.data.split_files import Split
-from hep2gan.data.store.store import COLUMNS, FORMAT, MANIFEST, SPECIMENS, VERSION, Store
-from hep2gan.data.store.verified import note_whole, verify_once
+from hep2gan.data.batch import Batch, Request
+from hep2gan.data.dataset import CellBatches
+from hep2gan.data.patterns import CLASSES
+from hep2gan.data.sampler import EpochBatches
+from hep2gan.data.splits import Split
+from hep2gan.data.store.integrity import (
+    COLUMNS,
+    FORMAT,
+    MANIFEST,
+    SPECIMENS,
+    VERSION,
+    note_whole,
+    verify_once,
+)
+from hep2gan.data.store.store import Store
 from hep2gan.training.datamodule import CellDataModule
 
 SIZE = 128

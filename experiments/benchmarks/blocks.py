@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from hep2gan.training.callbacks.throughput import GIB, memory_gib
-from hep2gan.training.clocks import mark, seconds_between, wait
+from hep2gan.training.profiler import mark, seconds_between, wait
 
 
 class Length(NamedTuple):

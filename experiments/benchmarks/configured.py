@@ -7,7 +7,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 
 from hep2gan.cli.app import config_folder, resolved
-from hep2gan.data.split_files import Split
+from hep2gan.data.splits import Split
 
 
 def composed(overrides: Sequence[str]) -> dict[str, Any]:

@@ -30,8 +30,7 @@ from experiments.benchmarks.blank_stores import (
 )
 from experiments.benchmarks.rows import number
 from experiments.benchmarks.small_run import STORES
-from hep2gan.data.split_files import Split
-from hep2gan.data.splits import make_split
+from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store.store import Store
 
 CELLS = (1_000, 10_000, 100_000, 1_000_000)

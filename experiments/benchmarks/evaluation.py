@@ -18,13 +18,14 @@ from lightning.pytorch.callbacks import Callback
 from experiments.benchmarks.pairs import Ratio, in_pairs
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import COMPACT, SmallRun, small_run
-from hep2gan.data.cells import Batch
-from hep2gan.data.split_files import Split
+from hep2gan.data.batch import Batch
+from hep2gan.data.splits import Split
+from hep2gan.io import write_whole
 from hep2gan.reports.build import write_evidence
 from hep2gan.training.evaluation import evaluate_run
-from hep2gan.training.run import build_data, build_trainer, callbacks_of
+from hep2gan.training.setup import build_data
 from hep2gan.training.signals import StopRequest
-from hep2gan.whole import write_whole
+from hep2gan.training.trainer import build_trainer, callbacks_of
 
 CELLS = 1360
 TRAINED = 40

@@ -18,15 +18,15 @@ from experiments.benchmarks.foreign_inputs import CellFiles, monai_loader, torch
 from experiments.benchmarks.pairs import Ratio, in_pairs
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import STORES
-from hep2gan.data.cells import Batch
+from hep2gan.data.batch import Batch
+from hep2gan.data.dataset import CellBatches
 from hep2gan.data.prepare import open_store
-from hep2gan.data.sampler import CellBatches, EpochBatches
-from hep2gan.data.split_files import Split
-from hep2gan.data.splits import make_split
+from hep2gan.data.sampler import EpochBatches
+from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.random import Numbers
 from hep2gan.training.datamodule import CellDataModule
-from hep2gan.training.run import build_data
+from hep2gan.training.setup import build_data
 
 BATCH = 16
 CELLS = 2000

@@ -23,7 +23,7 @@ from experiments.benchmarks.blank_stores import (
 from experiments.benchmarks.pairs import Ratio, paired
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import STORES
-from hep2gan.data.split_files import Split
+from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 
 CELLS = (1_000_000, 1_000)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from hep2gan.training.step_profile import Spread
+from hep2gan.training.profiler import Spread
 
 T = TypeVar("T")
 

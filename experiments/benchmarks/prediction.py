@@ -15,13 +15,12 @@ from experiments.benchmarks.pairs import Ratio, seconds
 from experiments.benchmarks.plain_prediction import predict_file_by_file
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import COMPACT, SmallRun, small_run
-from hep2gan.data.phantom.writing import write_phantom
+from hep2gan.data.phantom.generate import write_phantom
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.inference.backend import Engine
 from hep2gan.inference.export import Graph, write_graph
-from hep2gan.inference.image_files import find_images
 from hep2gan.inference.onnx_backend import OnnxEngine
-from hep2gan.inference.predict import Predictor
+from hep2gan.inference.predict import Predictor, find_images
 from hep2gan.inference.torch_backend import TorchEngine
 
 CELLS = 400

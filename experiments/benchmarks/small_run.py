@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import torch
 
 from experiments.benchmarks.configured import composed, repeated
-from hep2gan.quiet import quiet_libraries
+from hep2gan.io import quiet_libraries
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.module import SegmentationGuidedClassification
-from hep2gan.training.run import build_data, fit, prepared
+from hep2gan.training.setup import build_data, prepared
 from hep2gan.training.signals import StopRequest
+from hep2gan.training.trainer import fit
 
 STORES = Path("runs/benchmarks/stores")
 

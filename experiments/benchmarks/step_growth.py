@@ -28,7 +28,7 @@ from experiments.benchmarks.rows import number
 from experiments.benchmarks.small_run import small_run
 from experiments.benchmarks.training_step import FEW_CELLS, SIZES
 from hep2gan.training.callbacks.throughput import GIB, memory_gib
-from hep2gan.training.step_profile import Spread
+from hep2gan.training.profiler import Spread
 
 WARM = 2
 """Steps of a reading that do not count."""

@@ -15,10 +15,10 @@ from experiments.benchmarks.plain_loop import PlainLoop, UsualExample
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import COMPACT, FULL_SIZE, SmallRun, small_run
 from experiments.benchmarks.turns import Turns
-from hep2gan.data.cells import Batch
+from hep2gan.data.batch import Batch
 from hep2gan.training.loggers.csv import logged_before
 from hep2gan.training.module import SegmentationGuidedClassification
-from hep2gan.training.run import build_data
+from hep2gan.training.setup import build_data
 
 SIZES = {"compact": COMPACT, "full": FULL_SIZE}
 SWITCHES = ("trainer.channels_last=true",)

@@ -15,12 +15,13 @@ from experiments.benchmarks.blocks import Block, Blocks, Finished, Length
 from experiments.benchmarks.configured import composed, repeated
 from hep2gan.data.prepare import open_store
 from hep2gan.data.splits import make_split
-from hep2gan.quiet import quiet_libraries
+from hep2gan.io import quiet_libraries
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.build import build_task
-from hep2gan.training.run import build_data, build_trainer, callbacks_of, prepare_networks
+from hep2gan.training.setup import build_data
 from hep2gan.training.signals import StopRequest
 from hep2gan.training.strategy import leave_signals_alone
+from hep2gan.training.trainer import build_trainer, callbacks_of, prepare_networks
 
 
 def train(overrides: Sequence[str], pipe: Connection, length: Length, blocks: int) -> None:

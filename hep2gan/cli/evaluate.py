@@ -13,13 +13,13 @@ def evaluate(config: "DictConfig") -> None:
     from pathlib import Path
 
     from hep2gan.cli.app import resolved
-    from hep2gan.data.split_files import Split
+    from hep2gan.data.splits import Split
+    from hep2gan.data.store.integrity import verify_once
     from hep2gan.data.store.store import Store
-    from hep2gan.data.store.verified import verify_once
     from hep2gan.inference.load import open_run
     from hep2gan.runs.folder import RunFolder
     from hep2gan.training.evaluation import evaluate_run, summary
-    from hep2gan.training.run import build_data
+    from hep2gan.training.setup import build_data
 
     plain = resolved(config)
     run = RunFolder.existing(Path(plain["run"]))

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 def pack(config: "DictConfig") -> None:
     """Entry point behind Hydra: plain containers from here on."""
     from hep2gan.cli.app import resolved
+    from hep2gan.config import check_data
     from hep2gan.data.prepare import pack_store
     from hep2gan.data.store.report import describe
-    from hep2gan.settings import check_data
 
     plain = resolved(config)
     check_data(plain["data"])

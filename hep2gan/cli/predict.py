@@ -19,9 +19,8 @@ def predict(config: "DictConfig") -> None:
     from pathlib import Path
 
     from hep2gan.cli.app import resolved
-    from hep2gan.inference.image_files import find_images
-    from hep2gan.inference.predict import Predictor
-    from hep2gan.progress import progress
+    from hep2gan.inference.predict import Predictor, find_images
+    from hep2gan.io import progress
 
     plain = resolved(config)
     inputs = plain["inputs"] if isinstance(plain["inputs"], list) else [plain["inputs"]]

@@ -15,7 +15,7 @@ def report(config: "DictConfig") -> None:
     from pathlib import Path
 
     from hep2gan.cli.app import resolved
-    from hep2gan.quiet import quiet_libraries
+    from hep2gan.io import quiet_libraries
     from hep2gan.reports.build import PAGE, page_file, write_evidence
 
     quiet_libraries()

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hep2gan.data.groups import duplicate_groups
+from hep2gan.data.grouping import duplicate_groups
 
 if TYPE_CHECKING:
-    from hep2gan.data.split_files import Split
+    from hep2gan.data.splits import Split
     from hep2gan.data.store.store import Store
 
 

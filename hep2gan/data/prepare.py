@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hep2gan.data.phantom.writing import write_phantom
+from hep2gan.data.phantom.generate import write_phantom
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.readers.raw import RawCells
+from hep2gan.data.store.integrity import verify_again, verify_once
 from hep2gan.data.store.pack import pack
 from hep2gan.data.store.store import Store
-from hep2gan.data.store.verified import verify_again, verify_once
 from hep2gan.errors import Hep2ganError
-from hep2gan.progress import progress
+from hep2gan.io import progress
 from hep2gan.training import distributed
 
 log = logging.getLogger(__name__)

@@ -1,43 +1,53 @@
 """Batches of cells: which rows come when, and gathering them at once."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
-from hep2gan.data.sampling import balanced, shuffled
-from hep2gan.data.sending import sent
-from hep2gan.data.transforms.random import Draw
+from hep2gan.data.batch import Draw, Request, sent
 from hep2gan.errors import Hep2ganError
 
-if TYPE_CHECKING:
-    from hep2gan.data.store.store import Store
+Sampling = Literal["all", "balanced"]
+Rows = npt.NDArray[np.int64]
 
 
-class Request(NamedTuple):
-    """One batch to gather: int64 (B,) rows of the store; draw is None in evaluation."""
+def check_sampling(sampling: str) -> None:
+    """Raise Hep2ganError for a sampling that is not known."""
+    if sampling not in get_args(Sampling):
+        options = " or ".join(get_args(Sampling))
+        raise Hep2ganError(f"sampling is {sampling!r}", f"choose {options}")
 
-    rows: Tensor
-    draw: Draw | None
+
+def shuffled(rows: Rows, rng: np.random.Generator) -> Rows:
+    """Every one of (M,) rows once, in random order."""
+    return rng.permutation(rows)
 
 
-class RawBatch(NamedTuple):
-    """Cells as stored; this is what travels to the device.
+def balanced(rows: Rows, label: Rows, rng: np.random.Generator) -> Rows:
+    """As many rows as were given, (M,), every class equally often, in random order.
 
-    image: uint8 (B, S, S). levels: float32 (B, 2), grey levels of stored 0 and 255. mask: uint8
-    (B, S, S) of {0, 1}. label: int64 (B,). rows: int64 (B,). draw: see `Draw`.
+    label: (M,) classes of the rows. The numbers of cells differ by one at most, where M does not
+    divide by the classes. A class starts over in a new order when all its cells were used, so that
+    none comes twice before all others of its class came once; of large classes some do not come.
     """
+    classes = np.unique(label)
+    order = rng.permutation(np.resize(rng.permutation(classes), len(rows)))
+    chosen = np.empty_like(rows)
+    for k in classes:
+        places = order == k
+        chosen[places] = _in_turns(rows[label == k], int(places.sum()), rng)
+    return chosen
 
-    image: Tensor
-    levels: Tensor
-    mask: Tensor
-    label: Tensor
-    rows: Tensor
-    draw: Draw | None
+
+def _in_turns(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+    """`count` of the rows, each once before any comes again."""
+    rounds = -(-count // len(rows))
+    return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:count]
 
 
 class EpochBatches(Sampler[Request]):
@@ -130,25 +140,3 @@ class EpochBatches(Sampler[Request]):
         if self.label is None:
             return shuffled(self.rows, rng)
         return balanced(self.rows, self.label, rng)
-
-
-_READ = ("image", "levels", "mask", "label")
-
-
-class CellBatches(Dataset[RawBatch]):
-    """Gathers a batch from the memory map at once; give it to a loader with batch_size=None.
-
-    Raises Hep2ganError where a file of the store was cut off since.
-    """
-
-    def __init__(self, store: "Store") -> None:
-        self.store = store
-
-    def __getitem__(self, request: Request) -> RawBatch:
-        """Cells of one request, in its order, on the CPU."""
-        rows = request.rows.numpy()
-        self.store.require_whole()
-        image, levels, mask, label = (
-            torch.from_numpy(np.asarray(getattr(self.store, name)[rows])) for name in _READ
-        )
-        return RawBatch(image, levels, mask, label, request.rows, request.draw)

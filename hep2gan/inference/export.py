@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hep2gan.data.phantom.drawing import draw_cells
-from hep2gan.data.readers.images import resize, stretch
+from hep2gan.data.phantom.generate import draw_cells
+from hep2gan.data.readers.image import resize, stretch
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
@@ -33,8 +33,8 @@ from hep2gan.inference.onnx_backend import (
     file_hash,
     onnx_package,
 )
+from hep2gan.io import write_whole
 from hep2gan.training.module import SegmentationGuidedClassification
-from hep2gan.whole import write_whole
 
 TOLERANCE = 1e-4
 """Largest difference between ONNX Runtime and PyTorch that a mask or a probability may have."""

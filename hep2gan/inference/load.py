@@ -9,14 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hep2gan.containers import json_object
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.checkpoints import read_checkpoint, read_chosen
-from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.folder import RunFolder, described
 from hep2gan.training.build import build_task
 from hep2gan.training.module import SegmentationGuidedClassification
 
-MAX_SIZE = 4096
 """Pixels of a side. Stores end at 1024."""
 _RESTORE = "restore it or train the run again"
 
@@ -102,23 +100,3 @@ def _check_fits(
             "a checkpoint belongs to its run's configuration",
             "use a checkpoint of this run",
         )
-
-
-def described(run: RunFolder) -> tuple[tuple[str, ...], int, Path]:
-    """Classes, image size and path of the store that a run was trained on."""
-    try:
-        found = json_object(run.store_file)
-        classes, size, path = found["classes"], found["size"], found["path"]
-        if (
-            not isinstance(classes, list)
-            or not classes
-            or len(set(map(str, classes))) != len(classes)
-        ):
-            raise ValueError("classes must be names, each once")
-        if type(size) is not int or not 0 < size <= MAX_SIZE:
-            raise ValueError(f"size is {str(size)[:40]}, must be in 1..{MAX_SIZE}")
-        return tuple(map(str, classes)), size, Path(path)
-    except (ValueError, KeyError, TypeError) as error:
-        raise Hep2ganError(
-            f"{run.store_file} cannot be read ({error})", "", "train the run again"
-        ) from error

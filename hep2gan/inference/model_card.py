@@ -7,7 +7,7 @@ from typing import Any
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import TrainedRun
 from hep2gan.inference.onnx_backend import DESCRIPTION, FORMAT, GRAPH, VERSION
-from hep2gan.metrics.rows import table
+from hep2gan.metrics.evaluation import table
 from hep2gan.runs.checkpoints import BEST, checkpoints
 from hep2gan.runs.provenance import revision, versions
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.containers import json_object
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.backend import Said
+from hep2gan.io import json_object
 
 GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
 FORMAT, VERSION = "hep2gan-onnx", 1

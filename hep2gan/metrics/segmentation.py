@@ -1,13 +1,17 @@
 """Dice and Jaccard of the foreground: per image, as the paper reports them, and pooled."""
 
+import logging
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.fixed_point import UNIT_BITS, fixed, share, tensors
+from hep2gan.runs.predictions import Predictions
 
 
 class SegmentationMetrics(Metric):
@@ -100,3 +104,59 @@ def _check(probability: Tensor, truth: Tensor) -> None:
             "they must be probabilities in [0, 1] or bool",
             "divide stored masks by 255",
         )
+
+
+log = logging.getLogger(__name__)
+
+
+class MaskVariety(Metric):
+    """Are generated masks all empty, all full, or all the same? Exact over batches and processes.
+
+    Pixels that are foreground in every mask and pixels that are in any: where both sets are one,
+    the masks do not depend on the image.
+    """
+
+    every: Tensor
+    some: Tensor
+    count: Tensor
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_state("every", torch.tensor(1.0), dist_reduce_fx="min")
+        self.add_state("some", torch.tensor(0.0), dist_reduce_fx="max")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, foreground: Tensor) -> None:
+        """Add boolean masks (B, 1, H, W), B at least 1; all of one size."""
+        masks = foreground.float()
+        self.every = torch.minimum(self.every, masks.amin(dim=0))
+        self.some = torch.maximum(self.some, masks.amax(dim=0))
+        self.count += len(masks)
+
+    def compute(self) -> str | None:
+        """What all masks are: "empty", "full" or "the same"; None where they differ."""
+        if int(self.count) < 2 or not torch.equal(self.every, self.some):
+            return None
+        if not self.some.any():
+            return "empty"
+        return "full" if bool(self.every.all()) else "the same"
+
+
+FOREGROUND = 128
+
+
+def dice(predictions: Predictions, row: int) -> float:
+    """Dice coefficient 2|A∩B| / (|A|+|B|) of one cell at threshold 0.5; 1 if both are empty.
+
+    Raises Hep2ganError without masks.
+    """
+    if predictions.mask is None:
+        raise Hep2ganError("these predictions hold no generated masks")
+    foreground, truth = predictions.mask[row] >= FOREGROUND, predictions.truth[row] > 0
+    total = int(foreground.sum()) + int(truth.sum())
+    return 2 * int((foreground & truth).sum()) / total if total else 1.0
+
+
+def dice_by_cell(predictions: Predictions) -> npt.NDArray[np.float64]:
+    """Return (N,) the Dice coefficient of every cell; raises Hep2ganError without masks."""
+    return np.array([dice(predictions, row) for row in range(len(predictions.label))])

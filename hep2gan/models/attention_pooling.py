@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.backbone import (
+from hep2gan.models.classifier import (
     backbone_weights,
+    check_input,
     check_settings,
     head,
     pooled_width,
+    stacked,
     timm_backbone,
 )
-from hep2gan.models.inputs import check_input, stacked
 
 LEAST_SHARE = 1e-3
 """Share of the image below which a region fades to zeros, so that empty masks have features."""

@@ -2,18 +2,97 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 
+import timm
+import torch
 from torch import Tensor, nn
 
-from hep2gan.models.backbone import (
-    backbone_weights,
-    check_settings,
-    head,
-    pooled_width,
-    timm_backbone,
-)
-from hep2gan.models.inputs import check_input, stacked
+from hep2gan.errors import Hep2ganError
+from hep2gan.models.pretrained import InitialWeights, adapt_first_convolution, as_path
+
+
+class Head(NamedTuple):
+    """What stands behind the pooled features of a classifier, in this order."""
+
+    embedding: nn.Module
+    dropout: nn.Module
+    output: nn.Linear
+
+
+def head(pooled: int, feature_dim: int | None, drop_rate: float, num_classes: int) -> Head:
+    """Layers from (B, pooled) to features (B, D) and from there to logits (B, K).
+
+    feature_dim: D of a linear layer, or None for the pooled features themselves.
+    """
+    embedding = nn.Linear(pooled, feature_dim) if feature_dim else nn.Identity()
+    output = nn.Linear(feature_dim or pooled, num_classes)
+    return Head(embedding, nn.Dropout(drop_rate), output)
+
+
+def backbone_weights(backbone: str, pretrained: bool, weights: str | Path | None) -> InitialWeights:
+    """Where the weights of a classifier's backbone come from, as its settings say."""
+    return InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
+
+
+def timm_backbone(
+    initial: InitialWeights, image_channels: int, guided: bool, options: dict[str, Any]
+) -> nn.Module:
+    """A timm network for grey images, and the mask beside them if guided, without output layer."""
+    channels = 3 if initial.wanted else image_channels + guided
+    arguments = initial.timm_arguments() | options
+    with initial.explained():
+        # Without classes timm's forward ends at the pooled features.
+        network = timm.create_model(initial.model, num_classes=0, in_chans=channels, **arguments)
+    initial.require_filled(network)
+    if initial.wanted and (guided or image_channels == 1):
+        adapt_first_convolution(network, image_channels, guided)
+    return cast(nn.Module, network)
+
+
+def pooled_width(backbone: nn.Module) -> int:
+    """Width of the features that a timm network without output layer gives."""
+    # Older timm networks have no layer between pooling and classes, and no name for its width.
+    width = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+    return int(cast(int, width))
+
+
+def check_settings(num_classes: int, image_channels: int, feature_dim: int | None) -> None:
+    """Raise Hep2ganError for settings of a classifier that cannot work."""
+    if num_classes < 2:
+        raise Hep2ganError(f"the number of classes is {num_classes}", "must be at least 2")
+    if image_channels not in (1, 3):
+        raise Hep2ganError(f"classifier.image_channels is {image_channels}", "must be 1 or 3")
+    if feature_dim is not None and feature_dim < 1:
+        raise Hep2ganError(f"classifier.feature_dim is {feature_dim}", "must be at least 1 or null")
+
+
+def check_input(image: Tensor, mask: Tensor | None, guided: bool) -> None:
+    """Raise Hep2ganError unless images are (B, 1, H, W) and masks alike, if guided, or None."""
+    if image.ndim != 4 or image.shape[1] != 1:
+        raise Hep2ganError(f"images are {tuple(image.shape)}", "must be (B, 1, H, W)")
+    if not guided and mask is not None:
+        raise Hep2ganError(
+            "a mask was given to an unguided classifier",
+            "it takes the image alone",
+            "set guidance.source=none, or build the classifier with guided=true",
+        )
+    if guided and mask is None:
+        raise Hep2ganError(
+            "no mask was given to a guided classifier",
+            "it takes image and mask",
+            "set guidance.source=generated, or build the classifier with guided=false",
+        )
+    if mask is not None and mask.shape != image.shape:
+        raise Hep2ganError(
+            f"masks are {tuple(mask.shape)} and images {tuple(image.shape)}", "must be the same"
+        )
+
+
+def stacked(image: Tensor, mask: Tensor | None, image_channels: int = 1) -> Tensor:
+    """The grey image `image_channels` times, then the mask if there is one: (B, C, H, W)."""
+    grey = image.expand(-1, image_channels, -1, -1)
+    return grey if mask is None else torch.cat([grey, mask.to(image.dtype)], dim=1)
 
 
 class TimmClassifier(nn.Module):

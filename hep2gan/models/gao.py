@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hep2gan.models.inputs import check_input, stacked
+from hep2gan.models.classifier import check_input, stacked
 
 SIDE = 78
 """The network's own image size in pixels, to which whatever is given is resized."""

@@ -6,14 +6,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
+import torch
+from huggingface_hub import constants, get_session, try_to_load_from_cache
+from timm.layers import ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv2dSame
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.hub import require_timm_weights
+
+FILES = ("model.safetensors", "pytorch_model.bin")
+"""Names under which timm and segmentation_models_pytorch look for weights."""
+
+
+def require_hub(repository: str, revision: str | None, fix: str, files: tuple[str, ...]) -> None:
+    """Raise Hep2ganError at once, rather than after a minute of retries, when the hub is away.
+
+    One HEAD request is sent, and only when none of `files` is in the cache. Honours `HF_ENDPOINT`,
+    `HF_HUB_OFFLINE` and proxies.
+    """
+    if any(
+        isinstance(try_to_load_from_cache(repository, f, revision=revision), str) for f in files
+    ):
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5.0)
+    except Exception as error:  # requests, httpx and offline mode have no common root
+        raise Hep2ganError(
+            f"pretrained weights {repository} are not in the cache",
+            f"they cannot be downloaded from {constants.ENDPOINT} either ({error})",
+            fix,
+        ) from error
+
+
+def require_timm_weights(model: str, fix: str) -> None:
+    """Raise Hep2ganError unless the weights of a timm model can be had."""
+    config = timm.get_pretrained_cfg(model)
+    if config is None or not config.has_weights:
+        raise Hep2ganError(f"{model} has no pretrained weights", "timm publishes none", fix)
+    # Weights that live elsewhere than on the hub fail without retries.
+    if config.hf_hub_id:
+        repository, _, revision = config.hf_hub_id.partition("@")
+        files = (config.hf_hub_filename,) if config.hf_hub_filename else FILES
+        require_hub(repository, revision or None, fix, files)
 
 
 @dataclass(frozen=True)
@@ -144,3 +181,51 @@ def _signature(tensor: Tensor) -> tuple[int, float]:
 def as_path(file: str | Path | None) -> Path | None:
     """Read a config's file name; `~` is the home folder."""
     return None if file is None else Path(file).expanduser()
+
+
+STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
+"""Convolutions that rescale their kernels over all input channels: channels cannot be added."""
+
+
+def adapt_first_convolution(network: nn.Module, image_channels: int, guided: bool) -> None:
+    """Change the first convolution of an RGB timm network in place.
+
+    image_channels 1: the grey kernel is the sum over R, G and B. 3: kernels are kept and the grey
+    image is to be repeated. guided adds a mask channel of zeros. Either way the network starts as
+    exactly the pretrained network on grey images. timm's own rule for two channels, [R, G]·1.5,
+    would hand the green kernels to the mask. Raises Hep2ganError where there is no such layer.
+    """
+    for name in _first_convolutions(network):
+        convolution = network.get_submodule(name)
+        if not isinstance(convolution, nn.Conv2d) or isinstance(convolution, STANDARDISED):
+            kind = type(convolution).__name__
+            raise _unsupported(f"the first layer {name} is a {kind}, not a plain convolution")
+        if convolution.in_channels != 3 or convolution.groups != 1:
+            raise _unsupported(f"the first layer {name} takes {convolution.in_channels} channels")
+        kernel = with_mask_channel(convolution.weight.detach(), image_channels, guided)
+        convolution.weight = nn.Parameter(kernel)
+        convolution.in_channels = kernel.shape[1]
+
+
+def with_mask_channel(rgb: Tensor, image_channels: int, guided: bool) -> Tensor:
+    """Turn (O, 3, k, k) kernels into (O, image_channels + guided, k, k) ones."""
+    image = rgb.sum(dim=1, keepdim=True) if image_channels == 1 else rgb
+    if not guided:
+        return image.clone()
+    return torch.cat([image, torch.zeros_like(image[:, :1])], dim=1)
+
+
+def _first_convolutions(network: nn.Module) -> tuple[str, ...]:
+    config = cast(dict[str, object], getattr(network, "pretrained_cfg", {}))
+    names = config.get("first_conv")
+    if not names:
+        raise _unsupported("its first convolution is not known to timm")
+    return (names,) if isinstance(names, str) else tuple(cast(tuple[str, ...], names))
+
+
+def _unsupported(fact: str) -> Hep2ganError:
+    return Hep2ganError(
+        f"this backbone cannot take grey images and masks with its pretrained weights: {fact}",
+        "",
+        "choose another classifier.backbone (resnet50.tv_in1k) or classifier.pretrained=false",
+    )

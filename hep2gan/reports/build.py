@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.figures.comparison import COMPARISONS
-from hep2gan.reports.figures.single import rendered
+from hep2gan.io import write_whole
+from hep2gan.reports.figures.catalogue import COMPARISONS, rendered
+from hep2gan.reports.page.elements import Part, Picture, picture
 from hep2gan.reports.page.page import rendered_page
-from hep2gan.reports.page.parts import Part
-from hep2gan.reports.page.pictures import Picture, picture
 from hep2gan.reports.study import Study, read_study
 from hep2gan.reports.study_figures import study_figures
 from hep2gan.reports.tables.catalogue import TABLES, table_texts
-from hep2gan.whole import write_whole
 
 log = logging.getLogger(__name__)
 

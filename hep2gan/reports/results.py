@@ -2,15 +2,100 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.published import TABLE_I, PublishedRow
-from hep2gan.reports.tested import Tested, pooled
 from hep2gan.runs.finished import Run
+from hep2gan.runs.predictions import Predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """Arrays of N test cells in K classes; None what the method does not produce."""
+
+    classes: tuple[str, ...]
+    id: npt.NDArray[np.str_]
+    """(N,)"""
+    specimen: npt.NDArray[np.int64]
+    """(N,), -1 where unknown."""
+    label: npt.NDArray[np.int64]
+    """(N,) true class."""
+    crop_size: npt.NDArray[np.int64]
+    """(N, 2) raw pixels: with the label it tells whether two cells of one id are the same."""
+    probabilities: npt.NDArray[np.float32] | None
+    """(N, K)"""
+    predicted: npt.NDArray[np.int64] | None
+    """(N,) most probable class."""
+    dice: npt.NDArray[np.float64] | None
+    """(N,) in [0, 1]."""
+    jaccard: npt.NDArray[np.float64] | None
+    """(N,) in [0, 1]; of one mask it is Dice / (2 - Dice)."""
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    @property
+    def specimens(self) -> int:
+        """How many there are; 0 where that of any cell is unknown."""
+        return len(np.unique(self.specimen)) if (self.specimen >= 0).all() else 0
+
+    def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "Tested":
+        """The chosen cells, in that order."""
+        return Tested(
+            classes=self.classes, **{name: _taken(self, name, chosen) for name in _ARRAYS}
+        )
+
+
+_ARRAYS = tuple(field.name for field in fields(Tested) if field.name != "classes")
+
+
+def _taken(cells: Tested, name: str, chosen: npt.NDArray[np.integer[Any]]) -> Any:
+    array = getattr(cells, name)
+    return None if array is None else array[chosen]
+
+
+def kept_cells(predictions: Predictions) -> Tested:
+    """Keep of predictions what comparisons need."""
+    classified = predictions.probabilities is not None
+    dice = None if predictions.mask is None else dice_by_cell(predictions)
+    return Tested(
+        classes=predictions.classes,
+        id=predictions.id,
+        specimen=predictions.specimen,
+        label=predictions.label,
+        crop_size=predictions.crop_size,
+        probabilities=predictions.probabilities,
+        predicted=predictions.predicted if classified else None,
+        dice=dice,
+        jaccard=None if dice is None else dice / (2 - dice),
+    )
+
+
+def pooled(parts: Sequence[Tested]) -> Tested:
+    """Join the test cells of several parts, each id once, as the first part has it.
+
+    Raises Hep2ganError where the parts do not have the same classes.
+    """
+    if len({part.classes for part in parts}) > 1:
+        raise Hep2ganError(
+            "test parts of one method have different classes", "", "report them apart"
+        )
+    arrays = {name: [getattr(part, name) for part in parts] for name in _ARRAYS}
+    whole: dict[str, Any] = {
+        name: None if any(array is None for array in found) else np.concatenate(found)
+        for name, found in arrays.items()
+    }
+    cells = Tested(classes=parts[0].classes, **whole)
+    _, first = np.unique(cells.id, return_index=True)
+    return cells.rows(np.sort(first))
 
 
 class Result(NamedTuple):
@@ -128,3 +213,33 @@ def without_split(name: str) -> str:
 def seed_order(seed: str) -> tuple[bool, int, str]:
     """Sort key of seeds: numbers as numbers, and before any other."""
     return (False, int(seed), "") if seed.isdecimal() else (True, 0, seed)
+
+
+_OF_ONE_TRAINING = ("features", "mean_mask", "train_counts")
+"""What cannot be joined: each network has features of its own, each training part its own cells."""
+
+
+def pooled_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Join the folds of a seed, each id once, as the first part has it; one part stays as it is.
+
+    What only makes sense for one training (features, mean mask, counts) is None then. Raises
+    Hep2ganError where classes or image sizes differ.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if len({(part.classes, part.image.shape[1:]) for part in parts}) > 1:
+        raise Hep2ganError(
+            "folds of one method differ in classes or image size", "", "report them apart"
+        )
+    ids = np.concatenate([part.id for part in parts])
+    rows = np.sort(np.unique(ids, return_index=True)[1])
+    arrays: dict[str, Any] = {}
+    for field in fields(Predictions):
+        found = [getattr(part, field.name) for part in parts]
+        if field.name == "classes":
+            arrays["classes"] = found[0]
+        elif field.name in _OF_ONE_TRAINING or any(array is None for array in found):
+            arrays[field.name] = None
+        else:
+            arrays[field.name] = np.concatenate(found)[rows]
+    return Predictions(**arrays)

@@ -7,11 +7,17 @@ from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.naming import numbers_by_method, short_name
-from hep2gan.reports.page.sections import Section, illustrated, section
-from hep2gan.reports.pooling import pooled_predictions
-from hep2gan.reports.results import Method, Result, check_apart, methods, seed_order
+from hep2gan.reports.page.run_section import Section, illustrated, section
+from hep2gan.reports.results import (
+    Method,
+    Result,
+    check_apart,
+    kept_cells,
+    methods,
+    pooled_predictions,
+    seed_order,
+)
 from hep2gan.reports.tables.catalogue import Tables, tables
-from hep2gan.reports.tested import kept_cells
 from hep2gan.runs.finished import Run, read_run
 from hep2gan.runs.predictions import Predictions
 

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from hep2gan.reports.figures.comparison import COMPARISONS
+from hep2gan.reports.figures.catalogue import COMPARISONS, DRAWINGS
 from hep2gan.reports.figures.intervals import Interval, IntervalGroup, interval_dots
-from hep2gan.reports.figures.single import DRAWINGS
-from hep2gan.reports.page.parts import Part
+from hep2gan.reports.page.elements import Part
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import Estimate
 from hep2gan.reports.tables.table_1 import REFERENCE

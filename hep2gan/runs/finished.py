@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from hep2gan.containers import json_object, yaml_text
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import json_object, yaml_text
 from hep2gan.runs.predictions import Predictions
 
 

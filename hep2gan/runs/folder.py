@@ -1,14 +1,38 @@
 """The folder of one run: its config, what it left behind, and whether it is finished."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hep2gan.containers import json_object, yaml_text
 from hep2gan.errors import Hep2ganError, listed
-from hep2gan.runs.flattening import differences
-from hep2gan.whole import write_whole
+from hep2gan.io import json_object, write_whole, yaml_text
+
+
+def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each leaf with its dotted key; an empty mapping is a leaf.
+
+    >>> dict(flat({"loss": {"beta": 10.0}, "seed": 0}))
+    {'loss.beta': 10.0, 'seed': 0}
+    """
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, config
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each dotted key whose value differs, with a sentence that says how.
+
+    >>> list(differences({"seed": 0}, {"seed": 1}))
+    [('seed', 'seed: 0 there, 1 here')]
+    """
+    before, after = dict(flat(old)), dict(flat(new))
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            yield key, f"{key}: {before.get(key, 'absent')} there, {after.get(key, 'absent')} here"
+
 
 # What may change between two starts of one run: where things lie and how fast they go.
 FREE_KEYS = frozenset(
@@ -161,3 +185,26 @@ def _resolved(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):
         return Path(path.anchor)
+
+
+MAX_SIZE = 4096
+
+
+def described(run: RunFolder) -> tuple[tuple[str, ...], int, Path]:
+    """Classes, image size and path of the store that a run was trained on."""
+    try:
+        found = json_object(run.store_file)
+        classes, size, path = found["classes"], found["size"], found["path"]
+        if (
+            not isinstance(classes, list)
+            or not classes
+            or len(set(map(str, classes))) != len(classes)
+        ):
+            raise ValueError("classes must be names, each once")
+        if type(size) is not int or not 0 < size <= MAX_SIZE:
+            raise ValueError(f"size is {str(size)[:40]}, must be in 1..{MAX_SIZE}")
+        return tuple(map(str, classes)), size, Path(path)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Hep2ganError(
+            f"{run.store_file} cannot be read ({error})", "", "train the run again"
+        ) from error

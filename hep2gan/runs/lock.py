@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.locking import locked
+from hep2gan.io import locked
 
 if sys.platform != "win32":
     import fcntl

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.whole import whole
+from hep2gan.io import whole
 
 _UNPACKED_AT_LEAST, _UNPACKED_TIMES = 256 * 1024 * 1024, 32
 """Images are the greater part and hardly shrink, so that a file unpacks to a few times its size."""

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from hep2gan.data.split_files import Split
+from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
-from hep2gan.whole import write_whole
+from hep2gan.io import write_whole
 
 PACKAGES = (
     "hep2gan", "torch", "torchvision", "lightning", "timm", "segmentation-models-pytorch",

@@ -9,6 +9,7 @@ import torch
 from hydra.utils import get_class
 from torch import nn
 
+from hep2gan.config import Policy, check_targets
 from hep2gan.errors import Hep2ganError, require_none
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
@@ -16,14 +17,13 @@ from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
 from hep2gan.losses.mask_softening import MaskSoftening
 from hep2gan.losses.segmentation import BceDiceLoss, GeneratorLoss, L1Loss
 from hep2gan.metrics.classification import ClassificationMetrics
-from hep2gan.metrics.details import ValidationDetails
 from hep2gan.metrics.segmentation import SegmentationMetrics
+from hep2gan.metrics.validation import ValidationDetails
 from hep2gan.models.guidance import Guidance, Stages
 from hep2gan.models.test_time_augmentation import Views
-from hep2gan.targets import check_targets
 from hep2gan.training.module import OptimizerFactory, SegmentationGuidedClassification
+from hep2gan.training.nonfinite import SkipNonfinite
 from hep2gan.training.optimizers import build_optimizer
-from hep2gan.training.skipping import Policy, SkipNonfinite
 
 Config = Mapping[str, Any]
 Part = TypeVar("Part")

@@ -9,11 +9,10 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hep2gan.data.cells import Batch
-from hep2gan.data.resident import BareRequests, ResidentCells
-from hep2gan.data.sampler import CellBatches, EpochBatches, RawBatch, Request
-from hep2gan.data.sampling import Sampling, check_sampling
-from hep2gan.data.split_files import Split
+from hep2gan.data.batch import Batch, RawBatch, Request
+from hep2gan.data.dataset import BareRequests, CellBatches, ResidentCells
+from hep2gan.data.sampler import EpochBatches, Sampling, check_sampling
+from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation

@@ -12,9 +12,12 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from hep2gan.errors import Hep2ganError, listed
-from hep2gan.runs.flattening import differences
+from hep2gan.runs.folder import differences
+from hep2gan.training.signals import StopRequest
 
 # Long enough for one rank to pack a store while the others wait.
 _PATIENCE = timedelta(hours=6)
@@ -159,3 +162,74 @@ def redirect_others(folder: Path) -> None:
 def log_of_rank(folder: Path, number: int) -> Path:
     """Where a rank other than 0 leaves what it prints."""
     return folder / f"rank{number}.log"
+
+
+class Agreement:
+    """Makes one rank's wish to stop known to all, so that all stop after the same batch.
+
+    Asked after every batch, it starts a reduction of one number on the host and hands out the
+    result of the batch before: nobody waits for the network, nor for a GPU.
+    """
+
+    def __init__(self, request: StopRequest) -> None:
+        self._request = request
+        self._pending: tuple[Any, torch.Tensor] | None = None
+        self._agreed: int | None = None
+
+    def ask(self) -> int | None:
+        """The signal to stop for, the same on every rank; None to go on."""
+        if world() == 1:
+            return self._request.signum
+        agreed = self.settle()
+        flag = torch.tensor(self._request.signum or 0)
+        work = dist.all_reduce(flag, dist.ReduceOp.MAX, host_group(), async_op=True)
+        self._pending = (work, flag)
+        return agreed
+
+    def settle(self) -> int | None:
+        """Wait for what was asked last."""
+        if world() == 1:
+            return self._request.signum
+        if self._pending is not None:
+            work, flag = self._pending
+            work.wait()
+            self._pending = None
+            self._agreed = self._agreed or int(flag) or None
+        return self._agreed
+
+
+def average_statistics(task: nn.Module) -> None:
+    """Make all ranks' buffers equal: running statistics averaged, the rest as on rank 0.
+
+    Each rank has seen its share of every batch; Lightning would keep rank 0's statistics alone,
+    and evaluate the others with their own. All ranks must call it.
+    """
+    if world() == 1:
+        return
+    averaged = list(running_statistics(task).values())
+    seen = {id(tensor) for tensor in averaged}
+    others = [b for b in task.buffers() if id(b) not in seen and b.numel()]
+    if averaged:
+        # Two copies between host and device, not two a layer.
+        together = torch.cat([tensor.detach().reshape(-1).double() for tensor in averaged]).cpu()
+        dist.all_reduce(together, group=host_group())
+        together = (together / world()).to(averaged[0].device)
+        for tensor, mean in zip(
+            averaged, torch.split(together, [t.numel() for t in averaged]), strict=True
+        ):
+            tensor.copy_(mean.view_as(tensor))
+    for tensor in others:
+        value = tensor.detach().cpu()
+        dist.broadcast(value, src=0, group=host_group())
+        tensor.copy_(value)
+
+
+def running_statistics(task: nn.Module) -> dict[str, Tensor]:
+    """Running means and variances of batch normalisation, by their names in the state_dict."""
+    return {
+        f"{name}.{kind}" if name else kind: tensor
+        for name, module in task.named_modules()
+        if isinstance(module, _NormBase)
+        for kind in ("running_mean", "running_var")
+        if (tensor := getattr(module, kind)) is not None
+    }

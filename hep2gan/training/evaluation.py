@@ -8,27 +8,65 @@ from typing import Any, cast
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from hep2gan.data.leakage import leakage
-from hep2gan.data.split_files import Split
+from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.details import mixture_scores
-from hep2gan.metrics.evaluation import score
-from hep2gan.metrics.rows import table
+from hep2gan.io import quiet_libraries
+from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.metrics.evaluation import score, table
+from hep2gan.metrics.segmentation import MaskVariety
+from hep2gan.metrics.validation import MeanDistances
 from hep2gan.models.output import Outputs
-from hep2gan.quiet import quiet_libraries
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.intervals import wilson
 from hep2gan.training import distributed
-from hep2gan.training.callbacks.checkpoint import CollectOutputs, in_order, progress_bars
-from hep2gan.training.callbacks.collapse import MaskVariety
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.devices import fast_forward, use_tf32
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.strategy import devices_and_strategy
+from hep2gan.training.trainer import progress_bars
+
+
+class CollectOutputs(Callback):
+    """Keep what `test_step` returns, batch by batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[Tensor, Outputs]] = []
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        """Take the rows and outputs of one batch."""
+        self.batches.append((outputs["rows"], outputs["outputs"]))
+
+
+def in_order(batches: list[tuple[Tensor, Outputs]]) -> tuple[Tensor, Outputs]:
+    """Rows of the store (N,), ascending, and the outputs over all of them, from any ranks."""
+    rows = torch.cat([rows for rows, _ in batches])
+    order = rows.argsort()
+    columns = zip(*(outputs for _, outputs in batches), strict=True)
+    return rows[order], Outputs(
+        *(None if column[0] is None else torch.cat(column)[order] for column in columns)
+    )
+
+
+@torch.inference_mode()
+def mixture_scores(
+    mixture: GaussianMixtureLoss, features: Tensor, label: Tensor
+) -> dict[str, float]:
+    """gm/test/own_distance and gm/test/other_distance of (N, D) features and (N,) labels."""
+    metric = MeanDistances(sync_on_compute=False)
+    if mixture.num_classes < 2:
+        return {}
+    device = mixture.means.device
+    metric.to(device).update(mixture.distances(features.to(device)), label.to(device))
+    return {f"gm/test/{name}": value for name, value in metric.compute().items()}
+
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +142,7 @@ def write_results(
     run.save_metrics(metrics)
     if figures:
         # Here, so that a training starts without the libraries that draw.
-        from hep2gan.reports.figures.single import write_figures
+        from hep2gan.reports.figures.catalogue import write_figures
 
         write_figures(predictions, run.figures, run.curves_file)
     return metrics

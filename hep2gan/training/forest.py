@@ -10,16 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hep2gan.data.split_files import Split
-from hep2gan.data.store.restoring import restored
-from hep2gan.data.store.store import Store
+from hep2gan.data.splits import Split
+from hep2gan.data.store.store import Store, restored
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.load import described
+from hep2gan.io import progress, quiet_libraries, write_whole
 from hep2gan.models.baselines.forest import ForestSettings, class_probabilities
 from hep2gan.models.output import Outputs
-from hep2gan.progress import progress
-from hep2gan.quiet import quiet_libraries
-from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.folder import RunFolder, described
 from hep2gan.runs.lock import held
 from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.provenance import provenance, write_provenance
@@ -31,8 +28,7 @@ from hep2gan.training.evaluation import (
     write_results,
 )
 from hep2gan.training.loggers import build_logger, closing, log_results
-from hep2gan.training.run import prepared
-from hep2gan.whole import write_whole
+from hep2gan.training.setup import prepared
 
 log = logging.getLogger(__name__)
 Config = Mapping[str, Any]

@@ -10,21 +10,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hep2gan.data.cells import Batch
+from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
 from hep2gan.losses.mask_softening import MaskSoftening
 from hep2gan.losses.segmentation import GeneratorLoss
 from hep2gan.metrics.classification import ClassificationMetrics
-from hep2gan.metrics.details import ValidationDetails
 from hep2gan.metrics.segmentation import SegmentationMetrics
+from hep2gan.metrics.validation import ValidationDetails
 from hep2gan.models.guidance import Guidance, Stages, frozen
 from hep2gan.models.output import Outputs
 from hep2gan.models.test_time_augmentation import Views
 from hep2gan.training import distributed
-from hep2gan.training.buffers import running_statistics
-from hep2gan.training.skipping import SkipNonfinite
+from hep2gan.training.distributed import running_statistics
+from hep2gan.training.nonfinite import SkipNonfinite
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]

@@ -1,5 +1,7 @@
 """Everything that can be known before a training starts, looked at in one go."""
 
+import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,22 +9,37 @@ from typing import Any
 import lightning as L
 import numpy as np
 
+from hep2gan.config import unfitting, wrong_settings, wrong_targets
+from hep2gan.data.leakage import leakage
 from hep2gan.data.prepare import open_store
-from hep2gan.data.split_files import Split
-from hep2gan.data.splits import make_split
+from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store.store import Store
+from hep2gan.data.transforms.augmentation import Augmentation
+from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError, counted
-from hep2gan.runs.checkpoints import newest_readable
+from hep2gan.io import write_whole
+from hep2gan.runs.checkpoints import BEGINNING, Position, newest_readable
 from hep2gan.runs.folder import RunFolder
-from hep2gan.settings import unfitting, wrong_settings
-from hep2gan.targets import wrong_targets
+from hep2gan.training import distributed
 from hep2gan.training.build import build_task
-from hep2gan.training.checklist import Checklist, Finding, Note
-from hep2gan.training.disk_space import checkpoint_bytes, prediction_bytes, require_room
-from hep2gan.training.fit_of_data import of_batches, of_split, of_store
+from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.module import SegmentationGuidedClassification
-from hep2gan.training.surroundings import of_devices, of_folder, of_logger, of_weights
-from hep2gan.training.switches import of_switches
+from hep2gan.training.preflight import (
+    Checklist,
+    Finding,
+    Note,
+    checkpoint_bytes,
+    of_batches,
+    of_devices,
+    of_folder,
+    of_logger,
+    of_split,
+    of_store,
+    of_switches,
+    of_weights,
+    prediction_bytes,
+    require_room,
+)
 
 Config = Mapping[str, Any]
 
@@ -169,3 +186,78 @@ def examined(config: Config, trusted: Sequence[str] = ()) -> Checklist:
     preparation = Preparation(config, run, newest_readable(run.checkpoints), trusted, starts=False)
     preparation.examine()
     return preparation.checklist
+
+
+log = logging.getLogger(__name__)
+
+
+def prepared(
+    config: Config, run: RunFolder, newest: Path | None, trusted: Sequence[str] = ()
+) -> Preparation:
+    """Open and build what the run needs; rank 0 looks at everything first and writes it down.
+
+    Raises Hep2ganError that lists all that is wrong.
+    """
+    preparation = Preparation(config, run, newest, trusted, starts=True)
+    first = distributed.rank() == 0
+    preparation.examine() if first else preparation.open()
+    preparation.checklist.require(str(run.path))
+    store, split = preparation.store, preparation.split
+    assert store is not None
+    assert split is not None
+    if first:
+        for _, state, text in preparation.checklist.results:
+            if state == "note":
+                log.warning("%s.", text[:1].upper() + text[1:])
+        run.save_config(config)
+        write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
+    _keep_split(split, store, run)
+    return preparation
+
+
+def describe_store(store: Store) -> dict[str, Any]:
+    """What a run must remember of its store: classes, size, fingerprint and place."""
+    return {
+        "path": str(store.path),
+        "fingerprint": store.fingerprint,
+        "size": store.size,
+        "cells": len(store),
+        "classes": list(store.classes),
+    }
+
+
+def _keep_split(split: Split, store: Store, run: RunFolder) -> None:
+    """Write the split down at a run's first start; say what it leaks."""
+    if not (run.path / "split.csv").exists():
+        split.save(run.path, store)
+    log.info(
+        "%d cells for training, %d for validation, %d for the test",
+        len(split.train),
+        len(split.validation),
+        len(split.test),
+    )
+    for sentence in leakage(store, split).sentences():
+        log.warning(sentence)
+
+
+def build_data(
+    config: Config, store: Store, split: Split, start: Position = BEGINNING
+) -> CellDataModule:
+    """The batches that `config` describes, from `start` on."""
+    trainer = config["trainer"]
+    return CellDataModule(
+        store,
+        split,
+        batch_size=trainer["batch_size"],
+        eval_batch_size=trainer["eval_batch_size"],
+        seed=config["seed"],
+        normalisation=Normalisation(**config["normalisation"]),
+        augmentation=Augmentation(**config["augmentation"]),
+        workers=trainer["workers"],
+        resident=trainer["resident"],
+        start=start,
+        limit_batches=trainer["limit_batches"],
+        # Runs from before the option have no key for it.
+        sampling=config.get("sampling", "all"),
+        channels_last=trainer["channels_last"],
+    )

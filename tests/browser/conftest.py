@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from hep2gan.reports.figures.single import write_figures
+from hep2gan.reports.figures.catalogue import write_figures
 from tests.reports.conftest import make_predictions, write_page, write_run
 from tests.reports.test_pooling import rows
 

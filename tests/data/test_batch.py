@@ -5,11 +5,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hep2gan.data.batch import Draw, sent
 from hep2gan.data.sampler import EpochBatches
-from hep2gan.data.sending import sent
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.data.transforms.random import Draw
 
 EVERYTHING = Augmentation(
     rotation=180, quarter_turns=True, shift=0.05, scale=(0.9, 1.1), gain=(0.8, 1.2), offset=0.1,

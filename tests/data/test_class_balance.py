@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hep2gan.data.sampler import EpochBatches
-from hep2gan.data.sampling import balanced, check_sampling, shuffled
+from hep2gan.data.sampler import EpochBatches, balanced, check_sampling, shuffled
 from hep2gan.errors import Hep2ganError
 
 quick = settings(max_examples=60, deadline=None)

@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hep2gan.data.leakage import leakage
-from hep2gan.data.split_files import Split
-from hep2gan.data.splits import make_split
+from hep2gan.data.splits import Split, make_split
 from tests.helpers.made_store import made_store, published_store
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from hep2gan.data.resident import BareRequests, ResidentCells
-from hep2gan.data.sampler import CellBatches, EpochBatches
+from hep2gan.data.dataset import BareRequests, CellBatches, ResidentCells
+from hep2gan.data.sampler import EpochBatches
 from hep2gan.errors import Hep2ganError
 from tests.helpers.made_store import made_store
 

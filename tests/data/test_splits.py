@@ -7,10 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from hep2gan.data.dealing import fraction_quota, shares
-from hep2gan.data.groups import block_groups, duplicate_groups, id_order, joined
-from hep2gan.data.split_files import Split
-from hep2gan.data.splits import describe, make_split
+from hep2gan.data.grouping import (
+    block_groups,
+    duplicate_groups,
+    fraction_quota,
+    id_order,
+    joined,
+    shares,
+)
+from hep2gan.data.splits import Split, describe, make_split
 from hep2gan.errors import Hep2ganError
 from tests.helpers.made_store import PUBLISHED, made_store, published_store
 

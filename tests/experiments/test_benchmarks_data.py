@@ -15,8 +15,7 @@ from experiments.benchmarks.data_growth import Cost
 from experiments.benchmarks.foreign_inputs import monai_loader, torchvision_loader
 from hep2gan.data.prepare import open_store
 from hep2gan.data.readers.icpr2016 import read_icpr2016
-from hep2gan.data.split_files import Split
-from hep2gan.data.splits import make_split
+from hep2gan.data.splits import Split, make_split
 from hep2gan.errors import Hep2ganError
 from hep2gan.training.datamodule import CellDataModule
 
@@ -136,7 +135,7 @@ def test_packing_gives_a_row(monkeypatch, tmp_path):
 def test_a_blank_store_is_opened_as_one_found_whole(tmp_path, monkeypatch):
     path = blank_store(tmp_path / "blank", 1000, size=32)
     monkeypatch.setattr(
-        "hep2gan.data.store.verified.verify_again", lambda store: pytest.fail("read")
+        "hep2gan.data.store.integrity.verify_again", lambda store: pytest.fail("read")
     )
     store = opened(path)
     assert len(store) == 1000

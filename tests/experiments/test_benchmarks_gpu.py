@@ -6,7 +6,7 @@ import torch
 from experiments.benchmarks import blocks, gpu, trainings
 from experiments.benchmarks.blocks import Block, Length
 from experiments.benchmarks.gpu import SWITCHES, Switch
-from hep2gan.training.switches import of_switches
+from hep2gan.training.preflight import of_switches
 from tests.helpers.started import NETS, SMALL
 
 TINY = (*SMALL, *NETS, "trainer.batch_size=4")

@@ -7,10 +7,9 @@ import torch
 from PIL import Image
 
 from experiments.benchmarks.plain_prediction import predict_file_by_file
-from hep2gan.data.phantom.drawing import draw_cells
+from hep2gan.data.phantom.generate import draw_cells
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.inference.image_files import find_images
-from hep2gan.inference.predict import Predictor
+from hep2gan.inference.predict import Predictor, find_images
 from hep2gan.inference.torch_backend import TorchEngine
 from tests.helpers import tiny
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hep2gan.reports.results import Result
-from hep2gan.reports.tested import Tested
+from hep2gan.reports.results import Result, Tested
 from hep2gan.runs.finished import Run
 
 CLASSES = ("Homogeneous", "Speckled")

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from hep2gan.data.cells import Batch
+from hep2gan.data.batch import Batch
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss

@@ -18,7 +18,7 @@ from hep2gan.data.patterns import ICPR2016
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference import export
+from hep2gan.inference import export as export_module
 from hep2gan.inference.export import Cells, Graph, cells_of, checked, export_run, write_graph
 from hep2gan.inference.load import open_run
 from hep2gan.inference.onnx_backend import OnnxEngine, open_export
@@ -181,7 +181,7 @@ def test_the_description_is_enough_for_onnxruntime_and_pillow(inside):
 
 
 def test_nothing_is_left_of_an_export_that_fails(inside, tmp_path, monkeypatch, capsys):
-    before = export.write_graph
+    before = export_module.write_graph
 
     def another(graph, size, file):
         before(graph, size, file)
@@ -189,7 +189,7 @@ def test_nothing_is_left_of_an_export_that_fails(inside, tmp_path, monkeypatch, 
             graph.classifier.output.bias[0] += 1
 
     with monkeypatch.context() as patch:
-        patch.setattr(export, "write_graph", another)
+        patch.setattr(export_module, "write_graph", another)
         assert call(export, RUN, f"output={tmp_path / 'new'}") == 2
     assert "nothing was written" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -7,13 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from hep2gan.data.readers.images import resize, stretch
+from hep2gan.data.readers.image import resize, stretch
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.backend import Said
-from hep2gan.inference.image_files import find_images
-from hep2gan.inference.ordered import in_order
-from hep2gan.inference.predict import Predictor
+from hep2gan.inference.predict import Predictor, find_images, in_order
 from hep2gan.inference.torch_backend import TorchEngine
 from hep2gan.models.guidance import Guidance
 from hep2gan.reports.figures.overlay import overlay

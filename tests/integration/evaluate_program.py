@@ -4,13 +4,13 @@ import json
 import sys
 from pathlib import Path
 
-from hep2gan.data.split_files import Split
+from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.inference.load import open_run
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import distributed
 from hep2gan.training.evaluation import evaluate_run
-from hep2gan.training.run import build_data
+from hep2gan.training.setup import build_data
 
 
 def main(run, out, devices, eval_batch_size):

@@ -12,8 +12,7 @@ from torch.utils.data import DataLoader
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.training import distributed
-from hep2gan.training.nonfinite import StopAtNonfinite
-from hep2gan.training.skipping import SkipNonfinite
+from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
 from hep2gan.training.strategy import PerNetworkDDP
 from tests.helpers import tiny
 

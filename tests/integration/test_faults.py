@@ -12,9 +12,9 @@ import lightning as L
 import pytest
 
 from hep2gan.errors import Hep2ganError, of_the_system
+from hep2gan.io import write_whole
 from hep2gan.runs.checkpoints import checkpoints
 from hep2gan.training.callbacks.throughput import Gauges
-from hep2gan.whole import write_whole
 from tests.helpers import tiny
 from tests.helpers.full_disk import divert, fill, make_read_only, needs_full_device, small_disk
 from tests.helpers.started import (
@@ -163,7 +163,7 @@ def test_a_limit_of_file_sizes_is_told(tmp_path):
         "import resource, signal\n"
         "from pathlib import Path\n"
         "from hep2gan.errors import of_the_system\n"
-        "from hep2gan.whole import write_whole\n"
+        "from hep2gan.io import write_whole\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"path = Path({str(tmp_path / 'file')!r})\n"
         "try:\n"

@@ -8,11 +8,10 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from hep2gan.metrics.by_class import MeanByClass, hits
 from hep2gan.metrics.classification import ClassificationMetrics, OneVsRestAUROC
-from hep2gan.metrics.distances import MeanDistances
 from hep2gan.metrics.evaluation import score
 from hep2gan.metrics.segmentation import SegmentationMetrics, image_dice
+from hep2gan.metrics.validation import MeanByClass, MeanDistances, hits
 from hep2gan.runs.predictions import Predictions
 
 

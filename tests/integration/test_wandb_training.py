@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hep2gan.cli import report, train
-from hep2gan.training import run
+from hep2gan.training import run as training_run
 from hep2gan.training.callbacks import checkpoint
 from hep2gan.training.loggers.csv import logged_before
 from tests.helpers.commands import call
@@ -159,7 +159,7 @@ def test_a_run_that_fails_in_the_test_is_failed(place, monkeypatch):
     def broken(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(run, "evaluate_run", broken)
+    monkeypatch.setattr(training_run, "evaluate_run", broken)
     with pytest.raises(OSError, match="disk full"):
         call(train, *SMALL, "study=failed", "trainer.max_epochs=1")
     (run,) = runs(place / "runs/failed/proposed/seed0")

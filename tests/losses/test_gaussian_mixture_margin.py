@@ -3,7 +3,7 @@
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.losses.margin import Margin
+from hep2gan.losses.gaussian_mixture import Margin
 
 
 def test_a_single_number_is_constant():

@@ -8,8 +8,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.metrics import evaluation as module
 from hep2gan.metrics.baselines import ellipses, otsu
 from hep2gan.metrics.boundary import mean_boundary
-from hep2gan.metrics.evaluation import score
-from hep2gan.metrics.rows import Row, table
+from hep2gan.metrics.evaluation import Row, score, table
 from hep2gan.runs.predictions import Predictions
 
 CLASSES = ("Homogeneous", "Speckled", "Golgi")

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.by_class import MeanByClass, hits
 from hep2gan.metrics.segmentation import SegmentationMetrics, image_dice
+from hep2gan.metrics.validation import MeanByClass, hits
 
 
 def test_accuracy_by_hand():

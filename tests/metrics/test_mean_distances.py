@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.distances import CAP, MeanDistances
+from hep2gan.metrics.validation import CAP, MeanDistances
 
 
 def test_by_hand():

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from hep2gan.metrics.details import ValidationDetails, mixture_scores
+from hep2gan.metrics.validation import ValidationDetails
 from hep2gan.models.guidance import Guidance
 from hep2gan.models.output import Outputs
+from hep2gan.training.evaluation import mixture_scores
 from tests.helpers import tiny
 from tests.training.test_module import Rows, fit_and_validate
 

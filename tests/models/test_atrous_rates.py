@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hep2gan.models.atrous import dead_rates, fitting_rates, live_taps
+from hep2gan.models.generator import dead_rates, fitting_rates, live_taps
 
 
 @pytest.mark.parametrize("side", [2, 4, 8, 12])

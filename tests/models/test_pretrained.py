@@ -8,9 +8,13 @@ import torch
 from torch import nn
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models import hub
-from hep2gan.models.first_convolution import adapt_first_convolution, with_mask_channel
-from hep2gan.models.pretrained import InitialWeights, as_path
+from hep2gan.models import pretrained
+from hep2gan.models.pretrained import (
+    InitialWeights,
+    adapt_first_convolution,
+    as_path,
+    with_mask_channel,
+)
 
 FIX = (
     r"Fix: pass classifier\.weights=FILE \(\.pth or \.safetensors\) or classifier\.pretrained=false"
@@ -117,16 +121,16 @@ def test_what_timm_raises_is_explained_and_its_logger_left_as_it_was(tmp_path):
 
 def test_weights_in_the_cache_need_no_hub(unreachable_hub, monkeypatch):
     with pytest.raises(Hep2ganError, match="not in the cache"):
-        hub.require_timm_weights("resnet50.tv_in1k", "x")
+        pretrained.require_timm_weights("resnet50.tv_in1k", "x")
     asked = []
 
     def cached(repository, file, revision):
         asked.append((repository, file, revision))
         return "/somewhere" if file == "pytorch_model.bin" else None
 
-    monkeypatch.setattr(hub, "try_to_load_from_cache", cached)
-    hub.require_timm_weights("resnet50.tv_in1k", "x")
-    assert asked == [("timm/resnet50.tv_in1k", file, None) for file in hub.FILES]
+    monkeypatch.setattr(pretrained, "try_to_load_from_cache", cached)
+    pretrained.require_timm_weights("resnet50.tv_in1k", "x")
+    assert asked == [("timm/resnet50.tv_in1k", file, None) for file in pretrained.FILES]
 
 
 def test_a_reachable_hub_is_asked_once_and_briefly(monkeypatch):
@@ -136,15 +140,15 @@ def test_a_reachable_hub_is_asked_once_and_briefly(monkeypatch):
         def head(self, url, timeout):
             asked.append((url, timeout))
 
-    monkeypatch.setattr(hub, "get_session", Session)
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *a, **k: None)
-    hub.require_timm_weights("xception65.tf_in1k", "x")
-    assert asked == [(hub.constants.ENDPOINT, 5.0)]
+    monkeypatch.setattr(pretrained, "get_session", Session)
+    monkeypatch.setattr(pretrained, "try_to_load_from_cache", lambda *a, **k: None)
+    pretrained.require_timm_weights("xception65.tf_in1k", "x")
+    assert asked == [(pretrained.constants.ENDPOINT, 5.0)]
 
 
 def test_models_without_published_weights_are_told():
     with pytest.raises(Hep2ganError, match="efficientnet_b6 has no pretrained weights"):
-        hub.require_timm_weights("efficientnet_b6", "x")
+        pretrained.require_timm_weights("efficientnet_b6", "x")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from hep2gan.data.patterns import ICPR2016
 from hep2gan.reports.build import PAGE, write_evidence
-from hep2gan.reports.figures.single import write_figures
+from hep2gan.reports.figures.catalogue import write_figures
 from hep2gan.runs.finished import read_run
 from hep2gan.runs.predictions import Predictions
 

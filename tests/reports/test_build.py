@@ -6,7 +6,7 @@ import pytest
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports import study, study_figures
 from hep2gan.reports.build import FIGURES, NAMES, PAGE, page_file, write_evidence
-from hep2gan.reports.page.parts import Part
+from hep2gan.reports.page.elements import Part
 from tests.reports.conftest import another, write_page, write_run
 from tests.reports.test_study import folds
 

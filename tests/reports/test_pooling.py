@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.pooling import pooled_predictions
+from hep2gan.reports.results import pooled_predictions
 from hep2gan.runs.predictions import Predictions
 
 

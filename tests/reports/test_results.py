@@ -5,11 +5,9 @@ import pytest
 from scipy import stats
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import methods
-from hep2gan.reports.selection import dice_by_cell
-from hep2gan.reports.tables.estimates import differences
-from hep2gan.reports.tables.pairs import paired
-from hep2gan.reports.tested import kept_cells, pooled
+from hep2gan.metrics.segmentation import dice_by_cell
+from hep2gan.reports.results import kept_cells, methods, pooled
+from hep2gan.reports.tables.estimates import differences, paired
 from hep2gan.statistics.confusion import summed_by
 from tests.helpers.made_up_results import cells, result
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.selection import confident_errors, dice_by_cell, lowest_dice, typical_cells
+from hep2gan.metrics.segmentation import dice_by_cell
+from hep2gan.reports.selection import confident_errors, lowest_dice, typical_cells
 
 
 @pytest.fixture

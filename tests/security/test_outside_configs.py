@@ -9,12 +9,12 @@ import yaml
 from hep2gan.cli import train
 from hep2gan.cli.app import run
 from hep2gan.cli.config_safety import check_outside
+from hep2gan.config import check_targets
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import open_run
 from hep2gan.runs.checkpoints import Position
 from hep2gan.runs.finished import read_run
 from hep2gan.runs.folder import RunFolder
-from hep2gan.targets import check_targets
 from hep2gan.training.build import build_task
 from tests.helpers.commands import call
 from tests.helpers.configs import composed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.data.readers.images import read_image, read_mask
+from hep2gan.data.readers.image import read_image, read_mask
 from hep2gan.errors import Hep2ganError
 from tests.data.readers.test_image_decoding import COLOUR, DEEP, GREY, png, saved
 

@@ -17,12 +17,12 @@ from hep2gan.cli import train
 from hep2gan.cli.config_safety import check_outside
 from hep2gan.cli.worker import run_config
 from hep2gan.data.readers.icpr2016 import read_icpr2016
-from hep2gan.data.readers.images import read_image
+from hep2gan.data.readers.image import read_image
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.store.pack import pack
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.image_files import find_images
+from hep2gan.inference.predict import find_images
 from hep2gan.runs.checkpoints import read_checkpoint
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import Predictions

@@ -6,8 +6,14 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.statistics.calibration import negative_log_likelihood
-from hep2gan.statistics.temperature import BOUNDS, cross_fitted, fit_temperature, halves, tempered
+from hep2gan.statistics.calibration import (
+    BOUNDS,
+    cross_fitted,
+    fit_temperature,
+    halves,
+    negative_log_likelihood,
+    tempered,
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hep2gan.data.cells import Batch
-from hep2gan.data.sampler import RawBatch
-from hep2gan.data.split_files import Split
-from hep2gan.data.splits import make_split
+from hep2gan.data.batch import Batch, Draw, RawBatch
+from hep2gan.data.splits import Split, make_split
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.data.transforms.random import Draw
 from hep2gan.errors import Hep2ganError
 from hep2gan.training.datamodule import CellDataModule
 from tests.helpers.made_store import made_store

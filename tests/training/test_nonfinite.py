@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.nonfinite import StopAtNonfinite
-from hep2gan.training.skipping import SkipNonfinite
+from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
 from tests.helpers import tiny
 from tests.training.test_module import Rows, fit
 

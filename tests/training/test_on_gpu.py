@@ -10,16 +10,17 @@ import torch
 from hep2gan.data.splits import make_split
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, SeedEachBatch
+from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
 from hep2gan.training.callbacks.collapse import Alarms
 from hep2gan.training.callbacks.compile import Compiled
 from hep2gan.training.callbacks.ema import WeightAverage
+from hep2gan.training.callbacks.seed import SeedEachBatch
 from hep2gan.training.callbacks.throughput import Gauges
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.nonfinite import StopAtNonfinite
 from hep2gan.training.optimizers import build_optimizer
 from hep2gan.training.profiler import StepProfiler
-from hep2gan.training.run import prepare_networks
+from hep2gan.training.trainer import prepare_networks
 from tests.helpers import tiny
 from tests.helpers.made_store import made_store
 from tests.training.test_build import built

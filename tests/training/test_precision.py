@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hep2gan.training.devices import fast_forward, use_tf32
-from hep2gan.training.run import prepare_networks
+from hep2gan.training.trainer import prepare_networks
 from tests.helpers import tiny
 from tests.training.test_build import built
 from tests.training.test_module import fit

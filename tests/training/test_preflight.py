@@ -13,14 +13,18 @@ import wandb
 from hep2gan.cli import pack, train
 from hep2gan.data.splits import make_split
 from hep2gan.errors import Hep2ganError
-from hep2gan.models import hub
+from hep2gan.models import pretrained
 from hep2gan.runs.checkpoints import checkpoints
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training import disk_space
-from hep2gan.training.disk_space import checkpoint_bytes, require_room, state_copies
-from hep2gan.training.fit_of_data import of_split
+from hep2gan.training import preflight
+from hep2gan.training.preflight import (
+    checkpoint_bytes,
+    of_split,
+    of_weights,
+    require_room,
+    state_copies,
+)
 from hep2gan.training.setup import Preparation, examined
-from hep2gan.training.surroundings import of_weights
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
 from tests.helpers.made_store import made_store
@@ -79,7 +83,7 @@ def test_a_sound_configuration_is_looked_at_from_all_sides(place):
 
 
 def test_all_problems_stand_in_one_list(place, monkeypatch):
-    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
     more = ("logger.kind=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
     found = problems(*wrong, *more, "generator._target_=os.system", "gan_epochs=3", "study=wrong")
@@ -120,8 +124,8 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     def away(*_, **__):
         raise OSError("no route")
 
-    monkeypatch.setattr(hub, "get_session", lambda: SimpleNamespace(head=away))
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(pretrained, "get_session", lambda: SimpleNamespace(head=away))
+    monkeypatch.setattr(pretrained, "try_to_load_from_cache", lambda *_, **__: None)
     ours = composed("train", "data=phantom", "data.count=60", "data.size=32")
     (tmp_path / "empty.pth").touch()
     files = [None, str(tmp_path / "no.pth"), str(tmp_path / "empty.pth")]
@@ -183,7 +187,7 @@ def test_what_optimizers_keep_of_a_parameter():
 
 
 def test_no_room_is_told_with_its_sum(tmp_path, monkeypatch):
-    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     room = {"checkpoint": 300_000_000, "predictions": 50_000_000}
     # 3 x 0.30 + 0.05 + 0.02 GB of figures and tables.
     assert "up to 0.97 GB" in require_room(tmp_path / "run", chooses=False, **room)

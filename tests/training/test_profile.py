@@ -8,12 +8,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from hep2gan.cli import pack, train
+from hep2gan.config import wrong_settings
 from hep2gan.models.guidance import Guidance, Stages
 from hep2gan.runs.folder import RunFolder
-from hep2gan.settings import wrong_settings
 from hep2gan.training.module import unheard
+from hep2gan.training.nonfinite import SkipNonfinite
 from hep2gan.training.profiler import WARM_UP, StepProfiler
-from hep2gan.training.skipping import SkipNonfinite
 from tests.helpers import tiny
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
@@ -107,7 +107,7 @@ def test_the_parts_of_each_kind_of_method(tmp_path, given, groups):
 
 def test_the_time_of_a_part_is_its_own(tmp_path, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("hep2gan.training.clocks.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("hep2gan.training.profiler.time.perf_counter", lambda: now[0])
     task = tiny.task()
 
     def costs(seconds):

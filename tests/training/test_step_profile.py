@@ -5,9 +5,8 @@ import itertools
 import pytest
 import torch
 
-from hep2gan.training import clocks
-from hep2gan.training.step_marks import MarkedStep
-from hep2gan.training.step_profile import Part, Spread, StepProfile
+from hep2gan.training import profiler
+from hep2gan.training.profiler import MarkedStep, Part, Spread, StepProfile
 
 READ, MASK, SCORES = Part("data", "read"), Part("generator", "G(x)"), Part("discriminator", "D")
 UPDATE, REST = Part("generator", "optimizer"), Part("around", "the rest")
@@ -79,7 +78,7 @@ def test_a_profile_of_nothing_is_refused():
 def test_a_part_lasts_from_the_mark_before_it(monkeypatch):
     # A mark takes a time; from 0 each comes after one second more than the one before.
     clock = iter(itertools.accumulate(itertools.count()))
-    monkeypatch.setattr(clocks.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(profiler.time, "perf_counter", lambda: float(next(clock)))
     step = MarkedStep(torch.device("cpu"))
     step.passed("data", "read")
     step.passed("generator", "G(x)")

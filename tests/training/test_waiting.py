@@ -9,21 +9,21 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
-from hep2gan.data.sampler import RawBatch
+from hep2gan.data.batch import Draw, RawBatch
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.data.transforms.random import Draw
 from hep2gan.models.guidance import Guidance
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, SeedEachBatch
+from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
 from hep2gan.training.callbacks.collapse import Alarms
 from hep2gan.training.callbacks.ema import WeightAverage
+from hep2gan.training.callbacks.seed import SeedEachBatch
 from hep2gan.training.callbacks.throughput import Gauges
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.nonfinite import StopAtNonfinite
 from hep2gan.training.profiler import StepProfiler
-from hep2gan.training.run import build_trainer
 from hep2gan.training.strategy import leave_signals_alone
+from hep2gan.training.trainer import build_trainer
 from tests.helpers import tiny
 from tests.helpers.configs import composed
 from tests.training.test_module import Rows

@@ -9,6 +9,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.metrics_csv import read_table
+from hep2gan.training.trainer import monitor_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -149,11 +150,6 @@ def missing_plugin(kind: type, option: str, extra: str) -> Any:
             )
 
     return Missing
-
-
-def monitor_name(config: Mapping[str, Any]) -> str:
-    """The validation metric that chooses the epoch."""
-    return "val/f1" if config["classify"] else "val/dice"
 
 
 def check_objective(config: Mapping[str, Any]) -> None:

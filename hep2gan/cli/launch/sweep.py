@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hep2gan.cli.launch.local import of_the_run, saved
+from hep2gan.config import is_whole
 from hep2gan.errors import Hep2ganError, counted, listed, require_none
-from hep2gan.rules import is_whole
-from hep2gan.runs.flattening import flat
-from hep2gan.runs.folder import FREE_KEYS, RunFolder
+from hep2gan.runs.folder import FREE_KEYS, RunFolder, flat
 
 log = logging.getLogger(__name__)
 

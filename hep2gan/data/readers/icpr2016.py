@@ -8,21 +8,203 @@ An optional `specimens.csv` (header `image,specimen`) beside them says which cel
 The set is handed out by its owners and is not part of this software.
 """
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from hep2gan.data.icpr2016_classes import CLASSES, COUNTS, label_of, refuse_other_classes
-from hep2gan.data.readers.csv_table import columns, read_table, refuse_lines
-from hep2gan.data.readers.folder import scan
-from hep2gan.data.readers.icpr2016_tables import (
-    HANDED_OUT,
-    SPECIMENS,
-    Found,
-    find_table,
-    read_flat,
-    tables_in,
+from hep2gan.data.patterns import CLASSES, COUNTS, label_of, refuse_other_classes, unknown
+from hep2gan.data.readers.csv_table import Row, columns, read_table, refuse_lines
+from hep2gan.data.readers.image import SUFFIXES
+from hep2gan.data.readers.raw import (
+    INTENSITIES,
+    Problem,
+    RawCell,
+    RawCells,
+    cell_id,
+    natural,
+    numbered,
+    unsafe,
 )
-from hep2gan.data.readers.raw import Problem, RawCell, RawCells, cell_id, natural, numbered
 from hep2gan.errors import Hep2ganError
+
+_MASK = "_mask"
+
+
+class Folder(NamedTuple):
+    """Files of one folder by the id of their cell; `NNNNN_Mask.png` belongs to `NNNNN.png`."""
+
+    path: Path
+    images: dict[str, Path]
+    masks: dict[str, Path]
+
+    def mask(self, cell: str) -> Path:
+        """Return the mask of a cell: the file there is, or the name it should have."""
+        return self.masks.get(cell, self.path / f"{cell}_Mask.png")
+
+    def unnamed(self, named: set[str], table: str) -> list[Problem]:
+        """Tell the images and masks of cells that the table does not name."""
+        files = {**self.masks, **self.images}
+        return [
+            Problem(
+                cell,
+                f"{files[cell]} is not named in {table}: every image needs its class."
+                f" Fix: add its line to {table}, or move the file away",
+            )
+            for cell in sorted(files.keys() - named)
+        ]
+
+
+def scan(path: Path) -> Folder:
+    """List the image and mask files of a folder, without its subfolders and hidden files.
+
+    Raises Hep2ganError when two files stand for one cell (`1.png` and `00001.png`).
+    """
+    folder = Folder(path, {}, {})
+    with os.scandir(path) as entries:
+        names = sorted(e.name for e in entries if e.name[0] != "." and not e.is_dir())
+    for name in names:
+        stem, suffix = Path(name).stem, Path(name).suffix
+        if suffix.lower() in SUFFIXES:
+            is_mask = stem.lower().endswith(_MASK)
+            cell = cell_id(stem[: -len(_MASK)] if is_mask else stem)
+            _add(folder.masks if is_mask else folder.images, cell, path / name)
+    return folder
+
+
+def _add(files: dict[str, Path], cell: str, path: Path) -> None:
+    if cell in files:
+        fact = f"{files[cell]} and {path} are both the cell {cell}"
+        raise Hep2ganError(fact, "a cell has one image and one mask", "move one of them away")
+    files[cell] = path
+
+
+HANDED_OUT = "gt_training.csv"
+SPECIMENS = "specimens.csv"
+_HEADER = ("image id", "image class")
+
+
+class Found(NamedTuple):
+    """What one layout holds, before specimens are known."""
+
+    layout: str
+    cells: list[RawCell]
+    problems: list[Problem]
+
+
+class Table(NamedTuple):
+    """A csv table that names cells and classes: without header, or with `Image ID,Image class`."""
+
+    path: Path
+    header: bool
+    rows: list[Row]
+
+
+def tables_in(root: Path) -> list[Path]:
+    """All csv files of the folder but specimens.csv."""
+    files = (p for p in root.iterdir() if p.suffix.lower() == ".csv" and p.name[0] != ".")
+    return sorted(p for p in files if p.name.lower() != SPECIMENS)
+
+
+def find_table(root: Path) -> Table | None:
+    """Find the table of classes; None when no csv file looks like one.
+
+    Raises Hep2ganError when several do and none is called gt_training.csv, and when a csv file
+    that has to be looked at cannot be read.
+    """
+    handed_out = root / HANDED_OUT
+    paths = [handed_out] if handed_out.is_file() else tables_in(root)
+    tables = [table for table in map(_recognised, paths) if table is not None]
+    if len(tables) > 1:
+        names = ", ".join(table.path.name for table in tables)
+        fix = f"keep one, or call the right one {HANDED_OUT}"
+        raise Hep2ganError(f"{root} holds several tables of classes: {names}", "", fix)
+    return tables[0] if tables else None
+
+
+def _recognised(path: Path) -> Table | None:
+    rows = read_table(path)
+    first = rows[0].fields if rows else ()
+    if set(_HEADER) <= {name.casefold() for name in first}:
+        return Table(path, True, rows)
+    handed_out = len(first) == 4 and first[0].lower().endswith(SUFFIXES)
+    return Table(path, False, rows) if handed_out else None
+
+
+def read_flat(root: Path, table: Table) -> Found:
+    """Read the cells that a table names, in its order.
+
+    Raises Hep2ganError with every line that has an unknown class or intensity, an id met before, a
+    path, or too few columns. Images that no line names come back as problems.
+    """
+    folder = scan(root)
+    rows = table.rows[1:] if table.header else table.rows
+    parse = _parser_with_header(table, folder) if table.header else _parser(folder)
+    cells, wrong, seen = [], [], dict[str, int]()
+    for row in rows:
+        parsed = parse(row)
+        if isinstance(parsed, RawCell) and parsed.id in seen:
+            parsed = f"the id {parsed.id} is already on line {seen[parsed.id]}"
+        if isinstance(parsed, str):
+            wrong.append(f"line {row.line}: {parsed}")
+        else:
+            seen[parsed.id] = row.line
+            cells.append(parsed)
+    refuse_lines(table.path, wrong, "correct these lines")
+    layout = "flat, table with header" if table.header else "flat, table as handed out"
+    return Found(f"{layout}: {table.path.name}", cells, folder.unnamed(set(seen), table.path.name))
+
+
+def _parser(folder: Folder) -> Callable[[Row], RawCell | str]:
+    here = {path.name for path in (*folder.images.values(), *folder.masks.values())}
+
+    def parse(row: Row) -> RawCell | str:
+        if len(row.fields) != 4:
+            return f"{len(row.fields)} columns instead of image, mask, class, intensity"
+        image, mask, name, intensity = row.fields
+        cell = cell_id(image)
+        files = [folder.path / file for file in (image, mask)]
+        if image not in here:
+            files[0] = folder.images.get(cell, files[0])
+        if mask not in here:
+            files[1] = folder.masks.get(cell, files[1])
+        label, bright = label_of(name), INTENSITIES.get(intensity.casefold())
+        if bright is None:
+            return f"unknown intensity '{intensity}' (positive or intermediate)"
+        wrong = _wrong_name(image) or _wrong_name(mask)
+        return wrong or _cell(cell, files[0], files[1], label, name, bright)
+
+    return parse
+
+
+def _parser_with_header(table: Table, folder: Folder) -> Callable[[Row], RawCell | str]:
+    found = columns(table.path, table.rows[0], _HEADER)
+
+    def parse(row: Row) -> RawCell | str:
+        number, name = (row.field(found[column]) for column in _HEADER)
+        cell = cell_id(number)
+        image = folder.images.get(cell, folder.path / f"{cell}.png")
+        wrong = _wrong_name(number)
+        return wrong or _cell(cell, image, folder.mask(cell), label_of(name), name)
+
+    return parse
+
+
+def _wrong_name(name: str) -> str:
+    if not name:
+        return "an empty image or mask name"
+    if "/" in name or unsafe(name):
+        return f"'{name}' is not the name of a file in this folder"
+    return ""
+
+
+def _cell(
+    cell: str, image: Path, mask: Path, label: int | None, name: str, intensity: int = -1
+) -> RawCell | str:
+    if label is None:
+        return unknown(name)
+    return RawCell(cell, image, mask, label, intensity=intensity)
+
 
 _LAYOUTS = (
     f"it holds NNNNN.png and NNNNN_Mask.png with {HANDED_OUT}, with a csv table headed"

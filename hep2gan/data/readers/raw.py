@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from hep2gan.data.readers.decoding import SUFFIXES
+from hep2gan.data.readers.image import SUFFIXES
 
 UNKNOWN = -1
 INTENSITIES = {"": UNKNOWN, "intermediate": 0, "positive": 1}

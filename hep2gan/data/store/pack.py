@@ -2,26 +2,181 @@
 
 import json
 import logging
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.data.readers.raw import Problem, RawCells
-from hep2gan.data.store.columns import Columns
-from hep2gan.data.store.fingerprint import file_digest, fingerprint_of, signature_of
-from hep2gan.data.store.pack_settings import Settings, check_cells, check_settings
-from hep2gan.data.store.pack_worker import Chunk
+from hep2gan.data.store.integrity import (
+    COLUMNS,
+    FILES,
+    FORMAT,
+    MANIFEST,
+    SPECIMENS,
+    VERSION,
+    file_digest,
+    fingerprint_of,
+    note_whole,
+    signature_of,
+    verify_again,
+)
+from hep2gan.data.store.pack_worker import Chunk, Done, Packed, run_chunks
 from hep2gan.data.store.report import LIMIT, findings
-from hep2gan.data.store.rows import keep_rows, reserve_rows
-from hep2gan.data.store.store import COLUMNS, FILES, FORMAT, MANIFEST, SPECIMENS, VERSION, Store
-from hep2gan.data.store.verified import note_whole, verify_again
-from hep2gan.data.store.workers import run_chunks
+from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError, listed
-from hep2gan.replacing import exclusive, refuse_foreign, replaced
+from hep2gan.io import exclusive, naming, refuse_foreign, replaced
+
+
+@dataclass
+class Columns:
+    """What is known of N cells beside their pixels; see `Store` for the arrays."""
+
+    levels: npt.NDArray[np.float32]
+    crop_size: npt.NDArray[np.int64]
+    digest: npt.NDArray[np.uint8]
+    packed: npt.NDArray[np.bool_]
+    problems: dict[int, Problem] = field(default_factory=dict)
+    peak: float = 0.0
+    """Largest value of all 16-bit grey files."""
+    reduced: int = 0
+    """Number of 16-bit colour files, read at 8 bits."""
+
+    @classmethod
+    def empty(cls, count: int) -> "Columns":
+        """Make room for `count` cells."""
+        return cls(
+            np.zeros((count, 2), np.float32),
+            np.zeros((count, 2), np.int64),
+            np.zeros((count, 16), np.uint8),
+            np.zeros(count, np.bool_),
+        )
+
+    def take(self, done: Done) -> None:
+        """Enter what a worker found out."""
+        for row, cell in enumerate(done.cells, done.first):
+            if isinstance(cell, Packed):
+                self.levels[row], self.crop_size[row] = cell.levels, cell.crop_size
+                self.digest[row] = np.frombuffer(cell.digest, np.uint8)
+                self.packed[row] = True
+                self.peak = max(self.peak, cell.peak)
+                self.reduced += cell.reduced
+            else:
+                self.problems[row] = cell
+
+    def arrays(self, raw: RawCells) -> dict[str, npt.NDArray[Any]]:
+        """Give all arrays of a store but image and mask, without the cells that have problems."""
+        kept = np.flatnonzero(self.packed).tolist()
+        cells = [raw.cells[row] for row in kept]
+        return {
+            "label": np.array([cell.label for cell in cells], np.int64),
+            "specimen": np.array([cell.specimen for cell in cells], np.int64),
+            "intensity": np.array([cell.intensity for cell in cells], np.int8),
+            "part": np.array([cell.part for cell in cells], np.int8),
+            "id": np.array([cell.id for cell in cells], np.str_),
+            "levels": self.levels[kept],
+            "crop_size": self.crop_size[kept],
+            "digest": self.digest[kept],
+        }
+
+    def notes(self, white: int | None) -> list[str]:
+        """Say what is odd about the files' depths."""
+        notes = []
+        full = white or 65535
+        fitting = 2 ** int(self.peak).bit_length() - 1
+        if self.peak and fitting < full:
+            notes.append(
+                f"16-bit images reach {self.peak:g} of {full}, so grey levels are small;"
+                f" data.white={fitting} may be the camera's full scale"
+            )
+        if self.reduced:
+            few = f"{self.reduced:,} images are 16-bit colour and were read at 8 bits"
+            notes.append(f"{few}; save them as 16-bit grey to keep dim levels apart")
+        return notes
+
+
+class Settings(NamedTuple):
+    """What the content of a store depends on beside its source."""
+
+    size: int
+    on_error: Literal["stop", "skip"]
+    white: int | None
+
+
+def check_settings(settings: Settings, workers: int | None) -> None:
+    """Raise Hep2ganError where a setting is out of range."""
+    size, on_error, white = settings
+    if not isinstance(size, int) or size % 16 or not 32 <= size <= 1024:
+        fix = "choose 64, 96 or 128"
+        raise Hep2ganError(f"size is {size}", "must be divisible by 16, from 32 to 1024", fix)
+    if on_error not in ("stop", "skip"):
+        raise Hep2ganError(f"on_error is {on_error!r}", "must be 'stop' or 'skip'", "choose one")
+    if white is not None and (not isinstance(white, int) or white < 1):
+        fix = "choose 4095 for a 12-bit camera, 65535 for 16 bits"
+        raise Hep2ganError(f"white is {white}", "must be a whole number, at least 1", fix)
+    if workers is not None and workers < 1:
+        raise Hep2ganError(f"workers is {workers}", "must be at least 1", "leave it out")
+
+
+def check_cells(raw: RawCells) -> None:
+    """Raise Hep2ganError for no cells, ids that occur twice and labels without a class."""
+    seen: set[str] = set()
+    for cell in raw.cells:
+        if cell.id in seen:
+            raise Hep2ganError(f"{raw.source} has the id {cell.id} twice", "ids occur once", "")
+        if not 0 <= cell.label < len(raw.classes):
+            fact = f"cell {cell.id} of {raw.source} has label {cell.label}"
+            raise Hep2ganError(fact, f"labels are 0 to {len(raw.classes) - 1}")
+        seen.add(cell.id)
+    if not seen:
+        raise Hep2ganError(f"{raw.source} has no cells", "", "check data.root")
+
+
+PIXELS = ("image", "mask")
+_PIECE = 1024
+
+
+def reserve_rows(folder: Path, count: int, size: int) -> None:
+    """Create both arrays as zeros, (count, size, size). Raises when the disk has no room."""
+    needed, free = 2 * count * size * size, shutil.disk_usage(folder).free
+    if needed > free:
+        fact = f"{folder.parent} has {free / 1e9:.2f} GB free"
+        rule = f"{count:,} cells of {size} × {size} pixels take {needed / 1e9:.2f} GB"
+        raise Hep2ganError(fact, rule, "free space, or choose another destination or size")
+    for name in PIXELS:
+        _create(folder / f"{name}.npy", count, size)
+
+
+def _create(path: Path, count: int, size: int) -> "np.memmap[tuple[int, ...], np.dtype[np.uint8]]":
+    array = np.lib.format.open_memmap(path, "w+", np.dtype(np.uint8), (count, size, size))
+    if hasattr(os, "posix_fallocate"):
+        # Writing through a map into a hole of a file on a full disk kills the process (SIGBUS).
+        with naming(path), path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def keep_rows(folder: Path, kept: npt.NDArray[np.bool_]) -> None:
+    """Drop the rows of cells that could not be packed; `kept` is (count,)."""
+    if kept.all():
+        return
+    rows = np.flatnonzero(kept)
+    for name in PIXELS:
+        path, partial = folder / f"{name}.npy", folder / f"{name}.kept"
+        old = np.load(path, mmap_mode="r")
+        new = _create(partial, len(rows), old.shape[1])
+        for first in range(0, len(rows), _PIECE):
+            new[first : first + _PIECE] = old[rows[first : first + _PIECE]]
+        new.flush()
+        del old, new
+        partial.replace(path)
+
 
 log = logging.getLogger(__name__)
 

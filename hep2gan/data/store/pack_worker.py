@@ -1,18 +1,44 @@
 """A run of cells, read, resized and written to its rows: what one worker does at a time."""
 
+import math
+import os
 import signal
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.data.readers.decoding import decode
-from hep2gan.data.readers.images import Levels, grey_levels, read_mask, resize, resize_mask, stretch
+from hep2gan.data.readers.image import (
+    Levels,
+    decode,
+    grey_levels,
+    read_mask,
+    resize,
+    resize_mask,
+    stretch,
+)
 from hep2gan.data.readers.raw import Problem, RawCell
-from hep2gan.data.store.fingerprint import cell_digest
-from hep2gan.data.store.processes import end_with_parent
+from hep2gan.data.store.integrity import cell_digest
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import cores
+
+
+def end_with_parent() -> None:
+    """End this worker when its parent is killed; a pool's workers would wait for it forever."""
+    Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class Chunk(NamedTuple):
@@ -111,3 +137,42 @@ def _mismatch(cell: RawCell, image: tuple[int, ...], mask: tuple[int, ...]) -> s
     (h, w), (mask_h, mask_w) = image, mask
     sizes = f"{mask_h} × {mask_w} pixels, but {cell.image} {h} × {w}"
     return f"{cell.mask} has {sizes}: both must have the same size. Fix: export the pair again"
+
+
+_WORTH_A_PROCESS = 512
+"""Cells below which starting one more process takes longer than it saves."""
+
+
+def run_chunks(
+    chunks: Iterable[Chunk], cells: int, workers: int | None
+) -> Generator[Done, None, None]:
+    """Pack chunks, in this process or in several; results come as they are ready.
+
+    Raises Hep2ganError when a worker process dies.
+    """
+    count = workers or min(cores(), math.ceil(cells / _WORTH_A_PROCESS))
+    if count <= 1:
+        yield from map(pack_chunk, chunks)
+        return
+    # Spawned, since the calling process may hold threads that do not survive a fork.
+    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=start_worker)
+    try:
+        yield from _in_flight(pool, chunks, 4 * count)
+    except BrokenProcessPool as error:
+        rule = "a worker was killed, as for want of memory, or the script has no main guard"
+        fix = 'set workers=1, or put the call under `if __name__ == "__main__":`'
+        raise Hep2ganError("a worker process ended early", rule, fix) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_flight(pool: ProcessPoolExecutor, chunks: Iterable[Chunk], limit: int) -> Iterator[Done]:
+    pending: set[Future[Done]] = set()
+    for chunk in chunks:
+        pending.add(pool.submit(pack_chunk, chunk))
+        if len(pending) >= limit:
+            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in ready)
+    while pending:
+        ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in ready)

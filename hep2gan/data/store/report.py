@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.data.duplicates import find_duplicates
+from hep2gan.data.grouping import find_duplicates
 from hep2gan.data.readers.raw import Problem, RawCells
 from hep2gan.data.store.store import Store
 

@@ -7,34 +7,27 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from hep2gan.containers import json_object
-from hep2gan.data.store.cut_off import WholeFiles
-from hep2gan.data.store.fingerprint import file_digest, fingerprint_of
-from hep2gan.data.store.soundness import wrong_values
+from hep2gan.data.readers.image import Grey
+from hep2gan.data.store.integrity import (
+    COLUMNS,
+    FILES,
+    FORMAT,
+    MANIFEST,
+    SPECIMENS,
+    VERSION,
+    WholeFiles,
+    file_digest,
+    fingerprint_of,
+    wrong_values,
+)
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import json_object
 
-MANIFEST = "manifest.json"
-NOTE = "verified.json"
 """Which files were found whole, see `verified`; no part of the content."""
-FORMAT = "hep2gan-store"
-VERSION = 1
 """Raised when packing the same source gives another store; older stores are then packed again."""
-COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
-    "image": ("|u1", ("S", "S")),
-    "mask": ("|u1", ("S", "S")),
-    "label": ("<i8", ()),
-    "specimen": ("<i8", ()),
-    "levels": ("<f4", (2,)),
-    "crop_size": ("<i8", (2,)),
-    "intensity": ("|i1", ()),
-    "part": ("|i1", ()),
-    "digest": ("|u1", (16,)),
-    "id": ("<U", ()),
-}
 """Type and shape per cell of each array; S is the stored size, ids are as wide as the longest."""
-SPECIMENS = "specimens"
-FILES = frozenset({MANIFEST, NOTE, f"{SPECIMENS}.npy", *(f"{name}.npy" for name in COLUMNS)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,3 +174,15 @@ def _whole_number(manifest: dict[str, Any], key: str) -> int:
 def _are_names(classes: Any) -> bool:
     named = isinstance(classes, list) and all(type(name) is str for name in classes)
     return named and 0 < len(set(classes)) == len(classes)
+
+
+def restored(store: Store, row: int) -> Grey:
+    """The grey levels (h, w) of cell `row` at the size of its raw crop, whole numbers on 0..255.
+
+    Exact for 8-bit crops of the stored size; at other sizes what two resizings leave of it.
+    """
+    low, high = store.levels[row].astype(np.float64)
+    grey = (low + store.image[row] * ((high - low) / 255)).astype(np.float32)
+    height, width = (int(side) for side in store.crop_size[row])
+    resized = Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
+    return np.rint(np.asarray(resized, np.float32))

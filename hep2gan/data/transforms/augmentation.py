@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hep2gan.data.transforms.blurring import blurred
-from hep2gan.data.transforms.moving import flipped, resampled
-from hep2gan.data.transforms.random import Draw, Interval, Numbers, column, normal_noise
-from hep2gan.data.transforms.recolouring import recoloured
+from hep2gan.data.batch import Draw
+from hep2gan.data.transforms.functional import blurred, flipped, recoloured, resampled
+from hep2gan.data.transforms.random import Interval, Numbers, column, normal_noise
 from hep2gan.errors import Hep2ganError
 
 WIDEST_BLUR = 4.0

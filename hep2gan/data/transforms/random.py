@@ -7,25 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hep2gan.data.sending import sent
+from hep2gan.data.batch import Draw, sent
 
 Interval = tuple[float, float]
-
-
-class Draw(NamedTuple):
-    """Where the random numbers of a training batch come from.
-
-    They are drawn for the whole global batch, all ranks together, from (seed, epoch, batch); a
-    rank uses rows offset, offset + stride, … of `total`. So they do not depend on the number of
-    ranks, and differ between ranks.
-    """
-
-    seed: int
-    epoch: int
-    batch: int
-    offset: int
-    stride: int
-    total: int
 
 
 class Numbers(NamedTuple):

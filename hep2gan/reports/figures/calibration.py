@@ -11,11 +11,16 @@ from matplotlib.lines import Line2D
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.panels import COLUMNS, having, head_room, key_below, stacks
+from hep2gan.reports.figures.style import COLUMNS, having, head_room, key_below, stacks
 from hep2gan.runs.predictions import Predictions
-from hep2gan.statistics.calibration import Reliability, expected_calibration_error, reliability
+from hep2gan.statistics.calibration import (
+    CrossFitted,
+    Reliability,
+    cross_fitted,
+    expected_calibration_error,
+    reliability,
+)
 from hep2gan.statistics.intervals import wilson
-from hep2gan.statistics.temperature import CrossFitted, cross_fitted
 
 _SHARED = {"markersize": 3.6, "linewidth": 1.1}
 _BEFORE: dict[str, Any] = _SHARED | {

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.panels import COLUMNS, having, head_room, stacks
+from hep2gan.reports.figures.style import COLUMNS, having, head_room, stacks
 from hep2gan.runs.predictions import Predictions
 
 _FIELD = 0.3

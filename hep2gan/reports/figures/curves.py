@@ -1,20 +1,15 @@
 """Training curves: what metrics.csv holds, by epoch."""
 
 import math
-from bisect import bisect_left
-from collections import defaultdict
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.runs.metrics_csv import check_epochs, epochs_of, read_table
+from hep2gan.runs.metrics_csv import Series, read_series
 
 _PANELS = {
     "train/generator": "Generator loss",
@@ -41,56 +36,6 @@ _ORDER = (
 )
 _NAMES = {"p_real": "D(true mask)", "p_fake": "D(generated mask)"}
 _DECADES = 1.5
-
-
-class Series(NamedTuple):
-    """One logged quantity: its name, epochs as in the file, and values; both (E,)."""
-
-    name: str
-    epoch: npt.NDArray[np.float64]
-    value: npt.NDArray[np.float64]
-
-
-def read_series(path: Path, epochs: int | None = None) -> dict[str, Series]:
-    """Read a sparse metrics.csv: name to values by epoch, the mean where an epoch has several.
-
-    Rows without an epoch (as learning rates have in Lightning's own file) get that of the next
-    row by step. Batchwise losses (`step/`) and test results are left out. A last line cut short
-    is ignored. epochs: how many there were, None where that is not known. Raises Hep2ganError when
-    the file is missing, damaged or lacks an epoch.
-    """
-    rows = _rows(path, epochs)
-    known = sorted((r["step"], r["epoch"]) for r in rows if "step" in r and "epoch" in r)
-    steps = [step for step, _ in known]
-    found: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        epoch = row.get("epoch")
-        if epoch is None:
-            step = row.get("step", 0.0)
-            following = min(bisect_left(steps, step), len(known) - 1)
-            epoch = known[following][1] if known else step
-        for name, value in row.items():
-            if name.startswith(("train/", "val/", "lr")):
-                found[name][epoch].append(value)
-    return {
-        name: Series(
-            name, np.array(sorted(means)), np.array([np.mean(means[e]) for e in sorted(means)])
-        )
-        for name, means in found.items()
-    }
-
-
-def _rows(path: Path, epochs: int | None) -> list[dict[str, float]]:
-    """Return the filled fields of every whole row."""
-    fix = f"train the run again, or delete {path} to go without curves"
-    if not path.is_file():
-        raise Hep2ganError(f"{path} does not exist", "", fix)
-    try:
-        rows = read_table(path).rows
-        check_epochs(epochs_of(rows), epochs)
-        return [{name: float(text) for name, text in row.items() if text} for row in rows]
-    except (OSError, ValueError) as error:
-        raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
 
 
 def panels(series: dict[str, Series]) -> dict[str, list[Series]]:

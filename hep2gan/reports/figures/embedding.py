@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.panels import COLUMNS, having, head_room, key_below, stacks
+from hep2gan.reports.figures.style import COLUMNS, having, head_room, key_below, stacks
 from hep2gan.runs.predictions import Predictions
 
 PERPLEXITY = 30.0

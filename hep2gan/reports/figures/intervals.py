@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.panels import key_below
+from hep2gan.reports.figures.style import key_below
 
 _STEP = 0.17
 """Inches from one dot to the next below it."""

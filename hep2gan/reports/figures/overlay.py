@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.metrics.segmentation import FOREGROUND
 from hep2gan.reports.figures.style import PREDICTION, TRUTH
-from hep2gan.reports.selection import FOREGROUND
 from hep2gan.runs.predictions import Predictions
 
 

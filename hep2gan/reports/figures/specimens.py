@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.panels import key_below
+from hep2gan.reports.figures.style import key_below
 from hep2gan.runs.predictions import Predictions
 
 _MOST_NUMBERS = 45

@@ -3,9 +3,10 @@
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,6 +14,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
 from hep2gan.data.patterns import abbreviation
+from hep2gan.errors import Hep2ganError
+from hep2gan.runs.predictions import Predictions
 
 COLUMN = 3.5
 PAGE = 7.16
@@ -173,3 +176,72 @@ def head(ax: Axes, name: str, note: str) -> None:
         ax.set_title(f"{name}\n{note}", fontsize=LABEL, color=INK, linespacing=1.25)
     else:
         ax.set_title(note, fontsize=TITLE, color=INK)
+
+
+COLUMNS = 3
+"""Panels beside each other across a page."""
+
+
+def having(methods: Mapping[str, Predictions], array: str) -> dict[str, Predictions]:
+    """Return the methods whose predictions hold `array` and at least one cell, in their order.
+
+    Raises Hep2ganError when their classes differ: one key could not name them all.
+    """
+    able = {
+        name: predictions
+        for name, predictions in methods.items()
+        if getattr(predictions, array) is not None and len(predictions.label)
+    }
+    kinds = {predictions.classes for predictions in able.values()}
+    if len(kinds) > 1:
+        fact = " and ".join(", ".join(classes) for classes in sorted(kinds))
+        rule = "methods in one figure need the same classes in the same order"
+        raise Hep2ganError(f"methods have classes {fact}", rule)
+    return able
+
+
+def stacks(
+    count: int, heights: Sequence[float], columns: int = COLUMNS, *, foot: float = 0.25
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure and for each of `count` methods its panels from top to bottom.
+
+    heights: of the panels with their labels, in inches. foot: room for a key below, in inches.
+    `columns` methods beside each other; fewer make a narrower figure of the same panels.
+    """
+    across = min(count, columns)
+    lines = -(-count // across)
+    width = max(PAGE * across / columns, COLUMN if count == 1 else 0)
+    figure = new_figure(width, lines * sum(heights) + foot)
+    depth = len(heights)
+    grid = figure.subplots(
+        lines * depth, across, squeeze=False, height_ratios=list(heights) * lines
+    )
+    found = []
+    for place in range(lines * across):
+        line, column = divmod(place, across)
+        panels = [grid[line * depth + level, column] for level in range(depth)]
+        if place < count:
+            found.append(panels)
+        else:
+            for ax in panels:
+                ax.remove()
+    return figure, found
+
+
+def head_room(names: Sequence[str]) -> float:
+    """Return the height in inches of headings: a line of results below each name's lines."""
+    return 0.14 * (2 + max(name.count("\n") for name in names))
+
+
+def key_below(figure: Figure, handles: Sequence[Artist], entry: float = 1.1) -> None:
+    """Put one key for all panels below them; its entries are about `entry` inches wide."""
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=max(1, min(len(handles), int(figure.get_figwidth() / entry))),
+        frameon=False,
+        fontsize=SMALL,
+        columnspacing=1.2,
+        handletextpad=0.4,
+        handlelength=2.6,
+    )

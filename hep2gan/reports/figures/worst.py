@@ -3,9 +3,10 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.outlines import draw_image, draw_outlines, outline_legend
-from hep2gan.reports.selection import confident_errors, dice_by_cell, lowest_dice
+from hep2gan.reports.figures.contours import draw_image, draw_outlines, outline_legend
+from hep2gan.reports.selection import confident_errors, lowest_dice
 from hep2gan.runs.predictions import Predictions
 
 COUNT = 20

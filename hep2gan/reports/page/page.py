@@ -7,11 +7,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hep2gan import __version__
 from hep2gan.reports.naming import links, numbers_by_method, run_groups, summary
-from hep2gan.reports.page.class_part import class_parts
-from hep2gan.reports.page.parts import PagePart, Part, in_order
-from hep2gan.reports.page.pictures import Picture
-from hep2gan.reports.page.study_parts import configuration, leakage, results
-from hep2gan.reports.page.tables import table_parts
+from hep2gan.reports.page.elements import PagePart, Part, Picture, in_order
+from hep2gan.reports.page.study_section import (
+    class_parts,
+    configuration,
+    leakage,
+    results,
+    table_parts,
+)
 from hep2gan.reports.study import Study
 
 _TITLES = {

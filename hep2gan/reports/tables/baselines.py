@@ -6,18 +6,20 @@ from typing import NamedTuple
 
 from hep2gan.reports.results import Method, Result
 from hep2gan.reports.tables.estimates import OVERLAPS, estimates
-from hep2gan.reports.tables.framing import below, identity
-from hep2gan.reports.tables.markup import (
+from hep2gan.reports.tables.table import (
+    ABSENT,
     Named,
     TextTable,
     Value,
+    below,
     code,
     csv_table,
+    identity,
     markdown_table,
     paths,
+    span,
 )
-from hep2gan.reports.tables.notation import ABSENT, span
-from hep2gan.reports.tables.table_1_csv import ends
+from hep2gan.reports.tables.table_1 import ends
 from hep2gan.statistics.intervals import Interval
 
 PRIORS = {"ellipse": "Inscribed ellipse", "mean_mask": "Mean mask", "otsu": "Otsu's threshold"}

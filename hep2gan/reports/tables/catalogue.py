@@ -6,14 +6,16 @@ from typing import NamedTuple
 from hep2gan.reports.results import Method, Result
 from hep2gan.reports.tables.baselines import PriorsRow, priors, priors_csv, priors_markdown
 from hep2gan.reports.tables.classes import ClassRow, classes, classes_csv, classes_markdown
-from hep2gan.reports.tables.folds_table import FoldsRow, folds
-from hep2gan.reports.tables.folds_text import folds_csv, folds_markdown
-from hep2gan.reports.tables.leakage_table import Gap, ProtocolRow, leakage
-from hep2gan.reports.tables.leakage_text import leakage_csv, leakage_markdown
+from hep2gan.reports.tables.folds import FoldsRow, folds, folds_csv, folds_markdown
+from hep2gan.reports.tables.leakage import Gap, ProtocolRow, leakage, leakage_csv, leakage_markdown
 from hep2gan.reports.tables.specimens import SpecimenRow, specimen_rows, specimens_csv
-from hep2gan.reports.tables.table_1 import Row, table_1
-from hep2gan.reports.tables.table_1_csv import table_1_csv
-from hep2gan.reports.tables.table_1_text import table_1_latex, table_1_markdown
+from hep2gan.reports.tables.table_1 import (
+    Row,
+    table_1,
+    table_1_csv,
+    table_1_latex,
+    table_1_markdown,
+)
 
 TABLES = ("table_1", "leakage", "priors", "folds", "classes", "specimens")
 

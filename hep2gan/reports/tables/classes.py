@@ -8,21 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import Method
-from hep2gan.reports.tables.framing import below, identity
-from hep2gan.reports.tables.markup import (
+from hep2gan.reports.results import Method, Tested
+from hep2gan.reports.tables.table import (
+    ABSENT,
     Named,
     TextTable,
     Value,
+    below,
     code,
     csv_table,
+    identity,
     markdown_table,
+    mean_sd,
     paths,
+    span,
 )
-from hep2gan.reports.tables.notation import ABSENT, mean_sd, span
-from hep2gan.reports.tables.table_1_csv import ends
-from hep2gan.reports.tested import Tested
-from hep2gan.statistics.by_class import scores_by_class
+from hep2gan.reports.tables.table_1 import ends
+from hep2gan.statistics.confusion import scores_by_class
 from hep2gan.statistics.intervals import Interval, wilson
 
 MEASURES = {"recall": "Recall", "precision": "Precision", "f1": "F1", "auroc": "AUROC"}

@@ -5,10 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hep2gan.reports.results import Method
-from hep2gan.reports.tables.framing import identity
-from hep2gan.reports.tables.markup import Value, csv_table, paths
-from hep2gan.reports.tested import Tested
+from hep2gan.reports.results import Method, Tested
+from hep2gan.reports.tables.table import Value, csv_table, identity, paths
 from hep2gan.statistics.voting import votes
 
 

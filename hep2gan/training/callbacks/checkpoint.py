@@ -1,23 +1,18 @@
 """What happens around the training step: checkpoints, seeds, stops, the outputs of a test."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
-from torch import Tensor
+from lightning.pytorch.callbacks import Checkpoint
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.output import Outputs
+from hep2gan.io import whole
 from hep2gan.runs.checkpoints import BEST, Position, checkpoints, read_checkpoint
-from hep2gan.training.agreement import Agreement
-from hep2gan.training.buffers import average_statistics
+from hep2gan.training.distributed import Agreement, average_statistics
 from hep2gan.training.signals import Stopped, StopRequest
-from hep2gan.whole import whole
 
 
 class WholeCheckpoints(CheckpointIO):
@@ -120,55 +115,3 @@ class EpochCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             for old in checkpoints(self._folder)[self._keep :]:
                 old.unlink()
-
-
-class SeedEachBatch(Callback):
-    """Seed torch for (seed, epoch, batch, rank): a resumed run draws what an unbroken one would.
-
-    Dropout draws from it; orders and augmentation have generators of their own. Nothing of the
-    random state need be saved.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Called before every step."""
-        # The leading 3 keeps these numbers apart from those of orders and augmentation.
-        numbers = [3, self._seed, trainer.current_epoch, batch_idx, trainer.global_rank]
-        seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-        # Not torch.manual_seed: where no GPU is in use, it keeps the text of three stack traces for
-        # devices that may come, at each batch.
-        torch.default_generator.manual_seed(seed)
-        if pl_module.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-
-
-class CollectOutputs(Callback):
-    """Keep what `test_step` returns, batch by batch."""
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[Tensor, Outputs]] = []
-
-    def on_test_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
-    ) -> None:
-        """Take the rows and outputs of one batch."""
-        self.batches.append((outputs["rows"], outputs["outputs"]))
-
-
-def in_order(batches: list[tuple[Tensor, Outputs]]) -> tuple[Tensor, Outputs]:
-    """Rows of the store (N,), ascending, and the outputs over all of them, from any ranks."""
-    rows = torch.cat([rows for rows, _ in batches])
-    order = rows.argsort()
-    columns = zip(*(outputs for _, outputs in batches), strict=True)
-    return rows[order], Outputs(
-        *(None if column[0] is None else torch.cat(column)[order] for column in columns)
-    )
-
-
-def progress_bars() -> list[Callback]:
-    """A bar on a terminal, none elsewhere."""
-    return [RichProgressBar()] if sys.stdout.isatty() else []

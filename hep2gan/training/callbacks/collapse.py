@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from torchmetrics import Metric
 
 from hep2gan.losses.gaussian_mixture import BOUND, GaussianMixtureLoss
+from hep2gan.metrics.segmentation import MaskVariety
 from hep2gan.training.module import SegmentationGuidedClassification
 
 log = logging.getLogger(__name__)
@@ -19,39 +19,6 @@ WON = 0.99
 """Mean D(true mask) above it and D(generated mask) below 1 - WON over an epoch: D has won."""
 NEAR = 0.99 * BOUND
 """|log-variance| from which one counts as being at its bound."""
-
-
-class MaskVariety(Metric):
-    """Are generated masks all empty, all full, or all the same? Exact over batches and processes.
-
-    Pixels that are foreground in every mask and pixels that are in any: where both sets are one,
-    the masks do not depend on the image.
-    """
-
-    every: Tensor
-    some: Tensor
-    count: Tensor
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.add_state("every", torch.tensor(1.0), dist_reduce_fx="min")
-        self.add_state("some", torch.tensor(0.0), dist_reduce_fx="max")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, foreground: Tensor) -> None:
-        """Add boolean masks (B, 1, H, W), B at least 1; all of one size."""
-        masks = foreground.float()
-        self.every = torch.minimum(self.every, masks.amin(dim=0))
-        self.some = torch.maximum(self.some, masks.amax(dim=0))
-        self.count += len(masks)
-
-    def compute(self) -> str | None:
-        """What all masks are: "empty", "full" or "the same"; None where they differ."""
-        if int(self.count) < 2 or not torch.equal(self.every, self.some):
-            return None
-        if not self.some.any():
-            return "empty"
-        return "full" if bool(self.every.all()) else "the same"
 
 
 class Alarms(Callback):

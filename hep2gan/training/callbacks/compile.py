@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from hep2gan.compile_modes import Mode, records_graphs
+from hep2gan.config import Mode, records_graphs
 from hep2gan.training.module import SegmentationGuidedClassification
 
 

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.training import distributed
-from hep2gan.training.buffers import average_statistics, running_statistics
+from hep2gan.training.distributed import average_statistics, running_statistics
 
 # The discriminator has no part in evaluation.
 _PARTS = ("generator.", "classifier.", "classification_loss.")

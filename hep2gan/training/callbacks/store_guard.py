@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from hep2gan.data.store.store import FILES, Store
+from hep2gan.data.store.integrity import FILES
+from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 
 

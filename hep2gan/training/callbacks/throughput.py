@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from hep2gan.training.clocks import wait
+from hep2gan.training.profiler import wait
 
 GIB = 2**30
 

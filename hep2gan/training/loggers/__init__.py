@@ -33,7 +33,7 @@ def build_logger(
         return None
     if kind == "tensorboard":
         return _tensorboard(run)
-    from hep2gan.training.loggers.wandb_run import begin
+    from hep2gan.training.loggers.wandb import begin
 
     return begin(config, run, start=start, provenance=provenance)
 
@@ -51,7 +51,7 @@ def require_logger(settings: Mapping[str, Any]) -> str:
         if find_spec("tensorboard") is None:
             raise _no_tensorboard()
         return "metrics.csv and TensorBoard"
-    from hep2gan.training.loggers.wandb_run import require_wandb
+    from hep2gan.training.loggers.wandb import require_wandb
 
     return f"metrics.csv and wandb, {require_wandb(settings)}"
 
@@ -114,7 +114,7 @@ def _results_to_wandb(
         return
     import wandb
 
-    from hep2gan.training.loggers.wandb_results import panels
+    from hep2gan.training.loggers.wandb import panels
 
     with logger.surviving():
         shown = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
@@ -127,7 +127,7 @@ def finish(logger: Logger | None, exit_code: int) -> None:
     from lightning.pytorch.loggers import WandbLogger
 
     if isinstance(logger, WandbLogger):
-        from hep2gan.training.loggers.wandb_run import WandbRun, end
+        from hep2gan.training.loggers.wandb import WandbRun, end
 
         assert isinstance(logger, WandbRun)
         end(logger, int(exit_code))

@@ -12,8 +12,8 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import naming, whole
 from hep2gan.runs.metrics_csv import MetricsTable, check_epochs, epochs_of, read_table
-from hep2gan.whole import naming, whole
 
 log = logging.getLogger(__name__)
 

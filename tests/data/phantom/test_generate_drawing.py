@@ -5,9 +5,8 @@ import pytest
 from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
 
-from hep2gan.data.phantom.counts import class_counts
-from hep2gan.data.phantom.drawing import draw_cells, draw_specimen
-from hep2gan.data.phantom.specimens import plan_specimens
+from hep2gan.data.phantom.generate import draw_cells, draw_specimen
+from hep2gan.data.phantom.specimens import class_counts, plan_specimens
 
 
 @pytest.fixture(scope="module")

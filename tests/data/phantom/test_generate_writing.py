@@ -6,10 +6,9 @@ import pytest
 from PIL import Image
 
 from hep2gan.data.patterns import ICPR2016
-from hep2gan.data.phantom import writing
-from hep2gan.data.phantom.drawing import draw_cells
+from hep2gan.data.phantom import generate
+from hep2gan.data.phantom.generate import draw_cells, write_phantom
 from hep2gan.data.phantom.specimens import plan_specimens
-from hep2gan.data.phantom.writing import write_phantom
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.errors import Hep2ganError
 
@@ -56,7 +55,7 @@ def test_processes_draw_the_same_cells(tmp_path):
 
 def test_what_is_there_is_left_alone(tmp_path, monkeypatch):
     root = write_phantom(tmp_path / "cells", 12, 0)
-    monkeypatch.setattr(writing, "_write_chunk", None)  # drawing would raise
+    monkeypatch.setattr(generate, "_write_chunk", None)  # drawing would raise
     assert write_phantom(root, 12, 0) == root
 
 
@@ -109,7 +108,7 @@ def test_nothing_but_drawn_cells_is_overwritten(tmp_path, drawn, foreign):
 
 def test_a_folder_of_others_is_refused_before_drawing(tmp_path, monkeypatch):
     (tmp_path / "notes.txt").write_text("precious")
-    monkeypatch.setattr(writing, "_write_cells", None)
+    monkeypatch.setattr(generate, "_write_cells", None)
     with pytest.raises(Hep2ganError, match=r"notes\.txt"):
         write_phantom(tmp_path, 7, 0)
 
@@ -138,7 +137,7 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     def full(path, pixels):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing, "_write_png", full)
+    monkeypatch.setattr(generate, "_write_png", full)
     with pytest.raises(Hep2ganError, match="No space left on device"):
         write_phantom(tmp_path / "cells", 7, 0)
     assert list(tmp_path.iterdir()) == []

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from hep2gan.data.phantom.even import Homogeneous, Speckled, haze
 from hep2gan.data.phantom.nucleus import Nucleus, draw_outline
-from hep2gan.data.phantom.outer import Golgi, NuclearMembrane
-from hep2gan.data.phantom.spotted import Centromere, Nucleolar
+from hep2gan.data.phantom.patterns import (
+    Centromere,
+    Golgi,
+    Homogeneous,
+    NuclearMembrane,
+    Nucleolar,
+    Speckled,
+    haze,
+)
 
 STAINS = (Homogeneous, Speckled, Nucleolar, Centromere, NuclearMembrane, Golgi)
 RANGES = {
@@ -90,7 +96,7 @@ def test_homogeneous_cytoplasm_is_faint(nucleus, rng):
 
 @pytest.mark.parametrize(("contrast", "scale"), [(0.12, 1.0), (0.35, 1.8)])
 def test_speckles_have_their_contrast_and_grain(nucleus, rng, monkeypatch, contrast, scale):
-    monkeypatch.setattr("hep2gan.data.phantom.even.holes", lambda *_: np.float32(1))
+    monkeypatch.setattr("hep2gan.data.phantom.patterns.holes", lambda *_: np.float32(1))
     stain = Speckled(power=0.4, contrast=contrast, scale=scale)
     body = nucleus.rho < 0.9
     spread, alike = [], []

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hep2gan.data.phantom.optics import blur, draw_defocus, expose
+from hep2gan.data.phantom.scene import blur, draw_defocus, expose
 
 
 def test_blur_is_85_parts_sharp_and_15_halo():

@@ -1,6 +1,6 @@
 import pytest
 
-from hep2gan.data.phantom.counts import apportion, class_counts, specimen_count, specimen_sizes
+from hep2gan.data.phantom.specimens import apportion, class_counts, specimen_count, specimen_sizes
 from hep2gan.errors import Hep2ganError
 
 

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from hep2gan.data.icpr2016_classes import label_of
+from hep2gan.data.patterns import label_of
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.store.pack import pack
 from hep2gan.errors import Hep2ganError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from hep2gan.data.readers import decoding
-from hep2gan.data.readers.decoding import decode
+from hep2gan.data.readers import image
+from hep2gan.data.readers.image import decode
 from hep2gan.errors import Hep2ganError
 
 GREY = np.random.default_rng(0).integers(0, 256, (7, 5), dtype=np.uint8)
@@ -156,7 +156,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
         data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
         (tmp_path / "b.png").write_bytes(data)
         refused(tmp_path / "b.png", said)
-    monkeypatch.setattr(decoding, "MAX_BYTES", 10)
+    monkeypatch.setattr(image, "MAX_BYTES", 10)
     refused(tmp_path / "a.png", "bytes")
 
 

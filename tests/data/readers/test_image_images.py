@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hep2gan.data.readers.images import read_image, read_mask, resize, resize_mask, stretch
+from hep2gan.data.readers.image import read_image, read_mask, resize, resize_mask, stretch
 from hep2gan.errors import Hep2ganError
 from tests.data.readers.test_image_decoding import GREY, png
 

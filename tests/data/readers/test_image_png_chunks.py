@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.data.readers.png_chunks import require_checksums
+from hep2gan.data.readers.image import require_checksums
 
 WRONG = re.compile("checksum|too early|no chunk")
 

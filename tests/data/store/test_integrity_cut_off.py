@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hep2gan.data.resident import ResidentCells
-from hep2gan.data.sampler import CellBatches, Request
-from hep2gan.data.store.cut_off import WholeFiles
+from hep2gan.data.batch import Request
+from hep2gan.data.dataset import CellBatches, ResidentCells
+from hep2gan.data.store.integrity import WholeFiles
 from hep2gan.data.store.pack import pack
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.output import Outputs

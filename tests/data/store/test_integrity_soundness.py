@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hep2gan.data.store.soundness import wrong_values
+from hep2gan.data.store.integrity import wrong_values
 from tests.helpers.made_store import made_store
 
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from hep2gan.data.store.integrity import COLUMNS, verify_again, verify_once
 from hep2gan.data.store.pack import pack
-from hep2gan.data.store.store import COLUMNS, Store
-from hep2gan.data.store.verified import verify_again, verify_once
+from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from tests.helpers.full_disk import make_read_only, small_disk
 from tests.helpers.raw_sets import cells

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hep2gan.data.readers.raw import Problem
-from hep2gan.data.store import pack, rows
+from hep2gan.data.store import pack
 from hep2gan.data.store.pack import pack
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
@@ -260,7 +260,7 @@ def test_an_empty_folder_and_a_damaged_store_are_replaced(tmp_path, caplog):
 
 def test_a_full_disk_is_told_before_it_is_filled(tmp_path, monkeypatch):
     raw = cells(tmp_path / "raw", 2)
-    monkeypatch.setattr(rows.shutil, "disk_usage", lambda _: SimpleNamespace(free=4095))
+    monkeypatch.setattr(pack.shutil, "disk_usage", lambda _: SimpleNamespace(free=4095))
     with pytest.raises(Hep2ganError, match=r"0\.00 GB free: 2 cells of 32 × 32"):
         pack(raw, tmp_path / "store", size=32)
     assert names(tmp_path) == []

@@ -3,7 +3,8 @@
 import os
 import threading
 
-from hep2gan.data.store import processes
+from hep2gan import io
+from hep2gan.data.store import pack_worker
 
 
 def test_workers_end_with_their_parent(monkeypatch):
@@ -13,12 +14,12 @@ def test_workers_end_with_their_parent(monkeypatch):
         def join(self):
             happened.append("parent ended")
 
-    monkeypatch.setattr(processes, "parent_process", Parent)
-    monkeypatch.setattr(processes.os, "_exit", lambda code: (happened.append(code), ended.set()))
-    processes.end_with_parent()
+    monkeypatch.setattr(pack_worker, "parent_process", Parent)
+    monkeypatch.setattr(pack_worker.os, "_exit", lambda code: (happened.append(code), ended.set()))
+    pack_worker.end_with_parent()
     assert ended.wait(10)
     assert happened == ["parent ended", 1]
 
 
 def test_cores_are_those_this_process_may_use():
-    assert 1 <= processes.cores() <= (os.cpu_count() or 1)
+    assert 1 <= io.cores() <= (os.cpu_count() or 1)

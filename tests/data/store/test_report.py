@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.data.duplicates import find_duplicates
+from hep2gan.data.grouping import find_duplicates
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.store.pack import pack
 from hep2gan.data.store.report import LIMIT, bounded, describe

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hep2gan.data.readers.images import resize, stretch
-from hep2gan.data.store.restoring import restored
+from hep2gan.data.readers.image import resize, stretch
+from hep2gan.data.store.store import restored
 from tests.helpers.made_store import made_store
 
 

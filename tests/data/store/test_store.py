@@ -6,8 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from hep2gan.data.store.integrity import COLUMNS
 from hep2gan.data.store.pack import pack
-from hep2gan.data.store.store import COLUMNS, Store
+from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from tests.helpers.raw_sets import cells
 

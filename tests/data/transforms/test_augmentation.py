@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
+from hep2gan.data.batch import Draw
 from hep2gan.data.transforms.augmentation import Augmentation
-from hep2gan.data.transforms.random import Draw, Numbers
+from hep2gan.data.transforms.random import Numbers
 from hep2gan.errors import Hep2ganError
 
 OFF = {"horizontal_flip": 0.0, "vertical_flip": 0.0}

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from hep2gan.reports.figures.calibration import calibration, figure_calibration
-from hep2gan.statistics.calibration import expected_calibration_error, reliability
+from hep2gan.statistics.calibration import cross_fitted, expected_calibration_error, reliability
 from hep2gan.statistics.intervals import wilson
-from hep2gan.statistics.temperature import cross_fitted
 
 
 def lines(ax):

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.figures import single as figures
+from hep2gan.reports.figures import catalogue as figures
+from hep2gan.reports.figures.catalogue import rendered, write_figures
 from hep2gan.reports.figures.confusion import confusion
-from hep2gan.reports.figures.single import rendered, write_figures
 
 ALL = ["contours", "confusion", "tsne", "roc", "calibration"]
 ALL += ["worst_segmented", "worst_classified", "curves"]

@@ -1,7 +1,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from hep2gan.reports.figures.comparison import COMPARISONS
+from hep2gan.reports.figures.catalogue import COMPARISONS
 
 NAMES = ["figure_2", "figure_3", "figure_4", "figure_5", "calibration"]
 

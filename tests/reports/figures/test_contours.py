@@ -5,9 +5,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.contour import QuadContourSet
 
+from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.contours import contours, figure_2
-from hep2gan.reports.selection import dice_by_cell, typical_cells
+from hep2gan.reports.selection import typical_cells
 
 
 def outlines(ax):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.figures.curves import curves, panels, read_series
+from hep2gan.reports.figures.curves import curves, panels
+from hep2gan.runs.metrics_csv import read_series
 
 
 def table(tmp_path, text):

@@ -6,8 +6,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.roc import roc, roc_curves
-from hep2gan.reports.figures.roc_panels import figure_4, macro_area
+from hep2gan.reports.figures.roc import figure_4, macro_area, roc, roc_curves
 
 
 def lines(ax):

@@ -7,9 +7,8 @@ from hep2gan.reports.figures import embedding, style
 from hep2gan.reports.figures.calibration import figure_calibration
 from hep2gan.reports.figures.confusion import figure_3
 from hep2gan.reports.figures.embedding import figure_5, tsne
-from hep2gan.reports.figures.panels import having, stacks
-from hep2gan.reports.figures.roc import roc
-from hep2gan.reports.figures.roc_panels import figure_4
+from hep2gan.reports.figures.roc import figure_4, roc
+from hep2gan.reports.figures.style import having, stacks
 
 
 def test_methods_without_the_array_are_left_out_in_order(methods):

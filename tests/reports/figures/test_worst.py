@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.figures.worst import worst_classified, worst_segmented
-from hep2gan.reports.selection import confident_errors, dice_by_cell
+from hep2gan.reports.selection import confident_errors
 
 
 def shown(figure):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.page import pictures
+from hep2gan.reports.page import elements
 from tests.reports.conftest import write_page
 
 
@@ -218,7 +218,7 @@ def test_whatever_the_config_holds_is_escaped(plain):
 
 
 def test_class_names_and_ids_are_escaped(plain, predictions, replace, monkeypatch):
-    monkeypatch.setattr(pictures, "DRAWINGS", pictures.DRAWINGS[1:4])
+    monkeypatch.setattr(elements, "DRAWINGS", elements.DRAWINGS[1:4])
     names = ("<b>Hom</b>", "a$\\frac$", "_hidden", "Cen", "Num", "Gol")
     (plain / "predictions.npz").unlink()
     replace(predictions, classes=names, features=None).save(plain / "predictions.npz")

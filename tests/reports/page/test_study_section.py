@@ -1,7 +1,7 @@
 import dataclasses
 
-from hep2gan.reports.page.sections import illustrated
-from hep2gan.reports.page.study_parts import configuration
+from hep2gan.reports.page.run_section import illustrated
+from hep2gan.reports.page.study_section import configuration
 
 
 def test_figures_of_few_runs_are_all_embedded_and_of_many_one_a_method(grid):

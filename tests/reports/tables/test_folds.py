@@ -3,8 +3,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from hep2gan.reports.results import methods
-from hep2gan.reports.tables.folds_table import folds
-from hep2gan.reports.tables.folds_text import folds_csv, folds_markdown
+from hep2gan.reports.tables.folds import folds, folds_csv, folds_markdown
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
 

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hep2gan.reports.tables.estimates import differences
-from hep2gan.reports.tables.leakage_table import leakage
-from hep2gan.reports.tables.leakage_text import leakage_csv, leakage_markdown, sentence
-from hep2gan.reports.tables.pairs import Pairs
-from hep2gan.reports.tables.protocol import Protocol, protocols
+from hep2gan.reports.tables.estimates import Pairs, differences
+from hep2gan.reports.tables.leakage import (
+    Protocol,
+    leakage,
+    leakage_csv,
+    leakage_markdown,
+    protocols,
+    sentence,
+)
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
 N = 400

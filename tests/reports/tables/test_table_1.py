@@ -13,11 +13,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import methods
-from hep2gan.reports.tables.estimates import differences, estimates
-from hep2gan.reports.tables.pairs import Pairs
-from hep2gan.reports.tables.table_1 import table_1
-from hep2gan.reports.tables.table_1_csv import table_1_csv
-from hep2gan.reports.tables.table_1_text import table_1_latex, table_1_markdown
+from hep2gan.reports.tables.estimates import Pairs, differences, estimates
+from hep2gan.reports.tables.table_1 import table_1, table_1_csv, table_1_latex, table_1_markdown
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
 N = 200

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 from PIL import Image
 
-from hep2gan.data.readers.images import read_image, read_mask
+from hep2gan.data.readers.image import read_image, read_mask
 from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated
 

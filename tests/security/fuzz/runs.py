@@ -8,12 +8,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hep2gan.reports.figures.curves import read_series
-from hep2gan.reports.page.configuration import differences, highlights
-from hep2gan.reports.page.findings import findings
-from hep2gan.reports.page.numbers import cell_counts, headlines
+from hep2gan.reports.page.run_section import (
+    cell_counts,
+    differences,
+    findings,
+    headlines,
+    highlights,
+)
 from hep2gan.runs.finished import Run, read_run
 from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.metrics_csv import read_series
 from tests.reports.conftest import made_up_metrics, make_predictions, write_curves, write_run
 from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated, mutated_json

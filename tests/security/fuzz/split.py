@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from hep2gan.data.split_files import Split
+from hep2gan.data.splits import Split
 from tests.helpers.made_store import made_store
 from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated, mutated_json

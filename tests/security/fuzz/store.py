@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from hep2gan.data.store.fingerprint import fingerprint_of
+from hep2gan.data.store.integrity import COLUMNS, MANIFEST, fingerprint_of, verify_once
 from hep2gan.data.store.pack import pack
-from hep2gan.data.store.store import COLUMNS, MANIFEST, Store
-from hep2gan.data.store.verified import verify_once
+from hep2gan.data.store.store import Store
 from tests.helpers.raw_sets import cells
 from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated_file, mutated_json

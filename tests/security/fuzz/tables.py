@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from hep2gan.data.icpr2016_classes import CLASSES
+from hep2gan.data.patterns import CLASSES
 from hep2gan.data.readers.csv_table import Row, read_table
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.manifest import read_manifest

@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.checkpoints import newest_readable, read_checkpoint, read_chosen
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, SeedEachBatch, WholeCheckpoints
+from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, WholeCheckpoints
+from hep2gan.training.callbacks.seed import SeedEachBatch
 from tests.helpers import tiny
 from tests.helpers.full_disk import divert, needs_full_device
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.metrics.segmentation import MaskVariety
 from hep2gan.models.guidance import Guidance
-from hep2gan.training.callbacks.collapse import Alarms, MaskVariety, share_at_bound
+from hep2gan.training.callbacks.collapse import Alarms, share_at_bound
 from hep2gan.training.evaluation import constant_masks
 from tests.helpers import tiny
 from tests.integration.test_metrics_two_processes import predictions

@@ -88,7 +88,7 @@ class Dead:
 
 
 def test_training_goes_on_when_wandbs_process_dies(tmp_path, picture, caplog):
-    from hep2gan.training.loggers.wandb_run import WandbRun
+    from hep2gan.training.loggers.wandb import WandbRun
 
     logger = WandbRun(run := Dead(), tmp_path)
     for step in range(3):

@@ -13,7 +13,8 @@ import pytest
 import wandb
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.loggers import build_logger, closing, exit_code_of, finish, wandb_run
+from hep2gan.training.loggers import build_logger, closing, exit_code_of, finish
+from hep2gan.training.loggers import wandb as run_wandb
 from hep2gan.training.loggers.csv import MetricsFile
 from tests.helpers.configs import composed
 from tests.helpers.offline import curve, runs, without_wandb_settings
@@ -240,12 +241,12 @@ def test_going_online_takes_the_offline_rows_along(tmp_path, config, begun, monk
 
 def test_the_mode_is_asked_for_or_follows_the_key(config, monkeypatch):
     settings = config["logger"]
-    assert wandb_run._mode(settings) == "offline"
+    assert run_wandb._mode(settings) == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    assert wandb_run._mode(settings) == "online"
+    assert run_wandb._mode(settings) == "online"
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert wandb_run._mode(settings) == "offline"
-    assert wandb_run._mode(settings | {"mode": "online"}) == "online"
+    assert run_wandb._mode(settings) == "offline"
+    assert run_wandb._mode(settings | {"mode": "online"}) == "online"
 
 
 def test_only_the_first_rank_begins_a_run(tmp_path, config):

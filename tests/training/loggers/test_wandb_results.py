@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.reports.selection import dice_by_cell
+from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.training.loggers import build_logger, finish, log_results
-from hep2gan.training.loggers.wandb_results import POINTS, WORST, panels, worst_cells
+from hep2gan.training.loggers.wandb import POINTS, WORST, panels, worst_cells
 from tests.helpers.configs import composed
 from tests.helpers.offline import runs, without_wandb_settings
 from tests.reports.conftest import make_predictions

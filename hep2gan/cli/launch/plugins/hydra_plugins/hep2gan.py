@@ -1,6 +1,7 @@
 """Hydra's way to the launchers: it takes plugins from the namespace `hydra_plugins` alone."""
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,11 +92,6 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
             return self._look(arguments)
         from sqlalchemy.exc import SQLAlchemyError
 
-        from hep2gan.cli.launch.plugins.hydra_plugins.passwords import (
-            WithoutPasswords,
-            without_passwords,
-        )
-
         # The plugin prints the whole address.
         logging.getLogger("hydra_plugins.hydra_optuna_sweeper._impl").addFilter(WithoutPasswords())
         try:
@@ -147,3 +143,23 @@ ConfigStore.instance().store(
     },
     provider="hep2gan",
 )
+
+_IN_ADDRESS = re.compile(r"(/[^\s:/@]*):[^\s/@]+@")
+
+
+def without_passwords(text: str) -> str:
+    """A text in which each address has *** for its password.
+
+    >>> without_passwords("postgresql://me:secret@host/studies")
+    'postgresql://me:***@host/studies'
+    """
+    return _IN_ADDRESS.sub(r"\1:***@", text)
+
+
+class WithoutPasswords(logging.Filter):
+    """Lets every message of a logger through, `without_passwords`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Called by logging."""
+        record.msg, record.args = without_passwords(record.getMessage()), ()
+        return True

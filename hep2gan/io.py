@@ -1,0 +1,279 @@
+"""Plain containers from JSON and YAML files that anybody may have written."""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import stat
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+from hep2gan.errors import Hep2ganError
+
+MAX_JSON = 16 * 1024 * 1024
+"""Bytes of a JSON file. The largest of ours, a store's manifest, has some kilobytes."""
+MAX_YAML = 64 * 1024
+"""Bytes of a configuration; a run's has some 5,000. PyYAML reads some 100 kB a second."""
+MAX_DEPTH = 32
+"""Levels of a configuration; ours have four."""
+
+
+def limited_bytes(path: Path, most: int) -> bytes:
+    """The content of a file of at most `most` bytes. Raises ValueError, saying why, else."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path.name} is no ordinary file")
+        if status.st_size > most:
+            raise ValueError(f"{path.name} has {status.st_size:,} bytes, at most {most:,} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path.name}: {error.strerror}") from error
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Read one JSON object. Raises ValueError, saying why, for whatever else the file holds."""
+    content = limited_bytes(path, MAX_JSON)
+    try:
+        found = json.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no names and values")
+    return found
+
+
+def yaml_text(path: Path) -> str:
+    """The text of a configuration that is safe to parse, with whichever YAML loader.
+
+    Refused are tags, which name Python's types; anchors and aliases, by which a few lines stand for
+    gigabytes; interpolations, which read the environment; and endless nesting. A run's own
+    configuration is resolved and has none of them. Raises ValueError, saying why.
+    """
+    try:
+        text = limited_bytes(path, MAX_YAML).decode("utf-8")
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if reason := _refused(event, depth):
+                raise ValueError(f"{path.name}, line {event.start_mark.line + 1}: {reason}")
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path.name} is damaged ({' '.join(str(error).split())})") from error
+    return text
+
+
+def _refused(event: Any, depth: int) -> str:
+    if depth > MAX_DEPTH:
+        return f"nested more than {MAX_DEPTH} levels deep"
+    if getattr(event, "anchor", None):
+        return f"an anchor or alias '{event.anchor}'"
+    if getattr(event, "tag", None):
+        return f"a type of its own, '{event.tag}'"
+    if "${" in getattr(event, "value", ""):
+        return f"an interpolation, '{event.value[:60]}'"
+    return ""
+
+
+def cores() -> int:
+    """Processors this process may use: the affinity, which a cluster's scheduler sets."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
+
+
+def locked(path: Path, lock: Callable[[int], None]) -> int:
+    """Open and lock the file `path` itself, and not one that its last holder has just removed.
+
+    lock: takes the open file and locks it, or raises, which closes it. Returns the open file; its
+    holder removes the path before it closes it.
+    """
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            lock(descriptor)
+            # Whoever held the lock has removed its file; then ours is a file that nobody sees.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+if sys.platform != "win32":
+    import fcntl
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def exclusive(destination: Path) -> Iterator[None]:
+    """Wait until no other process writes `destination`, and keep others waiting.
+
+    The lock goes with the process that holds it, however that ends. Where the system has no file
+    locks (Windows, some network file systems), nobody waits.
+    """
+    path = destination.with_name(f".{destination.name}.lock")
+    descriptor = locked(path, partial(_lock, path))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.info("%s: waiting for another process that is writing it", path.parent)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        log.debug("%s: this file system has no locks (%s)", path, error)
+
+
+@contextmanager
+def replaced(destination: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `destination` if the block succeeds.
+
+    What an earlier, killed process left behind is removed. Call under `exclusive`.
+    """
+    staged = destination.with_name(f".{destination.name}.partial")
+    former = destination.with_name(f".{destination.name}.former")
+    if former.exists() and not destination.exists():
+        former.rename(destination)
+    for left in (staged, former):
+        if left.exists():
+            shutil.rmtree(left)
+    staged.mkdir()
+    try:
+        yield staged
+        for path in (*staged.iterdir(), staged):
+            _to_disk(path)
+        _swap(staged, destination, former)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _swap(staged: Path, destination: Path, former: Path) -> None:
+    if destination.exists():
+        destination.rename(former)
+    try:
+        staged.rename(destination)
+    except OSError:
+        if former.exists():
+            former.rename(destination)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    with suppress(PermissionError):  # Windows opens no folders
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def refuse_foreign(destination: Path, files: Collection[str], marker: str) -> None:
+    """Raise Hep2ganError where something is in the way that is not ours to replace.
+
+    Ours is a missing or empty folder, or one with the file `marker` and nothing beside `files`.
+    """
+    if not destination.exists():
+        return
+    fix = "choose another destination, or move it away"
+    if not destination.is_dir():
+        raise Hep2ganError(f"{destination} is a file", "a store is a folder", fix)
+    names = {path.name for path in destination.iterdir()}
+    foreign = sorted(names - set(files))
+    if foreign:
+        fact = f"{destination} holds {foreign[0]}, which is no part of a store"
+        raise Hep2ganError(fact, "only a store is replaced by a store", fix)
+    if names and marker not in names:
+        fact = f"{destination} lacks {marker}"
+        raise Hep2ganError(fact, "only a store is replaced by a store", fix)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function (done, total) that moves the bar; quiet when output is no terminal."""
+    if not sys.stdout.isatty():
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn()) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+_NOISE = (
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    "The `srun` command is available on your system but is not used",
+    "You're resuming from a checkpoint that ended before the epoch ended",
+    "It is recommended to use `self.log\\(.*sync_dist=True\\)`",
+    "The '(train|val|test)_dataloader' does not have many workers",
+)
+
+
+def quiet_libraries() -> None:
+    """Silence greetings and advertisements; call after Lightning is imported, which resets them."""
+    for name in ("lightning.pytorch", "lightning.fabric", "fontTools", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message=message)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside `path`, moved into its place when the block ends well.
+
+    Beside it, since a move is atomic only inside one file system; the name holds the process, since
+    several ranks may write the same file at once.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with naming(path):
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of writing say to which file: the system tells only when it opens one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write text as UTF-8, or bytes, whole or not at all."""
+    with whole(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)

@@ -1,0 +1,340 @@
+"""A run's configuration in few words, and what differs between runs."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hep2gan.metrics.segmentation import dice_by_cell
+from hep2gan.reports.naming import numbers_by_method
+from hep2gan.reports.page.elements import Picture, pictures
+from hep2gan.reports.results import Tested, kept_cells
+from hep2gan.runs.finished import Run
+from hep2gan.runs.folder import flat
+from hep2gan.runs.predictions import Predictions
+from hep2gan.statistics.confusion import scores_by_class
+
+_PLACES = ("run_dir", "runs", "stores", "hydra.", "logger.", "data.root", "data.store")
+_UNUSED = {"segment": ("generator", "discriminator"), "classify": ("classifier",)}
+_GROUPS = (
+    ("Cells", "data", ("name", "count", "size")),
+    ("Split", "split", ()),
+    ("Normalisation", "normalisation", ()),
+    ("Augmentation", "augmentation", ()),
+    ("Generator", "generator", ()),
+    ("Discriminator", "discriminator", ()),
+    ("Classifier", "classifier", ()),
+    ("Guidance", "guidance", ()),
+    ("Losses", "loss", ()),
+    ("Optimizers", "optimizer", ()),
+    ("Training", "trainer", ("max_epochs", "batch_size", "precision", "accelerator", "devices")),
+)
+
+
+class Difference(NamedTuple):
+    """A key that runs do not agree on: each value in words, and the numbers of its runs."""
+
+    key: str
+    values: list[tuple[str, list[int]]]
+
+
+def highlights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was run, one line a part; parts that did not take part are left out."""
+    off = {part for key, parts in _UNUSED.items() if config.get(key) is False for part in parts}
+    lines = []
+    for title, group, keys in _GROUPS:
+        value = config.get(group)
+        if value is None or group in off:
+            continue
+        if keys and isinstance(value, Mapping):
+            value = {key: value[key] for key in keys if key in value}
+        if words := brief(value):
+            lines.append((title, words))
+    return lines
+
+
+def brief(value: Any, depth: int = 0) -> str:
+    """Put a part of the configuration in one line: a name, and its settings in brackets.
+
+    >>> brief({"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": None})
+    'SGD (lr 0.1)'
+    """
+    if isinstance(value, Mapping):
+        head = next((str(value[k]) for k in ("_target_", "name", "kind") if value.get(k)), "")
+        names = ("_target_", "_partial_", "name", "kind")
+        told = {k: brief(v, depth + 1) for k, v in value.items() if k not in names}
+        inner = ", ".join(f"{spoken(key)} {words}" for key, words in told.items() if words)
+        head = head.rpartition(".")[2]
+        if head and inner:
+            return f"{head} ({inner})"
+        return head or (f"({inner})" if depth and inner else inner)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(brief(member) or "–" for member in value) + "]"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "" if value is None else str(value)
+
+
+def spoken(key: object) -> str:
+    """Turn a key into words."""
+    return str(key).replace("_", " ")
+
+
+def differences(configs: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    """Return the keys whose values differ between runs; where things lie does not count."""
+    every = [dict(flat(config)) for config in configs]
+    keys = dict.fromkeys(key for one in every for key in one)
+    found = []
+    for key in keys:
+        if key.startswith(_PLACES):
+            continue
+        values: dict[str, list[int]] = {}
+        for number, one in enumerate(every):
+            values.setdefault(_words(one, key), []).append(number)
+        if len(values) > 1:
+            found.append(Difference(key, list(values.items())))
+    return found
+
+
+def _words(flat: Mapping[str, Any], key: str) -> str:
+    if key not in flat:
+        return "absent"
+    return "null" if flat[key] is None else brief(flat[key]) or "empty"
+
+
+_KNOWN = {
+    "leakage/shared_specimens": (
+        "{} of the test specimens also have cells in training: accuracy on unseen specimens will "
+        "be lower."
+    ),
+    "leakage/duplicate_test_cells": "{} test cells have a byte-identical twin in training.",
+}
+_SUBJECTS = {"leakage/shared_specimens": "specimen", "leakage/duplicate_test_cells": "identical"}
+
+
+class Findings(NamedTuple):
+    """Sentences on what leaks, and notes that accuse nobody (nothing shared; cannot be known)."""
+
+    leaks: list[str]
+    notes: list[str]
+
+
+def findings(run: Run) -> Findings:
+    """Return the split's own sentences, and those that the `leakage/` metrics add to them.
+
+    A sentence that begins with "Leakage" is a leak, any other a note.
+    """
+    told = run.split.get("leakage")
+    sentences = [str(one) for one in told] if isinstance(told, list) else []
+    leaks = [
+        re.sub("^Leakage: *", "", one) for one in sentences if one.casefold().startswith("leakage")
+    ]
+    notes = [one for one in sentences if not one.casefold().startswith("leakage")]
+    found = {key: n for key, n in run.metrics.items() if key.startswith("leakage/")}
+    for key, number in found.items():
+        if number > 0 and not any(_SUBJECTS.get(key, key) in one for one in leaks):
+            words = _KNOWN.get(key, key.removeprefix("leakage/").replace("_", " ") + ": {}.")
+            leaks.append(words.format(f"{number:,.0f}"))
+    if set(_KNOWN) <= set(found) and not leaks and not notes:
+        notes = ["No specimen and no byte-identical cell is in both training and test."]
+    return Findings(leaks, notes)
+
+
+def shared(found: Sequence[Findings]) -> dict[str, list[int]]:
+    """Return each leak with the places of the runs that have it."""
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(found):
+        for sentence in one.leaks:
+            places.setdefault(sentence, []).append(place)
+    return places
+
+
+_SPACE = "\N{NARROW NO-BREAK SPACE}"
+
+
+class Number(NamedTuple):
+    """One printed number and the key of metrics.json that it comes from."""
+
+    name: str
+    text: str
+    key: str
+
+
+class Headline(NamedTuple):
+    """A number that is read first, what stands beside it, and a warning if it means little."""
+
+    number: Number
+    interval: str
+    beside: list[Number]
+    warning: str
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Print a fraction as a percentage; a dash where it is not a number."""
+    return f"{100 * value:.{digits}f}{_SPACE}%" if math.isfinite(value) else "–"
+
+
+def fraction(value: float) -> str:
+    """Print a fraction with three digits; a dash where it is not a number."""
+    return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
+def pixels(value: float) -> str:
+    """Print a distance in raw pixels; a dash where it is not a number."""
+    return f"{value:.1f}{_SPACE}px" if math.isfinite(value) else "–"
+
+
+_PRIORS = {
+    "ellipse": "inscribed ellipse",
+    "mean_mask": "mean mask",
+    "otsu": "Otsu's threshold",
+    "majority": "majority class",
+}
+_HEADLINES = (
+    ("Dice", "test/dice", fraction, ("ellipse_dice", "mean_mask_dice", "otsu_dice")),
+    ("Jaccard", "test/jaccard", fraction, ("ellipse_jaccard", "mean_mask_jaccard", "otsu_jaccard")),
+    (
+        "95 % Hausdorff distance",
+        "test/hd95",
+        pixels,
+        ("ellipse_hd95", "mean_mask_hd95"),
+    ),
+    ("Accuracy", "test/accuracy", percent, ("majority_accuracy",)),
+    ("F1 (macro)", "test/f1", percent, ("majority_f1",)),
+    ("AUROC (macro)", "test/auroc", fraction, ()),
+)
+_BESIDE = {
+    "test/accuracy": (("with true masks", "test/accuracy_true_mask", percent),),
+    "test/f1": (("precision", "test/precision", percent), ("recall", "test/recall", percent)),
+}
+
+
+def headlines(metrics: dict[str, float]) -> list[Headline]:
+    """Return the first numbers of a run, each beside the trivial priors on the same cells."""
+    found = []
+    for name, key, form, priors in _HEADLINES:
+        if key in metrics:
+            beside = _beside(metrics, key)
+            for prior in priors:
+                if (full := f"prior/{prior}") in metrics:
+                    short = next(words for p, words in _PRIORS.items() if prior.startswith(p))
+                    beside.append(Number(short, form(metrics[full]), full))
+            low, high = (metrics.get(f"{key}_{end}", math.nan) for end in ("low", "high"))
+            interval = f"{100 * low:.1f}–{percent(high)}" if math.isfinite(low + high) else ""
+            number = Number(name, form(metrics[key]), key)
+            found.append(Headline(number, interval, beside, _warning(metrics, key, priors)))
+    return found
+
+
+def _beside(metrics: dict[str, float], key: str) -> list[Number]:
+    also = _BESIDE.get(key, ())
+    return [Number(name, form(metrics[k]), k) for name, k, form in also if k in metrics]
+
+
+def _warning(metrics: dict[str, float], key: str, priors: Sequence[str]) -> str:
+    """Say when something that never looks at the pixels does as well."""
+    sign = -1 if key == "test/hd95" else 1
+    beaten = [
+        next(words for p, words in _PRIORS.items() if prior.startswith(p))
+        for prior in priors
+        if sign * metrics[key] <= sign * metrics.get(f"prior/{prior}", -sign * math.inf)
+    ]
+    return f"no better than the {' and the '.join(beaten)}" if beaten else ""
+
+
+class ClassRow(NamedTuple):
+    """Numbers of one class, as printed; empty where the method does not have them."""
+
+    name: str
+    cells: int
+    columns: dict[str, str]
+
+
+def class_rows(predictions: Predictions) -> list[ClassRow]:
+    """Return precision, recall, F1, AUC and mean Dice of each class with its test cells."""
+    size = len(predictions.classes)
+    cells = np.bincount(predictions.label, minlength=size)
+    rows = [ClassRow(name, int(n), {}) for name, n in zip(predictions.classes, cells, strict=True)]
+    if predictions.probabilities is not None:
+        scores = scores_by_class(
+            predictions.label, predictions.predicted, predictions.probabilities
+        )
+        for label, row in enumerate(rows):
+            for name in ("Precision", "Recall", "F1"):
+                row.columns[name] = percent(scores[name.lower()][label])
+            row.columns["AUC"] = fraction(scores["auroc"][label])
+    if predictions.mask is not None:
+        dice = dice_by_cell(predictions)
+        for label in range(size):
+            own = dice[predictions.label == label]
+            rows[label].columns["Dice"] = fraction(own.mean() if own.size else np.nan)
+    return rows
+
+
+def cell_counts(run: Run, predictions: Predictions) -> dict[str, dict[str, int]]:
+    """Return part → class → cells, from split.json, else from what the predictions know."""
+    counts = run.split.get("counts")
+    if isinstance(counts, dict) and counts and all(isinstance(c, dict) for c in counts.values()):
+        return {str(part): {str(k): int(n) for k, n in c.items()} for part, c in counts.items()}
+    tested = np.bincount(predictions.label, minlength=len(predictions.classes))
+    known = {"train": predictions.train_counts, "test": tested}
+    return {
+        part: dict(zip(predictions.classes, map(int, numbers), strict=True))
+        for part, numbers in known.items()
+        if numbers is not None
+    }
+
+
+_FEW, _MOST = 4, 12
+
+
+class Section(NamedTuple):
+    """One run in the page, under its anchor `run-<number>`."""
+
+    anchor: str
+    name: str
+    run: Run
+    tested: Tested
+    word: str
+    findings: Findings
+    headlines: list[Headline]
+    highlights: list[tuple[str, str]]
+    counts: dict[str, dict[str, int]]
+    classes: list[ClassRow]
+    figures: list[Picture]
+    worst: list[Picture]
+    places: dict[str, str]
+    """Key of metrics.json to the anchor of its row."""
+
+
+def illustrated(runs: Sequence[Run]) -> set[int]:
+    """Return the numbers of the runs whose figures are embedded, so that the file stays small.
+
+    These are all of up to four runs, else the first of each method, twelve at most.
+    """
+    if len(runs) <= _FEW:
+        return set(range(1, len(runs) + 1))
+    return {members[0] for members in list(numbers_by_method(runs).values())[:_MOST]}
+
+
+def section(run: Run, number: int, name: str, predictions: Predictions, *, drawn: bool) -> Section:
+    """Gather what the template prints of run `number`, from 1; its figures only where `drawn`."""
+    shown = pictures(run, predictions) if drawn else []
+    anchor = f"run-{number}"
+    return Section(
+        anchor=anchor,
+        name=name,
+        run=run,
+        tested=kept_cells(predictions),
+        word="drawn cells" if run.drawn else "cells",
+        findings=findings(run),
+        headlines=headlines(run.metrics),
+        highlights=highlights(run.config),
+        counts=cell_counts(run, predictions),
+        classes=class_rows(predictions),
+        figures=[one for one in shown if not one.name.startswith("worst")],
+        worst=[one for one in shown if one.name.startswith("worst")],
+        places={key: f"{anchor}-metric-{place}" for place, key in enumerate(run.metrics, 1)},
+    )

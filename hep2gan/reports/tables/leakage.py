@@ -1,0 +1,315 @@
+"""How the cells were dealt to training and test, as far as runs of a method differ in it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hep2gan.reports.results import Method, Result, with_study, without_split
+from hep2gan.reports.tables.estimates import (
+    MEASURES,
+    Estimate,
+    Pairs,
+    differences,
+    estimates,
+    paired,
+)
+from hep2gan.reports.tables.table import (
+    ABSENT,
+    LEVEL,
+    Named,
+    TextTable,
+    Value,
+    below,
+    code,
+    csv_table,
+    identity,
+    markdown_table,
+    mean_sd,
+    p_value,
+    paths,
+    points,
+    points_span,
+    span,
+    verdict,
+)
+from hep2gan.reports.tables.table_1 import ends, estimate
+from hep2gan.runs.finished import Run
+from hep2gan.statistics.bootstrap import Bootstrapped
+from hep2gan.statistics.significance import holm
+
+_TOLD = ("kind", "group_duplicates", "fold", "seed")
+"""Settings that have a place of their own, or that repetitions differ in."""
+
+
+class Protocol(NamedTuple):
+    """Kind of split, and whether identical cells stay together.
+
+    settings: the others that tell runs of this kind apart, by name, with their values in words.
+    """
+
+    kind: str
+    grouped: bool
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """For a table."""
+        return ", ".join([self.kind, *self.details, *["identical cells together"] * self.grouped])
+
+    @property
+    def details(self) -> list[str]:
+        """Its settings, each in words."""
+        return [f"{name.replace('_', ' ')} {value}" for name, value in self.settings]
+
+    def agrees(self, other: "Protocol") -> bool:
+        """Whether every setting that both have has one value."""
+        theirs = dict(other.settings)
+        return all(theirs.get(name, value) == value for name, value in self.settings)
+
+
+def protocols(runs: Sequence[Run]) -> list[Protocol]:
+    """Return the protocol of each run of one method, with what runs of its kind differ in."""
+    kinds = [str(run.split_settings.get("kind", "random")) for run in runs]
+    found = []
+    for run, kind in zip(runs, kinds, strict=True):
+        alike = [one.split_settings for one, own in zip(runs, kinds, strict=True) if own == kind]
+        names = sorted({str(name) for settings in alike for name in settings}.difference(_TOLD))
+        telling = [name for name in names if len({_value(one, name) for one in alike}) > 1]
+        settings = tuple((name, _value(run.split_settings, name)) for name in telling)
+        grouped = bool(run.split_settings.get("group_duplicates"))
+        found.append(Protocol(kind, grouped, settings))
+    return found
+
+
+def compared(found: Sequence[Protocol]) -> list[tuple[Protocol, Protocol]]:
+    """Return which of them to hold against each other; the settings of both agree.
+
+    Random against specimen and block, identical cells kept together or not in both; then each kind
+    without them together against itself with them.
+    """
+    pairs = [
+        (("random", grouped), (kind, grouped))
+        for grouped in (False, True)
+        for kind in ("specimen", "block")
+    ]
+    pairs += [((kind, False), (kind, True)) for kind in ("random", "specimen", "block")]
+    return [
+        (first, second)
+        for one, other in pairs
+        for first in found
+        for second in found
+        if (first[:2], second[:2]) == (one, other) and first.agrees(second)
+    ]
+
+
+def _value(settings: dict[str, Any], name: str) -> str:
+    if name not in settings:
+        return "by default"
+    return "none" if settings[name] is None else str(settings[name])
+
+
+class ProtocolRow(NamedTuple):
+    """A method under one protocol: accuracy, mean class accuracy and the rest."""
+
+    method: Method
+    protocol: Protocol
+    estimates: dict[str, Estimate]
+
+
+class Gap(NamedTuple):
+    """What one protocol gives a method over another, on the same cells, or why that is unknown."""
+
+    method: Method
+    first: Protocol
+    second: Protocol
+    cells: int
+    specimens: int
+    """What intervals and p are over; 0 where unknown, then they are over cells."""
+    differences: dict[str, Bootstrapped]
+    p: float
+    """Of the accuracy: sign flips by specimen, or McNemar's where specimens are unknown."""
+    p_holm: float = 1.0
+    problem: str = ""
+
+    @property
+    def significant(self) -> bool:
+        """Whether the accuracy differs by more than noise, corrected over the table."""
+        return self.p_holm < LEVEL
+
+
+def leakage(results: Sequence[Result]) -> tuple[list[ProtocolRow], list[Gap]]:
+    """Return rows of the methods that were run under several protocols, and what those differ by.
+
+    Differences are random less specimen and random less block, identical cells kept together or
+    not in both, and for each kind: not together less together; other settings agree.
+    """
+    rows: list[ProtocolRow] = []
+    gaps: list[Gap] = []
+    for found in _by_protocol(results):
+        rows += [
+            ProtocolRow(method, protocol, estimates(list(method.tests.values())))
+            for protocol, method in found.items()
+        ]
+        gaps += [_gap(found, first, second) for first, second in compared(list(found))]
+    corrected = iter(holm([gap.p for gap in gaps if not gap.problem]))
+    return rows, [gap if gap.problem else gap._replace(p_holm=next(corrected)) for gap in gaps]
+
+
+def _by_protocol(results: Sequence[Result]) -> list[dict[Protocol, Method]]:
+    """Gather classifiers of one study and name, whatever their split; those with several."""
+    named: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.cells.predicted is not None:
+            key = (result.run.study, without_split(result.run.method))
+            named.setdefault(key, []).append(result)
+    runs = [result.run for result in results]
+    found = []
+    for key, own in named.items():
+        groups: dict[Protocol, list[Result]] = {}
+        for result, protocol in zip(own, protocols([one.run for one in own]), strict=True):
+            groups.setdefault(protocol, []).append(result)
+        if len(groups) > 1:
+            title = with_study(*key, runs)
+            found.append({one: Method(*key, tuple(groups[one]), title) for one in sorted(groups)})
+    return found
+
+
+def _gap(found: dict[Protocol, Method], first: Protocol, second: Protocol) -> Gap:
+    pairs = paired(found[first], found[second], by_fold=False)
+    if isinstance(pairs, str):
+        return Gap(found[first], first, second, 0, 0, {}, 1.0, problem=pairs)
+    gained = differences(pairs, specimens=bool(pairs.specimens))
+    return Gap(found[first], first, second, pairs.cells, pairs.specimens, gained, _p(pairs))
+
+
+def _p(pairs: Pairs) -> float:
+    p = pairs.p_specimens()
+    return pairs.p_cells() if p is None else p
+
+
+_SHOWN = ("accuracy", "mean_class_accuracy")
+_FIGURES = [column for m in _SHOWN for column in (MEASURES[m], "95 % interval")]
+NOTE = (
+    "Intervals are at 95 %, BCa bootstrap over whole specimens (over cells where specimens are "
+    "unknown). Differences are on cells tested under both splits with the same seed, in percentage "
+    "points; p of the accuracy is by sign flips of specimens (McNemar's where they are unknown), "
+    "corrected by Holm over the table."
+)
+
+
+def leakage_markdown(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
+    """A sentence a method, accuracies under each split, differences, and the runs."""
+    parts = ["# What the split flatters\n"]
+    parts += ["\n".join(f"- {one}" for one in sentences(rows, gaps, code)) + "\n"]
+    parts.append(markdown_table(*protocol_table(rows, code)))
+    if gaps:
+        parts.append(markdown_table(*gap_table(gaps, code)))
+    runs = {f"{row.method.title} ({row.protocol.words})": row.method.runs for row in rows}
+    return "\n".join([*parts, *below(NOTE, [row.method for row in rows], runs)])
+
+
+def protocol_table(rows: Sequence[ProtocolRow], named: Named = str) -> TextTable:
+    """A line a method and split."""
+    header = ["Method", "Split", "Tested on", "Specimens", *_FIGURES]
+    return TextTable(header, [_shown(row, named) for row in rows])
+
+
+def gap_table(gaps: Sequence[Gap], named: Named = str) -> TextTable:
+    """A line a difference of two splits."""
+    header = ["Method", "Split", "less split", "Same cells", *_FIGURES, "Accuracy"]
+    return TextTable(header, [_shown_gap(gap, named) for gap in gaps])
+
+
+def sentences(rows: Sequence[ProtocolRow], gaps: Sequence[Gap], named: Named = str) -> list[str]:
+    """Say of each method how much the random split flatters."""
+    titles = dict.fromkeys(row.method.title for row in rows)
+    return [f"{named(title)}: {sentence(title, gaps)}" for title in titles]
+
+
+def sentence(title: str, gaps: Sequence[Gap]) -> str:
+    """Say how much the random split flatters: against specimens, else blocks kept apart."""
+    own = [gap for gap in gaps if gap.method.title == title]
+    across = [gap for gap in own if gap.first.kind != gap.second.kind]
+    known = [gap for gap in across if not gap.problem]
+    if not known:
+        why = across[0].problem if across else "it was not run under a random and another split"
+        return f"how much a random split flatters cannot be said: {why}."
+    gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
+    found = gap.differences["accuracy"]
+    size = f"{points(found.estimate)} points of accuracy against {gap.second.kind}s kept apart"
+    size += _bracketed(gap.second)
+    over = f"95 %: {points_span(found.interval)} over {'specimens' if gap.specimens else 'cells'}"
+    words = "flatters" if found.estimate > 0 else "does not flatter"
+    if not gap.significant:
+        words = "flatters by no more than noise"
+    drawn = " on drawn cells" if gap.method.drawn else ""
+    split = f"a random split{_bracketed(gap.first)}"
+    return f"{split} {words}{drawn}: {size} ({over}; {p_value(gap.p_holm)})."
+
+
+def _bracketed(protocol: Protocol) -> str:
+    return f" ({', '.join(protocol.details)})" if protocol.details else ""
+
+
+def leakage_csv(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
+    """A line a protocol, then a line a difference, whose `less_…` columns are filled."""
+    lines = [
+        _line(row.method, row.protocol, None)
+        | {"cells": len(row.method.cells), "specimens": row.method.cells.specimens or None}
+        | {k: v for m in _SHOWN for k, v in estimate(m, row.estimates[m]).items()}
+        | {"p": None, "p_holm": None, "problem": None, "run_paths": paths(row.method.runs)}
+        for row in rows
+    ]
+    return csv_table(lines + [_gap_line(gap, rows) for gap in gaps])
+
+
+def _line(method: Method, first: Protocol, second: Protocol | None) -> dict[str, Value]:
+    return identity(method) | {
+        "split": first.kind,
+        "group_duplicates": first.grouped,
+        "split_settings": _settings(first),
+        "less_split": second and second.kind,
+        "less_group_duplicates": second and second.grouped,
+        "less_split_settings": second and _settings(second),
+    }
+
+
+def _settings(protocol: Protocol) -> str | None:
+    return ";".join(f"{name}={value}" for name, value in protocol.settings) or None
+
+
+def _gap_line(gap: Gap, rows: Sequence[ProtocolRow]) -> dict[str, Value]:
+    line = _line(gap.method, gap.first, gap.second)
+    line |= {"cells": gap.cells, "specimens": gap.specimens or None}
+    over = "specimens" if gap.specimens else "cells"
+    for measure in _SHOWN:
+        found = gap.differences.get(measure)
+        line |= {measure: found and found.estimate}
+        line |= ends(f"{measure}_{over}", found and found.interval)
+    line |= {"p": None if gap.problem else gap.p, "p_holm": None if gap.problem else gap.p_holm}
+    own = [
+        run
+        for row in rows
+        if row.method.title == gap.method.title and row.protocol in (gap.first, gap.second)
+        for run in row.method.runs
+    ]
+    return line | {"problem": gap.problem or None, "run_paths": paths(own)}
+
+
+def _shown(row: ProtocolRow, named: Named) -> list[str]:
+    cells = row.method.cells
+    fields = [named(row.method.name), row.protocol.words, row.method.cells_in_words]
+    fields.append(str(cells.specimens or "unknown"))
+    for measure in _SHOWN:
+        found = row.estimates[measure]
+        fields += [mean_sd(found.mean, found.sd), span(found.interval)]
+    return fields
+
+
+def _shown_gap(gap: Gap, named: Named) -> list[str]:
+    fields = [named(gap.method.name), gap.first.words, gap.second.words, f"{gap.cells:,}"]
+    if gap.problem:
+        return [*fields, *[ABSENT] * 4, gap.problem]
+    for measure in _SHOWN:
+        found = gap.differences[measure]
+        fields += [points(found.estimate), points_span(found.interval)]
+    return [*fields, verdict(gap.p_holm)]

@@ -1,0 +1,370 @@
+"""What a test leaves on the dashboard beside its numbers: confusion, ROC, the worst cells."""
+
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
+
+from hep2gan.errors import Hep2ganError
+from hep2gan.io import write_whole
+from hep2gan.metrics.segmentation import dice_by_cell
+from hep2gan.reports.figures.overlay import outlined
+from hep2gan.reports.figures.roc import roc_curves
+from hep2gan.reports.selection import confident_errors, lowest_dice
+from hep2gan.runs.predictions import Predictions
+from hep2gan.training.loggers.csv import logged_before
+
+WORST = 20
+POINTS = 100
+"""Most points of one class's ROC curve: more than a panel has pixels to tell apart."""
+
+
+def panels(predictions: Predictions) -> dict[str, Any]:
+    """wandb's objects by key, those that the method has predictions for."""
+    found: dict[str, Any] = {}
+    if predictions.probabilities is not None:
+        found["test/confusion_matrix"] = confusion_panel(predictions)
+        found["test/roc"] = roc_panel(predictions)
+    rows = worst_cells(predictions)
+    if rows:
+        found["test/worst_cells"] = cell_table(predictions, rows)
+        # The table keeps its pictures in an artifact; these show without opening one.
+        found["test/worst_pictures"] = [picture_of(predictions, row) for row in rows]
+    return found
+
+
+def confusion_panel(predictions: Predictions) -> Any:
+    """The confusion matrix: K x K numbers of cells."""
+    return wandb.plot.confusion_matrix(
+        y_true=predictions.label.tolist(),
+        preds=predictions.predicted.tolist(),
+        class_names=list(predictions.classes),
+        title="Confusion matrix (test)",
+    )
+
+
+def roc_panel(predictions: Predictions) -> Any:
+    """Each class against the rest; only the corners of a curve, and at most 100 of them."""
+    rows = [
+        [predictions.classes[curve.label], float(fpr), float(tpr)]
+        for curve in roc_curves(predictions)
+        for fpr, tpr in zip(
+            _thinned(curve.false_positive_rate), _thinned(curve.true_positive_rate), strict=True
+        )
+    ]
+    return wandb.plot_table(
+        data_table=wandb.Table(columns=["class", "fpr", "tpr"], data=rows),
+        vega_spec_name="wandb/area-under-curve/v0",
+        fields={"x": "fpr", "y": "tpr", "class": "class"},
+        string_fields={
+            "title": "ROC (test)",
+            "x-axis-title": "False positive rate",
+            "y-axis-title": "True positive rate",
+        },
+    )
+
+
+def _thinned(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    if len(values) <= POINTS:
+        return values
+    kept: npt.NDArray[np.float64] = values[
+        np.linspace(0, len(values) - 1, POINTS).round().astype(int)
+    ]
+    return kept
+
+
+def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
+    """At most `count` rows: the surest misreadings and the lowest Dice in turn, none twice."""
+    errors = [] if predictions.probabilities is None else confident_errors(predictions, count)
+    dice = [] if predictions.mask is None else lowest_dice(predictions, count)
+    turns = chain.from_iterable(zip_longest(errors, dice))
+    return list(dict.fromkeys(row for row in turns if row is not None))[:count]
+
+
+def picture_of(predictions: Predictions, row: int) -> Any:
+    """One cell with its true and its generated outline, its id below it."""
+    return wandb.Image(outlined(predictions, row), caption=str(predictions.id[row]))
+
+
+def cell_table(predictions: Predictions, rows: list[int]) -> Any:
+    """A table of cells: a picture of both outlines, id, specimen, patterns, Dice, probabilities.
+
+    Fields of what the method does not have are empty.
+    """
+    probabilities = [f"p({name})" for name in predictions.classes]
+    columns = ["cell", "id", "specimen", "true", "predicted", "dice", *probabilities]
+    dice = None if predictions.mask is None else dice_by_cell(predictions)
+    data = []
+    for row in rows:
+        scores: list[Any] = [None] * len(predictions.classes)
+        guess = None
+        if predictions.probabilities is not None:
+            scores = [float(p) for p in predictions.probabilities[row]]
+            guess = predictions.classes[predictions.predicted[row]]
+        picture = picture_of(predictions, row)
+        specimen = int(predictions.specimen[row])
+        true = predictions.classes[predictions.label[row]]
+        fit = None if dice is None else float(dice[row])
+        name = str(predictions.id[row])
+        data.append([picture, name, specimen, true, guess, fit, *scores])
+    return wandb.Table(columns=columns, data=data)
+
+
+log = logging.getLogger(__name__)
+
+AXES = {
+    "epoch": ("train/*", "val/*", "lr/*", "gm/*", "speed/*", "alarm/*"),
+    "trainer/global_step": ("step/*",),
+}
+"""What the curves run over: metrics by their axis."""
+
+STOPPED = 143
+"""Exit code of a job that SIGTERM stopped: 128 + 15."""
+
+_LONGEST_TAG, _LONGEST_NAME = 64, 128
+_NOT_LOSSES = ("p_real", "p_fake")
+
+
+class WandbRun(WandbLogger):
+    """Lightning's logger on a run of its own, which keeps the best values in the run's summary.
+
+    The summary holds the last value of a metric under its own name, where sweeps and tables look
+    for it, and the best under best/<name>: the highest of val/*, the lowest of the losses train/*.
+    """
+
+    def __init__(self, run: Any, folder: Path) -> None:
+        super().__init__(experiment=run, save_dir=folder, project=run.project)
+        self._best: dict[str, float] = {}
+        self.lost = False
+
+    @contextmanager
+    def surviving(self) -> Iterator[None]:
+        """Let the training go on when wandb's own process or its disk is gone."""
+        try:
+            yield
+        except (OSError, wandb.Error) as error:
+            if not self.lost:
+                log.warning(
+                    "wandb is lost to this run (%s). It goes on; metrics.csv has every row.", error
+                )
+            self.lost = True
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log one row."""
+        better = self.learn(metrics)
+        if self.lost:
+            return
+        with self.surviving():
+            super().log_metrics(metrics, step)
+            if better:
+                self.experiment.summary.update({f"best/{name}": better[name] for name in better})
+
+    def learn(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Take note of values without logging them; returns those that are new bests."""
+        better = {}
+        for name, raw in metrics.items():
+            value, sign = float(raw), _sign(name)
+            if not sign or not math.isfinite(value):
+                continue
+            if name not in self._best or sign * value > sign * self._best[name]:
+                better[name] = value
+        self._best |= better
+        return better
+
+
+def _sign(name: str) -> int:
+    """1 where more is better, -1 where less is, 0 where neither."""
+    if name.startswith("val/"):
+        return 1
+    is_loss = name.startswith("train/") and name.rpartition("/")[2] not in _NOT_LOSSES
+    return -1 if is_loss else 0
+
+
+def begin(
+    config: Mapping[str, Any],
+    folder: Path,
+    *,
+    start: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+) -> WandbRun:
+    """Begin a run in `folder`, or go on with the one that was begun there.
+
+    start: batches of training that are done. Online, the run of the start before goes on. Offline
+    runs cannot be appended to: a new one takes the rows that metrics.csv keeps, so that it is
+    complete by itself, and the folders before it move to wandb/superseded/. Inside `wandb agent`
+    the agent's run is joined. Raises Hep2ganError when wandb cannot begin.
+    """
+    mode = _mode(config["logger"])
+    id_file = folder / "wandb" / "id.json"
+    before = _read(id_file)
+    in_agent = bool(os.environ.get("WANDB_SWEEP_ID"))
+    goes_on = in_agent or (mode == "online" and before.get("mode") == "online")
+    identity = before["id"] if goes_on and "id" in before else secrets.token_hex(8)
+    _supersede(folder / "wandb")
+    _stage_in(folder.resolve() / "wandb" / "staged")
+    run = _init(config, folder, mode, identity, in_agent, provenance)
+    logger = WandbRun(run, folder)
+    try:
+        write_whole(id_file, json.dumps({"id": run.id, "mode": mode}) + "\n")
+        _define(run)
+        _replay(logger, logged_before(folder / "metrics.csv", start), bool(run.resumed))
+    except BaseException:
+        run.finish(exit_code=1)
+        raise
+    return logger
+
+
+def _mode(settings: Mapping[str, Any]) -> str:
+    """What is asked for, or online where there is a key."""
+    asked = settings["mode"] or os.environ.get("WANDB_MODE")
+    return str(asked) if asked else ("online" if _has_key() else "offline")
+
+
+def require_wandb(settings: Mapping[str, Any]) -> str:
+    """The mode that a run will have; raises Hep2ganError where online lacks its key or server."""
+    mode, fix = _mode(settings), "set logger.mode=offline, and `wandb sync` later"
+    if mode != "online" or os.environ.get("WANDB_SWEEP_ID"):
+        return mode
+    if not _has_key():
+        raise Hep2ganError("logger.mode is online", "that needs a key", f"`wandb login`, or {fix}")
+    if not _is_key(os.environ.get("WANDB_API_KEY", "")):
+        raise Hep2ganError(
+            "the key in WANDB_API_KEY is malformed",
+            "a key has 40 letters, digits and underscores or more",
+            f"copy it whole, or unset it and `wandb login`, or {fix}",
+        )
+    server = str(wandb.setup().settings.base_url)
+    try:
+        urllib.request.urlopen(server, timeout=5.0).close()
+    except urllib.error.HTTPError:
+        pass  # It answers.
+    except (OSError, ValueError) as error:
+        raise Hep2ganError(
+            f"wandb's server {server} cannot be reached ({error})", "logger.mode is online", fix
+        ) from error
+    return f"online at {server}"
+
+
+def _has_key() -> bool:
+    return bool(os.environ.get("WANDB_API_KEY")) or wandb.login(prompt=False)
+
+
+def _is_key(text: str) -> bool:
+    """Whether it looks like a key, plain, with a server's prefix or as a token; '' is none."""
+    token = r"[\w-]+\.[\w-]+\.[\w-]+"
+    return not text or re.fullmatch(rf"([^-]*-)?[\w-]{{40,}}|{token}", text.strip()) is not None
+
+
+def _init(
+    config: Mapping[str, Any],
+    folder: Path,
+    mode: str,
+    identity: str,
+    in_agent: bool,
+    provenance: Mapping[str, Any] | None,
+) -> Any:
+    settings, method = config["logger"], str(config["name"]).partition(",")[0]
+    # An agent has chosen these already, and wandb warns of other choices.
+    own = {"id": identity, "project": settings["project"], "entity": settings["entity"]}
+    (folder / "wandb").mkdir(parents=True, exist_ok=True)
+    try:
+        run = wandb.init(
+            **({} if in_agent else own),
+            name=f"{config['name']}-seed{config['seed']}"[:_LONGEST_NAME],
+            group=str(config["study"])[:_LONGEST_NAME],
+            job_type=method[:_LONGEST_NAME],
+            tags=_tags(config),
+            config={**config, **({"provenance": dict(provenance)} if provenance else {})},
+            # Absolute: wandb's own process may have begun in another working directory.
+            dir=str(folder.resolve()),
+            mode=mode,  # type: ignore[arg-type]
+            resume="allow" if mode == "online" else None,
+            # wandb's default would hand out a run that an earlier job left open.
+            reinit="create_new",
+        )
+    except (wandb.Error, OSError) as error:
+        raise Hep2ganError(
+            f"wandb cannot begin a run ({error})",
+            "",
+            "check the key (wandb login) and the network, or set logger.mode=offline",
+        ) from error
+    # wandb notes what is imported after its start; where its process died, such imports would fail.
+    unregister_all_post_import_hooks()
+    return run
+
+
+def _tags(config: Mapping[str, Any]) -> list[str]:
+    data = config["data"]
+    facts = (data["name"], config["split"]["kind"], f"{data['size']}px")
+    tags = [str(tag)[:_LONGEST_TAG] for tag in (*(config["logger"]["tags"] or ()), *facts)]
+    return list(dict.fromkeys(tag for tag in tags if tag))
+
+
+def _define(run: Any) -> None:
+    for axis, patterns in AXES.items():
+        run.define_metric(axis)
+        for pattern in patterns:
+            run.define_metric(pattern, step_metric=axis)
+
+
+def _replay(
+    logger: WandbRun, rows: Iterable[tuple[int | None, dict[str, float]]], has_them: bool
+) -> None:
+    for step, row in rows:
+        if has_them:
+            logger.learn(row)
+        else:
+            logger.log_metrics(row, step)
+
+
+def _supersede(folder: Path) -> None:
+    """Move offline runs of earlier starts aside, so that one folder a job is left to sync."""
+    old = sorted(folder.glob("offline-run-*"))
+    if old:
+        (folder / "superseded").mkdir(exist_ok=True)
+    for path in old:
+        path.rename(folder / "superseded" / path.name)
+
+
+def _stage_in(staged: Path) -> None:
+    """Where tables wait for the upload, or for `wandb sync`; wandb's own place is ~/.local."""
+    # A folder that the user named stays, that of an earlier run of this process does not.
+    if Path(os.environ.get("WANDB_DATA_DIR", staged)).name == staged.name:
+        os.environ["WANDB_DATA_DIR"] = str(staged)
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def end(logger: WandbRun, exit_code: int) -> None:
+    """Close the run as finished (0) or failed; one that SIGTERM stopped (143) as preempted.
+
+    A preempted run of a sweep is handed out again by wandb.
+    """
+    with logger.surviving():
+        if exit_code == STOPPED:
+            logger.experiment.mark_preempting()
+        logger.experiment.finish(exit_code=exit_code)
+    if logger.lost:
+        # Else wandb says goodbye to its dead process when ours ends, and prints a traceback.
+        with suppress(OSError, wandb.Error):
+            wandb.teardown(exit_code)

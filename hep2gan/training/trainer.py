@@ -1,0 +1,151 @@
+"""What happens around the training step: checkpoints, seeds, stops, the outputs of a test."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.profilers import Profiler
+
+from hep2gan.data.splits import Split
+from hep2gan.runs.folder import RunFolder
+from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, WholeCheckpoints
+from hep2gan.training.callbacks.collapse import Alarms
+from hep2gan.training.callbacks.compile import Compiled
+from hep2gan.training.callbacks.ema import WeightAverage
+from hep2gan.training.callbacks.seed import SeedEachBatch
+from hep2gan.training.callbacks.store_guard import StoreWatch
+from hep2gan.training.callbacks.throughput import Gauges
+from hep2gan.training.datamodule import CellDataModule
+from hep2gan.training.devices import channels_last, use_tf32
+from hep2gan.training.loggers.console import EpochLines
+from hep2gan.training.loggers.csv import MetricsFile
+from hep2gan.training.module import SegmentationGuidedClassification
+from hep2gan.training.nonfinite import StopAtNonfinite
+from hep2gan.training.profiler import profiler_of
+from hep2gan.training.signals import StopRequest
+from hep2gan.training.strategy import devices_and_strategy, leave_signals_alone
+
+
+def progress_bars() -> list[Callback]:
+    """A bar on a terminal, none elsewhere."""
+    return [RichProgressBar()] if sys.stdout.isatty() else []
+
+
+def monitor_name(config: Mapping[str, Any]) -> str:
+    """The validation metric that chooses the epoch."""
+    return "val/f1" if config["classify"] else "val/dice"
+
+
+log = logging.getLogger(__name__)
+Config = Mapping[str, Any]
+
+
+def batches_done(data: CellDataModule) -> int:
+    """Batches of training before this start, over all epochs: the next one's number."""
+    return data.start.epochs * data.batches + data.start.batches
+
+
+def monitor_of(config: Config, split: Split) -> str | None:
+    """The validation metric that chooses the epoch; None without a validation part (the paper)."""
+    if len(split.validation) == 0:
+        return None
+    return monitor_name(config)
+
+
+def fit(
+    config: Config,
+    run: RunFolder,
+    task: SegmentationGuidedClassification,
+    data: CellDataModule,
+    logger: Any,
+    newest: Path | None,
+    stop: StopRequest,
+) -> None:
+    """Train `task`, from the checkpoint `newest` on; metrics.csv and checkpoints go to `run`.
+
+    logger: another one beside metrics.csv. Raises what `train_run` raises.
+    """
+    settings = config["trainer"]
+    prepare_networks(task, settings)
+    curves = MetricsFile(run.curves_file, batches_done(data))
+    profiler = profiler_of(settings, run, task)
+    trainer = build_trainer(
+        settings,
+        [curves, *([logger] if logger else []), *epoch_lines(settings["max_epochs"])],
+        [*callbacks_of(config, run, data, stop), *(profiler.callbacks() if profiler else [])],
+        len(data.split.validation) > 0,
+        profiler,
+    )
+    leave_signals_alone(trainer)
+    with stop.deferred():
+        trainer.fit(task, data, ckpt_path=newest, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if profiler:
+        profiler.finish()
+
+
+def epoch_lines(epochs: int) -> list[EpochLines]:
+    """A line an epoch where no bar shows how far it is."""
+    return [] if progress_bars() else [EpochLines(epochs)]
+
+
+def callbacks_of(
+    config: Config, run: RunFolder, data: CellDataModule, stop: StopRequest
+) -> list[Callback]:
+    """All that a training does besides its steps, in this order."""
+    settings = config["trainer"]
+    stops = settings.get("nonfinite", "stop") == "stop"
+    losses = StopAtNonfinite(run.path, data.store.id, settings["log_every"])
+    return [
+        EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
+        SeedEachBatch(config["seed"]),
+        StoreWatch(data.store),
+        Alarms(),
+        *([losses] if stops else []),
+        Gauges(),
+        *([Compiled(settings["compile"])] if settings["compile"] else []),
+        *([WeightAverage(config["ema"])] if config["ema"] else []),
+    ]
+
+
+def prepare_networks(task: SegmentationGuidedClassification, settings: Config) -> None:
+    """Choose the precision of products and the memory format of weights."""
+    use_tf32(settings["tf32"])
+    # Deterministic operations fill new memory before they write to it, at 2 % of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if settings["channels_last"]:
+        channels_last(task.networks.values())
+
+
+def build_trainer(
+    settings: Config,
+    loggers: list[Any],
+    callbacks: list[Callback],
+    validates: bool,
+    profiler: Profiler | None = None,
+) -> L.Trainer:
+    """A Lightning trainer that leaves order, checkpoints and logging intervals to us."""
+    bars = progress_bars()
+    return L.Trainer(
+        **devices_and_strategy(settings, WholeCheckpoints()),
+        precision=settings["precision"],
+        max_epochs=settings["max_epochs"],
+        limit_train_batches=settings["limit_batches"],
+        limit_val_batches=None if validates else 0,
+        check_val_every_n_epoch=settings["validate_every"],
+        num_sanity_val_steps=0,
+        logger=loggers,
+        log_every_n_steps=1,
+        callbacks=[*callbacks, *bars],
+        profiler=profiler,
+        enable_progress_bar=bool(bars),
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        deterministic="warn" if settings["deterministic"] else False,
+    )
