@@ -8,25 +8,25 @@ from typing import Any, Literal, NamedTuple, get_args
 from hep2gan.data.sampler import Sampling
 from hep2gan.data.splits import UNITS, SplitSettings
 from hep2gan.data.transforms.augmentation import Augmentation
-from hep2gan.data.transforms.normalisation import Kind as Normalising
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.errors import Hep2ganError, require_none
-from hep2gan.losses.adversarial import Mode
+from hep2gan.data.transforms.normalisation import NormalisationKind as Normalising
+from hep2gan.errors import Hep2ganError, raise_all
+from hep2gan.losses.adversarial import AdversarialMode
 from hep2gan.losses.gaussian_mixture import Covariance, Priors
 from hep2gan.models.baselines.forest import FEATURES, ForestSettings
 from hep2gan.models.discriminator import Norm
-from hep2gan.models.guidance import Guidance, Source, Stages
+from hep2gan.models.guidance import MaskGuidance, MaskSource, TrainingStages
 from hep2gan.models.test_time_augmentation import VIEWS
-from hep2gan.runs.folder import flat
+from hep2gan.runs.folder import flatten
 
-Graphs = Literal["reduce-overhead", "max-autotune"]
-Mode = bool | Graphs
-MODES: tuple[Mode, ...] = (False, True, *get_args(Graphs))
+CudaGraphModes = Literal["reduce-overhead", "max-autotune"]
+CompileMode = bool | CudaGraphModes
+COMPILE_MODES: tuple[CompileMode, ...] = (False, True, *get_args(CudaGraphModes))
 
 
-def records_graphs(mode: Any) -> bool:
+def uses_cuda_graphs(mode: Any) -> bool:
     """Whether a mode of torch.compile records CUDA graphs and replays them."""
-    return mode in get_args(Graphs)
+    return mode in get_args(CudaGraphModes)
 
 
 class Rule(NamedTuple):
@@ -51,7 +51,7 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def whole(least: int, example: int, most: int = 2**63 - 1) -> Rule:
+def integer_rule(least: int, example: int, most: int = 2**63 - 1) -> Rule:
     """A whole number in least..most."""
     words = {0: "a whole number, 0 or more", 1: "a positive whole number"}.get(least)
     words = words or f"a whole number, {least} or more"
@@ -60,20 +60,20 @@ def whole(least: int, example: int, most: int = 2**63 - 1) -> Rule:
     return Rule(words, example, lambda v: is_whole(v) and least <= v <= most)
 
 
-def number(example: float, least: float = 0.0, most: float = math.inf) -> Rule:
+def number_rule(example: float, least: float = 0.0, most: float = math.inf) -> Rule:
     """A finite number in least..most."""
     bounds = f" from {least:g} to {most:g}" if most < math.inf else f", {least:g} or more"
     words = f"a finite number{bounds if least > -math.inf else ''}"
     return Rule(words, example, lambda v: is_number(v) and least <= v <= most)
 
 
-def share(example: float, below: float = 1.0) -> Rule:
+def fraction_rule(example: float, below: float = 1.0) -> Rule:
     """A number of 0 or more that is below `below`."""
     words = f"a number, 0 or more and below {below:g}"
     return Rule(words, example, lambda v: is_number(v) and 0 <= v < below)
 
 
-def one_of(*options: Any) -> Rule:
+def options_rule(*options: Any) -> Rule:
     """One of some values; the first is the example."""
     told = ", ".join("null" if option is None else str(option) for option in options)
 
@@ -83,7 +83,7 @@ def one_of(*options: Any) -> Rule:
     return Rule(f"one of {told}", options[0], holds)
 
 
-def numbers(count: int, example: list[float]) -> Rule:
+def numbers_rule(count: int, example: list[float]) -> Rule:
     """So many finite numbers in a list."""
 
     def holds(value: Any) -> bool:
@@ -94,20 +94,20 @@ def numbers(count: int, example: list[float]) -> Rule:
     return Rule(f"{count} finite numbers in a list", example, holds)
 
 
-def text(example: str) -> Rule:
+def text_rule(example: str) -> Rule:
     """A text that is not empty."""
     return Rule(
         "a text that is not empty", example, lambda v: isinstance(v, str) and bool(v.strip())
     )
 
 
-def name(example: str) -> Rule:
+def name_rule(example: str) -> Rule:
     """A text that is not empty, or a number, as which YAML reads a name such as 5."""
-    rule = text(example)
+    rule = text_rule(example)
     return rule._replace(holds=lambda v: rule.holds(v) or is_number(v))
 
 
-def texts(example: str) -> Rule:
+def texts_rule(example: str) -> Rule:
     """A list of texts."""
 
     def holds(value: Any) -> bool:
@@ -120,9 +120,9 @@ TRUTH = Rule("true or false", "false", lambda v: isinstance(v, bool))
 
 log = logging.getLogger(__name__)
 
-Policy = Literal["stop", "skip"]
+NonfinitePolicy = Literal["stop", "skip"]
 
-NETWORKS = frozenset(
+ALLOWED_NETWORKS = frozenset(
     {
         "hep2gan.models.generator.DeepLabV3PlusGenerator",
         "hep2gan.models.discriminator.PatchGAN",
@@ -131,7 +131,7 @@ NETWORKS = frozenset(
         "hep2gan.models.gao.GaoNet",
     }
 )
-OPTIMIZERS = frozenset(
+ALLOWED_OPTIMIZERS = frozenset(
     f"torch.optim.{name}" for name in ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop")
 )
 
@@ -141,11 +141,11 @@ def check_targets(config: Any, trusted: Sequence[str] = ()) -> None:
 
     trusted: packages of the user's own, e.g. ["mylab.networks"], from the command line only.
     """
-    for error in wrong_targets(config, trusted):
+    for error in find_wrong_targets(config, trusted):
         raise error
 
 
-def wrong_targets(
+def find_wrong_targets(
     config: Any, trusted: Sequence[str] = (), where: str = ""
 ) -> Iterator[Hep2ganError]:
     """An error for each `_target_` that `check_targets` refuses, and Hydra's other such keys."""
@@ -154,21 +154,21 @@ def wrong_targets(
             place = f"{where}.{key}" if where else str(key)
             special = str(key).startswith("_") and str(key).endswith("_")
             if special and not _allowed(str(key), value, trusted):
-                yield _refused(place, value)
-            yield from wrong_targets(value, trusted, place)
+                yield _refuse_target(place, value)
+            yield from find_wrong_targets(value, trusted, place)
     elif isinstance(config, list | tuple):
         for position, value in enumerate(config):
-            yield from wrong_targets(value, trusted, f"{where}[{position}]")
+            yield from find_wrong_targets(value, trusted, f"{where}[{position}]")
 
 
 def _allowed(key: str, value: Any, trusted: Sequence[str]) -> bool:
     if key != "_target_" or not isinstance(value, str):
         return False
-    ours = value in NETWORKS or value in OPTIMIZERS
+    ours = value in ALLOWED_NETWORKS or value in ALLOWED_OPTIMIZERS
     return ours or any(value.startswith(prefix.rstrip(".") + ".") for prefix in trusted)
 
 
-def _refused(place: str, value: Any) -> Hep2ganError:
+def _refuse_target(place: str, value: Any) -> Hep2ganError:
     return Hep2ganError(
         f"{place} is {value!r}",
         "a configuration may only name this project's networks and torch's optimizers",
@@ -181,8 +181,8 @@ Config = Mapping[str, Any]
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 TRAINED = ("generator", "discriminator", "classifier")
 # The 32 bits of numpy's old generator, which Lightning seeds too.
-_SEED = whole(0, 0, 2**32 - 1)
-_INTERVAL = numbers(2, [1.0, 1.0])
+_SEED = integer_rule(0, 0, 2**32 - 1)
+_INTERVAL = numbers_rule(2, [1.0, 1.0])
 _MARGIN = Rule(
     "a number of 0 or more, or two of them, [start, end]",
     0.0,
@@ -220,134 +220,134 @@ _PROFILE = Rule(
 MAPPING = Rule("a group of keys", "{}", lambda v: isinstance(v, Mapping))
 
 _RULES: dict[str, Rule] = {
-    "name": name("proposed"),
-    "study": name("default"),
+    "name": name_rule("proposed"),
+    "study": name_rule("default"),
     "seed": _SEED,
-    "runs": text("runs"),
-    "stores": text("stores"),
-    "run_dir": text("runs/mine"),
+    "runs": text_rule("runs"),
+    "stores": text_rule("stores"),
+    "run_dir": text_rule("runs/mine"),
     "pretrained": TRUTH,
     "segment": TRUTH,
     "classify": TRUTH,
     "gan_epochs": _STAGES.or_null(),
-    "sampling": one_of(*get_args(Sampling)),
+    "sampling": options_rule(*get_args(Sampling)),
     "ema": _EMA.or_null(),
-    "test_time_views": one_of(*VIEWS),
-    "objective": text("val/f1"),
-    "guidance.source": one_of(*get_args(Source)),
+    "test_time_views": options_rule(*VIEWS),
+    "objective": text_rule("val/f1"),
+    "guidance.source": options_rule(*get_args(MaskSource)),
     "guidance.hard": TRUTH,
-    "guidance.gradient": number(0.0),
+    "guidance.gradient": number_rule(0.0),
     "forest": MAPPING.or_null(),
-    "forest.features": one_of(*FEATURES),
-    "forest.trees": whole(1, 1000),
-    "data.name": name("mine"),
-    "data.source": one_of("icpr2016", "manifest", "phantom"),
-    "data.root": text("FOLDER").or_null(),
-    "data.store": text("stores/mine"),
+    "forest.features": options_rule(*FEATURES),
+    "forest.trees": integer_rule(1, 1000),
+    "data.name": name_rule("mine"),
+    "data.source": options_rule("icpr2016", "manifest", "phantom"),
+    "data.root": text_rule("FOLDER").or_null(),
+    "data.store": text_rule("stores/mine"),
     "data.size": _SIZE,
-    "data.white": whole(1, 4095).or_null(),
-    "data.crop_margin": number(10.0),
-    "data.crop_margin_share": share(0.0, 0.5),
-    "data.on_error": one_of("stop", "skip"),
-    "data.count": whole(1, 1360),
+    "data.white": integer_rule(1, 4095).or_null(),
+    "data.crop_margin": number_rule(10.0),
+    "data.crop_margin_share": fraction_rule(0.0, 0.5),
+    "data.on_error": options_rule("stop", "skip"),
+    "data.count": integer_rule(1, 1360),
     "data.seed": _SEED,
     "data.duplicate_specimen": TRUTH,
-    "data.spread": number(1.0),
-    "split.kind": one_of(*UNITS),
+    "data.spread": number_rule(1.0),
+    "split.kind": options_rule(*UNITS),
     "split.seed": _SEED,
     "split.test_fraction": Rule(
         "a number above 0 and below 1", 0.1, lambda v: is_number(v) and 0 < v < 1
     ),
-    "split.validation_fraction": share(0.1),
-    "split.folds": whole(2, 5).or_null(),
-    "split.fold": whole(0, 0),
+    "split.validation_fraction": fraction_rule(0.1),
+    "split.folds": integer_rule(2, 5).or_null(),
+    "split.fold": integer_rule(0, 0),
     "split.group_duplicates": TRUTH,
-    "split.blocks_per_class": whole(1, 10),
-    "normalisation.kind": one_of(*get_args(Normalising)),
-    "normalisation.low": number(1.0, most=100),
-    "normalisation.high": number(99.0, most=100),
-    "augmentation.horizontal_flip": number(0.5, most=1),
-    "augmentation.vertical_flip": number(0.5, most=1),
+    "split.blocks_per_class": integer_rule(1, 10),
+    "normalisation.kind": options_rule(*get_args(Normalising)),
+    "normalisation.low": number_rule(1.0, most=100),
+    "normalisation.high": number_rule(99.0, most=100),
+    "augmentation.horizontal_flip": number_rule(0.5, most=1),
+    "augmentation.vertical_flip": number_rule(0.5, most=1),
     "augmentation.quarter_turns": TRUTH,
-    "augmentation.rotation": number(0.0, most=180),
-    "augmentation.shift": number(0.0, most=0.5),
-    "augmentation.offset": number(0.0, most=1),
-    "augmentation.jitter": number(1.0, most=1),
-    "augmentation.noise": number(0.0, most=1),
+    "augmentation.rotation": number_rule(0.0, most=180),
+    "augmentation.shift": number_rule(0.0, most=0.5),
+    "augmentation.offset": number_rule(0.0, most=1),
+    "augmentation.jitter": number_rule(1.0, most=1),
+    "augmentation.noise": number_rule(0.0, most=1),
     "augmentation.scale": _INTERVAL,
     "augmentation.gain": _INTERVAL,
     "augmentation.gamma": _INTERVAL,
-    "augmentation.blur": numbers(2, [0.0, 0.0]),
-    "loss.adversarial": one_of(*get_args(Mode), "none"),
-    "loss.label_smoothing_real": share(0.1, 0.5),
-    "loss.soften.sigma": number(1.0),
-    "loss.soften.level": share(0.1, 0.5),
-    "loss.pixel": one_of("l1", "bce_dice"),
-    "loss.alpha": number(0.5),
-    "loss.beta": number(10.0),
-    "loss.label_smoothing": share(0.1),
+    "augmentation.blur": numbers_rule(2, [0.0, 0.0]),
+    "loss.adversarial": options_rule(*get_args(AdversarialMode), "none"),
+    "loss.label_smoothing_real": fraction_rule(0.1, 0.5),
+    "loss.soften.sigma": number_rule(1.0),
+    "loss.soften.level": fraction_rule(0.1, 0.5),
+    "loss.pixel": options_rule("l1", "bce_dice"),
+    "loss.alpha": number_rule(0.5),
+    "loss.beta": number_rule(10.0),
+    "loss.label_smoothing": fraction_rule(0.1),
     "loss.gaussian_mixture.enabled": TRUTH,
-    "loss.gaussian_mixture.weight": number(1.0),
-    "loss.gaussian_mixture.gamma": number(0.01),
-    "loss.gaussian_mixture.covariance": one_of(*get_args(Covariance)),
-    "loss.gaussian_mixture.priors": one_of(*get_args(Priors)),
+    "loss.gaussian_mixture.weight": number_rule(1.0),
+    "loss.gaussian_mixture.gamma": number_rule(0.01),
+    "loss.gaussian_mixture.covariance": options_rule(*get_args(Covariance)),
+    "loss.gaussian_mixture.priors": options_rule(*get_args(Priors)),
     "loss.gaussian_mixture.margin": _MARGIN,
-    "logger.kind": one_of("csv", "wandb", "tensorboard"),
-    "logger.project": text("hep2gan").or_null(),
-    "logger.entity": text("TEAM").or_null(),
-    "logger.mode": one_of("online", "offline", "disabled", None),
-    "logger.tags": texts("[mine]").or_null(),
-    "trainer.accelerator": one_of("auto", "cpu", "gpu"),
-    "trainer.devices": whole(1, 1),
-    "trainer.nodes": whole(1, 1),
-    "trainer.precision": one_of(*_PRECISIONS),
-    "trainer.max_epochs": whole(1, 200),
-    "trainer.batch_size": whole(1, 16),
-    "trainer.eval_batch_size": whole(1, 64),
-    "trainer.workers": whole(0, 0),
+    "logger.kind": options_rule("csv", "wandb", "tensorboard"),
+    "logger.project": text_rule("hep2gan").or_null(),
+    "logger.entity": text_rule("TEAM").or_null(),
+    "logger.mode": options_rule("online", "offline", "disabled", None),
+    "logger.tags": texts_rule("[mine]").or_null(),
+    "trainer.accelerator": options_rule("auto", "cpu", "gpu"),
+    "trainer.devices": integer_rule(1, 1),
+    "trainer.nodes": integer_rule(1, 1),
+    "trainer.precision": options_rule(*_PRECISIONS),
+    "trainer.max_epochs": integer_rule(1, 200),
+    "trainer.batch_size": integer_rule(1, 16),
+    "trainer.eval_batch_size": integer_rule(1, 64),
+    "trainer.workers": integer_rule(0, 0),
     "trainer.resident": TRUTH,
     "trainer.channels_last": TRUTH,
-    "trainer.compile": one_of(*MODES),
-    "trainer.fused_optimizers": one_of("auto", True, False),
+    "trainer.compile": options_rule(*COMPILE_MODES),
+    "trainer.fused_optimizers": options_rule("auto", True, False),
     "trainer.tf32": TRUTH,
     "trainer.sync_batchnorm": TRUTH,
     "trainer.deterministic": TRUTH,
-    "trainer.validate_every": whole(1, 1),
-    "trainer.nonfinite": one_of(*get_args(Policy)),
-    "trainer.log_every": whole(1, 10),
+    "trainer.validate_every": integer_rule(1, 1),
+    "trainer.nonfinite": options_rule(*get_args(NonfinitePolicy)),
+    "trainer.log_every": integer_rule(1, 10),
     "trainer.profile": _PROFILE,
-    "trainer.limit_batches": whole(1, 10).or_null(),
+    "trainer.limit_batches": integer_rule(1, 10).or_null(),
 }
 _OF_NETWORKS: dict[str, Rule] = {
     "pretrained": TRUTH,
-    "weights": text("FILE").or_null(),
-    "generator.encoder": text("tu-xception65"),
-    "generator.output_stride": one_of(16, 8),
+    "weights": text_rule("FILE").or_null(),
+    "generator.encoder": text_rule("tu-xception65"),
+    "generator.output_stride": options_rule(16, 8),
     "generator.atrous_rates": _RATES,
-    "generator.decoder_channels": whole(1, 256),
-    "generator.dropout": number(0.5, most=1),
-    "discriminator.n_layers": whole(1, 3, 8),
-    "discriminator.ndf": whole(1, 64),
-    "discriminator.norm": one_of(*get_args(Norm)),
+    "generator.decoder_channels": integer_rule(1, 256),
+    "generator.dropout": number_rule(0.5, most=1),
+    "discriminator.n_layers": integer_rule(1, 3, 8),
+    "discriminator.ndf": integer_rule(1, 64),
+    "discriminator.norm": options_rule(*get_args(Norm)),
     "discriminator.spectral_norm": TRUTH,
-    "classifier.backbone": text("resnet50.tv_in1k"),
-    "classifier.image_channels": one_of(1, 3),
-    "classifier.feature_dim": whole(1, 128).or_null(),
-    "classifier.drop_rate": number(0.0, most=1),
+    "classifier.backbone": text_rule("resnet50.tv_in1k"),
+    "classifier.image_channels": options_rule(1, 3),
+    "classifier.feature_dim": integer_rule(1, 128).or_null(),
+    "classifier.drop_rate": number_rule(0.0, most=1),
     "classifier.options": MAPPING.or_null(),
     "classifier.ring": Rule(
         "a number above 0 and at most 0.5", 0.15, lambda v: is_number(v) and 0 < v <= 0.5
     ),
 }
 _OF_OPTIMIZERS: dict[str, Rule] = {
-    "lr": number(1e-3),
+    "lr": number_rule(1e-3),
     "betas": _BETAS,
-    "momentum": number(0.9),
-    "weight_decay": number(1e-4),
-    "eps": number(1e-8),
-    "alpha": number(0.99),
+    "momentum": number_rule(0.9),
+    "weight_decay": number_rule(1e-4),
+    "eps": number_rule(1e-8),
+    "alpha": number_rule(0.99),
 }
-_OF_SCHEDULES: dict[str, Rule] = {"step": whole(1, 50), "factor": number(0.1)}
+_OF_SCHEDULES: dict[str, Rule] = {"step": integer_rule(1, 50), "factor": number_rule(0.1)}
 
 
 def rule_of(key: str, config: Config) -> Rule | None:
@@ -355,7 +355,7 @@ def rule_of(key: str, config: Config) -> Rule | None:
     group, _, rest = key.partition(".")
     if group in TRAINED:
         # What a class of the user's own may be given is for that class to say.
-        ours = str(config[group].get("_target_")) in NETWORKS
+        ours = str(config[group].get("_target_")) in ALLOWED_NETWORKS
         return _OF_NETWORKS.get(key, _OF_NETWORKS.get(rest)) if ours else None
     if group == "optimizer":
         last = rest.rpartition(".")[2]
@@ -371,7 +371,7 @@ _GROUPS = (
 )
 
 
-def wrong_settings(config: Config) -> dict[str, Hep2ganError]:
+def invalid_settings(config: Config) -> dict[str, Hep2ganError]:
     """Every value that cannot be what its key needs, by its key."""
     wrong = {
         group: _refused(group, found, MAPPING)
@@ -387,7 +387,7 @@ def wrong_settings(config: Config) -> dict[str, Hep2ganError]:
                 f"optimizer.{name}", _at(config, f"optimizer.{name}"), MAPPING
             )
     skipped = [name for name in TRAINED if not isinstance(config.get(name), Mapping)]
-    for key, value in flat(config):
+    for key, value in flatten(config):
         if any(key == name or key.startswith(f"{name}.") for name in (*wrong, *skipped)):
             continue
         rule = rule_of(key, config)
@@ -396,13 +396,13 @@ def wrong_settings(config: Config) -> dict[str, Hep2ganError]:
     return {key: error for key, error in wrong.items() if not _is_a_copy(key, config, wrong)}
 
 
-def check_data(data: Config) -> None:
+def check_data_settings(data: Config) -> None:
     """Raise Hep2ganError with all that is wrong with a `data` configuration alone."""
     config = {"data": data}
-    require_none(
+    raise_all(
         [
             _refused(key, value, rule)
-            for key, value in flat(config)
+            for key, value in flatten(config)
             if (rule := rule_of(key, config)) is not None and not rule.holds(value)
         ]
     )
@@ -434,13 +434,13 @@ def _is_a_copy(key: str, config: Config, wrong: Mapping[str, Hep2ganError]) -> b
     return last != key and last in wrong and repr(_at(config, key)) == repr(config[last])
 
 
-def unfitting(config: Config, wrong: Mapping[str, Hep2ganError]) -> Iterator[Hep2ganError]:
+def cross_field_errors(config: Config, wrong: Mapping[str, Hep2ganError]) -> Iterator[Hep2ganError]:
     """Settings that are sound one by one and do not fit together; where neither is wrong."""
     checks: dict[tuple[str, ...], Callable[[], object]] = {
-        ("gan_epochs", "trainer"): lambda: Stages.of(
+        ("gan_epochs", "trainer"): lambda: TrainingStages.of(
             config["gan_epochs"], config["trainer"]["max_epochs"]
         ),
-        ("guidance",): lambda: Guidance(**config["guidance"]),
+        ("guidance",): lambda: MaskGuidance(**config["guidance"]),
         ("split", "seed"): lambda: SplitSettings(**config["split"]),
         ("normalisation", "augmentation"): lambda: Augmentation(**config["augmentation"]).check(
             Normalisation(**config["normalisation"]).bounded

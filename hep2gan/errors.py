@@ -37,20 +37,20 @@ class WrongSettingsError(Hep2ganError):
 
     def __init__(self, problems: "Sequence[Hep2ganError]") -> None:
         self.problems = list(problems)
-        told = listed([str(problem) for problem in problems], limit=len(problems))
+        told = bullet_list([str(problem) for problem in problems], limit=len(problems))
         super().__init__(f"{len(problems)} settings are wrong\n{told}\n", "", "mend each of them")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems,)
 
 
-def require_none(problems: "Sequence[Hep2ganError]") -> None:
+def raise_all(problems: "Sequence[Hep2ganError]") -> None:
     """Raise the only problem, or one error that tells them all; nothing where there is none."""
     if problems:
         raise problems[0] if len(problems) == 1 else WrongSettingsError(problems)
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def pluralize(number: int, one: str, many: str = "") -> str:
     """A number of things in words; `many` where the plural is not `one` with an s.
 
     >>> counted(1, "batch", "batches"), counted(1200, "job")
@@ -59,7 +59,7 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def listed(problems: Sequence[str], limit: int = 20) -> str:
+def bullet_list(problems: Sequence[str], limit: int = 20) -> str:
     """Join problems one per line, at most `limit` of them, with a count of the rest."""
     lines = [f"  - {problem}" for problem in problems[:limit]]
     if len(problems) > limit:
@@ -81,7 +81,7 @@ _FIXES = {
 }
 
 
-def of_the_system(error: BaseException) -> Hep2ganError | None:
+def from_os_error(error: BaseException) -> Hep2ganError | None:
     """What a disk's refusal behind `error` means, told as ours are; None for any other error."""
     cause: BaseException | None = error
     while cause is not None:

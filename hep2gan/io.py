@@ -26,7 +26,7 @@ MAX_DEPTH = 32
 """Levels of a configuration; ours have four."""
 
 
-def limited_bytes(path: Path, most: int) -> bytes:
+def read_limited(path: Path, most: int) -> bytes:
     """The content of a file of at most `most` bytes. Raises ValueError, saying why, else."""
     try:
         status = path.stat()
@@ -39,9 +39,9 @@ def limited_bytes(path: Path, most: int) -> bytes:
         raise ValueError(f"{path.name}: {error.strerror}") from error
 
 
-def json_object(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object. Raises ValueError, saying why, for whatever else the file holds."""
-    content = limited_bytes(path, MAX_JSON)
+    content = read_limited(path, MAX_JSON)
     try:
         found = json.loads(content.decode("utf-8"))
     except RecursionError as error:
@@ -53,7 +53,7 @@ def json_object(path: Path) -> dict[str, Any]:
     return found
 
 
-def yaml_text(path: Path) -> str:
+def read_safe_yaml(path: Path) -> str:
     """The text of a configuration that is safe to parse, with whichever YAML loader.
 
     Refused are tags, which name Python's types; anchors and aliases, by which a few lines stand for
@@ -61,7 +61,7 @@ def yaml_text(path: Path) -> str:
     configuration is resolved and has none of them. Raises ValueError, saying why.
     """
     try:
-        text = limited_bytes(path, MAX_YAML).decode("utf-8")
+        text = read_limited(path, MAX_YAML).decode("utf-8")
         depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent)
@@ -85,14 +85,14 @@ def _refused(event: Any, depth: int) -> str:
     return ""
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Processors this process may use: the affinity, which a cluster's scheduler sets."""
     if sys.platform != "linux":
         return os.cpu_count() or 1
     return len(os.sched_getaffinity(0))
 
 
-def locked(path: Path, lock: Callable[[int], None]) -> int:
+def flock(path: Path, lock: Callable[[int], None]) -> int:
     """Open and lock the file `path` itself, and not one that its last holder has just removed.
 
     lock: takes the open file and locks it, or raises, which closes it. Returns the open file; its
@@ -119,14 +119,14 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def exclusive(destination: Path) -> Iterator[None]:
+def file_lock(destination: Path) -> Iterator[None]:
     """Wait until no other process writes `destination`, and keep others waiting.
 
     The lock goes with the process that holds it, however that ends. Where the system has no file
     locks (Windows, some network file systems), nobody waits.
     """
     path = destination.with_name(f".{destination.name}.lock")
-    descriptor = locked(path, partial(_lock, path))
+    descriptor = flock(path, partial(_lock, path))
     try:
         yield
     finally:
@@ -148,10 +148,10 @@ def _lock(path: Path, descriptor: int) -> None:
 
 
 @contextmanager
-def replaced(destination: Path) -> Iterator[Path]:
+def atomic_folder(destination: Path) -> Iterator[Path]:
     """Give an empty folder that takes the place of `destination` if the block succeeds.
 
-    What an earlier, killed process left behind is removed. Call under `exclusive`.
+    What an earlier, killed process left behind is removed. Call under `file_lock`.
     """
     staged = destination.with_name(f".{destination.name}.partial")
     former = destination.with_name(f".{destination.name}.former")
@@ -165,12 +165,12 @@ def replaced(destination: Path) -> Iterator[Path]:
         yield staged
         for path in (*staged.iterdir(), staged):
             _to_disk(path)
-        _swap(staged, destination, former)
+        _swap_folders(staged, destination, former)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _swap(staged: Path, destination: Path, former: Path) -> None:
+def _swap_folders(staged: Path, destination: Path, former: Path) -> None:
     if destination.exists():
         destination.rename(former)
     try:
@@ -191,7 +191,7 @@ def _to_disk(path: Path) -> None:
             os.close(descriptor)
 
 
-def refuse_foreign(destination: Path, files: Collection[str], marker: str) -> None:
+def check_replaceable(destination: Path, files: Collection[str], marker: str) -> None:
     """Raise Hep2ganError where something is in the way that is not ours to replace.
 
     Ours is a missing or empty folder, or one with the file `marker` and nothing beside `files`.
@@ -212,7 +212,7 @@ def refuse_foreign(destination: Path, files: Collection[str], marker: str) -> No
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function (done, total) that moves the bar; quiet when output is no terminal."""
     if not sys.stdout.isatty():
         yield lambda done, total: None
@@ -234,7 +234,7 @@ _NOISE = (
 )
 
 
-def quiet_libraries() -> None:
+def silence_libraries() -> None:
     """Silence greetings and advertisements; call after Lightning is imported, which resets them."""
     for name in ("lightning.pytorch", "lightning.fabric", "fontTools", "matplotlib"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -243,7 +243,7 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
+def atomic_open(path: Path) -> Iterator[BinaryIO]:
     """Open a file beside `path`, moved into its place when the block ends well.
 
     Beside it, since a move is atomic only inside one file system; the name holds the process, since
@@ -251,7 +251,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with naming(path):
+        with with_path_in_errors(path):
             with partial.open("wb") as file:
                 yield file
                 file.flush()
@@ -263,7 +263,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def with_path_in_errors(path: Path) -> Iterator[None]:
     """Let an error of writing say to which file: the system tells only when it opens one."""
     try:
         yield
@@ -273,7 +273,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def atomic_write(path: Path, content: str | bytes) -> None:
     """Write text as UTF-8, or bytes, whole or not at all."""
-    with whole(path) as file:
+    with atomic_open(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)

@@ -9,7 +9,7 @@ from hep2gan.cli.app import config_folder
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.models.baselines.forest import ForestSettings
 from hep2gan.reports.published import TABLE_I
-from hep2gan.runs.folder import differences
+from hep2gan.runs.folder import config_diff
 from hep2gan.training.build import build_task
 from tests.helpers.configs import composed
 
@@ -207,7 +207,7 @@ def test_an_ablation_changes_nothing_but_its_name_and_what_it_says(method, chang
     proposed, other = (
         composed("train", f"scale={scale}", f"method={m}") for m in ("proposed", method)
     )
-    found = {key for key, _ in differences(proposed, other)}
+    found = {key for key, _ in config_diff(proposed, other)}
     assert found == changes | {"name", "run_dir"}
 
 

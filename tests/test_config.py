@@ -8,9 +8,9 @@ import pytest
 
 from hep2gan.cli import pack
 from hep2gan.cli.app import config_folder
-from hep2gan.config import rule_of, wrong_settings
-from hep2gan.runs.folder import flat
-from hep2gan.training.setup import examined
+from hep2gan.config import invalid_settings, rule_of
+from hep2gan.runs.folder import flatten
+from hep2gan.training.setup import run_preflight
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
 from tests.helpers.packed import inside_packed
@@ -24,7 +24,7 @@ NONSENSE = (-1, math.nan, "abc", 0, None, [])
 BASE = composed("train", *SMALL)
 BASE.pop("doctor")
 TRUSTED = BASE.pop("trusted")
-KEYS = [key for key, _ in flat(BASE)]
+KEYS = [key for key, _ in flatten(BASE)]
 METHODS = sorted(file.stem for file in config_folder().glob("method/*.yaml"))
 
 
@@ -45,7 +45,7 @@ def changed(key, value):
 
 
 def problems(config):
-    return [text for _, state, text in examined(config, TRUSTED).results if state == "problem"]
+    return [text for _, state, text in run_preflight(config, TRUSTED).results if state == "problem"]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -70,10 +70,10 @@ def test_every_number_of_every_file_has_a_rule():
     for method in METHODS:
         for scale in ("paper", "laptop"):
             config = composed("train", f"scale={scale}", f"method={method}", "data.root=x")
-            assert wrong_settings(config) == {}
+            assert invalid_settings(config) == {}
             known = {"doctor", "trusted"} | {f"classifier.options.{k}" for k in ("mlp_ratio",)}
             known |= {"classifier.options.output_stride"}
-            for key, _ in flat(config):
+            for key, _ in flatten(config):
                 last = key.rpartition(".")[2]
                 assert last == "_target_" or key in known or rule_of(key, config), key
 
@@ -82,7 +82,7 @@ def test_each_value_of_the_groups_files_holds():
     for group in ("split", "trainer", "normalisation", "augmentation", "optimizer", "logger"):
         for file in config_folder().glob(f"{group}/*.yaml"):
             config = composed("train", f"{group}={file.stem}", "data.root=x")
-            assert wrong_settings(config) == {}, Path(file)
+            assert invalid_settings(config) == {}, Path(file)
 
 
 def test_all_wrong_settings_are_told_with_key_rule_and_fix():

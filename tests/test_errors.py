@@ -1,6 +1,6 @@
 import pickle
 
-from hep2gan.errors import Hep2ganError, counted, listed
+from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 
 
 def test_fact_rule_and_fix_in_one_sentence():
@@ -15,7 +15,7 @@ def test_errors_cross_process_borders():
 
 
 def test_long_lists_are_cut_and_counted():
-    assert listed(["a", "b", "c"], limit=2) == "  - a\n  - b\n  … and 1 more"
+    assert bullet_list(["a", "b", "c"], limit=2) == "  - a\n  - b\n  … and 1 more"
 
 
 def test_nothing_dangles_behind_a_list():
@@ -28,7 +28,7 @@ def test_nothing_dangles_behind_a_list():
 
 
 def test_one_is_no_plural():
-    assert [counted(n, "batch", "batches") for n in (0, 1, 2)] == [
+    assert [pluralize(n, "batch", "batches") for n in (0, 1, 2)] == [
         "0 batches",
         "1 batch",
         "2 batches",

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from hep2gan.io import json_object, yaml_text
+from hep2gan.io import read_json, read_safe_yaml
 
 
 def written(path, content):
@@ -22,11 +22,11 @@ def written(path, content):
 )
 def test_json_that_is_refused(tmp_path, content, reason):
     with pytest.raises(ValueError, match=rf"a\.json.*{reason}"):
-        json_object(written(tmp_path / "a.json", content))
+        read_json(written(tmp_path / "a.json", content))
 
 
 def test_json_comes_back(tmp_path):
-    found = json_object(written(tmp_path / "a.json", '{"ü": [1, 2.5, null]}'.encode()))
+    found = read_json(written(tmp_path / "a.json", '{"ü": [1, 2.5, null]}'.encode()))
     assert found == {"ü": [1, 2.5, None]}
 
 
@@ -44,17 +44,17 @@ def test_json_comes_back(tmp_path):
 )
 def test_yaml_that_is_refused(tmp_path, content, reason):
     with pytest.raises(ValueError, match=rf"a\.yaml.*{reason}"):
-        yaml_text(written(tmp_path / "a.yaml", content))
+        read_safe_yaml(written(tmp_path / "a.yaml", content))
 
 
 def test_yaml_comes_back_as_it_is(tmp_path):
     text = "a: {b: [1, 'x']}\nc: ü\n"
-    assert yaml_text(written(tmp_path / "a.yaml", text.encode())) == text
+    assert read_safe_yaml(written(tmp_path / "a.yaml", text.encode())) == text
 
 
 def test_missing_files_and_pipes(tmp_path):
     os.mkfifo(tmp_path / "p")
-    for read in (json_object, yaml_text):
+    for read in (read_json, read_safe_yaml):
         with pytest.raises(ValueError, match="none: No such file"):
             read(tmp_path / "none")
         with pytest.raises(ValueError, match="no ordinary file"):

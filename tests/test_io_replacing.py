@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hep2gan import io
-from hep2gan.io import exclusive, replaced
+from hep2gan.io import atomic_folder, file_lock
 
 
 def fail(path):
@@ -17,7 +17,7 @@ def test_a_block_that_fails_changes_nothing(tmp_path):
     target = tmp_path / "store"
     target.mkdir()
     (target / "old").touch()
-    with pytest.raises(RuntimeError), replaced(target) as folder:
+    with pytest.raises(RuntimeError), atomic_folder(target) as folder:
         fail(folder / "new")
     assert [path.name for path in tmp_path.rglob("*")] == ["store", "old"]
 
@@ -26,7 +26,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     for left in (".store.partial", ".store.former", "store"):
         (tmp_path / left).mkdir()
         (tmp_path / left / "old").touch()
-    with replaced(tmp_path / "store") as folder:
+    with atomic_folder(tmp_path / "store") as folder:
         assert not list(folder.iterdir())
         (folder / "new").touch()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "store"]
@@ -35,7 +35,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
 def test_a_store_lost_between_two_renames_comes_back(tmp_path):
     (tmp_path / ".store.former").mkdir()
     (tmp_path / ".store.former" / "old").touch()
-    with pytest.raises(RuntimeError), replaced(tmp_path / "store"):
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "store"):
         raise RuntimeError
     assert (tmp_path / "store" / "old").exists()
 
@@ -52,7 +52,7 @@ def test_a_rename_that_fails_puts_the_former_back(tmp_path, monkeypatch):
         return rename(path, to)
 
     monkeypatch.setattr(Path, "rename", stubborn)
-    with pytest.raises(PermissionError), replaced(target):
+    with pytest.raises(PermissionError), atomic_folder(target):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["store", "old"]
 
@@ -62,7 +62,7 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "no locks")
 
     monkeypatch.setattr(io.fcntl, "flock", refuse)
-    with exclusive(tmp_path / "store"):
+    with file_lock(tmp_path / "store"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -72,14 +72,14 @@ def test_writers_take_turns(tmp_path):
     inside, go_on = threading.Event(), threading.Event()
 
     def first():
-        with exclusive(tmp_path / "store"):
+        with file_lock(tmp_path / "store"):
             inside.set()
             go_on.wait(5)
             events.append("first out")
 
     def second():
         inside.wait(5)
-        with exclusive(tmp_path / "store"):
+        with file_lock(tmp_path / "store"):
             events.append("second in")
 
     threads = [threading.Thread(target=work) for work in (first, second)]

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 
 from hep2gan.data.batch import Batch, Request
-from hep2gan.data.dataset import CellBatches
+from hep2gan.data.dataset import CellDataset
 from hep2gan.data.patterns import CLASSES
-from hep2gan.data.sampler import EpochBatches
+from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import Split
 from hep2gan.data.store.integrity import (
     COLUMNS,
@@ -25,7 +25,7 @@ from hep2gan.data.store.integrity import (
     MANIFEST,
     SPECIMENS,
     VERSION,
-    note_whole,
+    record_verified,
     verify_once,
 )
 from hep2gan.data.store.store import Store
@@ -64,7 +64,7 @@ def blank_store(folder: Path, cells: int, size: int = SIZE) -> Path:
         "classes": list(CLASSES), "fingerprint": "0" * 64,
     }  # fmt: skip
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    note_whole(folder)
+    record_verified(folder)
     return folder
 
 
@@ -85,7 +85,7 @@ def given_batch(store: Store, split: Split) -> Batch:
     """A batch from all over the store, of cells that need not be drawn."""
     rows = torch.linspace(0, len(store) - 1, 16).long()
     data = CellDataModule(store, split)
-    return data.on_after_batch_transfer(CellBatches(store)[Request(rows, None)], 0)
+    return data.on_after_batch_transfer(CellDataset(store)[Request(rows, None)], 0)
 
 
 def first_batch(store: Store, split: Split) -> Batch:
@@ -102,7 +102,7 @@ def training_batches(store: Store, split: Split) -> Iterator[Batch]:
 
 def order(split: Split) -> None:
     """Draw the order of an epoch, and nothing else."""
-    next(iter(EpochBatches(split.train, 16, training=True)))
+    next(iter(EpochBatchSampler(split.train, 16, training=True)))
 
 
 def memory(folder: Path) -> float:

@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from hep2gan.training.callbacks.throughput import GIB, memory_gib
+from hep2gan.training.callbacks.throughput import GIB, peak_memory_gib
 from hep2gan.training.profiler import mark, seconds_between, wait
 
 
@@ -85,4 +85,4 @@ def _held_gib(device: torch.device) -> float:
     # What was reserved, in which the memory of CUDA graphs is counted too.
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device) / GIB
-    return memory_gib(device) or 0.0
+    return peak_memory_gib(device) or 0.0

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from hep2gan.cli.app import config_folder, resolved
+from hep2gan.cli.app import config_folder, resolve_config
 from hep2gan.data.splits import Split
 
 
 def composed(overrides: Sequence[str]) -> dict[str, Any]:
     """The configuration that `hep2gan-train` has of these overrides."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return resolved(compose("train", list(overrides)))
+        return resolve_config(compose("train", list(overrides)))
 
 
 def repeated(split: Split, cells: int) -> Split:

@@ -20,12 +20,12 @@ from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import COMPACT, SmallRun, small_run
 from hep2gan.data.batch import Batch
 from hep2gan.data.splits import Split
-from hep2gan.io import write_whole
-from hep2gan.reports.build import write_evidence
+from hep2gan.io import atomic_write
+from hep2gan.reports.build import write_report
 from hep2gan.training.evaluation import evaluate_run
 from hep2gan.training.setup import build_data
-from hep2gan.training.signals import StopRequest
-from hep2gan.training.trainer import build_trainer, callbacks_of
+from hep2gan.training.signals import SignalHandler
+from hep2gan.training.trainer import build_callbacks, build_trainer
 
 CELLS = 1360
 TRAINED = 40
@@ -103,7 +103,7 @@ class Validation(Callback):
 def validated(run: SmallRun) -> float:
     """Seconds of the validation of a training, which makes a few steps before it."""
     clock = Validation()
-    every = callbacks_of(run.config, run.run, run.data, StopRequest())
+    every = build_callbacks(run.config, run.run, run.data, SignalHandler())
     trainer = build_trainer(run.config["trainer"], [], [*every, clock], validates=True)
     run.task.train()
     trainer.fit(run.task, run.data)
@@ -121,6 +121,6 @@ def reported(run: SmallRun) -> float:
     """Seconds of the test, its figures, and all that hep2gan-report writes."""
     start = time.perf_counter()
     evaluate_run(run.task, run.data, run.run, run.config)
-    write_whole(run.run.done_file, "")
-    write_evidence([run.run.path], run.run.path / "report")
+    atomic_write(run.run.done_file, "")
+    write_report([run.run.path], run.run.path / "report")
     return time.perf_counter() - start

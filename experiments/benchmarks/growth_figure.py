@@ -19,7 +19,7 @@ def growth_figure(panels: Mapping[str, tuple[Costs, Growth | None]]) -> Figure:
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (label, (costs, fit)) in zip(axes, panels.items(), strict=True):
         _draw(ax, costs, fit)
-        style.dress(ax, xlabel="image size (px)", ylabel=label)
+        style.style_axes(ax, xlabel="image size (px)", ylabel=label)
         _scale(ax, sorted({size for size, _ in costs}))
     axes[0].legend(fontsize=style.SMALL, frameon=False, labelcolor=style.INK)
     return figure
@@ -28,7 +28,7 @@ def growth_figure(panels: Mapping[str, tuple[Costs, Growth | None]]) -> Figure:
 def _draw(ax: Axes, costs: Costs, fit: Growth | None) -> None:
     sizes = sorted({size for size, _ in costs})
     for place, batch in enumerate(sorted({batch for _, batch in costs})):
-        color, marker, line = style.look(place)
+        color, marker, line = style.series_style(place)
         own = [size for size in sizes if (size, batch) in costs]
         if fit is not None:
             fitted = [fit.at(size, batch) for size in own]

@@ -19,12 +19,12 @@ from experiments.benchmarks.pairs import Ratio, in_pairs
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import STORES
 from hep2gan.data.batch import Batch
-from hep2gan.data.dataset import CellBatches
+from hep2gan.data.dataset import CellDataset
 from hep2gan.data.prepare import open_store
-from hep2gan.data.sampler import EpochBatches
+from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store.store import Store
-from hep2gan.data.transforms.random import Numbers
+from hep2gan.data.transforms.random import AugmentationParams
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.setup import build_data
 
@@ -93,12 +93,12 @@ def batches_of(data: CellDataModule) -> Iterator[Batch]:
 
 def parts(data: CellDataModule) -> Iterator[Batch]:
     """Batches of the same cells whose flips are drawn once for all, without a loader."""
-    cells, numbers = CellBatches(data.store), None
-    for request in EpochBatches(data.split.train, BATCH, training=True):
+    cells, numbers = CellDataset(data.store), None
+    for request in EpochBatchSampler(data.split.train, BATCH, training=True):
         raw = cells[request]
         if numbers is None:
             assert raw.draw is not None
-            numbers = Numbers.drawn(raw.draw, raw.image.device)
+            numbers = AugmentationParams.drawn(raw.draw, raw.image.device)
         image, mask = data.augmentation.flipped(raw.image, raw.mask, numbers)
         normalised = data.normalisation(image, raw.levels)
         yield Batch(normalised, mask.unsqueeze(1).float(), raw.label, raw.rows)
@@ -106,8 +106,8 @@ def parts(data: CellDataModule) -> Iterator[Batch]:
 
 def least(store: Store, split: Split) -> Iterator[Batch]:
     """Batches of the same cells that are neither normalised nor flipped, without a loader."""
-    cells = CellBatches(store)
-    for request in EpochBatches(split.train, BATCH, training=True):
+    cells = CellDataset(store)
+    for request in EpochBatchSampler(split.train, BATCH, training=True):
         raw = cells[request]
         image, mask = raw.image.unsqueeze(1).float(), raw.mask.unsqueeze(1).float()
         yield Batch(image, mask, raw.label, raw.rows)

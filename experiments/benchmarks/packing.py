@@ -22,7 +22,7 @@ from experiments.benchmarks.small_run import STORES
 from hep2gan.data.prepare import open_store
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.raw import RawCell, RawCells
-from hep2gan.data.store.pack import pack
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 
 CELLS = 13_596
@@ -60,7 +60,7 @@ def _row(
 def packed(raw: RawCells, destination: Path, size: int, workers: int) -> Store:
     """Pack as hep2gan-pack does, where nothing lies yet."""
     shutil.rmtree(destination, ignore_errors=True)
-    return pack(raw, destination, size=size, workers=workers)
+    return pack_cells(raw, destination, size=size, workers=workers)
 
 
 def decoded(cells: Sequence[RawCell]) -> int:

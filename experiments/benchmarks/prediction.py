@@ -17,11 +17,11 @@ from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import COMPACT, SmallRun, small_run
 from hep2gan.data.phantom.generate import write_phantom
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.inference.backend import Engine
-from hep2gan.inference.export import Graph, write_graph
-from hep2gan.inference.onnx_backend import OnnxEngine
+from hep2gan.inference.backend import InferenceBackend
+from hep2gan.inference.export import ExportableModel, write_graph
+from hep2gan.inference.onnx_backend import OnnxBackend
 from hep2gan.inference.predict import Predictor, find_images
-from hep2gan.inference.torch_backend import TorchEngine
+from hep2gan.inference.torch_backend import TorchBackend
 
 CELLS = 400
 BATCH = 64
@@ -46,15 +46,17 @@ def measure() -> list[Row]:
         ]
 
 
-def torch_engine(run: SmallRun) -> TorchEngine:
+def torch_engine(run: SmallRun) -> TorchBackend:
     """The networks of a run as hep2gan-predict runs them."""
-    return TorchEngine(run.task, normalisation(run), torch.device("cpu"))
+    return TorchBackend(run.task, normalisation(run), torch.device("cpu"))
 
 
-def onnx_engine(run: SmallRun, file: Path) -> OnnxEngine:
+def onnx_engine(run: SmallRun, file: Path) -> OnnxBackend:
     """The same, exported."""
-    write_graph(Graph(run.task, normalisation(run)).eval(), run.config["data"]["size"], file)
-    return OnnxEngine(file, "cpu")
+    write_graph(
+        ExportableModel(run.task, normalisation(run)).eval(), run.config["data"]["size"], file
+    )
+    return OnnxBackend(file, "cpu")
 
 
 def normalisation(run: SmallRun) -> Normalisation:
@@ -62,7 +64,9 @@ def normalisation(run: SmallRun) -> Normalisation:
     return Normalisation(**run.config["normalisation"])
 
 
-def ours(engine: Engine, run: SmallRun, cells: Path, output: Path) -> Callable[[], object]:
+def ours(
+    engine: InferenceBackend, run: SmallRun, cells: Path, output: Path
+) -> Callable[[], object]:
     """Predict the folder as the command does."""
     store = run.data.store
     predictor = Predictor(engine, store.classes, store.size)
@@ -91,7 +95,7 @@ def theirs(run: SmallRun, cells: Path, output: Path) -> Callable[[], object]:
 
 
 def _row(
-    words: str, engine: Engine, run: SmallRun, other: SmallRun, cells: Path, place: Path
+    words: str, engine: InferenceBackend, run: SmallRun, other: SmallRun, cells: Path, place: Path
 ) -> Row:
     times = seconds(
         ours(engine, run, cells, place / words),

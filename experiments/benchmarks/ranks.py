@@ -16,7 +16,7 @@ from experiments.benchmarks.pairs import Ratio, in_pairs
 from experiments.benchmarks.processes import python
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.small_run import COMPACT, STORES
-from hep2gan.runs.metrics_csv import read_table
+from hep2gan.runs.metrics_csv import read_metrics_csv
 
 SPEED = "speed/cells_per_second"
 PAIRS = 3
@@ -71,5 +71,5 @@ def cells_per_second(*trainings: Sequence[str]) -> float:
 
 def speed(curves: Path) -> float:
     """Cells a second of a run: the median of its epochs after the first, which warms up."""
-    told = [float(row[SPEED]) for row in read_table(curves).rows if row[SPEED]]
+    told = [float(row[SPEED]) for row in read_metrics_csv(curves).rows if row[SPEED]]
     return statistics.median(told[1:])

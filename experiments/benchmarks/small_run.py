@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import torch
 
 from experiments.benchmarks.configured import composed, repeated
-from hep2gan.io import quiet_libraries
+from hep2gan.io import silence_libraries
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.module import SegmentationGuidedClassification
-from hep2gan.training.setup import build_data, prepared
-from hep2gan.training.signals import StopRequest
+from hep2gan.training.setup import build_data, open_run_setup
+from hep2gan.training.signals import SignalHandler
 from hep2gan.training.trainer import fit
 
 STORES = Path("runs/benchmarks/stores")
@@ -32,7 +32,7 @@ class SmallRun(NamedTuple):
 
     def train(self) -> None:
         """The training of hep2gan-train: its trainer, callbacks, checkpoints and metrics.csv."""
-        fit(self.config, self.run, self.task, self.data, None, None, StopRequest())
+        fit(self.config, self.run, self.task, self.data, None, None, SignalHandler())
 
 
 def small_run(folder: Path, *overrides: str, batches: int | None = None) -> SmallRun:
@@ -40,12 +40,12 @@ def small_run(folder: Path, *overrides: str, batches: int | None = None) -> Smal
 
     batches: of an epoch, its cells coming again and again; None for each cell once.
     """
-    quiet_libraries()
+    silence_libraries()
     given = ("data=phantom", "trainer=cpu", f"stores={STORES}", f"run_dir={folder}")
     config = composed([*given, *overrides])
     run = RunFolder(folder)
     torch.manual_seed(0)
-    preparation = prepared(config, run, None)
+    preparation = open_run_setup(config, run, None)
     store, split, task = preparation.store, preparation.split, preparation.task
     assert store is not None
     assert split is not None

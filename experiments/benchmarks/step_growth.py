@@ -27,7 +27,7 @@ from experiments.benchmarks.growth_fit import Growth
 from experiments.benchmarks.rows import number
 from experiments.benchmarks.small_run import small_run
 from experiments.benchmarks.training_step import FEW_CELLS, SIZES
-from hep2gan.training.callbacks.throughput import GIB, memory_gib
+from hep2gan.training.callbacks.throughput import GIB, peak_memory_gib
 from hep2gan.training.profiler import Spread
 
 WARM = 2
@@ -89,7 +89,7 @@ def trained(networks: str, size: int, batch: int, steps: int) -> Reading:
 
 
 def _mib() -> float:
-    return (memory_gib(torch.device("cpu")) or 0.0) * MIB
+    return (peak_memory_gib(torch.device("cpu")) or 0.0) * MIB
 
 
 def read(networks: str, size: int, batch: int, steps: int) -> Reading:

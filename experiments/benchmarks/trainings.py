@@ -15,18 +15,18 @@ from experiments.benchmarks.blocks import Block, Blocks, Finished, Length
 from experiments.benchmarks.configured import composed, repeated
 from hep2gan.data.prepare import open_store
 from hep2gan.data.splits import make_split
-from hep2gan.io import quiet_libraries
+from hep2gan.io import silence_libraries
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.build import build_task
 from hep2gan.training.setup import build_data
-from hep2gan.training.signals import StopRequest
-from hep2gan.training.strategy import leave_signals_alone
-from hep2gan.training.trainer import build_trainer, callbacks_of, prepare_networks
+from hep2gan.training.signals import SignalHandler
+from hep2gan.training.strategy import disable_lightning_signal_handlers
+from hep2gan.training.trainer import build_callbacks, build_trainer, prepare_networks
 
 
 def train(overrides: Sequence[str], pipe: Connection, length: Length, blocks: int) -> None:
     """Train on drawn cells, which come again and again, with the callbacks of hep2gan-train."""
-    quiet_libraries()
+    silence_libraries()
     config = composed(overrides)
     settings = config["trainer"] | {"max_epochs": 1}
     L.seed_everything(config["seed"], verbose=False)
@@ -42,9 +42,9 @@ def train(overrides: Sequence[str], pipe: Connection, length: Length, blocks: in
     data = build_data(config, store, split)
     prepare_networks(task, settings)
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        every = callbacks_of(config, RunFolder(Path(folder)), data, StopRequest())
+        every = build_callbacks(config, RunFolder(Path(folder)), data, SignalHandler())
         trainer = build_trainer(settings, [], [*every, Blocks(pipe, length)], validates=False)
-        leave_signals_alone(trainer)
+        disable_lightning_signal_handlers(trainer)
         try:
             trainer.fit(task, data)
         except Finished:

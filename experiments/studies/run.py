@@ -20,10 +20,10 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hep2gan.cli.app import readable_errors
-from hep2gan.cli.launch.hydra import jobs_of
+from hep2gan.cli.launch.hydra import jobs_from_overrides
 from hep2gan.cli.launch.sweep import check_splits
-from hep2gan.errors import Hep2ganError, counted, listed
-from hep2gan.training.signals import StopRequest
+from hep2gan.errors import Hep2ganError, bullet_list, pluralize
+from hep2gan.training.signals import SignalHandler
 
 FOLDER = Path(__file__).parent
 LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
@@ -148,14 +148,14 @@ def trained(commands: Sequence[Sequence[str]]) -> int:
     Told to stop, it lets the sweep that runs save and end, and raises `Stopped`.
     """
     statuses = []
-    with StopRequest().listening() as stop:
+    with SignalHandler().listening() as stop:
         for overrides in commands:
             with stop.deferred(), subprocess.Popen([*LAUNCH, *overrides]) as sweep:
                 statuses.append(ended(sweep, stop))
     return next((status for status in statuses if status), 0)
 
 
-def ended(sweep: subprocess.Popen[bytes], stop: StopRequest) -> int:
+def ended(sweep: subprocess.Popen[bytes], stop: SignalHandler) -> int:
     """The exit status of a sweep when it has ended; it is told to stop when this process is."""
     told = False
     while (status := sweep.poll()) is None:
@@ -169,7 +169,7 @@ def ended(sweep: subprocess.Popen[bytes], stop: StopRequest) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Train what is missing, then write the evidence; the exit status."""
-    from hep2gan.reports.build import write_evidence
+    from hep2gan.reports.build import write_report
 
     if not arguments:
         print(__doc__, file=sys.stderr)
@@ -177,10 +177,10 @@ def main(arguments: Sequence[str]) -> int:
     study = Study.load(arguments[0])
     given = [word for word in arguments[1:] if word != TRAIN_NONE]
     if wrong := [word for word in given if "=" not in word]:
-        raise Hep2ganError(f"not understood\n{listed(wrong)}\n", "overrides are KEY=VALUE")
+        raise Hep2ganError(f"not understood\n{bullet_list(wrong)}\n", "overrides are KEY=VALUE")
     commands = study.sweeps(given)
     # Composed before any is trained: what is wrong with the last sweep is said at once.
-    jobs = [job for overrides in commands for job in jobs_of(overrides)]
+    jobs = [job for overrides in commands for job in jobs_from_overrides(overrides)]
     status = 0
     if TRAIN_NONE not in arguments:
         check_splits(jobs)
@@ -189,13 +189,13 @@ def main(arguments: Sequence[str]) -> int:
         return status
     runs = [job.run.path for job in jobs if job.run.done]
     if status:
-        some = f"{len(runs)} of {counted(len(jobs), 'run')} are finished"
+        some = f"{len(runs)} of {pluralize(len(jobs), 'run')} are finished"
         command = shlex.join(["make", study.name, *given, TRAIN_NONE])
         print(f"No evidence is written: {some}. To sum up these: {command}", file=sys.stderr)
         return status
     values = dict(override.split("=", 1) for override in commands[0])
     folder = Path(jobs[0].config["runs"]) / jobs[0].config["study"]
-    written = write_evidence(
+    written = write_report(
         runs,
         folder / "evidence" / (study.name if study.only else ""),
         title=study.title,

@@ -9,8 +9,8 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hep2gan.cli.config_safety import check_outside
-from hep2gan.errors import Hep2ganError, of_the_system
+from hep2gan.cli.config_safety import check_external_configs
+from hep2gan.errors import Hep2ganError, from_os_error
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -37,12 +37,12 @@ def plugin_folder() -> Path:
     return Path(__file__).resolve().parent / "launch" / "plugins"
 
 
-def quoted(value: str) -> str:
+def quote_override(value: str) -> str:
     """A value in Hydra's quotes, so that any path survives its grammar."""
     return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
 
 
-def with_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
+def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     """Turn positional arguments into overrides named `names`; the last one takes all the rest.
 
     >>> with_positionals(["runs/a", "x.png", "y.png", "white=4095"], ("run", "inputs*"))
@@ -78,11 +78,11 @@ def _named(positional: list[str], names: tuple[str, ...]) -> list[str]:
         if not positional:
             break
         if name.endswith("*"):
-            values = ",".join(quoted(value) for value in positional)
+            values = ",".join(quote_override(value) for value in positional)
             overrides.append(f"{name[:-1]}=[{values}]")
             positional = []
         else:
-            overrides.append(f"{name}={quoted(positional.pop(0))}")
+            overrides.append(f"{name}={quote_override(positional.pop(0))}")
     if positional:
         raise Hep2ganError(
             f"argument {positional[0]!r} is not understood",
@@ -104,8 +104,8 @@ def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, 
     prepare_hydra()
     with readable_errors(name):
         if not _COMPLETION & set(sys.argv):
-            check_outside(sys.argv[1:])
-            sys.argv[1:] = with_positionals(sys.argv[1:], positionals)
+            check_external_configs(sys.argv[1:])
+            sys.argv[1:] = name_positionals(sys.argv[1:], positionals)
         with _raising():
             caught = _run_in_hydra(task, name)
         if caught is not None:
@@ -147,11 +147,11 @@ def readable_errors(name: str) -> Iterator[None]:
     except (Hep2ganError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get(_FULL) == "1":
             raise
-        from hep2gan.cli.errors import explained
+        from hep2gan.cli.errors import explain_error
 
-        _refuse(str(error) if isinstance(error, Hep2ganError) else explained(error, name))
+        _refuse(str(error) if isinstance(error, Hep2ganError) else explain_error(error, name))
     except Exception as error:
-        told = of_the_system(error)
+        told = from_os_error(error)
         if told is None or os.environ.get(_FULL) == "1":
             raise
         _refuse(str(told))
@@ -209,7 +209,7 @@ def _raising() -> Iterator[None]:
             os.environ[_FULL] = before
 
 
-def resolved(config: "DictConfig") -> dict[str, Any]:
+def resolve_config(config: "DictConfig") -> dict[str, Any]:
     """Plain containers with every interpolation resolved; values not given stay '???'."""
     from omegaconf import OmegaConf
 

@@ -16,7 +16,7 @@ _RESOLVER = re.compile(r"\$\{[^}]*:")
 _FIX = "look through the files of that folder, and give such settings on the command line"
 
 
-def check_outside(arguments: Sequence[str]) -> None:
+def check_external_configs(arguments: Sequence[str]) -> None:
     """Raise Hep2ganError where a folder of configurations could run code or read the environment.
 
     Hydra builds whatever a configuration sets under `hydra` (callbacks, launchers, log handlers)

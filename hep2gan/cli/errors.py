@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 
-def explained(error: Exception, config_name: str) -> str:
+def explain_error(error: Exception, config_name: str) -> str:
     """One message for a failed composition, naming the nearest key or option where there is one."""
     from hydra.errors import OverrideParseException
 
@@ -51,10 +51,10 @@ def _wrong_keys(config_name: str) -> Iterator[tuple[str, list[str]]]:
             near = difflib.get_close_matches(value, groups[key], 1, 0.4)
             yield f"{key}={value}", [f"{key}={option}" for option in near]
         elif key not in groups and key not in keys:
-            yield key, nearest(key, [*keys, *groups])
+            yield key, nearest_names(key, [*keys, *groups])
 
 
-def nearest(key: str, known: list[str]) -> list[str]:
+def nearest_names(key: str, known: list[str]) -> list[str]:
     """Up to two known dotted keys that look most like `key`, also by their last part alone.
 
     >>> nearest("batchsize", ["trainer.batch_size", "seed"])

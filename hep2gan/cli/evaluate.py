@@ -12,24 +12,24 @@ def evaluate(config: "DictConfig") -> None:
     """Entry point behind Hydra: plain containers from here on."""
     from pathlib import Path
 
-    from hep2gan.cli.app import resolved
+    from hep2gan.cli.app import resolve_config
     from hep2gan.data.splits import Split
     from hep2gan.data.store.integrity import verify_once
     from hep2gan.data.store.store import Store
-    from hep2gan.inference.load import open_run
+    from hep2gan.inference.load import load_run
     from hep2gan.runs.folder import RunFolder
-    from hep2gan.training.evaluation import evaluate_run, summary
+    from hep2gan.training.evaluation import evaluate_run, format_summary
     from hep2gan.training.setup import build_data
 
-    plain = resolved(config)
+    plain = resolve_config(config)
     run = RunFolder.existing(Path(plain["run"]))
     if run.config().get("forest"):
         from hep2gan.training.forest import evaluate_forest
 
         metrics = evaluate_forest(run, plain["checkpoint"], plain["store"], plain["figures"])
-        print(f"{summary(metrics)}\n\n{run.path}, grown again")
+        print(f"{format_summary(metrics)}\n\n{run.path}, grown again")
         return
-    trained = open_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
+    trained = load_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
     store = Store.open(Path(plain["store"]) if plain["store"] else trained.store)
     verify_once(store)
     split = Split.load(trained.run.path, store)
@@ -39,7 +39,7 @@ def evaluate(config: "DictConfig") -> None:
     metrics = evaluate_run(
         trained.task, data, trained.run, trained.config, figures=plain["figures"]
     )
-    print(f"{summary(metrics)}\n\n{trained.run.path} with {trained.checkpoint.name}")
+    print(f"{format_summary(metrics)}\n\n{trained.run.path} with {trained.checkpoint.name}")
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ def export(config: "DictConfig") -> None:
     """Entry point behind Hydra: plain containers from here on."""
     from pathlib import Path
 
-    from hep2gan.cli.app import resolved
+    from hep2gan.cli.app import resolve_config
     from hep2gan.inference.export import export_run
-    from hep2gan.inference.load import open_run
+    from hep2gan.inference.load import load_run
     from hep2gan.inference.onnx_backend import CARD, GRAPH
 
-    plain = resolved(config)
-    trained = open_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
+    plain = resolve_config(config)
+    trained = load_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
     output = Path(plain["output"]) if plain["output"] else trained.run.path / "export"
     store = Path(plain["store"]) if plain["store"] else None
     check = export_run(trained, output, store)

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 def pack(config: "DictConfig") -> None:
     """Entry point behind Hydra: plain containers from here on."""
-    from hep2gan.cli.app import resolved
-    from hep2gan.config import check_data
+    from hep2gan.cli.app import resolve_config
+    from hep2gan.config import check_data_settings
     from hep2gan.data.prepare import pack_store
-    from hep2gan.data.store.report import describe
+    from hep2gan.data.store.report import format_report
 
-    plain = resolved(config)
-    check_data(plain["data"])
+    plain = resolve_config(config)
+    check_data_settings(plain["data"])
     store = pack_store(plain["data"], plain["workers"])
-    print("\n".join(describe(store)))
+    print("\n".join(format_report(store)))
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from hep2gan.cli.app import run
-from hep2gan.errors import Hep2ganError, listed
+from hep2gan.errors import Hep2ganError, bullet_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
-    from hep2gan.inference.backend import Engine
+    from hep2gan.inference.backend import InferenceBackend
 
 
 def predict(config: "DictConfig") -> None:
     """Entry point behind Hydra: plain containers from here on."""
     from pathlib import Path
 
-    from hep2gan.cli.app import resolved
+    from hep2gan.cli.app import resolve_config
     from hep2gan.inference.predict import Predictor, find_images
-    from hep2gan.io import progress
+    from hep2gan.io import progress_bar
 
-    plain = resolved(config)
+    plain = resolve_config(config)
     inputs = plain["inputs"] if isinstance(plain["inputs"], list) else [plain["inputs"]]
     images = find_images([str(each) for each in inputs])
     predictor = Predictor(*_opened(plain))
     output = Path(plain["output"])
-    with progress("predicting") as bar:
+    with progress_bar("predicting") as bar:
         report = predictor.predict(
             images,
             output,
@@ -39,15 +39,15 @@ def predict(config: "DictConfig") -> None:
     print(f"{report.done} of {len(images)} images done, see {output / 'predictions.csv'}")
     if report.problems:
         raise Hep2ganError(
-            f"{len(report.problems)} images were left out\n{listed(report.problems)}\n"
+            f"{len(report.problems)} images were left out\n{bullet_list(report.problems)}\n"
         )
 
 
-def _opened(plain: "Mapping[str, Any]") -> "tuple[Engine, Sequence[str], int]":
+def _opened(plain: "Mapping[str, Any]") -> "tuple[InferenceBackend, Sequence[str], int]":
     """The networks of a run or of an export, their classes, and the size of their images."""
     from pathlib import Path
 
-    from hep2gan.inference.onnx_backend import OnnxEngine, is_export, open_export
+    from hep2gan.inference.onnx_backend import OnnxBackend, is_export, open_export
 
     folder, accelerator = Path(plain["run"]), plain["accelerator"]
     if is_export(folder):
@@ -56,16 +56,16 @@ def _opened(plain: "Mapping[str, Any]") -> "tuple[Engine, Sequence[str], int]":
                 f"{folder} is an export", "it holds one set of weights", "leave out checkpoint"
             )
         export = open_export(folder)
-        return OnnxEngine(export.graph, accelerator), export.classes, export.size
+        return OnnxBackend(export.graph, accelerator), export.classes, export.size
     # Here, so that an export needs no torch.
     from hep2gan.data.transforms.normalisation import Normalisation
-    from hep2gan.inference.load import open_run
-    from hep2gan.inference.torch_backend import TorchEngine
-    from hep2gan.training.devices import device
+    from hep2gan.inference.load import load_run
+    from hep2gan.inference.torch_backend import TorchBackend
+    from hep2gan.training.devices import resolve_device
 
-    trained = open_run(folder, plain["checkpoint"], plain["trusted"])
+    trained = load_run(folder, plain["checkpoint"], plain["trusted"])
     normalisation = Normalisation(**trained.config["normalisation"])
-    engine = TorchEngine(trained.task, normalisation, device(accelerator))
+    engine = TorchBackend(trained.task, normalisation, resolve_device(accelerator))
     return engine, trained.classes, trained.size
 
 

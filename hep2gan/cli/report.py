@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-from hep2gan.cli.app import quoted, run
+from hep2gan.cli.app import quote_override, run
 from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
@@ -14,15 +14,15 @@ def report(config: "DictConfig") -> None:
     """Entry point behind Hydra: plain containers from here on."""
     from pathlib import Path
 
-    from hep2gan.cli.app import resolved
-    from hep2gan.io import quiet_libraries
-    from hep2gan.reports.build import PAGE, page_file, write_evidence
+    from hep2gan.cli.app import resolve_config
+    from hep2gan.io import silence_libraries
+    from hep2gan.reports.build import PAGE, page_file, write_report
 
-    quiet_libraries()
-    plain = resolved(config)
+    silence_libraries()
+    plain = resolve_config(config)
     runs = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
     path = page_file(Path(_line("output", plain["output"], "report.html")))
-    page, *files = write_evidence(
+    page, *files = write_report(
         [Path(_line("runs", run, "runs/default/proposed/seed0")) for run in runs],
         path.parent,
         title=_line("title", plain["title"] or "", "'Table I'"),
@@ -51,7 +51,7 @@ def verbatim(argument: str) -> str:
     """
     key, _, value = argument.partition("=")
     plain = key in ("output", "title", "question", "reference") and value not in ("", "null")
-    return f"{key}={quoted(value)}" if plain and value[0] not in "'\"" else argument
+    return f"{key}={quote_override(value)}" if plain and value[0] not in "'\"" else argument
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 def train(config: "DictConfig") -> None:
     """Entry point behind Hydra: plain containers from here on."""
-    from hep2gan.cli.app import resolved
+    from hep2gan.cli.app import resolve_config
     from hep2gan.cli.launch.local import launch
 
-    launch(resolved(config))
+    launch(resolve_config(config))
 
 
 def main() -> None:

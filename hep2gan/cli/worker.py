@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hep2gan.errors import Hep2ganError, of_the_system
+from hep2gan.errors import Hep2ganError, from_os_error
 from hep2gan.runs.folder import RunFolder
 
 
 def main() -> None:
     """Train what the file says, and end when the process that started this one does."""
-    from hep2gan.training.distributed import die_with_parent
+    from hep2gan.training.distributed import exit_with_parent
 
-    die_with_parent()
+    exit_with_parent()
     run_config(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
 
 
@@ -30,7 +30,7 @@ def run_config(config: Mapping[str, Any]) -> None:
         _log_to(run.path)
         launch(config)
     except Exception as error:
-        told = error if isinstance(error, Hep2ganError) else of_the_system(error)
+        told = error if isinstance(error, Hep2ganError) else from_os_error(error)
         if told is None:
             raise
         print(f"error: {told}", file=sys.stderr, flush=True)

@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     rows: Tensor
 
 
-def sent(values: Tensor, device: torch.device) -> Tensor:
+def to_device(values: Tensor, device: torch.device) -> Tensor:
     """`values` on `device`; the host goes on at once, also where the device is a GPU.
 
     A copy from ordinary memory may wait until the GPU has done what it was given before. One from
@@ -30,7 +30,7 @@ def sent(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=True)
 
 
-class Draw(NamedTuple):
+class BatchSeed(NamedTuple):
     """Where the random numbers of a training batch come from.
 
     They are drawn for the whole global batch, all ranks together, from (seed, epoch, batch); a
@@ -50,14 +50,14 @@ class Request(NamedTuple):
     """One batch to gather: int64 (B,) rows of the store; draw is None in evaluation."""
 
     rows: Tensor
-    draw: Draw | None
+    draw: BatchSeed | None
 
 
 class RawBatch(NamedTuple):
     """Cells as stored; this is what travels to the device.
 
     image: uint8 (B, S, S). levels: float32 (B, 2), grey levels of stored 0 and 255. mask: uint8
-    (B, S, S) of {0, 1}. label: int64 (B,). rows: int64 (B,). draw: see `Draw`.
+    (B, S, S) of {0, 1}. label: int64 (B,). rows: int64 (B,). draw: see `BatchSeed`.
     """
 
     image: Tensor
@@ -65,4 +65,4 @@ class RawBatch(NamedTuple):
     mask: Tensor
     label: Tensor
     rows: Tensor
-    draw: Draw | None
+    draw: BatchSeed | None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _READ = ("image", "levels", "mask", "label")
 
 
-class CellBatches(Dataset[RawBatch]):
+class CellDataset(Dataset[RawBatch]):
     """Gathers a batch from the memory map at once; give it to a loader with batch_size=None.
 
     Raises Hep2ganError where a file of the store was cut off since.
@@ -34,7 +34,7 @@ class CellBatches(Dataset[RawBatch]):
         return RawBatch(image, levels, mask, label, request.rows, request.draw)
 
 
-class BareRequests(Dataset[Request]):
+class RequestDataset(Dataset[Request]):
     """Passes requests on as they are, for cells that lie on the device already."""
 
     def __getitem__(self, request: Request) -> Request:
@@ -42,7 +42,7 @@ class BareRequests(Dataset[Request]):
         return request
 
 
-class ResidentCells:
+class DeviceCells:
     """A whole store on one device, as uint8: S²·2 bytes a cell, 0.45 GB for the real set at 128.
 
     Raises Hep2ganError where a file of the store was cut off since it was opened.

@@ -8,13 +8,13 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Counts = npt.NDArray[np.int64]
+GroupCounts = npt.NDArray[np.int64]
 
 TRIES = 64
 """Random dealings of which the most even is kept; fewer when there are thousands of groups."""
 
 
-def shares(weights: npt.NDArray[np.float64] | Counts, total: int) -> Counts:
+def largest_remainder(weights: npt.NDArray[np.float64] | GroupCounts, total: int) -> GroupCounts:
     """Integers in proportion to `weights` that add up to `total`, by largest remainder."""
     if total == 0:
         return np.zeros(len(weights), np.int64)
@@ -26,27 +26,31 @@ def shares(weights: npt.NDArray[np.float64] | Counts, total: int) -> Counts:
     return floor
 
 
-def fraction_quota(counts: Counts, fraction: float) -> Counts:
+def fraction_quota(counts: GroupCounts, fraction: float) -> GroupCounts:
     """(2, K) cells of each class to keep and to take: 9:1 of 13,596 cells is 12,236 and 1,360.
 
     n − round((1 − fraction)·n) cells are taken over all classes, each class in proportion, but at
     least one cell from a class of two or more, so that every class is in both parts.
     """
     total = int(counts.sum())
-    taken = shares(counts, total - round((1.0 - fraction) * total))
+    taken = largest_remainder(counts, total - round((1.0 - fraction) * total))
     taken = np.clip(taken, np.minimum(counts // 2, 1), counts - np.minimum(counts // 2, 1))
     return np.stack([counts - taken, taken])
 
 
-def fold_quota(counts: Counts, folds: int) -> Counts:
+def fold_quota(counts: GroupCounts, folds: int) -> GroupCounts:
     """(folds, K) cells of each class in each fold; classes and totals differ by one at most."""
     label = np.repeat(np.arange(len(counts)), counts)
     return np.stack([np.bincount(label[i::folds], minlength=len(counts)) for i in range(folds)])
 
 
-def deal(
-    group: Counts, label: Counts, quota: Counts, need: Counts, rng: np.random.Generator
-) -> Counts:
+def assign_groups(
+    group: GroupCounts,
+    label: GroupCounts,
+    quota: GroupCounts,
+    need: GroupCounts,
+    rng: np.random.Generator,
+) -> GroupCounts:
     """Deal every cell to a part, whole groups only.
 
     group, label: (N,) group and class of each cell. quota: (P, K) cells wanted. need: (P,) groups
@@ -64,7 +68,7 @@ def deal(
     place = np.searchsorted(lumps, group[~single])
     np.add.at(table, (place, label[~single]), 1)
     singles = np.bincount(label[single], minlength=quota.shape[1])
-    lump_part, missing = _best_of_many(table, singles, quota, need, rng)
+    lump_part, missing = _best_of_many_shuffles(table, singles, quota, need, rng)
     have = np.stack([table[lump_part == p].sum(0) for p in range(len(quota))])
     wanted = quota - have
     columns = [_fill(wanted[:, k], missing[:, k], n) for k, n in enumerate(singles.tolist())]
@@ -78,13 +82,13 @@ def deal(
     return part
 
 
-def _fill(wanted: Counts, missing: Counts, cells: int) -> Counts:
+def _fill(wanted: GroupCounts, missing: GroupCounts, cells: int) -> GroupCounts:
     """(P,) single cells for each part: what it must get, then what its quota still wants."""
     first = missing if missing.sum() <= cells else np.zeros_like(missing)
-    return first + shares(np.maximum(wanted - first, 0), cells - int(first.sum()))
+    return first + largest_remainder(np.maximum(wanted - first, 0), cells - int(first.sum()))
 
 
-def _fill_empty(have: Counts, fill: Counts) -> None:
+def _fill_empty(have: GroupCounts, fill: GroupCounts) -> None:
     """Give parts without any cell a single cell of the fullest part that can spare one."""
     for p in np.flatnonzero((have + fill).sum(1) == 0):
         total = (have + fill).sum(1)
@@ -97,18 +101,26 @@ def _fill_empty(have: Counts, fill: Counts) -> None:
         fill[p, k] += 1
 
 
-def _best_of_many(
-    table: Counts, singles: Counts, quota: Counts, need: Counts, rng: np.random.Generator
-) -> tuple[Counts, Counts]:
+def _best_of_many_shuffles(
+    table: GroupCounts,
+    singles: GroupCounts,
+    quota: GroupCounts,
+    need: GroupCounts,
+    rng: np.random.Generator,
+) -> tuple[GroupCounts, GroupCounts]:
     """The most even of several dealings: (L,) parts and (P, K) groups that parts still miss."""
     tries = min(max(20_000 // len(table), 1), TRIES) if len(table) else 1
-    dealings = [_deal_lumps(table, singles, quota, need, rng) for _ in range(tries)]
+    dealings = [_assign_large_groups(table, singles, quota, need, rng) for _ in range(tries)]
     return min(dealings, key=lambda dealing: dealing[2])[:2]
 
 
-def _deal_lumps(
-    table: Counts, singles: Counts, quota: Counts, need: Counts, rng: np.random.Generator
-) -> tuple[Counts, Counts, float]:
+def _assign_large_groups(
+    table: GroupCounts,
+    singles: GroupCounts,
+    quota: GroupCounts,
+    need: GroupCounts,
+    rng: np.random.Generator,
+) -> tuple[GroupCounts, GroupCounts, float]:
     """One random dealing of (L, K) groups: parts, groups still missing, squared unevenness."""
     # A last column holds totals: classes alone would let two half-filled folds stand as even.
     amount = np.column_stack([table, table.sum(1)]).astype(np.float64)
@@ -131,34 +143,34 @@ def _deal_lumps(
     return part, missing[:, :-1], float((excess**2 * weight).sum())
 
 
-Rows = npt.NDArray[np.int64]
+GroupIds = npt.NDArray[np.int64]
 
 SMALLEST_BLOCK = 8
 """Cells a block should have; small classes get fewer blocks rather than smaller ones."""
 
 
-def numbered(values: npt.NDArray[Any]) -> Rows:
+def group_ids(values: npt.NDArray[Any]) -> GroupIds:
     """(N,) numbers 0..G-1 of the distinct values, equal where the values are equal."""
     return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def duplicate_groups(digest: npt.NDArray[np.uint8]) -> Rows:
+def duplicate_groups(digest: npt.NDArray[np.uint8]) -> GroupIds:
     """(N,) group numbers from (N, 16) digests: equal where cells are byte-identical."""
     width = digest.shape[1]
-    return numbered(np.ascontiguousarray(digest).view(f"S{width}").reshape(-1))
+    return group_ids(np.ascontiguousarray(digest).view(f"S{width}").reshape(-1))
 
 
-def joined(first: Rows, second: Rows) -> Rows:
+def merge_groups(first: GroupIds, second: GroupIds) -> GroupIds:
     """(N,) the finest groups that cut neither of two groupings: their connected components."""
-    first, second = numbered(first), numbered(second)
+    first, second = group_ids(first), group_ids(second)
     offset = int(first.max(initial=-1)) + 1
     nodes = offset + int(second.max(initial=-1)) + 1
     edges = coo_array((np.ones(len(first), np.int8), (first, offset + second)), (nodes, nodes))
     components = connected_components(edges, directed=False)[1]
-    return numbered(components[first])
+    return group_ids(components[first])
 
 
-def id_order(ids: npt.NDArray[np.str_]) -> Rows:
+def id_order(ids: npt.NDArray[np.str_]) -> GroupIds:
     """(N,) rows in id order, numbers inside ids counting as numbers: 2 before 10, c2 before c10."""
     if len(ids) and np.char.isdecimal(ids).all():
         return np.argsort(ids.astype(np.int64), kind="stable").astype(np.int64)
@@ -167,8 +179,8 @@ def id_order(ids: npt.NDArray[np.str_]) -> Rows:
 
 
 def block_groups(
-    ids: npt.NDArray[np.str_], label: Rows, blocks_per_class: int, minimum: int
-) -> Rows:
+    ids: npt.NDArray[np.str_], label: GroupIds, blocks_per_class: int, minimum: int
+) -> GroupIds:
     """(N,) block numbers: the cells of a class, in id order, cut into contiguous blocks.
 
     A class has `blocks_per_class` blocks, or fewer where they would fall below

@@ -64,7 +64,7 @@ class Leakage:
         return found
 
 
-def leakage(store: "Store", split: "Split") -> Leakage:
+def measure_leakage(store: "Store", split: "Split") -> Leakage:
     """Find what the test part of `split` shares with its training part."""
     train, test = split.train, split.test
     specimen = np.asarray(store.specimen)

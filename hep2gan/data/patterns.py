@@ -56,18 +56,18 @@ _LABELS = {
 } | {name: CLASSES.index(pattern) for name, pattern in _ALSO.items()}
 
 
-def label_of(name: str) -> int | None:
+def parse_label(name: str) -> int | None:
     """Label 0..5 of a class name, whatever its case, blanks and dashes; None when unknown."""
     return _LABELS.get(_plain(name))
 
 
-def unknown(name: str) -> str:
+def is_unknown(name: str) -> str:
     """Say that a class name is unknown, and which there are."""
     return f"unknown class '{name}' (the classes are {', '.join(CLASSES)})"
 
 
 def refuse_other_classes(names: list[str], where: str) -> None:
     """Raise Hep2ganError when one of the names is no class of the set."""
-    wrong = [unknown(name) for name in names if label_of(name) is None]
+    wrong = [is_unknown(name) for name in names if parse_label(name) is None]
     if wrong:
         raise Hep2ganError(f"{where}: {'; '.join(wrong)}", "", "rename it, or move it away")

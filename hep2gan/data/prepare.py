@@ -10,10 +10,10 @@ from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.readers.raw import RawCells
 from hep2gan.data.store.integrity import verify_again, verify_once
-from hep2gan.data.store.pack import pack
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import progress
+from hep2gan.io import progress_bar
 from hep2gan.training import distributed
 
 log = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ def open_store(data: Mapping[str, Any], *, thorough: bool = False) -> Store:
 
 def pack_store(data: Mapping[str, Any], workers: int | None = None) -> Store:
     """Read the raw cells of `data`, check them and pack them."""
-    raw = _raw(data, workers)
+    raw = _read_source(data, workers)
     log.info("Packing %d cells from %s", len(raw.cells), data["root"])
-    with progress("packing") as bar:
-        return pack(
+    with progress_bar("packing") as bar:
+        return pack_cells(
             raw,
             Path(data["store"]),
             size=data["size"],
@@ -63,10 +63,10 @@ def pack_store(data: Mapping[str, Any], workers: int | None = None) -> Store:
         )
 
 
-def _raw(data: Mapping[str, Any], workers: int | None) -> RawCells:
+def _read_source(data: Mapping[str, Any], workers: int | None) -> RawCells:
     root = Path(_rooted(data))
     if data["source"] == "phantom":
-        with progress("drawing") as bar:
+        with progress_bar("drawing") as bar:
             write_phantom(
                 root,
                 data["count"],

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from hep2gan.data.batch import Draw, Request, sent
+from hep2gan.data.batch import BatchSeed, Request, to_device
 from hep2gan.errors import Hep2ganError
 
 Sampling = Literal["all", "balanced"]
-Rows = npt.NDArray[np.int64]
+RowOrder = npt.NDArray[np.int64]
 
 
 def check_sampling(sampling: str) -> None:
@@ -23,12 +23,12 @@ def check_sampling(sampling: str) -> None:
         raise Hep2ganError(f"sampling is {sampling!r}", f"choose {options}")
 
 
-def shuffled(rows: Rows, rng: np.random.Generator) -> Rows:
+def shuffled_order(rows: RowOrder, rng: np.random.Generator) -> RowOrder:
     """Every one of (M,) rows once, in random order."""
     return rng.permutation(rows)
 
 
-def balanced(rows: Rows, label: Rows, rng: np.random.Generator) -> Rows:
+def class_balanced_order(rows: RowOrder, label: RowOrder, rng: np.random.Generator) -> RowOrder:
     """As many rows as were given, (M,), every class equally often, in random order.
 
     label: (M,) classes of the rows. The numbers of cells differ by one at most, where M does not
@@ -44,13 +44,13 @@ def balanced(rows: Rows, label: Rows, rng: np.random.Generator) -> Rows:
     return chosen
 
 
-def _in_turns(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+def _in_turns(rows: RowOrder, count: int, rng: np.random.Generator) -> RowOrder:
     """`count` of the rows, each once before any comes again."""
     rounds = -(-count // len(rows))
     return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:count]
 
 
-class EpochBatches(Sampler[Request]):
+class EpochBatchSampler(Sampler[Request]):
     """Requests of one epoch for one rank.
 
     rows: (M,) rows of the store. batch_size: cells of a *global* batch in training, all ranks
@@ -58,7 +58,7 @@ class EpochBatches(Sampler[Request]):
     together are the k-th batch of one rank. Training shuffles and drops the last incomplete global
     batch; its order is a pure function of (seed, epoch), so nothing else need be kept to resume.
     start: (epoch, batch) to begin that epoch with, when it was left in its middle. label: (M,)
-    classes of the rows, to train on all classes equally often (see `balanced`); None trains on
+    classes of the rows, to train on all classes equally often (see `class_balanced_order`); None trains on
     every row once. device: where the rows of an epoch are sent at once, for cells that lie there; a
     loader's own processes cannot take them from there.
 
@@ -123,7 +123,9 @@ class EpochBatches(Sampler[Request]):
             chosen = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
             # A clone, so that a loader's process is sent a batch and not the whole epoch.
             mine = chosen[self.rank :: self.world].clone()
-            yield Request(mine, Draw(self.seed, epoch, batch, self.rank, self.world, len(chosen)))
+            yield Request(
+                mine, BatchSeed(self.seed, epoch, batch, self.rank, self.world, len(chosen))
+            )
 
     def _evaluation(self) -> Iterator[Request]:
         rows = self._sent(self.rows)
@@ -132,11 +134,11 @@ class EpochBatches(Sampler[Request]):
 
     def _sent(self, rows: npt.NDArray[np.int64]) -> Tensor:
         # Not copied: of a million rows that takes longer than the first batch.
-        return sent(torch.from_numpy(rows), self.device)
+        return to_device(torch.from_numpy(rows), self.device)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         # The leading 1 keeps these numbers apart from the augmentation's.
         rng = np.random.default_rng([1, self.seed, epoch])
         if self.label is None:
-            return shuffled(self.rows, rng)
-        return balanced(self.rows, self.label, rng)
+            return shuffled_order(self.rows, rng)
+        return class_balanced_order(self.rows, self.label, rng)

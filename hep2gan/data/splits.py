@@ -14,17 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.data.grouping import (
-    Rows,
+    GroupIds,
+    assign_groups,
     block_groups,
-    deal,
     duplicate_groups,
     fold_quota,
     fraction_quota,
-    joined,
-    numbered,
+    group_ids,
+    merge_groups,
 )
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import json_object, write_whole
+from hep2gan.io import atomic_write, read_json
 
 if TYPE_CHECKING:
     from hep2gan.data.store.store import Store
@@ -97,8 +97,8 @@ class Split:
             "sha256": hashlib.sha256(table).hexdigest(),
         }
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "split.json", (json.dumps(about, indent=2) + "\n").encode())
-        write_whole(folder / "split.csv", table)
+        atomic_write(folder / "split.json", (json.dumps(about, indent=2) + "\n").encode())
+        atomic_write(folder / "split.csv", table)
 
     @classmethod
     def load(cls, folder: Path, store: "Store") -> "Split":
@@ -138,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise Hep2ganError(f"{path} does not exist", "", _FIX)
     with suppress(ValueError, KeyError):
-        about = json_object(path)
+        about = read_json(path)
         if isinstance(about["settings"], dict) and isinstance(about["sha256"], str):
             return about
     raise Hep2ganError(f"{path} is damaged", "it must hold settings and a checksum", _FIX)
@@ -170,7 +170,7 @@ def _check_store(fingerprint: object, store: "Store", what: str) -> None:
         )
 
 
-Kind = Literal["random", "block", "specimen", "given"]
+SplitKind = Literal["random", "block", "specimen", "given"]
 UNITS = {"random": "cell", "block": "block", "specimen": "specimen", "given": "cell"}
 
 
@@ -189,7 +189,7 @@ class SplitSettings:
     specimen, so more blocks leak more.
     """
 
-    kind: Kind = "random"
+    kind: SplitKind = "random"
     seed: int = 0
     test_fraction: float = 0.1
     folds: int | None = None
@@ -200,7 +200,9 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         if self.kind not in UNITS:
-            raise Hep2ganError(f"Split kind {self.kind!r} is unknown", "", f"use {any_of(UNITS)}")
+            raise Hep2ganError(
+                f"Split kind {self.kind!r} is unknown", "", f"use {format_options(UNITS)}"
+            )
         if not 0 < self.test_fraction < 1:
             _refuse("Test fraction", self.test_fraction, "above 0 and below 1", "e.g. 0.1")
         if not 0 <= self.validation_fraction < 1:
@@ -224,7 +226,7 @@ class SplitSettings:
         return 3 if self.validation_fraction else 2
 
 
-def any_of(names: Iterable[str]) -> str:
+def format_options(names: Iterable[str]) -> str:
     """Names joined for a sentence: a, b or c."""
     *first, last = names
     return f"{', '.join(first)} or {last}"
@@ -240,7 +242,7 @@ __all__ = ["PARTS", "Split", "SplitSettings", "check_kind", "describe", "make_sp
 def make_split(
     store: "Store",
     *,
-    kind: Kind = "random",
+    kind: SplitKind = "random",
     seed: int = 0,
     test_fraction: float = 0.1,
     folds: int | None = None,
@@ -281,7 +283,7 @@ def make_split(
             )
         rows = np.flatnonzero(part == 0)
         _require_groups(store, settings, group, label, rows, 2)
-        part[rows] = _validation(settings, numbered(group[rows]), label[rows], len(store.classes))
+        part[rows] = _validation(settings, group_ids(group[rows]), label[rows], len(store.classes))
     return _checked(Split.of_parts(part, {**asdict(settings), "fingerprint": store.fingerprint}))
 
 
@@ -293,7 +295,7 @@ def check_kind(store: "Store", kind: str) -> None:
         _given_parts(store)
 
 
-def _groups(store: "Store", settings: SplitSettings) -> Rows:
+def _groups(store: "Store", settings: SplitSettings) -> GroupIds:
     """(N,) numbers of the groups this kind of split must not cut."""
     label = np.asarray(store.label)
     if settings.kind == "block":
@@ -303,10 +305,12 @@ def _groups(store: "Store", settings: SplitSettings) -> Rows:
         group = _known_specimens(store)
     else:
         group = np.arange(len(label))
-    return joined(group, duplicate_groups(store.digest)) if settings.group_duplicates else group
+    return (
+        merge_groups(group, duplicate_groups(store.digest)) if settings.group_duplicates else group
+    )
 
 
-def _known_specimens(store: "Store") -> Rows:
+def _known_specimens(store: "Store") -> GroupIds:
     specimen = np.asarray(store.specimen)
     if unknown := int((specimen < 0).sum()):
         raise Hep2ganError(
@@ -315,40 +319,42 @@ def _known_specimens(store: "Store") -> Rows:
             "put specimens.csv (image,specimen) beside the images of the ICPR 2016 set, or a"
             " specimen column into manifest.csv, and pack again; or set split=block",
         )
-    return numbered(specimen)
+    return group_ids(specimen)
 
 
-def _test_part(settings: SplitSettings, group: Rows, label: Rows, classes: int) -> Rows:
+def _test_part(settings: SplitSettings, group: GroupIds, label: GroupIds, classes: int) -> GroupIds:
     """(N,) 2 for the cells to test on, else 0."""
     counts = np.bincount(label, minlength=classes)
     rng = np.random.default_rng([settings.seed, 1])
     if settings.folds is None:
         quota, need = fraction_quota(counts, settings.test_fraction), [settings.needed - 1, 1]
-        return 2 * deal(group, label, quota, np.asarray(need), rng)
+        return 2 * assign_groups(group, label, quota, np.asarray(need), rng)
     quota = fold_quota(counts, settings.folds)
-    dealt = deal(group, label, quota, np.ones(settings.folds, np.int64), rng)
+    dealt = assign_groups(group, label, quota, np.ones(settings.folds, np.int64), rng)
     return np.where(dealt == settings.fold, 2, 0)
 
 
-def _validation(settings: SplitSettings, group: Rows, label: Rows, classes: int) -> Rows:
+def _validation(
+    settings: SplitSettings, group: GroupIds, label: GroupIds, classes: int
+) -> GroupIds:
     """(M,) 1 for the training cells to validate on, else 0."""
     quota = fraction_quota(np.bincount(label, minlength=classes), settings.validation_fraction)
     rng = np.random.default_rng([settings.seed, 2, settings.fold])
-    return deal(group, label, quota, np.ones(2, np.int64), rng)
+    return assign_groups(group, label, quota, np.ones(2, np.int64), rng)
 
 
-def _given_parts(store: "Store") -> Rows:
+def _given_parts(store: "Store") -> GroupIds:
     part = np.asarray(store.part).astype(np.int64)
     if missing := int((part < 0).sum()):
         raise Hep2ganError(
             f"{missing:,} of {len(store):,} cells of {store.path} have no given part",
-            f"a given split needs {any_of(PARTS)} for every cell",
+            f"a given split needs {format_options(PARTS)} for every cell",
             "fill the split column of manifest.csv and pack again, or set split=random",
         )
     return part
 
 
-def _given(store: "Store", group: Rows) -> Rows:
+def _given(store: "Store", group: GroupIds) -> GroupIds:
     part = _given_parts(store)
     # Twins follow the one that is tested, so that no given test cell is lost.
     highest = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
@@ -357,7 +363,12 @@ def _given(store: "Store", group: Rows) -> Rows:
 
 
 def _require_groups(
-    store: "Store", settings: SplitSettings, group: Rows, label: Rows, rows: Rows, needed: int
+    store: "Store",
+    settings: SplitSettings,
+    group: GroupIds,
+    label: GroupIds,
+    rows: GroupIds,
+    needed: int,
 ) -> None:
     """Raise where a class that has cells has fewer groups among `rows` than needed."""
     classes = len(store.classes)

@@ -17,23 +17,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hep2gan.data.phantom.generate import draw_cells
+from hep2gan.data.phantom.generate import generate_cells
 from hep2gan.data.readers.image import resize, stretch
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.backend import Said
-from hep2gan.inference.load import TrainedRun
-from hep2gan.inference.model_card import Check, card, described_export
+from hep2gan.inference.backend import BackendOutput
+from hep2gan.inference.load import LoadedRun
+from hep2gan.inference.model_card import ExportCheck, describe_export, write_model_card
 from hep2gan.inference.onnx_backend import (
     CARD,
     DESCRIPTION,
     GRAPH,
-    OnnxEngine,
+    OnnxBackend,
     file_hash,
     onnx_package,
 )
-from hep2gan.io import write_whole
+from hep2gan.io import atomic_write
 from hep2gan.training.module import SegmentationGuidedClassification
 
 TOLERANCE = 1e-4
@@ -45,7 +45,7 @@ _LARGEST = 2**31 - 2**24
 """Bytes of weights that an ONNX file holds, a little below protobuf's 2 GiB."""
 
 
-class Graph(nn.Module):
+class ExportableModel(nn.Module):
     """A task from stored pixels to what it says, as evaluation has it, test-time views included.
 
     Raises Hep2ganError for a run that needs true masks.
@@ -93,29 +93,31 @@ class Cells:
     source: str
 
 
-def export_run(trained: TrainedRun, folder: Path, store: Path | None = None) -> Check:
+def export_run(trained: LoadedRun, folder: Path, store: Path | None = None) -> ExportCheck:
     """Write model.onnx, MODEL_CARD.md and, last, model.json into `folder`.
 
     store: of the cells to check with; None takes the one of the training, or cells drawn for it
     where that is gone. Raises Hep2ganError for runs that cannot be exported, without the ONNX
     packages, and where the graph differs from PyTorch; nothing is written then.
     """
-    graph = Graph(trained.task.cpu(), Normalisation(**trained.config["normalisation"])).eval()
+    graph = ExportableModel(
+        trained.task.cpu(), Normalisation(**trained.config["normalisation"])
+    ).eval()
     _require_room(graph)
-    cells = cells_of(store or trained.store, trained.size, required=store is not None)
+    cells = sample_cells(store or trained.store, trained.size, required=store is not None)
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / GRAPH
         write_graph(graph, trained.size, file)
-        check = checked(graph, file, cells)
-        description = described_export(trained, graph.inputs, graph.outputs, check)
+        check = check_graph(graph, file, cells)
+        description = describe_export(trained, graph.inputs, graph.outputs, check)
         description["sha256"] = file_hash(file)
         folder.mkdir(parents=True, exist_ok=True)
         # A folder without description is no export, so that old and new parts never go together.
         (folder / DESCRIPTION).unlink(missing_ok=True)
-        write_whole(folder / GRAPH, file.read_bytes())
-    write_whole(folder / CARD, card(description))
+        atomic_write(folder / GRAPH, file.read_bytes())
+    atomic_write(folder / CARD, write_model_card(description))
     text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(folder / DESCRIPTION, text + "\n")
+    atomic_write(folder / DESCRIPTION, text + "\n")
     return check
 
 
@@ -129,7 +131,7 @@ def _require_room(graph: nn.Module) -> None:
         )
 
 
-def write_graph(graph: Graph, size: int, file: Path) -> None:
+def write_graph(graph: ExportableModel, size: int, file: Path) -> None:
     """Trace and write the graph for any batch size. Raises Hep2ganError where torch cannot."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         onnx_package(name)
@@ -163,7 +165,7 @@ def write_graph(graph: Graph, size: int, file: Path) -> None:
         ) from error
 
 
-def checked(graph: Graph, file: Path, cells: Cells) -> Check:
+def check_graph(graph: ExportableModel, file: Path, cells: Cells) -> ExportCheck:
     """Hold the file against ONNX's rules, and ONNX Runtime against PyTorch on `cells`.
 
     Raises Hep2ganError where a mask or probability differs by more than `TOLERANCE`.
@@ -177,14 +179,14 @@ def checked(graph: Graph, file: Path, cells: Cells) -> Check:
             "a graph that is not sound is not kept",
             "report it with the versions of torch and onnx",
         ) from error
-    engine = OnnxEngine(file, "cpu")
+    engine = OnnxBackend(file, "cpu")
     differences = dict.fromkeys(graph.outputs, 0.0)
     for size in BATCHES:
         for start in range(0, len(cells.image), size):
             image, levels = cells.image[start : start + size], cells.levels[start : start + size]
             ours, theirs = engine(image, levels), _by_torch(graph, image, levels)
             for name in differences:
-                apart = _apart(getattr(ours, name), getattr(theirs, name))
+                apart = _max_difference(getattr(ours, name), getattr(theirs, name))
                 differences[name] = max(differences[name], apart)
     if not all(apart <= TOLERANCE for apart in differences.values()):
         told = ", ".join(f"{name} by {apart:.2g}" for name, apart in differences.items())
@@ -193,24 +195,26 @@ def checked(graph: Graph, file: Path, cells: Cells) -> Check:
             f"they must agree to {TOLERANCE:g}",
             "try other versions of torch and onnxruntime; nothing was written",
         )
-    return Check(cells.source, len(cells.image), BATCHES, TOLERANCE, differences)
+    return ExportCheck(cells.source, len(cells.image), BATCHES, TOLERANCE, differences)
 
 
-def _apart(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:
+def _max_difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:
     """Largest difference; infinite where shapes differ or a value is not finite."""
     if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         return float("inf")
     return float(np.abs(ours - theirs).max())
 
 
-def _by_torch(graph: Graph, image: npt.NDArray[Any], levels: npt.NDArray[Any]) -> Said:
+def _by_torch(
+    graph: ExportableModel, image: npt.NDArray[Any], levels: npt.NDArray[Any]
+) -> BackendOutput:
     with torch.inference_mode():
         found = graph(torch.from_numpy(image), torch.from_numpy(levels))
     said = dict(zip(graph.outputs, (part.numpy() for part in found), strict=True))
-    return Said(said.get("mask"), said.get("probabilities"))
+    return BackendOutput(said.get("mask"), said.get("probabilities"))
 
 
-def cells_of(path: Path, size: int, *, required: bool = False) -> Cells:
+def sample_cells(path: Path, size: int, *, required: bool = False) -> Cells:
     """Some cells of a store, from its first to its last; drawn ones where it is gone.
 
     Raises Hep2ganError for a store of another size, and, if it is `required`, for none.
@@ -232,7 +236,7 @@ def cells_of(path: Path, size: int, *, required: bool = False) -> Cells:
 
 
 def _drawn(size: int) -> Cells:
-    drawn = (cell.image for cell in islice(draw_cells(CELLS, 0), CELLS))
+    drawn = (cell.image for cell in islice(generate_cells(CELLS, 0), CELLS))
     stored = [stretch(resize(image.astype(np.float32), size)) for image in drawn]
     images = np.stack([image for image, _ in stored])
     levels = np.array([tuple(level) for _, level in stored], np.float32)

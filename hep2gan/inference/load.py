@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.runs.checkpoints import read_checkpoint, read_chosen
-from hep2gan.runs.folder import RunFolder, described
+from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
+from hep2gan.runs.folder import RunFolder, describe_run
 from hep2gan.training.build import build_task
 from hep2gan.training.module import SegmentationGuidedClassification
 
@@ -20,7 +20,7 @@ _RESTORE = "restore it or train the run again"
 
 
 @dataclass(frozen=True)
-class TrainedRun:
+class LoadedRun:
     """A run with its networks loaded, in eval mode, and what it knows of its classes."""
 
     run: RunFolder
@@ -32,9 +32,7 @@ class TrainedRun:
     checkpoint: Path
 
 
-def open_run(
-    folder: Path, checkpoint: str | None = None, trusted: Sequence[str] = ()
-) -> TrainedRun:
+def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str] = ()) -> LoadedRun:
     """Build the networks from the run's own config and load a checkpoint into them.
 
     checkpoint: a file; None takes best.ckpt where the run chose its epoch, else the newest.
@@ -48,18 +46,18 @@ def open_run(
             "it has no networks and keeps no trees",
             "use the run of another method; hep2gan-evaluate grows the forest again",
         )
-    classes, size, store = described(run)
+    classes, size, store = describe_run(run)
     if checkpoint:
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:
-        path, state = read_chosen(run.checkpoints)
+        path, state = load_best_or_latest(run.checkpoints)
     build = partial(_built, run, config, classes, size, trusted)
     # First without memory: a few digits of a configuration can ask for terabytes.
     with torch.device("meta"):
         _check_fits(path, state["state_dict"], build().state_dict(), run)
     task = build()
     task.load_state_dict(state["state_dict"])
-    return TrainedRun(run, config, classes, size, store, task.eval(), path)
+    return LoadedRun(run, config, classes, size, store, task.eval(), path)
 
 
 def _built(

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.load import TrainedRun
+from hep2gan.inference.load import LoadedRun
 from hep2gan.inference.onnx_backend import DESCRIPTION, FORMAT, GRAPH, VERSION
-from hep2gan.metrics.evaluation import table
-from hep2gan.runs.checkpoints import BEST, checkpoints
+from hep2gan.metrics.evaluation import metrics_table
+from hep2gan.runs.checkpoints import BEST, list_checkpoints
 from hep2gan.runs.provenance import revision, versions
 
 THRESHOLD = 0.5
@@ -35,7 +35,7 @@ _MEANINGS: dict[str, tuple[str, list[str | int], str]] = {
 
 
 @dataclass(frozen=True)
-class Check:
+class ExportCheck:
     """How a graph was held against PyTorch.
 
     cells: whose, in words. differences: the largest, by output.
@@ -56,8 +56,8 @@ class Check:
         )
 
 
-def described_export(
-    trained: TrainedRun, inputs: Sequence[str], outputs: Sequence[str], check: Check
+def describe_export(
+    trained: LoadedRun, inputs: Sequence[str], outputs: Sequence[str], check: ExportCheck
 ) -> dict[str, Any]:
     """All that model.json holds, but the checksum of the graph.
 
@@ -109,7 +109,7 @@ def _inside(config: Mapping[str, Any], outputs: Sequence[str]) -> list[str]:
     return found
 
 
-def _trained_on(trained: TrainedRun) -> dict[str, Any]:
+def _trained_on(trained: LoadedRun) -> dict[str, Any]:
     data, split = trained.config["data"], trained.config["split"]
     about = trained.run.about()
     return {
@@ -122,7 +122,7 @@ def _trained_on(trained: TrainedRun) -> dict[str, Any]:
     }
 
 
-def _metrics(trained: TrainedRun) -> dict[str, float]:
+def _metrics(trained: LoadedRun) -> dict[str, float]:
     # Those of other weights would be worse than none.
     if not trained.run.done or not _tested(trained):
         return {}
@@ -133,14 +133,14 @@ def _metrics(trained: TrainedRun) -> dict[str, float]:
     return {name: value for name, value in found.items() if value == value}
 
 
-def _tested(trained: TrainedRun) -> bool:
+def _tested(trained: LoadedRun) -> bool:
     """Whether these are the weights that a run's own rule tests."""
     best = trained.run.checkpoints / BEST
-    due = best if best.is_file() else next(iter(checkpoints(trained.run.checkpoints)), None)
+    due = best if best.is_file() else next(iter(list_checkpoints(trained.run.checkpoints)), None)
     return due is not None and due.resolve() == trained.checkpoint.resolve()
 
 
-def card(description: Mapping[str, Any]) -> str:
+def write_model_card(description: Mapping[str, Any]) -> str:
     """The model card as Markdown, from what model.json holds."""
     sections = {
         f"{description['method']}: HEp-2 cells{_what(description)}": _summary(description),
@@ -204,7 +204,7 @@ def _results(description: Mapping[str, Any]) -> str:
         return "There are none: the run was not tested."
     cells = f"{metrics.get('test/cells', 0):.0f} cells; shares of 1, distances in pixels.\n"
     lines = [cells, "| metric | this run | trivial priors on the same cells |", "|---|---|---|"]
-    for row in (row for row in table(metrics) if row.metric != "cells"):
+    for row in (row for row in metrics_table(metrics) if row.metric != "cells"):
         beside = ", ".join(f"{prior} {value:.3f}" for prior, value in row.priors.items())
         lines.append(f"| {row.metric} | {row.value:.3f} | {beside} |")
     shared = metrics.get("leakage/shared_specimens", 0)
@@ -240,7 +240,7 @@ def _use(description: Mapping[str, Any]) -> str:
 
 
 def _check(check: Mapping[str, Any]) -> str:
-    return f"{Check(**check)}. More than {check['tolerance']:g} would have been refused."
+    return f"{ExportCheck(**check)}. More than {check['tolerance']:g} would have been refused."
 
 
 def _versions(description: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.backend import Said
-from hep2gan.io import json_object
+from hep2gan.inference.backend import BackendOutput
+from hep2gan.io import read_json
 
 GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
 FORMAT, VERSION = "hep2gan-onnx", 1
@@ -21,7 +21,7 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportedModel:
     """An exported run. classes: in the order of the probabilities, empty without a classifier."""
 
     folder: Path
@@ -40,14 +40,14 @@ def is_export(folder: Path) -> bool:
     return (folder / DESCRIPTION).is_file()
 
 
-def open_export(folder: Path) -> Export:
+def open_export(folder: Path) -> ExportedModel:
     """Read what the folder says of its graph, and hold the graph against its checksum.
 
     Raises Hep2ganError when anything is missing, damaged or of another version.
     """
     file = folder / DESCRIPTION
     try:
-        found = json_object(file)
+        found = read_json(file)
         if (found.get("format"), found.get("version")) != (FORMAT, VERSION):
             raise ValueError(f"it is not version {VERSION} of {FORMAT}")
         classes, size = found["classes"], found["size"]
@@ -55,7 +55,7 @@ def open_export(folder: Path) -> Export:
             raise ValueError("classes or size are missing")
         if file_hash(folder / GRAPH) != found["sha256"]:
             raise ValueError(f"{GRAPH} is not the graph that it describes")
-        return Export(folder, tuple(map(str, classes)), size, found)
+        return ExportedModel(folder, tuple(map(str, classes)), size, found)
     except (OSError, ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{file} cannot be used ({error})", "an export is left as it was written", _AGAIN
@@ -80,7 +80,7 @@ def onnx_package(name: str) -> ModuleType:
         ) from error
 
 
-class OnnxEngine:
+class OnnxBackend:
     """Runs a graph on batches of stored pixels, as `Predictor` wants it.
 
     accelerator: cpu, gpu, or auto for a GPU where ONNX Runtime has one. Raises Hep2ganError without
@@ -102,12 +102,14 @@ class OnnxEngine:
         self._inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = [each.name for each in self._session.get_outputs()]
 
-    def __call__(self, image: npt.NDArray[np.uint8], levels: npt.NDArray[np.float32]) -> Said:
+    def __call__(
+        self, image: npt.NDArray[np.uint8], levels: npt.NDArray[np.float32]
+    ) -> BackendOutput:
         """Segment and classify uint8 (B, S, S) pixels with (B, 2) grey levels of 0 and 255."""
         given = {"image": image, "levels": levels}
         found = self._session.run(None, {name: given[name] for name in self._inputs})
         said = dict(zip(self._outputs, found, strict=True))
-        return Said(said.get("mask"), said.get("probabilities"))
+        return BackendOutput(said.get("mask"), said.get("probabilities"))
 
 
 def _providers(accelerator: str, available: list[str]) -> list[str]:

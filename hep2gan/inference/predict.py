@@ -16,22 +16,22 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from hep2gan.data.readers.image import SUFFIXES, Bytes, Levels, read_image, resize, stretch
+from hep2gan.data.readers.image import SUFFIXES, ByteImage, GreyLevels, read_image, resize, stretch
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.backend import Engine
-from hep2gan.io import whole, write_whole
+from hep2gan.inference.backend import InferenceBackend
+from hep2gan.io import atomic_open, atomic_write
 from hep2gan.reports.figures.overlay import overlay
 
 
 @dataclass(frozen=True)
-class Found:
+class InputImage:
     """One image file and the name its results get, relative to the output folder."""
 
     path: Path
     name: Path
 
 
-def find_images(inputs: Sequence[str]) -> list[Found]:
+def find_images(inputs: Sequence[str]) -> list[InputImage]:
     """Image files named directly or lying in the folders named; masks (*_Mask) are left out.
 
     Raises Hep2ganError for inputs that do not exist, for none at all, and for two files whose
@@ -53,16 +53,16 @@ def find_images(inputs: Sequence[str]) -> list[Found]:
                 "results are named after the files",
                 "predict the two folders into two outputs",
             )
-    return [Found(path, name) for name, path in seen.items()]
+    return [InputImage(path, name) for name, path in seen.items()]
 
 
-def _of_input(path: Path) -> Iterator[Found]:
+def _of_input(path: Path) -> Iterator[InputImage]:
     if path.is_file():
-        yield Found(path, Path(path.stem))
+        yield InputImage(path, Path(path.stem))
     elif path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in SUFFIXES and not file.stem.endswith("_Mask"):
-                yield Found(file, file.relative_to(path).with_suffix(""))
+                yield InputImage(file, file.relative_to(path).with_suffix(""))
     else:
         raise Hep2ganError(f"{path} does not exist", "", "check the path")
 
@@ -71,7 +71,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(
+def map_ordered(
     pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int
 ) -> Generator[R]:
     """Give `work(item)` of each item in turn, while at most `ahead` later ones are under way.
@@ -96,36 +96,36 @@ _COMPRESSION = 1
 """Of PNG: half the time of the usual 6 for files a tenth larger, and the same pixels."""
 
 
-class Cell(NamedTuple):
+class LoadedImage(NamedTuple):
     """An image that could be read.
 
     shape: its height and width. shown: (h, w) pixels to draw an overlay on, if one is wanted.
     stored: (S, S) pixels for the networks, whose 0 and 255 stand for `levels`.
     """
 
-    found: Found
+    found: InputImage
     shape: tuple[int, ...]
-    shown: Bytes | None
-    stored: Bytes
-    levels: Levels
+    shown: ByteImage | None
+    stored: ByteImage
+    levels: GreyLevels
 
 
-class Named(NamedTuple):
+class PredictedImage(NamedTuple):
     """A cell and what the networks say of it. mask: (S, S). probabilities: (K,)."""
 
-    cell: Cell
+    cell: LoadedImage
     mask: npt.NDArray[np.float32] | None
     probabilities: npt.NDArray[np.float32] | None
 
 
-def read_cell(found: Found, size: int, white: int | None, shown: bool) -> Cell:
+def load_image(found: InputImage, size: int, white: int | None, shown: bool) -> LoadedImage:
     """Read a file for networks of `size` px. Raises Hep2ganError as `read_image` does."""
     image = read_image(found.path, white)
     stored, levels = stretch(resize(image, size))
-    return Cell(found, image.shape, stretch(image)[0] if shown else None, stored, levels)
+    return LoadedImage(found, image.shape, stretch(image)[0] if shown else None, stored, levels)
 
 
-def write_result(named: Named, classes: Sequence[str], output: Path) -> dict[str, Any]:
+def write_result(named: PredictedImage, classes: Sequence[str], output: Path) -> dict[str, Any]:
     """Write masks/ and overlays/ of one cell into `output`; its row of predictions.csv."""
     cell = named.cell
     row: dict[str, Any] = {"image": str(cell.found.path)}
@@ -142,7 +142,7 @@ def write_result(named: Named, classes: Sequence[str], output: Path) -> dict[str
     return row
 
 
-def _at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ...]) -> Bytes:
+def _at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ...]) -> ByteImage:
     """The (S, S) mask at the image's own size: probabilities resized, then thresholded at 0.5."""
     height, width = shape
     image = Image.fromarray(probability.astype(np.float32))
@@ -150,9 +150,9 @@ def _at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ...]) -> By
     return (resized >= 0.5).astype(np.uint8)
 
 
-def _save(stem: Path, pixels: Bytes) -> None:
+def _save(stem: Path, pixels: ByteImage) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with whole(stem.with_name(stem.name + ".png")) as file:
+    with atomic_open(stem.with_name(stem.name + ".png")) as file:
         Image.fromarray(pixels).save(file, format="PNG", compress_level=_COMPRESSION)
 
 
@@ -161,7 +161,7 @@ THREADS = 4
 
 
 @dataclass
-class Report:
+class PredictionReport:
     """How many images were done, and what is wrong with the others."""
 
     done: int = 0
@@ -174,28 +174,28 @@ class Predictor:
     Files of the next batch are read and those of the last are written while the networks run.
     """
 
-    def __init__(self, engine: Engine, classes: Sequence[str], size: int) -> None:
+    def __init__(self, engine: InferenceBackend, classes: Sequence[str], size: int) -> None:
         self._engine, self._classes, self._size = engine, tuple(classes), size
 
     def predict(
         self,
-        images: Sequence[Found],
+        images: Sequence[InputImage],
         output: Path,
         *,
         batch_size: int,
         white: int | None,
         overlays: bool,
         progress: Callable[[int, int], None],
-    ) -> Report:
+    ) -> PredictionReport:
         """Write masks/, overlays/ and predictions.csv into `output`; skip what cannot be read."""
-        report, total = Report(), len(images)
+        report, total = PredictionReport(), len(images)
         read = partial(_read, size=self._size, white=white, shown=overlays)
         write = partial(write_result, classes=self._classes, output=output)
         with (
             ThreadPoolExecutor(THREADS) as pool,
-            closing(in_order(pool, read, images, ahead=batch_size)) as cells,
+            closing(map_ordered(pool, read, images, ahead=batch_size)) as cells,
             closing(self._named(cells, batch_size, report)) as named,
-            closing(in_order(pool, write, named, ahead=batch_size)) as written,
+            closing(map_ordered(pool, write, named, ahead=batch_size)) as written,
         ):
             rows = []
             for row in written:
@@ -203,30 +203,30 @@ class Predictor:
                 report.done = len(rows)
                 progress(report.done + len(report.problems), total)
         output.mkdir(parents=True, exist_ok=True)
-        write_whole(output / "predictions.csv", _csv(rows))
+        atomic_write(output / "predictions.csv", _csv(rows))
         return report
 
     def _named(
-        self, cells: Iterator[Cell | Hep2ganError], batch_size: int, report: Report
-    ) -> Generator[Named]:
+        self, cells: Iterator[LoadedImage | Hep2ganError], batch_size: int, report: PredictionReport
+    ) -> Generator[PredictedImage]:
         """Run the networks over each `batch_size` files; those that could not be read are told."""
         while batch := list(islice(cells, batch_size)):
             report.problems += [str(cell) for cell in batch if isinstance(cell, Hep2ganError)]
-            if readable := [cell for cell in batch if isinstance(cell, Cell)]:
+            if readable := [cell for cell in batch if isinstance(cell, LoadedImage)]:
                 image = np.stack([cell.stored for cell in readable])
                 levels = np.array([cell.levels for cell in readable], np.float32)
                 mask, chances = self._engine(image, levels)
                 for place, cell in enumerate(readable):
-                    yield Named(
+                    yield PredictedImage(
                         cell,
                         None if mask is None else mask[place],
                         None if chances is None else chances[place],
                     )
 
 
-def _read(found: Found, **given: Any) -> Cell | Hep2ganError:
+def _read(found: InputImage, **given: Any) -> LoadedImage | Hep2ganError:
     try:
-        return read_cell(found, **given)
+        return load_image(found, **given)
     except Hep2ganError as error:
         return error
 

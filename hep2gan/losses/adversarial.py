@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.losses.autocast import full, without_autocast
+from hep2gan.losses.autocast import to_float32, without_autocast
 
-Mode = Literal["vanilla", "saturating", "lsgan", "hinge"]
+AdversarialMode = Literal["vanilla", "saturating", "lsgan", "hinge"]
 
 
 class AdversarialLoss(nn.Module):
@@ -25,10 +25,10 @@ class AdversarialLoss(nn.Module):
     Raises Hep2ganError for an unknown mode and for smoothing outside [0, 0.5).
     """
 
-    def __init__(self, mode: Mode = "vanilla", label_smoothing: float = 0.0) -> None:
+    def __init__(self, mode: AdversarialMode = "vanilla", label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if mode not in get_args(Mode):
-            options = ", ".join(get_args(Mode))
+        if mode not in get_args(AdversarialMode):
+            options = ", ".join(get_args(AdversarialMode))
             raise Hep2ganError(f"the adversarial loss is {mode!r}", f"choose from {options}")
         if not 0.0 <= label_smoothing < 0.5:
             raise Hep2ganError(
@@ -45,7 +45,7 @@ class AdversarialLoss(nn.Module):
     def discriminator(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Give D's terms `real`, `fake` and `total` = ½ (real + fake), from patch logits."""
         with without_autocast(real):
-            on_real, on_fake = self._real(full(real)), self._fake(full(fake))
+            on_real, on_fake = self._real(to_float32(real)), self._fake(to_float32(fake))
             return {"real": on_real, "fake": on_fake, "total": 0.5 * (on_real + on_fake)}
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class AdversarialLoss(nn.Module):
     def generator_loss(self, fake: Tensor) -> Tensor:
         """Give the scalar that G minimises, from the patch logits of generated pairs."""
         with without_autocast(fake):
-            logits = full(fake)
+            logits = to_float32(fake)
             if self.mode == "hinge":
                 return -logits.mean()
             if self.mode == "lsgan":

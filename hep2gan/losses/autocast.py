@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def full(values: Tensor) -> Tensor:
+def to_float32(values: Tensor) -> Tensor:
     """Raise float16 and bfloat16 to float32; float32 and float64 stay."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.losses.autocast import full, without_autocast
+from hep2gan.losses.autocast import to_float32, without_autocast
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
 
-NONE_IGNORED = torch.iinfo(torch.int64).min
+NO_IGNORE_INDEX = torch.iinfo(torch.int64).min
 """torch leaves out the label -100 by default, which is as wrong as any other below 0."""
 
 
@@ -64,9 +64,9 @@ class ClassificationLoss(nn.Module):
         _check(logits, labels)
         with without_autocast(logits), _naming_labels(logits, labels):
             cross_entropy = F.cross_entropy(
-                full(logits),
+                to_float32(logits),
                 labels,
-                ignore_index=NONE_IGNORED,
+                ignore_index=NO_IGNORE_INDEX,
                 label_smoothing=self.label_smoothing,
             )
         terms = {"cross_entropy": cross_entropy}

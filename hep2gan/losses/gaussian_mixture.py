@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.losses.autocast import full, without_autocast
+from hep2gan.losses.autocast import to_float32, without_autocast
 
 
 @dataclass(frozen=True)
-class Margin:
+class MarginSchedule:
     """Linear ramp from `start` in epoch 0 to `end` in epoch `epochs`, constant from there on."""
 
     start: float
@@ -22,7 +22,7 @@ class Margin:
     epochs: int
 
     @classmethod
-    def of(cls, margin: float | Sequence[float], epochs: int) -> "Margin":
+    def of(cls, margin: float | Sequence[float], epochs: int) -> "MarginSchedule":
         """Read a config's margin: one number, or [start, end] with the epochs of the ramp.
 
         Raises Hep2ganError for negative margins and for a ramp without epochs.
@@ -85,7 +85,7 @@ class GaussianMixtureLoss(nn.Module):
         _check_choice("covariance", covariance, get_args(Covariance))
         _check_choice("priors", priors, get_args(Priors))
         self.num_classes, self.feature_dim, self.priors = num_classes, feature_dim, priors
-        self.ramp, self.margin = (ramp := Margin.of(margin, margin_epochs)), ramp.at(0)
+        self.ramp, self.margin = (ramp := MarginSchedule.of(margin, margin_epochs)), ramp.at(0)
         self.means = nn.Parameter(mean_std * torch.randn(num_classes, feature_dim))
         width = {"identity": 0, "isotropic": 1, "diagonal": feature_dim}[covariance]
         free = nn.Parameter(torch.zeros(num_classes, width)) if width else None
@@ -119,14 +119,14 @@ class GaussianMixtureLoss(nn.Module):
         """(K, D) log-variances s in (-4, 4), smoothly bounded: s = 4 tanh(free / 4)."""
         if self.free_log_variance is None:
             return torch.zeros_like(self.means)
-        bounded = BOUND * torch.tanh(full(self.free_log_variance) / BOUND)
+        bounded = BOUND * torch.tanh(to_float32(self.free_log_variance) / BOUND)
         return bounded.expand(self.num_classes, self.feature_dim)
 
     def distances(self, features: Tensor) -> Tensor:
         """Give squared Mahalanobis distances (N, K) of features (N, D) to the class means."""
         self._check_features(features)
         with without_autocast(features):
-            f, means = full(features), full(self.means)
+            f, means = to_float32(features), to_float32(self.means)
             # Class by class: (N, K, D) at once would not fit for a whole data set.
             if self.free_log_variance is None:
                 columns = [(f - mean).square().sum(dim=1) for mean in means]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.losses.autocast import full, without_autocast
+from hep2gan.losses.autocast import to_float32, without_autocast
 
 
 class MaskSoftening(nn.Module):
@@ -34,9 +34,9 @@ class MaskSoftening(nn.Module):
     def forward(self, mask: Tensor) -> Tensor:
         """Soften masks (B, 1, H, W) of {0, 1} to [level, 1 - level], same shape."""
         if not (self.radius or self.level):
-            return full(mask)
+            return to_float32(mask)
         with without_autocast(mask):
-            soft = full(mask)
+            soft = to_float32(mask)
             return self.level + (1.0 - 2.0 * self.level) * self._blurred(soft)
 
     def _blurred(self, mask: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
-from hep2gan.losses.autocast import full, without_autocast
+from hep2gan.losses.autocast import to_float32, without_autocast
 
 
 class L1Loss(nn.Module):
@@ -17,7 +17,7 @@ class L1Loss(nn.Module):
         """Give the term `l1` from probabilities and masks in [0, 1], both (B, 1, H, W)."""
         _check_masks(generated, truth)
         with without_autocast(generated):
-            return {"l1": (full(truth) - full(generated)).abs().mean()}
+            return {"l1": (to_float32(truth) - to_float32(generated)).abs().mean()}
 
 
 class BceDiceLoss(nn.Module):
@@ -38,7 +38,7 @@ class BceDiceLoss(nn.Module):
         """Give weighted terms `bce` and `dice` from probabilities and masks, both (B, 1, H, W)."""
         _check_masks(generated, truth)
         with without_autocast(generated):
-            p, t = full(generated), full(truth).to(full(generated).dtype)
+            p, t = to_float32(generated), to_float32(truth).to(to_float32(generated).dtype)
             both, either = (p * t).sum(dim=(1, 2, 3)), (p + t).sum(dim=(1, 2, 3))
             dice = (2.0 * both + self.smooth) / (either + self.smooth)
             return {
@@ -75,7 +75,7 @@ class GeneratorLoss(nn.Module):
         """
         terms: dict[str, Tensor] = self.pixel(generated, truth)
         total = self.beta * sum(
-            terms.values(), generated.new_zeros((), dtype=full(generated).dtype)
+            terms.values(), generated.new_zeros((), dtype=to_float32(generated).dtype)
         )
         if (judged is None) != (self.adversarial is None):
             missing = "discriminator's logits" if judged is None else "adversarial loss"

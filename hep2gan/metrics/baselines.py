@@ -3,14 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-MARGIN = 10.0
+CROP_MARGIN = 10.0
 """Raw pixels left around the mask's bounding box in every crop of the ICPR 2016 set."""
 
 
-def ellipses(
+def inscribed_ellipses(
     crop_size: npt.NDArray[np.int64],
     shape: tuple[int, int],
-    margin: float = MARGIN,
+    margin: float = CROP_MARGIN,
     margin_share: float = 0.0,
 ) -> npt.NDArray[np.bool_]:
     """(N, H, W) ellipses inscribed in the crops less their margin; no pixel is ever looked at.
@@ -47,7 +47,7 @@ def constant_mask(mean_mask: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     return mean_mask >= 0.5
 
 
-def otsu(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def otsu_masks(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """(N, H, W) pixels brighter than each image's own threshold, the best that two levels can do.
 
     image: (N, H, W) grey levels 0..255. The threshold is the level that parts the pixels into two
@@ -69,7 +69,7 @@ def _threshold(image: npt.NDArray[np.uint8]) -> int:
     return int(between.argmax()) if parted.any() else 255
 
 
-def majority(train_counts: npt.NDArray[np.int64], cells: int) -> npt.NDArray[np.float32]:
+def majority_class(train_counts: npt.NDArray[np.int64], cells: int) -> npt.NDArray[np.float32]:
     """(N, K) probabilities that name the class most frequent in training (the first of equals)."""
     probabilities = np.zeros((cells, len(train_counts)), dtype=np.float32)
     probabilities[:, train_counts.argmax()] = 1.0

@@ -8,8 +8,8 @@ from scipy.ndimage import distance_transform_edt
 
 from hep2gan.errors import Hep2ganError
 
-Mask = npt.NDArray[np.bool_]
-Distances = npt.NDArray[np.float64]
+BinaryMask = npt.NDArray[np.bool_]
+OutlineDistances = npt.NDArray[np.float64]
 
 TOLERANCE = 2.0
 """Raw pixels an outline may be off and still count as found: about 4 % of a nucleus' diameter.
@@ -23,14 +23,14 @@ _FEW_PAIRS = 40_000
 """Pairs of outline pixels up to which all of them are faster than two distance transforms."""
 
 
-class Boundary(NamedTuple):
+class BoundaryScores(NamedTuple):
     """Boundary F1 in [0, 1] and 95 % Hausdorff distance in raw pixels, of one image or a mean."""
 
     f1: float
     hd95: float
 
 
-def outline(mask: Mask) -> Mask:
+def mask_outline(mask: BinaryMask) -> BinaryMask:
     """(H, W) foreground pixels with a background pixel, or the image's edge, beside them."""
     # np.pad takes as long as a whole distance transform of a cell.
     padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.bool_)
@@ -40,15 +40,15 @@ def outline(mask: Mask) -> Mask:
 
 
 def outline_distances(
-    predicted: Mask, truth: Mask, spacing: tuple[float, float] = (1.0, 1.0)
-) -> tuple[Distances, Distances]:
+    predicted: BinaryMask, truth: BinaryMask, spacing: tuple[float, float] = (1.0, 1.0)
+) -> tuple[OutlineDistances, OutlineDistances]:
     """Distances from each outline's pixels to the other outline; neither mask may be empty.
 
     predicted, truth: (H, W). spacing: raw pixels from row to row and from column to column.
     Returns ((P,), (T,)): of the P predicted outline pixels, and of the T true ones.
     """
     box = _bounding_box(predicted | truth)
-    ours, theirs = outline(predicted[box]), outline(truth[box])
+    ours, theirs = mask_outline(predicted[box]), mask_outline(truth[box])
     if np.count_nonzero(ours) * np.count_nonzero(theirs) <= _FEW_PAIRS:
         return _nearest(ours, theirs, spacing)
     to_theirs = distance_transform_edt(~theirs, sampling=spacing)
@@ -56,7 +56,9 @@ def outline_distances(
     return to_theirs[ours], to_ours[theirs]
 
 
-def _nearest(ours: Mask, theirs: Mask, spacing: tuple[float, float]) -> tuple[Distances, Distances]:
+def _nearest(
+    ours: BinaryMask, theirs: BinaryMask, spacing: tuple[float, float]
+) -> tuple[OutlineDistances, OutlineDistances]:
     """The same from all pairs of pixels: the transform's own terms, so also its bits."""
     (our_rows, our_columns), (their_rows, their_columns) = np.nonzero(ours), np.nonzero(theirs)
     squares = np.square((our_rows[:, None] - their_rows) * spacing[0])
@@ -64,13 +66,13 @@ def _nearest(ours: Mask, theirs: Mask, spacing: tuple[float, float]) -> tuple[Di
     return np.sqrt(squares.min(axis=1)), np.sqrt(squares.min(axis=0))
 
 
-def boundary(
-    predicted: Mask,
-    truth: Mask,
+def boundary_scores(
+    predicted: BinaryMask,
+    truth: BinaryMask,
     crop_size: tuple[float, float],
     tolerance: float = TOLERANCE,
     percentile: float = 95.0,
-) -> Boundary:
+) -> BoundaryScores:
     """Boundary F1 and Hausdorff distance of one image.
 
     predicted, truth: (H, W) masks of a crop of `crop_size` = (height, width) raw pixels, resized.
@@ -82,17 +84,19 @@ def boundary(
     """
     if not predicted.any() or not truth.any():
         both = not predicted.any() and not truth.any()
-        return Boundary(1.0, 0.0) if both else Boundary(0.0, float(np.hypot(*crop_size)))
+        return (
+            BoundaryScores(1.0, 0.0) if both else BoundaryScores(0.0, float(np.hypot(*crop_size)))
+        )
     spacing = (crop_size[0] / truth.shape[0], crop_size[1] / truth.shape[1])
     to_truth, to_predicted = outline_distances(predicted, truth, spacing)
     precision = float((to_truth <= tolerance).mean())
     recall = float((to_predicted <= tolerance).mean())
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     hd95 = max(_percentile(to_truth, percentile), _percentile(to_predicted, percentile))
-    return Boundary(f1, hd95)
+    return BoundaryScores(f1, hd95)
 
 
-def _percentile(values: Distances, percentile: float) -> float:
+def _percentile(values: OutlineDistances, percentile: float) -> float:
     """numpy.percentile to the last bit; its checks take longer than all else here."""
     place = (len(values) - 1) * (percentile / 100)
     below, ordered = int(place), np.sort(values)
@@ -103,12 +107,12 @@ def _percentile(values: Distances, percentile: float) -> float:
 
 
 def mean_boundary(
-    predicted: Mask,
-    truth: Mask,
+    predicted: BinaryMask,
+    truth: BinaryMask,
     crop_size: npt.NDArray[np.int64],
     tolerance: float = TOLERANCE,
-) -> Boundary:
-    """Means over N images of `boundary`.
+) -> BoundaryScores:
+    """Means over N images of `boundary_scores`.
 
     predicted, truth: (N, H, W). crop_size: (N, 2) raw height and width.
     Raises Hep2ganError when the shapes do not fit together or N is 0.
@@ -119,13 +123,13 @@ def mean_boundary(
             "they must be (N, H, W), (N, H, W) and (N, 2) with N at least 1",
         )
     rows = [
-        boundary(mask, true, (float(height), float(width)), tolerance)
+        boundary_scores(mask, true, (float(height), float(width)), tolerance)
         for mask, true, (height, width) in zip(predicted, truth, crop_size, strict=True)
     ]
     f1, hd95 = np.mean(rows, axis=0)
-    return Boundary(float(f1), float(hd95))
+    return BoundaryScores(float(f1), float(hd95))
 
 
-def _bounding_box(mask: Mask) -> tuple[slice, slice]:
+def _bounding_box(mask: BinaryMask) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import binary_auroc, multiclass_conf
 from torchmetrics.utilities.data import dim_zero_cat
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.fixed_point import tensors
+from hep2gan.metrics.fixed_point import sum_states
 
 
 class ClassificationMetrics(Metric):
@@ -66,7 +66,7 @@ class ClassificationMetrics(Metric):
             "f1": _divide(2 * hits, true + predicted)[occurs].mean(),
             "mean_class_accuracy": _divide(hits, true)[true > 0].mean(),
         }
-        return tensors({k: float(v) for k, v in values.items()}, self.confusion.device)
+        return sum_states({k: float(v) for k, v in values.items()}, self.confusion.device)
 
 
 def _divide(part: Tensor, whole: Tensor) -> Tensor:
@@ -119,7 +119,9 @@ class Mistake(NamedTuple):
     cells: int
 
 
-def mistakes(confusion: Tensor, classes: Sequence[str], limit: int | None = None) -> list[Mistake]:
+def list_mistakes(
+    confusion: Tensor, classes: Sequence[str], limit: int | None = None
+) -> list[Mistake]:
     """Kinds of mistakes that happened, most frequent first, then in class order.
 
     confusion: (K, K) counts, rows the true class. classes: K names.

@@ -8,17 +8,23 @@ import numpy.typing as npt
 import torch
 from torchmetrics.classification import MulticlassCalibrationError
 
-from hep2gan.metrics.baselines import MARGIN, constant_mask, ellipses, majority, otsu
+from hep2gan.metrics.baselines import (
+    CROP_MARGIN,
+    constant_mask,
+    inscribed_ellipses,
+    majority_class,
+    otsu_masks,
+)
 from hep2gan.metrics.boundary import TOLERANCE, mean_boundary
 from hep2gan.metrics.classification import ClassificationMetrics, OneVsRestAUROC
 from hep2gan.metrics.segmentation import SegmentationMetrics
 from hep2gan.runs.predictions import Predictions
 
-PRIORS = ("ellipse", "mean_mask", "otsu", "majority")
+BASELINES = ("ellipse", "mean_mask", "otsu", "majority")
 """Priors in the order of a table's columns."""
 
 
-class Row(NamedTuple):
+class MetricRow(NamedTuple):
     """One metric, its value on the test cells, and what the priors score (fractions or pixels)."""
 
     metric: str
@@ -26,21 +32,21 @@ class Row(NamedTuple):
     priors: dict[str, float]
 
 
-def table(metrics: Mapping[str, float]) -> list[Row]:
+def metrics_table(metrics: Mapping[str, float]) -> list[MetricRow]:
     """The `test/` metrics of `score`, in its order, with the priors that exist for each.
 
-    Priors lie in `Row.priors` under the names in `PRIORS`. `accuracy_true_mask` is read against the
+    Priors lie in `MetricRow.priors` under the names in `BASELINES`. `accuracy_true_mask` is read against the
     same prior as `accuracy`, and so on for any `<metric>_true_mask`.
     """
     return [
-        Row(name, value, _priors(metrics, name.removesuffix("_true_mask")))
+        MetricRow(name, value, _priors(metrics, name.removesuffix("_true_mask")))
         for key, value in metrics.items()
         if (name := key.removeprefix("test/")) != key
     ]
 
 
 def _priors(metrics: Mapping[str, float], name: str) -> dict[str, float]:
-    keys = {prior: f"prior/{prior}_{name}" for prior in PRIORS}
+    keys = {prior: f"prior/{prior}_{name}" for prior in BASELINES}
     return {prior: metrics[key] for prior, key in keys.items() if key in metrics}
 
 
@@ -48,11 +54,11 @@ CHUNK = 256
 """Images scored at a time: bounds memory, changes no digit."""
 
 
-def score(
+def compute_test_metrics(
     predictions: Predictions,
     *,
     tolerance: float = TOLERANCE,
-    margin: float = MARGIN,
+    margin: float = CROP_MARGIN,
     margin_share: float = 0.0,
 ) -> dict[str, float]:
     """All metrics of one run's test cells, beside the trivial priors on the same cells.
@@ -123,12 +129,12 @@ def _segmentation_priors(
 ) -> dict[str, float]:
     truth, crop_size = predictions.truth.astype(np.bool_), predictions.crop_size
     height, width = truth.shape[1:]
-    priors = {"ellipse": ellipses(crop_size, (height, width), margin, margin_share)}
+    priors = {"ellipse": inscribed_ellipses(crop_size, (height, width), margin, margin_share)}
     if predictions.mean_mask is not None:
         priors["mean_mask"] = np.broadcast_to(constant_mask(predictions.mean_mask), truth.shape)
     found = {prior: mask_scores(m, truth, crop_size, tolerance) for prior, m in priors.items()}
     # Overlap alone: the outlines of scattered pixels cost seconds and say nothing more.
-    found["otsu"] = _overlap(otsu(predictions.image), truth)
+    found["otsu"] = _overlap(otsu_masks(predictions.image), truth)
     return {f"prior/{prior}_{name}": v for prior, own in found.items() for name, v in own.items()}
 
 
@@ -147,7 +153,7 @@ def _classification(
             recall = float((predictions.predicted[rows] == number).mean())
             metrics[f"test/class/{name}/recall"] = recall
     if predictions.train_counts is not None:
-        constant = class_scores(majority(predictions.train_counts, len(label)), label)
+        constant = class_scores(majority_class(predictions.train_counts, len(label)), label)
         metrics |= {f"prior/majority_{k}": v for k, v in constant.items()}
     return metrics
 

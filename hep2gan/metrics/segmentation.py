@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.fixed_point import UNIT_BITS, fixed, share, tensors
+from hep2gan.metrics.fixed_point import UNIT_BITS, ratio, sum_states, to_fixed_point
 from hep2gan.runs.predictions import Predictions
 
 
@@ -54,8 +54,8 @@ class SegmentationMetrics(Metric):
         true = _foreground(truth)
         intersection = (predicted & true).sum(dim=1)
         size = predicted.sum(dim=1) + true.sum(dim=1)
-        self.dice += fixed(2 * intersection, size).sum()
-        self.jaccard += fixed(intersection, size - intersection).sum()
+        self.dice += to_fixed_point(2 * intersection, size).sum()
+        self.jaccard += to_fixed_point(intersection, size - intersection).sum()
         self.images += len(predicted)
         self.intersection += intersection.sum()
         self.size += size.sum()
@@ -69,12 +69,12 @@ class SegmentationMetrics(Metric):
             raise Hep2ganError("no masks were scored", "a mean needs at least one image")
         images = self.images << UNIT_BITS
         values = {
-            "dice": share(self.dice, images),
-            "dice_pooled": share(2 * self.intersection, self.size),
-            "jaccard": share(self.jaccard, images),
-            "jaccard_pooled": share(self.intersection, self.size - self.intersection),
+            "dice": ratio(self.dice, images),
+            "dice_pooled": ratio(2 * self.intersection, self.size),
+            "jaccard": ratio(self.jaccard, images),
+            "jaccard_pooled": ratio(self.intersection, self.size - self.intersection),
         }
-        return tensors(values, self.intersection.device)
+        return sum_states(values, self.intersection.device)
 
 
 def image_dice(probability: Tensor, truth: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def image_dice(probability: Tensor, truth: Tensor) -> Tensor:
     _check(probability, truth)
     predicted, true = _foreground(probability), _foreground(truth)
     size = predicted.sum(dim=1) + true.sum(dim=1)
-    return fixed(2 * (predicted & true).sum(dim=1), size)
+    return to_fixed_point(2 * (predicted & true).sum(dim=1), size)
 
 
 def _foreground(values: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def _check(probability: Tensor, truth: Tensor) -> None:
 log = logging.getLogger(__name__)
 
 
-class MaskVariety(Metric):
+class ConstantMasks(Metric):
     """Are generated masks all empty, all full, or all the same? Exact over batches and processes.
 
     Pixels that are foreground in every mask and pixels that are in any: where both sets are one,

@@ -12,9 +12,9 @@ from torchmetrics import Metric
 from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
-from hep2gan.metrics.fixed_point import UNIT_BITS, fixed
+from hep2gan.metrics.fixed_point import UNIT_BITS, to_fixed_point
 from hep2gan.metrics.segmentation import image_dice
-from hep2gan.models.output import Outputs
+from hep2gan.models.output import ModelOutput
 
 
 class MeanByClass(Metric):
@@ -41,7 +41,7 @@ class MeanByClass(Metric):
     def update(self, value: Tensor, label: Tensor) -> None:
         """Add B cells.
 
-        value: (B,) int64 multiples of 2^-36 (`fixed`). label: (B,) int64 in [0, K). Raises
+        value: (B,) int64 multiples of 2^-36 (`to_fixed_point`). label: (B,) int64 in [0, K). Raises
         Hep2ganError for other shapes and types.
         """
         if value.dtype != torch.int64 or value.shape != label.shape or value.ndim != 1:
@@ -59,16 +59,16 @@ class MeanByClass(Metric):
         return [total / (cells << UNIT_BITS) if cells else math.nan for total, cells in pairs]
 
 
-def hits(probabilities: Tensor, label: Tensor) -> Tensor:
-    """1 for each of B cells whose most probable class is its own, else 0, as `fixed` gives it.
+def correct(probabilities: Tensor, label: Tensor) -> Tensor:
+    """1 for each of B cells whose most probable class is its own, else 0, as `to_fixed_point` gives it.
 
     probabilities: (B, K). label: (B,) int64. Returns (B,) int64 multiples of 2^-36.
     """
     right = (probabilities.argmax(dim=1) == label).long()
-    return fixed(right, torch.ones_like(right))
+    return to_fixed_point(right, torch.ones_like(right))
 
 
-UNIT_BITS = 20
+DISTANCE_UNIT_BITS = 20
 """Squared distances are summed as int64 multiples of 2^-20, so that sums have no order."""
 
 CAP = 2.0**24
@@ -114,7 +114,7 @@ class MeanDistances(Metric):
         """`own_distance` and `other_distance`; Hep2ganError before the first cell."""
         if not int(self.cells):
             raise Hep2ganError("no features were measured", "a mean needs at least one cell")
-        cells = int(self.cells) << UNIT_BITS
+        cells = int(self.cells) << DISTANCE_UNIT_BITS
         return {
             "own_distance": int(self.own) / cells,
             "other_distance": int(self.other) / cells,
@@ -123,11 +123,11 @@ class MeanDistances(Metric):
 
 def _fixed(distance: Tensor) -> Tensor:
     bounded = distance.nan_to_num(nan=CAP, posinf=CAP).clamp(max=CAP)
-    units: Tensor = (bounded * 2**UNIT_BITS).round().long()
+    units: Tensor = (bounded * 2**DISTANCE_UNIT_BITS).round().long()
     return units
 
 
-class ValidationDetails(nn.Module):
+class ValidationMetrics(nn.Module):
     """Dice and accuracy by class, and distances to the mixture's means, of the validation part.
 
     classes: K names in the order of the labels. segments, classifies: which networks the method
@@ -151,12 +151,12 @@ class ValidationDetails(nn.Module):
         # In a list: its parameters belong to the classification loss and not to this module.
         self._mixture = [mixture] if mixture is not None and len(classes) > 1 else []
 
-    def update(self, outputs: Outputs, batch: Batch) -> None:
+    def update(self, outputs: ModelOutput, batch: Batch) -> None:
         """Add the cells of one batch."""
         if outputs.mask is not None:
             self.dice.update(image_dice(outputs.mask, batch.mask), batch.label)
         if outputs.probabilities is not None:
-            self.accuracy.update(hits(outputs.probabilities, batch.label), batch.label)
+            self.accuracy.update(correct(outputs.probabilities, batch.label), batch.label)
         if outputs.features is not None:
             for mixture in self._mixture:
                 self.distances.update(mixture.distances(outputs.features), batch.label)

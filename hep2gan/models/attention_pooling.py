@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.classifier import (
     backbone_weights,
+    build_head,
+    check_backbone_settings,
     check_input,
-    check_settings,
-    head,
+    concat_mask,
     pooled_width,
-    stacked,
     timm_backbone,
 )
 
@@ -54,7 +54,7 @@ class AttentionPoolingClassifier(nn.Module):
         ring: float = 0.15,
     ) -> None:
         super().__init__()
-        check_settings(num_classes, image_channels, feature_dim)
+        check_backbone_settings(num_classes, image_channels, feature_dim)
         _check_regions(guided, ring)
         self.image_channels, self.ring = image_channels, ring
         initial = backbone_weights(backbone, pretrained, weights)
@@ -62,7 +62,7 @@ class AttentionPoolingClassifier(nn.Module):
         unpooled = {**(options or {}), "global_pool": ""}
         self.backbone = timm_backbone(initial, image_channels, False, unpooled)
         pooled = 3 * pooled_width(self.backbone)
-        layers = head(pooled, feature_dim, drop_rate, num_classes)
+        layers = build_head(pooled, feature_dim, drop_rate, num_classes)
         self.embedding, self.dropout, self.output = layers
         self.feature_dim = self.output.in_features
 
@@ -73,18 +73,18 @@ class AttentionPoolingClassifier(nn.Module):
         """
         check_input(image, mask, guided=True)
         assert mask is not None
-        last = self.backbone(stacked(image, None, self.image_channels))
+        last = self.backbone(concat_mask(image, None, self.image_channels))
         if last.ndim != 4:
             raise Hep2ganError(
                 f"the backbone gives {tuple(last.shape)}",
                 "attention pooling needs a map (B, C, h, w)",
                 "choose a convolutional classifier.backbone",
             )
-        features = self.embedding(pooled_by(last, regions(mask, self.ring)))
+        features = self.embedding(pool_by_region(last, mask_regions(mask, self.ring)))
         return self.output(self.dropout(features)), features
 
 
-def regions(mask: Tensor, ring: float) -> Tensor:
+def mask_regions(mask: Tensor, ring: float) -> Tensor:
     """Weights (B, 3, H, W) in [0, 1] of nucleus, ring and whole, from masks (B, 1, H, W).
 
     The ring is what a dilation by `ring` · H pixels (a square window) adds to the mask.
@@ -95,7 +95,7 @@ def regions(mask: Tensor, ring: float) -> Tensor:
     return torch.cat([mask, dilated - mask, torch.ones_like(mask)], dim=1)
 
 
-def pooled_by(last: Tensor, weights: Tensor) -> Tensor:
+def pool_by_region(last: Tensor, weights: Tensor) -> Tensor:
     """Average maps (B, C, h, w) over regions (B, R, H, W), which are shrunk to their size.
 
     Gives (B, R · C), region by region. A region of less than `LEAST_SHARE` of the image fades to

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.pretrained import InitialWeights, adapt_first_convolution, as_path
+from hep2gan.models.pretrained import PretrainedWeights, adapt_first_convolution, as_path
 
 
-class Head(NamedTuple):
+class ClassifierHead(NamedTuple):
     """What stands behind the pooled features of a classifier, in this order."""
 
     embedding: nn.Module
@@ -20,23 +20,27 @@ class Head(NamedTuple):
     output: nn.Linear
 
 
-def head(pooled: int, feature_dim: int | None, drop_rate: float, num_classes: int) -> Head:
+def build_head(
+    pooled: int, feature_dim: int | None, drop_rate: float, num_classes: int
+) -> ClassifierHead:
     """Layers from (B, pooled) to features (B, D) and from there to logits (B, K).
 
     feature_dim: D of a linear layer, or None for the pooled features themselves.
     """
     embedding = nn.Linear(pooled, feature_dim) if feature_dim else nn.Identity()
     output = nn.Linear(feature_dim or pooled, num_classes)
-    return Head(embedding, nn.Dropout(drop_rate), output)
+    return ClassifierHead(embedding, nn.Dropout(drop_rate), output)
 
 
-def backbone_weights(backbone: str, pretrained: bool, weights: str | Path | None) -> InitialWeights:
+def backbone_weights(
+    backbone: str, pretrained: bool, weights: str | Path | None
+) -> PretrainedWeights:
     """Where the weights of a classifier's backbone come from, as its settings say."""
-    return InitialWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
+    return PretrainedWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
 
 
 def timm_backbone(
-    initial: InitialWeights, image_channels: int, guided: bool, options: dict[str, Any]
+    initial: PretrainedWeights, image_channels: int, guided: bool, options: dict[str, Any]
 ) -> nn.Module:
     """A timm network for grey images, and the mask beside them if guided, without output layer."""
     channels = 3 if initial.wanted else image_channels + guided
@@ -57,7 +61,7 @@ def pooled_width(backbone: nn.Module) -> int:
     return int(cast(int, width))
 
 
-def check_settings(num_classes: int, image_channels: int, feature_dim: int | None) -> None:
+def check_backbone_settings(num_classes: int, image_channels: int, feature_dim: int | None) -> None:
     """Raise Hep2ganError for settings of a classifier that cannot work."""
     if num_classes < 2:
         raise Hep2ganError(f"the number of classes is {num_classes}", "must be at least 2")
@@ -89,7 +93,7 @@ def check_input(image: Tensor, mask: Tensor | None, guided: bool) -> None:
         )
 
 
-def stacked(image: Tensor, mask: Tensor | None, image_channels: int = 1) -> Tensor:
+def concat_mask(image: Tensor, mask: Tensor | None, image_channels: int = 1) -> Tensor:
     """The grey image `image_channels` times, then the mask if there is one: (B, C, H, W)."""
     grey = image.expand(-1, image_channels, -1, -1)
     return grey if mask is None else torch.cat([grey, mask.to(image.dtype)], dim=1)
@@ -129,12 +133,12 @@ class TimmClassifier(nn.Module):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        check_settings(num_classes, image_channels, feature_dim)
+        check_backbone_settings(num_classes, image_channels, feature_dim)
         self.guided, self.image_channels = guided, image_channels
         initial = backbone_weights(backbone, pretrained, weights)
         self.backbone = timm_backbone(initial, image_channels, guided, dict(options or {}))
         pooled = pooled_width(self.backbone)
-        layers = head(pooled, feature_dim, drop_rate, num_classes)
+        layers = build_head(pooled, feature_dim, drop_rate, num_classes)
         self.embedding, self.dropout, self.output = layers
         self.feature_dim = self.output.in_features
 
@@ -145,7 +149,7 @@ class TimmClassifier(nn.Module):
         Hep2ganError where that or the shapes do not hold.
         """
         check_input(image, mask, self.guided)
-        pooled = self.backbone(stacked(image, mask, self.image_channels))
+        pooled = self.backbone(concat_mask(image, mask, self.image_channels))
         features = self.embedding(pooled)
         return self.output(self.dropout(features)), features
 

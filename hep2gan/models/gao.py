@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hep2gan.models.classifier import check_input, stacked
+from hep2gan.models.classifier import check_input, concat_mask
 
 SIDE = 78
 """The network's own image size in pixels, to which whatever is given is resized."""
@@ -50,7 +50,7 @@ class GaoNet(nn.Module):
         Hep2ganError where that or the shapes do not hold.
         """
         check_input(image, mask, self.guided)
-        whole = stacked(image, mask)
+        whole = concat_mask(image, mask)
         resized = F.interpolate(whole, (SIDE, SIDE), mode="bilinear", antialias=True)
         features = self.body(resized)
         return self.output(features), features

@@ -11,10 +11,10 @@ import timm
 from torch import Tensor, nn
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.pretrained import FILES, InitialWeights, as_path, require_hub
+from hep2gan.models.pretrained import FILES, PretrainedWeights, as_path, require_hub
 
 
-def live_taps(size: int, stride: int, rate: int) -> int:
+def active_taps(size: int, stride: int, rate: int) -> int:
     """Count the taps of a 3x3 kernel that ever see a pixel, 9 or 1, the rest seeing only padding.
 
     size: image side in pixels. stride: output stride of the encoder. rate: dilation r of eq. 4.
@@ -38,7 +38,7 @@ def fitting_rates(size: int, stride: int) -> tuple[int, int, int]:
 
 def dead_rates(size: int, stride: int, rates: Sequence[int]) -> list[int]:
     """List the rates of which only the centre tap ever sees a pixel."""
-    return [rate for rate in rates if live_taps(size, stride, rate) < 9]
+    return [rate for rate in rates if active_taps(size, stride, rate) < 9]
 
 
 log = logging.getLogger(__name__)
@@ -121,12 +121,12 @@ def require_encoder_weights(encoder: str, pretrained: bool, weights: str | Path 
         _encoder_arguments(encoder, initial)
 
 
-def _initial(encoder: str, pretrained: bool, weights: str | Path | None) -> InitialWeights:
+def _initial(encoder: str, pretrained: bool, weights: str | Path | None) -> PretrainedWeights:
     name = encoder.removeprefix(TIMM)
-    return InitialWeights(name, pretrained, as_path(weights), "generator.encoder")
+    return PretrainedWeights(name, pretrained, as_path(weights), "generator.encoder")
 
 
-def _encoder_arguments(encoder: str, initial: InitialWeights) -> dict[str, Any]:
+def _encoder_arguments(encoder: str, initial: PretrainedWeights) -> dict[str, Any]:
     if encoder.startswith(TIMM):
         arguments = initial.timm_arguments()
         # smp asks `is not None`: True loads, None does not, and False would load.

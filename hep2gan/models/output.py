@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Outputs(NamedTuple):
+class ModelOutput(NamedTuple):
     """Parts that a method does not have are None.
 
     mask: (B, 1, H, W) probabilities. probabilities: (B, K) given that mask.
@@ -17,6 +17,6 @@ class Outputs(NamedTuple):
     probabilities_true_mask: Tensor | None
     features: Tensor | None
 
-    def cpu(self) -> "Outputs":
+    def cpu(self) -> "ModelOutput":
         """Copy to host memory in float32."""
-        return Outputs(*(None if part is None else part.float().cpu() for part in self))
+        return ModelOutput(*(None if part is None else part.float().cpu() for part in self))

@@ -54,7 +54,7 @@ def require_timm_weights(model: str, fix: str) -> None:
 
 
 @dataclass(frozen=True)
-class InitialWeights:
+class PretrainedWeights:
     """Initial weights of one timm network.
 
     model: timm's name, with or without tag (`resnet50.tv_in1k`). pretrained: ImageNet weights from

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.output import Outputs
+from hep2gan.models.output import ModelOutput
 
 VIEWS = (1, 8)
 
 
-class Views:
+class TestTimeAugmentation:
     """Evaluate in `number` views: 1, the image as it is, or 8, the dihedral group D4.
 
     Raises Hep2ganError for another number.
@@ -28,10 +28,10 @@ class Views:
 
     def mean(
         self,
-        evaluate: Callable[[Tensor, Tensor | None], Outputs],
+        evaluate: Callable[[Tensor, Tensor | None], ModelOutput],
         image: Tensor,
         truth: Tensor | None,
-    ) -> Outputs:
+    ) -> ModelOutput:
         """Average what `evaluate` says of the views of (B, 1, S, S) images and true masks.
 
         Each view is segmented and classified with its own mask; the masks are turned back before
@@ -39,23 +39,25 @@ class Views:
         """
         if self.number == 1:
             return evaluate(image, truth)
-        total: list[Tensor | None] = [None] * len(Outputs._fields)
+        total: list[Tensor | None] = [None] * len(ModelOutput._fields)
         for number in range(self.number):
-            seen = evaluate(view(image, number), None if truth is None else view(truth, number))
+            seen = evaluate(
+                apply_view(image, number), None if truth is None else apply_view(truth, number)
+            )
             if seen.mask is not None:
-                seen = seen._replace(mask=view_back(seen.mask, number))
+                seen = seen._replace(mask=undo_view(seen.mask, number))
             total = [_sum(old, new) for old, new in zip(total, seen, strict=True)]
-        return Outputs(*(None if part is None else part / self.number for part in total))
+        return ModelOutput(*(None if part is None else part / self.number for part in total))
 
 
-def view(images: Tensor, number: int) -> Tensor:
+def apply_view(images: Tensor, number: int) -> Tensor:
     """View 0 to 7 of (B, C, S, S) images: mirrored from 4 on, then turned by number % 4 · 90°."""
     mirrored = images.flip(-1) if number >= 4 else images
     return torch.rot90(mirrored, number % 4, (-2, -1))
 
 
-def view_back(images: Tensor, number: int) -> Tensor:
-    """Undo `view`."""
+def undo_view(images: Tensor, number: int) -> Tensor:
+    """Undo `apply_view`."""
     turned = torch.rot90(images, -(number % 4), (-2, -1))
     return turned.flip(-1) if number >= 4 else turned
 

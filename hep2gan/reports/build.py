@@ -6,27 +6,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import write_whole
-from hep2gan.reports.figures.catalogue import COMPARISONS, rendered
-from hep2gan.reports.page.elements import Part, Picture, picture
+from hep2gan.io import atomic_write
+from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, render_figure
+from hep2gan.reports.page.elements import PartName, Picture, make_picture
 from hep2gan.reports.page.page import rendered_page
 from hep2gan.reports.study import Study, read_study
-from hep2gan.reports.study_figures import study_figures
-from hep2gan.reports.tables.catalogue import TABLES, table_texts
+from hep2gan.reports.study_figures import make_study_figures
+from hep2gan.reports.tables.catalogue import TABLE_NAMES, table_texts
 
 log = logging.getLogger(__name__)
 
 PAGE = "report"
-_SIDE_BY_SIDE = tuple(one.name for one in COMPARISONS)
+_SIDE_BY_SIDE = tuple(one.name for one in COMPARISON_FIGURES)
 FIGURES = (
     *_SIDE_BY_SIDE,
     *("intervals", "specimens", "worst_segmented", "worst_classified"),
 )
-NAMES = tuple(dict.fromkeys([PAGE, *TABLES, *FIGURES]))
+NAMES = tuple(dict.fromkeys([PAGE, *TABLE_NAMES, *FIGURES]))
 """What `only` may name; specimens are a table and figures."""
 
 
-def write_evidence(
+def write_report(
     runs: Sequence[Path],
     folder: Path,
     *,
@@ -57,7 +57,7 @@ def write_evidence(
     files: dict[str, str | bytes] = {}
     if PAGE in wanted:
         files[page] = rendered_page(study, drawn.pictures, title=title, question=question)
-    if wanted.intersection(TABLES):
+    if wanted.intersection(TABLE_NAMES):
         texts = table_texts(study.tables)
         files |= {name: text for name, text in texts.items() if _stem(name) in wanted}
     files |= drawn.files
@@ -84,23 +84,23 @@ def page_file(destination: Path) -> Path:
 
 class _Drawn(NamedTuple):
     files: Mapping[str, bytes]
-    pictures: Mapping[Part, Sequence[Picture]]
+    pictures: Mapping[PartName, Sequence[Picture]]
 
 
 def _drawn(study: Study, wanted: frozenset[str]) -> _Drawn:
     """Draw each figure once, for its files, the page of several runs, or both."""
     files: dict[str, bytes] = {}
-    pictures: dict[Part, list[Picture]] = {}
+    pictures: dict[PartName, list[Picture]] = {}
     embed = PAGE in wanted and len(study.runs) > 1
-    for one in study_figures(study, FIGURES if embed else wanted):
+    for one in make_study_figures(study, FIGURES if embed else wanted):
         if (figure := one.draw()) is None:
             continue
-        content = rendered(figure)
+        content = render_figure(figure)
         if one.kind in wanted:
-            files |= {f"{one.name}.pdf": rendered(figure, "pdf"), f"{one.name}.png": content}
+            files |= {f"{one.name}.pdf": render_figure(figure, "pdf"), f"{one.name}.png": content}
         if embed:
             alt = f"{one.title}. {one.caption}"
-            found = picture(one.name, one.title, one.caption, alt, content)
+            found = make_picture(one.name, one.title, one.caption, alt, content)
             pictures.setdefault(one.part, []).append(found)
     return _Drawn(files, pictures)
 
@@ -132,7 +132,7 @@ def _written(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             path = folder / name
-            write_whole(path, content)
+            atomic_write(path, content)
     except OSError as error:
         fix = "choose another with output=FOLDER/report.html"
         raise Hep2ganError(f"{path} cannot be written ({error.strerror})", "", fix) from error

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from hep2gan.reports.results import Method, with_study, without_fold
-from hep2gan.runs.finished import Run
+from hep2gan.reports.results import MethodResults, with_study, without_fold
+from hep2gan.runs.finished import FinishedRun
 
 _LONGEST = 60
 
@@ -25,12 +25,12 @@ class RunGroup(NamedTuple):
     links: list[Link]
 
 
-def short_name(run: Run, runs: Sequence[Run]) -> str:
+def short_name(run: FinishedRun, runs: Sequence[FinishedRun]) -> str:
     """Return method and seed; with the study, where `runs` are of several."""
     return f"{with_study(run.study, run.method, runs)}/seed{run.seed}"
 
 
-def numbers_by_method(runs: Sequence[Run]) -> dict[str, list[int]]:
+def numbers_by_method(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
     """Return each method by its name, the folds of a sweep as one, and its runs' numbers."""
     found: dict[str, list[int]] = {}
     for number, run in enumerate(runs, start=1):
@@ -38,7 +38,7 @@ def numbers_by_method(runs: Sequence[Run]) -> dict[str, list[int]]:
     return found
 
 
-def links(runs: Sequence[Run], numbers: Iterable[int]) -> list[Link]:
+def run_links(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[Link]:
     """Name the runs of these numbers, long names cut.
 
     All runs are named in one word; a method's name stands for all its runs.
@@ -59,13 +59,13 @@ def links(runs: Sequence[Run], numbers: Iterable[int]) -> list[Link]:
     return [found[number] for number in sorted(found)]
 
 
-def numbers_of(method: Method, runs: Sequence[Run]) -> list[int]:
+def numbers_of(method: MethodResults, runs: Sequence[FinishedRun]) -> list[int]:
     """Return the numbers, from 1, that a method's runs have among `runs`."""
     own = [result.run for result in method.results]
     return [number for number, run in enumerate(runs, 1) if any(run is one for one in own)]
 
 
-def run_groups(runs: Sequence[Run], numbers: Iterable[int]) -> list[RunGroup]:
+def run_groups(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[RunGroup]:
     """Name every one of these runs by its seed or fold, with the method where there are several."""
     chosen = set(numbers)
     found: dict[tuple[str, str], list[Link]] = {}
@@ -85,7 +85,7 @@ def run_groups(runs: Sequence[Run], numbers: Iterable[int]) -> list[RunGroup]:
     ]
 
 
-def summary(runs: Sequence[Run]) -> str:
+def summarize_runs(runs: Sequence[FinishedRun]) -> str:
     """Say how many runs, methods and seeds there are, and of which study."""
     studies = list(dict.fromkeys(run.study for run in runs))
     study = f"Study {studies[0]}" if len(studies) == 1 else f"{len(studies)} studies"
@@ -102,7 +102,7 @@ def _cut(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
 
 
-def _seeds(runs: Sequence[Run]) -> dict[str, list[int]]:
+def _seeds(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for number, run in enumerate(runs, start=1):
         found.setdefault(run.seed, []).append(number)

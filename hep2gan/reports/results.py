@@ -13,12 +13,12 @@ import numpy.typing as npt
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.published import TABLE_I, PublishedRow
-from hep2gan.runs.finished import Run
+from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.predictions import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class TestCells:
     """Arrays of N test cells in K classes; None what the method does not produce."""
 
     classes: tuple[str, ...]
@@ -47,26 +47,26 @@ class Tested:
         """How many there are; 0 where that of any cell is unknown."""
         return len(np.unique(self.specimen)) if (self.specimen >= 0).all() else 0
 
-    def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "Tested":
+    def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "TestCells":
         """The chosen cells, in that order."""
-        return Tested(
+        return TestCells(
             classes=self.classes, **{name: _taken(self, name, chosen) for name in _ARRAYS}
         )
 
 
-_ARRAYS = tuple(field.name for field in fields(Tested) if field.name != "classes")
+_ARRAYS = tuple(field.name for field in fields(TestCells) if field.name != "classes")
 
 
-def _taken(cells: Tested, name: str, chosen: npt.NDArray[np.integer[Any]]) -> Any:
+def _taken(cells: TestCells, name: str, chosen: npt.NDArray[np.integer[Any]]) -> Any:
     array = getattr(cells, name)
     return None if array is None else array[chosen]
 
 
-def kept_cells(predictions: Predictions) -> Tested:
+def test_cells_of(predictions: Predictions) -> TestCells:
     """Keep of predictions what comparisons need."""
     classified = predictions.probabilities is not None
     dice = None if predictions.mask is None else dice_by_cell(predictions)
-    return Tested(
+    return TestCells(
         classes=predictions.classes,
         id=predictions.id,
         specimen=predictions.specimen,
@@ -79,7 +79,7 @@ def kept_cells(predictions: Predictions) -> Tested:
     )
 
 
-def pooled(parts: Sequence[Tested]) -> Tested:
+def pool_test_cells(parts: Sequence[TestCells]) -> TestCells:
     """Join the test cells of several parts, each id once, as the first part has it.
 
     Raises Hep2ganError where the parts do not have the same classes.
@@ -93,20 +93,20 @@ def pooled(parts: Sequence[Tested]) -> Tested:
         name: None if any(array is None for array in found) else np.concatenate(found)
         for name, found in arrays.items()
     }
-    cells = Tested(classes=parts[0].classes, **whole)
+    cells = TestCells(classes=parts[0].classes, **whole)
     _, first = np.unique(cells.id, return_index=True)
     return cells.rows(np.sort(first))
 
 
-class Result(NamedTuple):
+class RunResult(NamedTuple):
     """A run and its test cells."""
 
-    run: Run
-    cells: Tested
+    run: FinishedRun
+    cells: TestCells
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodResults:
     """All results of one method in one study; the paper's method of that name, if there is one.
 
     title: as tables and figures call it; with the study, where they show several.
@@ -114,21 +114,21 @@ class Method:
 
     study: str
     name: str
-    results: tuple[Result, ...]
+    results: tuple[RunResult, ...]
     title: str
 
     @cached_property
-    def tests(self) -> dict[str, Tested]:
+    def tests(self) -> dict[str, TestCells]:
         """Seed to its test cells, seeds in order; the folds of a seed are one test set."""
-        found: dict[str, list[Tested]] = {}
+        found: dict[str, list[TestCells]] = {}
         for result in sorted(self.results, key=lambda result: seed_order(result.run.seed)):
             found.setdefault(result.run.seed, []).append(result.cells)
-        return {seed: pooled(parts) for seed, parts in found.items()}
+        return {seed: pool_test_cells(parts) for seed, parts in found.items()}
 
     @cached_property
-    def cells(self) -> Tested:
+    def cells(self) -> TestCells:
         """Every cell once, as the first seed that tests it has it."""
-        return pooled(list(self.tests.values()))
+        return pool_test_cells(list(self.tests.values()))
 
     @property
     def drawn(self) -> bool:
@@ -151,18 +151,18 @@ class Method:
         return tuple(result.run.path for result in self.results)
 
 
-def methods(results: Sequence[Result]) -> list[Method]:
+def group_methods(results: Sequence[RunResult]) -> list[MethodResults]:
     """Gather runs of one study and name; the paper's rows in its order, then all others.
 
     The folds of a sweep, which its names tell apart as `,split.fold=3`, are one method.
     """
-    found: dict[tuple[str, str], list[Result]] = {}
+    found: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
         key = (result.run.study, without_fold(result.run.method))
         found.setdefault(key, []).append(result)
     runs = [result.run for result in results]
     gathered = [
-        Method(study, name, tuple(group), with_study(study, name, runs))
+        MethodResults(study, name, tuple(group), with_study(study, name, runs))
         for (study, name), group in found.items()
     ]
     order = list(TABLE_I)
@@ -170,13 +170,13 @@ def methods(results: Sequence[Result]) -> list[Method]:
     return sorted(gathered, key=lambda method: places.get(without_split(method.name), len(order)))
 
 
-def check_apart(runs: Sequence[Run]) -> None:
+def check_apart(runs: Sequence[FinishedRun]) -> None:
     """Raise Hep2ganError naming two runs of one method that are both its run of a seed and fold.
 
     Merged, cells of one would silently stand for those of the other. A run without folds tests what
     folds of the same seed test too.
     """
-    found: dict[tuple[str, str, str], dict[int | None, Run]] = {}
+    found: dict[tuple[str, str, str], dict[int | None, FinishedRun]] = {}
     for run in runs:
         own = found.setdefault((run.study, without_fold(run.method), run.seed), {})
         if own and (run.fold in own or None in (run.fold, *own)):
@@ -190,7 +190,7 @@ def check_apart(runs: Sequence[Run]) -> None:
         own[run.fold] = run
 
 
-def with_study(study: str, name: str, runs: Sequence[Run]) -> str:
+def with_study(study: str, name: str, runs: Sequence[FinishedRun]) -> str:
     """`name`, behind its study where `runs` are of several."""
     several = any(run.study != runs[0].study for run in runs)
     return f"{study}/{name}" if several else name
@@ -219,7 +219,7 @@ _OF_ONE_TRAINING = ("features", "mean_mask", "train_counts")
 """What cannot be joined: each network has features of its own, each training part its own cells."""
 
 
-def pooled_predictions(parts: Sequence[Predictions]) -> Predictions:
+def pool_predictions(parts: Sequence[Predictions]) -> Predictions:
     """Join the folds of a seed, each id once, as the first part has it; one part stays as it is.
 
     What only makes sense for one training (features, mean mask, counts) is None then. Raises

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.naming import numbers_by_method, short_name
-from hep2gan.reports.page.run_section import Section, illustrated, section
+from hep2gan.reports.page.run_section import RunSection, illustrate, run_section
 from hep2gan.reports.results import (
-    Method,
-    Result,
+    MethodResults,
+    RunResult,
     check_apart,
-    kept_cells,
-    methods,
-    pooled_predictions,
+    group_methods,
+    pool_predictions,
     seed_order,
+    test_cells_of,
 )
-from hep2gan.reports.tables.catalogue import Tables, tables
-from hep2gan.runs.finished import Run, read_run
+from hep2gan.reports.tables.catalogue import Tables, build_tables
+from hep2gan.runs.finished import FinishedRun, read_finished_run
 from hep2gan.runs.predictions import Predictions
 
 MOST_SHOWN = 12
@@ -34,20 +34,20 @@ class Study:
     reference: the method that each other is compared with; empty is the row below.
     """
 
-    results: tuple[Result, ...]
+    results: tuple[RunResult, ...]
     shown: dict[str, Predictions]
-    sections: tuple[Section, ...] = ()
+    sections: tuple[RunSection, ...] = ()
     reference: str = ""
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[FinishedRun]:
         """The runs alone."""
         return [result.run for result in self.results]
 
     @cached_property
-    def methods(self) -> list[Method]:
+    def methods(self) -> list[MethodResults]:
         """The runs gathered in methods, in the order of the paper's Table I."""
-        return methods(self.results)
+        return group_methods(self.results)
 
     @cached_property
     def not_shown(self) -> str:
@@ -71,12 +71,12 @@ class Study:
         method = next(one for one in self.methods if one.title == title)
         first = next(iter(method.tests))
         own = [result.run for result in method.results if result.run.seed == first]
-        return pooled_predictions([run.predictions() for run in own])
+        return pool_predictions([run.predictions() for run in own])
 
     @cached_property
     def tables(self) -> Tables:
         """All tables; computed when first asked for."""
-        return tables(self.results, self.methods, self.reference)
+        return build_tables(self.results, self.methods, self.reference)
 
 
 def read_study(
@@ -92,27 +92,27 @@ def read_study(
     if not paths:
         fix = "hep2gan-report runs/default/proposed/seed0"
         raise Hep2ganError("there are no runs to report", "a report needs at least one", fix)
-    runs = [read_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    runs = [read_finished_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     check_apart(runs)
     kept = _first_seeds(runs) if figures else {}
-    drawn = illustrated(runs)
-    results: list[Result] = []
-    sections: list[Section] = []
+    drawn = illustrate(runs)
+    results: list[RunResult] = []
+    sections: list[RunSection] = []
     parts: dict[str, list[Predictions]] = {}
     for number, run in enumerate(runs, start=1):
         predictions = run.predictions()
-        results.append(Result(run, kept_cells(predictions)))
+        results.append(RunResult(run, test_cells_of(predictions)))
         if number in kept:
             parts.setdefault(kept[number], []).append(predictions)
         if page:
             name = short_name(run, runs)
-            sections.append(section(run, number, name, predictions, drawn=number in drawn))
-    names = [method.title for method in methods(results)]
-    shown = {name: pooled_predictions(parts[name]) for name in names if name in parts}
+            sections.append(run_section(run, number, name, predictions, drawn=number in drawn))
+    names = [method.title for method in group_methods(results)]
+    shown = {name: pool_predictions(parts[name]) for name in names if name in parts}
     return Study(tuple(results), shown, tuple(sections), reference)
 
 
-def _first_seeds(runs: Sequence[Run]) -> dict[int, str]:
+def _first_seeds(runs: Sequence[FinishedRun]) -> dict[int, str]:
     """Return the numbers of the runs that stand for their methods in figures, with the names."""
     found = numbers_by_method(runs)
     if len(found) > MOST_SHOWN:

@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from hep2gan.reports.figures.catalogue import COMPARISONS, DRAWINGS
-from hep2gan.reports.figures.intervals import Interval, IntervalGroup, interval_dots
-from hep2gan.reports.page.elements import Part
+from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, RUN_FIGURES
+from hep2gan.reports.figures.intervals import IntervalGroup, PlottedInterval, interval_dots
+from hep2gan.reports.page.elements import PartName
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import Estimate
 from hep2gan.reports.tables.table_1 import REFERENCE
 
 _FEW = 4
 _WORST = {"worst_segmented": "dice", "worst_classified": "accuracy"}
-_SINGLE = {drawing.name: drawing for drawing in DRAWINGS}
+_SINGLE = {drawing.name: drawing for drawing in RUN_FIGURES}
 
 
 class StudyFigure(NamedTuple):
@@ -27,13 +27,13 @@ class StudyFigure(NamedTuple):
 
     kind: str
     name: str
-    part: Part
+    part: PartName
     title: str
     caption: str
     draw: Callable[[], Figure | None]
 
 
-def study_figures(study: Study, kinds: Collection[str]) -> list[StudyFigure]:
+def make_study_figures(study: Study, kinds: Collection[str]) -> list[StudyFigure]:
     """Return the figures of these kinds that the runs may have, in the order of a report.
 
     None is drawn yet. Methods that are too many or of different classes are not shown side by
@@ -57,12 +57,12 @@ def _comparisons(study: Study) -> list[StudyFigure]:
         StudyFigure(
             one.name,
             one.name,
-            Part.CALIBRATION if one.name == "calibration" else Part.FIGURES,
+            PartName.CALIBRATION if one.name == "calibration" else PartName.FIGURES,
             one.title,
             one.caption + which,
             partial(one.draw, study.shown),
         )
-        for one in COMPARISONS
+        for one in COMPARISON_FIGURES
     ]
 
 
@@ -72,12 +72,12 @@ def _intervals(study: Study) -> StudyFigure:
     )
     draw = partial(_accuracies, study)
     title = "Accuracy and its interval"
-    return StudyFigure("intervals", "intervals", Part.INTERVALS, title, caption, draw)
+    return StudyFigure("intervals", "intervals", PartName.INTERVALS, title, caption, draw)
 
 
 def _accuracies(study: Study) -> Figure | None:
     """A row a split with a dot a method, where there are several splits, else a row a method."""
-    groups: dict[str, dict[str, Interval]] = {}
+    groups: dict[str, dict[str, PlottedInterval]] = {}
     for protocol_row in study.tables.protocols:
         own = groups.setdefault(protocol_row.protocol.words, {})
         own[protocol_row.method.title] = _dot(protocol_row.estimates["accuracy"])
@@ -90,8 +90,8 @@ def _accuracies(study: Study) -> Figure | None:
     return interval_dots([IntervalGroup(label, dots) for label, dots in groups.items()])
 
 
-def _dot(found: Estimate) -> Interval:
-    return Interval(found.mean, *(found.interval or (math.nan, math.nan)))
+def _dot(found: Estimate) -> PlottedInterval:
+    return PlottedInterval(found.mean, *(found.interval or (math.nan, math.nan)))
 
 
 def _specimens(study: Study) -> list[StudyFigure]:
@@ -101,15 +101,17 @@ def _specimens(study: Study) -> list[StudyFigure]:
         titles = _best(study, "accuracy")
         rows = study.tables.table_1
         titles += [row.method.title for row in rows if row.comparison == REFERENCE]
-    return [_of_one(study, "specimens", Part.SPECIMENS, title) for title in dict.fromkeys(titles)]
+    return [
+        _of_one(study, "specimens", PartName.SPECIMENS, title) for title in dict.fromkeys(titles)
+    ]
 
 
 def _worst(study: Study, kind: str) -> list[StudyFigure]:
     """Return the worst cells of the best method: what even it gets wrong."""
-    return [_of_one(study, kind, Part.WORST, title) for title in _best(study, _WORST[kind])]
+    return [_of_one(study, kind, PartName.WORST, title) for title in _best(study, _WORST[kind])]
 
 
-def _of_one(study: Study, kind: str, part: Part, name: str) -> StudyFigure:
+def _of_one(study: Study, kind: str, part: PartName, name: str) -> StudyFigure:
     drawing = _SINGLE[kind]
     several = len(study.methods) > 1
     file = f"{kind}_{name.replace('/', '_')}" if several else kind

@@ -23,7 +23,7 @@ MAX_PICKLE = 64 * 1024 * 1024
 """Bytes of the part that is no tensor; a network of 1,000 tensors has 150,000."""
 
 
-def refuse_unsafe(path: Path) -> None:
+def check_archive_safety(path: Path) -> None:
     """Raise ValueError unless the file is a whole zip archive of torch.save with plain content.
 
     torch reads an archive without looking at its checksums, so that a flipped bit would be another
@@ -61,7 +61,7 @@ BEST = "best.ckpt"
 _NAME = re.compile(r"epoch(\d+)(?:_batch(\d+))?\.ckpt")
 
 
-class Position(NamedTuple):
+class TrainingPosition(NamedTuple):
     """How far training has come: whole epochs, and batches of the epoch that follows them."""
 
     epochs: int
@@ -73,16 +73,16 @@ class Position(NamedTuple):
         return folder / f"epoch{self.epochs:04d}{within}.ckpt"
 
     @classmethod
-    def of(cls, path: Path | None) -> "Position":
+    def of(cls, path: Path | None) -> "TrainingPosition":
         """What the name of a checkpoint says; the beginning for None."""
         if path is None:
-            return BEGINNING
+            return TRAINING_START
         match = _NAME.fullmatch(path.name)
         assert match is not None
         return cls(int(match.group(1)), int(match.group(2) or 0))
 
 
-BEGINNING = Position(0, 0)
+TRAINING_START = TrainingPosition(0, 0)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise Hep2ganError(f"{path} does not exist", "", fix)
     try:
-        refuse_unsafe(path)
+        check_archive_safety(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -112,19 +112,19 @@ def _are_weights(state: Any) -> bool:
     )
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints by how far training had come, the newest first."""
     named = [path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)]
-    return sorted(named, key=Position.of, reverse=True)
+    return sorted(named, key=TrainingPosition.of, reverse=True)
 
 
-def newest_readable(folder: Path) -> Path | None:
+def latest_readable(folder: Path) -> Path | None:
     """The newest checkpoint that loads; a damaged one is reported and the older one taken."""
-    found = _newest(folder)
+    found = _latest(folder)
     return found[0] if found else None
 
 
-def read_chosen(folder: Path) -> tuple[Path, dict[str, Any]]:
+def load_best_or_latest(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The checkpoint that a run is tested with, and what it holds.
 
     best.ckpt where a validation part chose the epoch, else the newest that loads. Raises
@@ -133,14 +133,14 @@ def read_chosen(folder: Path) -> tuple[Path, dict[str, Any]]:
     best = folder / BEST
     if best.is_file():
         return best, read_checkpoint(best)
-    found = _newest(folder)
+    found = _latest(folder)
     if found is None:
         raise Hep2ganError(f"{folder} holds no checkpoint", "", "train the run with hep2gan-train")
     return found
 
 
-def _newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    for path in checkpoints(folder):
+def _latest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    for path in list_checkpoints(folder):
         try:
             return path, read_checkpoint(path)
         except Hep2ganError as error:

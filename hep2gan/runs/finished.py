@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import json_object, yaml_text
+from hep2gan.io import read_json, read_safe_yaml
 from hep2gan.runs.predictions import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class FinishedRun:
     """What a finished run left in runs/<study>/<method>/seed<k>/, without its predictions."""
 
     path: Path
@@ -73,7 +73,7 @@ class Run:
             raise _unreadable(self.path, error.fact) from error
 
 
-def read_run(path: Path) -> Run:
+def read_finished_run(path: Path) -> FinishedRun:
     """Read config.yaml, metrics.json and split.json of a finished run.
 
     Study, method and seed come from the config, else from the path. Raises Hep2ganError naming
@@ -97,7 +97,7 @@ def read_run(path: Path) -> Run:
     config = _config(path, text)
     method = config.get("method", config.get("name"))
     named = method.get("name") if isinstance(method, dict) else method
-    return Run(
+    return FinishedRun(
         path=path,
         study=str(config.get("study") or path.parent.parent.name),
         method=str(named or path.parent.name),
@@ -111,7 +111,7 @@ def read_run(path: Path) -> Run:
 
 def _config_text(path: Path) -> str:
     try:
-        return yaml_text(path / "config.yaml")
+        return read_safe_yaml(path / "config.yaml")
     except ValueError as error:
         raise _unreadable(path, str(error), "train") from error
 
@@ -130,7 +130,7 @@ def _config(path: Path, text: str) -> dict[str, Any]:
 def _object(path: Path, name: str) -> dict[str, Any]:
     """Read a JSON file that holds one object."""
     try:
-        return json_object(path / name)
+        return read_json(path / name)
     except ValueError as error:
         raise _unreadable(path, str(error)) from error
 

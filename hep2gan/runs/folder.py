@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hep2gan.errors import Hep2ganError, listed
-from hep2gan.io import json_object, write_whole, yaml_text
+from hep2gan.errors import Hep2ganError, bullet_list
+from hep2gan.io import atomic_write, read_json, read_safe_yaml
 
 
-def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each leaf with its dotted key; an empty mapping is a leaf.
 
     >>> dict(flat({"loss": {"beta": 10.0}, "seed": 0}))
@@ -17,18 +17,18 @@ def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """
     if isinstance(config, Mapping) and config:
         for key, value in config.items():
-            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, config
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def config_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each dotted key whose value differs, with a sentence that says how.
 
     >>> list(differences({"seed": 0}, {"seed": 1}))
     [('seed', 'seed: 0 there, 1 here')]
     """
-    before, after = dict(flat(old)), dict(flat(new))
+    before, after = dict(flatten(old)), dict(flatten(new))
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             yield key, f"{key}: {before.get(key, 'absent')} there, {after.get(key, 'absent')} here"
@@ -119,7 +119,7 @@ class RunFolder:
         self.refuse_links()
         if not self.config_file.exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            write_whole(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+            atomic_write(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
             return
         self.check_config(config)
 
@@ -129,12 +129,12 @@ class RunFolder:
             return
         found = [
             how
-            for key, how in differences(self.config(), config)
+            for key, how in config_diff(self.config(), config)
             if key not in FREE_KEYS and not key.startswith("logger.")
         ]
         if found:
             raise Hep2ganError(
-                f"{self.path} holds a run with another configuration\n{listed(found)}\n",
+                f"{self.path} holds a run with another configuration\n{bullet_list(found)}\n",
                 "a run folder is one configuration",
                 "give the new run its own place with name=… or study=…, or delete the folder",
             )
@@ -144,7 +144,7 @@ class RunFolder:
         from omegaconf import OmegaConf
 
         try:
-            config = OmegaConf.to_container(OmegaConf.create(yaml_text(self.config_file)))
+            config = OmegaConf.to_container(OmegaConf.create(read_safe_yaml(self.config_file)))
         except Exception as error:
             raise Hep2ganError(
                 f"{self.config_file} cannot be read ({error})", "", "restore it or train again"
@@ -155,12 +155,12 @@ class RunFolder:
 
     def save_metrics(self, metrics: Mapping[str, float]) -> None:
         """Write metrics.json: flat keys, fractions."""
-        write_whole(self.metrics_file, json.dumps(dict(metrics), indent=1) + "\n")
+        atomic_write(self.metrics_file, json.dumps(dict(metrics), indent=1) + "\n")
 
     def about(self) -> dict[str, Any]:
         """What provenance.json says of code, data and split; nothing where it cannot be read."""
         try:
-            found = json_object(self.path / "provenance.json")
+            found = read_json(self.path / "provenance.json")
         except ValueError:
             return {}
         parts = {name: found.get(name) for name in ("data", "split", "versions")}
@@ -169,7 +169,7 @@ class RunFolder:
     def metrics(self) -> dict[str, float]:
         """Read metrics.json."""
         try:
-            found = json_object(self.metrics_file)
+            found = read_json(self.metrics_file)
             return {str(key): float(value) for key, value in found.items()}
         except (ValueError, TypeError, OverflowError) as error:
             raise Hep2ganError(
@@ -190,10 +190,10 @@ def _resolved(path: Path) -> Path:
 MAX_SIZE = 4096
 
 
-def described(run: RunFolder) -> tuple[tuple[str, ...], int, Path]:
+def describe_run(run: RunFolder) -> tuple[tuple[str, ...], int, Path]:
     """Classes, image size and path of the store that a run was trained on."""
     try:
-        found = json_object(run.store_file)
+        found = read_json(run.store_file)
         classes, size, path = found["classes"], found["size"], found["path"]
         if (
             not isinstance(classes, list)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import locked
+from hep2gan.io import flock
 
 if sys.platform != "win32":
     import fcntl
@@ -55,7 +55,7 @@ class Owner(NamedTuple):
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def run_lock(folder: Path) -> Iterator[None]:
     """Keep other trainings out of `folder` while the block runs; raises Hep2ganError if one is in.
 
     The system's lock goes with the process that holds it, however that ends, and holds between
@@ -80,7 +80,7 @@ def held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def owner_of(folder: Path) -> Owner | None:
+def lock_owner(folder: Path) -> Owner | None:
     """Who trains in `folder` now; None where nobody does."""
     path = folder / LOCK
     if not path.exists():
@@ -92,7 +92,7 @@ def owner_of(folder: Path) -> Owner | None:
         os.close(descriptor)
 
 
-def refused(folder: Path, owner: Owner) -> Hep2ganError:
+def locked_error(folder: Path, owner: Owner) -> Hep2ganError:
     """The error for a folder in which another training runs."""
     return Hep2ganError(
         f"{folder} is in use by {owner}",
@@ -104,9 +104,9 @@ def refused(folder: Path, owner: Owner) -> Hep2ganError:
 def _taken(path: Path) -> int:
     def lock(descriptor: int) -> None:
         if (owner := _other(descriptor)) is not None:
-            raise refused(path.parent, owner)
+            raise locked_error(path.parent, owner)
 
-    return locked(path, lock)
+    return flock(path, lock)
 
 
 def _other(descriptor: int) -> Owner | None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
 
-KEYS = ("epoch", "step")
+KEY_COLUMNS = ("epoch", "step")
 
 
 class MetricsTable(NamedTuple):
@@ -25,7 +25,7 @@ class MetricsTable(NamedTuple):
     cut: bool
 
 
-def read_table(path: Path) -> MetricsTable:
+def read_metrics_csv(path: Path) -> MetricsTable:
     """Read a table of numbers with the column epoch or step; a cell may be empty.
 
     A killed process can leave a last line without its end, which is left out. Raises ValueError,
@@ -47,7 +47,7 @@ def read_table(path: Path) -> MetricsTable:
 
 
 def _check_header(columns: Sequence[str]) -> None:
-    if not set(KEYS) & set(columns):
+    if not set(KEY_COLUMNS) & set(columns):
         raise ValueError("it has no column epoch or step")
     if twice := [name for name, count in Counter(columns).items() if count > 1]:
         raise ValueError(f"the column {twice[0]} occurs twice")
@@ -60,7 +60,9 @@ def _row(cells: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
     row = dict(zip(columns, cells, strict=True))
     for name, text in row.items():
         value = float(text) if text else 0.0
-        if name in KEYS and not (math.isfinite(value) and value >= 0 and value == int(value)):
+        if name in KEY_COLUMNS and not (
+            math.isfinite(value) and value >= 0 and value == int(value)
+        ):
             raise ValueError(f"{name} is {text}")
     return row
 
@@ -127,7 +129,7 @@ def _rows(path: Path, epochs: int | None) -> list[dict[str, float]]:
     if not path.is_file():
         raise Hep2ganError(f"{path} does not exist", "", fix)
     try:
-        rows = read_table(path).rows
+        rows = read_metrics_csv(path).rows
         check_epochs(epochs_of(rows), epochs)
         return [{name: float(text) for name, text in row.items() if text} for row in rows]
     except (OSError, ValueError) as error:

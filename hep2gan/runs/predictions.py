@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import whole
+from hep2gan.io import atomic_open
 
 _UNPACKED_AT_LEAST, _UNPACKED_TIMES = 256 * 1024 * 1024, 32
 """Images are the greater part and hardly shrink, so that a file unpacks to a few times its size."""
@@ -96,7 +96,7 @@ class Predictions:
         kept = {name: array for name, array in arrays.items() if array is not None}
         # The archive guards each array by a checksum, but not the list of them.
         kept["contents"] = np.asarray(sorted(kept))
-        with whole(path) as file:
+        with atomic_open(path) as file:
             _write_arrays(file, kept)
 
     @classmethod

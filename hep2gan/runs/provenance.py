@@ -13,7 +13,7 @@ from torch import nn
 
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
-from hep2gan.io import write_whole
+from hep2gan.io import atomic_write
 
 PACKAGES = (
     "hep2gan", "torch", "torchvision", "lightning", "timm", "segmentation-models-pytorch",
@@ -103,7 +103,7 @@ def write_provenance(path: Path, record: Mapping[str, Any]) -> None:
     kept = earlier.pop("earlier", []) + ([earlier] if earlier else [])
     others = [old for old in kept if old != record]
     text = json.dumps({**record, **({"earlier": others} if others else {})}, indent=1)
-    write_whole(path, text + "\n")
+    atomic_write(path, text + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:

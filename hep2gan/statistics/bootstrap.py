@@ -15,11 +15,11 @@ Floats = npt.NDArray[np.float64]
 RESAMPLES = 2000
 """Draws with replacement; the ends of a 95 % interval then rest on about 50 of them each."""
 
-HELD = 2**20
+CONFIDENCE = 2**20
 """Draws held at a time: bounds memory, changes no digit."""
 
 
-ALIKE = 1e-12
+SAME_VALUE = 1e-12
 """Statistics closer than this are one: fractions and their differences."""
 
 
@@ -84,7 +84,7 @@ def bca(
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     samples = samples[np.isfinite(samples)]
     # Sums of the same units in another order differ in their last bits.
-    if not len(samples) or np.ptp(samples) < ALIKE:
+    if not len(samples) or np.ptp(samples) < SAME_VALUE:
         return None
     bias = ndtri(((samples < estimate).mean() + (samples <= estimate).mean()) / 2)
     if np.isfinite(bias) and np.isfinite(acceleration := _acceleration(left_out, counts)):
@@ -106,7 +106,7 @@ def _resampled(
 ) -> Iterator[Floats]:
     """Yield sums (B, F) over as many units as there are, drawn with replacement."""
     kind = np.repeat(np.arange(len(counts)), counts)
-    size = max(1, HELD // len(kind))
+    size = max(1, CONFIDENCE // len(kind))
     for start in range(0, resamples, size):
         block = min(size, resamples - start)
         # Multinomial weights, by counting draws: faster than numpy's multinomial of many kinds.

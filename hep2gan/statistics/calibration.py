@@ -123,7 +123,7 @@ BOUNDS = (0.1, 10.0)
 """Temperatures looked at. Where every cell is read right the likelihood rises to the lower one."""
 
 
-class CrossFitted(NamedTuple):
+class CrossFittedTemperature(NamedTuple):
     """Scaled probabilities, and how they came about."""
 
     probabilities: npt.NDArray[np.float64]
@@ -134,7 +134,7 @@ class CrossFitted(NamedTuple):
     """Of half 0, fitted on half 1; of half 1, fitted on half 0."""
 
 
-def tempered(
+def apply_temperature(
     probabilities: npt.NDArray[np.floating], temperature: float
 ) -> npt.NDArray[np.float64]:
     """Return softmax(log p / T) of (N, K) probabilities: softer above T = 1, sharper below.
@@ -155,7 +155,7 @@ def fit_temperature(probabilities: npt.NDArray[np.floating], label: npt.NDArray[
     """
 
     def loss(log_temperature: float) -> float:
-        scaled = tempered(probabilities, float(np.exp(log_temperature)))
+        scaled = apply_temperature(probabilities, float(np.exp(log_temperature)))
         return negative_log_likelihood(scaled, label)
 
     # In the inverse temperature the loss is convex, so over log T it has one minimum as well.
@@ -163,12 +163,12 @@ def fit_temperature(probabilities: npt.NDArray[np.floating], label: npt.NDArray[
     return float(np.exp(found.x))
 
 
-def cross_fitted(
+def cross_fit_temperature(
     probabilities: npt.NDArray[np.floating],
     label: npt.NDArray[np.int64],
     specimen: npt.NDArray[np.int64] | None = None,
     seed: int = 0,
-) -> CrossFitted:
+) -> CrossFittedTemperature:
     """Scale each half of the cells at the temperature fitted on the other half.
 
     For tests without a validation part: no cell helps to choose its own temperature.
@@ -176,20 +176,20 @@ def cross_fitted(
     divided. The halves hold the classes in equal shares as far as that goes, and follow from the
     seed. Raises Hep2ganError when there are fewer than two specimens (or cells, where unknown).
     """
-    half = halves(label, specimen, seed)
+    half = split_halves(label, specimen, seed)
     scaled = np.empty(probabilities.shape)
     temperatures = []
     for own in (0, 1):
         fitted = fit_temperature(probabilities[half != own], label[half != own])
-        scaled[half == own] = tempered(probabilities[half == own], fitted)
+        scaled[half == own] = apply_temperature(probabilities[half == own], fitted)
         temperatures.append(fitted)
-    return CrossFitted(scaled, half, (temperatures[0], temperatures[1]))
+    return CrossFittedTemperature(scaled, half, (temperatures[0], temperatures[1]))
 
 
-def halves(
+def split_halves(
     label: npt.NDArray[np.int64], specimen: npt.NDArray[np.int64] | None = None, seed: int = 0
 ) -> npt.NDArray[np.int64]:
-    """Return (N,) of 0 and 1 as `cross_fitted` divides N cells; raises Hep2ganError as it does."""
+    """Return (N,) of 0 and 1 as `cross_fit_temperature` divides N cells; raises Hep2ganError as it does."""
     cells = len(label)
     group = np.full(cells, -1) if specimen is None else specimen.copy()
     unknown = group < 0

@@ -7,11 +7,11 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-SCORES = ("accuracy", "precision", "recall", "f1", "mean_class_accuracy")
+MACRO_SCORES = ("accuracy", "precision", "recall", "f1", "mean_class_accuracy")
 """What `scores` returns, in this order; macro averages, the names of metrics.json."""
 
 
-def scores(confusion: npt.NDArray[np.float64] | Counts) -> Floats:
+def macro_scores(confusion: npt.NDArray[np.float64] | Counts) -> Floats:
     """(..., 5) scores in [0, 1] of (..., K, K) counts, rows the true class; NaN without cells.
 
     Macro precision, recall and F1 run over the classes that occur in the truth or among the
@@ -39,7 +39,7 @@ def cell_confusions(label: Counts, predicted: Counts, classes: int) -> Counts:
     return cells
 
 
-def summed_by(unit: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> Floats:
+def sum_by_group(unit: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> Floats:
     """(U, ...) sums of the (N, ...) values of each unit, units in ascending order.
 
     unit: (N,) what each row belongs to, such as its specimen.

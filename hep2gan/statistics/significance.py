@@ -17,7 +17,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
     only_first, only_second: discordant cells, that one method alone names right. Without any, 1.
     Source: Q. McNemar, Psychometrika 12, 1947; exact by the binomial distribution. It takes cells
-    for independent, which those of one specimen are not: see `sign_flips`. Raises Hep2ganError for
+    for independent, which those of one specimen are not: see `sign_flip_test`. Raises Hep2ganError for
     negative counts.
     """
     if min(only_first, only_second) < 0:
@@ -42,7 +42,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def sign_flips(
+def sign_flip_test(
     differences: npt.NDArray[np.float64], *, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> float:
     """Two-sided p value that two methods differ by nothing but chance, specimen by specimen.

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.statistics.confusion import summed_by
+from hep2gan.statistics.confusion import sum_by_group
 
 Counts = npt.NDArray[np.int64]
 
 
-class Votes(NamedTuple):
+class VotingResult(NamedTuple):
     """True and voted classes of S specimens, each (S,)."""
 
     specimen: Counts
@@ -23,7 +23,9 @@ class Votes(NamedTuple):
     """The class of most cells; where several have as many, the more probable on average."""
 
 
-def votes(specimen: Counts, label: Counts, probabilities: npt.NDArray[np.floating]) -> Votes:
+def majority_votes(
+    specimen: Counts, label: Counts, probabilities: npt.NDArray[np.floating]
+) -> VotingResult:
     """Let the cells of each specimen vote: a laboratory names patterns of patients, not of cells.
 
     specimen, label: (N,). probabilities: (N, K). A cell's own vote is its most probable class.
@@ -37,11 +39,11 @@ def votes(specimen: Counts, label: Counts, probabilities: npt.NDArray[np.floatin
     if (own[np.searchsorted(numbers, specimen)] != label).any():
         raise Hep2ganError("a specimen has cells of several classes", "it must have one pattern")
     # Within a specimen sums rank as means do.
-    total = summed_by(specimen, probabilities.astype(np.float64))
+    total = sum_by_group(specimen, probabilities.astype(np.float64))
     each = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
-    count = summed_by(specimen, each)
+    count = sum_by_group(specimen, each)
     leading = np.where(count == count.max(axis=1, keepdims=True), total, -1)
-    return Votes(
+    return VotingResult(
         numbers,
         own,
         total.argmax(axis=1).astype(np.int64),

@@ -9,8 +9,8 @@ import torch
 from hydra.utils import get_class
 from torch import nn
 
-from hep2gan.config import Policy, check_targets
-from hep2gan.errors import Hep2ganError, require_none
+from hep2gan.config import NonfinitePolicy, check_targets
+from hep2gan.errors import Hep2ganError, raise_all
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
@@ -18,9 +18,9 @@ from hep2gan.losses.mask_softening import MaskSoftening
 from hep2gan.losses.segmentation import BceDiceLoss, GeneratorLoss, L1Loss
 from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.segmentation import SegmentationMetrics
-from hep2gan.metrics.validation import ValidationDetails
-from hep2gan.models.guidance import Guidance, Stages
-from hep2gan.models.test_time_augmentation import Views
+from hep2gan.metrics.validation import ValidationMetrics
+from hep2gan.models.guidance import MaskGuidance, TrainingStages
+from hep2gan.models.test_time_augmentation import TestTimeAugmentation
 from hep2gan.training.module import OptimizerFactory, SegmentationGuidedClassification
 from hep2gan.training.nonfinite import SkipNonfinite
 from hep2gan.training.optimizers import build_optimizer
@@ -46,9 +46,9 @@ def build_task(
     check_targets(config, trusted)
     segment, classify = config["segment"], config["classify"]
     tried = _Tried()
-    guidance = tried(lambda: Guidance(**config["guidance"]))
+    guidance = tried(lambda: MaskGuidance(**config["guidance"]))
     # Runs from before the option have no key for it.
-    views = tried(lambda: Views(config.get("test_time_views", 1)))
+    views = tried(lambda: TestTimeAugmentation(config.get("test_time_views", 1)))
     weights: dict[str, Any] = {} if load_weights else {"pretrained": False, "weights": None}
     generator = discriminator = classifier = classification_loss = None
     if segment:
@@ -65,8 +65,8 @@ def build_task(
     adversarial = tried(lambda: _adversarial_loss(config["loss"]))
     softening = tried(lambda: MaskSoftening(**config["loss"]["soften"]))
     generator_loss = tried(lambda: _generator_loss(config["loss"], adversarial))
-    optimizers = {name: tried(partial(optimizer, config, name)) for name in _NETWORKS}
-    stages = tried(lambda: Stages.of(config["gan_epochs"], config["trainer"]["max_epochs"]))
+    optimizers = {name: tried(partial(optimizer_factory, config, name)) for name in _NETWORKS}
+    stages = tried(lambda: TrainingStages.of(config["gan_epochs"], config["trainer"]["max_epochs"]))
     skipping = tried(lambda: _skipping(config["trainer"].get("nonfinite", "stop")))
     tried.require()
     return SegmentationGuidedClassification(
@@ -81,7 +81,7 @@ def build_task(
         schedules={name: _schedule(config["optimizer"]["schedule"][name]) for name in _NETWORKS},
         segmentation_metrics=SegmentationMetrics(),
         classification_metrics=ClassificationMetrics(len(classes)),
-        details=ValidationDetails(
+        details=ValidationMetrics(
             classes,
             segments=segment,
             classifies=classify,
@@ -109,12 +109,12 @@ class _Tried:
             return None
 
     def require(self) -> None:
-        require_none(self.problems)
+        raise_all(self.problems)
 
 
 def _skipping(policy: str) -> SkipNonfinite | None:
-    if policy not in get_args(Policy):
-        options = ", ".join(get_args(Policy))
+    if policy not in get_args(NonfinitePolicy):
+        options = ", ".join(get_args(NonfinitePolicy))
         fact, fix = f"trainer.nonfinite is {policy!r}", "set trainer.nonfinite=stop"
         raise Hep2ganError(fact, f"choose from {options}", fix)
     return SkipNonfinite() if policy == "skip" else None
@@ -129,7 +129,7 @@ def _network(config: Config, name: str, **given: Any) -> nn.Module:
     target = config[name]["_target_"]
     network = get_class(target)
     try:
-        return cast(nn.Module, network(**(arguments | _wanted(network, given))))
+        return cast(nn.Module, network(**(arguments | _accepted_arguments(network, given))))
     except TypeError as error:
         raise Hep2ganError(
             f"{name} cannot be built ({error})",
@@ -138,7 +138,7 @@ def _network(config: Config, name: str, **given: Any) -> nn.Module:
         ) from error
 
 
-def _wanted(network: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def _accepted_arguments(network: type, given: Mapping[str, Any]) -> dict[str, Any]:
     # A network of the user's own need not know of pretrained weights or image sizes.
     parameters = inspect.signature(network).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
@@ -146,7 +146,7 @@ def _wanted(network: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key in parameters}
 
 
-def optimizer(config: Config, name: str) -> OptimizerFactory:
+def optimizer_factory(config: Config, name: str) -> OptimizerFactory:
     """The optimizer of a network, given its parameters.
 
     Raises Hep2ganError where torch would refuse its settings: one is made to see.

@@ -10,15 +10,15 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from hep2gan.data.batch import Batch, RawBatch, Request
-from hep2gan.data.dataset import BareRequests, CellBatches, ResidentCells
-from hep2gan.data.sampler import EpochBatches, Sampling, check_sampling
+from hep2gan.data.dataset import CellDataset, DeviceCells, RequestDataset
+from hep2gan.data.sampler import EpochBatchSampler, Sampling, check_sampling
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.data.transforms.random import Numbers
-from hep2gan.errors import Hep2ganError, counted
-from hep2gan.runs.checkpoints import BEGINNING, Position
+from hep2gan.data.transforms.random import AugmentationParams
+from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.runs.checkpoints import TRAINING_START, TrainingPosition
 
 
 class CellDataModule(L.LightningDataModule):
@@ -52,7 +52,7 @@ class CellDataModule(L.LightningDataModule):
         augmentation: Augmentation | None = None,
         workers: int = 0,
         resident: bool = False,
-        start: Position = BEGINNING,
+        start: TrainingPosition = TRAINING_START,
         limit_batches: int | None = None,
         sampling: Sampling = "all",
         channels_last: bool = False,
@@ -67,7 +67,7 @@ class CellDataModule(L.LightningDataModule):
         self.workers, self.resident, self.sampling = workers, resident, sampling
         self.start, self.limit_batches = start, limit_batches
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self._cells: ResidentCells | None = None
+        self._cells: DeviceCells | None = None
 
     @property
     def batches(self) -> int:
@@ -119,7 +119,7 @@ class CellDataModule(L.LightningDataModule):
         stored, mask = raw.image, raw.mask
         # Flipped as bytes, of which there are a quarter as many.
         if draw is not None:
-            numbers = Numbers.drawn(draw, stored.device)
+            numbers = AugmentationParams.drawn(draw, stored.device)
             stored, mask = self.augmentation.flipped(stored, mask, numbers)
         image = self.normalisation(stored, raw.levels)
         mask = mask.unsqueeze(1).float()
@@ -130,7 +130,7 @@ class CellDataModule(L.LightningDataModule):
         return Batch(image, mask, raw.label, raw.rows)
 
     def _loader(self, rows: npt.NDArray[np.int64], training: bool = False) -> DataLoader[Any]:
-        dataset: Dataset[Any] = BareRequests() if self.resident else CellBatches(self.store)
+        dataset: Dataset[Any] = RequestDataset() if self.resident else CellDataset(self.store)
         workers = 0 if self.resident else self.workers
         return DataLoader(
             dataset,
@@ -146,10 +146,10 @@ class CellDataModule(L.LightningDataModule):
             generator=torch.Generator(),
         )
 
-    def _batches(self, rows: npt.NDArray[np.int64], training: bool) -> EpochBatches:
+    def _batches(self, rows: npt.NDArray[np.int64], training: bool) -> EpochBatchSampler:
         trainer = self.trainer
         balanced = training and self.sampling == "balanced"
-        return EpochBatches(
+        return EpochBatchSampler(
             rows,
             self.batch_size if training else self.eval_batch_size,
             seed=self.seed,
@@ -165,11 +165,11 @@ class CellDataModule(L.LightningDataModule):
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
-    def _resident(self, device: torch.device) -> ResidentCells:
+    def _resident(self, device: torch.device) -> DeviceCells:
         """The store on `device`, copied there at first use."""
         if self._cells is None or self._cells.device != device:
             with torch.inference_mode(False):
-                self._cells = ResidentCells(self.store, device)
+                self._cells = DeviceCells(self.store, device)
         return self._cells
 
 
@@ -183,7 +183,7 @@ def require_shares(part: str, cells: int, batch_size: int, ranks: int) -> None:
     # A rank without any would not come to where the ranks' results are joined.
     if 0 < batches < ranks:
         raise Hep2ganError(
-            f"the {part} part has {counted(cells, 'cell')}, {counted(batches, 'batch', 'batches')}"
+            f"the {part} part has {pluralize(cells, 'cell')}, {pluralize(batches, 'batch', 'batches')}"
             f" of {batch_size}, for {ranks} devices",
             "each device needs a batch of its own",
             f"set trainer.eval_batch_size={max(1, cells // ranks)} or lower",

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from hep2gan.errors import Hep2ganError, counted
+from hep2gan.errors import Hep2ganError, pluralize
 
 
-def device(accelerator: str) -> torch.device:
+def resolve_device(accelerator: str) -> torch.device:
     """The first GPU for 'gpu', the CPU for 'cpu', whichever is there for 'auto'."""
     if accelerator not in ("auto", "cpu", "gpu"):
         raise Hep2ganError(f"accelerator is {accelerator!r}", "choose from auto, cpu, gpu")
@@ -28,25 +28,25 @@ def use_tf32(allowed: bool) -> None:
 def require_devices(accelerator: str, wanted: int) -> str:
     """Say what `wanted` devices of this machine are; Hep2ganError where there are fewer GPUs."""
     gpus = torch.cuda.device_count()
-    if device(accelerator).type == "cpu":
+    if resolve_device(accelerator).type == "cpu":
         return f"{wanted} {'process' if wanted == 1 else 'processes'} on the CPU"
     if gpus < wanted:
         raise Hep2ganError(
-            f"trainer.devices is {wanted}, this machine has {counted(gpus, 'GPU')}",
+            f"trainer.devices is {wanted}, this machine has {pluralize(gpus, 'GPU')}",
             "each rank needs one of its own",
             f"set trainer.devices={max(gpus, 1)}, or trainer.accelerator=cpu",
         )
-    return f"{wanted} of {counted(gpus, 'GPU')} ({torch.cuda.get_device_name(0)})"
+    return f"{wanted} of {pluralize(gpus, 'GPU')} ({torch.cuda.get_device_name(0)})"
 
 
-def channels_last(networks: Iterable[nn.Module]) -> None:
+def to_channels_last(networks: Iterable[nn.Module]) -> None:
     """Lay the weights of convolutions channels last, for good."""
     for network in networks:
         network.to(memory_format=torch.channels_last)
 
 
 @contextmanager
-def fast_forward(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
+def channels_last_inference(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
     """Networks whose weights lie channels last on the CPU, and as they were afterwards.
 
     A forward takes a third less time so, and its outputs differ in their last bits. On a GPU that

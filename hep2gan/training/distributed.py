@@ -15,9 +15,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from hep2gan.errors import Hep2ganError, listed
-from hep2gan.runs.folder import differences
-from hep2gan.training.signals import StopRequest
+from hep2gan.errors import Hep2ganError, bullet_list
+from hep2gan.runs.folder import config_diff
+from hep2gan.training.signals import SignalHandler
 
 # Long enough for one rank to pack a store while the others wait.
 _PATIENCE = timedelta(hours=6)
@@ -29,13 +29,13 @@ class _Host:
     group: dist.ProcessGroup | None = None
 
 
-def launched() -> bool:
+def is_launched() -> bool:
     """Whether a launcher (torchrun or ours) started this process as one of several ranks."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def world() -> int:
-    """Number of ranks that train this run; 1 before `join`."""
+def world_size() -> int:
+    """Number of ranks that train this run; 1 before `init_process_group`."""
     return dist.get_world_size() if _Host.group else 1
 
 
@@ -49,9 +49,9 @@ def host_group() -> dist.ProcessGroup | None:
     return _Host.group
 
 
-def join(accelerator: str) -> None:
+def init_process_group(accelerator: str) -> None:
     """Meet the other ranks (NCCL on GPUs, gloo on the CPU); nothing to do in a single process."""
-    if not launched() or _Host.group:
+    if not is_launched() or _Host.group:
         return
     on_gpu = accelerator != "cpu" and torch.cuda.is_available()
     if on_gpu:
@@ -71,28 +71,28 @@ def join(accelerator: str) -> None:
     _Host.group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_PATIENCE))
 
 
-def leave() -> None:
+def destroy_process_group() -> None:
     """Say goodbye to the other ranks."""
     if _Host.group:
         _Host.group = None
         dist.destroy_process_group()
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Go on when every rank has come here."""
     if _Host.group:
         dist.barrier(_Host.group)
 
 
 @contextmanager
-def first_rank_first() -> Iterator[None]:
+def rank_zero_first() -> Iterator[None]:
     """Rank 0 does the block alone, then the others do: they find what it wrote.
 
     Where rank 0 fails the others raise Hep2ganError: left in the wait they would not hear that the
     launcher wants them to end.
     """
     if rank() > 0:
-        if not shared(None):
+        if not broadcast(None):
             raise Hep2ganError("rank 0 could not begin", "the ranks of a run begin together")
         yield
         return
@@ -101,19 +101,19 @@ def first_rank_first() -> Iterator[None]:
         yield
         went_well = True
     finally:
-        shared(went_well)
+        broadcast(went_well)
 
 
-def gathered(part: Any) -> list[Any]:
+def gather(part: Any) -> list[Any]:
     """`part` of every rank, in their order, on rank 0; an empty list on the others."""
     if not _Host.group:
         return [part]
-    parts: list[Any] = [None] * world()
+    parts: list[Any] = [None] * world_size()
     dist.gather_object(part, parts if rank() == 0 else None, group=_Host.group)
     return parts if rank() == 0 else []
 
 
-def shared(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """What rank 0 has."""
     if not _Host.group:
         return value
@@ -122,23 +122,23 @@ def shared(value: Any) -> Any:
     return box[0]
 
 
-def check_same(config: Mapping[str, Any]) -> None:
+def check_same_config(config: Mapping[str, Any]) -> None:
     """Raise Hep2ganError, on every rank, unless all were started with the same configuration."""
     if not _Host.group:
         return
-    every: list[Any] = [None] * world()
+    every: list[Any] = [None] * world_size()
     dist.all_gather_object(every, dict(config), group=_Host.group)
     for other, theirs in enumerate(every):
-        if found := [how for _, how in differences(every[0], theirs)]:
+        if found := [how for _, how in config_diff(every[0], theirs)]:
             raise Hep2ganError(
                 f"rank 0 and rank {other} were started with different configurations\n"
-                f"{listed(found)}\n",
+                f"{bullet_list(found)}\n",
                 "the ranks of a run train one configuration",
                 "start each rank with the same command line",
             )
 
 
-def die_with_parent() -> None:
+def exit_with_parent() -> None:
     """On Linux, let the kernel end this process when the one that started it dies.
 
     Else ranks whose launcher was killed would go on writing beside those of the next start.
@@ -148,37 +148,37 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
-def redirect_others(folder: Path) -> None:
+def redirect_worker_output(folder: Path) -> None:
     """Send what ranks other than 0 print to rank<k>.log in `folder`."""
     if rank() == 0:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with log_of_rank(folder, rank()).open("ab") as file:
+    with worker_log(folder, rank()).open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(file.fileno(), stream.fileno())
 
 
-def log_of_rank(folder: Path, number: int) -> Path:
+def worker_log(folder: Path, number: int) -> Path:
     """Where a rank other than 0 leaves what it prints."""
     return folder / f"rank{number}.log"
 
 
-class Agreement:
+class StopConsensus:
     """Makes one rank's wish to stop known to all, so that all stop after the same batch.
 
     Asked after every batch, it starts a reduction of one number on the host and hands out the
     result of the batch before: nobody waits for the network, nor for a GPU.
     """
 
-    def __init__(self, request: StopRequest) -> None:
+    def __init__(self, request: SignalHandler) -> None:
         self._request = request
         self._pending: tuple[Any, torch.Tensor] | None = None
         self._agreed: int | None = None
 
     def ask(self) -> int | None:
         """The signal to stop for, the same on every rank; None to go on."""
-        if world() == 1:
+        if world_size() == 1:
             return self._request.signum
         agreed = self.settle()
         flag = torch.tensor(self._request.signum or 0)
@@ -188,7 +188,7 @@ class Agreement:
 
     def settle(self) -> int | None:
         """Wait for what was asked last."""
-        if world() == 1:
+        if world_size() == 1:
             return self._request.signum
         if self._pending is not None:
             work, flag = self._pending
@@ -198,13 +198,13 @@ class Agreement:
         return self._agreed
 
 
-def average_statistics(task: nn.Module) -> None:
+def sync_batch_norm_statistics(task: nn.Module) -> None:
     """Make all ranks' buffers equal: running statistics averaged, the rest as on rank 0.
 
     Each rank has seen its share of every batch; Lightning would keep rank 0's statistics alone,
     and evaluate the others with their own. All ranks must call it.
     """
-    if world() == 1:
+    if world_size() == 1:
         return
     averaged = list(running_statistics(task).values())
     seen = {id(tensor) for tensor in averaged}
@@ -213,7 +213,7 @@ def average_statistics(task: nn.Module) -> None:
         # Two copies between host and device, not two a layer.
         together = torch.cat([tensor.detach().reshape(-1).double() for tensor in averaged]).cpu()
         dist.all_reduce(together, group=host_group())
-        together = (together / world()).to(averaged[0].device)
+        together = (together / world_size()).to(averaged[0].device)
         for tensor, mean in zip(
             averaged, torch.split(together, [t.numel() for t in averaged]), strict=True
         ):

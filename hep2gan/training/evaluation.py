@@ -11,22 +11,22 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from hep2gan.data.leakage import leakage
+from hep2gan.data.leakage import measure_leakage
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import quiet_libraries
+from hep2gan.io import silence_libraries
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
-from hep2gan.metrics.evaluation import score, table
-from hep2gan.metrics.segmentation import MaskVariety
+from hep2gan.metrics.evaluation import compute_test_metrics, metrics_table
+from hep2gan.metrics.segmentation import ConstantMasks
 from hep2gan.metrics.validation import MeanDistances
-from hep2gan.models.output import Outputs
+from hep2gan.models.output import ModelOutput
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.intervals import wilson
 from hep2gan.training import distributed
 from hep2gan.training.datamodule import CellDataModule
-from hep2gan.training.devices import fast_forward, use_tf32
+from hep2gan.training.devices import channels_last_inference, use_tf32
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.strategy import devices_and_strategy
 from hep2gan.training.trainer import progress_bars
@@ -36,7 +36,7 @@ class CollectOutputs(Callback):
     """Keep what `test_step` returns, batch by batch."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[Tensor, Outputs]] = []
+        self.batches: list[tuple[Tensor, ModelOutput]] = []
 
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
@@ -45,18 +45,18 @@ class CollectOutputs(Callback):
         self.batches.append((outputs["rows"], outputs["outputs"]))
 
 
-def in_order(batches: list[tuple[Tensor, Outputs]]) -> tuple[Tensor, Outputs]:
+def concatenate_in_order(batches: list[tuple[Tensor, ModelOutput]]) -> tuple[Tensor, ModelOutput]:
     """Rows of the store (N,), ascending, and the outputs over all of them, from any ranks."""
     rows = torch.cat([rows for rows, _ in batches])
     order = rows.argsort()
     columns = zip(*(outputs for _, outputs in batches), strict=True)
-    return rows[order], Outputs(
+    return rows[order], ModelOutput(
         *(None if column[0] is None else torch.cat(column)[order] for column in columns)
     )
 
 
 @torch.inference_mode()
-def mixture_scores(
+def mixture_log_likelihoods(
     mixture: GaussianMixtureLoss, features: Tensor, label: Tensor
 ) -> dict[str, float]:
     """gm/test/own_distance and gm/test/other_distance of (N, D) features and (N,) labels."""
@@ -86,7 +86,7 @@ def evaluate_run(
     metrics, on every rank. Raises Hep2ganError when there are no test cells.
     """
     check_test_cells(data.split)
-    quiet_libraries()
+    silence_libraries()
     use_tf32(config["trainer"].get("tf32", True))
     collect = CollectOutputs()
     trainer = L.Trainer(
@@ -100,17 +100,17 @@ def evaluate_run(
         use_distributed_sampler=False,
         inference_mode=True,
     )
-    with fast_forward(task.networks.values(), trainer.strategy.root_device):
+    with channels_last_inference(task.networks.values(), trainer.strategy.root_device):
         trainer.test(task, data, verbose=False)
-    every = [batch for batches in distributed.gathered(collect.batches) for batch in batches]
+    every = [batch for batches in distributed.gather(collect.batches) for batch in batches]
     metrics: dict[str, float] = {}
     if distributed.rank() == 0:
-        predictions = assemble(*in_order(every), data.store, data.split)
-        extra = gm_scores(task, predictions)
+        predictions = build_predictions(*concatenate_in_order(every), data.store, data.split)
+        extra = mixture_distances(task, predictions)
         metrics = write_results(
             predictions, data.store, data.split, run, config["data"], figures=figures, extra=extra
         )
-    return cast(dict[str, float], distributed.shared(metrics))
+    return cast(dict[str, float], distributed.broadcast(metrics))
 
 
 def check_test_cells(split: Split) -> None:
@@ -136,9 +136,9 @@ def write_results(
     """
     predictions.save(run.predictions_file)
     margins = {"margin": source["crop_margin"], "margin_share": source["crop_margin_share"]}
-    metrics = score(predictions, **margins) | leakage(store, split).metrics()
+    metrics = compute_test_metrics(predictions, **margins) | measure_leakage(store, split).metrics()
     metrics |= constant_masks(predictions)
-    metrics |= interval(metrics, len(predictions.label)) | dict(extra or {})
+    metrics |= accuracy_interval(metrics, len(predictions.label)) | dict(extra or {})
     run.save_metrics(metrics)
     if figures:
         # Here, so that a training starts without the libraries that draw.
@@ -152,7 +152,7 @@ def constant_masks(predictions: Predictions) -> dict[str, float]:
     """test/constant_masks: 1 where all generated masks are empty, full or the same; warns then."""
     if predictions.mask is None:
         return {}
-    variety = MaskVariety(sync_on_compute=False)
+    variety = ConstantMasks(sync_on_compute=False)
     variety.update(torch.from_numpy(predictions.foreground).unsqueeze(1))
     found = variety.compute()
     if found is not None:
@@ -160,16 +160,20 @@ def constant_masks(predictions: Predictions) -> dict[str, float]:
     return {"test/constant_masks": float(found is not None)}
 
 
-def gm_scores(task: SegmentationGuidedClassification, predictions: Predictions) -> dict[str, float]:
+def mixture_distances(
+    task: SegmentationGuidedClassification, predictions: Predictions
+) -> dict[str, float]:
     """The distances of the features to the mixture's means, where the method has a mixture."""
     loss = task.classification_loss
     if loss is None or loss.gaussian_mixture is None or predictions.features is None:
         return {}
     features, label = torch.from_numpy(predictions.features), torch.from_numpy(predictions.label)
-    return mixture_scores(loss.gaussian_mixture, features, label)
+    return mixture_log_likelihoods(loss.gaussian_mixture, features, label)
 
 
-def assemble(rows: Tensor, outputs: Outputs, store: Store, split: Split) -> Predictions:
+def build_predictions(
+    rows: Tensor, outputs: ModelOutput, store: Store, split: Split
+) -> Predictions:
     """Join what the networks said of `rows` with what the store knows of them.
 
     Raises Hep2ganError where a file of the store was cut off since it was opened.
@@ -210,7 +214,7 @@ def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
     return (total / max(len(rows), 1)).astype(np.float32)
 
 
-def interval(metrics: Mapping[str, float], cells: int) -> dict[str, float]:
+def accuracy_interval(metrics: Mapping[str, float], cells: int) -> dict[str, float]:
     """The 95 % interval of the accuracy on so many cells, where there is an accuracy."""
     if "test/accuracy" not in metrics:
         return {}
@@ -218,10 +222,10 @@ def interval(metrics: Mapping[str, float], cells: int) -> dict[str, float]:
     return {"test/accuracy_low": low, "test/accuracy_high": high}
 
 
-def summary(metrics: Mapping[str, float]) -> str:
+def format_summary(metrics: Mapping[str, float]) -> str:
     """The results as a small table: each metric beside the trivial priors on the same cells."""
     lines = ["", f"{'on the test cells':<28}{'run':>8}   trivial priors on the same cells"]
-    for row in table(metrics):
+    for row in metrics_table(metrics):
         if row.metric in _LABELS:
             beside = [f"{_PRIORS[prior]} {value:.3f}" for prior, value in row.priors.items()]
             line = f"{_LABELS[row.metric]:<28}{row.value:>8.3f}   {', '.join(beside)}"

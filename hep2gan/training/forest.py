@@ -11,24 +11,24 @@ import numpy.typing as npt
 import torch
 
 from hep2gan.data.splits import Split
-from hep2gan.data.store.store import Store, restored
+from hep2gan.data.store.store import Store, restore_crop
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import progress, quiet_libraries, write_whole
+from hep2gan.io import atomic_write, progress_bar, silence_libraries
 from hep2gan.models.baselines.forest import ForestSettings, class_probabilities
-from hep2gan.models.output import Outputs
-from hep2gan.runs.folder import RunFolder, described
-from hep2gan.runs.lock import held
+from hep2gan.models.output import ModelOutput
+from hep2gan.runs.folder import RunFolder, describe_run
+from hep2gan.runs.lock import run_lock
 from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.provenance import provenance, write_provenance
 from hep2gan.training.evaluation import (
-    assemble,
+    build_predictions,
     check_test_cells,
     figure_files,
-    summary,
+    format_summary,
     write_results,
 )
-from hep2gan.training.loggers import build_logger, closing, log_results
-from hep2gan.training.setup import prepared
+from hep2gan.training.loggers import build_logger, log_results, logger_session
+from hep2gan.training.setup import open_run_setup
 
 log = logging.getLogger(__name__)
 Config = Mapping[str, Any]
@@ -40,41 +40,41 @@ def train_forest(config: Config) -> dict[str, float]:
     A finished run is left alone and its metrics are returned. Of several ranks the first does it
     alone. No forest is kept: the same cells and seed grow the same one again.
     """
-    if not _first():
+    if not is_first_rank():
         return {}
-    quiet_libraries()
+    silence_libraries()
     run = RunFolder.of(config)
     if run.done:
         run.check_config(config)
-        log.info("%s is finished already.%s", run.path, summary(run.metrics()))
+        log.info("%s is finished already.%s", run.path, format_summary(run.metrics()))
         return run.metrics()
-    with held(run.path):
+    with run_lock(run.path):
         return _train(config, run)
 
 
 def _train(config: Config, run: RunFolder) -> dict[str, float]:
-    preparation = prepared(config, run, None)
+    preparation = open_run_setup(config, run, None)
     store, split = preparation.store, preparation.split
     assert store is not None
     assert split is not None
     origin = provenance(config, store, split, {})
     write_provenance(run.path / "provenance.json", origin)
     logger = build_logger(config, run.path, provenance=origin)
-    with closing(logger):
-        metrics = grow_and_test(config, run, store, split)
+    with logger_session(logger):
+        metrics = fit_and_test(config, run, store, split)
         predictions = Predictions.load(run.predictions_file) if logger else None
         log_results(logger, metrics, figure_files(run.figures), predictions)
-    write_whole(run.done_file, "")
-    log.info("%s\n\n%s", summary(metrics), run.path)
+    atomic_write(run.done_file, "")
+    log.info("%s\n\n%s", format_summary(metrics), run.path)
     return metrics
 
 
-def _first() -> bool:
+def is_first_rank() -> bool:
     """Whether this process is the only one of the run, or the first of those torchrun started."""
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
-def grow_and_test(
+def fit_and_test(
     config: Config, run: RunFolder, store: Store, split: Split, *, figures: bool = True
 ) -> dict[str, float]:
     """Grow the forest on the training part; write predictions, metrics and figures of the test."""
@@ -86,15 +86,15 @@ def grow_and_test(
     log.info("Growing %d trees on %d features", settings.trees, features.shape[1])
     forest = settings.grow(known, store.label[train], config["seed"], torch.get_num_threads())
     voted = torch.from_numpy(class_probabilities(forest, new, len(store.classes)))
-    outputs = Outputs(None, voted, None, torch.from_numpy(new))
-    predictions = assemble(torch.from_numpy(test), outputs, store, split)
+    outputs = ModelOutput(None, voted, None, torch.from_numpy(new))
+    predictions = build_predictions(torch.from_numpy(test), outputs, store, split)
     return write_results(predictions, store, split, run, config["data"], figures=figures)
 
 
 def _images(store: Store, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:
-    with progress("describing") as bar:
+    with progress_bar("describing") as bar:
         for done, row in enumerate(rows):
-            yield restored(store, int(row))
+            yield restore_crop(store, int(row))
             bar(done + 1, len(rows))
 
 
@@ -112,6 +112,6 @@ def evaluate_forest(
             "a forest has no checkpoints: it is grown again from the cells",
             "leave checkpoint out",
         )
-    cells = Store.open(Path(store) if store else described(run)[2])
+    cells = Store.open(Path(store) if store else describe_run(run)[2])
     split = Split.load(run.path, cells)
-    return grow_and_test(run.config(), run, cells, split, figures=figures)
+    return fit_and_test(run.config(), run, cells, split, figures=figures)

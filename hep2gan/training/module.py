@@ -18,10 +18,10 @@ from hep2gan.losses.mask_softening import MaskSoftening
 from hep2gan.losses.segmentation import GeneratorLoss
 from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.segmentation import SegmentationMetrics
-from hep2gan.metrics.validation import ValidationDetails
-from hep2gan.models.guidance import Guidance, Stages, frozen
-from hep2gan.models.output import Outputs
-from hep2gan.models.test_time_augmentation import Views
+from hep2gan.metrics.validation import ValidationMetrics
+from hep2gan.models.guidance import MaskGuidance, TrainingStages, frozen
+from hep2gan.models.output import ModelOutput
+from hep2gan.models.test_time_augmentation import TestTimeAugmentation
 from hep2gan.training import distributed
 from hep2gan.training.distributed import running_statistics
 from hep2gan.training.nonfinite import SkipNonfinite
@@ -53,11 +53,11 @@ class SegmentationGuidedClassification(L.LightningModule):
         schedules: Mapping[str, ScheduleFactory | None],
         segmentation_metrics: SegmentationMetrics,
         classification_metrics: ClassificationMetrics,
-        details: ValidationDetails | None = None,
+        details: ValidationMetrics | None = None,
         softening: MaskSoftening | None = None,
-        guidance: Guidance | None = None,
-        stages: Stages | None = None,
-        views: Views | None = None,
+        guidance: MaskGuidance | None = None,
+        stages: TrainingStages | None = None,
+        views: TestTimeAugmentation | None = None,
         log_every: int = 10,
         skipping: SkipNonfinite | None = None,
     ) -> None:
@@ -71,8 +71,8 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.segmentation_metrics = segmentation_metrics
         self.classification_metrics = classification_metrics
         self.details = details
-        self.guidance, self.stages = guidance or Guidance(), stages or Stages()
-        self.views = views or Views()
+        self.guidance, self.stages = guidance or MaskGuidance(), stages or TrainingStages()
+        self.views = views or TestTimeAugmentation()
         self._optimizer_factories, self._schedule_factories = optimizers, schedules
         self._log_every, self._skipping = log_every, skipping
         self._sums: Terms = {}
@@ -301,15 +301,15 @@ class SegmentationGuidedClassification(L.LightningModule):
                 "statistics": {k: v.detach().cpu() for k, v in running_statistics(self).items()},
                 "skipping": self._skipping.state_dict() if self._skipping else None,
             }
-            checkpoint["ranks"] = distributed.gathered(mine)
+            checkpoint["ranks"] = distributed.gather(mine)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember this rank's own part for `on_train_start`, which runs after DDP's broadcast."""
         parts = checkpoint.get("ranks")
-        if parts is not None and len(parts) != distributed.world():
+        if parts is not None and len(parts) != distributed.world_size():
             raise Hep2ganError(
                 f"the run was stopped within an epoch of {len(parts)} ranks, now there are"
-                f" {distributed.world()}",
+                f" {distributed.world_size()}",
                 "an epoch is finished with as many devices as it was begun with",
                 "set trainer.devices and trainer.nodes as before",
             )
@@ -324,18 +324,18 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     # ------------------------------------------------------------------ evaluation
 
-    def forward(self, image: Tensor, truth: Tensor | None = None) -> Outputs:
+    def forward(self, image: Tensor, truth: Tensor | None = None) -> ModelOutput:
         """Segment and classify (B, 1, H, W) images; D has no part in it (section III-B)."""
         return self.views.mean(self._one_view, image, truth)
 
-    def _one_view(self, image: Tensor, truth: Tensor | None) -> Outputs:
+    def _one_view(self, image: Tensor, truth: Tensor | None) -> ModelOutput:
         mask = None if self.generator is None else self.generator(image).sigmoid()
         logits = features = logits_true = None
         if self.classifier is not None:
             logits, features = self.classifier(image, self.guidance.mask(mask, truth))
             if truth is not None and self.guidance.source == "generated":
                 logits_true, _ = self.classifier(image, truth)
-        return Outputs(mask, _probabilities(logits), _probabilities(logits_true), features)
+        return ModelOutput(mask, _probabilities(logits), _probabilities(logits_true), features)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Feed the metrics; nothing is computed until the epoch ends."""
@@ -365,7 +365,7 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return the `rows` of the store and the `outputs` for them, on the CPU."""
-        outputs: Outputs = self(batch.image, batch.mask)
+        outputs: ModelOutput = self(batch.image, batch.mask)
         return {"rows": batch.rows.cpu(), "outputs": outputs.cpu()}
 
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hep2gan.data.batch import Batch
-from hep2gan.errors import Hep2ganError, counted
-from hep2gan.io import write_whole
+from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.io import atomic_write
 from hep2gan.training import distributed
 
-FILE = "nonfinite.json"
+NONFINITE_FILE = "nonfinite.json"
 
 
 class _Seen(NamedTuple):
@@ -88,7 +88,7 @@ class StopAtNonfinite(Callback):
         raise Hep2ganError(
             f"the loss is not finite in batch {batch} of epoch {epoch}"
             f" ({', '.join(bad) or 'on another rank'})",
-            f"a loss must stay finite; {self._folder / FILE} names the batch's cells",
+            f"a loss must stay finite; {self._folder / NONFINITE_FILE} names the batch's cells",
             "lower the learning rate (optimizer.*.lr), look at these cells, or set"
             " trainer.nonfinite=skip; the same command goes on from the last checkpoint",
         )
@@ -98,7 +98,7 @@ class StopAtNonfinite(Callback):
     ) -> None:
         # As text, since JSON knows neither NaN nor infinity.
         told = {name: str(value) for name, value in terms.items()}
-        parts = distributed.gathered((self._named(found), self._named(before), told))
+        parts = distributed.gather((self._named(found), self._named(before), told))
         if distributed.rank() == 0:
             record = {
                 "epoch": epoch,
@@ -107,8 +107,8 @@ class StopAtNonfinite(Callback):
                 "before": [name for _, ids, _ in parts for name in ids],
                 "terms": [told for _, _, told in parts],
             }
-            write_whole(self._folder / FILE, json.dumps(record, indent=1) + "\n")
-        distributed.wait_for_all()
+            atomic_write(self._folder / NONFINITE_FILE, json.dumps(record, indent=1) + "\n")
+        distributed.barrier()
 
     def _named(self, seen: _Seen | None) -> list[str]:
         return [] if seen is None else [str(name) for name in self._ids[seen.rows.cpu().numpy()]]
@@ -125,7 +125,7 @@ def _first_bad(batches: Sequence[_Seen]) -> int | None:
 
 
 def _first_of_any_rank(batch: int | None) -> int | None:
-    if distributed.world() == 1:
+    if distributed.world_size() == 1:
         return batch
     nowhere = torch.iinfo(torch.int64).max
     number = torch.tensor(nowhere if batch is None else batch)
@@ -188,7 +188,7 @@ class SkipNonfinite:
             log.warning(
                 "Epoch %d: skipped %s of the %s, not finite.",
                 epoch,
-                counted(number, "update"),
+                pluralize(number, "update"),
                 name,
             )
         return {f"alarm/skipped/{name}": float(found.get(name, 0)) for name in networks}
@@ -203,7 +203,7 @@ class SkipNonfinite:
 
 
 def _on_any_rank(bad: bool) -> bool:
-    if distributed.world() == 1:
+    if distributed.world_size() == 1:
         return bad
     flag = torch.tensor(int(bad))
     dist.all_reduce(flag, dist.ReduceOp.MAX, distributed.host_group())

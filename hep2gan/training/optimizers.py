@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from hep2gan.errors import Hep2ganError
 
-Fused = bool | Literal["auto"]
+FusedOption = bool | Literal["auto"]
 
 
 def has_fused_form(kind: type[Optimizer]) -> bool:
@@ -34,7 +34,7 @@ def check_fused(fused: Any, kind: type[Optimizer]) -> None:
 
 
 def build_optimizer(
-    groups: Iterable[dict[str, Any]], *, kind: type[Optimizer], fused: Fused, **arguments: Any
+    groups: Iterable[dict[str, Any]], *, kind: type[Optimizer], fused: FusedOption, **arguments: Any
 ) -> Optimizer:
     """The optimizer of class `kind` for parameter `groups` that lie on their device already.
 

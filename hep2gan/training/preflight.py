@@ -13,16 +13,16 @@ import torch
 from hydra.utils import get_class
 from torch import nn
 
-from hep2gan.config import MODES, OPTIMIZERS, records_graphs
-from hep2gan.data.sampler import EpochBatches
+from hep2gan.config import ALLOWED_OPTIMIZERS, COMPILE_MODES, uses_cuda_graphs
+from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import PARTS, Split
 from hep2gan.data.store.store import Store
-from hep2gan.errors import Hep2ganError, WrongSettingsError, listed
+from hep2gan.errors import Hep2ganError, WrongSettingsError, bullet_list
 from hep2gan.models.classifier import require_backbone_weights
 from hep2gan.models.generator import require_encoder_weights
-from hep2gan.runs.checkpoints import Position
+from hep2gan.runs.checkpoints import TrainingPosition
 from hep2gan.runs.folder import RunFolder
-from hep2gan.runs.lock import owner_of, refused
+from hep2gan.runs.lock import lock_owner, locked_error
 from hep2gan.training.datamodule import require_shares
 from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
@@ -49,7 +49,7 @@ class Result(NamedTuple):
 Finding = str | Note | Hep2ganError
 
 
-class Checklist:
+class PreflightReport:
     """Results in the order in which they were found; problems are kept to be told together."""
 
     def __init__(self) -> None:
@@ -92,7 +92,9 @@ class Checklist:
         if len(self.problems) == 1:
             raise self.problems[0]
         if self.problems:
-            told = listed([str(problem) for problem in self.problems], limit=len(self.problems))
+            told = bullet_list(
+                [str(problem) for problem in self.problems], limit=len(self.problems)
+            )
             raise Hep2ganError(
                 f"{len(self.problems)} things stand in the way of {what}\n{told}\n",
                 "nothing was started",
@@ -137,7 +139,7 @@ def prediction_bytes(cells: int, size: int, classes: int, features: int) -> int:
     return cells * (3 * size**2 + 4 * (2 * classes + features) + 100)
 
 
-def require_room(folder: Path, checkpoint: int, *, chooses: bool, predictions: int) -> str:
+def require_disk_space(folder: Path, checkpoint: int, *, chooses: bool, predictions: int) -> str:
     """Say what the run takes and what is free; raises Hep2ganError where that is not enough.
 
     Two checkpoints are kept and a third is written before the oldest goes; where an epoch is
@@ -146,24 +148,24 @@ def require_room(folder: Path, checkpoint: int, *, chooses: bool, predictions: i
     count = 5 if chooses else 3
     there = sum(file.stat().st_size for file in (folder / "checkpoints").glob("*.ckpt"))
     needed = max(0, count * checkpoint - there) + predictions + _REST
-    free = shutil.disk_usage(existing(folder)).free
+    free = shutil.disk_usage(existing_parent(folder)).free
     told = f"{count} checkpoints of {checkpoint / GB:.2f} GB, predictions {predictions / GB:.2f} GB"
     if free < needed:
         raise Hep2ganError(
-            f"{existing(folder)} has {free / GB:.2f} GB free",
+            f"{existing_parent(folder)} has {free / GB:.2f} GB free",
             f"the run takes up to {needed / GB:.2f} GB more ({told})",
             "free space, or choose another place with runs=FOLDER",
         )
     return f"up to {needed / GB:.2f} GB ({told}), {free / GB:.1f} GB free"
 
 
-def existing(folder: Path) -> Path:
+def existing_parent(folder: Path) -> Path:
     """`folder`, or the nearest folder above it that is there."""
     folder = folder.absolute()
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-def of_store(store: Store, config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_store(store: Store, config: Mapping[str, Any]) -> Iterator[Finding]:
     """Classes and image size."""
     if config["classify"] and len(store.classes) < 2:
         yield Hep2ganError(
@@ -183,7 +185,7 @@ def of_store(store: Store, config: Mapping[str, Any]) -> Iterator[Finding]:
     )
 
 
-def of_split(store: Store, split: Split, config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_split(store: Store, split: Split, config: Mapping[str, Any]) -> Iterator[Finding]:
     """Classes that a part does not have."""
     counts = split.counts(store)
     sizes = {part: sum(counts[part].values()) for part in PARTS}
@@ -215,13 +217,13 @@ def of_split(store: Store, split: Split, config: Mapping[str, Any]) -> Iterator[
     yield ", ".join(f"{sizes[part]:,} {part}" for part in PARTS) + " cells"
 
 
-def of_batches(split: Split | None, config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_batches(split: Split | None, config: Mapping[str, Any]) -> Iterator[Finding]:
     """Batches that the devices divide and the parts fill; without a split, what needs no cells."""
     settings = config["trainer"]
     world, size = settings["devices"] * settings["nodes"], settings["batch_size"]
     rows = np.arange(size) if split is None else split.train
     try:
-        EpochBatches(rows, size, world=world, training=True)
+        EpochBatchSampler(rows, size, world=world, training=True)
     except Hep2ganError as error:
         yield error
     if config["segment"] and size // world == 1:
@@ -253,18 +255,18 @@ _WEIGHTS: dict[str, tuple[str, Callable[[str, bool, str | None], None]]] = {
 """Networks of ours that take weights: the setting that names the model, and who knows of them."""
 
 
-def of_devices(config: Config) -> Iterator[Finding]:
+def check_devices(config: Config) -> Iterator[Finding]:
     """As many devices as are asked for."""
     settings = config["trainer"]
     yield require_devices(settings["accelerator"], settings["devices"])
 
 
-def of_logger(config: Config) -> Iterator[Finding]:
+def check_logger(config: Config) -> Iterator[Finding]:
     """Where curves go."""
     yield require_logger(config["logger"])
 
 
-def of_folder(
+def check_folder(
     run: RunFolder, config: Config, newest: Path | None, *, starts: bool
 ) -> Iterator[Finding]:
     """A folder that can be written, is free and holds this run or none.
@@ -273,17 +275,17 @@ def of_folder(
     """
     if (error := _unwritable(run)) is not None:
         yield error
-    if not starts and (owner := owner_of(run.path)) is not None:
-        yield refused(run.path, owner)
+    if not starts and (owner := lock_owner(run.path)) is not None:
+        yield locked_error(run.path, owner)
     run.check_config(config)
     if not run.done:
-        require_epochs(run.curves_file, Position.of(newest).epochs)
+        require_epochs(run.curves_file, TrainingPosition.of(newest).epochs)
     state = "finished" if run.done else f"from {newest.name}" if newest else "new"
     yield f"{run.path}: {state}"
 
 
 def _unwritable(run: RunFolder) -> Hep2ganError | None:
-    place = existing(run.path)
+    place = existing_parent(run.path)
     try:
         with tempfile.TemporaryFile(dir=place):
             return None
@@ -295,7 +297,7 @@ def _unwritable(run: RunFolder) -> Hep2ganError | None:
         )
 
 
-def of_weights(config: Config) -> Iterator[Finding]:
+def check_weights(config: Config) -> Iterator[Finding]:
     """Weights that a new run's networks begin with; nothing is downloaded."""
     for name, key in {"generator": "segment", "classifier": "classify"}.items():
         settings = config[name]
@@ -315,7 +317,7 @@ _OLDEST = (7, 0)
 """Compute capability from which torch.compile makes kernels for a GPU (Volta)."""
 
 
-def of_switches(config: Config) -> Iterator[Finding]:
+def check_trainer_flags(config: Config) -> Iterator[Finding]:
     """Everything of `trainer` that cannot work here, or has no effect."""
     settings = config["trainer"]
     on_gpu = settings["accelerator"] == "gpu" or (
@@ -331,10 +333,10 @@ def of_switches(config: Config) -> Iterator[Finding]:
 
 def _compile(settings: Config, on_gpu: bool, several: bool) -> Iterator[Finding]:
     mode = settings["compile"]
-    if mode not in MODES or not isinstance(mode, bool | str):
+    if mode not in COMPILE_MODES or not isinstance(mode, bool | str):
         yield Hep2ganError(
             f"trainer.compile is {mode!r}",
-            f"choose from {', '.join(str(mode).lower() for mode in MODES)}",
+            f"choose from {', '.join(str(mode).lower() for mode in COMPILE_MODES)}",
         )
         return
     fact = f"trainer.compile is {str(mode).lower()}"
@@ -358,9 +360,9 @@ def _compile(settings: Config, on_gpu: bool, several: bool) -> Iterator[Finding]
             " again (pytorch issue 161302)",
             "set one of them to false",
         )
-    if records_graphs(mode) and not on_gpu:
+    if uses_cuda_graphs(mode) and not on_gpu:
         yield Hep2ganError(fact, "CUDA graphs need a GPU", "set trainer.compile=true or false")
-    elif records_graphs(mode) and several:
+    elif uses_cuda_graphs(mode) and several:
         yield Hep2ganError(
             f"{fact} on {settings['devices'] * settings['nodes']} devices",
             "CUDA graphs beside the reduction of gradients are known to fail (pytorch issues"
@@ -397,7 +399,7 @@ def _fused(config: Config) -> Iterator[Finding]:
     for name in ("generator", "discriminator", "classifier"):
         target = config["optimizer"][name]["_target_"]
         # Others are looked up by who knows whether they may be.
-        if not isinstance(target, str) or target not in OPTIMIZERS:
+        if not isinstance(target, str) or target not in ALLOWED_OPTIMIZERS:
             continue
         try:
             check_fused(config["trainer"]["fused_optimizers"], get_class(target))

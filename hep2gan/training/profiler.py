@@ -15,7 +15,7 @@ from lightning.pytorch.profilers import Profiler
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from hep2gan.io import write_whole
+from hep2gan.io import atomic_write
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import distributed
 from hep2gan.training.module import SegmentationGuidedClassification, unheard
@@ -338,7 +338,7 @@ class StepProfiler(Profiler):
 
     def callbacks(self) -> list[Callback]:
         """What the Trainer needs beside: on several ranks, the end of a backward of its own."""
-        return [_Reduction(self._marks)] if distributed.world() > 1 else []
+        return [_Reduction(self._marks)] if distributed.world_size() > 1 else []
 
     def start(self, action_name: str) -> None:
         """Lightning begins something."""
@@ -375,9 +375,9 @@ class StepProfiler(Profiler):
         found = self._profiles()
         if found:
             content = {"stages": [profile.as_dict() for profile in found]}
-            write_whole(self._run.path / "profile.json", json.dumps(content, indent=1) + "\n")
+            atomic_write(self._run.path / "profile.json", json.dumps(content, indent=1) + "\n")
             tables = "\n\n".join(profile.table for profile in found)
-            write_whole(self._run.path / "profile.md", tables + "\n")
+            atomic_write(self._run.path / "profile.md", tables + "\n")
         return found
 
     def _profiles(self) -> list[StepProfile]:
@@ -443,4 +443,4 @@ def _in_words(device: torch.device) -> str:
     else:
         threads = torch.get_num_threads()
         name = f"the CPU ({threads} thread{'s' * (threads > 1)})"
-    return f"{name}, rank 0 of {distributed.world()}" if distributed.world() > 1 else name
+    return f"{name}, rank 0 of {distributed.world_size()}" if distributed.world_size() > 1 else name

@@ -9,42 +9,42 @@ from typing import Any
 import lightning as L
 import numpy as np
 
-from hep2gan.config import unfitting, wrong_settings, wrong_targets
-from hep2gan.data.leakage import leakage
+from hep2gan.config import cross_field_errors, find_wrong_targets, invalid_settings
+from hep2gan.data.leakage import measure_leakage
 from hep2gan.data.prepare import open_store
 from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.errors import Hep2ganError, counted
-from hep2gan.io import write_whole
-from hep2gan.runs.checkpoints import BEGINNING, Position, newest_readable
+from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.io import atomic_write
+from hep2gan.runs.checkpoints import TRAINING_START, TrainingPosition, latest_readable
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import distributed
 from hep2gan.training.build import build_task
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.preflight import (
-    Checklist,
     Finding,
     Note,
+    PreflightReport,
+    check_batches,
+    check_devices,
+    check_folder,
+    check_logger,
+    check_split,
+    check_store,
+    check_trainer_flags,
+    check_weights,
     checkpoint_bytes,
-    of_batches,
-    of_devices,
-    of_folder,
-    of_logger,
-    of_split,
-    of_store,
-    of_switches,
-    of_weights,
     prediction_bytes,
-    require_room,
+    require_disk_space,
 )
 
 Config = Mapping[str, Any]
 
 
-class Preparation:
+class RunSetup:
     """A run on its way to its start: looks at it, and keeps what it opened on the way.
 
     newest: the checkpoint to go on from. starts: a training will follow, so drawn cells are drawn
@@ -64,7 +64,7 @@ class Preparation:
     ) -> None:
         self.config, self.run, self.newest, self.trusted = config, run, newest, trusted
         self.starts = starts
-        self.checklist = Checklist()
+        self.checklist = PreflightReport()
         self._wrong: dict[str, Hep2ganError] = {}
         self._fit = True
         self.store: Store | None = None
@@ -79,14 +79,14 @@ class Preparation:
         take = self.checklist.take
         take("settings", self._settings())
         if self._sound("trainer", "forest") and not self.config["forest"]:
-            take("devices", of_devices(self.config))
-            take("switches", of_switches(self.config))
+            take("devices", check_devices(self.config))
+            take("switches", check_trainer_flags(self.config))
         if self._sound("logger"):
-            take("logger", of_logger(self.config))
-        take("run folder", of_folder(self.run, self.config, self.newest, starts=self.starts))
+            take("logger", check_logger(self.config))
+        take("run folder", check_folder(self.run, self.config, self.newest, starts=self.starts))
         networks = ("segment", "classify", "generator", "classifier", "pretrained")
         if self.newest is None and self._sound(*networks):
-            take("weights", of_weights(self.config))
+            take("weights", check_weights(self.config))
         self.open()
         take("disk", self._disk())
 
@@ -103,14 +103,17 @@ class Preparation:
         return not any(f"{key}.".startswith(f"{place}.") for key in self._wrong for place in places)
 
     def _settings(self) -> Iterator[Finding]:
-        self._wrong = wrong_settings(self.config)
+        self._wrong = invalid_settings(self.config)
         yield from self._wrong.values()
-        unfit = [*unfitting(self.config, self._wrong), *wrong_targets(self.config, self.trusted)]
+        unfit = [
+            *cross_field_errors(self.config, self._wrong),
+            *find_wrong_targets(self.config, self.trusted),
+        ]
         yield from unfit
         self._fit = not self._wrong and not unfit
         if self._fit:
             settings = self.config["trainer"]
-            epochs = counted(settings["max_epochs"], "epoch")
+            epochs = pluralize(settings["max_epochs"], "epoch")
             yield f"{self.config['name']}, {epochs}, {settings['precision']}"
 
     def _data(self) -> Iterator[Finding]:
@@ -121,7 +124,7 @@ class Preparation:
             yield Note(f"{data['store']} does not exist yet: the first start draws its cells")
             return
         self.store = open_store(data, thorough=not self.starts)
-        yield from of_store(self.store, self.config)
+        yield from check_store(self.store, self.config)
 
     def _split(self) -> Iterator[Finding]:
         if self.store is None or not self._sound(
@@ -132,11 +135,11 @@ class Preparation:
             self.split = Split.load(self.run.path, self.store)
         else:
             self.split = make_split(self.store, **self.config["split"])
-        yield from of_split(self.store, self.split, self.config)
+        yield from check_split(self.store, self.split, self.config)
 
     def _batches(self) -> Iterator[Finding]:
         if self._sound("trainer", "forest", "segment") and not self.config["forest"]:
-            yield from of_batches(self.split, self.config)
+            yield from check_batches(self.split, self.config)
 
     def _networks(self) -> Iterator[Finding]:
         if not self._fit or self.config["forest"]:
@@ -170,7 +173,7 @@ class Preparation:
         if self.task is None or self.store is None or self.split is None:
             return
         features = int(getattr(self.task.classifier, "feature_dim", 0) or 0)
-        yield require_room(
+        yield require_disk_space(
             self.run.path,
             checkpoint_bytes(self.task.parts, self.config["optimizer"]),
             chooses=len(self.split.validation) > 0,
@@ -180,10 +183,10 @@ class Preparation:
         )
 
 
-def examined(config: Config, trusted: Sequence[str] = ()) -> Checklist:
+def run_preflight(config: Config, trusted: Sequence[str] = ()) -> PreflightReport:
     """Look at everything and start nothing: what `doctor=true` prints."""
     run = RunFolder.of(config)
-    preparation = Preparation(config, run, newest_readable(run.checkpoints), trusted, starts=False)
+    preparation = RunSetup(config, run, latest_readable(run.checkpoints), trusted, starts=False)
     preparation.examine()
     return preparation.checklist
 
@@ -191,14 +194,14 @@ def examined(config: Config, trusted: Sequence[str] = ()) -> Checklist:
 log = logging.getLogger(__name__)
 
 
-def prepared(
+def open_run_setup(
     config: Config, run: RunFolder, newest: Path | None, trusted: Sequence[str] = ()
-) -> Preparation:
+) -> RunSetup:
     """Open and build what the run needs; rank 0 looks at everything first and writes it down.
 
     Raises Hep2ganError that lists all that is wrong.
     """
-    preparation = Preparation(config, run, newest, trusted, starts=True)
+    preparation = RunSetup(config, run, newest, trusted, starts=True)
     first = distributed.rank() == 0
     preparation.examine() if first else preparation.open()
     preparation.checklist.require(str(run.path))
@@ -210,7 +213,7 @@ def prepared(
             if state == "note":
                 log.warning("%s.", text[:1].upper() + text[1:])
         run.save_config(config)
-        write_whole(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
+        atomic_write(run.store_file, json.dumps(describe_store(store), indent=1) + "\n")
     _keep_split(split, store, run)
     return preparation
 
@@ -236,12 +239,12 @@ def _keep_split(split: Split, store: Store, run: RunFolder) -> None:
         len(split.validation),
         len(split.test),
     )
-    for sentence in leakage(store, split).sentences():
+    for sentence in measure_leakage(store, split).sentences():
         log.warning(sentence)
 
 
 def build_data(
-    config: Config, store: Store, split: Split, start: Position = BEGINNING
+    config: Config, store: Store, split: Split, start: TrainingPosition = TRAINING_START
 ) -> CellDataModule:
     """The batches that `config` describes, from `start` on."""
     trainer = config["trainer"]

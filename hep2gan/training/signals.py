@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+SignalCallback = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
-STATUS = {signal.SIGINT: 130, signal.SIGHUP: 129}
+EXIT_STATUS = {signal.SIGINT: 130, signal.SIGHUP: 129}
 """Exit status after a signal; 143, that of SIGTERM, for the others."""
 
 
-class Stopped(SystemExit):
+class RunStopped(SystemExit):
     """The run was told to stop and can be gone on with; carries the exit status."""
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
-        super().__init__(STATUS.get(signal.Signals(signum), 143))
+        super().__init__(EXIT_STATUS.get(signal.Signals(signum), 143))
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
@@ -28,7 +28,7 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     return (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *in_slurm)
 
 
-class StopRequest:
+class SignalHandler:
     """Listens for signals; while `deferred`, a signal is noted instead of ending the process.
 
     A second Ctrl-C does not wait; any other further signal changes nothing. When listening ends
@@ -41,7 +41,7 @@ class StopRequest:
         self._deferred = False
 
     @contextmanager
-    def listening(self) -> Iterator["StopRequest"]:
+    def listening(self) -> Iterator["SignalHandler"]:
         """Handle the signals in this block; only the main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield self
@@ -64,14 +64,14 @@ class StopRequest:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only note a signal in this block, and raise `Stopped` after it."""
+        """Only note a signal in this block, and raise `RunStopped` after it."""
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
         if self.signum is not None:
-            raise Stopped(self.signum)
+            raise RunStopped(self.signum)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         again = self.signum is not None
@@ -80,4 +80,4 @@ class StopRequest:
             raise KeyboardInterrupt
         # Sent to a whole group, one stop may come twice, the second time amid what saves.
         if not self._deferred and not again:
-            raise Stopped(signum)
+            raise RunStopped(signum)

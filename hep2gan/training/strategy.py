@@ -61,7 +61,7 @@ class PerNetworkDDP(DDPStrategy):
         super().teardown()
 
 
-class SyncBatchNorms(LayerSync):
+class SyncBatchNormConversion(LayerSync):
     """Batch statistics over all devices, for torch's layers and for timm's.
 
     Lightning's own plugin takes timm's layers of batch normalisation with activation, which
@@ -83,7 +83,7 @@ def devices_and_strategy(settings: Any, *plugins: Any) -> dict[str, Any]:
     # Named, since Lightning would else guess Slurm from the environment and take its signals over.
     environment = TorchElasticEnvironment() if several else LightningEnvironment()
     strategy: Strategy | str = PerNetworkDDP() if several else "auto"
-    synchronised = [SyncBatchNorms()] if several and settings.get("sync_batchnorm") else []
+    synchronised = [SyncBatchNormConversion()] if several and settings.get("sync_batchnorm") else []
     return {
         "accelerator": settings["accelerator"],
         "devices": settings["devices"],
@@ -93,7 +93,7 @@ def devices_and_strategy(settings: Any, *plugins: Any) -> dict[str, Any]:
     }
 
 
-def leave_signals_alone(trainer: L.Trainer) -> None:
+def disable_lightning_signal_handlers(trainer: L.Trainer) -> None:
     """Keep Lightning from answering SIGTERM, which it does with a collective inside the handler.
 
     It also broadcasts a flag and waits for the device before every batch; ours travels beside the

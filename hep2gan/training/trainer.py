@@ -13,22 +13,22 @@ from lightning.pytorch.profilers import Profiler
 
 from hep2gan.data.splits import Split
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, WholeCheckpoints
-from hep2gan.training.callbacks.collapse import Alarms
-from hep2gan.training.callbacks.compile import Compiled
-from hep2gan.training.callbacks.ema import WeightAverage
+from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
+from hep2gan.training.callbacks.collapse import CollapseMonitor
+from hep2gan.training.callbacks.compile import CompileNetworks
+from hep2gan.training.callbacks.ema import ExponentialMovingAverage
 from hep2gan.training.callbacks.seed import SeedEachBatch
-from hep2gan.training.callbacks.store_guard import StoreWatch
-from hep2gan.training.callbacks.throughput import Gauges
+from hep2gan.training.callbacks.store_guard import StoreGuard
+from hep2gan.training.callbacks.throughput import ThroughputMonitor
 from hep2gan.training.datamodule import CellDataModule
-from hep2gan.training.devices import channels_last, use_tf32
-from hep2gan.training.loggers.console import EpochLines
-from hep2gan.training.loggers.csv import MetricsFile
+from hep2gan.training.devices import to_channels_last, use_tf32
+from hep2gan.training.loggers.console import ConsoleLogger
+from hep2gan.training.loggers.csv import CsvLogger
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.nonfinite import StopAtNonfinite
 from hep2gan.training.profiler import profiler_of
-from hep2gan.training.signals import StopRequest
-from hep2gan.training.strategy import devices_and_strategy, leave_signals_alone
+from hep2gan.training.signals import SignalHandler
+from hep2gan.training.strategy import devices_and_strategy, disable_lightning_signal_handlers
 
 
 def progress_bars() -> list[Callback]:
@@ -50,7 +50,7 @@ def batches_done(data: CellDataModule) -> int:
     return data.start.epochs * data.batches + data.start.batches
 
 
-def monitor_of(config: Config, split: Split) -> str | None:
+def monitored_metric(config: Config, split: Split) -> str | None:
     """The validation metric that chooses the epoch; None without a validation part (the paper)."""
     if len(split.validation) == 0:
         return None
@@ -64,7 +64,7 @@ def fit(
     data: CellDataModule,
     logger: Any,
     newest: Path | None,
-    stop: StopRequest,
+    stop: SignalHandler,
 ) -> None:
     """Train `task`, from the checkpoint `newest` on; metrics.csv and checkpoints go to `run`.
 
@@ -72,16 +72,16 @@ def fit(
     """
     settings = config["trainer"]
     prepare_networks(task, settings)
-    curves = MetricsFile(run.curves_file, batches_done(data))
+    curves = CsvLogger(run.curves_file, batches_done(data))
     profiler = profiler_of(settings, run, task)
     trainer = build_trainer(
         settings,
-        [curves, *([logger] if logger else []), *epoch_lines(settings["max_epochs"])],
-        [*callbacks_of(config, run, data, stop), *(profiler.callbacks() if profiler else [])],
+        [curves, *([logger] if logger else []), *console_loggers(settings["max_epochs"])],
+        [*build_callbacks(config, run, data, stop), *(profiler.callbacks() if profiler else [])],
         len(data.split.validation) > 0,
         profiler,
     )
-    leave_signals_alone(trainer)
+    disable_lightning_signal_handlers(trainer)
     with stop.deferred():
         trainer.fit(task, data, ckpt_path=newest, weights_only=True)
     if trainer.interrupted:
@@ -90,27 +90,27 @@ def fit(
         profiler.finish()
 
 
-def epoch_lines(epochs: int) -> list[EpochLines]:
+def console_loggers(epochs: int) -> list[ConsoleLogger]:
     """A line an epoch where no bar shows how far it is."""
-    return [] if progress_bars() else [EpochLines(epochs)]
+    return [] if progress_bars() else [ConsoleLogger(epochs)]
 
 
-def callbacks_of(
-    config: Config, run: RunFolder, data: CellDataModule, stop: StopRequest
+def build_callbacks(
+    config: Config, run: RunFolder, data: CellDataModule, stop: SignalHandler
 ) -> list[Callback]:
     """All that a training does besides its steps, in this order."""
     settings = config["trainer"]
     stops = settings.get("nonfinite", "stop") == "stop"
     losses = StopAtNonfinite(run.path, data.store.id, settings["log_every"])
     return [
-        EpochCheckpoint(run.checkpoints, monitor_of(config, data.split), stop),
+        EpochCheckpoint(run.checkpoints, monitored_metric(config, data.split), stop),
         SeedEachBatch(config["seed"]),
-        StoreWatch(data.store),
-        Alarms(),
+        StoreGuard(data.store),
+        CollapseMonitor(),
         *([losses] if stops else []),
-        Gauges(),
-        *([Compiled(settings["compile"])] if settings["compile"] else []),
-        *([WeightAverage(config["ema"])] if config["ema"] else []),
+        ThroughputMonitor(),
+        *([CompileNetworks(settings["compile"])] if settings["compile"] else []),
+        *([ExponentialMovingAverage(config["ema"])] if config["ema"] else []),
     ]
 
 
@@ -120,7 +120,7 @@ def prepare_networks(task: SegmentationGuidedClassification, settings: Config) -
     # Deterministic operations fill new memory before they write to it, at 2 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if settings["channels_last"]:
-        channels_last(task.networks.values())
+        to_channels_last(task.networks.values())
 
 
 def build_trainer(
@@ -133,7 +133,7 @@ def build_trainer(
     """A Lightning trainer that leaves order, checkpoints and logging intervals to us."""
     bars = progress_bars()
     return L.Trainer(
-        **devices_and_strategy(settings, WholeCheckpoints()),
+        **devices_and_strategy(settings, AtomicCheckpointIO()),
         precision=settings["precision"],
         max_epochs=settings["max_epochs"],
         limit_train_batches=settings["limit_batches"],

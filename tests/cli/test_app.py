@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from hep2gan.cli.app import with_positionals
-from hep2gan.cli.errors import nearest
+from hep2gan.cli.app import name_positionals
+from hep2gan.cli.errors import nearest_names
 from hep2gan.errors import Hep2ganError
 
 COMMANDS = ("pack", "train", "evaluate", "predict", "report", "export")
@@ -20,20 +20,20 @@ def run(*arguments, **options):
 
 
 def test_positionals_become_overrides():
-    assert with_positionals(["a/b", "x=1"], ("run",)) == ["x=1", "run='a/b'"]
-    assert with_positionals(["--cfg", "job"], ("run",)) == ["--cfg", "job"]
-    assert with_positionals(["r", "it's", "b,c"], ("run", "inputs*")) == [
+    assert name_positionals(["a/b", "x=1"], ("run",)) == ["x=1", "run='a/b'"]
+    assert name_positionals(["--cfg", "job"], ("run",)) == ["--cfg", "job"]
+    assert name_positionals(["r", "it's", "b,c"], ("run", "inputs*")) == [
         "run='r'",
         r"inputs=['it\'s','b,c']",
     ]
     with pytest.raises(Hep2ganError, match="'b' is not understood"):
-        with_positionals(["a", "b"], ("run",))
+        name_positionals(["a", "b"], ("run",))
 
 
 def test_a_file_with_an_equals_sign_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b.png").touch()
-    assert with_positionals(["a=b.png"], ("inputs*",)) == ["inputs=['a=b.png']"]
+    assert name_positionals(["a=b.png"], ("inputs*",)) == ["inputs=['a=b.png']"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -115,8 +115,10 @@ def test_errors_say_what_to_do(arguments, words, tmp_path):
 
 
 def test_nearest_prefers_the_key_itself():
-    assert nearest("trainer.epochs", ["trainer.max_epochs", "seed"])[0] == "trainer.max_epochs"
-    assert nearest("zzz", ["trainer.max_epochs"]) == []
+    assert (
+        nearest_names("trainer.epochs", ["trainer.max_epochs", "seed"])[0] == "trainer.max_epochs"
+    )
+    assert nearest_names("zzz", ["trainer.max_epochs"]) == []
 
 
 def test_schemas_are_shared_and_yet_never_changed():

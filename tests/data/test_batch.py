@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hep2gan.data.batch import Draw, sent
-from hep2gan.data.sampler import EpochBatches
+from hep2gan.data.batch import BatchSeed, to_device
+from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
 
@@ -57,21 +57,21 @@ def test_normalising_and_augmenting_ask_nothing_of_the_device(kind):
     normalisation = Normalisation(kind)
     with Watch() as watch:
         normalised = normalisation(image, levels)
-        augmentation(normalised, mask, Draw(0, 1, 2, 0, 1, 6), bounded=normalisation.bounded)
+        augmentation(normalised, mask, BatchSeed(0, 1, 2, 0, 1, 6), bounded=normalisation.bounded)
     assert watch.waited == []
 
 
 def test_values_are_the_same_where_they_are_sent():
     values = torch.arange(12).view(3, 4).t()
-    assert torch.equal(sent(values, torch.device("cpu")), values)
+    assert torch.equal(to_device(values, torch.device("cpu")), values)
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_rows_may_be_sent_an_epoch_at_a_time(training):
     rows = np.arange(23)
-    plain = EpochBatches(rows, 4, seed=5, training=training)
+    plain = EpochBatchSampler(rows, 4, seed=5, training=training)
     # A device without memory: shapes and places, no values.
-    far = EpochBatches(rows, 4, seed=5, training=training, device=torch.device("meta"))
+    far = EpochBatchSampler(rows, 4, seed=5, training=training, device=torch.device("meta"))
     for one, other in zip(plain, far, strict=True):
         assert other.rows.device.type == "meta"
         assert one.rows.shape == other.rows.shape
@@ -87,10 +87,10 @@ def test_a_gpu_is_not_waited_for(kind):
 
     def prepared(batch):
         normalised = Normalisation(kind)(image, levels)
-        return EVERYTHING(normalised, mask, Draw(0, 1, batch, 0, 1, 6))
+        return EVERYTHING(normalised, mask, BatchSeed(0, 1, batch, 0, 1, 6))
 
     prepared(0)
-    sampler = EpochBatches(np.arange(23), 4, seed=5, training=True, device=device)
+    sampler = EpochBatchSampler(np.arange(23), 4, seed=5, training=True, device=device)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hep2gan.data.sampler import EpochBatches, balanced, check_sampling, shuffled
+from hep2gan.data.sampler import (
+    EpochBatchSampler,
+    check_sampling,
+    class_balanced_order,
+    shuffled_order,
+)
 from hep2gan.errors import Hep2ganError
 
 quick = settings(max_examples=60, deadline=None)
@@ -16,7 +21,7 @@ CLASS = dict(zip(ROWS.tolist(), LABEL.tolist(), strict=True))
 
 
 def epoch_of(epoch, size=5, **given):
-    sampler = EpochBatches(ROWS, size, seed=3, training=True, label=LABEL, **given)
+    sampler = EpochBatchSampler(ROWS, size, seed=3, training=True, label=LABEL, **given)
     sampler.set_epoch(epoch)
     requests = list(sampler)
     return [request.rows.tolist() for request in requests]
@@ -26,7 +31,7 @@ def epoch_of(epoch, size=5, **given):
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(0, 99))
 def test_classes_come_equally_often_and_cells_in_turns(labels, seed):
     label, rows = np.array(labels), np.arange(len(labels)) * 3
-    found = balanced(rows, label, np.random.default_rng(seed))
+    found = class_balanced_order(rows, label, np.random.default_rng(seed))
     assert len(found) == len(rows)
     number = dict(zip(rows.tolist(), labels, strict=True))
     classes = Counter(number[row] for row in found.tolist())
@@ -73,7 +78,7 @@ def test_every_cell_of_a_large_class_comes_in_some_epoch():
 
 def test_the_order_is_a_function_of_seed_and_epoch():
     assert epoch_of(1) == epoch_of(1) != epoch_of(2)
-    other = EpochBatches(ROWS, 5, seed=4, training=True, label=LABEL)
+    other = EpochBatchSampler(ROWS, 5, seed=4, training=True, label=LABEL)
     other.set_epoch(1)
     assert [request.rows.tolist() for request in other] != epoch_of(1)
 
@@ -93,9 +98,9 @@ def test_an_epoch_left_in_its_middle_goes_on_there():
 
 
 def test_all_is_every_row_once_and_the_order_of_before():
-    found = shuffled(ROWS, np.random.default_rng([1, 3, 2]))
+    found = shuffled_order(ROWS, np.random.default_rng([1, 3, 2]))
     assert sorted(found.tolist()) == ROWS.tolist()
-    plain = EpochBatches(ROWS, 5, seed=3, training=True)
+    plain = EpochBatchSampler(ROWS, 5, seed=3, training=True)
     plain.set_epoch(2)
     assert [row for request in plain for row in request.rows.tolist()] == found.tolist()
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hep2gan.data.leakage import leakage
+from hep2gan.data.leakage import measure_leakage
 from hep2gan.data.splits import Split, make_split
 from tests.helpers.made_store import made_store, published_store
 
@@ -21,12 +21,12 @@ def test_shared_specimens_and_duplicates_by_hand():
     store = made_store(
         [0] * 8, specimen=[0, 0, 1, 1, 2, 2, 3, 4], digest=digests("abacadef"), size=1
     )
-    found = leakage(store, split_of("ttTTTvtT"))
+    found = measure_leakage(store, split_of("ttTTTvtT"))
     # Test rows 2 3 4 7: row 2 equals training row 0, row 4 too; 3 and 7 have no twin.
     assert found.duplicates == (("00003", "00001"), ("00005", "00001"))
     # Test specimens 1 2 4; none is trained on (2's other cell is in validation).
     assert (found.test_specimens, found.shared_specimens) == (3, 0)
-    assert leakage(store, split_of("tTtTTvtT")).shared_specimens == 2
+    assert measure_leakage(store, split_of("tTtTTvtT")).shared_specimens == 2
     assert found.metrics() == {
         "leakage/duplicate_test_cells": 2.0,
         "leakage/shared_specimens": 0.0,
@@ -35,7 +35,7 @@ def test_shared_specimens_and_duplicates_by_hand():
 
 def test_random_split_of_the_full_set_leaks():
     store = published_store()
-    found = leakage(store, make_split(store))
+    found = measure_leakage(store, make_split(store))
     first, second = found.sentences()
     # 194 pairs; 2·194·0.1·0.9 = 35 test cells with a twin in training are expected.
     assert 20 <= len(found.duplicates) <= 50
@@ -52,7 +52,7 @@ def test_random_split_of_the_full_set_leaks():
 
 def test_clean_split_says_so():
     store = published_store()
-    found = leakage(store, make_split(store, kind="specimen", group_duplicates=True))
+    found = measure_leakage(store, make_split(store, kind="specimen", group_duplicates=True))
     assert found.sentences() == [
         "No specimen and no byte-identical cell is in both training and test."
     ]
@@ -67,7 +67,7 @@ def test_clean_split_says_so():
     ],
 )
 def test_unknown_specimens_cannot_be_known(specimen, sentence):
-    found = leakage(made_store([0] * 3, specimen=specimen, size=1), split_of("tTT"))
+    found = measure_leakage(made_store([0] * 3, specimen=specimen, size=1), split_of("tTT"))
     assert not found.specimens_known
     assert [line.startswith(sentence) for line in found.sentences()] == [True]
     assert found.metrics() == {"leakage/duplicate_test_cells": 0.0}
@@ -75,7 +75,10 @@ def test_unknown_specimens_cannot_be_known(specimen, sentence):
 
 def test_one_twin_is_told_in_the_singular():
     store = made_store([0] * 3, specimen=[0, 1, 2], digest=digests("aba"), size=1)
-    assert "1 of 1 test cell has a byte-identical" in leakage(store, split_of("ttT")).sentences()[0]
+    assert (
+        "1 of 1 test cell has a byte-identical"
+        in measure_leakage(store, split_of("ttT")).sentences()[0]
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -83,7 +86,7 @@ def test_one_twin_is_told_in_the_singular():
 def test_agrees_with_looking_at_every_pair(cells):
     specimen, names, parts = zip(*cells, strict=True) if cells else ((), (), ())
     store = made_store([0] * len(cells), specimen=specimen, digest=digests(names).reshape(-1, 16))
-    found = leakage(store, split_of(parts))
+    found = measure_leakage(store, split_of(parts))
     train = [i for i, p in enumerate(parts) if p == "t"]
     test = [i for i, p in enumerate(parts) if p == "T"]
     leaking = [i for i in test if any(names[i] == names[j] for j in train)]

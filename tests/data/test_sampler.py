@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from hep2gan.data.dataset import BareRequests, CellBatches, ResidentCells
-from hep2gan.data.sampler import EpochBatches
+from hep2gan.data.dataset import CellDataset, DeviceCells, RequestDataset
+from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.errors import Hep2ganError
 from tests.helpers.made_store import made_store
 
@@ -16,7 +16,7 @@ quick = settings(max_examples=60, deadline=None)
 
 
 def served(rows, batch_size, epoch=0, **given):
-    sampler = EpochBatches(rows, batch_size, **given)
+    sampler = EpochBatchSampler(rows, batch_size, **given)
     sampler.set_epoch(epoch)
     requests = list(sampler)
     assert len(requests) == len(sampler)
@@ -67,8 +67,8 @@ def test_evaluation_serves_every_row_once_in_order(n, size, world):
 
 def test_an_epoch_left_in_its_middle_goes_on_there():
     rows = np.arange(23)
-    sampler = EpochBatches(rows, 5, seed=1, training=True, start=(3, 2))
-    whole = EpochBatches(rows, 5, seed=1, training=True)
+    sampler = EpochBatchSampler(rows, 5, seed=1, training=True, start=(3, 2))
+    whole = EpochBatchSampler(rows, 5, seed=1, training=True)
     for epoch in (3, 4):
         sampler.set_epoch(epoch)
         whole.set_epoch(epoch)
@@ -80,7 +80,7 @@ def test_an_epoch_left_in_its_middle_goes_on_there():
 
 def test_order_is_a_function_of_seed_and_epoch():
     rows = np.arange(50)
-    sampler = EpochBatches(rows, 5, seed=1, training=True)
+    sampler = EpochBatchSampler(rows, 5, seed=1, training=True)
     orders = []
     for epoch in (0, 1, 0, 1):
         sampler.set_epoch(epoch)
@@ -113,15 +113,15 @@ def test_every_cell_can_come_first():
 )
 def test_errors(given, message):
     with pytest.raises(Hep2ganError) as error:
-        EpochBatches(np.arange(20), **given)
+        EpochBatchSampler(np.arange(20), **given)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_cells_are_gathered_as_stored(workers):
     store = made_store(np.arange(30) % 3)
-    sampler = EpochBatches(np.arange(30)[::-1].copy(), 4, seed=5, training=True)
-    loader = DataLoader(CellBatches(store), sampler=sampler, batch_size=None, num_workers=workers)
+    sampler = EpochBatchSampler(np.arange(30)[::-1].copy(), 4, seed=5, training=True)
+    loader = DataLoader(CellDataset(store), sampler=sampler, batch_size=None, num_workers=workers)
     batches = list(loader)
     assert len(batches) == 7
     for raw, request in zip(batches, sampler, strict=True):
@@ -137,10 +137,10 @@ def test_cells_are_gathered_as_stored(workers):
 
 def test_resident_cells_are_the_same_cells():
     store = made_store(np.arange(30) % 3)
-    sampler = EpochBatches(np.arange(30), 7, training=True)
-    resident = ResidentCells(store, torch.device("cpu"), chunk=8)
-    bare = DataLoader(BareRequests(), sampler=sampler, batch_size=None)
-    gathered = DataLoader(CellBatches(store), sampler=sampler, batch_size=None)
+    sampler = EpochBatchSampler(np.arange(30), 7, training=True)
+    resident = DeviceCells(store, torch.device("cpu"), chunk=8)
+    bare = DataLoader(RequestDataset(), sampler=sampler, batch_size=None)
+    gathered = DataLoader(CellDataset(store), sampler=sampler, batch_size=None)
     for request, raw in zip(bare, gathered, strict=True):
         found = resident.gather(request)
         assert found.draw == raw.draw
@@ -152,7 +152,7 @@ def test_resident_cells_are_the_same_cells():
 
 def test_resident_copy_does_not_share_memory_with_the_store():
     store = made_store([0] * 4)
-    resident = ResidentCells(store, torch.device("cpu"))
+    resident = DeviceCells(store, torch.device("cpu"))
     before = resident.image.clone(), resident.label.clone()
     store.image[:], store.label[:] = 0, 7
     assert torch.equal(resident.image, before[0])
@@ -160,5 +160,5 @@ def test_resident_copy_does_not_share_memory_with_the_store():
 
 
 def test_sampler_can_be_sent_to_another_process():
-    sampler = EpochBatches(np.arange(20), 4, seed=3, training=True)
+    sampler = EpochBatchSampler(np.arange(20), 4, seed=3, training=True)
     assert rows_of(pickle.loads(pickle.dumps(sampler))) == rows_of(sampler)

@@ -12,8 +12,8 @@ from hep2gan.data.grouping import (
     duplicate_groups,
     fraction_quota,
     id_order,
-    joined,
-    shares,
+    largest_remainder,
+    merge_groups,
 )
 from hep2gan.data.splits import Split, describe, make_split
 from hep2gan.errors import Hep2ganError
@@ -209,7 +209,7 @@ def test_test_parts_of_folds_partition_the_set(store, kind, folds, seed, grouped
 @quick
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6).filter(any), st.integers(0, 200))
 def test_shares_are_within_one_of_exact_proportion(weights, total):
-    found = shares(np.asarray(weights), total)
+    found = largest_remainder(np.asarray(weights), total)
     assert found.sum() == total
     assert np.abs(found - np.asarray(weights) * total / sum(weights)).max() < 1
 
@@ -249,7 +249,7 @@ def test_small_classes_have_fewer_blocks():
 
 
 def test_joined_groups_are_connected_components():
-    found = joined(np.array([0, 0, 1, 1, 2, 3]), np.array([5, 6, 6, 7, 8, 9]))
+    found = merge_groups(np.array([0, 0, 1, 1, 2, 3]), np.array([5, 6, 6, 7, 8, 9]))
     assert found.tolist() == [0, 0, 0, 0, 1, 2]
 
 

@@ -6,7 +6,7 @@ import torch
 from experiments.benchmarks import blocks, gpu, trainings
 from experiments.benchmarks.blocks import Block, Length
 from experiments.benchmarks.gpu import SWITCHES, Switch
-from hep2gan.training.preflight import of_switches
+from hep2gan.training.preflight import check_trainer_flags
 from tests.helpers.started import NETS, SMALL
 
 TINY = (*SMALL, *NETS, "trainer.batch_size=4")
@@ -91,7 +91,7 @@ def test_every_switch_composes_and_changes_the_configuration(switch, monkeypatch
     assert {key for key in on if on[key] != off[key]} == {"trainer"}
     for config in (on, off):
         assert config["trainer"]["accelerator"] == "gpu"
-        assert list(of_switches(config)) == []
+        assert list(check_trainer_flags(config)) == []
 
 
 def test_without_a_gpu_it_says_so(capsys, monkeypatch):

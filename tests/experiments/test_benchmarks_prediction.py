@@ -7,23 +7,23 @@ import torch
 from PIL import Image
 
 from experiments.benchmarks.plain_prediction import predict_file_by_file
-from hep2gan.data.phantom.generate import draw_cells
+from hep2gan.data.phantom.generate import generate_cells
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.inference.predict import Predictor, find_images
-from hep2gan.inference.torch_backend import TorchEngine
+from hep2gan.inference.torch_backend import TorchBackend
 from tests.helpers import tiny
 
 
 def test_the_plain_loop_writes_the_same_masks_overlays_and_rows(tmp_path):
     cells = tmp_path / "cells"
     cells.mkdir()
-    for cell in draw_cells(9, 0):
+    for cell in generate_cells(9, 0):
         Image.fromarray(cell.image).save(cells / f"{cell.id}.png")
     task, images = tiny.task().eval(), find_images([str(cells)])
     files = [image.path for image in images]
     parts = (task.generator, task.classifier, "abc", 16, files)
     predict_file_by_file(*parts, tmp_path / "plain")
-    engine = TorchEngine(task, Normalisation(), torch.device("cpu"))
+    engine = TorchBackend(task, Normalisation(), torch.device("cpu"))
     Predictor(engine, "abc", 16).predict(
         images, tmp_path / "ours", batch_size=4, white=None, overlays=True, progress=lambda *_: None
     )

@@ -17,7 +17,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 
-from hep2gan.cli.launch.hydra import jobs_of
+from hep2gan.cli.launch.hydra import jobs_from_overrides
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.build import NAMES
 from tests.helpers.configs import composed
@@ -106,7 +106,7 @@ def test_what_is_given_takes_the_place_of_the_studys_own():
 
 def test_a_single_value_is_named_as_among_others():
     def folders(name, *given):
-        return [str(job.run.path) for job in jobs_of(Study.load(name).overrides(given))]
+        return [str(job.run.path) for job in jobs_from_overrides(Study.load(name).overrides(given))]
 
     assert folders("parts", "split.fold=4") == ["runs/parts/resnet50_t,split.fold=4/seed0"]
     assert folders("parts", "split.fold=4")[0] in folders("parts", "split.fold=0,4")
@@ -134,7 +134,7 @@ def taken_up(monkeypatch):
         found.append(([str(run) for run in runs], folder, told))
         return []
 
-    monkeypatch.setattr("hep2gan.reports.build.write_evidence", noted)
+    monkeypatch.setattr("hep2gan.reports.build.write_report", noted)
     return found
 
 

@@ -3,11 +3,11 @@
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from hep2gan.cli.app import config_folder, resolved
+from hep2gan.cli.app import config_folder, resolve_config
 
 
 def composed(name="train", *overrides):
     """The resolved configuration of a command, as plain containers."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return resolved(compose(name, list(overrides)))
+        return resolve_config(compose(name, list(overrides)))

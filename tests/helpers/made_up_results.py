@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hep2gan.reports.results import Result, Tested
-from hep2gan.runs.finished import Run
+from hep2gan.reports.results import RunResult, TestCells
+from hep2gan.runs.finished import FinishedRun
 
 CLASSES = ("Homogeneous", "Speckled")
 
@@ -19,7 +19,7 @@ def cells(ids, right, *, per_specimen=5, dice=None, classify=True, known=True):
     label = specimen % 2
     predicted = np.where(right, label, 1 - label)
     odds = np.where(np.eye(2, dtype=bool)[predicted], 0.8, 0.2).astype(np.float32)
-    return Tested(
+    return TestCells(
         classes=CLASSES,
         id=np.array([f"{one:05d}" for one in ids]),
         specimen=specimen if known else np.full(len(ids), -1),
@@ -34,7 +34,7 @@ def cells(ids, right, *, per_specimen=5, dice=None, classify=True, known=True):
 
 def result(name, tested, *, seed="0", study="s", data="icpr2016", metrics=None, **split):
     """A result of a run that has no folder."""
-    run = Run(
+    run = FinishedRun(
         path=Path(f"runs/{study}/{name}/seed{seed}"),
         study=study,
         method=name,
@@ -44,7 +44,7 @@ def result(name, tested, *, seed="0", study="s", data="icpr2016", metrics=None, 
         metrics=metrics or {},
         split={},
     )
-    return Result(run, tested)
+    return RunResult(run, tested)
 
 
 def read_csv(text):

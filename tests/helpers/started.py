@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.distributed import TCPStore
 
-from hep2gan.runs.checkpoints import checkpoints, read_checkpoint
+from hep2gan.runs.checkpoints import list_checkpoints, read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 NETS = (
@@ -107,7 +107,7 @@ def rows_logged(run):
 
 def final(run):
     """The newest checkpoint of a run."""
-    return read_checkpoint(checkpoints(run / "checkpoints")[0])
+    return read_checkpoint(list_checkpoints(run / "checkpoints")[0])
 
 
 def assert_same(one, other, path=""):

@@ -19,11 +19,18 @@ from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference import export as export_module
-from hep2gan.inference.export import Cells, Graph, cells_of, checked, export_run, write_graph
-from hep2gan.inference.load import open_run
-from hep2gan.inference.onnx_backend import OnnxEngine, open_export
-from hep2gan.models.guidance import Guidance
-from hep2gan.models.test_time_augmentation import Views
+from hep2gan.inference.export import (
+    Cells,
+    ExportableModel,
+    check_graph,
+    export_run,
+    sample_cells,
+    write_graph,
+)
+from hep2gan.inference.load import load_run
+from hep2gan.inference.onnx_backend import OnnxBackend, open_export
+from hep2gan.models.guidance import MaskGuidance
+from hep2gan.models.test_time_augmentation import TestTimeAugmentation
 from hep2gan.runs.predictions import Predictions
 from hep2gan.training.build import build_task
 from tests.helpers import tiny
@@ -58,20 +65,20 @@ def noise(count):
 
 
 def written(task, folder, kind="min_max"):
-    graph = Graph(task, Normalisation(kind)).eval()
+    graph = ExportableModel(task, Normalisation(kind)).eval()
     write_graph(graph, SIZE, folder / "model.onnx")
     return graph, folder / "model.onnx"
 
 
 TASKS = {
     "proposed": ({}, ("mask", "probabilities")),
-    "hard guidance": ({"guidance": Guidance(hard=True)}, ("mask", "probabilities")),
+    "hard guidance": ({"guidance": MaskGuidance(hard=True)}, ("mask", "probabilities")),
     "image alone": (
-        {"segment": False, "adversarial": False, "guidance": Guidance("none")},
+        {"segment": False, "adversarial": False, "guidance": MaskGuidance("none")},
         ("probabilities",),
     ),
     "segmentation": ({"classify": False}, ("mask",)),
-    "eight views": ({"views": Views(8)}, ("mask", "probabilities")),
+    "eight views": ({"views": TestTimeAugmentation(8)}, ("mask", "probabilities")),
 }
 
 
@@ -80,7 +87,7 @@ def test_a_graph_says_what_evaluation_says(name, tmp_path):
     given, outputs = TASKS[name]
     task, cells = tiny.task(**given).eval(), noise(5)
     graph, file = written(task, tmp_path)
-    engine = OnnxEngine(file, "cpu")
+    engine = OnnxBackend(file, "cpu")
     for count in (5, 1, 4):
         image, levels = cells.image[:count], cells.levels[:count]
         with torch.inference_mode():
@@ -91,7 +98,7 @@ def test_a_graph_says_what_evaluation_says(name, tmp_path):
             assert np.allclose(found.mask, due.mask[:, 0].numpy(), atol=1e-5)
         if "probabilities" in outputs:
             assert np.allclose(found.probabilities, due.probabilities.numpy(), atol=1e-5)
-    assert max(checked(graph, file, cells).differences.values()) < 1e-5
+    assert max(check_graph(graph, file, cells).differences.values()) < 1e-5
     # Neither the discriminator nor the losses are part of what is handed on.
     assert not [each.name for each in onnx.load(file).graph.initializer if "discr" in each.name]
 
@@ -105,7 +112,7 @@ def test_every_normalisation_is_inside(kind, tmp_path):
     image = Normalisation(kind)(torch.from_numpy(cells.image), torch.from_numpy(cells.levels))
     with torch.inference_mode():
         due = task(image)
-    found = OnnxEngine(file, "cpu")(cells.image, cells.levels)
+    found = OnnxBackend(file, "cpu")(cells.image, cells.levels)
     assert np.allclose(found.mask, due.mask[:, 0].numpy(), atol=1e-5)
     assert np.allclose(found.probabilities, due.probabilities.numpy(), atol=1e-5)
 
@@ -114,17 +121,17 @@ def test_every_normalisation_is_inside(kind, tmp_path):
 def test_attention_pooling_and_its_rings(tmp_path):
     config = composed("train", "scale=laptop", "method=attention_pooling", "pretrained=false")
     task = build_task(config, classes="abc", size=64).eval()
-    graph = Graph(task, Normalisation()).eval()
+    graph = ExportableModel(task, Normalisation()).eval()
     write_graph(graph, 64, tmp_path / "model.onnx")
-    cells = cells_of(tmp_path / "gone", 64)
+    cells = sample_cells(tmp_path / "gone", 64)
     assert cells.source.startswith("drawn cells")
-    assert max(checked(graph, tmp_path / "model.onnx", cells).differences.values()) < 1e-4
+    assert max(check_graph(graph, tmp_path / "model.onnx", cells).differences.values()) < 1e-4
 
 
 def test_runs_that_need_true_masks_are_refused():
-    task = tiny.task(segment=False, adversarial=False, guidance=Guidance("ground_truth"))
+    task = tiny.task(segment=False, adversarial=False, guidance=MaskGuidance("ground_truth"))
     with pytest.raises(Hep2ganError, match="trained with true masks"):
-        Graph(task, Normalisation())
+        ExportableModel(task, Normalisation())
 
 
 def test_a_graph_that_differs_is_refused(tmp_path):
@@ -133,11 +140,11 @@ def test_a_graph_that_differs_is_refused(tmp_path):
     with torch.no_grad():
         task.classifier.output.bias[0] += 0.01
     with pytest.raises(Hep2ganError, match=r"differ: mask by .*, probabilities by 0\.00"):
-        checked(graph, file, noise(3))
+        check_graph(graph, file, noise(3))
     with torch.no_grad():
         task.classifier.output.bias[0] = torch.nan
     with pytest.raises(Hep2ganError, match="probabilities by inf"):
-        checked(graph, file, noise(3))
+        check_graph(graph, file, noise(3))
 
 
 def test_the_command_writes_graph_card_and_description(inside, capsys):
@@ -146,7 +153,7 @@ def test_the_command_writes_graph_card_and_description(inside, capsys):
     shape = onnxruntime.InferenceSession(folder / "model.onnx").get_inputs()[0].shape
     assert (type(shape[0]), shape[1:]) == (str, [64, 64])
     found = json.loads((folder / "model.json").read_text())
-    store = Store.open(open_run(inside / RUN).store)
+    store = Store.open(load_run(inside / RUN).store)
     assert found["trained_on"]["fingerprint"] == store.fingerprint
     assert found["trained_on"]["split"]["test"] == 15
     assert found["check"]["cells"] == f"cells of the store {store.path.name}"
@@ -196,9 +203,9 @@ def test_nothing_is_left_of_an_export_that_fails(inside, tmp_path, monkeypatch, 
 
 
 def test_where_the_store_is_gone_drawn_cells_are_taken_and_named(inside, tmp_path):
-    trained = open_run(inside / RUN)
+    trained = load_run(inside / RUN)
     # Quick, since the graph itself is written in other tests.
-    assert cells_of(tmp_path / "gone", 64).source.startswith("drawn cells")
+    assert sample_cells(tmp_path / "gone", 64).source.startswith("drawn cells")
     with pytest.raises(Hep2ganError, match="gone does not exist"):
         export_run(trained, tmp_path / "new", tmp_path / "gone")
     assert not (tmp_path / "new").exists()

@@ -10,12 +10,12 @@ from PIL import Image
 from hep2gan.data.readers.image import resize, stretch
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.backend import Said
-from hep2gan.inference.predict import Predictor, find_images, in_order
-from hep2gan.inference.torch_backend import TorchEngine
-from hep2gan.models.guidance import Guidance
+from hep2gan.inference.backend import BackendOutput
+from hep2gan.inference.predict import Predictor, find_images, map_ordered
+from hep2gan.inference.torch_backend import TorchBackend
+from hep2gan.models.guidance import MaskGuidance
 from hep2gan.reports.figures.overlay import overlay
-from hep2gan.training.devices import device
+from hep2gan.training.devices import resolve_device
 from tests.helpers import tiny
 
 
@@ -54,24 +54,24 @@ def test_inputs_that_cannot_be_predicted(inputs, words):
 
 
 def test_runs_that_need_true_masks_cannot_predict():
-    task = tiny.task(segment=False, guidance=Guidance("ground_truth"))
+    task = tiny.task(segment=False, guidance=MaskGuidance("ground_truth"))
     with pytest.raises(Hep2ganError, match="trained with true masks"):
-        TorchEngine(task, Normalisation(), torch.device("cpu"))
+        TorchBackend(task, Normalisation(), torch.device("cpu"))
 
 
 def test_devices_are_named():
-    assert device("cpu").type == "cpu"
+    assert resolve_device("cpu").type == "cpu"
     with pytest.raises(Hep2ganError, match="choose from auto, cpu, gpu"):
-        device("tpu")
+        resolve_device("tpu")
     if not torch.cuda.is_available():
         with pytest.raises(Hep2ganError, match=r"no GPU.*accelerator=cpu"):
-            device("gpu")
+            resolve_device("gpu")
 
 
 def engine(image, levels):
     """The mask is the image, the probabilities its first pixel's."""
     chance = image[:, 0, :1].astype(np.float32) / 255
-    return Said(image.astype(np.float32) / 255, np.concatenate([chance, 1 - chance], 1))
+    return BackendOutput(image.astype(np.float32) / 255, np.concatenate([chance, 1 - chance], 1))
 
 
 def predicted(count, batch_size, calls=None, **given):
@@ -148,7 +148,7 @@ def test_only_some_images_are_held_at_once():
             yield item
 
     with ThreadPoolExecutor(2) as pool:
-        results = in_order(pool, work, items(), ahead=5)
+        results = map_ordered(pool, work, items(), ahead=5)
         assert [next(results) for _ in range(10)] == list(range(10))
         assert len(started) == 15
         results.close()

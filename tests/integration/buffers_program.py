@@ -9,9 +9,9 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from hep2gan.runs.checkpoints import checkpoints, read_checkpoint
+from hep2gan.runs.checkpoints import list_checkpoints, read_checkpoint
 from hep2gan.training import distributed
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, WholeCheckpoints
+from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
 from hep2gan.training.strategy import devices_and_strategy
 from tests.helpers import tiny
 
@@ -39,11 +39,11 @@ class Watch(L.Callback):
 
 
 def main(folder):
-    distributed.join("cpu")
+    distributed.init_process_group("cpu")
     settings = {"accelerator": "cpu", "devices": 2, "nodes": 1}
     watch = Watch()
     trainer = L.Trainer(
-        **devices_and_strategy(settings, WholeCheckpoints()), max_epochs=1, logger=False,
+        **devices_and_strategy(settings, AtomicCheckpointIO()), max_epochs=1, logger=False,
         callbacks=[watch, EpochCheckpoint(folder)], enable_progress_bar=False,
         enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
     )  # fmt: skip
@@ -52,8 +52,8 @@ def main(folder):
         [tiny.batch(seed=s + 10 * distributed.rank()) for s in range(3)], batch_size=None
     )
     trainer.fit(task, mine, mine)
-    distributed.wait_for_all()
-    kept = read_checkpoint(checkpoints(folder)[0])["state_dict"]
+    distributed.barrier()
+    kept = read_checkpoint(list_checkpoints(folder)[0])["state_dict"]
     trainer.test(task, mine, verbose=False)
     own = dict(task.named_buffers())
     print(
@@ -65,7 +65,7 @@ def main(folder):
             }
         )
     )
-    distributed.leave()
+    distributed.destroy_process_group()
 
 
 main(Path(sys.argv[1]))

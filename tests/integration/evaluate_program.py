@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
-from hep2gan.inference.load import open_run
+from hep2gan.inference.load import load_run
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import distributed
 from hep2gan.training.evaluation import evaluate_run
@@ -15,14 +15,14 @@ from hep2gan.training.setup import build_data
 
 def main(run, out, devices, eval_batch_size):
     if devices > 1:
-        distributed.join("cpu")
-    trained = open_run(run, trusted=["tests.integration.nets"])
+        distributed.init_process_group("cpu")
+    trained = load_run(run, trusted=["tests.integration.nets"])
     trained.config["trainer"] |= {"devices": devices, "eval_batch_size": eval_batch_size}
     store = Store.open(trained.store)
     data = build_data(trained.config, store, Split.load(run, store))
     out.mkdir(parents=True, exist_ok=True)
     metrics = evaluate_run(trained.task, data, RunFolder(out), trained.config, figures=False)
-    distributed.leave()
+    distributed.destroy_process_group()
     print(json.dumps(metrics))
 
 

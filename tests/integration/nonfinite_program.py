@@ -28,7 +28,7 @@ def batches(rank, poisoned):
 
 
 def main(folder, policy, poisoned):
-    distributed.join("cpu")
+    distributed.init_process_group("cpu")
     stop = policy == "stop"
     task = tiny.task(skipping=None if stop else SkipNonfinite())
     callbacks = [StopAtNonfinite(Path(folder), IDS, 3)] if stop else []
@@ -44,7 +44,7 @@ def main(folder, policy, poisoned):
         found["error"] = str(error)
     found["weights"] = torch.cat([p.detach().reshape(-1) for p in task.parameters()]).tolist()
     print(json.dumps(found))
-    distributed.leave()
+    distributed.destroy_process_group()
 
 
 main(sys.argv[1], sys.argv[2], {"yes": True, "left out": None}[sys.argv[3]])

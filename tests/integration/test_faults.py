@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import lightning as L
 import pytest
 
-from hep2gan.errors import Hep2ganError, of_the_system
-from hep2gan.io import write_whole
-from hep2gan.runs.checkpoints import checkpoints
-from hep2gan.training.callbacks.throughput import Gauges
+from hep2gan.errors import Hep2ganError, from_os_error
+from hep2gan.io import atomic_write
+from hep2gan.runs.checkpoints import list_checkpoints
+from hep2gan.training.callbacks.throughput import ThroughputMonitor
 from tests.helpers import tiny
 from tests.helpers.full_disk import divert, fill, make_read_only, needs_full_device, small_disk
 from tests.helpers.started import (
@@ -54,7 +54,7 @@ def held_in_training(place, run, *options):
     process = train(place, *LONG, *options, wait=False)
     try:
         # As soon as the first checkpoint is there: none is being written then.
-        until(lambda: checkpoints(run / "checkpoints"), process)
+        until(lambda: list_checkpoints(run / "checkpoints"), process)
         process.send_signal(signal.SIGSTOP)
         yield process
         process.send_signal(signal.SIGCONT)
@@ -110,8 +110,8 @@ def test_no_room_for_a_run_is_told_before_it_starts(place, tmp_path):
 def test_a_report_on_a_full_disk_leaves_nothing(tmp_path):
     divert(tmp_path / "report.html")
     with pytest.raises(OSError, match="No space left") as caught:
-        write_whole(tmp_path / "report.html", "page")
-    told = str(of_the_system(caught.value))
+        atomic_write(tmp_path / "report.html", "page")
+    told = str(from_os_error(caught.value))
     assert told.startswith(f"{tmp_path}/report.html: No space left on device. Fix: free space")
     assert list(tmp_path.iterdir()) == []
 
@@ -186,7 +186,7 @@ def test_a_store_changed_in_place_reaches_no_checkpoint(place, whole, how):
     run = place / f"runs/{name}/proposed/seed0"
     with held_in_training(place, run, *options) as process:
         image = store / "image.npy"
-        before = [path.name for path in checkpoints(run / "checkpoints")]
+        before = [path.name for path in list_checkpoints(run / "checkpoints")]
         if how == "touched":
             with image.open("r+b") as file:
                 file.seek(5000)
@@ -201,7 +201,7 @@ def test_a_store_changed_in_place_reaches_no_checkpoint(place, whole, how):
         told = process.output[process.output.rindex("error: ") :]
         assert "image.npy was changed" in told or "image.npy was cut off" in told
         assert "the run goes on from its last checkpoint" in told
-    assert [path.name for path in checkpoints(run / "checkpoints")] == before
+    assert [path.name for path in list_checkpoints(run / "checkpoints")] == before
     shutil.copy(place / "stores" / STORE / "image.npy", image)
     train(place, *LONG, *options)
     assert_same_training(final(run), whole)
@@ -246,7 +246,7 @@ def test_a_clock_jump_changes_nothing(monkeypatch):
             shift = next(jumps)
             monkeypatch.setattr(time, "time", lambda: real() + shift)
 
-    fit(jumped, batches, epochs=2, callbacks=[Jump(), Gauges()], logger=logger)
+    fit(jumped, batches, epochs=2, callbacks=[Jump(), ThroughputMonitor()], logger=logger)
     for one, other in zip(plain.parameters(), jumped.parameters(), strict=True):
         assert one.equal(other)
     seconds = [
@@ -260,10 +260,10 @@ def test_a_clock_jump_changes_nothing(monkeypatch):
 
 @pytest.mark.parametrize("error", [ValueError("x"), OSError("no number"), KeyError("k")])
 def test_other_errors_keep_their_traceback(error):
-    assert of_the_system(error) is None
+    assert from_os_error(error) is None
     wrapped = ValueError("Unable to configure handler")
     wrapped.__cause__ = PermissionError(13, "Permission denied", "train.log")
-    told = of_the_system(wrapped)
+    told = from_os_error(wrapped)
     assert isinstance(told, Hep2ganError)
     assert str(told) == (
         "train.log: Permission denied. Fix: set its permissions, or choose another place."

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hep2gan.runs.checkpoints import Position, checkpoints
+from hep2gan.runs.checkpoints import TrainingPosition, list_checkpoints
 from tests.helpers.started import (
     NETS,
     RESTLESS,
@@ -24,7 +24,7 @@ KILLS, EPOCHS_BETWEEN = 20, 12
 
 
 def epochs_done(run):
-    return Position.of(next(iter(checkpoints(run / "checkpoints")), None)).epochs
+    return TrainingPosition.of(next(iter(list_checkpoints(run / "checkpoints")), None)).epochs
 
 
 @pytest.mark.slow

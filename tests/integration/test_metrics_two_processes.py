@@ -9,9 +9,9 @@ import torch.distributed
 from torch import Tensor
 
 from hep2gan.metrics.classification import ClassificationMetrics, OneVsRestAUROC
-from hep2gan.metrics.evaluation import score
+from hep2gan.metrics.evaluation import compute_test_metrics
 from hep2gan.metrics.segmentation import SegmentationMetrics, image_dice
-from hep2gan.metrics.validation import MeanByClass, MeanDistances, hits
+from hep2gan.metrics.validation import MeanByClass, MeanDistances, correct
 from hep2gan.runs.predictions import Predictions
 
 
@@ -31,7 +31,7 @@ def measured(rows: slice) -> dict[str, Tensor]:
     area.update(scores, label)
     dice, accuracy, distances = MeanByClass(3), MeanByClass(3), MeanDistances()
     dice.update(image_dice(probability, truth), label)
-    accuracy.update(hits(scores, label), label)
+    accuracy.update(correct(scores, label), label)
     distances.update(100 * scores, label)
     by_class = {"dice": dice.compute(), "accuracy": accuracy.compute(), **distances.compute()}
     details = {f"details/{name}": torch.tensor(value) for name, value in by_class.items()}
@@ -69,7 +69,7 @@ def work(rank: int, folder: str) -> None:
         found: dict[str, object] = {"metrics": measured(SHARES[rank])}
         if rank == 0:
             # One process may score stored predictions while the other does not.
-            found["score"] = score(predictions())
+            found["score"] = compute_test_metrics(predictions())
         torch.save(found, f"{folder}/{rank}.pt")
     finally:
         torch.distributed.destroy_process_group()
@@ -96,4 +96,4 @@ def test_two_processes_equal_one(tmp_path: Path):
     for rank in found:
         assert list(rank["metrics"]) == list(one)
         assert all(torch.equal(rank["metrics"][name], one[name]) for name in one)
-    assert found[0]["score"] == score(predictions())
+    assert found[0]["score"] == compute_test_metrics(predictions())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hep2gan.runs.checkpoints import checkpoints
+from hep2gan.runs.checkpoints import list_checkpoints
 from tests.helpers.started import (
     NETS,
     RESTLESS,
@@ -50,7 +50,7 @@ def test_sigterm_saves_within_the_epoch_and_exits_143(undisturbed):
     assert process.returncode == 143, shown
     assert "Traceback" not in shown
     assert not (run / "DONE").exists()
-    newest = checkpoints(run / "checkpoints")[0]
+    newest = list_checkpoints(run / "checkpoints")[0]
     where = "runs/stopped/proposed/seed0/checkpoints"
     said = f"Stopped by SIGTERM: {newest.name} is saved in {where}. The same command goes on"
     assert shown.count(said) == 1

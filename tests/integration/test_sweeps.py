@@ -11,20 +11,20 @@ import pytest
 
 from hep2gan.cli import pack
 from hep2gan.cli import train as train_command
-from hep2gan.cli.launch.hydra import check_objective, jobs_of, objective_of
+from hep2gan.cli.launch.hydra import check_objective, jobs_from_overrides, objective_value
 from hep2gan.cli.launch.slurm import run_in_slurm
 from hep2gan.cli.launch.sweep import (
+    DeviceSlots,
     Job,
     Outcome,
-    Slots,
     check_apart,
     check_splits,
-    named,
+    device_slots,
+    job_name,
     problem_of,
-    slots_for,
 )
 from hep2gan.errors import Hep2ganError
-from hep2gan.runs.checkpoints import checkpoints
+from hep2gan.runs.checkpoints import list_checkpoints
 from hep2gan.runs.folder import RunFolder
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
@@ -33,11 +33,11 @@ from tests.helpers.started import NETS, SMALL, environment, train, until
 
 
 def test_names_hold_what_is_swept_and_nothing_else():
-    assert named("proposed", {"seed": "1", "method": "proposed"}) == "proposed"
+    assert job_name("proposed", {"seed": "1", "method": "proposed"}) == "proposed"
     swept = {"loss.beta": "5", "seed": "1", "data.root": "/x", "generator": "xception41"}
-    assert named("proposed", swept) == "proposed,loss.beta=5,generator=xception41"
-    assert named("m", {"a": "x/../y z"}) == "m,a=x_.._y_z"
-    long = [named("m", {f"key{k}": f"{value}" for k in range(40)}) for value in (1, 2)]
+    assert job_name("proposed", swept) == "proposed,loss.beta=5,generator=xception41"
+    assert job_name("m", {"a": "x/../y z"}) == "m,a=x_.._y_z"
+    long = [job_name("m", {f"key{k}": f"{value}" for k in range(40)}) for value in (1, 2)]
     assert long[0] != long[1]
     assert max(map(len, long)) < 200
 
@@ -49,7 +49,7 @@ def test_two_jobs_may_not_share_a_folder():
 
 
 def test_gpus_are_handed_out_by_number():
-    slots = Slots(["0", "3", "5", "7"], each=2, count=2)
+    slots = DeviceSlots(["0", "3", "5", "7"], each=2, count=2)
     assert slots.take(1) == {"CUDA_VISIBLE_DEVICES": "0,3"}
     assert slots.take(2) == {"CUDA_VISIBLE_DEVICES": "5,7"}
     assert not slots.free
@@ -62,10 +62,10 @@ def test_threads_are_shared_among_jobs_on_the_cpu(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     settings = {"accelerator": "cpu", "devices": 2, "nodes": 1}
-    assert slots_for(settings, 2).take(0) == {"OMP_NUM_THREADS": "2"}
-    assert slots_for(settings | {"devices": 1}, None).take(0) == {}
+    assert device_slots(settings, 2).take(0) == {"OMP_NUM_THREADS": "2"}
+    assert device_slots(settings | {"devices": 1}, None).take(0) == {}
     with pytest.raises(Hep2ganError, match="hydra/launcher=slurm"):
-        slots_for(settings | {"nodes": 2}, None)
+        device_slots(settings | {"nodes": 2}, None)
 
 
 def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
@@ -73,10 +73,10 @@ def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
     run.curves_file.write_text(
         "epoch,step,val/f1,val/dice,train/x\n0,1,,,0.5\n0,1,0.4,0.9,\n1,3,0.6,0.7,\n2,5,0.5,0.8,\n"
     )
-    assert objective_of(run, {"classify": True, "objective": "val/f1"}) == 0.6
-    assert objective_of(run, {"classify": True, "objective": "val/dice"}) == 0.7
+    assert objective_value(run, {"classify": True, "objective": "val/f1"}) == 0.6
+    assert objective_value(run, {"classify": True, "objective": "val/dice"}) == 0.7
     with pytest.raises(Hep2ganError, match=r"no column val/x"):
-        objective_of(run, {"classify": True, "objective": "val/x"})
+        objective_value(run, {"classify": True, "objective": "val/x"})
     split = {"kind": "random", "validation_fraction": 0.1}
     check_objective({"objective": "val/f1", "split": split})
     with pytest.raises(Hep2ganError, match="a test that chooses is no test"):
@@ -105,9 +105,9 @@ def test_the_jobs_of_a_sweep_are_known_beforehand(overrides, monkeypatch, tmp_pa
         return [Outcome(job, None) for job in jobs]
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hep2gan.cli.launch.sweep.run_side_by_side", noted)
+    monkeypatch.setattr("hep2gan.cli.launch.sweep.run_jobs", noted)
     assert call(train_command, *overrides, "-m") == 0
-    assert jobs_of(overrides) == launched != []
+    assert jobs_from_overrides(overrides) == launched != []
 
 
 def test_launchers_are_found_by_a_hydra_that_has_looked_before():
@@ -127,7 +127,7 @@ def test_launchers_are_found_by_a_hydra_that_has_looked_before():
 
 def test_jobs_that_a_sweeper_chooses_cannot_be_known():
     with pytest.raises(Hep2ganError, match=r"must be known before. Fix: leave hydra/sweeper out"):
-        jobs_of(["hydra/sweeper=optuna"])
+        jobs_from_overrides(["hydra/sweeper=optuna"])
 
 
 def test_splits_that_the_store_knows_nothing_of_are_refused_before_any_job(
@@ -138,7 +138,7 @@ def test_splits_that_the_store_knows_nothing_of_are_refused_before_any_job(
     data = ["data.root=set", "data.size=32"]
     words = [*data, "method=intensity,gao", "split=random,specimen", "study=s"]
     # Not packed yet: each job says so.
-    check_splits(jobs_of(words))
+    check_splits(jobs_from_overrides(words))
     assert call(pack, *data) == 0
     assert call(train_command, *words, "-m") == 2
     said = capsys.readouterr().err
@@ -150,17 +150,17 @@ def test_splits_that_the_store_knows_nothing_of_are_refused_before_any_job(
     assert said.endswith("or set split=block, or leave specimen out of the sweep.\n")
     assert [path.name for path in Path("runs/s").iterdir()] == ["multirun.yaml"]
     with pytest.raises(Hep2ganError, match=r"no given part, and 1 of 1 job set split=given"):
-        check_splits(jobs_of([*data, "split=given"]))
-    check_splits(jobs_of([*words, "doctor=true"]))
+        check_splits(jobs_from_overrides([*data, "split=given"]))
+    check_splits(jobs_from_overrides([*words, "doctor=true"]))
     done = [Path(f"runs/s/{method},split=specimen/seed0") for method in ("intensity", "gao")]
     for run in done:
         run.mkdir(parents=True)
         (run / "DONE").touch()
-    check_splits(jobs_of(words))
+    check_splits(jobs_from_overrides(words))
     rows = [["image", "specimen"], *([f"{cell:05d}.png", cell % 4] for cell in range(1, 13))]
     write_csv(Path("set/specimens.csv"), rows)
     assert call(pack, *data) == 0
-    check_splits(jobs_of([*words, "study=other"]))
+    check_splits(jobs_from_overrides([*words, "study=other"]))
 
 
 SWEEP = (
@@ -173,7 +173,7 @@ def test_a_sweep_with_a_failing_and_a_killed_job_is_completed_by_a_second_launch
     """Six jobs: gamma=-1 fails; one of the others is killed."""
     process = train(tmp_path, *SWEEP, wait=False)
     first = tmp_path / "runs/s/proposed,loss.gaussian_mixture.gamma=0.01/seed0"
-    until(lambda: checkpoints(first / "checkpoints"), process)
+    until(lambda: list_checkpoints(first / "checkpoints"), process)
     found = subprocess.run(
         ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
     )
@@ -189,7 +189,7 @@ def test_a_sweep_with_a_failing_and_a_killed_job_is_completed_by_a_second_launch
     assert f"(log: {failing}/output.log)" in tail[2]
     done = sorted(tmp_path.glob("runs/s/*/seed0/DONE"))
     assert len(done) == 3
-    known = jobs_of([word for word in SWEEP if word != "-m"])
+    known = jobs_from_overrides([word for word in SWEEP if word != "-m"])
     assert sorted(tmp_path / job.run.path for job in known) == sorted(
         tmp_path.glob("runs/s/*/seed0")
     )
@@ -206,7 +206,7 @@ def test_a_sweep_that_is_stopped_stops_its_jobs_which_save(tmp_path):
     sweep = (*SMALL, *NETS, "trainer.max_epochs=40", "study=s", "-m", "seed=0,1")
     process = train(tmp_path, *sweep, "hydra.launcher.slots=2", wait=False)
     runs = [tmp_path / f"runs/s/proposed/seed{seed}" for seed in (0, 1)]
-    until(lambda: all(checkpoints(run / "checkpoints") for run in runs), process)
+    until(lambda: all(list_checkpoints(run / "checkpoints") for run in runs), process)
     process.terminate()
     assert process.communicate(timeout=60)[0]
     assert process.returncode == 143

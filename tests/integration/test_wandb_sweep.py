@@ -6,7 +6,7 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from hep2gan.cli.app import with_positionals
+from hep2gan.cli.app import name_positionals
 from tests.helpers.configs import composed
 
 FILE = Path(__file__).parents[2] / "experiments/dashboards/wandb_sweep.yaml"
@@ -28,7 +28,7 @@ def test_the_agents_command_line_composes_and_names_the_trial(monkeypatch):
     assert program == "hep2gan-train"
     assert not any("${" in part and "oc.env" not in part for part in line)
     monkeypatch.setenv("WANDB_RUN_ID", "abc123")
-    config = composed("train", *with_positionals(overrides, ()))
+    config = composed("train", *name_positionals(overrides, ()))
     assert config["run_dir"] == "runs/wandb_sweep/trial-abc123/seed0"
     assert config["logger"]["kind"] == "wandb"
     assert config["objective"] == sweep["metric"]["name"]

@@ -2,7 +2,7 @@
 
 import torch
 
-from hep2gan.losses.autocast import full, without_autocast
+from hep2gan.losses.autocast import to_float32, without_autocast
 
 
 def test_half_is_raised_and_better_is_left():
@@ -13,7 +13,7 @@ def test_half_is_raised_and_better_is_left():
         torch.float64: torch.float64,
     }
     for given, expected in raised.items():
-        assert full(torch.ones(1, dtype=given)).dtype == expected
+        assert to_float32(torch.ones(1, dtype=given)).dtype == expected
 
 
 def test_matrix_products_keep_float32_inside():

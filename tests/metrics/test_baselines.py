@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from hep2gan.metrics.baselines import constant_mask, ellipses, majority, otsu
+from hep2gan.metrics.baselines import constant_mask, inscribed_ellipses, majority_class, otsu_masks
 
 
 def test_ellipse_by_hand():
     # Unresized crop of 26 x 30: semiaxes 3 and 5 raw pixels round (13, 15).
-    (mask,) = ellipses(np.array([[26, 30]]), (26, 30))
+    (mask,) = inscribed_ellipses(np.array([[26, 30]]), (26, 30))
     rows, columns = np.nonzero(mask)
     assert (rows.min(), rows.max()) == (10, 15)
     assert (columns.min(), columns.max()) == (10, 19)
@@ -16,7 +16,7 @@ def test_ellipse_by_hand():
 
 
 def test_area_scales_with_the_resizing():
-    mask = ellipses(np.array([[69, 80], [54, 111]]), (128, 128))
+    mask = inscribed_ellipses(np.array([[69, 80], [54, 111]]), (128, 128))
     for found, (height, width) in zip(mask, [(69, 80), (54, 111)], strict=True):
         area = np.pi * (height / 2 - 10) * (width / 2 - 10) / (height * width) * 128**2
         assert found.sum() == pytest.approx(area, rel=0.01)
@@ -26,11 +26,11 @@ def test_area_scales_with_the_resizing():
 
 def test_margins():
     # 35 x 35 with a margin of one seventh is a bounding box of 25 widened by 20 % on each side.
-    share = ellipses(np.array([[35, 35]]), (35, 35), margin=0, margin_share=0.2 / 1.4)
-    fixed = ellipses(np.array([[35, 35]]), (35, 35), margin=5)
+    share = inscribed_ellipses(np.array([[35, 35]]), (35, 35), margin=0, margin_share=0.2 / 1.4)
+    fixed = inscribed_ellipses(np.array([[35, 35]]), (35, 35), margin=5)
     assert np.array_equal(share, fixed)
-    assert not ellipses(np.array([[20, 90]]), (32, 32)).any()
-    assert ellipses(np.array([[20, 90]]), (32, 32), margin=0).any()
+    assert not inscribed_ellipses(np.array([[20, 90]]), (32, 32)).any()
+    assert inscribed_ellipses(np.array([[20, 90]]), (32, 32), margin=0).any()
 
 
 def test_constant_mask():
@@ -50,7 +50,7 @@ def variance_between(pixels, level):
 def test_otsu_parts_best_of_all_levels():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 90, (4, 9, 11)) + 120 * (rng.random((4, 9, 11)) < 0.3)
-    for one, mask in zip(image, otsu(image.astype(np.uint8)), strict=True):
+    for one, mask in zip(image, otsu_masks(image.astype(np.uint8)), strict=True):
         best = max(range(256), key=lambda level: variance_between(one, level))
         assert np.array_equal(mask, one > best)
         assert 0 < mask.sum() < mask.size
@@ -59,15 +59,15 @@ def test_otsu_parts_best_of_all_levels():
 def test_otsu_by_hand():
     # Two levels part exactly; of 0, 0, 0, 1, 4 and 5 it is better to leave 1 with the zeros.
     image = np.array([[[7, 7, 200]], [[200, 7, 7]]], np.uint8)
-    assert otsu(image).tolist() == [[[False, False, True]], [[True, False, False]]]
-    assert otsu(np.array([[[0, 0, 0, 1, 4, 5]]], np.uint8))[0, 0].tolist() == 4 * [False] + 2 * [
-        True
-    ]
-    assert not otsu(np.full((1, 3, 3), 255, np.uint8)).any()
-    assert not otsu(np.zeros((1, 3, 3), np.uint8)).any()
+    assert otsu_masks(image).tolist() == [[[False, False, True]], [[True, False, False]]]
+    assert otsu_masks(np.array([[[0, 0, 0, 1, 4, 5]]], np.uint8))[0, 0].tolist() == 4 * [
+        False
+    ] + 2 * [True]
+    assert not otsu_masks(np.full((1, 3, 3), 255, np.uint8)).any()
+    assert not otsu_masks(np.zeros((1, 3, 3), np.uint8)).any()
 
 
 def test_majority():
-    found = majority(np.array([3, 9, 9]), 2)
+    found = majority_class(np.array([3, 9, 9]), 2)
     assert found.tolist() == [[0, 1, 0], [0, 1, 0]]
     assert found.dtype == np.float32

@@ -4,7 +4,13 @@ from scipy.spatial.distance import cdist, directed_hausdorff
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics import boundary as of_boundary
-from hep2gan.metrics.boundary import Boundary, boundary, mean_boundary, outline, outline_distances
+from hep2gan.metrics.boundary import (
+    BoundaryScores,
+    boundary_scores,
+    mask_outline,
+    mean_boundary,
+    outline_distances,
+)
 
 
 def square(top: int, left: int, side: int, shape=(40, 40)):
@@ -44,41 +50,43 @@ def brute_force(predicted, truth, spacing, tolerance, percentile):
 
 
 def test_outline_of_a_square_is_its_rim():
-    assert outline(square(5, 5, 6)).sum() == 20
+    assert mask_outline(square(5, 5, 6)).sum() == 20
     # At the image's edge the rim stays closed.
-    assert outline(square(0, 0, 6)).sum() == 20
-    assert outline(square(0, 0, 4, shape=(4, 4))).sum() == 12
+    assert mask_outline(square(0, 0, 6)).sum() == 20
+    assert mask_outline(square(0, 0, 4, shape=(4, 4))).sum() == 12
 
 
 def test_equal_masks():
-    assert boundary(disc(12), disc(12), (64, 64)) == Boundary(1.0, 0.0)
+    assert boundary_scores(disc(12), disc(12), (64, 64)) == BoundaryScores(1.0, 0.0)
 
 
 @pytest.mark.parametrize(("shift", "f1"), [(1, 1.0), (2, 1.0), (3, 42 / 76)])
 def test_shifted_square(shift, f1):
     # 3 px to the right, of 76 rim pixels are more than 2 px off: the leading edge (20), and of the
     # trailing edge, inside the truth, all but the 3 pixels at either end (14).
-    found = boundary(square(5, 5 + shift, 20), square(5, 5, 20), (40, 40))
+    found = boundary_scores(square(5, 5 + shift, 20), square(5, 5, 20), (40, 40))
     assert found == pytest.approx((f1, shift))
 
 
 def test_concentric_discs():
-    found = boundary(disc(20), disc(15), (64, 64))
+    found = boundary_scores(disc(20), disc(15), (64, 64))
     assert found.f1 == 0.0
     assert found.hd95 == pytest.approx(5, abs=0.5)
-    assert boundary(disc(16), disc(15), (64, 64)).f1 == 1.0
+    assert boundary_scores(disc(16), disc(15), (64, 64)).f1 == 1.0
 
 
 def test_is_symmetric():
     one, other = disc(14, centre=(30, 33)), square(18, 20, 25, shape=(64, 64))
-    assert boundary(one, other, (50, 70)) == pytest.approx(boundary(other, one, (50, 70)))
+    assert boundary_scores(one, other, (50, 70)) == pytest.approx(
+        boundary_scores(other, one, (50, 70))
+    )
 
 
 def test_distances_are_in_raw_pixels():
     # 40 x 40 pixels of a crop 20 high and 80 wide: a row is 0.5 raw pixels, a column 2.
     truth = square(10, 10, 12)
-    right = boundary(square(10, 13, 12), truth, (20, 80))
-    down = boundary(square(13, 10, 12), truth, (20, 80))
+    right = boundary_scores(square(10, 13, 12), truth, (20, 80))
+    down = boundary_scores(square(13, 10, 12), truth, (20, 80))
     assert down.hd95 == 1.5
     assert down.f1 == 1.0
     assert 4 < right.hd95 <= 6
@@ -87,15 +95,15 @@ def test_distances_are_in_raw_pixels():
 
 def test_tolerance_is_inclusive():
     truth, predicted = square(5, 5, 20), square(5, 8, 20)
-    assert boundary(predicted, truth, (40, 40), tolerance=3.0).f1 == 1.0
-    assert boundary(predicted, truth, (40, 40), tolerance=2.999).f1 < 1.0
+    assert boundary_scores(predicted, truth, (40, 40), tolerance=3.0).f1 == 1.0
+    assert boundary_scores(predicted, truth, (40, 40), tolerance=2.999).f1 < 1.0
 
 
 def test_empty_masks():
     empty, full = np.zeros((8, 8), dtype=bool), np.ones((8, 8), dtype=bool)
-    assert boundary(empty, empty, (30, 40)) == Boundary(1.0, 0.0)
-    assert boundary(empty, full, (30, 40)) == Boundary(0.0, 50.0)
-    assert boundary(full, empty, (30, 40)) == Boundary(0.0, 50.0)
+    assert boundary_scores(empty, empty, (30, 40)) == BoundaryScores(1.0, 0.0)
+    assert boundary_scores(empty, full, (30, 40)) == BoundaryScores(0.0, 50.0)
+    assert boundary_scores(full, empty, (30, 40)) == BoundaryScores(0.0, 50.0)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -103,7 +111,7 @@ def test_empty_masks():
 def test_against_brute_force(seed, percentile):
     predicted, truth = blob(seed), blob(seed + 100)
     spacing = (51 / 24, 47 / 30)
-    found = boundary(predicted, truth, (51, 47), percentile=percentile)
+    found = boundary_scores(predicted, truth, (51, 47), percentile=percentile)
     assert found == pytest.approx(brute_force(predicted, truth, spacing, 2.0, percentile))
 
 
@@ -111,7 +119,9 @@ def test_hundredth_percentile_is_the_hausdorff_distance():
     predicted, truth = blob(1), blob(2)
     a, b = outline_by_hand(predicted), outline_by_hand(truth)
     expected = max(directed_hausdorff(a, b)[0], directed_hausdorff(b, a)[0])
-    assert boundary(predicted, truth, (24, 30), percentile=100).hd95 == pytest.approx(expected)
+    assert boundary_scores(predicted, truth, (24, 30), percentile=100).hd95 == pytest.approx(
+        expected
+    )
 
 
 def test_takes_the_larger_directed_distance():
@@ -120,16 +130,16 @@ def test_takes_the_larger_directed_distance():
     one, many = truth.copy(), truth.copy()
     one[36, 36] = True
     many[36, 18:38:2] = True
-    assert boundary(one, truth, (40, 40)).hd95 == 0
-    assert boundary(many, truth, (40, 40)).hd95 > 10
-    assert boundary(truth, many, (40, 40)).hd95 > 10
+    assert boundary_scores(one, truth, (40, 40)).hd95 == 0
+    assert boundary_scores(many, truth, (40, 40)).hd95 > 10
+    assert boundary_scores(truth, many, (40, 40)).hd95 > 10
 
 
 def test_mean():
     truth = np.stack([square(5, 5, 20)] * 2)
     predicted = np.stack([square(5, 5, 20), square(5, 7, 20)])
     found = mean_boundary(predicted, truth, np.array([[40, 40], [80, 80]]))
-    second = boundary(predicted[1], truth[1], (80, 80))
+    second = boundary_scores(predicted[1], truth[1], (80, 80))
     assert second.hd95 == 4.0
     assert found == pytest.approx(((1 + second.f1) / 2, 2.0))
     with pytest.raises(Hep2ganError, match="crop sizes"):

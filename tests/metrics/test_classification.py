@@ -10,7 +10,12 @@ from sklearn.metrics import (
 from torchmetrics.functional.classification import multiclass_recall
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.classification import ClassificationMetrics, Mistake, OneVsRestAUROC, mistakes
+from hep2gan.metrics.classification import (
+    ClassificationMetrics,
+    Mistake,
+    OneVsRestAUROC,
+    list_mistakes,
+)
 
 
 def drawn(cells: int = 200, classes: int = 6, seed: int = 0):
@@ -151,6 +156,6 @@ def test_auroc_does_not_take_rounded_probabilities_for_logits():
 
 def test_mistakes():
     confusion = torch.tensor([[5, 2, 0], [4, 9, 2], [0, 0, 1]])
-    found = mistakes(confusion, ("Hom", "Spe", "Nuc"))
+    found = list_mistakes(confusion, ("Hom", "Spe", "Nuc"))
     assert found == [("Spe", "Hom", 4), ("Hom", "Spe", 2), ("Spe", "Nuc", 2)]
-    assert mistakes(confusion, ("Hom", "Spe", "Nuc"), limit=1) == [Mistake("Spe", "Hom", 4)]
+    assert list_mistakes(confusion, ("Hom", "Spe", "Nuc"), limit=1) == [Mistake("Spe", "Hom", 4)]

@@ -6,9 +6,9 @@ from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics import evaluation as module
-from hep2gan.metrics.baselines import ellipses, otsu
+from hep2gan.metrics.baselines import inscribed_ellipses, otsu_masks
 from hep2gan.metrics.boundary import mean_boundary
-from hep2gan.metrics.evaluation import Row, score, table
+from hep2gan.metrics.evaluation import MetricRow, compute_test_metrics, metrics_table
 from hep2gan.runs.predictions import Predictions
 
 CLASSES = ("Homogeneous", "Speckled", "Golgi")
@@ -18,7 +18,7 @@ CELLS, SIDE = 30, 32
 def drawn(seed: int = 0) -> Predictions:
     random = np.random.default_rng(seed)
     crop_size = random.integers(54, 112, size=(CELLS, 2))
-    truth = ellipses(crop_size, (SIDE, SIDE), margin=8).astype(np.uint8)
+    truth = inscribed_ellipses(crop_size, (SIDE, SIDE), margin=8).astype(np.uint8)
     noise = random.integers(-80, 80, size=truth.shape)
     mask = np.clip(np.where(truth, 190, 60) + noise, 0, 255).astype(np.uint8)
     label = np.arange(CELLS) % 3
@@ -47,7 +47,7 @@ def dice(a, b):
 def test_keys_in_order():
     shape = ["dice", "dice_pooled", "jaccard", "jaccard_pooled", "boundary_f1", "hd95"]
     kind = ["accuracy", "precision", "recall", "f1", "mean_class_accuracy"]
-    assert list(score(drawn())) == [
+    assert list(compute_test_metrics(drawn())) == [
         "test/cells",
         *[f"test/{key}" for key in shape],
         *[f"test/class/{name}/dice" for name in CLASSES],
@@ -62,7 +62,7 @@ def test_keys_in_order():
 
 def test_masks():
     p = drawn()
-    found = score(p)
+    found = compute_test_metrics(p)
     foreground, truth = p.mask >= 128, p.truth == 1
     each = np.array([dice(a, b) for a, b in zip(foreground, truth, strict=True)])
     assert found["test/cells"] == CELLS
@@ -76,7 +76,7 @@ def test_masks():
 
 def test_classes():
     p = drawn()
-    found = score(p)
+    found = compute_test_metrics(p)
     predicted = p.probabilities.argmax(axis=1)
     assert found["test/accuracy"] == (predicted == p.label).mean()
     assert found["test/f1"] == pytest.approx(f1_score(p.label, predicted, average="macro"))
@@ -100,73 +100,73 @@ def test_calibration_error_by_hand():
         (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean())
         for b in np.unique(bins)
     ]
-    assert score(p)["test/calibration_error"] == pytest.approx(sum(gaps), abs=1e-6)
+    assert compute_test_metrics(p)["test/calibration_error"] == pytest.approx(sum(gaps), abs=1e-6)
 
 
 def test_priors():
     p = drawn()
-    found = score(p)
+    found = compute_test_metrics(p)
     truth = p.truth == 1
-    ellipse = ellipses(p.crop_size, (SIDE, SIDE), margin=10)
+    ellipse = inscribed_ellipses(p.crop_size, (SIDE, SIDE), margin=10)
     each = [dice(a, b) for a, b in zip(ellipse, truth, strict=True)]
     assert found["prior/ellipse_dice"] == pytest.approx(np.mean(each), abs=1e-10)
     constant = [dice(truth.mean(axis=0) >= 0.5, b) for b in truth]
     assert found["prior/mean_mask_dice"] == pytest.approx(np.mean(constant), abs=1e-10)
-    threshold = [dice(a, b) for a, b in zip(otsu(p.image), truth, strict=True)]
+    threshold = [dice(a, b) for a, b in zip(otsu_masks(p.image), truth, strict=True)]
     assert found["prior/otsu_dice"] == pytest.approx(np.mean(threshold), abs=1e-10)
     assert found["prior/majority_accuracy"] == 1 / 3
     assert found["prior/majority_mean_class_accuracy"] == pytest.approx(1 / 3)
     assert found["prior/majority_f1"] == pytest.approx(0.5 / 3)
     # The truth was drawn with a margin of 8 px.
-    assert score(p, margin=8)["prior/ellipse_dice"] == 1.0
-    assert score(p, tolerance=100)["test/boundary_f1"] == 1.0
+    assert compute_test_metrics(p, margin=8)["prior/ellipse_dice"] == 1.0
+    assert compute_test_metrics(p, tolerance=100)["test/boundary_f1"] == 1.0
 
 
 def test_majority_is_of_the_training_part():
     p = replace(drawn(), label=np.zeros(CELLS, dtype=np.int64))
-    assert score(p)["prior/majority_accuracy"] == 0.0
+    assert compute_test_metrics(p)["prior/majority_accuracy"] == 0.0
 
 
 def test_what_is_missing_is_absent():
     p = replace(drawn(), mask=None, mean_mask=None)
-    assert not any("dice" in key or "hd95" in key for key in score(p))
+    assert not any("dice" in key or "hd95" in key for key in compute_test_metrics(p))
     p = replace(drawn(), probabilities=None, probabilities_true_mask=None)
-    assert not any("accuracy" in key or "recall" in key for key in score(p))
+    assert not any("accuracy" in key or "recall" in key for key in compute_test_metrics(p))
     p = replace(drawn(), mean_mask=None, train_counts=None, probabilities_true_mask=None)
-    found = score(p)
+    found = compute_test_metrics(p)
     assert not any("mean_mask" in key or "majority" in key for key in found)
     assert "test/accuracy_true_mask" not in found
     assert "prior/ellipse_dice" in found
     one = replace(drawn(), label=np.zeros(CELLS, dtype=np.int64))
-    assert "test/auroc" not in score(one)
-    assert "test/class/Golgi/dice" not in score(one)
-    assert "test/class/Golgi/recall" not in score(one)
+    assert "test/auroc" not in compute_test_metrics(one)
+    assert "test/class/Golgi/dice" not in compute_test_metrics(one)
+    assert "test/class/Golgi/recall" not in compute_test_metrics(one)
 
 
 def test_auroc_averages_over_the_classes_that_occur():
     p = replace(drawn(), label=np.arange(CELLS) % 2)
     expected = [roc_auc_score(p.label == k, p.probabilities[:, k]) for k in range(2)]
-    assert score(p)["test/auroc"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert compute_test_metrics(p)["test/auroc"] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_values_are_finite_floats_even_when_all_is_empty():
     p = drawn()
     p = replace(p, mask=np.zeros_like(p.mask), crop_size=np.full((CELLS, 2), 15))
-    found = score(p)
+    found = compute_test_metrics(p)
     assert all(type(value) is float and np.isfinite(value) for value in found.values())
     assert found["test/dice"] == found["prior/ellipse_dice"] == 0.0
     assert found["test/hd95"] == pytest.approx(15 * 2**0.5)
 
 
 def test_chunks_change_no_digit(monkeypatch):
-    whole = score(drawn())
+    whole = compute_test_metrics(drawn())
     monkeypatch.setattr(module, "CHUNK", 7)
-    assert score(drawn()) == whole
+    assert compute_test_metrics(drawn()) == whole
 
 
 def test_refuses_inconsistent_predictions():
     with pytest.raises(Hep2ganError, match="label"):
-        score(replace(drawn(), label=np.zeros(3, dtype=np.int64)))
+        compute_test_metrics(replace(drawn(), label=np.zeros(3, dtype=np.int64)))
 
 
 def test_table():
@@ -181,9 +181,9 @@ def test_table():
         "prior/majority_accuracy": 0.2,
         "leakage/shared_specimens": 3.0,
     }
-    assert table(metrics) == [
-        Row("dice", 0.96, {"ellipse": 0.945, "mean_mask": 0.937, "otsu": 0.777}),
-        Row("accuracy", 0.98, {"majority": 0.2}),
-        Row("auroc", 0.99, {}),
-        Row("accuracy_true_mask", 0.97, {"majority": 0.2}),
+    assert metrics_table(metrics) == [
+        MetricRow("dice", 0.96, {"ellipse": 0.945, "mean_mask": 0.937, "otsu": 0.777}),
+        MetricRow("accuracy", 0.98, {"majority": 0.2}),
+        MetricRow("auroc", 0.99, {}),
+        MetricRow("accuracy_true_mask", 0.97, {"majority": 0.2}),
     ]

@@ -5,7 +5,7 @@ import torch
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.segmentation import SegmentationMetrics, image_dice
-from hep2gan.metrics.validation import MeanByClass, hits
+from hep2gan.metrics.validation import MeanByClass, correct
 
 
 def test_accuracy_by_hand():
@@ -13,7 +13,7 @@ def test_accuracy_by_hand():
     probabilities = torch.tensor([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.2, 0.7, 0]])
     label = torch.tensor([0, 0, 0, 1])
     metric = MeanByClass(3)
-    metric.update(hits(probabilities, label), label)
+    metric.update(correct(probabilities, label), label)
     first, second, third = metric.compute()
     assert first == pytest.approx(2 / 3, abs=1e-11)
     assert second == 1

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from hep2gan.metrics.validation import ValidationDetails
-from hep2gan.models.guidance import Guidance
-from hep2gan.models.output import Outputs
-from hep2gan.training.evaluation import mixture_scores
+from hep2gan.metrics.validation import ValidationMetrics
+from hep2gan.models.guidance import MaskGuidance
+from hep2gan.models.output import ModelOutput
+from hep2gan.training.evaluation import mixture_log_likelihoods
 from tests.helpers import tiny
 from tests.training.test_module import Rows, fit_and_validate
 
@@ -15,7 +15,7 @@ CLASSES = ("Homogeneous", "Golgi", "Absent")
 
 def details_of(task):
     loss = task.classification_loss
-    return ValidationDetails(
+    return ValidationMetrics(
         CLASSES,
         segments=task.generator is not None,
         classifies=task.classifier is not None,
@@ -69,7 +69,7 @@ def test_validation_logs_classes_and_distances():
     ("parts", "prefixes"),
     [
         ({"classify": False}, {"val/dice"}),
-        ({"segment": False, "guidance": Guidance("none")}, {"val/accuracy", "gm/val"}),
+        ({"segment": False, "guidance": MaskGuidance("none")}, {"val/accuracy", "gm/val"}),
         ({"mixture": False}, {"val/dice", "val/accuracy"}),
     ],
 )
@@ -92,9 +92,9 @@ def test_details_add_nothing_to_the_checkpoint_or_the_optimizers():
 def test_the_test_part_is_measured_as_the_validation_part_is():
     task = tiny.task().eval()
     details, batch = details_of(task), tiny.batch()
-    outputs: Outputs = task(batch.image, batch.mask)
+    outputs: ModelOutput = task(batch.image, batch.mask)
     details.update(outputs, batch)
-    found = mixture_scores(
+    found = mixture_log_likelihoods(
         task.classification_loss.gaussian_mixture, outputs.features.detach(), batch.label
     )
     flushed = details.flush()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hep2gan.models.generator import dead_rates, fitting_rates, live_taps
+from hep2gan.models.generator import active_taps, dead_rates, fitting_rates
 
 
 @pytest.mark.parametrize("side", [2, 4, 8, 12])
@@ -12,7 +12,7 @@ from hep2gan.models.generator import dead_rates, fitting_rates, live_taps
 def test_live_taps_are_those_with_a_gradient(side, rate):
     kernel = torch.zeros(1, 1, 3, 3, requires_grad=True)
     F.conv2d(torch.ones(1, 1, side, side), kernel, padding=rate, dilation=rate).sum().backward()
-    assert live_taps(16 * side, 16, rate) == int((kernel.grad != 0).sum())
+    assert active_taps(16 * side, 16, rate) == int((kernel.grad != 0).sum())
 
 
 def test_rates_of_the_library_are_dead_at_128_px():

@@ -8,8 +8,8 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.models.attention_pooling import (
     LEAST_SHARE,
     AttentionPoolingClassifier,
-    pooled_by,
-    regions,
+    mask_regions,
+    pool_by_region,
 )
 
 
@@ -28,7 +28,7 @@ def cells(side=64, batch=3):
 def test_regions_by_hand():
     mask = torch.zeros(1, 1, 7, 7)
     mask[0, 0, 3, 3], mask[0, 0, 3, 4] = 1, 0.5
-    nucleus, ring, whole = regions(mask, ring=1 / 7)[0]
+    nucleus, ring, whole = mask_regions(mask, ring=1 / 7)[0]
     assert torch.equal(nucleus, mask[0, 0])
     expected = torch.zeros(7, 7)
     # One pixel around the two, where the brighter of them counts, less what they cover.
@@ -46,13 +46,13 @@ def test_averages_by_hand():
     weights[0, 1] = 1
     corner = torch.tensor([0.5 * 1 + 0.25 * 4, 0.5 * 10 + 0.25 * 6]) / 0.75
     whole = torch.tensor([2.5, 4.0])
-    torch.testing.assert_close(pooled_by(last, weights), torch.cat([corner, whole])[None])
+    torch.testing.assert_close(pool_by_region(last, weights), torch.cat([corner, whole])[None])
 
 
 def test_an_empty_region_is_zeros_and_a_small_one_fades():
     last, weights = torch.ones(1, 3, 8, 8), torch.zeros(2, 1, 8, 8)
     weights[1] = LEAST_SHARE / 2
-    pooled = pooled_by(last.expand(2, -1, -1, -1), weights)
+    pooled = pool_by_region(last.expand(2, -1, -1, -1), weights)
     torch.testing.assert_close(pooled, torch.tensor([[0.0], [0.5]]).expand(2, 3))
 
 
@@ -63,7 +63,7 @@ def test_features_are_three_averages_of_the_last_map():
         logits, features = classifier(image, mask)
         last = classifier.backbone.forward_features(image)
     assert classifier.feature_dim == features.shape[1] == 3 * 512
-    torch.testing.assert_close(features, pooled_by(last, regions(mask, 0.15)))
+    torch.testing.assert_close(features, pool_by_region(last, mask_regions(mask, 0.15)))
     torch.testing.assert_close(features[:, 1024:], last.mean(dim=(2, 3)))
     torch.testing.assert_close(logits, classifier.output(features))
 

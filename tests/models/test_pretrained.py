@@ -10,7 +10,7 @@ from torch import nn
 from hep2gan.errors import Hep2ganError
 from hep2gan.models import pretrained
 from hep2gan.models.pretrained import (
-    InitialWeights,
+    PretrainedWeights,
     adapt_first_convolution,
     as_path,
     with_mask_channel,
@@ -22,7 +22,7 @@ FIX = (
 
 
 def initial(file=None, pretrained=False, model="resnet10t"):
-    return InitialWeights(model, pretrained, file, "classifier.backbone")
+    return PretrainedWeights(model, pretrained, file, "classifier.backbone")
 
 
 def test_nothing_wanted_nothing_loaded():

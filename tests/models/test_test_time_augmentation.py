@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.output import Outputs
-from hep2gan.models.test_time_augmentation import Views, view, view_back
+from hep2gan.models.output import ModelOutput
+from hep2gan.models.test_time_augmentation import TestTimeAugmentation, apply_view, undo_view
 from hep2gan.training.build import build_task
 from tests.helpers import tiny
 from tests.helpers.configs import composed
@@ -20,18 +20,18 @@ def by_numpy(number):
 
 
 def test_the_views_are_the_eight_elements_of_d4():
-    seen = [view(LETTER, number) for number in range(8)]
+    seen = [apply_view(LETTER, number) for number in range(8)]
     assert len({tuple(each.flatten().tolist()) for each in seen}) == 8
     for number, each in enumerate(seen):
         assert np.array_equal(each[0, 0].numpy(), by_numpy(number))
-        assert torch.equal(view_back(each, number), LETTER)
+        assert torch.equal(undo_view(each, number), LETTER)
 
 
 def test_masks_come_back_in_the_images_orientation():
     def segment(image, truth):
-        return Outputs(image * 0.5, None, None, None)
+        return ModelOutput(image * 0.5, None, None, None)
 
-    assert torch.allclose(Views(8).mean(segment, LETTER, None).mask, LETTER / 2)
+    assert torch.allclose(TestTimeAugmentation(8).mean(segment, LETTER, None).mask, LETTER / 2)
 
 
 def corner(image, truth):
@@ -39,7 +39,7 @@ def corner(image, truth):
     value, true = image[:, 0, 0, :1], truth[:, 0, 0, :1]
     mask = torch.zeros_like(image)
     mask[..., 0, 0] = image[..., 0, 0]
-    return Outputs(
+    return ModelOutput(
         mask,
         torch.cat([value, 1 - value], 1),
         torch.cat([true, 1 - true], 1),
@@ -50,21 +50,21 @@ def corner(image, truth):
 def test_the_mean_by_hand():
     image = torch.tensor([[0.1, 0.2], [0.3, 0.8]])[None, None]
     truth = torch.tensor([[0.0, 1.0], [0.0, 0.0]])[None, None]
-    found = Views(8).mean(corner, image, truth)
+    found = TestTimeAugmentation(8).mean(corner, image, truth)
     # Each of the four pixels comes to the corner in two views: means 1.4/4 and 1/4.
     assert torch.allclose(found.mask, image / 4)
     assert torch.allclose(found.probabilities, torch.tensor([[0.35, 0.65]]))
     assert torch.allclose(found.probabilities_true_mask, torch.tensor([[0.25, 0.75]]))
     assert torch.allclose(found.features, torch.tensor([[0.35, 3.5, 3.0]]))
-    one = Views().mean(corner, image, truth)
+    one = TestTimeAugmentation().mean(corner, image, truth)
     assert all(torch.equal(a, b) for a, b in zip(one, corner(image, truth), strict=True))
 
 
 def test_what_a_method_does_not_have_stays_absent():
     def classify(image, truth):
-        return Outputs(None, image.flatten(1).softmax(1), None, None)
+        return ModelOutput(None, image.flatten(1).softmax(1), None, None)
 
-    found = Views(8).mean(classify, LETTER, None)
+    found = TestTimeAugmentation(8).mean(classify, LETTER, None)
     assert found.mask is None
     assert found.probabilities_true_mask is None
     assert found.features is None
@@ -74,29 +74,29 @@ def test_what_a_method_does_not_have_stays_absent():
 
 def test_sums_are_taken_in_float32():
     def segment(image, truth):
-        return Outputs(image.bfloat16(), None, None, None)
+        return ModelOutput(image.bfloat16(), None, None, None)
 
-    assert Views(8).mean(segment, LETTER, None).mask.dtype == torch.float32
+    assert TestTimeAugmentation(8).mean(segment, LETTER, None).mask.dtype == torch.float32
 
 
 def symmetric(task):
     """Give every 3 × 3 kernel the symmetry of D4, which makes the networks equivariant."""
     for module in task.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            kernels = [view(module.weight.data, number) for number in range(8)]
+            kernels = [apply_view(module.weight.data, number) for number in range(8)]
             module.weight.data = torch.stack(kernels).mean(0)
     return task
 
 
 def test_an_equivariant_network_says_the_same_in_one_view_and_in_eight():
     batch = tiny.batch()
-    one, eight = (symmetric(tiny.task(views=Views(n))).eval() for n in (1, 8))
+    one, eight = (symmetric(tiny.task(views=TestTimeAugmentation(n))).eval() for n in (1, 8))
     for a, b in zip(one(batch.image, batch.mask), eight(batch.image, batch.mask), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_the_classifier_is_guided_by_the_mask_of_its_own_view():
-    batch, task = tiny.batch(), tiny.task(views=Views(8)).eval()
+    batch, task = tiny.batch(), tiny.task(views=TestTimeAugmentation(8)).eval()
     found = task(batch.image, batch.mask)
     masks, chances, features, true = [], [], [], []
     for turns in range(4):
@@ -113,7 +113,7 @@ def test_the_classifier_is_guided_by_the_mask_of_its_own_view():
             back = torch.rot90(mask, 4 - turns, (2, 3))
             masks.append(back.flip(-1) if mirror else back)
     expected = [torch.stack(part).mean(0) for part in (masks, chances, true, features)]
-    for name, a, b in zip(Outputs._fields, found, expected, strict=True):
+    for name, a, b in zip(ModelOutput._fields, found, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-6), name
     one = tiny.task().eval()(batch.image, batch.mask)
     assert not torch.allclose(one.probabilities, found.probabilities, atol=1e-6)
@@ -123,7 +123,7 @@ def test_the_classifier_is_guided_by_the_mask_of_its_own_view():
 @pytest.mark.parametrize("number", [0, 4, 8.0, "8", True, None])
 def test_other_numbers_are_refused(number):
     with pytest.raises(Hep2ganError, match="test_time_views is") as error:
-        Views(number)
+        TestTimeAugmentation(number)
     assert error.value.fix
 
 

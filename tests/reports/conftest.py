@@ -8,9 +8,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from hep2gan.data.patterns import ICPR2016
-from hep2gan.reports.build import PAGE, write_evidence
+from hep2gan.reports.build import PAGE, write_report
 from hep2gan.reports.figures.catalogue import write_figures
-from hep2gan.runs.finished import read_run
+from hep2gan.runs.finished import read_finished_run
 from hep2gan.runs.predictions import Predictions
 
 CLASSES = tuple(pattern.name for pattern in ICPR2016)
@@ -237,7 +237,7 @@ def write_run(path, predictions, method="proposed", seed=0, *, data="phantom", l
 
 def write_page(runs, path, **words):
     """The page alone, without tables and figures beside it."""
-    (written,) = write_evidence(runs, path.parent, only=[PAGE], page=path.name, **words)
+    (written,) = write_report(runs, path.parent, only=[PAGE], page=path.name, **words)
     return written
 
 
@@ -268,7 +268,9 @@ def finished(tmp_path_factory, make_run, predictions):
 @pytest.fixture(scope="module")
 def run(make_run, tmp_path_factory):
     """A finished run as it is read."""
-    return read_run(make_run(tmp_path_factory.mktemp("study") / "default" / "proposed" / "seed0"))
+    return read_finished_run(
+        make_run(tmp_path_factory.mktemp("study") / "default" / "proposed" / "seed0")
+    )
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import pytest
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports import study, study_figures
-from hep2gan.reports.build import FIGURES, NAMES, PAGE, page_file, write_evidence
-from hep2gan.reports.page.elements import Part
+from hep2gan.reports.build import FIGURES, NAMES, PAGE, page_file, write_report
+from hep2gan.reports.page.elements import PartName
 from tests.reports.conftest import another, write_page, write_run
 from tests.reports.test_study import folds
 
@@ -30,7 +30,7 @@ def runs(predictions, tmp_path_factory):
 @pytest.fixture(scope="module")
 def written(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evidence") / "new"
-    return write_evidence(runs, folder, title="Study <A>", question="Is it so?")
+    return write_report(runs, folder, title="Study <A>", question="Is it so?")
 
 
 def test_the_page_comes_first_then_tables_then_figures_for_paper_and_screen(written):
@@ -72,16 +72,16 @@ def test_what_stands_in_the_page_are_the_files(written):
 
 
 def test_only_what_is_named(runs, tmp_path):
-    found = write_evidence(runs[1:], tmp_path, only=["table_1", "figure_3"])
+    found = write_report(runs[1:], tmp_path, only=["table_1", "figure_3"])
     assert [path.name for path in found] == [*TABLES[:3], "figure_3.pdf", "figure_3.png"]
-    found = write_evidence(runs[1:], tmp_path, only=["specimens"])
+    found = write_report(runs[1:], tmp_path, only=["specimens"])
     assert [path.name for path in found] == ["specimens.csv", "specimens.pdf", "specimens.png"]
-    (page,) = write_evidence(runs[:1], tmp_path, only=[PAGE], page="mine.html")
+    (page,) = write_report(runs[:1], tmp_path, only=[PAGE], page="mine.html")
     assert page == tmp_path / "mine.html"
 
 
 def test_one_run_has_files_of_its_own(runs, tmp_path):
-    names = [path.name for path in write_evidence(runs[:1], tmp_path)]
+    names = [path.name for path in write_report(runs[:1], tmp_path)]
     assert {"report.html", "table_1.md", "figure_2.pdf", "worst_segmented.png"} < set(names)
     assert "intervals.pdf" not in names
     assert "Methods side by side" not in (tmp_path / "report.html").read_text("utf-8")
@@ -110,7 +110,7 @@ def test_methods_of_other_classes_are_not_shown_together(runs, predictions, tmp_
 def test_what_many_methods_lack_is_said_and_the_rest_is_drawn(runs, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(study, "MOST_SHOWN", 1)
     words = "2 methods are too many to be shown side by side: figures have room for 1."
-    found = {path.name for path in write_evidence(runs, tmp_path)}
+    found = {path.name for path in write_report(runs, tmp_path)}
     assert [one.startswith(words) for one in caplog.messages] == [True]
     page = (tmp_path / "report.html").read_text("utf-8")
     assert re.search(rf">Methods side by side</h2>\s*<p>{words} Name the runs of fewer", page)
@@ -119,28 +119,28 @@ def test_what_many_methods_lack_is_said_and_the_rest_is_drawn(runs, tmp_path, mo
     assert drawn < found
     assert "figure_3.pdf" not in found
     caplog.clear()
-    write_evidence(runs, tmp_path, only=["table_1", "intervals"])
+    write_report(runs, tmp_path, only=["table_1", "intervals"])
     assert caplog.messages == []
     with pytest.raises(Hep2ganError, match=r"make no figure_3: 2 methods are too many"):
-        write_evidence(runs, tmp_path, only=["figure_3"])
+        write_report(runs, tmp_path, only=["figure_3"])
 
 
 def test_specimens_of_many_methods_are_the_bests_and_the_references(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(study_figures, "_FEW", 1)
     names = ["specimens.csv", "specimens_without_gm.pdf", "specimens_without_gm.png"]
-    found = write_evidence(runs, tmp_path, only=["specimens"])
+    found = write_report(runs, tmp_path, only=["specimens"])
     assert [path.name for path in found] == names
-    found = write_evidence(runs, tmp_path, only=["specimens"], reference="proposed")
+    found = write_report(runs, tmp_path, only=["specimens"], reference="proposed")
     assert [path.name for path in found[::2]] == [names[0], names[2], "specimens_proposed.png"]
 
 
 def test_names_that_are_none_and_figures_that_runs_do_not_make(runs, predictions, tmp_path):
     with pytest.raises(Hep2ganError, match=r"no table or figure 'figure_6'.*figure_5"):
-        write_evidence(runs, tmp_path, only=["figure_6"])
+        write_report(runs, tmp_path, only=["figure_6"])
     bare = dataclasses.replace(predictions, mask=None)
     run = write_run(tmp_path / "default" / "bare" / "seed0", bare, "bare")
     with pytest.raises(Hep2ganError, match="these runs make no figure_2"):
-        write_evidence([run], tmp_path / "new", only=["figure_2"])
+        write_report([run], tmp_path / "new", only=["figure_2"])
     assert not (tmp_path / "new").exists()
     assert set(FIGURES) < set(NAMES)
 
@@ -149,7 +149,7 @@ def test_damaged_runs_leave_nothing(runs, predictions, tmp_path):
     damaged = write_run(tmp_path / "default" / "m" / "seed0", predictions, "m")
     (damaged / "predictions.npz").write_bytes(b"")
     with pytest.raises(Hep2ganError, match="seed0 cannot be reported"):
-        write_evidence([runs[0], damaged], tmp_path / "new")
+        write_report([runs[0], damaged], tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -171,7 +171,7 @@ def test_an_output_below_a_file_cannot_be_written(runs, tmp_path):
 
 
 def test_parts_stand_in_the_order_of_a_report():
-    assert [part.name for part in Part] == [
+    assert [part.name for part in PartName] == [
         "LEAKAGE", "CONFIGURATION", "RESULTS", "TABLES", "FIGURES", "INTERVALS", "CALIBRATION",
         "SPECIMENS", "WORST",
     ]  # fmt: skip

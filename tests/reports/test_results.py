@@ -6,9 +6,9 @@ from scipy import stats
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.segmentation import dice_by_cell
-from hep2gan.reports.results import kept_cells, methods, pooled
-from hep2gan.reports.tables.estimates import differences, paired
-from hep2gan.statistics.confusion import summed_by
+from hep2gan.reports.results import group_methods, pool_test_cells, test_cells_of
+from hep2gan.reports.tables.estimates import method_differences, pair_results
+from hep2gan.statistics.confusion import sum_by_group
 from tests.helpers.made_up_results import cells, result
 
 
@@ -16,7 +16,7 @@ def test_folds_and_seeds_are_one_method_and_rows_stand_in_the_papers_order():
     one = cells(range(4), [1, 1, 0, 1])
     names = ["mine", "proposed,split.fold=1", "without_gm", "proposed,split.fold=0,loss.beta=5"]
     names += ["proposed,split.fold=0", "gao,split=specimen"]
-    found = methods([result(name, one) for name in names])
+    found = group_methods([result(name, one) for name in names])
     assert [method.name for method in found] == [
         "gao,split=specimen",
         "without_gm",
@@ -35,7 +35,7 @@ def test_folds_of_a_seed_are_pooled_and_seeds_come_in_order():
         result("m,split.fold=1", cells(range(4, 9), [0] * 5), seed="2", folds=2, fold=1),
         result("m,split.fold=0", cells(range(3), [1, 0, 1]), seed="2", folds=2, fold=0),
     ]
-    (method,) = methods(parts)
+    (method,) = group_methods(parts)
     assert list(method.tests) == ["2", "10"]
     assert sorted(method.tests["2"].id) == [f"{n:05d}" for n in (0, 1, 2, 4, 5, 6, 7, 8)]
     assert len(method.cells) == 12
@@ -43,32 +43,32 @@ def test_folds_of_a_seed_are_pooled_and_seeds_come_in_order():
 
 
 def test_a_cell_counts_once_as_its_first_test_has_it():
-    found = pooled([cells([0, 1], [1, 1]), cells([1, 2], [0, 0])])
+    found = pool_test_cells([cells([0, 1], [1, 1]), cells([1, 2], [0, 0])])
     assert found.id.tolist() == ["00000", "00001", "00002"]
     assert (found.predicted == found.label).tolist() == [True, True, False]
     with pytest.raises(Hep2ganError, match="different classes"):
-        pooled([cells([0], [1]), three_classes()])
+        pool_test_cells([cells([0], [1]), three_classes()])
 
 
 def three_classes():
     from tests.reports.conftest import make_predictions
 
-    return kept_cells(make_predictions(counts=(1, 1, 1)))
+    return test_cells_of(make_predictions(counts=(1, 1, 1)))
 
 
 def test_predictions_lose_their_images_alone(predictions, replace):
-    found = kept_cells(predictions)
+    found = test_cells_of(predictions)
     np.testing.assert_array_equal(found.predicted, predictions.predicted)
     np.testing.assert_array_equal(found.dice, dice_by_cell(predictions))
     a, b = predictions.mask[3] >= 128, predictions.truth[3] == 1
     assert found.jaccard[3] == pytest.approx((a & b).sum() / (a | b).sum())
     assert found.specimens == 0
-    less = kept_cells(replace(predictions, mask=None, probabilities=None))
+    less = test_cells_of(replace(predictions, mask=None, probabilities=None))
     assert less.dice is less.jaccard is less.predicted is None
 
 
 def pair(first, second, **keywords):
-    return paired(methods(first)[0], methods(second)[0], **keywords)
+    return pair_results(group_methods(first)[0], group_methods(second)[0], **keywords)
 
 
 def test_pairs_are_of_one_seed_and_fold():
@@ -91,7 +91,7 @@ def test_pairs_are_of_one_seed_and_fold():
     assert (found.cells, found.specimens) == (7, 2)
     assert found.discordant == (3, 1)
     assert found.p_cells() == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
-    gap = differences(found, specimens=False)["accuracy"]
+    gap = method_differences(found, specimens=False)["accuracy"]
     assert gap.estimate == pytest.approx((0 + 2 / 4) / 2)
 
 
@@ -103,7 +103,7 @@ def test_a_cell_of_several_seeds_counts_once_for_the_method_of_more():
     # Cell 0: 0, 1, 1 more. Cell 1: 1, 1, 0 less. Cell 2: alike. Cell 3: 0, 1, 1 less.
     assert found.discordant == (1, 2)
     assert found.cells == 4
-    gap = differences(found, specimens=False)["accuracy"].estimate
+    gap = method_differences(found, specimens=False)["accuracy"].estimate
     assert gap == pytest.approx(((-1 + -1 + 0) / 4) / 3)
 
 
@@ -117,7 +117,7 @@ def test_p_of_mean_class_accuracy_weighs_cells_by_their_class():
     found = pair([result("a", tested)], [result("b", lost)])
     assert found.discordant == (5, 4)
     gained = np.where(tested.label == 1, 1 / 5, (tested.predicted == 1) / -10)
-    sums = summed_by(tested.specimen, gained)
+    sums = sum_by_group(tested.specimen, gained)
     flips = stats.permutation_test((sums,), np.sum, permutation_type="samples", vectorized=True)
     assert found.p_mean_class_accuracy() == pytest.approx(flips.pvalue)
     unknown = [replace(one, specimen=np.full(15, -1)) for one in (tested, lost)]

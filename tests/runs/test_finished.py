@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.runs.finished import read_run
+from hep2gan.runs.finished import read_finished_run
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def run(tmp_path, predictions, make_run):
 
 
 def test_a_finished_run_is_read(run, predictions):
-    found = read_run(run)
+    found = read_finished_run(run)
     assert (found.study, found.method, found.seed) == ("default", "proposed", "3")
     assert found.name == "default/proposed/seed3"
     assert found.drawn
@@ -26,14 +26,14 @@ def test_a_finished_run_is_read(run, predictions):
 
 def test_names_come_from_the_path_where_the_config_has_none(run):
     (run / "config.yaml").write_text("data: icpr2016\n", encoding="utf-8")
-    found = read_run(run)
+    found = read_finished_run(run)
     assert found.name == "default/proposed/seed3"
     assert not found.drawn
 
 
 def test_a_method_group_names_the_method(run):
     (run / "config.yaml").write_text("method: {name: vgg16}\nname: x\ndata: phantom\n")
-    found = read_run(run)
+    found = read_finished_run(run)
     assert found.method == "vgg16"
     assert found.drawn
 
@@ -41,17 +41,17 @@ def test_a_method_group_names_the_method(run):
 def test_an_unfinished_run(run):
     (run / "DONE").unlink()
     with pytest.raises(Hep2ganError, match=r"seed3 is not finished.*hep2gan-train again.*seed3"):
-        read_run(run)
+        read_finished_run(run)
 
 
 def test_no_run_folder(tmp_path):
     with pytest.raises(Hep2ganError, match=r"is no run folder.*hep2gan-train wrote"):
-        read_run(tmp_path / "nowhere")
+        read_finished_run(tmp_path / "nowhere")
 
 
 def test_curves_may_be_missing(run):
     (run / "metrics.csv").unlink()
-    assert read_run(run).curves is None
+    assert read_finished_run(run).curves is None
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_damage_names_the_run_the_file_and_the_fix(run, name, content, fix):
     else:
         (run / name).write_bytes(content)
     with pytest.raises(Hep2ganError) as caught:
-        read_run(run).predictions()
+        read_finished_run(run).predictions()
     text = str(caught.value)
     assert str(run.resolve()) in text
     assert name in text
@@ -87,4 +87,4 @@ def test_damage_names_the_run_the_file_and_the_fix(run, name, content, fix):
 
 def test_metrics_that_are_not_numbers_are_kept_as_such(run):
     (run / "metrics.json").write_text(json.dumps({"test/dice": float("nan")}))
-    assert np.isnan(read_run(run).metrics["test/dice"])
+    assert np.isnan(read_finished_run(run).metrics["test/dice"])

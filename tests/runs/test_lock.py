@@ -11,7 +11,7 @@ import pytest
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs import lock
-from hep2gan.runs.lock import LOCK, Owner, held, owner_of
+from hep2gan.runs.lock import LOCK, Owner, lock_owner, run_lock
 
 HOLD = """
 import sys, time
@@ -47,7 +47,7 @@ def without_locks(monkeypatch):
 
 
 def enter(folder):
-    with held(folder):
+    with run_lock(folder):
         pass
 
 
@@ -55,10 +55,10 @@ def test_the_second_is_refused_and_told_who_is_there(tmp_path, other):
     told = rf"in use by process {other.pid} on {os.uname().nodename}, since \d{{4}}-.*Fix: wait"
     with pytest.raises(Hep2ganError, match=told):
         enter(tmp_path)
-    assert owner_of(tmp_path).pid == other.pid
+    assert lock_owner(tmp_path).pid == other.pid
     other.communicate("go\n")
     assert not (tmp_path / LOCK).exists()
-    assert owner_of(tmp_path) is None
+    assert lock_owner(tmp_path) is None
     enter(tmp_path)
 
 
@@ -69,8 +69,8 @@ def test_a_killed_process_does_not_block(tmp_path, other, locks, request):
     assert json.loads((tmp_path / LOCK).read_text())["pid"] == other.pid
     if not locks:
         request.getfixturevalue("without_locks")
-    assert owner_of(tmp_path) is None
-    with held(tmp_path):
+    assert lock_owner(tmp_path) is None
+    with run_lock(tmp_path):
         assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
 
 
@@ -108,6 +108,6 @@ def test_half_a_file_is_no_owner(tmp_path, content, without_locks):
 
 
 def test_the_lock_goes_when_training_fails(tmp_path):
-    with pytest.raises(RuntimeError), held(tmp_path):
+    with pytest.raises(RuntimeError), run_lock(tmp_path):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []

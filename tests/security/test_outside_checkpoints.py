@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.pretrained import InitialWeights
-from hep2gan.runs.checkpoints import read_checkpoint, read_chosen
+from hep2gan.models.pretrained import PretrainedWeights
+from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
 from hep2gan.runs.predictions import Predictions
 
 
@@ -112,12 +112,12 @@ def test_no_pickle_runs_code(tmp_path, call, place, caplog):
     with pytest.raises(Hep2ganError, match=r"epoch0001\.ckpt cannot be loaded.*Fix: "):
         read_checkpoint(path)
     with pytest.raises(Hep2ganError):
-        read_chosen(tmp_path)
+        load_best_or_latest(tmp_path)
     assert "cannot be loaded" in caplog.text
     for name in ("w.pth", "w.pt", "w.bin", "w.safetensors"):
         path.replace(weights := tmp_path / name)
         with pytest.raises(Hep2ganError, match=r"weights file .*Fix: "):
-            InitialWeights("resnet10t", False, weights, "classifier.backbone").timm_arguments()
+            PretrainedWeights("resnet10t", False, weights, "classifier.backbone").timm_arguments()
         path = weights
     assert not marker.exists()
 

@@ -8,12 +8,12 @@ import yaml
 
 from hep2gan.cli import train
 from hep2gan.cli.app import run
-from hep2gan.cli.config_safety import check_outside
+from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.config import check_targets
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.load import open_run
-from hep2gan.runs.checkpoints import Position
-from hep2gan.runs.finished import read_run
+from hep2gan.inference.load import load_run
+from hep2gan.runs.checkpoints import TrainingPosition
+from hep2gan.runs.finished import read_finished_run
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.build import build_task
 from tests.helpers.commands import call
@@ -99,12 +99,12 @@ def test_trusted_is_taken_from_the_command_line_alone(tmp_path):
     config = planted("generator", marked("os.system", tmp_path / "marker"))
     folder = run_folder(tmp_path, config | {"trusted": ["os", "subprocess", "builtins"]})
     with pytest.raises(Hep2ganError, match=r"_target_ is 'os\.system'"):
-        open_run(folder)
+        load_run(folder)
 
 
 def run_folder(place, config):
     folder = place / "run"
-    path = Position(1, 0).path(folder / "checkpoints")
+    path = TrainingPosition(1, 0).path(folder / "checkpoints")
     path.parent.mkdir(parents=True)
     torch.save({"state_dict": {}}, path)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -140,7 +140,7 @@ def test_hostile_run_configurations(tmp_path, monkeypatch, text):
     monkeypatch.setenv("HEP2GAN_SECRET", "s3cret")
     folder = run_folder(tmp_path, {"seed": 0})
     (folder / "config.yaml").write_text(text.format(marker=tmp_path / "marker"))
-    for read in (read_run, open_run, lambda path: RunFolder(path).config()):
+    for read in (read_finished_run, load_run, lambda path: RunFolder(path).config()):
         with pytest.raises(Hep2ganError) as caught:
             read(folder)
         assert "config.yaml" in str(caught.value)
@@ -221,7 +221,7 @@ def test_a_method_from_outside_that_is_only_a_method(tmp_path):
         "# @package _global_\ndefaults:\n  - override /optimizer: pix2pix\n"
         "name: theirs\nloss: {beta: 20.0}\nstudy: ${name}_x\n"
     )
-    check_outside(["--config-dir", str(tmp_path), "method=theirs"])
+    check_external_configs(["--config-dir", str(tmp_path), "method=theirs"])
 
 
 def test_pickled_jobs_are_not_rerun(tmp_path, capsys):

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from hep2gan.cli import train
-from hep2gan.cli.config_safety import check_outside
+from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.cli.worker import run_config
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.image import read_image
 from hep2gan.data.readers.manifest import read_manifest
-from hep2gan.data.store.pack import pack
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import find_images
@@ -98,15 +98,15 @@ def test_a_store_takes_the_place_of_no_link_and_of_no_foreign_folder(tmp_path):
     (precious / "thesis.tex").write_text("x")
     (tmp_path / "store").symlink_to(precious, target_is_directory=True)
     with pytest.raises(Hep2ganError, match=r"thesis\.tex"):
-        pack(raw, tmp_path / "store", size=32)
+        pack_cells(raw, tmp_path / "store", size=32)
     (tmp_path / ".other.partial").symlink_to(precious, target_is_directory=True)
     with pytest.raises(Hep2ganError, match="cannot be written"):
-        pack(raw, tmp_path / "other", size=32)
+        pack_cells(raw, tmp_path / "other", size=32)
     assert [path.name for path in precious.iterdir()] == ["thesis.tex"]
 
 
 def test_a_stores_manifest_names_no_files(tmp_path):
-    store = pack(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
+    store = pack_cells(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
     about = json.loads((store.path / "manifest.json").read_text())
     about |= {"image": "/etc/passwd", "path": "/etc", "source": "../../.."}
     (store.path / "manifest.json").write_text(json.dumps(about))
@@ -174,7 +174,7 @@ def test_links_inside_a_run_and_to_runs_and_checkpoints_are_fine(tmp_path):
 def test_a_method_from_outside_says_not_where_runs_lie(tmp_path, text):
     (tmp_path / "evil.yaml").write_text(f"# @package _global_\n{text}\n")
     with pytest.raises(Hep2ganError, match=r"evil\.yaml .*Fix: "):
-        check_outside(["--config-dir", str(tmp_path)])
+        check_external_configs(["--config-dir", str(tmp_path)])
 
 
 def test_a_linked_log_is_refused_before_it_is_opened(tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hep2gan.cli.launch.local import saved
+from hep2gan.cli.launch.local import config_file
 from tests.helpers.started import NETS, SMALL, TWO, train
 
 KEY = "0123456789abcdef" + "fedcba9876543210" + "01234567"
@@ -175,11 +175,11 @@ def test_the_password_of_a_studys_database_is_not_shown(tmp_path, storage, said)
 
 def test_the_configuration_for_the_ranks_is_for_its_owner_alone_and_goes(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with saved({"a": 1}) as file:
+    with config_file({"a": 1}) as file:
         assert file.parent == tmp_path
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    with pytest.raises(KeyboardInterrupt), saved({}):
+    with pytest.raises(KeyboardInterrupt), config_file({}):
         raise KeyboardInterrupt
-    with pytest.raises(TypeError), saved({"a": object()}):
+    with pytest.raises(TypeError), config_file({"a": object()}):
         pass
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hep2gan.runs.checkpoints import checkpoints
+from hep2gan.runs.checkpoints import list_checkpoints
 from tests.helpers.started import (
     NETS,
     RESTLESS,
@@ -72,7 +72,7 @@ def test_a_sweep_survives_preemption_cancelling_and_a_failing_job(cluster, tmp_p
     cluster.wait_for(preempted, "PENDING", seconds=90)
     cluster.wait_for(urgent)
     assert not (runs[0] / "DONE").exists()
-    assert "_batch" in checkpoints(runs[0] / "checkpoints")[0].name
+    assert "_batch" in list_checkpoints(runs[0] / "checkpoints")[0].name
     release_waiting(cluster)
     # One job is killed from outside, for good.
     until(lambda: rows_logged(runs[1]) >= 40, process)

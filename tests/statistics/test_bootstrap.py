@@ -5,7 +5,7 @@ from scipy import stats
 from hep2gan.errors import Hep2ganError
 from hep2gan.statistics import bootstrap as module
 from hep2gan.statistics.bootstrap import bca, bootstrap, ratios
-from hep2gan.statistics.confusion import cell_confusions, scores, summed_by
+from hep2gan.statistics.confusion import cell_confusions, macro_scores, sum_by_group
 
 # Spatial test data, Efron and Tibshirani, An Introduction to the Bootstrap, 1993, table 14.1.
 SPATIAL = [48, 36, 20, 29, 42, 42, 20, 42, 22, 41, 45, 14, 6]
@@ -49,11 +49,11 @@ def test_a_mean_against_scipy():
 
 def accuracy_units(label, predicted, unit):
     cells = cell_confusions(label, predicted, 3)
-    return summed_by(unit, cells).reshape(-1, 9)
+    return sum_by_group(unit, cells).reshape(-1, 9)
 
 
 def of_sums(sums):
-    return scores(sums.reshape(-1, 3, 3))
+    return macro_scores(sums.reshape(-1, 3, 3))
 
 
 def test_accuracy_over_cells_is_the_binomials():
@@ -83,7 +83,7 @@ def test_blocks_order_and_copies_change_no_digit(monkeypatch):
     units = np.stack([rng.integers(0, 5, 50), np.full(50, 5)], axis=1).astype(float)
     whole = bootstrap(units, ratios)
     assert bootstrap(units[::-1], ratios) == whole
-    monkeypatch.setattr(module, "HELD", 70)
+    monkeypatch.setattr(module, "CONFIDENCE", 70)
     assert bootstrap(units, ratios) == whole
     assert bootstrap(units, ratios, seed=1) != whole
 

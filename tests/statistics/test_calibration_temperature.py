@@ -8,11 +8,11 @@ from scipy.special import softmax
 from hep2gan.errors import Hep2ganError
 from hep2gan.statistics.calibration import (
     BOUNDS,
-    cross_fitted,
+    apply_temperature,
+    cross_fit_temperature,
     fit_temperature,
-    halves,
     negative_log_likelihood,
-    tempered,
+    split_halves,
 )
 
 
@@ -29,12 +29,14 @@ def sure():
 
 def test_scaling_probabilities_is_scaling_logits(sure):
     logits, probability, _, _ = sure
-    np.testing.assert_allclose(tempered(probability, 3.0), softmax(logits, axis=1), rtol=1e-4)
-    np.testing.assert_allclose(tempered(probability, 1.0), probability, rtol=1e-5)
+    np.testing.assert_allclose(
+        apply_temperature(probability, 3.0), softmax(logits, axis=1), rtol=1e-4
+    )
+    np.testing.assert_allclose(apply_temperature(probability, 1.0), probability, rtol=1e-5)
     # Odds 9 : 1 become their square root, 3 : 1.
-    np.testing.assert_allclose(tempered(np.array([[0.9, 0.1]]), 2.0), [[0.75, 0.25]])
+    np.testing.assert_allclose(apply_temperature(np.array([[0.9, 0.1]]), 2.0), [[0.75, 0.25]])
     with pytest.raises(Hep2ganError, match="positive"):
-        tempered(probability, 0.0)
+        apply_temperature(probability, 0.0)
 
 
 def test_the_temperature_is_where_the_likelihood_is_flat(sure):
@@ -64,12 +66,12 @@ def test_without_a_misreading_the_temperature_is_the_lower_bound():
 
 def test_each_half_is_scaled_by_the_other(sure):
     _, probability, label, specimen = sure
-    found = cross_fitted(probability, label, specimen, seed=2)
+    found = cross_fit_temperature(probability, label, specimen, seed=2)
     for own, temperature in enumerate(found.temperatures):
         mine = found.half == own
         assert temperature == fit_temperature(probability[~mine], label[~mine])
         np.testing.assert_array_equal(
-            found.probabilities[mine], tempered(probability[mine], temperature)
+            found.probabilities[mine], apply_temperature(probability[mine], temperature)
         )
     np.testing.assert_array_equal(found.probabilities.argmax(axis=1), probability.argmax(axis=1))
     before = negative_log_likelihood(probability, label)
@@ -78,11 +80,11 @@ def test_each_half_is_scaled_by_the_other(sure):
 
 def test_a_cell_does_not_move_its_own_temperature(sure):
     _, probability, label, specimen = sure
-    half = cross_fitted(probability, label, specimen).half
-    before = cross_fitted(probability, label, specimen).temperatures
+    half = cross_fit_temperature(probability, label, specimen).half
+    before = cross_fit_temperature(probability, label, specimen).temperatures
     changed = probability.copy()
     changed[half == 0] = 0.25
-    after = cross_fitted(changed, label, specimen).temperatures
+    after = cross_fit_temperature(changed, label, specimen).temperatures
     assert after[0] == before[0]
     assert after[1] != before[1]
 
@@ -90,27 +92,27 @@ def test_a_cell_does_not_move_its_own_temperature(sure):
 def test_halves_keep_specimens_whole_and_classes_even(sure):
     specimen = sure[3]
     label = specimen % 4
-    half = halves(label, specimen)
+    half = split_halves(label, specimen)
     assert all(len(set(half[specimen == one])) == 1 for one in range(20))
     counts = np.array([np.bincount(label[half == own], minlength=4) for own in (0, 1)])
     assert np.abs(counts[0] - counts[1]).max() <= 20
-    np.testing.assert_array_equal(half, halves(label, specimen))
-    assert (half != halves(label, specimen, seed=1)).any()
+    np.testing.assert_array_equal(half, split_halves(label, specimen))
+    assert (half != split_halves(label, specimen, seed=1)).any()
 
 
 def test_cells_of_unknown_specimen_are_divided_one_by_one():
     label = np.repeat([0, 1, 2], 10)
-    half = halves(label, np.full(30, -1))
+    half = split_halves(label, np.full(30, -1))
     assert [int(half[label == k].sum()) for k in range(3)] == [5, 5, 5]
-    np.testing.assert_array_equal(half, halves(label))
+    np.testing.assert_array_equal(half, split_halves(label))
     mixed = np.where(label == 0, 7, -1)
-    assert len(set(halves(label, mixed)[:10])) == 1
+    assert len(set(split_halves(label, mixed)[:10])) == 1
 
 
 @pytest.mark.parametrize("label", [[0, 1, 2], [0, 0, 0], [0, 0, 1]])
 @pytest.mark.parametrize("specimen", [[5, 5, 6], [-1, -1, -1], [6, 5, 5]])
 def test_neither_half_of_very_few_cells_is_empty(label, specimen):
-    half = halves(np.array(label), np.array(specimen))
+    half = split_halves(np.array(label), np.array(specimen))
     assert set(half) == {0, 1}
     if specimen[0] == specimen[1] == 5:
         assert half[0] == half[1]
@@ -118,7 +120,9 @@ def test_neither_half_of_very_few_cells_is_empty(label, specimen):
 
 def test_one_specimen_cannot_be_divided():
     with pytest.raises(Hep2ganError, match="one specimen"):
-        halves(np.zeros(5, np.int64), np.full(5, 3))
+        split_halves(np.zeros(5, np.int64), np.full(5, 3))
     with pytest.raises(Hep2ganError, match="no cells"):
-        halves(np.zeros(0, np.int64))
-    assert math.isfinite(cross_fitted(np.full((2, 2), 0.5), np.array([0, 1])).temperatures[0])
+        split_halves(np.zeros(0, np.int64))
+    assert math.isfinite(
+        cross_fit_temperature(np.full((2, 2), 0.5), np.array([0, 1])).temperatures[0]
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hep2gan.data.batch import Batch, Draw, RawBatch
+from hep2gan.data.batch import Batch, BatchSeed, RawBatch
 from hep2gan.data.splits import Split, make_split
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
@@ -133,7 +133,7 @@ def test_flipped_as_bytes_is_what_flipped_afterwards_would_be(kind):
     rng = np.random.default_rng(0)
     image = torch.from_numpy(rng.integers(3, 200, (6, 64, 64), dtype=np.uint8))
     label, levels = torch.zeros(6, dtype=torch.int64), torch.tensor([[10.0, 99.0]] * 6)
-    raw = RawBatch(image, levels, image // 100 % 2, label, label, Draw(0, 0, 0, 0, 1, 6))
+    raw = RawBatch(image, levels, image // 100 % 2, label, label, BatchSeed(0, 0, 0, 0, 1, 6))
     normalisation, augmentation = Normalisation(kind), Augmentation(quarter_turns=True)
     data = CellDataModule(None, None, normalisation=normalisation, augmentation=augmentation)
     found = data.on_after_batch_transfer(raw, 0)

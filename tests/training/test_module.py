@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.guidance import Guidance, Stages
+from hep2gan.models.guidance import MaskGuidance, TrainingStages
 from hep2gan.training.module import SegmentationGuidedClassification
 from tests.helpers import tiny
 
@@ -64,7 +64,9 @@ ROUTES = {
 }
 
 
-@pytest.mark.parametrize("guidance", [Guidance(), Guidance(hard=True), Guidance(gradient=0.3)])
+@pytest.mark.parametrize(
+    "guidance", [MaskGuidance(), MaskGuidance(hard=True), MaskGuidance(gradient=0.3)]
+)
 def test_gradient_routing_table(guidance):
     table = routed(tiny.task(guidance=guidance), tiny.batch())
     assert list(table) == ["discriminator", "generator", "classifier"]
@@ -75,7 +77,7 @@ def test_gradient_routing_table(guidance):
             assert with_gradient == expected, f"{update} update, gradients at {part}"
 
 
-@pytest.mark.parametrize("guidance", [Guidance(), Guidance(gradient=0.3)])
+@pytest.mark.parametrize("guidance", [MaskGuidance(), MaskGuidance(gradient=0.3)])
 def test_gradient_routing_without_a_discriminator(guidance):
     table = routed(tiny.task(adversarial=False, guidance=guidance), tiny.batch())
     assert list(table) == ["generator", "classifier"]
@@ -105,7 +107,7 @@ def test_every_parameter_trains_again_after_the_step():
 def test_classification_gradient_reaches_the_generator_only_where_asked():
     grads = []
     for weight in (0.0, 0.5):
-        task = tiny.task(guidance=Guidance(gradient=weight))
+        task = tiny.task(guidance=MaskGuidance(gradient=weight))
         task._update = lambda name, loss, task=task: (
             (loss.backward(), grads.append(task.generator[0].weight.grad.clone()))
             if name == "generator"
@@ -113,7 +115,7 @@ def test_classification_gradient_reaches_the_generator_only_where_asked():
         )
         task._log_every = 2
         task.training_step(tiny.batch(), 0)
-    task = tiny.task(guidance=Guidance(gradient=0.5))
+    task = tiny.task(guidance=MaskGuidance(gradient=0.5))
     generated = task.generator(tiny.batch().image).sigmoid()
     cells = tiny.batch()
     task.parts["classifier"](cells.image, generated, cells.label)["total"].backward()
@@ -126,8 +128,8 @@ def test_classification_gradient_reaches_the_generator_only_where_asked():
     ("parts", "updates"),
     [
         ({"classify": False}, ["discriminator", "generator"]),
-        ({"segment": False, "guidance": Guidance("none")}, ["classifier"]),
-        ({"segment": False, "guidance": Guidance("ground_truth")}, ["classifier"]),
+        ({"segment": False, "guidance": MaskGuidance("none")}, ["classifier"]),
+        ({"segment": False, "guidance": MaskGuidance("ground_truth")}, ["classifier"]),
     ],
 )
 def test_parts_that_are_missing_take_no_step(parts, updates):
@@ -140,7 +142,7 @@ def test_parts_that_are_missing_take_no_step(parts, updates):
         {},
         {"adversarial": False},
         {"classify": False},
-        {"segment": False, "guidance": Guidance("none")},
+        {"segment": False, "guidance": MaskGuidance("none")},
     ],
 )
 def test_every_parameter_is_in_exactly_one_optimizer(parts):
@@ -249,7 +251,7 @@ def test_two_stages_train_the_gan_and_then_the_classifier():
         def on_train_epoch_end(self, trainer, task):
             weights.append(copy.deepcopy(task.state_dict()))
 
-    task = tiny.task(stages=Stages(1))
+    task = tiny.task(stages=TrainingStages(1))
     start = copy.deepcopy(task.state_dict())
     fit(task, [tiny.batch(seed=s) for s in range(2)], epochs=2, callbacks=[Keep()])
 
@@ -327,7 +329,7 @@ def test_the_parts_of_a_task_build_it_again():
     [(None, 9, None), (3, 9, 3), (0.5, 200, 100), (0.5, 8, 4), (0.25, 10, 2), (0.9, 10, 9)],
 )
 def test_stages_are_whole_epochs_or_a_share_of_them(setting, epochs, expected):
-    assert Stages.of(setting, epochs) == Stages(expected)
+    assert TrainingStages.of(setting, epochs) == TrainingStages(expected)
 
 
 @pytest.mark.parametrize(
@@ -345,29 +347,29 @@ def test_stages_are_whole_epochs_or_a_share_of_them(setting, epochs, expected):
 )
 def test_stages_that_cannot_be_are_refused(setting, epochs, words):
     with pytest.raises(Hep2ganError, match=words):
-        Stages.of(setting, epochs)
+        TrainingStages.of(setting, epochs)
 
 
 def test_hard_guidance_thresholds_at_one_half():
     generated = torch.tensor([0.2, 0.5, 0.9])
-    assert Guidance(hard=True).mask(generated, None).tolist() == [0.0, 1.0, 1.0]
-    assert Guidance().mask(generated, None) is generated
-    assert Guidance("none").mask(generated, generated) is None
+    assert MaskGuidance(hard=True).mask(generated, None).tolist() == [0.0, 1.0, 1.0]
+    assert MaskGuidance().mask(generated, None) is generated
+    assert MaskGuidance("none").mask(generated, generated) is None
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: Guidance("masks"),
-        lambda: Guidance(gradient=-1.0),
-        lambda: Guidance(hard=True, gradient=0.1),
-        lambda: Guidance("ground_truth", gradient=0.1),
+        lambda: MaskGuidance("masks"),
+        lambda: MaskGuidance(gradient=-1.0),
+        lambda: MaskGuidance(hard=True, gradient=0.1),
+        lambda: MaskGuidance("ground_truth", gradient=0.1),
         lambda: tiny.task(segment=False),
         lambda: tiny.task(segment=False, classify=False),
         lambda: SegmentationGuidedClassification(**parts_of(tiny.task(), discriminator=None)),
         lambda: SegmentationGuidedClassification(**parts_of(tiny.task(), adversarial_loss=None)),
         lambda: SegmentationGuidedClassification(
-            **parts_of(tiny.task(), generator=None, guidance=Guidance("none"))
+            **parts_of(tiny.task(), generator=None, guidance=MaskGuidance("none"))
         ),
     ],
 )
@@ -391,7 +393,7 @@ def test_the_classifier_runs_once_per_step_where_its_gradient_is_not_asked_for()
 
 
 def test_a_schedule_counts_only_the_epochs_its_network_trains():
-    task, logger = tiny.task(stages=Stages(2)), Rows()
+    task, logger = tiny.task(stages=TrainingStages(2)), Rows()
     fit(task, [tiny.batch()], epochs=5, logger=logger)
     rates = [row["lr/classifier"] for _, row in logger.rows if "lr/classifier" in row]
     # StepLR(2, 0.1), which the two epochs of the GAN must not move.

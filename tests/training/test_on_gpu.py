@@ -11,11 +11,11 @@ from hep2gan.data.splits import make_split
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
-from hep2gan.training.callbacks.collapse import Alarms
-from hep2gan.training.callbacks.compile import Compiled
-from hep2gan.training.callbacks.ema import WeightAverage
+from hep2gan.training.callbacks.collapse import CollapseMonitor
+from hep2gan.training.callbacks.compile import CompileNetworks
+from hep2gan.training.callbacks.ema import ExponentialMovingAverage
 from hep2gan.training.callbacks.seed import SeedEachBatch
-from hep2gan.training.callbacks.throughput import Gauges
+from hep2gan.training.callbacks.throughput import ThroughputMonitor
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.nonfinite import StopAtNonfinite
 from hep2gan.training.optimizers import build_optimizer
@@ -62,8 +62,8 @@ def test_nothing_waits_between_two_logged_batches(tmp_path, resident, precision)
     trainer = L.Trainer(
         accelerator="gpu", devices=1, precision=precision, max_epochs=2, logger=Rows(),
         callbacks=[
-            EpochCheckpoint(tmp_path), SeedEachBatch(0), Alarms(),
-            StopAtNonfinite(tmp_path, store.id, EVERY), Gauges(), WeightAverage(0.9), watched,
+            EpochCheckpoint(tmp_path), SeedEachBatch(0), CollapseMonitor(),
+            StopAtNonfinite(tmp_path, store.id, EVERY), ThroughputMonitor(), ExponentialMovingAverage(0.9), watched,
         ],
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
         limit_train_batches=4 * EVERY,
@@ -84,7 +84,7 @@ def weights(switch):
     task._optimizer_factories = dict.fromkeys(task.networks, factory)
     last = switch == "channels_last"
     prepare_networks(task, {"tf32": False, "channels_last": last})
-    compiled = [Compiled(switch)] if switch in (True, "reduce-overhead") else []
+    compiled = [CompileNetworks(switch)] if switch in (True, "reduce-overhead") else []
     trainer = L.Trainer(
         accelerator="gpu", devices=1, max_epochs=4, logger=False, callbacks=compiled,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

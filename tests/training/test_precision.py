@@ -4,7 +4,7 @@ import lightning as L
 import pytest
 import torch
 
-from hep2gan.training.devices import fast_forward, use_tf32
+from hep2gan.training.devices import channels_last_inference, use_tf32
 from hep2gan.training.trainer import prepare_networks
 from tests.helpers import tiny
 from tests.training.test_build import built
@@ -99,7 +99,7 @@ def test_a_test_runs_channels_last_and_leaves_the_networks_as_they_were():
     task, cpu = tiny.task().eval(), torch.device("cpu")
     kernel = next(p for p in task.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1)
     before, plain = kernel.data_ptr(), task(BATCHES[0].image, BATCHES[0].mask)
-    with torch.inference_mode(), fast_forward(task.networks.values(), cpu):
+    with torch.inference_mode(), channels_last_inference(task.networks.values(), cpu):
         assert kernel.is_contiguous(memory_format=torch.channels_last)
         assert not kernel.is_contiguous()
         fast = task(BATCHES[0].image, BATCHES[0].mask)
@@ -111,5 +111,5 @@ def test_a_test_runs_channels_last_and_leaves_the_networks_as_they_were():
 def test_on_a_gpu_the_memory_format_is_the_setting_s():
     task = tiny.task()
     kernel = next(p for p in task.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1)
-    with fast_forward(task.networks.values(), torch.device("cuda")):
+    with channels_last_inference(task.networks.values(), torch.device("cuda")):
         assert kernel.is_contiguous()

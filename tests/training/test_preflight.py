@@ -14,17 +14,17 @@ from hep2gan.cli import pack, train
 from hep2gan.data.splits import make_split
 from hep2gan.errors import Hep2ganError
 from hep2gan.models import pretrained
-from hep2gan.runs.checkpoints import checkpoints
+from hep2gan.runs.checkpoints import list_checkpoints
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import preflight
 from hep2gan.training.preflight import (
+    check_split,
+    check_weights,
     checkpoint_bytes,
-    of_split,
-    of_weights,
-    require_room,
+    require_disk_space,
     state_copies,
 )
-from hep2gan.training.setup import Preparation, examined
+from hep2gan.training.setup import RunSetup, run_preflight
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
 from tests.helpers.made_store import made_store
@@ -54,7 +54,7 @@ def told(*overrides):
     trusted = config.pop("trusted")
     config.pop("doctor")
     found = {}
-    for check, state, text in examined(config, trusted).results:
+    for check, state, text in run_preflight(config, trusted).results:
         found.setdefault(check, []).append((state, text))
     return found
 
@@ -132,8 +132,8 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     rules = ["not in the cache.*no route", "no.pth does not exist", "empty.pth is empty"]
     for file, rule in zip(files, rules, strict=True):
         ours["generator"]["weights"] = ours["classifier"]["weights"] = file
-        preparation = Preparation(ours, RunFolder(tmp_path), None, starts=True)
-        preparation.checklist.take("weights", of_weights(ours))
+        preparation = RunSetup(ours, RunFolder(tmp_path), None, starts=True)
+        preparation.checklist.take("weights", check_weights(ours))
         assert len(preparation.checklist.problems) == 2
         with pytest.raises(Hep2ganError, match=rf"(?s)2 things.*{rule}.*generator.*{rule}.*class"):
             preparation.checklist.require("it")
@@ -158,7 +158,7 @@ def test_classes_that_a_part_lacks():
     label, part = np.repeat([0, 1], 4), np.repeat([0, 2], 4)
     store = made_store(label, part=part, classes=("A", "B", "C"))
     config = composed("train", "data.root=x", "loss.gaussian_mixture.priors=empirical")
-    found = [str(f) for f in of_split(store, make_split(store, kind="given"), config)]
+    found = [str(f) for f in check_split(store, make_split(store, kind="given"), config)]
     assert "training part has no cell of B, other parts have" in found[0]
     assert any("store has no cell of C" in text for text in found)
     assert any("C has no cells: empirical priors" in text for text in found)
@@ -190,13 +190,13 @@ def test_no_room_is_told_with_its_sum(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     room = {"checkpoint": 300_000_000, "predictions": 50_000_000}
     # 3 x 0.30 + 0.05 + 0.02 GB of figures and tables.
-    assert "up to 0.97 GB" in require_room(tmp_path / "run", chooses=False, **room)
+    assert "up to 0.97 GB" in require_disk_space(tmp_path / "run", chooses=False, **room)
     with pytest.raises(Hep2ganError, match=r"1\.00 GB free.*up to 1\.57 GB more \(5 checkpoints"):
-        require_room(tmp_path / "run", chooses=True, **room)
+        require_disk_space(tmp_path / "run", chooses=True, **room)
     (tmp_path / "run/checkpoints").mkdir(parents=True)
     with (tmp_path / "run/checkpoints/epoch0001.ckpt").open("wb") as file:
         file.truncate(600_000_000)
-    assert "up to 0.97 GB" in require_room(tmp_path / "run", chooses=True, **room)
+    assert "up to 0.97 GB" in require_disk_space(tmp_path / "run", chooses=True, **room)
 
 
 def test_the_command_prints_a_list_and_starts_nothing(place, capsys):
@@ -228,7 +228,7 @@ def test_a_run_says_where_it_stands_and_how_large_its_checkpoints_are(place):
     config = composed("train", *SMALL, *NETS, *options)
     config.pop("doctor")
     run = RunFolder(place / "runs/stands/proposed/seed0")
-    preparation = Preparation(config, run, None, config.pop("trusted"), starts=False)
+    preparation = RunSetup(config, run, None, config.pop("trusted"), starts=False)
     preparation.open()
     parts = preparation.task.parts
     said = checkpoint_bytes(parts, config["optimizer"])
@@ -237,7 +237,7 @@ def test_a_run_says_where_it_stands_and_how_large_its_checkpoints_are(place):
         for part in parts.values()
         for tensor in (*part.parameters(), *part.buffers())
     ]
-    state = torch.load(checkpoints(run.checkpoints)[0], weights_only=True)
+    state = torch.load(list_checkpoints(run.checkpoints)[0], weights_only=True)
     held = [v for o in state["optimizer_states"] for s in o["state"].values() for v in s.values()]
     real = sum(t.numel() * 4 for t in held if torch.is_tensor(t) and t.ndim)
     assert said == sum(tensors) + real

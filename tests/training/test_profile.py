@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from hep2gan.cli import pack, train
-from hep2gan.config import wrong_settings
-from hep2gan.models.guidance import Guidance, Stages
+from hep2gan.config import invalid_settings
+from hep2gan.models.guidance import MaskGuidance, TrainingStages
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.module import unheard
 from hep2gan.training.nonfinite import SkipNonfinite
@@ -82,10 +82,10 @@ def named(stage):
         ({"mixture": False}, ALL | {"classifier": PLAIN}),
         ({"adversarial": False}, {"generator": GENERATOR, "classifier": MIXTURE}),
         ({"classify": False}, {"discriminator": DISCRIMINATOR, "generator": JUDGED}),
-        ({"segment": False, "guidance": Guidance("none")}, {"classifier": MIXTURE}),
-        ({"segment": False, "guidance": Guidance("ground_truth")}, {"classifier": MIXTURE}),
+        ({"segment": False, "guidance": MaskGuidance("none")}, {"classifier": MIXTURE}),
+        ({"segment": False, "guidance": MaskGuidance("ground_truth")}, {"classifier": MIXTURE}),
         (
-            {"guidance": Guidance(gradient=0.3)},
+            {"guidance": MaskGuidance(gradient=0.3)},
             ALL | {"generator": [*JUDGED[:3], *MIXTURE[:3], *JUDGED[3:]]},
         ),
     ],
@@ -146,7 +146,7 @@ def test_it_listens_for_so_many_steps_and_no_longer(tmp_path):
 
 
 def test_each_stage_has_a_profile_of_its_own(tmp_path):
-    task = tiny.task(stages=Stages(2))
+    task = tiny.task(stages=TrainingStages(2))
     gan, classifier = profiled(tmp_path, task, number=4, batches=6, epochs=4)
     assert named(gan).keys() == ALL.keys() - {"classifier"} | {
         "waiting for data", "around the networks",
@@ -184,7 +184,7 @@ def test_a_full_disk_leaves_the_profile_that_was_there(tmp_path):
 def test_other_values_are_refused(value):
     config = composed("train", "data=phantom")
     config["trainer"]["profile"] = value
-    (error,) = wrong_settings(config).values()
+    (error,) = invalid_settings(config).values()
     assert "it must be true, false or a positive whole number of steps" in str(error)
     assert "Fix: set trainer.profile=false" in str(error)
 
@@ -193,7 +193,7 @@ def test_other_values_are_refused(value):
 def test_these_are_taken(value):
     config = composed("train", "data=phantom", f"trainer.profile={value}")
     assert config["trainer"]["profile"] is value or value == 200
-    assert wrong_settings(config) == {}
+    assert invalid_settings(config) == {}
 
 
 def test_weights_have_the_same_bits_and_a_user_sees_the_table(tmp_path, monkeypatch, capfd):

@@ -4,12 +4,12 @@ import signal
 
 import pytest
 
-from hep2gan.training.signals import Stopped, StopRequest
+from hep2gan.training.signals import RunStopped, SignalHandler
 
 
 def test_a_stop_that_comes_twice_is_one_and_a_second_ctrl_c_does_not_wait():
-    with StopRequest().listening() as stop:
-        with pytest.raises(Stopped) as stopped:
+    with SignalHandler().listening() as stop:
+        with pytest.raises(RunStopped) as stopped:
             signal.raise_signal(signal.SIGTERM)
         assert stopped.value.code == 143
         signal.raise_signal(signal.SIGTERM)

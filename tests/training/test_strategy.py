@@ -8,7 +8,7 @@ from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 
 from hep2gan.models.generator import DeepLabV3PlusGenerator
-from hep2gan.training.strategy import SyncBatchNorms, devices_and_strategy
+from hep2gan.training.strategy import SyncBatchNormConversion, devices_and_strategy
 from tests.helpers.configs import composed
 
 
@@ -23,11 +23,11 @@ def generator():
 def test_the_layers_are_exchanged_and_compute_the_same(generator):
     image = torch.rand(2, 1, 64, 64)
     before = generator(image)
-    ours = SyncBatchNorms().apply(copy.deepcopy(generator))
+    ours = SyncBatchNormConversion().apply(copy.deepcopy(generator))
     assert not any(isinstance(m, nn.BatchNorm2d) for m in ours.modules())
     assert any(isinstance(m, nn.SyncBatchNorm) for m in ours.modules())
     assert torch.equal(ours(image), before)
-    assert torch.equal(SyncBatchNorms().revert(ours)(image), before)
+    assert torch.equal(SyncBatchNormConversion().revert(ours)(image), before)
     assert ours.state_dict().keys() == generator.state_dict().keys()
 
 
@@ -41,7 +41,7 @@ def test_lightnings_own_plugin_loses_activations(generator):
 def test_parameters_stay_the_same_objects():
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
     before = [id(p) for p in network.parameters()]
-    assert [id(p) for p in SyncBatchNorms().apply(network).parameters()] == before
+    assert [id(p) for p in SyncBatchNormConversion().apply(network).parameters()] == before
 
 
 @pytest.mark.parametrize(("devices", "number"), [(1, 0), (2, 1)])
@@ -50,4 +50,4 @@ def test_it_is_taken_on_several_devices_when_asked_for(devices, number):
         settings = composed("train", "trainer=cpu")["trainer"]
         settings |= {"devices": devices, "sync_batchnorm": asked}
         plugins = devices_and_strategy(settings)["plugins"]
-        assert sum(isinstance(p, SyncBatchNorms) for p in plugins) == number * asked
+        assert sum(isinstance(p, SyncBatchNormConversion) for p in plugins) == number * asked

@@ -5,13 +5,13 @@ import torch
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.training import preflight
-from hep2gan.training.preflight import of_switches
+from hep2gan.training.preflight import check_trainer_flags
 from tests.helpers.configs import composed
 
 
 def found(*overrides):
     """Problems and notes of a configuration."""
-    every = list(of_switches(composed("train", *overrides)))
+    every = list(check_trainer_flags(composed("train", *overrides)))
     problems = [str(f) for f in every if isinstance(f, Hep2ganError)]
     return problems, [note.text for note in every if not isinstance(note, Hep2ganError)]
 

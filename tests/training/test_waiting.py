@@ -9,20 +9,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
-from hep2gan.data.batch import Draw, RawBatch
+from hep2gan.data.batch import BatchSeed, RawBatch
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.models.guidance import Guidance
+from hep2gan.models.guidance import MaskGuidance
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
-from hep2gan.training.callbacks.collapse import Alarms
-from hep2gan.training.callbacks.ema import WeightAverage
+from hep2gan.training.callbacks.collapse import CollapseMonitor
+from hep2gan.training.callbacks.ema import ExponentialMovingAverage
 from hep2gan.training.callbacks.seed import SeedEachBatch
-from hep2gan.training.callbacks.throughput import Gauges
+from hep2gan.training.callbacks.throughput import ThroughputMonitor
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.nonfinite import StopAtNonfinite
 from hep2gan.training.profiler import StepProfiler
-from hep2gan.training.strategy import leave_signals_alone
+from hep2gan.training.strategy import disable_lightning_signal_handlers
 from hep2gan.training.trainer import build_trainer
 from tests.helpers import tiny
 from tests.helpers.configs import composed
@@ -88,7 +88,9 @@ def test_the_watch_sees_every_way_of_asking(ask):
         ask(torch.tensor(1.0))
 
 
-@pytest.mark.parametrize("guidance", [Guidance(), Guidance(hard=True), Guidance(gradient=0.3)])
+@pytest.mark.parametrize(
+    "guidance", [MaskGuidance(), MaskGuidance(hard=True), MaskGuidance(gradient=0.3)]
+)
 def test_a_step_and_its_callbacks_ask_nothing(tmp_path, guidance):
     task, batches = tiny.task(guidance=guidance), [tiny.batch(seed=seed) for seed in range(6)]
     task._log_every, watching, watched = 4, ExitStack(), []
@@ -107,13 +109,13 @@ def test_a_step_and_its_callbacks_ask_nothing(tmp_path, guidance):
     task.on_train_batch_start = begin
     task.on_train_batch_end = lambda *_: watching.close()
     callbacks = [
-        EpochCheckpoint(tmp_path), SeedEachBatch(0), Alarms(), Gauges(), WeightAverage(0.9),
+        EpochCheckpoint(tmp_path), SeedEachBatch(0), CollapseMonitor(), ThroughputMonitor(), ExponentialMovingAverage(0.9),
         StopAtNonfinite(tmp_path, np.arange(6).astype(str), 4),
     ]  # fmt: skip
     settings = composed("train", "trainer=cpu", "trainer.max_epochs=1")["trainer"]
     profiler = StepProfiler(task, RunFolder(tmp_path), number=50, cells=6)
     trainer = build_trainer(settings, [Rows()], callbacks, False, profiler)
-    leave_signals_alone(trainer)
+    disable_lightning_signal_handlers(trainer)
     with watching:
         trainer.fit(task, DataLoader(batches, batch_size=None))
     assert watched == [0, 1, 2, 4]
@@ -123,7 +125,7 @@ def test_a_step_and_its_callbacks_ask_nothing(tmp_path, guidance):
 def test_cells_are_normalised_and_augmented_without_asking(kind):
     levels, label = torch.tensor([[0.0, 255.0]] * 4), torch.zeros(4, dtype=torch.int64)
     image = torch.randint(0, 255, (4, 16, 16), dtype=torch.uint8)
-    raw = RawBatch(image, levels, image // 255, label, label, Draw(0, 0, 0, 0, 1, 4))
+    raw = RawBatch(image, levels, image // 255, label, label, BatchSeed(0, 0, 0, 0, 1, 4))
     gamma = (1.0, 1.0) if kind == "z_score" else (0.8, 1.2)
     strong = Augmentation(
         rotation=180, quarter_turns=True, shift=0.1, scale=(0.9, 1.1), gain=(0.8, 1.2),

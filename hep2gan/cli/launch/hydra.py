@@ -8,7 +8,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.folder import RunFolder
-from hep2gan.runs.metrics_csv import read_table
+from hep2gan.runs.metrics_csv import read_metrics_csv
 from hep2gan.training.trainer import monitor_name
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hep2gan.cli.launch.sweep import Job, Outcome
 
 
-def jobs_of(overrides: Sequence[str]) -> "list[Job]":
+def jobs_from_overrides(overrides: Sequence[str]) -> "list[Job]":
     """The jobs that `hep2gan-train -m` makes of these overrides, in its order; starts none.
 
     Raises what their composition raises, and Hep2ganError for a sweeper that walks no grid.
@@ -43,10 +43,10 @@ def jobs_of(overrides: Sequence[str]) -> "list[Job]":
         given = [f"{key}={value}" for key, value in (sweep.hydra.sweeper.params or {}).items()]
         parsed = OverridesParser.create().parse_overrides([*given, *sweep.hydra.overrides.task])
         (batch,) = BasicSweeper.split_arguments(parsed, None)
-        return composed_jobs(loader, sweep, batch, 0)
+        return compose_jobs(loader, sweep, batch, 0)
 
 
-def composed_jobs(
+def compose_jobs(
     loader: Any, sweep: Any, job_overrides: Sequence[Sequence[str]], first: int
 ) -> "list[Job]":
     """Each job with its resolved configuration, in a run folder of its own.
@@ -57,8 +57,8 @@ def composed_jobs(
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from hep2gan.cli.app import quoted, resolved
-    from hep2gan.cli.launch.sweep import Job, check_apart, named
+    from hep2gan.cli.app import quote_override, resolve_config
+    from hep2gan.cli.launch.sweep import Job, check_apart, job_name
 
     parser = OverridesParser.create()
     given = parser.parse_overrides(list(sweep.hydra.overrides.task))
@@ -72,9 +72,9 @@ def composed_jobs(
             if (key := o.get_key_element()) not in fixed
         }
         config = _composed(loader, sweep, overrides)
-        config["name"] = named(config["name"], swept)
-        words = (*overrides, f"name={quoted(config['name'])}")
-        jobs.append(Job(number, words, resolved(config)))
+        config["name"] = job_name(config["name"], swept)
+        words = (*overrides, f"name={quote_override(config['name'])}")
+        jobs.append(Job(number, words, resolve_config(config)))
     check_apart(jobs)
     if wants_objective(sweep):
         for job in jobs:
@@ -119,14 +119,14 @@ class _Returned(JobReturn):
 
 def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[JobReturn]:
     """What Hydra's sweepers expect; each failed job raises the error that names all of them."""
-    from hep2gan.cli.launch.sweep import summarised
+    from hep2gan.cli.launch.sweep import summarize
 
-    error = summarised(outcomes)
+    error = summarize(outcomes)
     returns: list[JobReturn] = []
     for job, problem in outcomes:
         done = problem is None
         measured = done and with_objective and not job.config.get("doctor")
-        value = objective_of(job.run, job.config) if measured else None
+        value = objective_value(job.run, job.config) if measured else None
         returns.append(
             _Returned(
                 overrides=list(job.overrides),
@@ -169,13 +169,13 @@ def check_objective(config: Mapping[str, Any]) -> None:
         )
 
 
-def objective_of(run: RunFolder, config: Mapping[str, Any]) -> float:
+def objective_value(run: RunFolder, config: Mapping[str, Any]) -> float:
     """The objective at the epoch that the run's monitor chose, from its metrics.csv.
 
     Raises Hep2ganError when there is no such column.
     """
     try:
-        rows = read_table(run.curves_file).rows
+        rows = read_metrics_csv(run.curves_file).rows
         monitor, wanted = monitor_name(config), config["objective"]
         values = [(float(row[monitor]), float(row[wanted])) for row in rows if row[monitor]]
         return max(values)[1]

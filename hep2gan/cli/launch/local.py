@@ -47,8 +47,8 @@ def launch(config: Config) -> None:
     counts = [config["trainer"][key] for key in ("devices", "nodes")]
     # What is no count is refused with everything else that is wrong, by a single process.
     ranks = math.prod(counts) if all(isinstance(n, int) and n > 0 for n in counts) else 1
-    if _tasks() == ranks > 1:
-        _take_place_of_task(config)
+    if _srun_tasks() == ranks > 1:
+        _adopt_srun_rank(config)
     given = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else None
     if given is not None and given != ranks:
         raise Hep2ganError(
@@ -60,11 +60,11 @@ def launch(config: Config) -> None:
     if config["forest"]:
         from hep2gan.training.forest import train_forest
 
-        train_forest(of_the_run(config))
+        train_forest(run_settings(config))
     elif ranks == 1 or given is not None:
         from hep2gan.training.run import train_run
 
-        train_run(of_the_run(config), config["trusted"])
+        train_run(run_settings(config), config["trusted"])
     else:
         _launch_ranks(config)
 
@@ -73,7 +73,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def of_the_run(config: Config) -> dict[str, Any]:
+def run_settings(config: Config) -> dict[str, Any]:
     """What a run is, without what is said to this start alone."""
     return {key: value for key, value in config.items() if key not in ("trusted", "doctor")}
 
@@ -82,9 +82,9 @@ def _examine(config: Config) -> None:
     """Look at everything, start nothing; exit status 2 where something stands in the way."""
     if os.environ.get("RANK", "0") != "0":
         return
-    from hep2gan.training.setup import examined
+    from hep2gan.training.setup import run_preflight
 
-    checklist = examined(of_the_run(config), config["trusted"])
+    checklist = run_preflight(run_settings(config), config["trusted"])
     for line in checklist.lines():
         log.info(line)
     if checklist.problems:
@@ -92,7 +92,7 @@ def _examine(config: Config) -> None:
 
 
 @contextmanager
-def saved(config: Config) -> Iterator[Path]:
+def config_file(config: Config) -> Iterator[Path]:
     """The configuration as a file for as long as its processes need it; `hep2gan.cli.worker` reads it."""
     file = Path(tempfile.gettempdir()) / f"hep2gan-{uuid.uuid4().hex}.json"
     try:
@@ -117,7 +117,7 @@ def _launch_ranks(config: Config) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     from hep2gan.training.devices import require_devices
-    from hep2gan.training.signals import Stopped, stop_signals
+    from hep2gan.training.signals import RunStopped, stop_signals
 
     settings = config["trainer"]
     require_devices(settings["accelerator"], settings["devices"])
@@ -143,7 +143,7 @@ def _launch_ranks(config: Config) -> None:
     handlers = {number: signal.getsignal(number) for number in stop_signals()}
     asked: int | None = None
     try:
-        with saved(config) as file, _environment(settings["devices"]):
+        with config_file(config) as file, _environment(settings["devices"]):
             elastic_launch(agent, sys.executable)("-m", "hep2gan.cli.worker", str(file))
     except SignalException as stop:
         asked = int(stop.sigval)
@@ -157,13 +157,13 @@ def _launch_ranks(config: Config) -> None:
         # Slurm's launcher puts the job into the queue again in its handler.
         if callable(earlier) and earlier is not signal.default_int_handler:
             earlier(asked, None)
-        raise Stopped(asked)
+        raise RunStopped(asked)
 
 
 def _signal_or_raise(error: "ChildFailedError", run: Path) -> int:
     """The signal that the ranks stopped for; else tell which rank failed, and how."""
-    from hep2gan.training.distributed import log_of_rank
-    from hep2gan.training.signals import STATUS
+    from hep2gan.training.distributed import worker_log
+    from hep2gan.training.signals import EXIT_STATUS
 
     # When one rank dies the others fail too, or are ended: by its signal or its own message it is
     # known.
@@ -175,13 +175,13 @@ def _signal_or_raise(error: "ChildFailedError", run: Path) -> int:
 
     rank, failure = min(error.failures.items(), key=order)
     status = failure.exitcode
-    stops = {143: signal.SIGTERM} | {number: name for name, number in STATUS.items()}
+    stops = {143: signal.SIGTERM} | {number: name for name, number in EXIT_STATUS.items()}
     if status in stops:
         return int(stops[status])
     if rank == 0 and status == 2:
         sys.exit(2)  # It has said why.
     how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
-    log = f"read {log_of_rank(run, rank)}; then " if rank else ""
+    log = f"read {worker_log(run, rank)}; then " if rank else ""
     raise Hep2ganError(
         f"rank {rank} ended with {how}",
         "a run needs all of its ranks",
@@ -209,14 +209,14 @@ def _environment(ranks: int) -> Iterator[None]:
 # ---------------------------------------------------------------------- Slurm
 
 
-def _tasks() -> int | None:
+def _srun_tasks() -> int | None:
     """Tasks of the srun step that this process is one of; None outside Slurm's steps."""
     if "SLURM_STEP_ID" not in os.environ or "SLURM_PROCID" not in os.environ:
         return None
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", os.environ.get("SLURM_NTASKS", "1")))
 
 
-def _take_place_of_task(config: Config) -> None:
+def _adopt_srun_rank(config: Config) -> None:
     """Let srun's task k be rank k, when it started one task for each device."""
     if "RANK" in os.environ:
         return
@@ -236,7 +236,7 @@ def _take_place_of_task(config: Config) -> None:
 def _node(nodes: int) -> _Node | None:
     if nodes == 1:
         return None
-    if _tasks() == nodes:
+    if _srun_tasks() == nodes:
         return _slurm_node()
     raise Hep2ganError(
         f"trainer.nodes is {nodes}",

@@ -9,7 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hep2gan.cli.launch.sweep import Job, Outcome, done_before, looked_at_here, problem_of, title
+from hep2gan.cli.launch.sweep import (
+    Job,
+    Outcome,
+    check_jobs_locally,
+    done_before,
+    job_title,
+    problem_of,
+)
 from hep2gan.errors import Hep2ganError
 
 log = logging.getLogger(__name__)
@@ -33,11 +40,11 @@ class SlurmJob:
     def __call__(self) -> None:
         """Train; an exit status other than 0 marks the job failed."""
         from hep2gan.cli.worker import run_config
-        from hep2gan.training.signals import Stopped
+        from hep2gan.training.signals import RunStopped
 
         try:
             run_config(self.config)
-        except Stopped:
+        except RunStopped:
             if os.environ.get("SLURM_PROCID") == "0":
                 _requeue_if_preempted(os.environ["SLURM_JOB_ID"])
             raise
@@ -68,7 +75,7 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     twice. launcher: Hydra's submitit launcher, for its parameters.
     """
     if any(job.config.get("doctor") for job in jobs):
-        return looked_at_here(jobs)
+        return check_jobs_locally(jobs)
     outcomes: dict[int, Outcome] = {}
     waiting: list[Job] = []
     ids: dict[int, str] = {}
@@ -76,10 +83,10 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
         try:
             if done_before(job):
                 outcomes[job.number] = Outcome(job, None)
-                log.info("%s  done before", title(job))
+                log.info("%s  done before", job_title(job))
             elif (earlier := _submitted(job)) in _active([earlier]):
                 ids[job.number] = earlier
-                log.info("%s  in the queue as %s", title(job), earlier)
+                log.info("%s  in the queue as %s", job_title(job), earlier)
             else:
                 waiting.append(job)
         except Hep2ganError as error:
@@ -89,13 +96,13 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
         ids[job.number] = name
         job.run.path.mkdir(parents=True, exist_ok=True)
         _note(job).write_text(json.dumps({"job": name, "output": str(output)}) + "\n")
-        log.info("%s  submitted as %s", title(job), name)
+        log.info("%s  submitted as %s", job_title(job), name)
     by_number = {job.number: job for job in jobs}
     for number in _each_end(ids):
         job = by_number[number]
         problem = None if job.run.done else problem_of(None, _output(job))
         outcomes[number] = Outcome(job, problem)
-        log.info("%s  %s", title(job), "FAILED" if problem else "finished")
+        log.info("%s  %s", job_title(job), "FAILED" if problem else "finished")
     return [outcomes[job.number] for job in jobs]
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hep2gan.cli.launch.local import of_the_run, saved
+from hep2gan.cli.launch.local import config_file, run_settings
 from hep2gan.config import is_whole
-from hep2gan.errors import Hep2ganError, counted, listed, require_none
-from hep2gan.runs.folder import FREE_KEYS, RunFolder, flat
+from hep2gan.errors import Hep2ganError, bullet_list, pluralize, raise_all
+from hep2gan.runs.folder import FREE_KEYS, RunFolder, flatten
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | FREE_KEYS
 _LONGEST = 150
 
 
-def named(name: str, swept: Mapping[str, str]) -> str:
+def job_name(name: str, swept: Mapping[str, str]) -> str:
     """A method's name with what a sweep changes beside it, so that each job has its own folder.
 
     >>> named("proposed", {"loss.beta": "5", "seed": "1", "generator": "xception41"})
@@ -67,7 +67,7 @@ def check_apart(jobs: Sequence[Job]) -> None:
     twice = [folder for folder, count in counts.items() if count > 1]
     if twice:
         raise Hep2ganError(
-            f"several jobs of the sweep would write into the same folder\n{listed(twice)}\n",
+            f"several jobs of the sweep would write into the same folder\n{bullet_list(twice)}\n",
             "a run folder is one configuration",
             "give each value once",
         )
@@ -84,15 +84,15 @@ def check_splits(jobs: Sequence[Job]) -> None:
     problems = []
     for (kind, store), count in wanted.items():
         if (found := _unfit(kind, store)) is not None:
-            fact = f"{found.fact}, and {count} of {counted(len(jobs), 'job')} set split={kind}"
+            fact = f"{found.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}"
             fix = f"{found.fix}, or leave {kind} out of the sweep"
             problems.append(Hep2ganError(fact, found.rule, fix))
-    require_none(problems)
+    raise_all(problems)
 
 
 def _splits(job: Job) -> tuple[str, str]:
     """The kind of a job's split and its store, as far as its settings name them."""
-    settings = dict(flat(job.config))
+    settings = dict(flatten(job.config))
     return str(settings.get("split.kind")), str(settings.get("data.store"))
 
 
@@ -117,12 +117,12 @@ def _unfit(kind: str, place: str) -> Hep2ganError | None:
 def done_before(job: Job) -> bool:
     """Whether the run is finished; raises Hep2ganError when its folder holds another run."""
     if not job.config.get("doctor"):
-        job.run.check_config(of_the_run(job.config))
+        job.run.check_config(run_settings(job.config))
     return job.run.done and not job.config.get("doctor")
 
 
 @dataclass
-class Slots:
+class DeviceSlots:
     """Places for jobs side by side: GPUs handed out by number, or a count on the CPU.
 
     gpus: what CUDA_VISIBLE_DEVICES may name; empty on the CPU. each: devices of a job. count: jobs
@@ -156,7 +156,7 @@ class Slots:
         del self.taken[number]
 
 
-def slots_for(settings: Mapping[str, Any], wanted: int | None) -> Slots:
+def device_slots(settings: Mapping[str, Any], wanted: int | None) -> DeviceSlots:
     """As many jobs at once as there are GPUs for, or `wanted`; on the CPU one, or `wanted`.
 
     settings: the jobs' `trainer`. Raises Hep2ganError when a job needs more GPUs than there are,
@@ -182,7 +182,7 @@ def slots_for(settings: Mapping[str, Any], wanted: int | None) -> Slots:
             "set trainer.devices lower or trainer.accelerator=cpu",
         )
     places = len(gpus) // each if len(gpus) >= each else 0
-    return Slots(gpus if places else [], each, min(wanted or places, places) or wanted or 1)
+    return DeviceSlots(gpus if places else [], each, min(wanted or places, places) or wanted or 1)
 
 
 def _visible_gpus() -> list[str]:
@@ -202,7 +202,7 @@ class _Process:
     files: ExitStack
 
 
-def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
+def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
     """Run each job that is not done in a process (group) of its own; failures stop no other.
 
     What a job prints goes to output.log in its run folder. When this process is told to stop, so
@@ -214,7 +214,7 @@ def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
         try:
             if done_before(job):
                 outcomes[job.number] = Outcome(job, None)
-                log.info("%s  done before", title(job))
+                log.info("%s  done before", job_title(job))
             else:
                 waiting.append(job)
         except Hep2ganError as error:
@@ -225,7 +225,7 @@ def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
             while waiting and slots.free:
                 job = waiting.pop(0)
                 running[job.number] = _started(job, slots.take(job.number))
-                log.info("%s  started", title(job))
+                log.info("%s  started", job_title(job))
             for number, process in list(running.items()):
                 if process.process.poll() is not None:
                     del running[number]
@@ -235,7 +235,7 @@ def run_side_by_side(jobs: Sequence[Job], slots: Slots) -> list[Outcome]:
     return [outcomes[job.number] for job in jobs]
 
 
-def looked_at_here(jobs: Sequence[Job]) -> list[Outcome]:
+def check_jobs_locally(jobs: Sequence[Job]) -> list[Outcome]:
     """Let the doctor look at jobs that are meant for other machines: at all but their GPUs."""
     log.warning(
         "The doctor looks from this machine, not at the GPUs of the nodes. On a node:"
@@ -246,13 +246,13 @@ def looked_at_here(jobs: Sequence[Job]) -> list[Outcome]:
         trainer = job.config["trainer"]
         anything = trainer | {"accelerator": "auto"} if trainer["accelerator"] == "gpu" else trainer
         here.append(job._replace(config=job.config | {"trainer": anything}))
-    return run_side_by_side(here, Slots([], each=1, count=1))
+    return run_jobs(here, DeviceSlots([], each=1, count=1))
 
 
 def _started(job: Job, environment: Mapping[str, str]) -> _Process:
     job.run.path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        file = files.enter_context(saved(job.config))
+        file = files.enter_context(config_file(job.config))
         process = subprocess.Popen(
             [sys.executable, "-m", "hep2gan.cli.worker", str(file)],
             stdin=subprocess.DEVNULL,
@@ -271,7 +271,7 @@ def _ended(process: _Process) -> Outcome:
     well = status == 0 if job.config.get("doctor") else job.run.done
     problem = None if well else problem_of(status, output_of(job))
     minutes = (time.monotonic() - process.begun) / 60
-    log.info("%s  %s after %.1f min", title(job), "FAILED" if problem else "finished", minutes)
+    log.info("%s  %s after %.1f min", job_title(job), "FAILED" if problem else "finished", minutes)
     return Outcome(job, problem)
 
 
@@ -301,27 +301,27 @@ def _stopped_together(running: dict[int, _Process]) -> Iterator[None]:
         for process in running.values():
             process.process.terminate()
         if running:
-            log.info("Stopping %s, saving first", counted(len(running), "job"))
+            log.info("Stopping %s, saving first", pluralize(len(running), "job"))
         for process in running.values():
             process.process.wait()
             process.files.close()
 
 
-def title(job: Job) -> str:
+def job_title(job: Job) -> str:
     """A job in a line of the sweep's own output."""
     return f"[{job.number}] {job.config['name']} seed {job.config['seed']}"
 
 
-def summarised(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
+def summarize(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
     """Say how many jobs are done; the error that names the others, if any."""
     failed = [outcome for outcome in outcomes if outcome.problem]
     done = len(outcomes) - len(failed)
-    log.info("%s: %d done, %d failed", counted(len(outcomes), "job"), done, len(failed))
+    log.info("%s: %d done, %d failed", pluralize(len(outcomes), "job"), done, len(failed))
     if not failed:
         return None
     lines = [f"{outcome.job.run.path}: {outcome.problem}" for outcome in failed]
     return Hep2ganError(
-        f"{len(failed)} of {len(outcomes)} jobs failed\n{listed(lines, limit=len(lines))}\n",
+        f"{len(failed)} of {len(outcomes)} jobs failed\n{bullet_list(lines, limit=len(lines))}\n",
         "the others are finished",
         "mend the cause and give the same command again: what is done is skipped, the rest goes on",
     )

@@ -18,17 +18,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from hep2gan.data.patterns import ICPR2016
-from hep2gan.data.phantom.scene import blur, compose, draw_defocus, expose
-from hep2gan.data.phantom.specimens import Specimen, plan_specimens, random_numbers
+from hep2gan.data.phantom.scene import blur, compose, expose, sample_defocus
+from hep2gan.data.phantom.specimens import Specimen, plan_specimens, specimen_generator
 from hep2gan.data.store.pack_worker import end_with_parent
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import cores
+from hep2gan.io import available_cores
 
-DRAWING_VERSION = 1
+GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other pixels than before."""
 
 
-class DrawnCell(NamedTuple):
+class SyntheticCell(NamedTuple):
     """A cell as the real set would hold it.
 
     id: five digits from 00001. image: (h, w) grey levels. mask: (h, w) of {0, 255}.
@@ -43,9 +43,9 @@ class DrawnCell(NamedTuple):
     intensity: int
 
 
-def draw_cells(
+def generate_cells(
     count: int, seed: int, *, duplicate_specimen: bool = False, spread: float = 1.0
-) -> Iterator[DrawnCell]:
+) -> Iterator[SyntheticCell]:
     """Draw `count` HEp-2 cells, ids sorted by class and contiguous by specimen.
 
     Classes come in the real set's proportions, specimens in its number or fewer. A cell's
@@ -56,16 +56,18 @@ def draw_cells(
     for specimen in plan_specimens(
         count, seed, duplicate_specimen=duplicate_specimen, spread=spread
     ):
-        yield from draw_specimen(specimen, seed, range(specimen.size), number)
+        yield from generate_specimen(specimen, seed, range(specimen.size), number)
         number += specimen.size
 
 
-def draw_specimen(specimen: Specimen, seed: int, places: range, before: int) -> Iterator[DrawnCell]:
+def generate_specimen(
+    specimen: Specimen, seed: int, places: range, before: int
+) -> Iterator[SyntheticCell]:
     """Draw the cells at `places` of a specimen that `before` cells come before."""
     for place in places:
-        image, mask = _draw(specimen, random_numbers(seed, *specimen.key, 2, place))
-        yield DrawnCell(
-            cell_id(before + place),
+        image, mask = _generate_cell(specimen, specimen_generator(seed, *specimen.key, 2, place))
+        yield SyntheticCell(
+            synthetic_cell_id(before + place),
             image,
             mask,
             specimen.label,
@@ -74,16 +76,16 @@ def draw_specimen(specimen: Specimen, seed: int, places: range, before: int) -> 
         )
 
 
-def cell_id(place: int) -> str:
+def synthetic_cell_id(place: int) -> str:
     """Id of the cell at a place from 0 on: 00001 and so on."""
     return f"{place + 1:05d}"
 
 
-def _draw(
+def _generate_cell(
     specimen: Specimen, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     scene = compose(specimen, rng)
-    light = blur(scene.light, sharp=specimen.sharp, halo=specimen.halo, defocus=draw_defocus(rng))
+    light = blur(scene.light, sharp=specimen.sharp, halo=specimen.halo, defocus=sample_defocus(rng))
     image = expose(np.ascontiguousarray(light[scene.crop]), specimen.gain, rng)
     return image, scene.mask[scene.crop].astype(np.uint8) * np.uint8(255)
 
@@ -94,17 +96,17 @@ _NOT_CELLS = 3  # the two tables and the marker
 
 
 @dataclass(frozen=True)
-class Settings:
+class PhantomSettings:
     """All that the pixels depend on."""
 
     count: int
     seed: int
     duplicate_specimen: bool
     spread: float
-    drawing_version: int = DRAWING_VERSION
+    drawing_version: int = GENERATOR_VERSION
 
 
-def already_drawn(root: Path, settings: Settings) -> bool:
+def is_generated(root: Path, settings: PhantomSettings) -> bool:
     """Whether `root` holds exactly these drawn cells, with no file missing."""
     try:
         marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
@@ -118,7 +120,7 @@ def _files(root: Path) -> int:
         return sum(1 for _ in entries)
 
 
-def check_replaceable(root: Path) -> None:
+def check_folder_replaceable(root: Path) -> None:
     """Raise Hep2ganError unless `root` is missing, empty, or nothing but drawn cells."""
     if not root.exists():
         return
@@ -139,7 +141,7 @@ def check_replaceable(root: Path) -> None:
 
 
 @contextmanager
-def replaced(root: Path, settings: Settings) -> Iterator[Path]:
+def replace_folder(root: Path, settings: PhantomSettings) -> Iterator[Path]:
     """Give a new folder beside `root` that takes its place at the end, marked with `settings`.
 
     On any error or interrupt the new folder goes and `root` stays as it was.
@@ -156,10 +158,10 @@ def replaced(root: Path, settings: Settings) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _swap(folder: Path, root: Path, settings: Settings) -> None:
-    if already_drawn(root, settings):
+def _swap(folder: Path, root: Path, settings: PhantomSettings) -> None:
+    if is_generated(root, settings):
         return  # another process was faster
-    check_replaceable(root)
+    check_folder_replaceable(root)
     old = _beside(root)
     if root.exists():
         root.rename(old)
@@ -210,15 +212,15 @@ def write_phantom(
     "__main__":`. Raises Hep2ganError when `root` holds anything but drawn cells, or can't be
     written, and as `draw_cells` does.
     """
-    settings = Settings(count, seed, duplicate_specimen, spread)
+    settings = PhantomSettings(count, seed, duplicate_specimen, spread)
     if workers is not None and workers < 1:
         raise Hep2ganError(f"workers={workers}", "at least 1 is needed", "leave it out")
     plan = plan_specimens(count, seed, duplicate_specimen=duplicate_specimen, spread=spread)
-    if already_drawn(root, settings):
+    if is_generated(root, settings):
         return root
-    check_replaceable(root)
+    check_folder_replaceable(root)
     try:
-        with replaced(root, settings) as folder:
+        with replace_folder(root, settings) as folder:
             _write_tables(folder, plan)
             _write_cells(list(_chunks(folder, seed, plan)), count, workers, progress)
     except OSError as error:
@@ -243,7 +245,7 @@ def _write_cells(
     chunks: list[_Chunk], count: int, workers: int | None, progress: Progress | None
 ) -> None:
     if workers is None:
-        workers = cores() if count >= _WORTHWHILE else 1
+        workers = available_cores() if count >= _WORTHWHILE else 1
     if workers == 1:
         return _tell(map(_write_chunk, chunks), count, progress)
     # Spawned, not forked: forking a process whose libraries run threads can hang.
@@ -262,7 +264,7 @@ def _tell(written: Iterator[int], count: int, progress: Progress | None) -> None
 
 def _write_chunk(chunk: _Chunk) -> int:
     """Draw and write one chunk; return its number of cells."""
-    for cell in draw_specimen(chunk.specimen, chunk.seed, chunk.places, chunk.before):
+    for cell in generate_specimen(chunk.specimen, chunk.seed, chunk.places, chunk.before):
         _write_png(chunk.folder / f"{cell.id}.png", cell.image)
         _write_png(chunk.folder / f"{cell.id}_Mask.png", cell.mask)
     return len(chunk.places)
@@ -276,7 +278,7 @@ def _write_tables(folder: Path, plan: list[Specimen]) -> None:
     cells = [specimen for specimen in plan for _ in range(specimen.size)]
     truth, origin = [], ["image,specimen"]
     for place, specimen in enumerate(cells):
-        name, pattern = cell_id(place), ICPR2016[specimen.label].name
+        name, pattern = synthetic_cell_id(place), ICPR2016[specimen.label].name
         truth.append(f"{name}.png,{name}_Mask.png,{pattern},{_INTENSITIES[specimen.intensity]}")
         origin.append(f"{name}.png,{specimen.number}")
     for table, lines in (("gt_training.csv", truth), ("specimens.csv", origin)):

@@ -67,7 +67,7 @@ def _enters(moved: Outline, fixed: Outline, offset: tuple[float, float], gap: fl
     return bool(np.any(np.hypot(y, x) < fixed.towards(np.arctan2(y, x)) + gap))
 
 
-def draw_outline(rng: np.random.Generator) -> Outline:
+def sample_outline(rng: np.random.Generator) -> Outline:
     """Draw an ellipse with wobbles of order 2 to 5, scaled to its equivalent diameter."""
     middle, spread, smallest, largest = DIAMETER
     diameter = float(np.clip(middle * np.exp(spread * rng.standard_normal()), smallest, largest))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hep2gan.data.phantom.nucleus import Image, Nucleus, Outline, draw_outline
+from hep2gan.data.phantom.nucleus import Image, Nucleus, Outline, sample_outline
 from hep2gan.data.phantom.patterns import JITTER
 from hep2gan.data.phantom.specimens import Specimen
 from hep2gan.data.phantom.texture import blobs, lognormal, random_field
@@ -49,7 +49,7 @@ def compose(specimen: Specimen, rng: np.random.Generator) -> Scene:
 
 def _centred(rng: np.random.Generator) -> Nucleus:
     """A nucleus amid the smallest canvas that holds its crop and the margin."""
-    outline = draw_outline(rng)
+    outline = sample_outline(rng)
     half = [int(np.ceil(reach)) + BORDER + _MARGIN + 1 for reach in outline.reach]
     shift = rng.uniform(-0.5, 0.5, 2)
     shape = (2 * half[0] + 1, 2 * half[1] + 1)
@@ -72,7 +72,7 @@ def place_neighbours(cell: Outline, count: int, rng: np.random.Generator) -> lis
     """
     placed: list[Placed] = []
     for _ in range(count):
-        outline = draw_outline(rng)
+        outline = sample_outline(rng)
         for _ in range(12):
             offset = _aside(cell, outline, rng)
             if not any(_touches(other, at, outline, offset) for other, at in placed):
@@ -128,7 +128,7 @@ _READ_NOISE = 0.15  # grey levels
 _WHITE = 254
 
 
-def draw_defocus(rng: np.random.Generator) -> float:
+def sample_defocus(rng: np.random.Generator) -> float:
     """Draw a cell's extra blur in px: 10 % slightly (1 to 2), 3 % badly (2 to 3.5) out of focus."""
     chance = rng.random()
     if chance < 0.03:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from hep2gan.data.grouping import shares
+from hep2gan.data.grouping import largest_remainder
 from hep2gan.data.patterns import ICPR2016
 from hep2gan.data.phantom.nucleus import Image, Nucleus
 from hep2gan.data.phantom.patterns import (
@@ -30,7 +30,7 @@ def apportion(total: int, weights: Sequence[float]) -> list[int]:
     >>> apportion(10, [6, 3, 0.1])
     [6, 3, 1]
     """
-    counts = shares(np.asarray(weights, np.float64), total)
+    counts = largest_remainder(np.asarray(weights, np.float64), total)
     while total >= len(counts) and counts.min() == 0:
         counts[counts.argmax()] -= 1
         counts[counts.argmin()] += 1
@@ -75,7 +75,7 @@ class _Recipe(Protocol):
     def of_specimen(self, rng: np.random.Generator) -> Stain: ...
 
 
-class _Kind(NamedTuple):
+class _PatternSpec(NamedTuple):
     """One class: its pattern, its median nuclear signal and the mean number of neighbours."""
 
     stain: _Recipe
@@ -84,13 +84,13 @@ class _Kind(NamedTuple):
     neighbours: float = 1.1
 
 
-_KINDS = (
-    _Kind(Homogeneous, 7.5, 36),
-    _Kind(Speckled, 8.5, 50),
-    _Kind(Nucleolar, 4.5, 24),
-    _Kind(Centromere, 7.5, 27),
-    _Kind(NuclearMembrane, 5, 11, neighbours=2.0),
-    _Kind(Golgi, 5, 20, neighbours=1.6),
+_PATTERN_SPECS = (
+    _PatternSpec(Homogeneous, 7.5, 36),
+    _PatternSpec(Speckled, 8.5, 50),
+    _PatternSpec(Nucleolar, 4.5, 24),
+    _PatternSpec(Centromere, 7.5, 27),
+    _PatternSpec(NuclearMembrane, 5, 11, neighbours=2.0),
+    _PatternSpec(Golgi, 5, 20, neighbours=1.6),
 )
 _POSITIVE = 0.45
 _NUMEM = 4
@@ -125,7 +125,7 @@ class Specimen:
         return self.key[0]
 
 
-def random_numbers(seed: int, *key: int) -> np.random.Generator:
+def specimen_generator(seed: int, *key: int) -> np.random.Generator:
     """A generator that depends on nothing but the seed and the key."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
@@ -148,7 +148,7 @@ def plan_specimens(
     specimens: list[Specimen] = []
     for label, cells in enumerate(class_counts(count)):
         twins = duplicate_specimen and label == _NUMEM
-        drawn = _draw_class(seed, label, specimen_count(label, cells), spread)
+        drawn = _sample_class(seed, label, specimen_count(label, cells), spread)
         if twins and len(drawn) < 3:
             raise Hep2ganError(
                 f"a specimen can't occur twice among {count} drawn cells",
@@ -157,7 +157,7 @@ def plan_specimens(
             )
         if twins:
             drawn[2] = drawn[1]
-        weights = np.exp(0.3 * random_numbers(seed, label, 0).standard_normal(len(drawn)))
+        weights = np.exp(0.3 * specimen_generator(seed, label, 0).standard_normal(len(drawn)))
         for specimen, size in zip(
             drawn, specimen_sizes(cells, weights.tolist(), twins=twins), strict=True
         ):
@@ -165,20 +165,22 @@ def plan_specimens(
     return specimens
 
 
-def _draw_class(seed: int, label: int, number: int, spread: float) -> list[Specimen]:
+def _sample_class(seed: int, label: int, number: int, spread: float) -> list[Specimen]:
     # Systematic sampling: 45 % are positive, and every class has its share even when small.
-    start = random_numbers(seed, label).random()
+    start = specimen_generator(seed, label).random()
     tally = np.floor(start + _POSITIVE * np.arange(number + 1))
     return [
-        _draw_specimen(random_numbers(seed, label, 1, place), (label, place), int(positive), spread)
+        _sample_specimen(
+            specimen_generator(seed, label, 1, place), (label, place), int(positive), spread
+        )
         for place, positive in enumerate(np.diff(tally))
     ]
 
 
-def _draw_specimen(
+def _sample_specimen(
     rng: np.random.Generator, key: tuple[int, int], positive: int, spread: float
 ) -> Specimen:
-    kind = _KINDS[key[0]]
+    kind = _PATTERN_SPECS[key[0]]
     background = lognormal(rng, 19.5, 0.13 * spread)
     return Specimen(
         key=key,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hep2gan.errors import Hep2ganError, listed
+from hep2gan.errors import Hep2ganError, bullet_list
 
 
-class Row(NamedTuple):
+class CsvRow(NamedTuple):
     """One row of a csv file: its line number, from 1, and its fields without outer blanks."""
 
     line: int
@@ -20,7 +20,7 @@ class Row(NamedTuple):
         return self.fields[column] if column is not None and column < len(self.fields) else ""
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path) -> list[CsvRow]:
     """Read all rows that are not blank; commas or semicolons, with or without byte-order mark.
 
     Raises Hep2ganError when the file is missing, not UTF-8, or not csv.
@@ -31,7 +31,7 @@ def read_table(path: Path) -> list[Row]:
         io.StringIO(text, newline=""), delimiter=";" if head.count(";") > head.count(",") else ","
     )
     try:
-        rows = [Row(reader.line_num, tuple(f.strip() for f in fields)) for fields in reader]
+        rows = [CsvRow(reader.line_num, tuple(f.strip() for f in fields)) for fields in reader]
     except csv.Error as error:
         fact = f"{path}, line {reader.line_num}, cannot be read ({error})"
         raise Hep2ganError(fact, "", "save the table as comma-separated csv") from error
@@ -52,7 +52,7 @@ def _text(path: Path) -> str:
         raise Hep2ganError(fact, "", "check the path and its rights") from error
 
 
-def columns(path: Path, header: Row, required: Sequence[str]) -> dict[str, int]:
+def check_columns(path: Path, header: CsvRow, required: Sequence[str]) -> dict[str, int]:
     """Find columns by name, whatever their case. Raises when one is missing or there twice."""
     names = [name.casefold() for name in header.fields]
     missing = [name for name in required if name not in names]
@@ -65,9 +65,9 @@ def columns(path: Path, header: Row, required: Sequence[str]) -> dict[str, int]:
     return {name: column for column, name in enumerate(names)}
 
 
-def refuse_lines(path: Path, problems: Sequence[str], fix: str) -> None:
+def refuse_csv_lines(path: Path, problems: Sequence[str], fix: str) -> None:
     """Raise Hep2ganError with all the lines that are wrong; do nothing where there are none."""
     if problems:
         few = f"{len(problems)} wrong line{'s' if len(problems) > 1 else ''}"
-        told = listed(problems, limit=1000)
+        told = bullet_list(problems, limit=1000)
         raise Hep2ganError(f"{path} has {few}", "", f"{fix}:\n{told}")

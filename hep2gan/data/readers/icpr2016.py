@@ -13,25 +13,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from hep2gan.data.patterns import CLASSES, COUNTS, label_of, refuse_other_classes, unknown
-from hep2gan.data.readers.csv_table import Row, columns, read_table, refuse_lines
+from hep2gan.data.patterns import CLASSES, COUNTS, is_unknown, parse_label, refuse_other_classes
+from hep2gan.data.readers.csv_table import CsvRow, check_columns, read_table, refuse_csv_lines
 from hep2gan.data.readers.image import SUFFIXES
 from hep2gan.data.readers.raw import (
     INTENSITIES,
-    Problem,
+    CellError,
     RawCell,
     RawCells,
     cell_id,
+    name_ids,
     natural,
-    numbered,
-    unsafe,
+    path_problem,
 )
 from hep2gan.errors import Hep2ganError
 
 _MASK = "_mask"
 
 
-class Folder(NamedTuple):
+class FolderListing(NamedTuple):
     """Files of one folder by the id of their cell; `NNNNN_Mask.png` belongs to `NNNNN.png`."""
 
     path: Path
@@ -42,11 +42,11 @@ class Folder(NamedTuple):
         """Return the mask of a cell: the file there is, or the name it should have."""
         return self.masks.get(cell, self.path / f"{cell}_Mask.png")
 
-    def unnamed(self, named: set[str], table: str) -> list[Problem]:
+    def unnamed(self, named: set[str], table: str) -> list[CellError]:
         """Tell the images and masks of cells that the table does not name."""
         files = {**self.masks, **self.images}
         return [
-            Problem(
+            CellError(
                 cell,
                 f"{files[cell]} is not named in {table}: every image needs its class."
                 f" Fix: add its line to {table}, or move the file away",
@@ -55,12 +55,12 @@ class Folder(NamedTuple):
         ]
 
 
-def scan(path: Path) -> Folder:
+def list_folder(path: Path) -> FolderListing:
     """List the image and mask files of a folder, without its subfolders and hidden files.
 
     Raises Hep2ganError when two files stand for one cell (`1.png` and `00001.png`).
     """
-    folder = Folder(path, {}, {})
+    folder = FolderListing(path, {}, {})
     with os.scandir(path) as entries:
         names = sorted(e.name for e in entries if e.name[0] != "." and not e.is_dir())
     for name in names:
@@ -84,36 +84,36 @@ SPECIMENS = "specimens.csv"
 _HEADER = ("image id", "image class")
 
 
-class Found(NamedTuple):
+class LabelTable(NamedTuple):
     """What one layout holds, before specimens are known."""
 
     layout: str
     cells: list[RawCell]
-    problems: list[Problem]
+    problems: list[CellError]
 
 
-class Table(NamedTuple):
+class TableFormat(NamedTuple):
     """A csv table that names cells and classes: without header, or with `Image ID,Image class`."""
 
     path: Path
     header: bool
-    rows: list[Row]
+    rows: list[CsvRow]
 
 
-def tables_in(root: Path) -> list[Path]:
+def list_tables(root: Path) -> list[Path]:
     """All csv files of the folder but specimens.csv."""
     files = (p for p in root.iterdir() if p.suffix.lower() == ".csv" and p.name[0] != ".")
     return sorted(p for p in files if p.name.lower() != SPECIMENS)
 
 
-def find_table(root: Path) -> Table | None:
+def find_table(root: Path) -> TableFormat | None:
     """Find the table of classes; None when no csv file looks like one.
 
     Raises Hep2ganError when several do and none is called gt_training.csv, and when a csv file
     that has to be looked at cannot be read.
     """
     handed_out = root / HANDED_OUT
-    paths = [handed_out] if handed_out.is_file() else tables_in(root)
+    paths = [handed_out] if handed_out.is_file() else list_tables(root)
     tables = [table for table in map(_recognised, paths) if table is not None]
     if len(tables) > 1:
         names = ", ".join(table.path.name for table in tables)
@@ -122,22 +122,22 @@ def find_table(root: Path) -> Table | None:
     return tables[0] if tables else None
 
 
-def _recognised(path: Path) -> Table | None:
+def _recognised(path: Path) -> TableFormat | None:
     rows = read_table(path)
     first = rows[0].fields if rows else ()
     if set(_HEADER) <= {name.casefold() for name in first}:
-        return Table(path, True, rows)
+        return TableFormat(path, True, rows)
     handed_out = len(first) == 4 and first[0].lower().endswith(SUFFIXES)
-    return Table(path, False, rows) if handed_out else None
+    return TableFormat(path, False, rows) if handed_out else None
 
 
-def read_flat(root: Path, table: Table) -> Found:
+def read_flat(root: Path, table: TableFormat) -> LabelTable:
     """Read the cells that a table names, in its order.
 
     Raises Hep2ganError with every line that has an unknown class or intensity, an id met before, a
     path, or too few columns. Images that no line names come back as problems.
     """
-    folder = scan(root)
+    folder = list_folder(root)
     rows = table.rows[1:] if table.header else table.rows
     parse = _parser_with_header(table, folder) if table.header else _parser(folder)
     cells, wrong, seen = [], [], dict[str, int]()
@@ -150,15 +150,17 @@ def read_flat(root: Path, table: Table) -> Found:
         else:
             seen[parsed.id] = row.line
             cells.append(parsed)
-    refuse_lines(table.path, wrong, "correct these lines")
+    refuse_csv_lines(table.path, wrong, "correct these lines")
     layout = "flat, table with header" if table.header else "flat, table as handed out"
-    return Found(f"{layout}: {table.path.name}", cells, folder.unnamed(set(seen), table.path.name))
+    return LabelTable(
+        f"{layout}: {table.path.name}", cells, folder.unnamed(set(seen), table.path.name)
+    )
 
 
-def _parser(folder: Folder) -> Callable[[Row], RawCell | str]:
+def _parser(folder: FolderListing) -> Callable[[CsvRow], RawCell | str]:
     here = {path.name for path in (*folder.images.values(), *folder.masks.values())}
 
-    def parse(row: Row) -> RawCell | str:
+    def parse(row: CsvRow) -> RawCell | str:
         if len(row.fields) != 4:
             return f"{len(row.fields)} columns instead of image, mask, class, intensity"
         image, mask, name, intensity = row.fields
@@ -168,7 +170,7 @@ def _parser(folder: Folder) -> Callable[[Row], RawCell | str]:
             files[0] = folder.images.get(cell, files[0])
         if mask not in here:
             files[1] = folder.masks.get(cell, files[1])
-        label, bright = label_of(name), INTENSITIES.get(intensity.casefold())
+        label, bright = parse_label(name), INTENSITIES.get(intensity.casefold())
         if bright is None:
             return f"unknown intensity '{intensity}' (positive or intermediate)"
         wrong = _wrong_name(image) or _wrong_name(mask)
@@ -177,15 +179,17 @@ def _parser(folder: Folder) -> Callable[[Row], RawCell | str]:
     return parse
 
 
-def _parser_with_header(table: Table, folder: Folder) -> Callable[[Row], RawCell | str]:
-    found = columns(table.path, table.rows[0], _HEADER)
+def _parser_with_header(
+    table: TableFormat, folder: FolderListing
+) -> Callable[[CsvRow], RawCell | str]:
+    found = check_columns(table.path, table.rows[0], _HEADER)
 
-    def parse(row: Row) -> RawCell | str:
+    def parse(row: CsvRow) -> RawCell | str:
         number, name = (row.field(found[column]) for column in _HEADER)
         cell = cell_id(number)
         image = folder.images.get(cell, folder.path / f"{cell}.png")
         wrong = _wrong_name(number)
-        return wrong or _cell(cell, image, folder.mask(cell), label_of(name), name)
+        return wrong or _cell(cell, image, folder.mask(cell), parse_label(name), name)
 
     return parse
 
@@ -193,7 +197,7 @@ def _parser_with_header(table: Table, folder: Folder) -> Callable[[Row], RawCell
 def _wrong_name(name: str) -> str:
     if not name:
         return "an empty image or mask name"
-    if "/" in name or unsafe(name):
+    if "/" in name or path_problem(name):
         return f"'{name}' is not the name of a file in this folder"
     return ""
 
@@ -202,7 +206,7 @@ def _cell(
     cell: str, image: Path, mask: Path, label: int | None, name: str, intensity: int = -1
 ) -> RawCell | str:
     if label is None:
-        return unknown(name)
+        return is_unknown(name)
     return RawCell(cell, image, mask, label, intensity=intensity)
 
 
@@ -229,7 +233,7 @@ def read_icpr2016(root: Path) -> RawCells:
     if not found.cells:
         raise _nothing(root)
     specimens, notes = _specimens(root, found)
-    numbers = numbered(specimens.values())
+    numbers = name_ids(specimens.values())
     cells = [
         cell._replace(specimen=numbers.get(specimens.get(cell.id, ""), -1))
         for cell in sorted(found.cells, key=lambda cell: natural(cell.id))
@@ -238,16 +242,16 @@ def read_icpr2016(root: Path) -> RawCells:
     return RawCells(source, CLASSES, cells, COUNTS, tuple(numbers), tuple(found.problems), notes)
 
 
-def read_folders(root: Path) -> Found:
+def read_folders(root: Path) -> LabelTable:
     """Read one folder per class. Raises when a folder of images is no class, or ids clash."""
-    folders = [scan(path) for path in sorted(root.iterdir()) if path.is_dir()]
+    folders = [list_folder(path) for path in sorted(root.iterdir()) if path.is_dir()]
     folders = [folder for folder in folders if folder.images or folder.masks]
-    if any(label_of(folder.path.name) is not None for folder in folders):
+    if any(parse_label(folder.path.name) is not None for folder in folders):
         refuse_other_classes([folder.path.name for folder in folders], f"folders of {root}")
     cells: dict[str, RawCell] = {}
-    problems: list[Problem] = []
+    problems: list[CellError] = []
     for folder in folders:
-        label = label_of(folder.path.name)
+        label = parse_label(folder.path.name)
         if label is None:
             continue
         for cell, image in folder.images.items():
@@ -256,17 +260,17 @@ def read_folders(root: Path) -> Found:
                 raise Hep2ganError(fact, "ids occur once in the set", "move one of them away")
             cells[cell] = RawCell(cell, image, folder.mask(cell), label)
         problems += [
-            Problem(
+            CellError(
                 cell, f"{mask} has no image {cell}.png beside it. Fix: add it, or move the mask"
             )
             for cell, mask in folder.masks.items()
             if cell not in folder.images
         ]
-    loose = scan(root).unnamed(set(), "a folder of its class") if cells else []
-    return Found("one folder per class", list(cells.values()), problems + loose)
+    loose = list_folder(root).unnamed(set(), "a folder of its class") if cells else []
+    return LabelTable("one folder per class", list(cells.values()), problems + loose)
 
 
-def _specimens(root: Path, found: Found) -> tuple[dict[str, str], tuple[str, ...]]:
+def _specimens(root: Path, found: LabelTable) -> tuple[dict[str, str], tuple[str, ...]]:
     """Specimen names by cell id, and a note when some cells have none."""
     path = root / SPECIMENS
     if not path.is_file():
@@ -274,7 +278,7 @@ def _specimens(root: Path, found: Found) -> tuple[dict[str, str], tuple[str, ...
     rows = read_table(path)
     if not rows:
         raise Hep2ganError(f"{path} is empty", "its header is image,specimen", "write or remove it")
-    column = columns(path, rows[0], ("image", "specimen"))
+    column = check_columns(path, rows[0], ("image", "specimen"))
     known = {cell.id for cell in found.cells} | {problem.id for problem in found.problems}
     names: dict[str, str] = {}
     wrong = []
@@ -284,14 +288,14 @@ def _specimens(root: Path, found: Found) -> tuple[dict[str, str], tuple[str, ...
             why = "is named twice" if cell in names else "is no cell of the set"
             wrong.append(f"line {row.line}: {cell or 'an empty name'} {why}")
         names[cell] = row.field(column["specimen"])
-    refuse_lines(path, wrong, "correct these lines")
+    refuse_csv_lines(path, wrong, "correct these lines")
     without = sum(not names.get(cell.id) for cell in found.cells)
     note = f"{without:,} cells are not in {path} or have no specimen there"
     return names, (note,) if without else ()
 
 
 def _nothing(root: Path) -> Hep2ganError:
-    tables = tables_in(root)
+    tables = list_tables(root)
     if any((root / name / HANDED_OUT).is_file() for name in sorted(_subfolders(root))):
         inner = next(n for n in sorted(_subfolders(root)) if (root / n / HANDED_OUT).is_file())
         return Hep2ganError(f"{root} holds no cells", _LAYOUTS, f"set data.root to {root / inner}")

@@ -55,7 +55,7 @@ _BEGINNINGS = (b"\x89PNG", b"II*\0", b"MM\0*")
 _MIN_IS_WHITE, _PHOTOMETRIC = 0, 262
 
 
-class Decoded(NamedTuple):
+class DecodedImage(NamedTuple):
     """One image in the units of its file.
 
     values: float32 (h, w), finite and not negative. full: the value that means white, 255 or
@@ -68,7 +68,7 @@ class Decoded(NamedTuple):
     reduced: bool
 
 
-def decode(path: Path) -> Decoded:
+def decode_image(path: Path) -> DecodedImage:
     """Read one image as grey, upright after its EXIF orientation; alpha is dropped.
 
     Colour becomes ITU-R 601 luma, unrounded. Raises Hep2ganError when the file is missing, empty,
@@ -154,15 +154,15 @@ def _refuse(path: Path, image: Image.Image) -> None:
         )
 
 
-def _grey(path: Path, image: Image.Image, reduced: bool, inverted: bool) -> Decoded:
+def _grey(path: Path, image: Image.Image, reduced: bool, inverted: bool) -> DecodedImage:
     if image.mode in _EIGHT_BIT:
         grey = image if image.mode == "L" else _eight_bit_grey(image)
-        return Decoded(np.asarray(grey, np.float32), 255, reduced)
+        return DecodedImage(np.asarray(grey, np.float32), 255, reduced)
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.float32)
-        return Decoded(65535 - values if inverted else values, 65535, False)
+        return DecodedImage(65535 - values if inverted else values, 65535, False)
     if image.mode in ("I", "F"):
-        return Decoded(_finite(path, np.asarray(image, np.float32)), 0, False)
+        return DecodedImage(_finite(path, np.asarray(image, np.float32)), 0, False)
     raise Hep2ganError(
         f"{path} has the colour mode {image.mode}",
         "images are grey, RGB, RGBA or palette",
@@ -189,30 +189,30 @@ def _finite(path: Path, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float
     )
 
 
-Grey = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
+GreyImage = npt.NDArray[np.float32]
+ByteImage = npt.NDArray[np.uint8]
 
 
-class Levels(NamedTuple):
+class GreyLevels(NamedTuple):
     """Grey levels (0..255 scale) that stored 0 and stored 255 stand for."""
 
     lo: float
     hi: float
 
 
-def read_image(path: Path, white: int | None = None) -> Grey:
+def read_image(path: Path, white: int | None = None) -> GreyImage:
     """Read one PNG or TIFF as float32 (h, w) grey levels on the 0..255 scale.
 
     `white` is the value of a 16-bit (or 32-bit, or float) file that maps to 255; 65535 for 16 bits
     unless given (4095 for a 12-bit camera). 8-bit files keep their levels whatever it is.
-    Raises Hep2ganError for all that `decode` refuses, for values above `white`, for 32-bit and
+    Raises Hep2ganError for all that `decode_image` refuses, for values above `white`, for 32-bit and
     float files without `white`, and for 16-bit colour with it (Pillow reads that at 8 bits).
     """
-    return grey_levels(path, decode(path), white)
+    return grey_levels(path, decode_image(path), white)
 
 
-def grey_levels(path: Path, decoded: Decoded, white: int | None = None) -> Grey:
-    """Scale what `decode` read to 0..255; see `read_image`."""
+def grey_levels(path: Path, decoded: DecodedImage, white: int | None = None) -> GreyImage:
+    """Scale what `decode_image` read to 0..255; see `read_image`."""
     if decoded.full == 255:
         if decoded.reduced and white is not None:
             rule = f"data.white={white} can only be kept to in 16-bit grey"
@@ -230,14 +230,14 @@ def grey_levels(path: Path, decoded: Decoded, white: int | None = None) -> Grey:
     return decoded.values * np.float32(255 / full)
 
 
-def read_mask(path: Path) -> Bytes:
+def read_mask(path: Path) -> ByteImage:
     """Read one mask as uint8 (h, w) of {0, 1}.
 
     The file must be binary: {0, 1}, {0, 255} or 0 and one other value. A file of zeros alone is
     read (an empty mask); whether that is allowed is the caller's to say.
-    Raises Hep2ganError for all that `decode` refuses and for masks that are not binary.
+    Raises Hep2ganError for all that `decode_image` refuses and for masks that are not binary.
     """
-    decoded = decode(path)
+    decoded = decode_image(path)
     nucleus = decoded.values > 0
     peak, covered = decoded.values.max(), nucleus.all()
     binary = np.array_equal(decoded.values, nucleus * peak)
@@ -250,19 +250,19 @@ def read_mask(path: Path) -> Bytes:
     return nucleus.view(np.uint8)
 
 
-def resize(image: Grey, size: int) -> Grey:
+def resize(image: GreyImage, size: int) -> GreyImage:
     """Resize (h, w) to (size, size): bilinear, antialiased when it shrinks, in float."""
     grey = Image.fromarray(np.ascontiguousarray(image, np.float32))
     return np.array(grey.resize((size, size), Image.Resampling.BILINEAR), np.float32)
 
 
-def resize_mask(mask: Bytes, size: int) -> Bytes:
+def resize_mask(mask: ByteImage, size: int) -> ByteImage:
     """Resize a (h, w) mask to (size, size) by the nearest pixel; it stays binary."""
     grey = Image.fromarray(np.ascontiguousarray(mask, np.uint8))
     return np.array(grey.resize((size, size), Image.Resampling.NEAREST), np.uint8)
 
 
-def stretch(image: Grey) -> tuple[Bytes, Levels]:
+def stretch(image: GreyImage) -> tuple[ByteImage, GreyLevels]:
     """Stretch grey levels to the whole of uint8, and say which levels 0 and 255 stand for.
 
     Dark images (the set's mean is 12 % of full scale) so keep all their levels: undone by
@@ -270,6 +270,6 @@ def stretch(image: Grey) -> tuple[Bytes, Levels]:
     """
     lo, hi = float(image.min()), float(image.max())
     if hi <= lo:
-        return np.zeros(image.shape, np.uint8), Levels(lo, lo)
+        return np.zeros(image.shape, np.uint8), GreyLevels(lo, lo)
     scaled = (image.astype(np.float64) - lo) * (255 / (hi - lo))
-    return np.rint(scaled).astype(np.uint8), Levels(lo, hi)
+    return np.rint(scaled).astype(np.uint8), GreyLevels(lo, hi)

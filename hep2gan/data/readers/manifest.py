@@ -2,8 +2,8 @@
 
 from pathlib import Path, PurePosixPath
 
-from hep2gan.data.readers.csv_table import Row, columns, read_table, refuse_lines
-from hep2gan.data.readers.raw import INTENSITIES, UNKNOWN, RawCell, RawCells, numbered, unsafe
+from hep2gan.data.readers.csv_table import CsvRow, check_columns, read_table, refuse_csv_lines
+from hep2gan.data.readers.raw import INTENSITIES, UNKNOWN, RawCell, RawCells, name_ids, path_problem
 from hep2gan.errors import Hep2ganError
 
 NAME = "manifest.csv"
@@ -36,12 +36,12 @@ def read_manifest(root_or_csv: Path) -> RawCells:
     if len(rows) < 2:
         what = "names no cells" if rows else "is empty"
         raise Hep2ganError(f"{path} {what}", "", "write one line per cell below the header")
-    column = columns(path, rows[0], REQUIRED)
+    column = check_columns(path, rows[0], REQUIRED)
     _refuse_wrong(path, column, rows[1:])
     return _cells(path, column, rows[1:])
 
 
-def _refuse_wrong(path: Path, column: dict[str, int], rows: list[Row]) -> None:
+def _refuse_wrong(path: Path, column: dict[str, int], rows: list[CsvRow]) -> None:
     wrong: list[str] = []
     seen: dict[str, int] = {}
     for row in rows:
@@ -52,10 +52,10 @@ def _refuse_wrong(path: Path, column: dict[str, int], rows: list[Row]) -> None:
         seen.setdefault(image, row.line)
         if why:
             wrong.append(f"line {row.line}: {why}")
-    refuse_lines(path, wrong, "correct these lines")
+    refuse_csv_lines(path, wrong, "correct these lines")
 
 
-def _wrong(row: Row, column: dict[str, int]) -> str:
+def _wrong(row: CsvRow, column: dict[str, int]) -> str:
     if len(row.fields) > len(column):
         return f"{len(row.fields)} columns, but the header names {len(column)}"
     for name in REQUIRED:
@@ -63,7 +63,7 @@ def _wrong(row: Row, column: dict[str, int]) -> str:
             return f"no {name}"
     for name in ("image", "mask"):
         file = row.field(column[name])
-        if reason := unsafe(file):
+        if reason := path_problem(file):
             return f"the {name} '{file}' {reason}: copy the files there and use relative paths"
     intensity = row.field(column.get("intensity"))
     if intensity.casefold() not in INTENSITIES:
@@ -73,9 +73,9 @@ def _wrong(row: Row, column: dict[str, int]) -> str:
     return "" if known else f"unknown split '{part}' (train, validation, test or empty)"
 
 
-def _cells(path: Path, column: dict[str, int], rows: list[Row]) -> RawCells:
-    labels = numbered(row.field(column["label"]) for row in rows)
-    specimens = numbered(row.field(column.get("specimen")) for row in rows)
+def _cells(path: Path, column: dict[str, int], rows: list[CsvRow]) -> RawCells:
+    labels = name_ids(row.field(column["label"]) for row in rows)
+    specimens = name_ids(row.field(column.get("specimen")) for row in rows)
     ids = _ids([row.field(column["image"]) for row in rows])
     cells = [
         RawCell(

@@ -22,7 +22,7 @@ class RawCell(NamedTuple):
     part: int = UNKNOWN
 
 
-class Problem(NamedTuple):
+class CellError(NamedTuple):
     """Why a cell cannot be packed: a sentence naming the file and the fix."""
 
     id: str
@@ -42,7 +42,7 @@ class RawCells(NamedTuple):
     cells: Sequence[RawCell]
     published_counts: tuple[int, ...] | None = None
     specimens: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[CellError, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -52,7 +52,7 @@ def natural(name: str) -> tuple[int, int, str]:
     return (0, int(name), name) if whole else (1, 0, name)
 
 
-def numbered(names: Iterable[str]) -> dict[str, int]:
+def name_ids(names: Iterable[str]) -> dict[str, int]:
     """Number distinct names 0, 1, … in natural order; the empty name is unknown."""
     return {name: n for n, name in enumerate(sorted(set(names) - {""}, key=natural))}
 
@@ -65,7 +65,7 @@ def cell_id(name: str) -> str:
     return f"{int(name):05d}" if natural(name)[0] == 0 else name
 
 
-def unsafe(name: str) -> str:
+def path_problem(name: str) -> str:
     """Say why a path of a csv file may not be followed, or ''."""
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\", "~")) or name[1:2] == ":":

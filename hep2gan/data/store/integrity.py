@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from hep2gan.data.readers.raw import RawCells
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import json_object, write_whole
+from hep2gan.io import atomic_write, read_json
 
 if TYPE_CHECKING:
     from hep2gan.data.store.store import Store
 
 
-class WholeFiles:
+class FileSizeGuard:
     """Files that must stay as long as they are now; a look takes half a microsecond a file.
 
     They are held open, so that it is these that are looked at: others that take their names, and
@@ -53,7 +53,7 @@ class WholeFiles:
 _PIECE = 8 * 1024 * 1024
 
 
-def fingerprint_of(folder: Path, classes: Sequence[str], names: Sequence[str]) -> str:
+def compute_fingerprint(folder: Path, classes: Sequence[str], names: Sequence[str]) -> str:
     """Hash classes and the arrays `names` of a folder as sha256 hex, a piece at a time.
 
     Only content counts: names, types, shapes and values, not paths, dates or worker counts.
@@ -75,7 +75,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def signature_of(raw: RawCells, settings: Mapping[str, Any]) -> str:
+def compute_signature(raw: RawCells, settings: Mapping[str, Any]) -> str:
     """Hash what a pack depends on, without reading an image: tables, file sizes and dates.
 
     Folders do not count, so that a moved data set is still the same.
@@ -126,7 +126,7 @@ SPECIMENS = "specimens"
 FILES = frozenset({MANIFEST, NOTE, f"{SPECIMENS}.npy", *(f"{name}.npy" for name in COLUMNS)})
 
 
-def wrong_values(store: "Store") -> list[str]:
+def find_wrong_values(store: "Store") -> list[str]:
     """Say which arrays hold values outside their range; reads them all. See `Store` for ranges."""
     specimens = len(store.specimen_names)
     wrong = {
@@ -176,7 +176,7 @@ def verify_again(store: "Store") -> None:
     _write(store.path, before)
 
 
-def note_whole(folder: Path) -> None:
+def record_verified(folder: Path) -> None:
     """Note that the files of a store are whole, as they are when it has just been packed."""
     _write(folder, _states(folder))
 
@@ -199,11 +199,11 @@ def _older(states: _States, note: Path) -> bool:
 
 def _noted(folder: Path) -> object:
     with suppress(ValueError):
-        return json_object(folder / NOTE).get("files")
+        return read_json(folder / NOTE).get("files")
     return None
 
 
 def _write(folder: Path, states: _States) -> None:
     # Where nothing can be written, the store is read whole at every start.
     with suppress(OSError):
-        write_whole(folder / NOTE, json.dumps({"files": states}, indent=1) + "\n")
+        atomic_write(folder / NOTE, json.dumps({"files": states}, indent=1) + "\n")

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.data.readers.raw import Problem, RawCells
+from hep2gan.data.readers.raw import CellError, RawCells
 from hep2gan.data.store.integrity import (
     COLUMNS,
     FILES,
@@ -21,17 +21,17 @@ from hep2gan.data.store.integrity import (
     MANIFEST,
     SPECIMENS,
     VERSION,
+    compute_fingerprint,
+    compute_signature,
     file_digest,
-    fingerprint_of,
-    note_whole,
-    signature_of,
+    record_verified,
     verify_again,
 )
-from hep2gan.data.store.pack_worker import Chunk, Done, Packed, run_chunks
-from hep2gan.data.store.report import LIMIT, findings
+from hep2gan.data.store.pack_worker import CellInfo, ChunkResult, PackChunk, run_chunks
+from hep2gan.data.store.report import MAX_LISTED, pack_report
 from hep2gan.data.store.store import Store
-from hep2gan.errors import Hep2ganError, listed
-from hep2gan.io import exclusive, naming, refuse_foreign, replaced
+from hep2gan.errors import Hep2ganError, bullet_list
+from hep2gan.io import atomic_folder, check_replaceable, file_lock, with_path_in_errors
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Columns:
     crop_size: npt.NDArray[np.int64]
     digest: npt.NDArray[np.uint8]
     packed: npt.NDArray[np.bool_]
-    problems: dict[int, Problem] = field(default_factory=dict)
+    problems: dict[int, CellError] = field(default_factory=dict)
     peak: float = 0.0
     """Largest value of all 16-bit grey files."""
     reduced: int = 0
@@ -58,10 +58,10 @@ class Columns:
             np.zeros(count, np.bool_),
         )
 
-    def take(self, done: Done) -> None:
+    def take(self, done: ChunkResult) -> None:
         """Enter what a worker found out."""
         for row, cell in enumerate(done.cells, done.first):
-            if isinstance(cell, Packed):
+            if isinstance(cell, CellInfo):
                 self.levels[row], self.crop_size[row] = cell.levels, cell.crop_size
                 self.digest[row] = np.frombuffer(cell.digest, np.uint8)
                 self.packed[row] = True
@@ -101,7 +101,7 @@ class Columns:
         return notes
 
 
-class Settings(NamedTuple):
+class PackSettings(NamedTuple):
     """What the content of a store depends on beside its source."""
 
     size: int
@@ -109,7 +109,7 @@ class Settings(NamedTuple):
     white: int | None
 
 
-def check_settings(settings: Settings, workers: int | None) -> None:
+def check_pack_settings(settings: PackSettings, workers: int | None) -> None:
     """Raise Hep2ganError where a setting is out of range."""
     size, on_error, white = settings
     if not isinstance(size, int) or size % 16 or not 32 <= size <= 1024:
@@ -142,7 +142,7 @@ PIXELS = ("image", "mask")
 _PIECE = 1024
 
 
-def reserve_rows(folder: Path, count: int, size: int) -> None:
+def reserve_pixel_rows(folder: Path, count: int, size: int) -> None:
     """Create both arrays as zeros, (count, size, size). Raises when the disk has no room."""
     needed, free = 2 * count * size * size, shutil.disk_usage(folder).free
     if needed > free:
@@ -157,12 +157,12 @@ def _create(path: Path, count: int, size: int) -> "np.memmap[tuple[int, ...], np
     array = np.lib.format.open_memmap(path, "w+", np.dtype(np.uint8), (count, size, size))
     if hasattr(os, "posix_fallocate"):
         # Writing through a map into a hole of a file on a full disk kills the process (SIGBUS).
-        with naming(path), path.open("r+b") as file:
+        with with_path_in_errors(path), path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
 
 
-def keep_rows(folder: Path, kept: npt.NDArray[np.bool_]) -> None:
+def keep_pixel_rows(folder: Path, kept: npt.NDArray[np.bool_]) -> None:
     """Drop the rows of cells that could not be packed; `kept` is (count,)."""
     if kept.all():
         return
@@ -184,7 +184,7 @@ CHUNK = 64
 """Cells a worker takes at a time; 2 MiB of pixels at 128 × 128."""
 
 
-def pack(
+def pack_cells(
     raw: RawCells,
     destination: Path,
     *,
@@ -203,25 +203,25 @@ def pack(
     Raises Hep2ganError with the list of all broken cells, for wrong settings, and when
     `destination` holds anything but a store.
     """
-    settings = Settings(size, on_error, white)
-    check_settings(settings, workers)
+    settings = PackSettings(size, on_error, white)
+    check_pack_settings(settings, workers)
     check_cells(raw)
     destination = Path(destination).resolve()
-    refuse_foreign(destination, FILES, "image.npy")
-    signature = signature_of(raw, {"version": VERSION, **settings._asdict()})
+    check_replaceable(destination, FILES, "image.npy")
+    signature = compute_signature(raw, {"version": VERSION, **settings._asdict()})
     if (store := _unchanged(destination, signature)) is not None:
         return store
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(destination):
+        with file_lock(destination):
             # Another process may have packed the same while this one waited.
             if (store := _unchanged(destination, signature)) is not None:
                 return store
-            with replaced(destination) as folder:
+            with atomic_folder(destination) as folder:
                 columns = Columns.empty(len(raw.cells))
                 _pack_pixels(raw, folder, settings, workers, columns, progress)
                 _write_rest(raw, folder, settings, columns, signature)
-            note_whole(destination)
+            record_verified(destination)
     except OSError as error:
         fact = f"{destination} cannot be written ({error.strerror or error})"
         raise Hep2ganError(fact, "", "free space or choose another destination") from error
@@ -247,15 +247,15 @@ def _unchanged(destination: Path, signature: str) -> Store | None:
 def _pack_pixels(
     raw: RawCells,
     folder: Path,
-    settings: Settings,
+    settings: PackSettings,
     workers: int | None,
     columns: Columns,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     total, size = len(raw.cells), settings.size
-    reserve_rows(folder, total, size)
+    reserve_pixel_rows(folder, total, size)
     chunks = (
-        Chunk(folder, first, tuple(raw.cells[first : first + CHUNK]), size, settings.white)
+        PackChunk(folder, first, tuple(raw.cells[first : first + CHUNK]), size, settings.white)
         for first in range(0, total, CHUNK)
     )
     count = 0
@@ -269,23 +269,25 @@ def _pack_pixels(
     problems = _problems(raw, columns)
     if problems and (settings.on_error == "stop" or not columns.packed.any()):
         raise _broken(raw, problems)
-    keep_rows(folder, columns.packed)
+    keep_pixel_rows(folder, columns.packed)
 
 
-def _problems(raw: RawCells, columns: Columns) -> list[Problem]:
+def _problems(raw: RawCells, columns: Columns) -> list[CellError]:
     return [*raw.problems, *(columns.problems[row] for row in sorted(columns.problems))]
 
 
-def _broken(raw: RawCells, problems: list[Problem]) -> Hep2ganError:
+def _broken(raw: RawCells, problems: list[CellError]) -> Hep2ganError:
     cells = len(raw.cells) + len(raw.problems)
     fact = f"{len(problems):,} of {cells:,} cells of {raw.source} cannot be packed"
-    told = listed([f"{problem.id}: {problem.reason}" for problem in problems], limit=LIMIT)
+    told = bullet_list(
+        [f"{problem.id}: {problem.reason}" for problem in problems], limit=MAX_LISTED
+    )
     fix = "repair these files, or leave their cells out with on_error=skip"
     return Hep2ganError(fact, "", f"{fix}:\n{told}")
 
 
 def _write_rest(
-    raw: RawCells, folder: Path, settings: Settings, columns: Columns, signature: str
+    raw: RawCells, folder: Path, settings: PackSettings, columns: Columns, signature: str
 ) -> None:
     arrays: dict[str, npt.NDArray[Any]] = columns.arrays(raw)
     for name, array in arrays.items():
@@ -301,9 +303,11 @@ def _write_rest(
         "specimens": len(raw.specimens),
         "specimens_sha256": file_digest(folder / f"{SPECIMENS}.npy"),
         "settings": settings._asdict(),
-        "fingerprint": fingerprint_of(folder, raw.classes, list(COLUMNS)),
+        "fingerprint": compute_fingerprint(folder, raw.classes, list(COLUMNS)),
         "signature": signature,
-        "findings": findings(raw, arrays, _problems(raw, columns), columns.notes(settings.white)),
+        "findings": pack_report(
+            raw, arrays, _problems(raw, columns), columns.notes(settings.white)
+        ),
     }
     # Written last: a folder without it is no store.
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")

@@ -15,18 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.data.readers.image import (
-    Levels,
-    decode,
+    GreyLevels,
+    decode_image,
     grey_levels,
     read_mask,
     resize,
     resize_mask,
     stretch,
 )
-from hep2gan.data.readers.raw import Problem, RawCell
+from hep2gan.data.readers.raw import CellError, RawCell
 from hep2gan.data.store.integrity import cell_digest
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import cores
+from hep2gan.io import available_cores
 
 
 def end_with_parent() -> None:
@@ -41,7 +41,7 @@ def _wait_for_parent() -> None:
         os._exit(1)
 
 
-class Chunk(NamedTuple):
+class PackChunk(NamedTuple):
     """Cells for the rows from `first` on of the image.npy and mask.npy in `folder`."""
 
     folder: Path
@@ -51,10 +51,10 @@ class Chunk(NamedTuple):
     white: int | None
 
 
-class Packed(NamedTuple):
+class CellInfo(NamedTuple):
     """What is known of one packed cell beside its pixels."""
 
-    levels: Levels
+    levels: GreyLevels
     crop_size: tuple[int, int]
     digest: bytes
     peak: float
@@ -63,11 +63,11 @@ class Packed(NamedTuple):
     """16-bit colour, read at 8 bits."""
 
 
-class Done(NamedTuple):
+class ChunkResult(NamedTuple):
     """What a chunk came to: by cell, Packed or Problem."""
 
     first: int
-    cells: list[Packed | Problem]
+    cells: list[CellInfo | CellError]
 
 
 def start_worker() -> None:
@@ -76,7 +76,7 @@ def start_worker() -> None:
     end_with_parent()
 
 
-def pack_chunk(chunk: Chunk) -> Done:
+def pack_chunk(chunk: PackChunk) -> ChunkResult:
     """Read the cells of a chunk and write their pixels; broken cells leave their rows zero."""
     shape = (len(chunk.cells), chunk.size, chunk.size)
     images, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
@@ -86,7 +86,7 @@ def pack_chunk(chunk: Chunk) -> Done:
     ]
     _write_rows(chunk.folder / "image.npy", chunk.first, images)
     _write_rows(chunk.folder / "mask.npy", chunk.first, masks)
-    return Done(chunk.first, cells)
+    return ChunkResult(chunk.first, cells)
 
 
 def _write_rows(path: Path, first: int, rows: npt.NDArray[np.uint8]) -> None:
@@ -102,10 +102,10 @@ def _pack_cell(
     white: int | None,
     image_row: npt.NDArray[np.uint8],
     mask_row: npt.NDArray[np.uint8],
-) -> Packed | Problem:
+) -> CellInfo | CellError:
     reasons: list[str] = []
     try:
-        decoded = decode(cell.image)
+        decoded = decode_image(cell.image)
         grey = grey_levels(cell.image, decoded, white)
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
@@ -119,13 +119,13 @@ def _pack_cell(
     if not reasons and grey.shape != mask.shape:
         reasons.append(_mismatch(cell, grey.shape, mask.shape))
     if reasons:
-        return Problem(cell.id, "; ".join(reasons))
+        return CellError(cell.id, "; ".join(reasons))
     image_row[:], levels = stretch(resize(grey, len(image_row)))
     mask_row[:] = small_mask
     peak = float(decoded.values.max()) if decoded.full == 65535 else 0.0
     height, width = grey.shape
     digest = cell_digest(decoded.values, mask)
-    return Packed(levels, (height, width), digest, peak, decoded.reduced)
+    return CellInfo(levels, (height, width), digest, peak, decoded.reduced)
 
 
 def _empty(path: Path, vanished: bool, size: int) -> Hep2ganError:
@@ -144,13 +144,13 @@ _WORTH_A_PROCESS = 512
 
 
 def run_chunks(
-    chunks: Iterable[Chunk], cells: int, workers: int | None
-) -> Generator[Done, None, None]:
+    chunks: Iterable[PackChunk], cells: int, workers: int | None
+) -> Generator[ChunkResult, None, None]:
     """Pack chunks, in this process or in several; results come as they are ready.
 
     Raises Hep2ganError when a worker process dies.
     """
-    count = workers or min(cores(), math.ceil(cells / _WORTH_A_PROCESS))
+    count = workers or min(available_cores(), math.ceil(cells / _WORTH_A_PROCESS))
     if count <= 1:
         yield from map(pack_chunk, chunks)
         return
@@ -166,8 +166,10 @@ def run_chunks(
         pool.shutdown(cancel_futures=True)
 
 
-def _in_flight(pool: ProcessPoolExecutor, chunks: Iterable[Chunk], limit: int) -> Iterator[Done]:
-    pending: set[Future[Done]] = set()
+def _in_flight(
+    pool: ProcessPoolExecutor, chunks: Iterable[PackChunk], limit: int
+) -> Iterator[ChunkResult]:
+    pending: set[Future[ChunkResult]] = set()
     for chunk in chunks:
         pending.add(pool.submit(pack_chunk, chunk))
         if len(pending) >= limit:

@@ -7,22 +7,22 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.data.grouping import find_duplicates
-from hep2gan.data.readers.raw import Problem, RawCells
+from hep2gan.data.readers.raw import CellError, RawCells
 from hep2gan.data.store.store import Store
 
-LIMIT = 1000
+MAX_LISTED = 1000
 """Longest list kept in a manifest; the count beside it is always complete."""
 
 
-def bounded(items: Sequence[Any]) -> dict[str, Any]:
+def limit_list(items: Sequence[Any]) -> dict[str, Any]:
     """Keep the first items of a list, and the number of all."""
-    return {"count": len(items), "listed": list(items[:LIMIT])}
+    return {"count": len(items), "listed": list(items[:MAX_LISTED])}
 
 
-def findings(
+def pack_report(
     raw: RawCells,
     columns: dict[str, npt.NDArray[Any]],
-    skipped: Sequence[Problem],
+    skipped: Sequence[CellError],
     notes: Sequence[str],
 ) -> dict[str, Any]:
     """Collect the findings of a pack as plain JSON; `columns` are the store's small arrays."""
@@ -39,10 +39,10 @@ def findings(
         "width": _range(crop[:, 1]),
         "specimens": len(np.unique(specimen[specimen >= 0])),
         "without_specimen": int((specimen < 0).sum()),
-        "duplicates": bounded(groups) | {"cells": len(duplicates.rows)},
-        "conflicts": bounded(conflicts),
-        "constant": bounded(constant),
-        "skipped": bounded([problem._asdict() for problem in skipped]),
+        "duplicates": limit_list(groups) | {"cells": len(duplicates.rows)},
+        "conflicts": limit_list(conflicts),
+        "constant": limit_list(constant),
+        "skipped": limit_list([problem._asdict() for problem in skipped]),
         "notes": [*raw.notes, *notes],
     }
 
@@ -51,7 +51,7 @@ def _range(values: npt.NDArray[np.int64]) -> list[float]:
     return [int(values.min()), float(np.median(values)), int(values.max())]
 
 
-def describe(store: Store) -> list[str]:
+def format_report(store: Store) -> list[str]:
     """Tell what a store holds and what is odd about it, one line each; oddities last.
 
     Lines that deserve a look begin with 'warning: '.

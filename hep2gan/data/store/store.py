@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from hep2gan.data.readers.image import Grey
+from hep2gan.data.readers.image import GreyImage
 from hep2gan.data.store.integrity import (
     COLUMNS,
     FILES,
@@ -17,13 +17,13 @@ from hep2gan.data.store.integrity import (
     MANIFEST,
     SPECIMENS,
     VERSION,
-    WholeFiles,
+    FileSizeGuard,
+    compute_fingerprint,
     file_digest,
-    fingerprint_of,
-    wrong_values,
+    find_wrong_values,
 )
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import json_object
+from hep2gan.io import read_json
 
 """Which files were found whole, see `verified`; no part of the content."""
 """Raised when packing the same source gives another store; older stores are then packed again."""
@@ -68,7 +68,7 @@ class Store:
     """(N,) names of the cells, each once."""
     specimen_names: npt.NDArray[np.str_] = field(repr=False)
     """Names of the specimens, in the order of their numbers."""
-    _files: WholeFiles = field(default_factory=WholeFiles, repr=False)
+    _files: FileSizeGuard = field(default_factory=FileSizeGuard, repr=False)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -94,7 +94,7 @@ class Store:
                 fingerprint=fingerprint,
                 manifest=manifest,
                 specimen_names=_names(path),
-                _files=WholeFiles(path / file for file in FILES if file.endswith(".npy")),
+                _files=FileSizeGuard(path / file for file in FILES if file.endswith(".npy")),
                 **arrays,
             )
         # A damaged header raises whatever numpy's reader trips over: tokenize, struct, mmap, …
@@ -110,13 +110,13 @@ class Store:
 
     def verify(self) -> None:
         """Read every array and raise Hep2ganError when the content is not what was packed."""
-        if fingerprint_of(self.path, self.classes, list(COLUMNS)) != self.fingerprint:
+        if compute_fingerprint(self.path, self.classes, list(COLUMNS)) != self.fingerprint:
             raise _damaged(self.path, "the fingerprint of its content differs")
         # The fingerprint is of cells alone; their specimens' names have a checksum of their own.
         names = self.manifest.get("specimens_sha256")
         if names is not None and file_digest(self.path / f"{SPECIMENS}.npy") != names:
             raise _damaged(self.path, f"{SPECIMENS}.npy has changed since it was written")
-        if wrong := wrong_values(self):
+        if wrong := find_wrong_values(self):
             raise _damaged(self.path, "; ".join(wrong))
 
 
@@ -127,7 +127,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         rule = "a store is a folder written by hep2gan-pack"
         raise Hep2ganError(f"{path} {what}", rule, "run hep2gan-pack, or correct the path")
     try:
-        manifest = json_object(file)
+        manifest = read_json(file)
     except ValueError as error:
         raise _damaged(path, str(error)) from error
     if manifest.get("format") != FORMAT:
@@ -176,7 +176,7 @@ def _are_names(classes: Any) -> bool:
     return named and 0 < len(set(classes)) == len(classes)
 
 
-def restored(store: Store, row: int) -> Grey:
+def restore_crop(store: Store, row: int) -> GreyImage:
     """The grey levels (h, w) of cell `row` at the size of its raw crop, whole numbers on 0..255.
 
     Exact for 8-bit crops of the stored size; at other sizes what two resizings leave of it.

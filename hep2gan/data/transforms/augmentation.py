@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hep2gan.data.batch import Draw
-from hep2gan.data.transforms.functional import blurred, flipped, recoloured, resampled
-from hep2gan.data.transforms.random import Interval, Numbers, column, normal_noise
+from hep2gan.data.batch import BatchSeed
+from hep2gan.data.transforms.functional import affine, flip, gaussian_blur, jitter_grey_levels
+from hep2gan.data.transforms.random import AugmentationParams, Interval, as_column, sample_noise
 from hep2gan.errors import Hep2ganError
 
 WIDEST_BLUR = 4.0
@@ -87,26 +87,34 @@ class Augmentation:
         return bool(self.offset) or (self.gain, self.gamma) != ((1.0, 1.0), (1.0, 1.0))
 
     def __call__(
-        self, image: Tensor, mask: Tensor, draw: Draw, *, bounded: bool = True
+        self, image: Tensor, mask: Tensor, draw: BatchSeed, *, bounded: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Augment float (B, 1, S, S) images and masks alike.
 
         bounded: images lie in [0, 1] and are kept there; otherwise nothing is clamped. Raises
         Hep2ganError for gamma jitter of unbounded images.
         """
-        numbers = Numbers.drawn(draw, image.device)
+        numbers = AugmentationParams.drawn(draw, image.device)
         flat, flat_mask = self.flipped(image.flatten(0, 1), mask.flatten(0, 1), numbers)
         return self.changed(
             flat.unsqueeze(1), flat_mask.unsqueeze(1), draw, numbers, bounded=bounded
         )
 
-    def flipped(self, image: Tensor, mask: Tensor, numbers: Numbers) -> tuple[Tensor, Tensor]:
+    def flipped(
+        self, image: Tensor, mask: Tensor, numbers: AugmentationParams
+    ) -> tuple[Tensor, Tensor]:
         """What moves pixels and leaves their values: (B, S, S) of any type, so also as stored."""
         flips = (self.horizontal_flip, self.vertical_flip)
-        return flipped(image, mask, numbers, flips, turns=self.quarter_turns)
+        return flip(image, mask, numbers, flips, turns=self.quarter_turns)
 
     def changed(
-        self, image: Tensor, mask: Tensor, draw: Draw, numbers: Numbers, *, bounded: bool = True
+        self,
+        image: Tensor,
+        mask: Tensor,
+        draw: BatchSeed,
+        numbers: AugmentationParams,
+        *,
+        bounded: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """All the rest, in float: (B, 1, S, S) that have been normalised and flipped.
 
@@ -115,15 +123,15 @@ class Augmentation:
         self.check(bounded)
         if self.resamples:
             ranges = (self.rotation, self.shift, self.scale)
-            image, mask = resampled(image, mask, numbers, *ranges)
+            image, mask = affine(image, mask, numbers, *ranges)
         if self.blur[1]:
             low, high = self.blur
-            image = blurred(image, low + numbers.blur * (high - low), high)
+            image = gaussian_blur(image, low + numbers.blur * (high - low), high)
         if self.recolours:
             jitter = (self.gain, self.offset, self.gamma, self.jitter)
-            image = recoloured(image, numbers, *jitter, bounded=bounded)
+            image = jitter_grey_levels(image, numbers, *jitter, bounded=bounded)
         if self.noise:
-            image = image + column(numbers.noise * self.noise) * normal_noise(draw, image)
+            image = image + as_column(numbers.noise * self.noise) * sample_noise(draw, image)
             image = image.clamp(0, 1) if bounded else image
         return image.contiguous(), mask.contiguous()
 

@@ -6,10 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hep2gan.data.transforms.random import Interval, Numbers, between, column, symmetric
+from hep2gan.data.transforms.random import (
+    AugmentationParams,
+    Interval,
+    as_column,
+    sample_between,
+    sample_symmetric,
+)
 
 
-def blurred(image: Tensor, sigma: Tensor, widest: float) -> Tensor:
+def gaussian_blur(image: Tensor, sigma: Tensor, widest: float) -> Tensor:
     """Convolve (B, 1, S, S) images with Gaussians of standard deviations `sigma` (B,), in pixels.
 
     widest: no sigma is above it; kernels reach to three times as far, or as the image allows.
@@ -27,8 +33,13 @@ def blurred(image: Tensor, sigma: Tensor, widest: float) -> Tensor:
     return F.conv2d(cells, kernel[:, None, :, None], groups=len(image)).transpose(0, 1)
 
 
-def flipped(
-    image: Tensor, mask: Tensor, numbers: Numbers, odds: tuple[float, float], *, turns: bool
+def flip(
+    image: Tensor,
+    mask: Tensor,
+    numbers: AugmentationParams,
+    odds: tuple[float, float],
+    *,
+    turns: bool,
 ) -> tuple[Tensor, Tensor]:
     """Flip (B, S, S) images and masks of any type, exactly: no pixel is interpolated.
 
@@ -39,7 +50,7 @@ def flipped(
         image, mask = _picked(image, rows), _picked(mask, rows)
     if turns:
         quarters = (numbers.turns * 4).long()
-        image, mask = _turned(image, quarters), _turned(mask, quarters)
+        image, mask = _rotation(image, quarters), _rotation(mask, quarters)
     return image, mask
 
 
@@ -58,14 +69,19 @@ def _picked(images: Tensor, rows: Tensor) -> Tensor:
     return both.flatten(0, 1).index_select(0, rows).view(images.shape)
 
 
-def _turned(images: Tensor, quarters: Tensor) -> Tensor:
+def _rotation(images: Tensor, quarters: Tensor) -> Tensor:
     one, two = (quarters % 2 == 1)[:, None, None], (quarters >= 2)[:, None, None]
     images = torch.where(one, images.rot90(1, (-2, -1)), images)
     return torch.where(two, images.rot90(2, (-2, -1)), images).contiguous()
 
 
-def resampled(
-    image: Tensor, mask: Tensor, numbers: Numbers, rotation: float, shift: float, scale: Interval
+def affine(
+    image: Tensor,
+    mask: Tensor,
+    numbers: AugmentationParams,
+    rotation: float,
+    shift: float,
+    scale: Interval,
 ) -> tuple[Tensor, Tensor]:
     """Rotate, shift and zoom (B, 1, S, S) in one resampling; float32 also under autocast.
 
@@ -79,20 +95,20 @@ def resampled(
     return moved, F.grid_sample(mask, grid, "nearest", "zeros", align_corners=False)
 
 
-def _affine(numbers: Numbers, rotation: float, shift: float, scale: Interval) -> Tensor:
+def _affine(numbers: AugmentationParams, rotation: float, shift: float, scale: Interval) -> Tensor:
     """(B, 2, 3) maps from output to input coordinates of −1..1: R(angle)·(p − shift)/scale."""
-    angle = symmetric(numbers.rotation, rotation) * (math.pi / 180)
-    zoom = between(numbers.scale, scale)
-    x, y = (2 * symmetric(n, shift) for n in (numbers.shift_x, numbers.shift_y))
+    angle = sample_symmetric(numbers.rotation, rotation) * (math.pi / 180)
+    zoom = sample_between(numbers.scale, scale)
+    x, y = (2 * sample_symmetric(n, shift) for n in (numbers.shift_x, numbers.shift_y))
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
     # y runs downwards, so a positive angle turns the picture anticlockwise.
     rows = [cos, -sin, sin * y - cos * x, sin, cos, -sin * x - cos * y]
     return torch.stack(rows, 1).view(-1, 2, 3)
 
 
-def recoloured(
+def jitter_grey_levels(
     image: Tensor,
-    numbers: Numbers,
+    numbers: AugmentationParams,
     gain: Interval,
     offset: float,
     gamma: Interval,
@@ -105,9 +121,9 @@ def recoloured(
     jitter: probability that an image changes. bounded: images lie in [0, 1] and are kept there.
     """
     kept = image
-    factor, shift = between(numbers.gain, gain), symmetric(numbers.offset, offset)
+    factor, shift = sample_between(numbers.gain, gain), sample_symmetric(numbers.offset, offset)
     if gamma != (1.0, 1.0):
-        image = image.clamp(0, 1) ** column(between(numbers.gamma, gamma))
-    image = column(factor) * image + column(shift)
+        image = image.clamp(0, 1) ** as_column(sample_between(numbers.gamma, gamma))
+    image = as_column(factor) * image + as_column(shift)
     image = image.clamp(0, 1) if bounded else image
-    return image if jitter == 1 else torch.where(column(numbers.jitter) < jitter, image, kept)
+    return image if jitter == 1 else torch.where(as_column(numbers.jitter) < jitter, image, kept)

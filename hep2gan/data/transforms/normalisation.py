@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hep2gan.errors import Hep2ganError
 
-Kind = Literal["min_max", "percentile", "z_score", "none"]
+NormalisationKind = Literal["min_max", "percentile", "z_score", "none"]
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,16 @@ class Normalisation:
     Constant images become zeros, except under `none`.
     """
 
-    kind: Kind = "min_max"
+    kind: NormalisationKind = "min_max"
     low: float = 1.0
     high: float = 99.0
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
+        if self.kind not in get_args(NormalisationKind):
             raise Hep2ganError(
-                f"Normalisation {self.kind!r} is unknown", "", f"use {', '.join(get_args(Kind))}"
+                f"Normalisation {self.kind!r} is unknown",
+                "",
+                f"use {', '.join(get_args(NormalisationKind))}",
             )
         if not 0 <= self.low < self.high <= 100:
             raise Hep2ganError(

@@ -8,26 +8,26 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.baselines.intensity import intensity
-from hep2gan.models.baselines.motif import motif
-from hep2gan.models.baselines.ric_lbp import ric_lbp
+from hep2gan.models.baselines.intensity import intensity_features
+from hep2gan.models.baselines.motif import motif_features
+from hep2gan.models.baselines.ric_lbp import ric_lbp_features
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
 
 
 Image = npt.NDArray[np.float32]
-Numbers = npt.NDArray[np.float32]
+Features = npt.NDArray[np.float32]
 
 
-def ric_lbp_motif(image: Image) -> Numbers:
+def ric_lbp_motif(image: Image) -> Features:
     """RIC-LBP and motif co-occurrence of an (h, w) image, one behind the other: (471,)."""
-    return np.concatenate([ric_lbp(image), motif(image)])
+    return np.concatenate([ric_lbp_features(image), motif_features(image)])
 
 
-FEATURES: dict[str, Callable[[Image], Numbers]] = {
+FEATURES: dict[str, Callable[[Image], Features]] = {
     "ric_lbp_motif": ric_lbp_motif,
-    "intensity": intensity,
+    "intensity": intensity_features,
 }
 
 
@@ -45,12 +45,12 @@ class ForestSettings:
         if not isinstance(self.trees, int) or isinstance(self.trees, bool) or self.trees < 1:
             raise Hep2ganError(f"forest.trees is {self.trees!r}", "must be a positive whole number")
 
-    def describe(self, images: Iterable[Image]) -> Numbers:
+    def describe(self, images: Iterable[Image]) -> Features:
         """Features (N, D) of N grey images (h, w)."""
         return np.stack([FEATURES[self.features](image) for image in images])
 
     def grow(
-        self, features: Numbers, label: npt.NDArray[np.int64], seed: int, jobs: int = 1
+        self, features: Features, label: npt.NDArray[np.int64], seed: int, jobs: int = 1
     ) -> "RandomForestClassifier":
         """Grow the trees on features (N, D) and labels (N,); the same for any number of `jobs`."""
         # Here, since every training looks at these settings, and scikit-learn takes half a second.
@@ -63,7 +63,7 @@ class ForestSettings:
 
 
 def class_probabilities(
-    forest: "RandomForestClassifier", features: Numbers, classes: int
+    forest: "RandomForestClassifier", features: Features, classes: int
 ) -> npt.NDArray[np.float32]:
     """Mean vote (N, K) of the trees; zero for classes that the forest was grown without."""
     probabilities = np.zeros((len(features), classes), np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def intensity(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def intensity_features(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Mean, standard deviation, minimum, maximum, median, 5 % and 95 % percentile: (7,).
 
     Whatever a classifier reaches on these, it reaches by how brightly a specimen was stained and

@@ -9,7 +9,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.models.baselines.ric_lbp import paired
+from hep2gan.models.baselines.ric_lbp import lbp_pairs
 
 DISTANCES = (1, 2, 4)
 """Of the two windows of a pair, in pixels."""
@@ -28,7 +28,7 @@ def _bins() -> npt.NDArray[np.int64]:
 _BIN = _bins()
 
 
-def motifs(image: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+def motif_labels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """Number 0..5 of the scan that each 2 × 2 window takes, (h − 1, w − 1); windows overlap.
 
     It is the one along which grey levels change least, Σ|Δ|; of equals the first in `SCANS`.
@@ -39,20 +39,20 @@ def motifs(image: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     return np.asarray(np.argmin(lengths, axis=0), np.int64)
 
 
-def motif(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def motif_features(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Describe (h, w) grey levels by a histogram of 21 pairs for each of `DISTANCES`: (63,).
 
     Pairs of windows lie at 0°, 45°, 90° and 135°. Each histogram sums to 1; where the image has no
     room for a pair it is zero.
     """
-    labels = motifs(image)
+    labels = motif_labels(image)
     return np.concatenate([_histogram(labels, distance) for distance in DISTANCES])
 
 
 def _histogram(labels: npt.NDArray[np.int64], distance: int) -> npt.NDArray[np.float32]:
     counts = np.zeros(BINS)
     for direction in range(4):
-        first, second = paired(labels, distance, direction)
+        first, second = lbp_pairs(labels, distance, direction)
         pairs = _BIN[len(SCANS) * first + second]
         counts += np.bincount(pairs.ravel(), minlength=BINS)
     return np.asarray(counts / max(counts.sum(), 1), np.float32)

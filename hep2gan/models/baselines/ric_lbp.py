@@ -28,7 +28,7 @@ _BIN = _bins()
 BINS = int(_BIN.max()) + 1
 
 
-def ric_lbp(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def ric_lbp_features(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Describe (h, w) grey levels by a histogram of 136 bins for each of `SCALES`: (408,).
 
     A pattern at direction θ holds one bit for each of the neighbours at θ, θ + 90°, θ + 180° and
@@ -46,7 +46,7 @@ def _histogram(image: npt.NDArray[np.float32], s: int, r: int) -> npt.NDArray[np
         for direction in range(4):
             bits = [brighter[(direction + turn) % 8] for turn in (0, 2, 4, 6)]
             pattern = sum(bit.astype(np.int64) << place for place, bit in enumerate(bits))
-            first, second = paired(np.asarray(pattern), r, direction)
+            first, second = lbp_pairs(np.asarray(pattern), r, direction)
             counts += np.bincount(_BIN[16 * first + second].ravel(), minlength=BINS)
     return np.asarray(counts / max(counts.sum(), 1), np.float32)
 
@@ -59,7 +59,7 @@ def _moved(image: npt.NDArray[np.float32], s: int, step: tuple[int, int]) -> npt
     return np.asarray(neighbour >= image[s : height - s, s : width - s])
 
 
-def paired(
+def lbp_pairs(
     labels: npt.NDArray[np.int64], distance: int, direction: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Labels of all pairs of pixels of an (h, w) map, `distance` steps apart at 45° · direction.

@@ -11,12 +11,12 @@ from matplotlib.lines import Line2D
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.style import COLUMNS, having, head_room, key_below, stacks
+from hep2gan.reports.figures.style import COLUMNS, head_room, key_below, methods_with, stacks
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.calibration import (
-    CrossFitted,
+    CrossFittedTemperature,
     Reliability,
-    cross_fitted,
+    cross_fit_temperature,
     expected_calibration_error,
     reliability,
 )
@@ -39,7 +39,7 @@ _AFTER: dict[str, Any] = _SHARED | {
 
 
 def calibration(predictions: Predictions, *, seed: int = 0) -> Figure | None:
-    """Draw one method's reliability diagram; None without a classifier. See `draw_reliability`."""
+    """Draw one method's reliability diagram; None without a classifier. See `plot_reliability`."""
     return figure_calibration({"": predictions}, seed=seed)
 
 
@@ -52,18 +52,18 @@ def figure_calibration(
     (see `temperature.cross_fitted`; left out where all cells are of one specimen). Methods without
     a classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
     """
-    methods = having(predictions_by_name, "probabilities")
+    methods = methods_with(predictions_by_name, "probabilities")
     if not methods:
         return None
     side = style.PAGE / COLUMNS
-    names = style.headings(list(methods), int(side / 0.078))
+    names = style.wrap_headings(list(methods), int(side / 0.078))
     figure, panels = stacks(len(methods), [side + head_room(names), 0.9], foot=0.3)
     found = [scaled_probabilities(predictions, seed) for predictions in methods.values()]
     for place, predictions in enumerate(methods.values()):
         (upper, lower), scaled = panels[place], found[place]
-        error = draw_reliability(upper, predictions, scaled)
-        draw_confidences(lower, predictions, scaled)
-        style.head(upper, names[place], error)
+        error = plot_reliability(upper, predictions, scaled)
+        plot_confidences(lower, predictions, scaled)
+        style.add_heading(upper, names[place], error)
         for ax in (upper, lower) if place % COLUMNS else ():
             ax.set_ylabel("")
     looks = [_BEFORE, _AFTER] if any(found) else [_BEFORE]
@@ -71,7 +71,7 @@ def figure_calibration(
     return figure
 
 
-def scaled_probabilities(predictions: Predictions, seed: int = 0) -> CrossFitted | None:
+def scaled_probabilities(predictions: Predictions, seed: int = 0) -> CrossFittedTemperature | None:
     """Return the probabilities after cross-fitted scaling; None when they cannot be halved.
 
     Raises Hep2ganError without a classifier.
@@ -80,10 +80,12 @@ def scaled_probabilities(predictions: Predictions, seed: int = 0) -> CrossFitted
     known = specimen >= 0
     if len(known) < 2 or (known.all() and len(np.unique(specimen)) < 2):
         return None
-    return cross_fitted(_probabilities(predictions), predictions.label, specimen, seed)
+    return cross_fit_temperature(_probabilities(predictions), predictions.label, specimen, seed)
 
 
-def draw_reliability(ax: Axes, predictions: Predictions, scaled: CrossFitted | None) -> str:
+def plot_reliability(
+    ax: Axes, predictions: Predictions, scaled: CrossFittedTemperature | None
+) -> str:
     """Draw accuracy by confidence in 15 bins of equal width; return a line with the errors.
 
     Dots lie at the mean confidence of their cells, with the Wilson interval of the accuracy.
@@ -99,12 +101,14 @@ def draw_reliability(ax: Axes, predictions: Predictions, scaled: CrossFitted | N
         _draw_bins(ax, after, _AFTER)
         note += f" → {100 * expected_calibration_error(after):.1f} %"
         note += " (T = {:.2f}, {:.2f})".format(*scaled.temperatures)
-    style.dress(ax, ylabel="accuracy")
+    style.style_axes(ax, ylabel="accuracy")
     ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     return note
 
 
-def draw_confidences(ax: Axes, predictions: Predictions, scaled: CrossFitted | None) -> None:
+def plot_confidences(
+    ax: Axes, predictions: Predictions, scaled: CrossFittedTemperature | None
+) -> None:
     """Draw which share of the cells, in per cent, lies in each bin of confidence.
 
     Raises Hep2ganError without a classifier.
@@ -116,7 +120,7 @@ def draw_confidences(ax: Axes, predictions: Predictions, scaled: CrossFitted | N
         after = reliability(scaled.probabilities, predictions.label).cells
         line = {"color": _AFTER["color"], "linestyle": _AFTER["linestyle"], "linewidth": 1.2}
         ax.stairs(100 * after / cells, found.edges, **line)
-    style.dress(ax, xlabel="confidence", ylabel="cells (%)")
+    style.style_axes(ax, xlabel="confidence", ylabel="cells (%)")
     ax.set(xlim=(0, 1), ylim=(0, 102), yticks=[0, 50, 100])
 
 

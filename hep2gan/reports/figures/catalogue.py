@@ -9,7 +9,7 @@ from typing import NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from hep2gan.io import write_whole
+from hep2gan.io import atomic_write
 from hep2gan.reports.figures.calibration import calibration, figure_calibration
 from hep2gan.reports.figures.confusion import confusion, figure_3
 from hep2gan.reports.figures.contours import contours, figure_2
@@ -21,7 +21,7 @@ from hep2gan.reports.figures.worst import worst_classified, worst_segmented
 from hep2gan.runs.predictions import Predictions
 
 
-class Comparison(NamedTuple):
+class ComparisonFigure(NamedTuple):
     """One figure of several methods: its file name, title and caption, and what draws it.
 
     draw: from what stands above each method's panels to its predictions, in the order of the
@@ -34,8 +34,8 @@ class Comparison(NamedTuple):
     draw: Callable[[Mapping[str, Predictions]], Figure | None]
 
 
-COMPARISONS: tuple[Comparison, ...] = (
-    Comparison(
+COMPARISON_FIGURES: tuple[ComparisonFigure, ...] = (
+    ComparisonFigure(
         "figure_2",
         "Contours",
         "The cell of median Dice of each class: as the networks see it, and below with the "
@@ -43,28 +43,28 @@ COMPARISONS: tuple[Comparison, ...] = (
         "Fig. 2.",
         figure_2,
     ),
-    Comparison(
+    ComparisonFigure(
         "figure_3",
         "Confusion matrices",
         "Cells of each true class (rows) by the class they are read as (columns). After the "
         "paper's Fig. 3.",
         figure_3,
     ),
-    Comparison(
+    ComparisonFigure(
         "figure_4",
         "ROC curves",
         "Each class against the rest, and below the upper left corner enlarged. After the paper's "
         "Fig. 4.",
         figure_4,
     ),
-    Comparison(
+    ComparisonFigure(
         "figure_5",
         "Features, by t-SNE",
         "Each classifier's features in two dimensions, coloured by true class; misread cells are "
         "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
         figure_5,
     ),
-    Comparison(
+    ComparisonFigure(
         "calibration",
         "Calibration",
         "How often cells are read right, by how sure the classifier is, and how many cells are how "
@@ -79,7 +79,7 @@ DPI = 200
 _SAVING = threading.Lock()
 
 
-class Drawing(NamedTuple):
+class RunFigure(NamedTuple):
     """One kind of figure: its file name, how it is drawn, and what it shows in words."""
 
     name: str
@@ -88,8 +88,8 @@ class Drawing(NamedTuple):
     caption: str
 
 
-DRAWINGS: tuple[Drawing, ...] = (
-    Drawing(
+RUN_FIGURES: tuple[RunFigure, ...] = (
+    RunFigure(
         "contours",
         contours,
         "Contours",
@@ -97,28 +97,28 @@ DRAWINGS: tuple[Drawing, ...] = (
         "outline of the generated mask (purple) and of the true mask (green). After the paper's "
         "Fig. 2.",
     ),
-    Drawing(
+    RunFigure(
         "confusion",
         confusion,
         "Confusion matrix",
         "Cells of each true class (rows) by the class they are read as (columns), with the share "
         "of the row. After the paper's Fig. 3.",
     ),
-    Drawing(
+    RunFigure(
         "tsne",
         tsne,
         "Features, by t-SNE",
         "The classifier's features in two dimensions, coloured by true class; misread cells are "
         "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
     ),
-    Drawing(
+    RunFigure(
         "roc",
         roc,
         "ROC curves",
         "Each class against the rest, and the upper left corner enlarged; AUC is the area under "
         "the curve. After the paper's Fig. 4.",
     ),
-    Drawing(
+    RunFigure(
         "calibration",
         calibration,
         "Calibration",
@@ -126,21 +126,21 @@ DRAWINGS: tuple[Drawing, ...] = (
         "sure. Once as trained, once at a temperature T that is fitted on the other half of the "
         "cells; ECE is the expected calibration error in 15 bins.",
     ),
-    Drawing(
+    RunFigure(
         "specimens",
         specimens,
         "Accuracy by specimen",
         "A dot a specimen, in rising order within its class; lines mark the accuracy on all cells "
         "of the class, rings the specimens most of whose cells are read as a wrong class.",
     ),
-    Drawing(
+    RunFigure(
         "worst_segmented",
         worst_segmented,
         "Lowest Dice",
         "The cells whose generated masks (purple) fit the true masks (green) worst, with class "
         "and id.",
     ),
-    Drawing(
+    RunFigure(
         "worst_classified",
         worst_classified,
         "Most confident misreadings",
@@ -165,7 +165,7 @@ def write_figures(
     predictions are inconsistent or metrics.csv is damaged; no file is ever half written.
     """
     predictions.check()
-    figures = {drawing.name: drawing.draw(predictions) for drawing in DRAWINGS}
+    figures = {drawing.name: drawing.draw(predictions) for drawing in RUN_FIGURES}
     figures[CURVES] = draw_curves(curves) if curves and curves.is_file() else None
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
@@ -175,13 +175,13 @@ def write_figures(
             if figure is None:
                 path.unlink(missing_ok=True)
             else:
-                write_whole(path, rendered(figure, form))
+                atomic_write(path, render_figure(figure, form))
         if figure is not None:
             written[name] = folder / f"{name}.png"
     return written
 
 
-def rendered(figure: Figure, form: str = "png") -> bytes:
+def render_figure(figure: Figure, form: str = "png") -> bytes:
     """Return the file's bytes; the same figure gives the same bytes, without a date.
 
     Fonts go into PDF as TrueType, which publishers ask for.

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.style import COLUMNS, having, head_room, stacks
+from hep2gan.reports.figures.style import COLUMNS, head_room, methods_with, stacks
 from hep2gan.runs.predictions import Predictions
 
 _FIELD = 0.3
@@ -25,7 +25,7 @@ def confusion_counts(predictions: Predictions) -> npt.NDArray[np.int64]:
     return np.bincount(pairs, minlength=size * size).reshape(size, size).astype(np.int64)
 
 
-def draw_confusion(ax: Axes, predictions: Predictions, name: str = "", unit: str = " %") -> None:
+def plot_confusion(ax: Axes, predictions: Predictions, name: str = "", unit: str = " %") -> None:
     """Draw counts with the percentage of their row; above them `name` and the accuracy.
 
     Shades run over the percentages in one hue, so that they read without colour as well. Raises
@@ -46,7 +46,7 @@ def draw_confusion(ax: Axes, predictions: Predictions, name: str = "", unit: str
         ink = "white" if share[true, guess] > 0.55 else ink
         ax.text(guess, true, text, ha="center", va="center", color=ink, fontsize=style.SMALL)
     right, cells = int(np.trace(counts)), int(counts.sum())
-    style.head(ax, name, f"Accuracy {100 * right / cells:.2f} % ({right} of {cells})")
+    style.add_heading(ax, name, f"Accuracy {100 * right / cells:.2f} % ({right} of {cells})")
 
 
 def confusion(predictions: Predictions) -> Figure | None:
@@ -55,7 +55,7 @@ def confusion(predictions: Predictions) -> Figure | None:
         return None
     side = max(style.COLUMN, _side(predictions.classes, 0.46))
     figure = style.new_figure(side, side * 0.97)
-    draw_confusion(figure.subplots(), predictions)
+    plot_confusion(figure.subplots(), predictions)
     return figure
 
 
@@ -65,17 +65,17 @@ def figure_3(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
     At most three beside each other, fewer where the classes are many. Methods without a
     classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
     """
-    methods = having(predictions_by_name, "probabilities")
+    methods = methods_with(predictions_by_name, "probabilities")
     if not methods:
         return None
     classes = next(iter(methods.values())).classes
     columns = max(1, min(COLUMNS, int(style.PAGE / _side(classes, _FIELD))))
     side = style.PAGE / columns
-    names = style.headings(list(methods), int(side / 0.078))
+    names = style.wrap_headings(list(methods), int(side / 0.078))
     height = side + 0.05 + head_room(names)
     figure, panels = stacks(len(methods), [height], columns, foot=0.45)
     for (ax,), name, predictions in zip(panels, names, methods.values(), strict=True):
-        draw_confusion(ax, predictions, name, unit="")
+        plot_confusion(ax, predictions, name, unit="")
         ax.set_anchor("N")
     _scale(figure, panels[0][0])
     return figure

@@ -11,21 +11,21 @@ from matplotlib.lines import Line2D
 
 from hep2gan.metrics.segmentation import FOREGROUND, dice
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.style import having
+from hep2gan.reports.figures.style import methods_with
 from hep2gan.reports.selection import typical_cells
 from hep2gan.runs.predictions import Predictions
 
 _TRUE_WIDTH, _PREDICTED_WIDTH = 1.7, 0.9  # points; the lower line shows where they agree
 
 
-def draw_image(ax: Axes, image: npt.NDArray[np.uint8]) -> None:
+def plot_image(ax: Axes, image: npt.NDArray[np.uint8]) -> None:
     """Show (H, W) grey levels 0..255 without a frame or ticks."""
     ax.imshow(image, cmap="gray", vmin=0, vmax=255)
     ax.set_axis_off()
     ax.set(xticks=[], yticks=[])  # invisible ticks still cost time to lay out
 
 
-def draw_contour(
+def plot_contour(
     ax: Axes, mask: npt.NDArray[np.uint8], level: float, color: str, width: float
 ) -> None:
     """Draw the outline of an (H, W) mask at `level`, closed where it touches the border.
@@ -42,11 +42,11 @@ def draw_contour(
     ax.set_ylim(height - 0.5, -0.5)
 
 
-def draw_outlines(ax: Axes, predictions: Predictions, row: int) -> None:
+def plot_outlines(ax: Axes, predictions: Predictions, row: int) -> None:
     """Draw the true outline in green and, where there is one, the generated one in purple."""
-    draw_contour(ax, predictions.truth[row], 0.5, style.TRUTH, _TRUE_WIDTH)
+    plot_contour(ax, predictions.truth[row], 0.5, style.TRUTH, _TRUE_WIDTH)
     if predictions.mask is not None:
-        draw_contour(
+        plot_contour(
             ax, predictions.mask[row], FOREGROUND - 0.5, style.PREDICTION, _PREDICTED_WIDTH
         )
 
@@ -91,7 +91,7 @@ def figure_2(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
     of them have. Methods without masks are left out; None when no cell or no method is left.
     Raises Hep2ganError when classes differ. After the paper's Fig. 2.
     """
-    methods = having(predictions_by_name, "mask")
+    methods = methods_with(predictions_by_name, "mask")
     if not methods:
         return None
     first, *others = methods.values()
@@ -117,8 +117,8 @@ def _drawn(methods: Mapping[str, Predictions], places: Sequence[Mapping[int, int
     for place, label in enumerate(labels):
         block, column = divmod(place, _COLUMNS)
         axes = grid[depth * block : depth * (block + 1), column]
-        draw_image(axes[0], first.image[places[0][label]])
-        name = style.fitted(first.classes[label], side - _GAP, style.LABEL)
+        plot_image(axes[0], first.image[places[0][label]])
+        name = style.fit_text(first.classes[label], side - _GAP, style.LABEL)
         axes[0].set_title(name, fontsize=style.LABEL, color=style.INK)
         if named:
             _note(axes[0], _cell(first, places[0][label], side))
@@ -154,8 +154,8 @@ def _grid(
 
 def _outlined(ax: Axes, predictions: Predictions, row: int, room: float) -> None:
     """Draw a cell's outlines, below them its Dice and, with `room` in inches for both, its id."""
-    draw_image(ax, predictions.image[row])
-    draw_outlines(ax, predictions, row)
+    plot_image(ax, predictions.image[row])
+    plot_outlines(ax, predictions, row)
     words = [] if predictions.mask is None else [f"Dice {dice(predictions, row):.3f}"]
     if room:
         words.append(_cell(predictions, row, room - _DICE * len(words)))
@@ -163,7 +163,7 @@ def _outlined(ax: Axes, predictions: Predictions, row: int, room: float) -> None
 
 
 def _cell(predictions: Predictions, row: int, room: float) -> str:
-    return style.fitted(str(predictions.id[row]), room - _GAP, style.SMALL)
+    return style.fit_text(str(predictions.id[row]), room - _GAP, style.SMALL)
 
 
 def _note(ax: Axes, text: str) -> None:
@@ -175,5 +175,5 @@ def _note(ax: Axes, text: str) -> None:
 def _name_rows(axes: Sequence[Axes], names: Sequence[str], height: float) -> None:
     """Put the methods' names upright at the left of their rows of `height` inches."""
     look: dict[str, Any] = {"fontsize": style.SMALL, "color": style.INK, "rotation": 90}
-    for ax, name in zip(axes, style.headings(names, int(height / 0.07)), strict=True):
+    for ax, name in zip(axes, style.wrap_headings(names, int(height / 0.07)), strict=True):
         ax.text(-0.04, 0.5, name, ha="right", va="center", transform=ax.transAxes, **look)

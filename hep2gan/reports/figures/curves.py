@@ -80,7 +80,7 @@ def curves(path: Path, epochs: int | None = None) -> Figure | None:
 def _draw(ax: Axes, title: str, members: list[Series]) -> None:
     """Draw one panel; dots as well where the epochs are few."""
     for place, one in enumerate(members):
-        look = style.look(place)
+        look = style.series_style(place)
         last = one.name.rpartition("/")[2]
         ax.plot(
             one.epoch,
@@ -91,9 +91,9 @@ def _draw(ax: Axes, title: str, members: list[Series]) -> None:
             marker=look.marker if len(one.epoch) <= 20 else "",
             markersize=2.6,
             drawstyle="steps-post" if title == _RATE else "default",
-            label=style.shortened(_NAMES.get(last, last.replace("_", " ")), 24),
+            label=style.shorten(_NAMES.get(last, last.replace("_", " ")), 24),
         )
-    style.dress(ax, xlabel="epoch", title=style.plain(title))
+    style.style_axes(ax, xlabel="epoch", title=style.plain_text(title))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if _is_wide(members, 0 if title == _RATE else _DECADES):
         ax.set_yscale("log")

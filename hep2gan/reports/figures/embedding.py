@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.style import COLUMNS, having, head_room, key_below, stacks
+from hep2gan.reports.figures.style import COLUMNS, head_room, key_below, methods_with, stacks
 from hep2gan.runs.predictions import Predictions
 
 PERPLEXITY = 30.0
@@ -70,7 +70,7 @@ def tsne(predictions: Predictions, *, seed: int = 0) -> Figure | None:
         return None
     figure = style.new_figure(style.COLUMN * 1.3, style.COLUMN)
     ax = figure.subplots()
-    rows = draw_embedding(ax, predictions, seed=seed)
+    rows = plot_embedding(ax, predictions, seed=seed)
     title = f"{rows.size} of {len(predictions.label)} cells"
     ax.set_title("" if rows.size == len(predictions.label) else title, fontsize=style.SMALL)
     figure.legend(
@@ -85,15 +85,15 @@ def figure_5(predictions_by_name: Mapping[str, Predictions], *, seed: int = 0) -
     Methods without features are left out; None when no method is left. Raises Hep2ganError when
     classes differ.
     """
-    methods = having(predictions_by_name, "features")
+    methods = methods_with(predictions_by_name, "features")
     if not methods:
         return None
     side = style.PAGE / COLUMNS
-    names = style.headings(list(methods), int(side / 0.078))
+    names = style.wrap_headings(list(methods), int(side / 0.078))
     figure, panels = stacks(len(methods), [side + head_room(names)], foot=0.4)
     for (ax,), name, predictions in zip(panels, names, methods.values(), strict=True):
-        rows = draw_embedding(ax, predictions, size=7, seed=seed)
-        style.head(ax, name, _misreadings(predictions, rows))
+        rows = plot_embedding(ax, predictions, size=7, seed=seed)
+        style.add_heading(ax, name, _misreadings(predictions, rows))
     key_below(figure, _key(methods.values()), entry=1.0)
     return figure
 
@@ -105,7 +105,7 @@ def _misreadings(predictions: Predictions, rows: npt.NDArray[np.intp]) -> str:
     return f"{wrong} of {rows.size} cells misread"
 
 
-def draw_embedding(
+def plot_embedding(
     ax: Axes, predictions: Predictions, *, size: float = 11.0, seed: int = 0
 ) -> npt.NDArray[np.intp]:
     """Draw the features as points of `size` square points; return the rows that are shown.
@@ -136,7 +136,7 @@ _RING: dict[str, Any] = {"facecolors": "none", "edgecolors": style.INK, "linewid
 
 
 def _point(kind: int) -> dict[str, Any]:
-    look = style.look(kind)
+    look = style.series_style(kind)
     return {"color": look.color, "marker": look.marker, "linewidths": 0}
 
 
@@ -146,7 +146,7 @@ def _key(methods: Collection[Predictions]) -> list[Line2D]:
     keys = [
         _sign(names[kind], color=look.color, marker=look.marker)
         for kind in sorted({int(kind) for one in methods for kind in np.unique(one.label)})
-        for look in [style.look(kind)]
+        for look in [style.series_style(kind)]
     ]
     if any(one.probabilities is not None for one in methods):
         keys.append(_sign("misread", color=style.INK, marker="o", size=6.5, fillstyle="none"))

@@ -16,7 +16,7 @@ _STEP = 0.17
 """Inches from one dot to the next below it."""
 
 
-class Interval(NamedTuple):
+class PlottedInterval(NamedTuple):
     """A share and the ends of its interval, fractions in 0..1; NaN where there is none."""
 
     value: float
@@ -28,7 +28,7 @@ class IntervalGroup(NamedTuple):
     """One row: its label (a condition, an ablation), and a dot of each series (a method)."""
 
     label: str
-    intervals: Mapping[str, Interval]
+    intervals: Mapping[str, PlottedInterval]
 
 
 def interval_dots(
@@ -42,7 +42,7 @@ def interval_dots(
     series = list(dict.fromkeys(name for group in groups for name in group.intervals))
     if not series:
         return None
-    names = style.headings(series, 30)
+    names = style.wrap_headings(series, 30)
     lines = max(name.count("\n") + 1 for name in names) * -(-len(series) // 3)
     foot = 0.13 * lines if len(series) > 1 else 0.0
     height = len(groups) * (len(series) * _STEP + 0.14) + 0.55 + foot
@@ -50,8 +50,8 @@ def interval_dots(
     ax = figure.subplots()
     for place, name in enumerate(series):
         _draw_series(ax, groups, name, place, len(series))
-    labels = style.headings([group.label for group in groups], 34)
-    _dress(ax, labels, xlabel)
+    labels = style.wrap_headings([group.label for group in groups], 34)
+    _style_axes(ax, labels, xlabel)
     if len(series) > 1:
         key_below(figure, [_sign(name, k) for k, name in enumerate(names)], entry=2.38)
     return figure
@@ -61,25 +61,25 @@ def _draw_series(
     ax: Axes, groups: Sequence[IntervalGroup], name: str, place: int, count: int
 ) -> None:
     """Draw a series' dots, a little higher or lower in each row than those of the others."""
-    look = style.look(place)
-    missing = Interval(math.nan, math.nan, math.nan)
+    look = style.series_style(place)
+    missing = PlottedInterval(math.nan, math.nan, math.nan)
     found = 100 * np.array([group.intervals.get(name, missing) for group in groups])
     y = np.arange(len(groups)) + (place - (count - 1) / 2) * 0.8 / count
     ax.hlines(y, found[:, 1], found[:, 2], color=look.color, linewidth=1.4, label="_interval")
-    ax.plot(found[:, 0], y, color=look.color, **_dot(look), label=style.plain(name))
+    ax.plot(found[:, 0], y, color=look.color, **_dot(look), label=style.plain_text(name))
 
 
-def _dot(look: style.Look) -> dict[str, Any]:
+def _dot(look: style.SeriesStyle) -> dict[str, Any]:
     return {"marker": look.marker, "linestyle": "none", "markersize": 5.5, "markeredgewidth": 0}
 
 
 def _sign(label: str, place: int) -> Line2D:
-    look = style.look(place)
+    look = style.series_style(place)
     return Line2D([], [], color=look.color, label=label, **(_dot(look) | {"linestyle": "-"}))
 
 
-def _dress(ax: Axes, labels: Sequence[str], xlabel: str) -> None:
-    style.dress(ax, xlabel=xlabel)
+def _style_axes(ax: Axes, labels: Sequence[str], xlabel: str) -> None:
+    style.style_axes(ax, xlabel=xlabel)
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")

@@ -40,7 +40,9 @@ def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return eroded
 
 
-def outlined(predictions: Predictions, row: int, side: int = 256) -> npt.NDArray[np.uint8]:
+def draw_overlay_outline(
+    predictions: Predictions, row: int, side: int = 256
+) -> npt.NDArray[np.uint8]:
     """Return one cell as RGB, true outline in green below the generated one in purple.
 
     Enlarged by a whole number to at least `side` px, so that the lines are thin beside the cell.

@@ -12,7 +12,7 @@ from sklearn.metrics import auc, roc_curve
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.style import COLUMNS, having, head_room, key_below, stacks
+from hep2gan.reports.figures.style import COLUMNS, head_room, key_below, methods_with, stacks
 from hep2gan.runs.predictions import Predictions
 
 _HEAD: dict[str, Any] = {"fontsize": style.TITLE, "color": style.INK, "loc": "left"}
@@ -56,7 +56,7 @@ def roc(predictions: Predictions) -> Figure | None:
         return None
     figure = style.new_figure(style.PAGE, style.PAGE / 2 + 0.3)
     whole, corner = figure.subplots(1, 2)
-    draw_roc(whole, predictions, curves)
+    plot_roc(whole, predictions, curves)
     whole.set_title("Each class against the rest", **_HEAD)
     whole.legend(
         loc="lower right",
@@ -68,20 +68,20 @@ def roc(predictions: Predictions) -> Figure | None:
         alignment="left",
     )
     share = corner_share(curves)
-    draw_roc(corner, predictions, curves, share)
+    plot_roc(corner, predictions, curves, share)
     corner.set(ylabel="")
     corner.set_title(_magnified(share), **_HEAD)
     return figure
 
 
-def draw_roc(
+def plot_roc(
     ax: Axes, predictions: Predictions, curves: Sequence[RocCurve], share: float = 1.0
 ) -> None:
     """Draw one line a class, its area in its label; the upper left `share` of both axes."""
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6, linestyle=":", label="_chance")
     names = style.key_names(predictions.classes, 20)
     for curve in curves:
-        look = style.look(curve.label)
+        look = style.series_style(curve.label)
         ax.plot(
             curve.false_positive_rate,
             curve.true_positive_rate,
@@ -90,7 +90,7 @@ def draw_roc(
             linewidth=1.3,
             label=f"{names[curve.label]} (AUC {curve.area:.4f})",
         )
-    style.dress(ax, xlabel="false positive rate", ylabel="true positive rate")
+    style.style_axes(ax, xlabel="false positive rate", ylabel="true positive rate")
     ax.set_aspect("equal", anchor="N")
     margin = 0.02 * share
     ax.set(xlim=(-margin, share), ylim=(1 - share, 1 + margin))
@@ -114,7 +114,7 @@ def _missing(predictions: Predictions, curves: Sequence[RocCurve]) -> str:
     """Say which classes have no curve."""
     drawn = {curve.label for curve in curves}
     names = [name for label, name in enumerate(predictions.classes) if label not in drawn]
-    return style.shortened(f"no curve, no test cells: {', '.join(names)}", 46) if names else ""
+    return style.shorten(f"no curve, no test cells: {', '.join(names)}", 46) if names else ""
 
 
 _MOST_AREAS = 8
@@ -127,22 +127,22 @@ def figure_4(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
     no curve. Methods without a classifier are left out; None when no curve can be drawn. Raises
     Hep2ganError when classes differ.
     """
-    methods = having(predictions_by_name, "probabilities")
+    methods = methods_with(predictions_by_name, "probabilities")
     curves = {name: roc_curves(predictions) for name, predictions in methods.items()}
     curves = {name: found for name, found in curves.items() if found}
     if not curves:
         return None
     columns = COLUMNS if len(curves) <= COLUMNS else COLUMNS + 1
     side = style.PAGE / columns
-    names = style.headings(list(curves), int(side / 0.078))
+    names = style.wrap_headings(list(curves), int(side / 0.078))
     heights = [side + 0.05 + head_room(names), side]
     figure, panels = stacks(len(curves), heights, columns, foot=0.35)
     share = corner_share([curve for found in curves.values() for curve in found])
     for place, key in enumerate(curves):
         whole, corner = panels[place]
-        draw_roc(whole, methods[key], curves[key])
-        draw_roc(corner, methods[key], curves[key], share)
-        style.head(whole, names[place], f"macro AUC {macro_area(curves[key]):.4f}")
+        plot_roc(whole, methods[key], curves[key])
+        plot_roc(corner, methods[key], curves[key], share)
+        style.add_heading(whole, names[place], f"macro AUC {macro_area(curves[key]):.4f}")
         _list_areas(whole, methods[key], curves[key])
         for ax in (whole, corner) if place % columns else ():
             ax.set_ylabel("")
@@ -171,7 +171,7 @@ def _key(classes: Sequence[str], found: Iterable[Sequence[RocCurve]]) -> list[Li
     names = style.key_names(classes, 16)
     keys = []
     for label in drawn:
-        look = style.look(label)
+        look = style.series_style(label)
         line: dict[str, Any] = {"color": look.color, "linestyle": look.linestyle, "linewidth": 1.3}
         keys.append(Line2D([], [], label=names[label], **line))
     return keys

@@ -18,7 +18,7 @@ _MOST_NUMBERS = 45
 """Specimens whose numbers stand below their dots without touching."""
 
 
-class SpecimenRow(NamedTuple):
+class PlottedSpecimen(NamedTuple):
     """How the cells of one specimen are read; classes are labels."""
 
     specimen: int
@@ -31,7 +31,7 @@ class SpecimenRow(NamedTuple):
     """The class that most cells are read as; of several, that of the largest mean probability."""
 
 
-def specimen_rows(predictions: Predictions) -> list[SpecimenRow] | None:
+def plotted_specimens(predictions: Predictions) -> list[PlottedSpecimen] | None:
     """Return a row a specimen, by class and number; None where no specimen is known.
 
     Cells of unknown specimen (-1) are left out. A specimen number that occurs in two classes has
@@ -49,7 +49,7 @@ def specimen_rows(predictions: Predictions) -> list[SpecimenRow] | None:
         votes = np.bincount(guesses[own], minlength=len(predictions.classes))
         mean = predictions.probabilities[own].mean(axis=0)
         voted = int(np.lexsort((mean, votes))[-1])
-        rows.append(SpecimenRow(int(specimen), int(label), cells, right, right / cells, voted))
+        rows.append(PlottedSpecimen(int(specimen), int(label), cells, right, right / cells, voted))
     return rows or None
 
 
@@ -61,7 +61,7 @@ def specimens(predictions: Predictions) -> Figure | None:
     """
     if predictions.probabilities is None:
         return None
-    rows = specimen_rows(predictions)
+    rows = plotted_specimens(predictions)
     if rows is None:
         return None
     rows.sort(key=lambda row: (row.label, row.accuracy, -row.cells, row.specimen))
@@ -77,13 +77,13 @@ def specimens(predictions: Predictions) -> Figure | None:
     for kind in kinds:
         own = {place: row for place, row in places.items() if row.label == kind}
         _draw_class(ax, own, names[kind], area)
-    _dress(ax, places)
+    _style_axes(ax, places)
     longest = max(len(name) for name in names)
     key_below(figure, _key(rows, names, area), entry=max(0.78, 0.42 + 0.07 * longest))
     return figure
 
 
-def _places(rows: Sequence[SpecimenRow], kinds: Sequence[int]) -> dict[int, SpecimenRow]:
+def _places(rows: Sequence[PlottedSpecimen], kinds: Sequence[int]) -> dict[int, PlottedSpecimen]:
     """Give every row a place on the axis, with a gap of one between classes."""
     return {number + kinds.index(row.label): row for number, row in enumerate(rows)}
 
@@ -94,11 +94,11 @@ def _area(cells: int, most: int, largest: float) -> float:
 
 
 def _draw_class(
-    ax: Axes, own: dict[int, SpecimenRow], name: str, area: Callable[[int], float]
+    ax: Axes, own: dict[int, PlottedSpecimen], name: str, area: Callable[[int], float]
 ) -> None:
     """Draw the specimens of one class by place."""
     rows, x = list(own.values()), np.array(list(own))
-    look = style.look(rows[0].label)
+    look = style.series_style(rows[0].label)
     y = np.array([100 * row.accuracy for row in rows])
     areas = np.array([area(row.cells) for row in rows])
     lost = np.array([row.voted != row.label for row in rows])
@@ -111,9 +111,9 @@ def _draw_class(
 _RING: dict[str, Any] = {"facecolors": "none", "edgecolors": style.INK, "linewidths": 0.9}
 
 
-def _dress(ax: Axes, places: dict[int, SpecimenRow]) -> None:
+def _style_axes(ax: Axes, places: dict[int, PlottedSpecimen]) -> None:
     """Name the axes, and number the specimens where the numbers have room."""
-    style.dress(ax, xlabel="specimen", ylabel="accuracy (%)")
+    style.style_axes(ax, xlabel="specimen", ylabel="accuracy (%)")
     shown = places if len(places) <= _MOST_NUMBERS else {}
     ax.set_xticks(list(shown), [str(row.specimen) for row in shown.values()], rotation=90)
     ax.grid(visible=False, axis="x")
@@ -124,13 +124,13 @@ def _dress(ax: Axes, places: dict[int, SpecimenRow]) -> None:
 
 
 def _key(
-    rows: Sequence[SpecimenRow], names: Sequence[str], area: Callable[[int], float]
+    rows: Sequence[PlottedSpecimen], names: Sequence[str], area: Callable[[int], float]
 ) -> list[Line2D]:
     """Return a dot of each class, the ring, and the dots of the smallest and largest specimen."""
     sizes = sorted({row.cells for row in rows})
     keys = []
     for kind in sorted({row.label for row in rows}):
-        look = style.look(kind)
+        look = style.series_style(kind)
         keys.append(_sign(names[kind], color=look.color, marker=look.marker))
     if any(row.voted != row.label for row in rows):
         keys.append(_sign("wrong vote", 7.0, color=style.INK, marker="o", fillstyle="none"))

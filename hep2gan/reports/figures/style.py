@@ -47,7 +47,7 @@ _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
 )
 
 
-class Look(NamedTuple):
+class SeriesStyle(NamedTuple):
     """How one class or series is drawn: colour, and a second sign for those who see none."""
 
     color: str
@@ -55,11 +55,11 @@ class Look(NamedTuple):
     linestyle: str | tuple[int, tuple[float, ...]]
 
 
-def look(index: int) -> Look:
+def series_style(index: int) -> SeriesStyle:
     """Return the look of class or series `index`; the first 49 all differ."""
     turn = index + index // len(OKABE_ITO)
     marker, line = _MARKERS[turn % len(_MARKERS)], _LINES[turn % len(_LINES)]
-    return Look(OKABE_ITO[index % len(OKABE_ITO)], marker, line)
+    return SeriesStyle(OKABE_ITO[index % len(OKABE_ITO)], marker, line)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -69,21 +69,21 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return `text` as matplotlib shows it literally: dollar signs start no formula."""
     return text.replace("$", r"\$")
 
 
-def shortened(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """Cut `text` to at most `limit` characters, the last one an ellipsis."""
-    return plain(_cut(text, limit))
+    return plain_text(_cut(text, limit))
 
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def fitted(text: str, width: float, size: float) -> str:
+def fit_text(text: str, width: float, size: float) -> str:
     """Cut `text` to at most `width` inches at `size` points, its last character an ellipsis."""
     font = FontProperties(size=size)
     limit = len(text)
@@ -93,7 +93,7 @@ def fitted(text: str, width: float, size: float) -> str:
         > 72 * width
     ):
         limit -= 1
-    return shortened(text, limit)
+    return shorten(text, limit)
 
 
 _MEASURE = TextToPath()
@@ -109,12 +109,12 @@ def short_names(classes: Sequence[str], width: float = math.inf, *, limit: int =
     a name that is not abbreviated.
     """
     ways = [[abbreviation(name) for name in classes], *_cut_ways(classes, limit)]
-    return _apart([[fitted(name, width, SMALL) for name in names] for names in ways])
+    return _apart([[fit_text(name, width, SMALL) for name in names] for names in ways])
 
 
 def key_names(classes: Sequence[str], limit: int) -> list[str]:
     """Cut class names for keys to `limit` characters; names still differ, as in `short_names`."""
-    return [plain(name) for name in _apart(_cut_ways(classes, limit))]
+    return [plain_text(name) for name in _apart(_cut_ways(classes, limit))]
 
 
 def _cut_ways(classes: Sequence[str], limit: int) -> list[list[str]]:
@@ -140,7 +140,7 @@ def _shared_start(names: Sequence[str]) -> int:
     return start if all(len(name) > start for name in names) else 0
 
 
-def headings(names: Sequence[str], width: int) -> list[str]:
+def wrap_headings(names: Sequence[str], width: int) -> list[str]:
     """Break names into at most two lines of `width` characters, to stand side by side.
 
     What is longer is cut; names that would then be the same are numbered first.
@@ -148,7 +148,7 @@ def headings(names: Sequence[str], width: int) -> list[str]:
     found = [_broken(name, width) for name in names]
     if len(set(found)) < len(found):
         found = [_broken(f"{number} {name}", width) for number, name in enumerate(names, start=1)]
-    return [plain(text) for text in found]
+    return [plain_text(text) for text in found]
 
 
 def _broken(text: str, width: int) -> str:
@@ -157,7 +157,7 @@ def _broken(text: str, width: int) -> str:
     return f"{first}\n{_cut(text[len(first) :].strip(), width)}" if more else first
 
 
-def dress(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
+def style_axes(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
     """Give axes their labels, two thin spines, faint grid and readable ticks."""
     ax.set_xlabel(xlabel, fontsize=LABEL, color=INK)
     ax.set_ylabel(ylabel, fontsize=LABEL, color=INK)
@@ -170,7 +170,7 @@ def dress(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> N
         spine.set(color=QUIET, linewidth=0.6)
 
 
-def head(ax: Axes, name: str, note: str) -> None:
+def add_heading(ax: Axes, name: str, note: str) -> None:
     """Put a line of results above a panel, and above that the method's name where there is one."""
     if name:
         ax.set_title(f"{name}\n{note}", fontsize=LABEL, color=INK, linespacing=1.25)
@@ -182,7 +182,7 @@ COLUMNS = 3
 """Panels beside each other across a page."""
 
 
-def having(methods: Mapping[str, Predictions], array: str) -> dict[str, Predictions]:
+def methods_with(methods: Mapping[str, Predictions], array: str) -> dict[str, Predictions]:
     """Return the methods whose predictions hold `array` and at least one cell, in their order.
 
     Raises Hep2ganError when their classes differ: one key could not name them all.

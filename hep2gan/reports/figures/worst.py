@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.contours import draw_image, draw_outlines, outline_legend
+from hep2gan.reports.figures.contours import outline_legend, plot_image, plot_outlines
 from hep2gan.reports.selection import confident_errors, lowest_dice
 from hep2gan.runs.predictions import Predictions
 
@@ -24,8 +24,8 @@ def worst_segmented(predictions: Predictions, *, count: int = COUNT) -> Figure |
     figure, axes = _grid(len(rows), legend=0.25)
     names = style.short_names(predictions.classes, 0.47 * _WIDTH)
     for ax, row in zip(axes, rows, strict=True):
-        draw_image(ax, predictions.image[row])
-        draw_outlines(ax, predictions, row)
+        plot_image(ax, predictions.image[row])
+        plot_outlines(ax, predictions, row)
         _caption(ax, f"Dice {dice[row]:.3f}", f"{names[predictions.label[row]]}", predictions, row)
     outline_legend(figure, generated=True)
     return figure
@@ -49,7 +49,7 @@ def worst_classified(predictions: Predictions, *, count: int = COUNT) -> Figure 
     figure, axes = _grid(len(rows), text=0.43 if stacked else 0.32)
     guesses = predictions.predicted
     for ax, row in zip(axes, rows, strict=True):
-        draw_image(ax, predictions.image[row])
+        plot_image(ax, predictions.image[row])
         guess = guesses[row]
         reading = f"{names[predictions.label[row]]}{between}read as {names[guess]}"
         sure = f"{100 * predictions.probabilities[row, guess]:.1f} %"
@@ -73,5 +73,5 @@ def _grid(count: int, *, text: float = 0.32, legend: float = 0.0) -> tuple[Figur
 
 def _caption(ax: Axes, first: str, second: str, predictions: Predictions, row: int) -> None:
     """Put short lines above a picture: what went wrong; how, and which cell."""
-    cell = style.fitted(str(predictions.id[row]), 0.47 * _WIDTH, style.SMALL)
+    cell = style.fit_text(str(predictions.id[row]), 0.47 * _WIDTH, style.SMALL)
     ax.set_title(f"{first}\n{second} · {cell}", fontsize=style.SMALL, color=style.INK, pad=3)

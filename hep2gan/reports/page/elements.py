@@ -15,11 +15,11 @@ from hep2gan.reports.figures.catalogue import (
     CURVES_CAPTION,
     CURVES_TITLE,
     DPI,
-    DRAWINGS,
-    rendered,
+    RUN_FIGURES,
+    render_figure,
 )
 from hep2gan.reports.figures.curves import curves
-from hep2gan.runs.finished import Run
+from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.predictions import Predictions
 
 _CSS_DPI = 96 * 1.3
@@ -37,14 +37,14 @@ class Picture(NamedTuple):
     height: int
 
 
-def pictures(run: Run, predictions: Predictions) -> list[Picture]:
+def make_pictures(run: FinishedRun, predictions: Predictions) -> list[Picture]:
     """Return all figures of a run in the order of a report.
 
     Files under figures/ are taken where they are whole and no older than what they show;
     the others are drawn, without writing into the run.
     """
     found = []
-    for drawing in DRAWINGS:
+    for drawing in RUN_FIGURES:
         draw = partial(drawing.draw, predictions)
         content = _content(run, drawing.name, "predictions.npz", draw)
         if content is not None:
@@ -56,14 +56,16 @@ def pictures(run: Run, predictions: Predictions) -> list[Picture]:
     return found
 
 
-def _content(run: Run, name: str, shown: str, draw: Callable[[], Figure | None]) -> bytes | None:
+def _content(
+    run: FinishedRun, name: str, shown: str, draw: Callable[[], Figure | None]
+) -> bytes | None:
     path = run.path / "figures" / f"{name}.png"
     if path.is_file() and path.stat().st_mtime >= (run.path / shown).stat().st_mtime:
         content = path.read_bytes()
         if _whole(content):
             return content
     figure = draw()
-    return None if figure is None else rendered(figure)
+    return None if figure is None else render_figure(figure)
 
 
 def _whole(content: bytes) -> bool:
@@ -76,11 +78,11 @@ def _whole(content: bytes) -> bool:
     return True
 
 
-def _of(run: Run, name: str, title: str, caption: str, content: bytes) -> Picture:
-    return picture(name, title, caption, f"{title} of run {run.name}. {caption}", content)
+def _of(run: FinishedRun, name: str, title: str, caption: str, content: bytes) -> Picture:
+    return make_picture(name, title, caption, f"{title} of run {run.name}. {caption}", content)
 
 
-def picture(name: str, title: str, caption: str, alt: str, content: bytes) -> Picture:
+def make_picture(name: str, title: str, caption: str, alt: str, content: bytes) -> Picture:
     """Embed the bytes of a PNG that was rendered by `figures.rendered`."""
     with Image.open(io.BytesIO(content)) as image:
         width, height = (round(side * _CSS_DPI / DPI) for side in image.size)
@@ -88,7 +90,7 @@ def picture(name: str, title: str, caption: str, alt: str, content: bytes) -> Pi
     return Picture(name, title, caption, alt, source, width, height)
 
 
-class Cell(NamedTuple):
+class HtmlCell(NamedTuple):
     """Words or a number, and the numbers, from 1, of the runs that they are about.
 
     What is about one run leads to it; what is about several is followed by links to them, in a
@@ -104,8 +106,8 @@ class Cell(NamedTuple):
 class HtmlRow(NamedTuple):
     """One row: what heads it, and a cell for each column; without cells the head spans them."""
 
-    head: Cell
-    cells: Sequence[Cell]
+    head: HtmlCell
+    cells: Sequence[HtmlCell]
     kind: str = ""
     """How it looks: empty, `mean` (shaded), `paper` (in italics), `comparison` (small)."""
 
@@ -125,7 +127,7 @@ class HtmlTable(NamedTuple):
     """True where cells hold words, which are set to the left; numbers are set to the right."""
 
 
-class Part(IntEnum):
+class PartName(IntEnum):
     """The order in which a report is read."""
 
     LEAKAGE = 1
@@ -142,11 +144,11 @@ class Part(IntEnum):
 class PagePart(NamedTuple):
     """What stands under one heading; what is empty is left out."""
 
-    part: Part
+    part: PartName
     title: str
     text: Sequence[str] = ()
     """Paragraphs."""
-    points: Sequence[Cell] = ()
+    points: Sequence[HtmlCell] = ()
     """Findings, one a line, with the runs that they are about."""
     tables: Sequence[HtmlTable] = ()
     folded: str = ""
@@ -154,6 +156,6 @@ class PagePart(NamedTuple):
     pictures: Sequence[Picture] = ()
 
 
-def in_order(parts: Sequence[PagePart]) -> list[PagePart]:
+def order_parts(parts: Sequence[PagePart]) -> list[PagePart]:
     """Sort by part; what is of the same part stays as given."""
     return sorted(parts, key=lambda one: one.part)

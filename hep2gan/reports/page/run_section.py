@@ -9,10 +9,10 @@ import numpy as np
 
 from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.naming import numbers_by_method
-from hep2gan.reports.page.elements import Picture, pictures
-from hep2gan.reports.results import Tested, kept_cells
-from hep2gan.runs.finished import Run
-from hep2gan.runs.folder import flat
+from hep2gan.reports.page.elements import Picture, make_pictures
+from hep2gan.reports.results import TestCells, test_cells_of
+from hep2gan.runs.finished import FinishedRun
+from hep2gan.runs.folder import flatten
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.confusion import scores_by_class
 
@@ -33,7 +33,7 @@ _GROUPS = (
 )
 
 
-class Difference(NamedTuple):
+class ConfigurationDifference(NamedTuple):
     """A key that runs do not agree on: each value in words, and the numbers of its runs."""
 
     key: str
@@ -50,12 +50,12 @@ def highlights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
             continue
         if keys and isinstance(value, Mapping):
             value = {key: value[key] for key in keys if key in value}
-        if words := brief(value):
+        if words := one_line(value):
             lines.append((title, words))
     return lines
 
 
-def brief(value: Any, depth: int = 0) -> str:
+def one_line(value: Any, depth: int = 0) -> str:
     """Put a part of the configuration in one line: a name, and its settings in brackets.
 
     >>> brief({"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": None})
@@ -64,27 +64,29 @@ def brief(value: Any, depth: int = 0) -> str:
     if isinstance(value, Mapping):
         head = next((str(value[k]) for k in ("_target_", "name", "kind") if value.get(k)), "")
         names = ("_target_", "_partial_", "name", "kind")
-        told = {k: brief(v, depth + 1) for k, v in value.items() if k not in names}
-        inner = ", ".join(f"{spoken(key)} {words}" for key, words in told.items() if words)
+        told = {k: one_line(v, depth + 1) for k, v in value.items() if k not in names}
+        inner = ", ".join(f"{humanize(key)} {words}" for key, words in told.items() if words)
         head = head.rpartition(".")[2]
         if head and inner:
             return f"{head} ({inner})"
         return head or (f"({inner})" if depth and inner else inner)
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(brief(member) or "–" for member in value) + "]"
+        return "[" + ", ".join(one_line(member) or "–" for member in value) + "]"
     if isinstance(value, bool):
         return "on" if value else "off"
     return "" if value is None else str(value)
 
 
-def spoken(key: object) -> str:
+def humanize(key: object) -> str:
     """Turn a key into words."""
     return str(key).replace("_", " ")
 
 
-def differences(configs: Sequence[Mapping[str, Any]]) -> list[Difference]:
+def configuration_differences(
+    configs: Sequence[Mapping[str, Any]],
+) -> list[ConfigurationDifference]:
     """Return the keys whose values differ between runs; where things lie does not count."""
-    every = [dict(flat(config)) for config in configs]
+    every = [dict(flatten(config)) for config in configs]
     keys = dict.fromkeys(key for one in every for key in one)
     found = []
     for key in keys:
@@ -94,14 +96,14 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[Difference]:
         for number, one in enumerate(every):
             values.setdefault(_words(one, key), []).append(number)
         if len(values) > 1:
-            found.append(Difference(key, list(values.items())))
+            found.append(ConfigurationDifference(key, list(values.items())))
     return found
 
 
 def _words(flat: Mapping[str, Any], key: str) -> str:
     if key not in flat:
         return "absent"
-    return "null" if flat[key] is None else brief(flat[key]) or "empty"
+    return "null" if flat[key] is None else one_line(flat[key]) or "empty"
 
 
 _KNOWN = {
@@ -114,14 +116,14 @@ _KNOWN = {
 _SUBJECTS = {"leakage/shared_specimens": "specimen", "leakage/duplicate_test_cells": "identical"}
 
 
-class Findings(NamedTuple):
+class RunNotes(NamedTuple):
     """Sentences on what leaks, and notes that accuse nobody (nothing shared; cannot be known)."""
 
     leaks: list[str]
     notes: list[str]
 
 
-def findings(run: Run) -> Findings:
+def read_notes(run: FinishedRun) -> RunNotes:
     """Return the split's own sentences, and those that the `leakage/` metrics add to them.
 
     A sentence that begins with "Leakage" is a leak, any other a note.
@@ -139,10 +141,10 @@ def findings(run: Run) -> Findings:
             leaks.append(words.format(f"{number:,.0f}"))
     if set(_KNOWN) <= set(found) and not leaks and not notes:
         notes = ["No specimen and no byte-identical cell is in both training and test."]
-    return Findings(leaks, notes)
+    return RunNotes(leaks, notes)
 
 
-def shared(found: Sequence[Findings]) -> dict[str, list[int]]:
+def shared_notes(found: Sequence[RunNotes]) -> dict[str, list[int]]:
     """Return each leak with the places of the runs that have it."""
     places: dict[str, list[int]] = {}
     for place, one in enumerate(found):
@@ -154,7 +156,7 @@ def shared(found: Sequence[Findings]) -> dict[str, list[int]]:
 _SPACE = "\N{NARROW NO-BREAK SPACE}"
 
 
-class Number(NamedTuple):
+class PageNumber(NamedTuple):
     """One printed number and the key of metrics.json that it comes from."""
 
     name: str
@@ -165,23 +167,23 @@ class Number(NamedTuple):
 class Headline(NamedTuple):
     """A number that is read first, what stands beside it, and a warning if it means little."""
 
-    number: Number
+    number: PageNumber
     interval: str
-    beside: list[Number]
+    beside: list[PageNumber]
     warning: str
 
 
-def percent(value: float, digits: int = 1) -> str:
+def format_percent(value: float, digits: int = 1) -> str:
     """Print a fraction as a percentage; a dash where it is not a number."""
     return f"{100 * value:.{digits}f}{_SPACE}%" if math.isfinite(value) else "–"
 
 
-def fraction(value: float) -> str:
+def format_fraction(value: float) -> str:
     """Print a fraction with three digits; a dash where it is not a number."""
     return f"{value:.3f}" if math.isfinite(value) else "–"
 
 
-def pixels(value: float) -> str:
+def format_pixels(value: float) -> str:
     """Print a distance in raw pixels; a dash where it is not a number."""
     return f"{value:.1f}{_SPACE}px" if math.isfinite(value) else "–"
 
@@ -193,21 +195,29 @@ _PRIORS = {
     "majority": "majority class",
 }
 _HEADLINES = (
-    ("Dice", "test/dice", fraction, ("ellipse_dice", "mean_mask_dice", "otsu_dice")),
-    ("Jaccard", "test/jaccard", fraction, ("ellipse_jaccard", "mean_mask_jaccard", "otsu_jaccard")),
+    ("Dice", "test/dice", format_fraction, ("ellipse_dice", "mean_mask_dice", "otsu_dice")),
+    (
+        "Jaccard",
+        "test/jaccard",
+        format_fraction,
+        ("ellipse_jaccard", "mean_mask_jaccard", "otsu_jaccard"),
+    ),
     (
         "95 % Hausdorff distance",
         "test/hd95",
-        pixels,
+        format_pixels,
         ("ellipse_hd95", "mean_mask_hd95"),
     ),
-    ("Accuracy", "test/accuracy", percent, ("majority_accuracy",)),
-    ("F1 (macro)", "test/f1", percent, ("majority_f1",)),
-    ("AUROC (macro)", "test/auroc", fraction, ()),
+    ("Accuracy", "test/accuracy", format_percent, ("majority_accuracy",)),
+    ("F1 (macro)", "test/f1", format_percent, ("majority_f1",)),
+    ("AUROC (macro)", "test/auroc", format_fraction, ()),
 )
 _BESIDE = {
-    "test/accuracy": (("with true masks", "test/accuracy_true_mask", percent),),
-    "test/f1": (("precision", "test/precision", percent), ("recall", "test/recall", percent)),
+    "test/accuracy": (("with true masks", "test/accuracy_true_mask", format_percent),),
+    "test/f1": (
+        ("precision", "test/precision", format_percent),
+        ("recall", "test/recall", format_percent),
+    ),
 }
 
 
@@ -220,17 +230,19 @@ def headlines(metrics: dict[str, float]) -> list[Headline]:
             for prior in priors:
                 if (full := f"prior/{prior}") in metrics:
                     short = next(words for p, words in _PRIORS.items() if prior.startswith(p))
-                    beside.append(Number(short, form(metrics[full]), full))
+                    beside.append(PageNumber(short, form(metrics[full]), full))
             low, high = (metrics.get(f"{key}_{end}", math.nan) for end in ("low", "high"))
-            interval = f"{100 * low:.1f}–{percent(high)}" if math.isfinite(low + high) else ""
-            number = Number(name, form(metrics[key]), key)
+            interval = (
+                f"{100 * low:.1f}–{format_percent(high)}" if math.isfinite(low + high) else ""
+            )
+            number = PageNumber(name, form(metrics[key]), key)
             found.append(Headline(number, interval, beside, _warning(metrics, key, priors)))
     return found
 
 
-def _beside(metrics: dict[str, float], key: str) -> list[Number]:
+def _beside(metrics: dict[str, float], key: str) -> list[PageNumber]:
     also = _BESIDE.get(key, ())
-    return [Number(name, form(metrics[k]), k) for name, k, form in also if k in metrics]
+    return [PageNumber(name, form(metrics[k]), k) for name, k, form in also if k in metrics]
 
 
 def _warning(metrics: dict[str, float], key: str, priors: Sequence[str]) -> str:
@@ -244,7 +256,7 @@ def _warning(metrics: dict[str, float], key: str, priors: Sequence[str]) -> str:
     return f"no better than the {' and the '.join(beaten)}" if beaten else ""
 
 
-class ClassRow(NamedTuple):
+class PageClassRow(NamedTuple):
     """Numbers of one class, as printed; empty where the method does not have them."""
 
     name: str
@@ -252,28 +264,30 @@ class ClassRow(NamedTuple):
     columns: dict[str, str]
 
 
-def class_rows(predictions: Predictions) -> list[ClassRow]:
+def page_class_rows(predictions: Predictions) -> list[PageClassRow]:
     """Return precision, recall, F1, AUC and mean Dice of each class with its test cells."""
     size = len(predictions.classes)
     cells = np.bincount(predictions.label, minlength=size)
-    rows = [ClassRow(name, int(n), {}) for name, n in zip(predictions.classes, cells, strict=True)]
+    rows = [
+        PageClassRow(name, int(n), {}) for name, n in zip(predictions.classes, cells, strict=True)
+    ]
     if predictions.probabilities is not None:
         scores = scores_by_class(
             predictions.label, predictions.predicted, predictions.probabilities
         )
         for label, row in enumerate(rows):
             for name in ("Precision", "Recall", "F1"):
-                row.columns[name] = percent(scores[name.lower()][label])
-            row.columns["AUC"] = fraction(scores["auroc"][label])
+                row.columns[name] = format_percent(scores[name.lower()][label])
+            row.columns["AUC"] = format_fraction(scores["auroc"][label])
     if predictions.mask is not None:
         dice = dice_by_cell(predictions)
         for label in range(size):
             own = dice[predictions.label == label]
-            rows[label].columns["Dice"] = fraction(own.mean() if own.size else np.nan)
+            rows[label].columns["Dice"] = format_fraction(own.mean() if own.size else np.nan)
     return rows
 
 
-def cell_counts(run: Run, predictions: Predictions) -> dict[str, dict[str, int]]:
+def cell_counts(run: FinishedRun, predictions: Predictions) -> dict[str, dict[str, int]]:
     """Return part → class → cells, from split.json, else from what the predictions know."""
     counts = run.split.get("counts")
     if isinstance(counts, dict) and counts and all(isinstance(c, dict) for c in counts.values()):
@@ -290,26 +304,26 @@ def cell_counts(run: Run, predictions: Predictions) -> dict[str, dict[str, int]]
 _FEW, _MOST = 4, 12
 
 
-class Section(NamedTuple):
+class RunSection(NamedTuple):
     """One run in the page, under its anchor `run-<number>`."""
 
     anchor: str
     name: str
-    run: Run
-    tested: Tested
+    run: FinishedRun
+    tested: TestCells
     word: str
-    findings: Findings
+    findings: RunNotes
     headlines: list[Headline]
     highlights: list[tuple[str, str]]
     counts: dict[str, dict[str, int]]
-    classes: list[ClassRow]
+    classes: list[PageClassRow]
     figures: list[Picture]
     worst: list[Picture]
     places: dict[str, str]
     """Key of metrics.json to the anchor of its row."""
 
 
-def illustrated(runs: Sequence[Run]) -> set[int]:
+def illustrate(runs: Sequence[FinishedRun]) -> set[int]:
     """Return the numbers of the runs whose figures are embedded, so that the file stays small.
 
     These are all of up to four runs, else the first of each method, twelve at most.
@@ -319,21 +333,23 @@ def illustrated(runs: Sequence[Run]) -> set[int]:
     return {members[0] for members in list(numbers_by_method(runs).values())[:_MOST]}
 
 
-def section(run: Run, number: int, name: str, predictions: Predictions, *, drawn: bool) -> Section:
+def run_section(
+    run: FinishedRun, number: int, name: str, predictions: Predictions, *, drawn: bool
+) -> RunSection:
     """Gather what the template prints of run `number`, from 1; its figures only where `drawn`."""
-    shown = pictures(run, predictions) if drawn else []
+    shown = make_pictures(run, predictions) if drawn else []
     anchor = f"run-{number}"
-    return Section(
+    return RunSection(
         anchor=anchor,
         name=name,
         run=run,
-        tested=kept_cells(predictions),
+        tested=test_cells_of(predictions),
         word="drawn cells" if run.drawn else "cells",
-        findings=findings(run),
+        findings=read_notes(run),
         headlines=headlines(run.metrics),
         highlights=highlights(run.config),
         counts=cell_counts(run, predictions),
-        classes=class_rows(predictions),
+        classes=page_class_rows(predictions),
         figures=[one for one in shown if not one.name.startswith("worst")],
         worst=[one for one in shown if one.name.startswith("worst")],
         places={key: f"{anchor}-metric-{place}" for place, key in enumerate(run.metrics, 1)},

@@ -4,26 +4,30 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from hep2gan.reports.results import Method, Result
-from hep2gan.reports.tables.estimates import OVERLAPS, estimates
+from hep2gan.reports.results import MethodResults, RunResult
+from hep2gan.reports.tables.estimates import OVERLAPS, make_estimates
 from hep2gan.reports.tables.table import (
     ABSENT,
-    Named,
+    NamedRuns,
     TextTable,
     Value,
-    below,
-    code,
     csv_table,
-    identity,
+    format_interval,
+    inline_code,
     markdown_table,
-    paths,
-    span,
+    row_identity,
+    rows_below,
+    run_paths,
 )
-from hep2gan.reports.tables.table_1 import ends
+from hep2gan.reports.tables.table_1 import interval_ends
 from hep2gan.statistics.intervals import Interval
 
-PRIORS = {"ellipse": "Inscribed ellipse", "mean_mask": "Mean mask", "otsu": "Otsu's threshold"}
-MEASURES = {
+BASELINE_NAMES = {
+    "ellipse": "Inscribed ellipse",
+    "mean_mask": "Mean mask",
+    "otsu": "Otsu's threshold",
+}
+BASELINE_MEASURES = {
     "dice": "Dice",
     "jaccard": "Jaccard",
     "boundary_f1": "Boundary F1",
@@ -31,13 +35,13 @@ MEASURES = {
 }
 
 
-class PriorsRow(NamedTuple):
+class BaselinesRow(NamedTuple):
     """One measure of one method: mean over seeds, and of the priors on the same cells.
 
     interval: at 95 %, over specimens where they are known, else cells; of Dice and Jaccard.
     """
 
-    method: Method
+    method: MethodResults
     measure: str
     mean: float
     sd: float | None
@@ -51,40 +55,50 @@ class PriorsRow(NamedTuple):
         return all(sign * self.mean > sign * prior for prior in self.priors.values())
 
 
-def priors(found: Sequence[Method]) -> list[PriorsRow]:
+def baseline_rows(found: Sequence[MethodResults]) -> list[BaselinesRow]:
     """Return the rows of every method that generates masks, from the runs' metrics."""
     rows = []
     for method in found:
         intervals = _intervals(method)
-        for measure in MEASURES:
+        for measure in BASELINE_MEASURES:
             values = _by_seed(method, f"test/{measure}")
             if values is not None:
                 sd = stdev(values) if len(values) > 1 else None
-                beside = {prior: _by_seed(method, f"prior/{prior}_{measure}") for prior in PRIORS}
+                beside = {
+                    prior: _by_seed(method, f"prior/{prior}_{measure}") for prior in BASELINE_NAMES
+                }
                 known = {prior: fmean(own) for prior, own in beside.items() if own is not None}
                 interval = intervals.get(measure)
-                rows.append(PriorsRow(method, measure, fmean(values), sd, interval, known))
+                rows.append(BaselinesRow(method, measure, fmean(values), sd, interval, known))
     return rows
 
 
-def priors_markdown(rows: Sequence[PriorsRow]) -> str:
+def baselines_markdown(rows: Sequence[BaselinesRow]) -> str:
     """A table with a line a method and measure, and the runs."""
-    parts = ["# Masks beside trivial priors\n", markdown_table(*measure_table(rows, code))]
+    parts = ["# Masks beside trivial priors\n", markdown_table(*measure_table(rows, inline_code))]
     runs = {row.method.title: row.method.runs for row in rows}
-    return "\n".join([*parts, *below(NOTE, [row.method for row in rows], runs)])
+    return "\n".join([*parts, *rows_below(NOTE, [row.method for row in rows], runs)])
 
 
-def measure_table(rows: Sequence[PriorsRow], named: Named = str) -> TextTable:
+def measure_table(rows: Sequence[BaselinesRow], named: NamedRuns = str) -> TextTable:
     """A line a method and measure."""
-    header = ["Method", "Measure", "Run", "95 % interval", *PRIORS.values(), "Tested on", "Verdict"]
+    header = [
+        "Method",
+        "Measure",
+        "Run",
+        "95 % interval",
+        *BASELINE_NAMES.values(),
+        "Tested on",
+        "Verdict",
+    ]
     lines = [
         [
             named(row.method.title),
-            MEASURES[row.measure],
+            BASELINE_MEASURES[row.measure],
             _number(row.measure, row.mean)
             + (f" ± {_number(row.measure, row.sd)}" if row.sd else ""),
-            span(row.interval),
-            *(_number(row.measure, row.priors.get(prior)) for prior in PRIORS),
+            format_interval(row.interval),
+            *(_number(row.measure, row.priors.get(prior)) for prior in BASELINE_NAMES),
             row.method.cells_in_words,
             "better than all" if row.better_than_all else "no better than a prior",
         ]
@@ -93,7 +107,7 @@ def measure_table(rows: Sequence[PriorsRow], named: Named = str) -> TextTable:
     return TextTable(header, lines)
 
 
-def priors_csv(rows: Sequence[PriorsRow]) -> str:
+def baselines_csv(rows: Sequence[BaselinesRow]) -> str:
     """A line a method and measure: fractions, distances in raw pixels."""
     return csv_table([_line(row) for row in rows])
 
@@ -106,14 +120,14 @@ NOTE = (
 )
 
 
-def _intervals(method: Method) -> dict[str, Interval | None]:
-    found = estimates(list(method.tests.values()))
+def _intervals(method: MethodResults) -> dict[str, Interval | None]:
+    found = make_estimates(list(method.tests.values()))
     return {m: found[m].interval for m in OVERLAPS if m in found}
 
 
-def _by_seed(method: Method, key: str) -> list[float] | None:
+def _by_seed(method: MethodResults, key: str) -> list[float] | None:
     """Means of a metric over the cells of each seed's folds; None where a run lacks it."""
-    seeds: dict[str, dict[int, Result]] = {}
+    seeds: dict[str, dict[int, RunResult]] = {}
     for result in method.results:
         seeds.setdefault(result.run.seed, {}).setdefault(result.run.fold or 0, result)
     if not all(key in result.run.metrics for result in method.results):
@@ -134,14 +148,14 @@ def _number(measure: str, value: float | None) -> str:
     return f"{value:.2f}" if measure == "hd95" else f"{100 * value:.2f}"
 
 
-def _line(row: PriorsRow) -> dict[str, Value]:
-    return identity(row.method) | {
+def _line(row: BaselinesRow) -> dict[str, Value]:
+    return row_identity(row.method) | {
         "cells": len(row.method.cells),
         "measure": row.measure,
         "mean": row.mean,
         "sd": row.sd,
-        **ends("interval", row.interval),
-        **{prior: row.priors.get(prior) for prior in PRIORS},
+        **interval_ends("interval", row.interval),
+        **{prior: row.priors.get(prior) for prior in BASELINE_NAMES},
         "better_than_all": row.better_than_all,
-        "run_paths": paths(row.method.runs),
+        "run_paths": run_paths(row.method.runs),
     }

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import Method, Tested, pooled, seed_order
+from hep2gan.reports.results import MethodResults, TestCells, pool_test_cells, seed_order
 from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap, ratios
-from hep2gan.statistics.confusion import SCORES, cell_confusions, scores, summed_by
+from hep2gan.statistics.confusion import MACRO_SCORES, cell_confusions, macro_scores, sum_by_group
 from hep2gan.statistics.intervals import Interval
-from hep2gan.statistics.significance import mcnemar, sign_flips
+from hep2gan.statistics.significance import mcnemar, sign_flip_test
 
 Integers = npt.NDArray[np.int64]
 
@@ -23,19 +23,19 @@ UNFOLDED = -1
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairedResults:
     """The same cells, in the same order, as two methods have them: one test set a seed.
 
     A cell tested under several seeds stands in several test sets and is still one cell.
     """
 
-    first: tuple[Tested, ...]
-    second: tuple[Tested, ...]
+    first: tuple[TestCells, ...]
+    second: tuple[TestCells, ...]
 
     @cached_property
-    def each(self) -> Tested:
+    def each(self) -> TestCells:
         """Every cell once, as the first method has it under the first seed."""
-        return pooled(self.first)
+        return pool_test_cells(self.first)
 
     @property
     def cells(self) -> int:
@@ -67,7 +67,7 @@ class Pairs:
 
         With one seed they are those that one method alone names right.
         """
-        by_cell = summed_by(self._joined("id"), self.gained)
+        by_cell = sum_by_group(self._joined("id"), self.gained)
         return int((by_cell > 0).sum()), int((by_cell < 0).sum())
 
     def p_cells(self) -> float:
@@ -86,19 +86,21 @@ class Pairs:
 
     def _p(self, gained: npt.NDArray[Any]) -> float:
         unit = self._joined("specimen" if self.specimens else "id")
-        return sign_flips(summed_by(unit, gained))
+        return sign_flip_test(sum_by_group(unit, gained))
 
     def _joined(self, name: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(tested, name) for tested in self.first])
 
 
-def paired(first: Method, second: Method, *, by_fold: bool = True) -> Pairs | str:
+def pair_results(
+    first: MethodResults, second: MethodResults, *, by_fold: bool = True
+) -> PairedResults | str:
     """Pair cells that both methods test under the same seed and fold, or say why there are none.
 
     by_fold: False where two kinds of split deal the same cells to different folds.
     """
     ours, theirs = _parts(first, by_fold), _parts(second, by_fold)
-    found: dict[str, list[tuple[Tested, Tested]]] = {}
+    found: dict[str, list[tuple[TestCells, TestCells]]] = {}
     for key in sorted(ours.keys() & theirs.keys(), key=lambda k: (seed_order(k[0]), k[1])):
         one, other = ours[key], theirs[key]
         _, here, there = np.intersect1d(one.id, other.id, return_indices=True)
@@ -108,29 +110,31 @@ def paired(first: Method, second: Method, *, by_fold: bool = True) -> Pairs | st
         return "not paired: no cell is tested by both under the same seed" + " and fold" * by_fold
     if not all(_alike(*pair) for pairs in found.values() for pair in pairs):
         return "not paired: the same ids name different cells"
-    return Pairs(_by_seed(found.values(), 0), _by_seed(found.values(), 1))
+    return PairedResults(_by_seed(found.values(), 0), _by_seed(found.values(), 1))
 
 
-def _by_seed(found: Iterable[list[tuple[Tested, Tested]]], side: int) -> tuple[Tested, ...]:
-    return tuple(pooled([pair[side] for pair in pairs]) for pairs in found)
+def _by_seed(
+    found: Iterable[list[tuple[TestCells, TestCells]]], side: int
+) -> tuple[TestCells, ...]:
+    return tuple(pool_test_cells([pair[side] for pair in pairs]) for pairs in found)
 
 
-def _right(cells: Tested) -> npt.NDArray[np.bool_]:
+def _right(cells: TestCells) -> npt.NDArray[np.bool_]:
     if cells.predicted is None:
         raise Hep2ganError("one of two methods has no classifier", "right and wrong need classes")
     right: npt.NDArray[np.bool_] = cells.predicted == cells.label
     return right
 
 
-def _alike(one: Tested, other: Tested) -> bool:
+def _alike(one: TestCells, other: TestCells) -> bool:
     same: list[tuple[Any, Any]] = [(one.label, other.label), (one.crop_size, other.crop_size)]
     return one.classes == other.classes and all(np.array_equal(a, b) for a, b in same)
 
 
-def _parts(method: Method, by_fold: bool) -> dict[tuple[str, int], Tested]:
+def _parts(method: MethodResults, by_fold: bool) -> dict[tuple[str, int], TestCells]:
     if not by_fold:
         return {(seed, UNFOLDED): cells for seed, cells in method.tests.items()}
-    found: dict[tuple[str, int], Tested] = {}
+    found: dict[tuple[str, int], TestCells] = {}
     for result in method.results:
         fold = UNFOLDED if result.run.fold is None else result.run.fold
         found.setdefault((result.run.seed, fold), result.cells)
@@ -142,7 +146,7 @@ Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
 OVERLAPS = ("dice", "jaccard")
-MEASURES = {
+ESTIMATED_MEASURES = {
     "accuracy": "Accuracy",
     "precision": "Precision",
     "recall": "Recall",
@@ -173,7 +177,7 @@ class Estimate(NamedTuple):
         return self.specimens if self.by_specimen else self.cells
 
 
-def estimates(tests: Sequence[Tested]) -> dict[str, Estimate]:
+def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
     """Estimate every measure that the method has from its test cells, one test a seed.
 
     Intervals are those of the mean over seeds under another draw of cells, or of specimens: a cell
@@ -197,7 +201,7 @@ def estimates(tests: Sequence[Tested]) -> dict[str, Estimate]:
     return found
 
 
-def differences(pairs: Pairs, *, specimens: bool) -> dict[str, Bootstrapped]:
+def method_differences(pairs: PairedResults, *, specimens: bool) -> dict[str, Bootstrapped]:
     """Differences, first less second, of every measure both have: means over seeds.
 
     specimens: whether whole ones are resampled, else cells.
@@ -233,22 +237,22 @@ class _Kind(NamedTuple):
     statistic: Statistic
 
 
-def _kinds(tests: Sequence[Tested]) -> list[_Kind]:
+def _kinds(tests: Sequence[TestCells]) -> list[_Kind]:
     found = []
     if confusions := [c for test in tests if (c := _confusions(test)) is not None]:
-        found.append(_Kind(SCORES, confusions, scores))
+        found.append(_Kind(MACRO_SCORES, confusions, macro_scores))
     if overlaps := [o for test in tests if (o := _overlaps(test)) is not None]:
         found.append(_Kind(OVERLAPS, overlaps, ratios))
     return [kind for kind in found if len(kind.values) == len(tests)]
 
 
-def _confusions(test: Tested) -> Floats | None:
+def _confusions(test: TestCells) -> Floats | None:
     if test.predicted is None:
         return None
     return cell_confusions(test.label, test.predicted, len(test.classes)).astype(np.float64)
 
 
-def _overlaps(test: Tested) -> Floats | None:
+def _overlaps(test: TestCells) -> Floats | None:
     if test.dice is None or test.jaccard is None:
         return None
     return np.stack([test.dice, test.jaccard, np.ones(len(test))], axis=1)

@@ -3,36 +3,36 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hep2gan.reports.results import Method, Result, with_study, without_split
+from hep2gan.reports.results import MethodResults, RunResult, with_study, without_split
 from hep2gan.reports.tables.estimates import (
-    MEASURES,
+    ESTIMATED_MEASURES,
     Estimate,
-    Pairs,
-    differences,
-    estimates,
-    paired,
+    PairedResults,
+    make_estimates,
+    method_differences,
+    pair_results,
 )
 from hep2gan.reports.tables.table import (
     ABSENT,
     LEVEL,
-    Named,
+    NamedRuns,
     TextTable,
     Value,
-    below,
-    code,
     csv_table,
-    identity,
+    format_interval,
+    format_points,
+    format_points_interval,
+    inline_code,
     markdown_table,
     mean_sd,
     p_value,
-    paths,
-    points,
-    points_span,
-    span,
+    row_identity,
+    rows_below,
+    run_paths,
     verdict,
 )
-from hep2gan.reports.tables.table_1 import ends, estimate
-from hep2gan.runs.finished import Run
+from hep2gan.reports.tables.table_1 import estimate_columns, interval_ends
+from hep2gan.runs.finished import FinishedRun
 from hep2gan.statistics.bootstrap import Bootstrapped
 from hep2gan.statistics.significance import holm
 
@@ -66,7 +66,7 @@ class Protocol(NamedTuple):
         return all(theirs.get(name, value) == value for name, value in self.settings)
 
 
-def protocols(runs: Sequence[Run]) -> list[Protocol]:
+def distinct_protocols(runs: Sequence[FinishedRun]) -> list[Protocol]:
     """Return the protocol of each run of one method, with what runs of its kind differ in."""
     kinds = [str(run.split_settings.get("kind", "random")) for run in runs]
     found = []
@@ -80,7 +80,7 @@ def protocols(runs: Sequence[Run]) -> list[Protocol]:
     return found
 
 
-def compared(found: Sequence[Protocol]) -> list[tuple[Protocol, Protocol]]:
+def compare_protocols(found: Sequence[Protocol]) -> list[tuple[Protocol, Protocol]]:
     """Return which of them to hold against each other; the settings of both agree.
 
     Random against specimen and block, identical cells kept together or not in both; then each kind
@@ -110,7 +110,7 @@ def _value(settings: dict[str, Any], name: str) -> str:
 class ProtocolRow(NamedTuple):
     """A method under one protocol: accuracy, mean class accuracy and the rest."""
 
-    method: Method
+    method: MethodResults
     protocol: Protocol
     estimates: dict[str, Estimate]
 
@@ -118,7 +118,7 @@ class ProtocolRow(NamedTuple):
 class Gap(NamedTuple):
     """What one protocol gives a method over another, on the same cells, or why that is unknown."""
 
-    method: Method
+    method: MethodResults
     first: Protocol
     second: Protocol
     cells: int
@@ -136,7 +136,7 @@ class Gap(NamedTuple):
         return self.p_holm < LEVEL
 
 
-def leakage(results: Sequence[Result]) -> tuple[list[ProtocolRow], list[Gap]]:
+def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[Gap]]:
     """Return rows of the methods that were run under several protocols, and what those differ by.
 
     Differences are random less specimen and random less block, identical cells kept together or
@@ -146,17 +146,17 @@ def leakage(results: Sequence[Result]) -> tuple[list[ProtocolRow], list[Gap]]:
     gaps: list[Gap] = []
     for found in _by_protocol(results):
         rows += [
-            ProtocolRow(method, protocol, estimates(list(method.tests.values())))
+            ProtocolRow(method, protocol, make_estimates(list(method.tests.values())))
             for protocol, method in found.items()
         ]
-        gaps += [_gap(found, first, second) for first, second in compared(list(found))]
+        gaps += [_gap(found, first, second) for first, second in compare_protocols(list(found))]
     corrected = iter(holm([gap.p for gap in gaps if not gap.problem]))
     return rows, [gap if gap.problem else gap._replace(p_holm=next(corrected)) for gap in gaps]
 
 
-def _by_protocol(results: Sequence[Result]) -> list[dict[Protocol, Method]]:
+def _by_protocol(results: Sequence[RunResult]) -> list[dict[Protocol, MethodResults]]:
     """Gather classifiers of one study and name, whatever their split; those with several."""
-    named: dict[tuple[str, str], list[Result]] = {}
+    named: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
         if result.cells.predicted is not None:
             key = (result.run.study, without_split(result.run.method))
@@ -164,30 +164,32 @@ def _by_protocol(results: Sequence[Result]) -> list[dict[Protocol, Method]]:
     runs = [result.run for result in results]
     found = []
     for key, own in named.items():
-        groups: dict[Protocol, list[Result]] = {}
-        for result, protocol in zip(own, protocols([one.run for one in own]), strict=True):
+        groups: dict[Protocol, list[RunResult]] = {}
+        for result, protocol in zip(own, distinct_protocols([one.run for one in own]), strict=True):
             groups.setdefault(protocol, []).append(result)
         if len(groups) > 1:
             title = with_study(*key, runs)
-            found.append({one: Method(*key, tuple(groups[one]), title) for one in sorted(groups)})
+            found.append(
+                {one: MethodResults(*key, tuple(groups[one]), title) for one in sorted(groups)}
+            )
     return found
 
 
-def _gap(found: dict[Protocol, Method], first: Protocol, second: Protocol) -> Gap:
-    pairs = paired(found[first], found[second], by_fold=False)
+def _gap(found: dict[Protocol, MethodResults], first: Protocol, second: Protocol) -> Gap:
+    pairs = pair_results(found[first], found[second], by_fold=False)
     if isinstance(pairs, str):
         return Gap(found[first], first, second, 0, 0, {}, 1.0, problem=pairs)
-    gained = differences(pairs, specimens=bool(pairs.specimens))
+    gained = method_differences(pairs, specimens=bool(pairs.specimens))
     return Gap(found[first], first, second, pairs.cells, pairs.specimens, gained, _p(pairs))
 
 
-def _p(pairs: Pairs) -> float:
+def _p(pairs: PairedResults) -> float:
     p = pairs.p_specimens()
     return pairs.p_cells() if p is None else p
 
 
 _SHOWN = ("accuracy", "mean_class_accuracy")
-_FIGURES = [column for m in _SHOWN for column in (MEASURES[m], "95 % interval")]
+_FIGURES = [column for m in _SHOWN for column in (ESTIMATED_MEASURES[m], "95 % interval")]
 NOTE = (
     "Intervals are at 95 %, BCa bootstrap over whole specimens (over cells where specimens are "
     "unknown). Differences are on cells tested under both splits with the same seed, in percentage "
@@ -199,33 +201,35 @@ NOTE = (
 def leakage_markdown(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
     """A sentence a method, accuracies under each split, differences, and the runs."""
     parts = ["# What the split flatters\n"]
-    parts += ["\n".join(f"- {one}" for one in sentences(rows, gaps, code)) + "\n"]
-    parts.append(markdown_table(*protocol_table(rows, code)))
+    parts += ["\n".join(f"- {one}" for one in leakage_sentences(rows, gaps, inline_code)) + "\n"]
+    parts.append(markdown_table(*protocol_table(rows, inline_code)))
     if gaps:
-        parts.append(markdown_table(*gap_table(gaps, code)))
+        parts.append(markdown_table(*gap_table(gaps, inline_code)))
     runs = {f"{row.method.title} ({row.protocol.words})": row.method.runs for row in rows}
-    return "\n".join([*parts, *below(NOTE, [row.method for row in rows], runs)])
+    return "\n".join([*parts, *rows_below(NOTE, [row.method for row in rows], runs)])
 
 
-def protocol_table(rows: Sequence[ProtocolRow], named: Named = str) -> TextTable:
+def protocol_table(rows: Sequence[ProtocolRow], named: NamedRuns = str) -> TextTable:
     """A line a method and split."""
     header = ["Method", "Split", "Tested on", "Specimens", *_FIGURES]
     return TextTable(header, [_shown(row, named) for row in rows])
 
 
-def gap_table(gaps: Sequence[Gap], named: Named = str) -> TextTable:
+def gap_table(gaps: Sequence[Gap], named: NamedRuns = str) -> TextTable:
     """A line a difference of two splits."""
     header = ["Method", "Split", "less split", "Same cells", *_FIGURES, "Accuracy"]
     return TextTable(header, [_shown_gap(gap, named) for gap in gaps])
 
 
-def sentences(rows: Sequence[ProtocolRow], gaps: Sequence[Gap], named: Named = str) -> list[str]:
+def leakage_sentences(
+    rows: Sequence[ProtocolRow], gaps: Sequence[Gap], named: NamedRuns = str
+) -> list[str]:
     """Say of each method how much the random split flatters."""
     titles = dict.fromkeys(row.method.title for row in rows)
-    return [f"{named(title)}: {sentence(title, gaps)}" for title in titles]
+    return [f"{named(title)}: {leakage_sentence(title, gaps)}" for title in titles]
 
 
-def sentence(title: str, gaps: Sequence[Gap]) -> str:
+def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
     """Say how much the random split flatters: against specimens, else blocks kept apart."""
     own = [gap for gap in gaps if gap.method.title == title]
     across = [gap for gap in own if gap.first.kind != gap.second.kind]
@@ -235,9 +239,11 @@ def sentence(title: str, gaps: Sequence[Gap]) -> str:
         return f"how much a random split flatters cannot be said: {why}."
     gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
     found = gap.differences["accuracy"]
-    size = f"{points(found.estimate)} points of accuracy against {gap.second.kind}s kept apart"
+    size = (
+        f"{format_points(found.estimate)} points of accuracy against {gap.second.kind}s kept apart"
+    )
     size += _bracketed(gap.second)
-    over = f"95 %: {points_span(found.interval)} over {'specimens' if gap.specimens else 'cells'}"
+    over = f"95 %: {format_points_interval(found.interval)} over {'specimens' if gap.specimens else 'cells'}"
     words = "flatters" if found.estimate > 0 else "does not flatter"
     if not gap.significant:
         words = "flatters by no more than noise"
@@ -255,15 +261,15 @@ def leakage_csv(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
     lines = [
         _line(row.method, row.protocol, None)
         | {"cells": len(row.method.cells), "specimens": row.method.cells.specimens or None}
-        | {k: v for m in _SHOWN for k, v in estimate(m, row.estimates[m]).items()}
-        | {"p": None, "p_holm": None, "problem": None, "run_paths": paths(row.method.runs)}
+        | {k: v for m in _SHOWN for k, v in estimate_columns(m, row.estimates[m]).items()}
+        | {"p": None, "p_holm": None, "problem": None, "run_paths": run_paths(row.method.runs)}
         for row in rows
     ]
     return csv_table(lines + [_gap_line(gap, rows) for gap in gaps])
 
 
-def _line(method: Method, first: Protocol, second: Protocol | None) -> dict[str, Value]:
-    return identity(method) | {
+def _line(method: MethodResults, first: Protocol, second: Protocol | None) -> dict[str, Value]:
+    return row_identity(method) | {
         "split": first.kind,
         "group_duplicates": first.grouped,
         "split_settings": _settings(first),
@@ -284,7 +290,7 @@ def _gap_line(gap: Gap, rows: Sequence[ProtocolRow]) -> dict[str, Value]:
     for measure in _SHOWN:
         found = gap.differences.get(measure)
         line |= {measure: found and found.estimate}
-        line |= ends(f"{measure}_{over}", found and found.interval)
+        line |= interval_ends(f"{measure}_{over}", found and found.interval)
     line |= {"p": None if gap.problem else gap.p, "p_holm": None if gap.problem else gap.p_holm}
     own = [
         run
@@ -292,24 +298,24 @@ def _gap_line(gap: Gap, rows: Sequence[ProtocolRow]) -> dict[str, Value]:
         if row.method.title == gap.method.title and row.protocol in (gap.first, gap.second)
         for run in row.method.runs
     ]
-    return line | {"problem": gap.problem or None, "run_paths": paths(own)}
+    return line | {"problem": gap.problem or None, "run_paths": run_paths(own)}
 
 
-def _shown(row: ProtocolRow, named: Named) -> list[str]:
+def _shown(row: ProtocolRow, named: NamedRuns) -> list[str]:
     cells = row.method.cells
     fields = [named(row.method.name), row.protocol.words, row.method.cells_in_words]
     fields.append(str(cells.specimens or "unknown"))
     for measure in _SHOWN:
         found = row.estimates[measure]
-        fields += [mean_sd(found.mean, found.sd), span(found.interval)]
+        fields += [mean_sd(found.mean, found.sd), format_interval(found.interval)]
     return fields
 
 
-def _shown_gap(gap: Gap, named: Named) -> list[str]:
+def _shown_gap(gap: Gap, named: NamedRuns) -> list[str]:
     fields = [named(gap.method.name), gap.first.words, gap.second.words, f"{gap.cells:,}"]
     if gap.problem:
         return [*fields, *[ABSENT] * 4, gap.problem]
     for measure in _SHOWN:
         found = gap.differences[measure]
-        fields += [points(found.estimate), points_span(found.interval)]
+        fields += [format_points(found.estimate), format_points_interval(found.interval)]
     return [*fields, verdict(gap.p_holm)]

@@ -5,18 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hep2gan.reports.results import Method, Tested
-from hep2gan.reports.tables.table import Value, csv_table, identity, paths
-from hep2gan.statistics.voting import votes
+from hep2gan.reports.results import MethodResults, TestCells
+from hep2gan.reports.tables.table import Value, csv_table, row_identity, run_paths
+from hep2gan.statistics.voting import majority_votes
 
 
-class SpecimenRow(NamedTuple):
+class SpecimenTableRow(NamedTuple):
     """How one method, trained with one seed, reads the cells of one specimen; classes by name.
 
     by_probability, by_majority: the class its cells vote for, as in `Votes`.
     """
 
-    method: Method
+    method: MethodResults
     seed: str
     specimen: int
     name: str
@@ -26,7 +26,7 @@ class SpecimenRow(NamedTuple):
     by_majority: str
 
 
-def specimen_rows(found: Sequence[Method]) -> list[SpecimenRow]:
+def specimen_table_rows(found: Sequence[MethodResults]) -> list[SpecimenTableRow]:
     """Return a row a classifier, seed and specimen, by class and number.
 
     The folds of a seed are one test set. Cells of unknown specimen are left out; a specimen number
@@ -41,7 +41,7 @@ def specimen_rows(found: Sequence[Method]) -> list[SpecimenRow]:
     ]
 
 
-def _rows(method: Method, seed: str, tested: Tested) -> list[SpecimenRow]:
+def _rows(method: MethodResults, seed: str, tested: TestCells) -> list[SpecimenTableRow]:
     cells = tested.rows(np.flatnonzero(tested.specimen >= 0))
     if cells.probabilities is None or not len(cells):
         return []
@@ -49,11 +49,11 @@ def _rows(method: Method, seed: str, tested: Tested) -> list[SpecimenRow]:
         np.stack([cells.label, cells.specimen], axis=1), axis=0, return_inverse=True
     )
     unit = unit.reshape(-1)
-    found = votes(unit, cells.label, cells.probabilities)
+    found = majority_votes(unit, cells.label, cells.probabilities)
     each = np.bincount(unit)
     right = np.bincount(unit[cells.predicted == cells.label], minlength=len(pairs))
     return [
-        SpecimenRow(
+        SpecimenTableRow(
             method,
             seed,
             int(specimen),
@@ -67,14 +67,14 @@ def _rows(method: Method, seed: str, tested: Tested) -> list[SpecimenRow]:
     ]
 
 
-def specimens_csv(rows: Sequence[SpecimenRow]) -> str:
+def specimens_csv(rows: Sequence[SpecimenTableRow]) -> str:
     """A line a method, seed and specimen, with the runs of that seed."""
     return csv_table([_line(row) for row in rows])
 
 
-def _line(row: SpecimenRow) -> dict[str, Value]:
+def _line(row: SpecimenTableRow) -> dict[str, Value]:
     own = [result.run.path for result in row.method.results if result.run.seed == row.seed]
-    return identity(row.method) | {
+    return row_identity(row.method) | {
         "seed": row.seed,
         "specimen": row.specimen,
         "class": row.name,
@@ -85,5 +85,5 @@ def _line(row: SpecimenRow) -> dict[str, Value]:
         "right_by_probability": row.by_probability == row.name,
         "voted_by_majority": row.by_majority,
         "right_by_majority": row.by_majority == row.name,
-        "run_paths": paths(own),
+        "run_paths": run_paths(own),
     }

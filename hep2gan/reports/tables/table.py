@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hep2gan.reports.results import Method
+from hep2gan.reports.results import MethodResults
 from hep2gan.statistics.intervals import Interval
 
 Value = str | int | float | bool | None
@@ -41,22 +41,25 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows)) + "\n"
 
 
-Named = Callable[[str], str]
+NamedRuns = Callable[[str], str]
 """How a table writes a name: `code` in Markdown, `str` where nothing needs to be escaped."""
 
 
-def code(text: str) -> str:
+def inline_code(text: str) -> str:
     """A name in Markdown, whatever it holds."""
-    return "`" + one_line(text).replace("`", "'").replace("|", "\\|") + "`"
+    return "`" + join_lines(text).replace("`", "'").replace("|", "\\|") + "`"
 
 
 def run_list(runs: Mapping[str, Sequence[Path]]) -> str:
     """The runs below a Markdown table: a line a row of the table."""
-    lines = [f"- {code(name)}: {', '.join(code(str(p)) for p in r)}" for name, r in runs.items()]
+    lines = [
+        f"- {inline_code(name)}: {', '.join(inline_code(str(p)) for p in r)}"
+        for name, r in runs.items()
+    ]
     return "\n".join(["Runs:", "", *lines]) + "\n"
 
 
-def latex(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Escape what LaTeX takes for commands; dashes and signs become its own."""
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
@@ -73,7 +76,7 @@ def latex_table(
     A table wider than the page shrinks to it. The document needs \\usepackage{booktabs,graphicx}.
     """
     lines = [r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
-    lines += [rf"\caption{{{latex(caption)}}}", rf"\label{{{label}}}"]
+    lines += [rf"\caption{{{escape_latex(caption)}}}", rf"\label{{{label}}}"]
     shrunk = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
     lines += [rf"{shrunk}\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}"]
     lines += [r"\toprule", _latex_row(header)]
@@ -82,7 +85,7 @@ def latex_table(
     lines += [r"\bottomrule", r"\end{tabular}}"]
     if notes:
         lines += ["", r"\medskip\begin{minipage}{0.95\linewidth}"]
-        lines += ["\n\n".join(map(latex, notes)), r"\end{minipage}"]
+        lines += ["\n\n".join(map(escape_latex, notes)), r"\end{minipage}"]
     lines.append(r"\end{table*}")
     return "\n".join(lines) + "\n"
 
@@ -96,18 +99,18 @@ def csv_table(rows: Sequence[Mapping[str, Value]]) -> str:
     return text.getvalue()
 
 
-def one_line(text: str) -> str:
+def join_lines(text: str) -> str:
     """Text whose white space cannot end a comment or a row."""
     return " ".join(text.split())
 
 
-def paths(runs: Sequence[Path]) -> str:
+def run_paths(runs: Sequence[Path]) -> str:
     """The runs of a row in one CSV field."""
     return ";".join(str(run) for run in runs)
 
 
 def _latex_row(fields: Sequence[str]) -> str:
-    return " & ".join(latex(field) for field in fields) + r" \\"
+    return " & ".join(escape_latex(field) for field in fields) + r" \\"
 
 
 def _field(value: Value) -> str:
@@ -116,19 +119,21 @@ def _field(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-DRAWN = (
+SYNTHETIC_NOTE = (
     "Drawn cells are no micrographs: their figures cannot be held against the paper's and say "
     "nothing about patients' cells."
 )
 
 
-def below(note: str, methods: Iterable[Method], runs: Mapping[str, Sequence[Path]]) -> list[str]:
+def rows_below(
+    note: str, methods: Iterable[MethodResults], runs: Mapping[str, Sequence[Path]]
+) -> list[str]:
     """The parts below a Markdown table: its note, what drawn cells are worth, the runs."""
-    drawn = [DRAWN + "\n"] if any(method.drawn for method in methods) else []
+    drawn = [SYNTHETIC_NOTE + "\n"] if any(method.drawn for method in methods) else []
     return [note + "\n", *drawn, run_list(runs)]
 
 
-def identity(method: Method) -> dict[str, Value]:
+def row_identity(method: MethodResults) -> dict[str, Value]:
     """The first columns of a CSV line: study, method, whether its cells are drawn."""
     return {"study": method.study, "method": method.name, "drawn": method.drawn}
 
@@ -148,21 +153,21 @@ def mean_sd(mean: float | None, sd: float | None) -> str:
     return hundredths(mean) if sd is None else f"{hundredths(mean)} ± {hundredths(sd)}"
 
 
-def span(interval: Interval | None) -> str:
+def format_interval(interval: Interval | None) -> str:
     """Both ends, as percentages."""
     return ABSENT if interval is None else f"{hundredths(interval.low)}–{hundredths(interval.high)}"
 
 
-def points(value: float) -> str:
+def format_points(value: float) -> str:
     """A difference of fractions in percentage points, with its sign."""
     return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def points_span(interval: Interval | None) -> str:
+def format_points_interval(interval: Interval | None) -> str:
     """Both ends of a difference's interval."""
     if interval is None:
         return ABSENT
-    return f"{points(interval.low)} to {points(interval.high)}"
+    return f"{format_points(interval.low)} to {format_points(interval.high)}"
 
 
 def p_value(p: float) -> str:

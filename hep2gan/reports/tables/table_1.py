@@ -4,34 +4,34 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import Method
+from hep2gan.reports.results import MethodResults
 from hep2gan.reports.tables.estimates import (
-    MEASURES,
+    ESTIMATED_MEASURES,
     Estimate,
-    Pairs,
-    differences,
-    estimates,
-    paired,
+    PairedResults,
+    make_estimates,
+    method_differences,
+    pair_results,
 )
 from hep2gan.reports.tables.table import (
     ABSENT,
-    DRAWN,
     LEVEL,
+    SYNTHETIC_NOTE,
     Value,
-    code,
     csv_table,
+    format_interval,
+    format_points,
+    format_points_interval,
     hundredths,
-    identity,
+    inline_code,
+    join_lines,
     latex_table,
     markdown_table,
     mean_sd,
-    one_line,
     p_value,
-    paths,
-    points,
-    points_span,
+    row_identity,
     run_list,
-    span,
+    run_paths,
     verdict,
 )
 from hep2gan.statistics.bootstrap import Bootstrapped
@@ -43,10 +43,10 @@ LAST = "the last row"
 REFERENCE = "the reference"
 
 
-class Comparison(NamedTuple):
+class MethodComparison(NamedTuple):
     """A method against another on the same cells; p values, and corrected over the table."""
 
-    other: Method
+    other: MethodResults
     cells: int
     specimens: int
     """0 where they are unknown."""
@@ -84,13 +84,13 @@ class Comparison(NamedTuple):
         return verdict(self.p)
 
 
-class Row(NamedTuple):
+class Table1Row(NamedTuple):
     """One method. wilson: of its accuracy, where it has one seed."""
 
-    method: Method
+    method: MethodResults
     estimates: dict[str, Estimate]
     wilson: Interval | None
-    comparison: Comparison | str
+    comparison: MethodComparison | str
     """Against the reference or the next row that classifies, or why there is none."""
 
     @property
@@ -99,7 +99,7 @@ class Row(NamedTuple):
         return self.comparison not in (NO_CLASSIFIER, LAST, REFERENCE)
 
 
-def table_1(found: Sequence[Method], reference: str = "") -> list[Row]:
+def table_1(found: Sequence[MethodResults], reference: str = "") -> list[Table1Row]:
     """Return a row a method, in the order given.
 
     reference: name or title of the method that each other is compared with; empty is the row below.
@@ -113,9 +113,9 @@ def table_1(found: Sequence[Method], reference: str = "") -> list[Row]:
     compared = {method.title: _comparison(method, others.get(method.title)) for method in found}
     corrected = dict(zip(compared, _corrected(list(compared.values())), strict=True))
     return [
-        Row(
+        Table1Row(
             method,
-            estimates(list(method.tests.values())),
+            make_estimates(list(method.tests.values())),
             _wilson(method),
             corrected[method.title],
         )
@@ -123,7 +123,7 @@ def table_1(found: Sequence[Method], reference: str = "") -> list[Row]:
     ]
 
 
-def _reference(found: Sequence[Method], reference: str) -> Method:
+def _reference(found: Sequence[MethodResults], reference: str) -> MethodResults:
     titles = ", ".join(method.title for method in found)
     named = [method for method in found if reference in (method.title, method.name)]
     if len(named) != 1:
@@ -137,32 +137,32 @@ def _reference(found: Sequence[Method], reference: str) -> Method:
     return named[0]
 
 
-def _wilson(method: Method) -> Interval | None:
+def _wilson(method: MethodResults) -> Interval | None:
     predicted = method.cells.predicted
     if predicted is None or len(method.tests) > 1:
         return None
     return wilson(int((predicted == method.cells.label).sum()), len(predicted))
 
 
-def _comparison(method: Method, other: Method | None) -> Comparison | str:
+def _comparison(method: MethodResults, other: MethodResults | None) -> MethodComparison | str:
     if method.cells.predicted is None:
         return NO_CLASSIFIER
     if other is None:
         return LAST
     if other is method:
         return REFERENCE
-    pairs = paired(method, other)
+    pairs = pair_results(method, other)
     if isinstance(pairs, str):
         return f"{other.title}: {pairs}"
-    return compare(pairs, other)
+    return compare_methods(pairs, other)
 
 
-def compare(pairs: Pairs, other: Method) -> Comparison:
+def compare_methods(pairs: PairedResults, other: MethodResults) -> MethodComparison:
     """Compare two classifiers on the same cells; the p values are not corrected yet."""
     only_here, only_there = pairs.discordant
-    over_cells = differences(pairs, specimens=False)
-    over_specimens = differences(pairs, specimens=True) if pairs.specimens else None
-    return Comparison(
+    over_cells = method_differences(pairs, specimens=False)
+    over_specimens = method_differences(pairs, specimens=True) if pairs.specimens else None
+    return MethodComparison(
         other,
         pairs.cells,
         pairs.specimens,
@@ -177,9 +177,9 @@ def compare(pairs: Pairs, other: Method) -> Comparison:
     )
 
 
-def _corrected(found: Sequence[Comparison | str]) -> list[Comparison | str]:
+def _corrected(found: Sequence[MethodComparison | str]) -> list[MethodComparison | str]:
     """Correct p values by Holm, each kind as one family."""
-    compared = [one for one in found if isinstance(one, Comparison)]
+    compared = [one for one in found if isinstance(one, MethodComparison)]
     over_cells = iter(holm([one.p_cells for one in compared]))
     by_class = iter(holm([one.p_class for one in compared]))
     known = [one.p_specimens for one in compared if one.p_specimens is not None]
@@ -196,42 +196,42 @@ def _corrected(found: Sequence[Comparison | str]) -> list[Comparison | str]:
     ]
 
 
-def table_1_csv(rows: Sequence[Row]) -> str:
+def table_1_csv(rows: Sequence[Table1Row]) -> str:
     """A line a method: fractions, not percentages."""
     return csv_table([_line(row) for row in rows])
 
 
-def _line(row: Row) -> dict[str, Value]:
+def _line(row: Table1Row) -> dict[str, Value]:
     method = row.method
-    line = identity(method)
+    line = row_identity(method)
     line |= {"seeds": len(method.tests), "runs": len(method.runs), "cells": len(method.cells)}
     line["specimens"] = method.cells.specimens or None
-    for measure in MEASURES:
-        line |= estimate(measure, row.estimates.get(measure))
+    for measure in ESTIMATED_MEASURES:
+        line |= estimate_columns(measure, row.estimates.get(measure))
         printed = method.published
         line[f"{measure}_paper"] = printed and printed.metrics.get(f"test/{measure}")
-    line |= ends("accuracy_wilson", row.wilson)
-    return line | _comparison_line(row.comparison) | {"run_paths": paths(method.runs)}
+    line |= interval_ends("accuracy_wilson", row.wilson)
+    return line | _comparison_line(row.comparison) | {"run_paths": run_paths(method.runs)}
 
 
-def estimate(measure: str, found: Estimate | None) -> dict[str, Value]:
+def estimate_columns(measure: str, found: Estimate | None) -> dict[str, Value]:
     """Columns of a measure: mean, standard deviation, both intervals."""
     return {
         measure: found and found.mean,
         f"{measure}_sd": found and found.sd,
-        **ends(f"{measure}_cells", found and found.cells),
-        **ends(f"{measure}_specimens", found and found.specimens),
+        **interval_ends(f"{measure}_cells", found and found.cells),
+        **interval_ends(f"{measure}_specimens", found and found.specimens),
     }
 
 
-def ends(name: str, interval: Interval | None) -> dict[str, Value]:
+def interval_ends(name: str, interval: Interval | None) -> dict[str, Value]:
     """Two columns, name_low and name_high."""
     low, high = interval or (None, None)
     return {f"{name}_low": low, f"{name}_high": high}
 
 
-def _comparison_line(comparison: Comparison | str) -> dict[str, Value]:
-    one = comparison if isinstance(comparison, Comparison) else None
+def _comparison_line(comparison: MethodComparison | str) -> dict[str, Value]:
+    one = comparison if isinstance(comparison, MethodComparison) else None
     over_specimens = one and one.over_specimens
     return {
         "against": one and one.other.title,
@@ -239,10 +239,10 @@ def _comparison_line(comparison: Comparison | str) -> dict[str, Value]:
         "only_here": one and one.only_here,
         "only_there": one and one.only_there,
         "difference": one and one.over_cells.estimate,
-        **ends("difference_cells", one and one.over_cells.interval),
-        **ends("difference_specimens", over_specimens and over_specimens.interval),
+        **interval_ends("difference_cells", one and one.over_cells.interval),
+        **interval_ends("difference_specimens", over_specimens and over_specimens.interval),
         "difference_mean_class_accuracy": one and one.mean_class_accuracy.estimate,
-        **ends("difference_mean_class_accuracy", one and one.mean_class_accuracy.interval),
+        **interval_ends("difference_mean_class_accuracy", one and one.mean_class_accuracy.interval),
         "p_mean_class_accuracy": one and one.p_class,
         "p_mean_class_accuracy_holm": one and one.p_class_holm,
         "p_mcnemar": one and one.p_cells,
@@ -273,29 +273,33 @@ NOTES = (
 )
 
 
-def notes(found: Sequence[Method]) -> list[str]:
+def table_1_notes(found: Sequence[MethodResults]) -> list[str]:
     """Return what must be said below a table of these methods."""
-    return [_FIGURES, *NOTES, *([DRAWN] if any(method.drawn for method in found) else [])]
+    return [_FIGURES, *NOTES, *([SYNTHETIC_NOTE] if any(method.drawn for method in found) else [])]
 
 
-def table_1_markdown(rows: Sequence[Row]) -> str:
+def table_1_markdown(rows: Sequence[Table1Row]) -> str:
     """Three tables (figures, intervals, comparisons), notes and the runs."""
     figures = []
     for row in rows:
-        figures.append([code(row.method.title), *_figures(row)])
+        figures.append([inline_code(row.method.title), *_figures(row)])
         if (printed := _published(row.method)) is not None:
             figures.append([f"*{field}*" for field in printed])
-    intervals = [[code(row.method.title), *_intervals(row)] for row in rows]
-    compared = [[code(row.method.title), *_compared(row, code)] for row in rows if row.compared]
-    parts = ["# Table I\n", markdown_table(["Method", *MEASURES.values()], figures)]
+    intervals = [[inline_code(row.method.title), *_intervals(row)] for row in rows]
+    compared = [
+        [inline_code(row.method.title), *_compared(row, inline_code)]
+        for row in rows
+        if row.compared
+    ]
+    parts = ["# Table I\n", markdown_table(["Method", *ESTIMATED_MEASURES.values()], figures)]
     parts += ["## Accuracy: 95 % intervals\n", markdown_table(_INTERVALS, intervals)]
     if compared:
-        parts += [f"## {_heading(rows, code)}\n", markdown_table(_COMPARED, compared)]
-    parts += [note + "\n" for note in notes([row.method for row in rows])]
+        parts += [f"## {_heading(rows, inline_code)}\n", markdown_table(_COMPARED, compared)]
+    parts += [note + "\n" for note in table_1_notes([row.method for row in rows])]
     return "\n".join([*parts, run_list({row.method.title: row.method.runs for row in rows})])
 
 
-def table_1_latex(rows: Sequence[Row]) -> str:
+def table_1_latex(rows: Sequence[Table1Row]) -> str:
     """One `table*` a part: figures with the paper's below ours, intervals, comparisons."""
     figures = []
     for row in rows:
@@ -304,11 +308,17 @@ def table_1_latex(rows: Sequence[Row]) -> str:
         figures.append([own] if printed is None else [own, printed])
     intervals = [[row.method.title, *_intervals(row)] for row in rows]
     compared = [[row.method.title, *_compared(row, str)] for row in rows if row.compared]
-    below = notes([row.method for row in rows])
+    below = table_1_notes([row.method for row in rows])
     text = "% needs \\usepackage{booktabs,graphicx}\n"
-    text += "".join(f"% {one_line(row.method.title)}: {paths(row.method.runs)}\n" for row in rows)
+    text += "".join(
+        f"% {join_lines(row.method.title)}: {run_paths(row.method.runs)}\n" for row in rows
+    )
     text += latex_table(
-        ["Method", *MEASURES.values()], figures, "Methods on the test cells.", "tab:methods", below
+        ["Method", *ESTIMATED_MEASURES.values()],
+        figures,
+        "Methods on the test cells.",
+        "tab:methods",
+        below,
     )
     text += latex_table(_INTERVALS, [intervals], "Accuracy: 95 % intervals.", "tab:intervals")
     if compared:
@@ -323,31 +333,31 @@ _COMPARED += ["Accuracy, points", "Over cells", "Over specimens", "Mean class ac
 _COMPARED += ["McNemar, Holm", "Verdict"]
 
 
-def _heading(rows: Sequence[Row], named: Callable[[str], str]) -> str:
+def _heading(rows: Sequence[Table1Row], named: Callable[[str], str]) -> str:
     reference = [named(row.method.title) for row in rows if row.comparison == REFERENCE]
     return f"Each method against {reference[0] if reference else 'the row below'}"
 
 
-def _figures(row: Row) -> list[str]:
-    found = [row.estimates.get(measure) for measure in MEASURES]
+def _figures(row: Table1Row) -> list[str]:
+    found = [row.estimates.get(measure) for measure in ESTIMATED_MEASURES]
     return [ABSENT if one is None else mean_sd(one.mean, one.sd) for one in found]
 
 
-def _published(method: Method) -> list[str] | None:
+def _published(method: MethodResults) -> list[str] | None:
     if (printed := method.published) is None:
         return None
-    values = [printed.metrics.get(f"test/{measure}") for measure in MEASURES]
+    values = [printed.metrics.get(f"test/{measure}") for measure in ESTIMATED_MEASURES]
     return [f"Paper: {printed.name}", *map(hundredths, values)]
 
 
-def _intervals(row: Row) -> list[str]:
+def _intervals(row: Table1Row) -> list[str]:
     specimens = row.method.cells.specimens
     found = row.estimates.get("accuracy")
     ends = (row.wilson, found.cells, found.specimens) if found else (None, None, None)
-    return [row.method.cells_in_words, str(specimens or "unknown"), *map(span, ends)]
+    return [row.method.cells_in_words, str(specimens or "unknown"), *map(format_interval, ends)]
 
 
-def _compared(row: Row, named: Callable[[str], str]) -> list[str]:
+def _compared(row: Table1Row, named: Callable[[str], str]) -> list[str]:
     comparison = row.comparison
     if isinstance(comparison, str):
         return [*[ABSENT] * (len(_COMPARED) - 2), comparison]
@@ -357,10 +367,10 @@ def _compared(row: Row, named: Callable[[str], str]) -> list[str]:
         f"{comparison.cells:,}",
         str(comparison.only_here),
         str(comparison.only_there),
-        points(comparison.over_cells.estimate),
-        points_span(comparison.over_cells.interval),
-        points_span(over_specimens.interval) if over_specimens else ABSENT,
-        f"{points(by_class.estimate)} ({points_span(by_class.interval)}; "
+        format_points(comparison.over_cells.estimate),
+        format_points_interval(comparison.over_cells.interval),
+        format_points_interval(over_specimens.interval) if over_specimens else ABSENT,
+        f"{format_points(by_class.estimate)} ({format_points_interval(by_class.interval)}; "
         f"{p_value(comparison.p_class_holm)})",
         p_value(comparison.p_cells_holm),
         comparison.verdict,

@@ -9,13 +9,13 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import whole
-from hep2gan.runs.checkpoints import BEST, Position, checkpoints, read_checkpoint
-from hep2gan.training.distributed import Agreement, average_statistics
-from hep2gan.training.signals import Stopped, StopRequest
+from hep2gan.io import atomic_open
+from hep2gan.runs.checkpoints import BEST, TrainingPosition, list_checkpoints, read_checkpoint
+from hep2gan.training.distributed import StopConsensus, sync_batch_norm_statistics
+from hep2gan.training.signals import RunStopped, SignalHandler
 
 
-class WholeCheckpoints(CheckpointIO):
+class AtomicCheckpointIO(CheckpointIO):
     """Checkpoints that appear whole or not at all, on any file system, and run no code."""
 
     def save_checkpoint(
@@ -25,7 +25,7 @@ class WholeCheckpoints(CheckpointIO):
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path) as file:
+            with atomic_open(path) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
             raise Hep2ganError(
@@ -49,7 +49,7 @@ class EpochCheckpoint(Checkpoint):
     """Save after every epoch and when told to stop; keep the two newest, and the best.
 
     stop: asked after every batch; when a stop was asked for, the batch is finished, everything is
-    saved and `Stopped` raised, on all ranks alike. monitor: the validation metric whose highest
+    saved and `RunStopped` raised, on all ranks alike. monitor: the validation metric whose highest
     value makes best.ckpt; None keeps the last epoch, as the paper does.
     """
 
@@ -57,12 +57,12 @@ class EpochCheckpoint(Checkpoint):
         self,
         folder: Path,
         monitor: str | None = None,
-        stop: StopRequest | None = None,
+        stop: SignalHandler | None = None,
         keep: int = 2,
     ) -> None:
         self._folder, self._monitor, self._keep = folder, monitor, keep
         self._best: float | None = None
-        self._stop = Agreement(stop or StopRequest())
+        self._stop = StopConsensus(stop or SignalHandler())
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far travels with the checkpoint."""
@@ -75,7 +75,7 @@ class EpochCheckpoint(Checkpoint):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop here when it was asked for during the last batch of the epoch before."""
         if signum := self._stop.settle():
-            raise Stopped(signum)
+            raise RunStopped(signum)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
@@ -83,25 +83,25 @@ class EpochCheckpoint(Checkpoint):
         """Save within the epoch and stop, if asked; the end of an epoch saves by itself."""
         done, signum = args[-1] + 1, self._stop.ask()
         if signum and done < trainer.num_training_batches:
-            self._save(trainer, Position(trainer.current_epoch, done).path(self._folder))
-            raise Stopped(signum)
+            self._save(trainer, TrainingPosition(trainer.current_epoch, done).path(self._folder))
+            raise RunStopped(signum)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """All ranks validate the same networks."""
-        average_statistics(pl_module)
+        sync_batch_norm_statistics(pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save; Lightning calls checkpoint callbacks after the module has stepped its schedules."""
-        average_statistics(pl_module)
+        sync_batch_norm_statistics(pl_module)
         better = self._improved(trainer)
-        self._save(trainer, Position(trainer.current_epoch + 1, 0).path(self._folder))
+        self._save(trainer, TrainingPosition(trainer.current_epoch + 1, 0).path(self._folder))
         if better:
             trainer.save_checkpoint(self._folder / BEST)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """A stop asked for during the last epoch comes before the test."""
         if signum := self._stop.settle():
-            raise Stopped(signum)
+            raise RunStopped(signum)
 
     def _improved(self, trainer: L.Trainer) -> bool:
         value = trainer.callback_metrics.get(self._monitor) if self._monitor else None
@@ -113,5 +113,5 @@ class EpochCheckpoint(Checkpoint):
     def _save(self, trainer: L.Trainer, path: Path) -> None:
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            for old in checkpoints(self._folder)[self._keep :]:
+            for old in list_checkpoints(self._folder)[self._keep :]:
                 old.unlink()

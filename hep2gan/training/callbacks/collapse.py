@@ -10,18 +10,18 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from hep2gan.losses.gaussian_mixture import BOUND, GaussianMixtureLoss
-from hep2gan.metrics.segmentation import MaskVariety
+from hep2gan.metrics.segmentation import ConstantMasks
 from hep2gan.training.module import SegmentationGuidedClassification
 
 log = logging.getLogger(__name__)
 
-WON = 0.99
+DISCRIMINATOR_WON = 0.99
 """Mean D(true mask) above it and D(generated mask) below 1 - WON over an epoch: D has won."""
-NEAR = 0.99 * BOUND
+BOUND_TOLERANCE = 0.99 * BOUND
 """|log-variance| from which one counts as being at its bound."""
 
 
-class Alarms(Callback):
+class CollapseMonitor(Callback):
     """Log alarm/* once an epoch, and warn when one goes off.
 
     alarm/discriminator_won: 1 where D tells true from generated masks without doubt over an epoch;
@@ -33,7 +33,7 @@ class Alarms(Callback):
     def __init__(self) -> None:
         self._scores: Tensor | None = None
         self._batches = 0
-        self._variety = MaskVariety()
+        self._variety = ConstantMasks()
         self._hook: RemovableHandle | None = None
         self._told: set[str] = set()
 
@@ -83,7 +83,7 @@ class Alarms(Callback):
         mean = trainer.strategy.reduce(self._scores / self._batches)
         self._scores, self._batches = None, 0
         real, fake = mean.tolist()
-        won = real > WON and fake < 1 - WON
+        won = real > DISCRIMINATOR_WON and fake < 1 - DISCRIMINATOR_WON
         self._ring(
             "discriminator_won",
             won,
@@ -126,4 +126,4 @@ def share_at_bound(mixture: GaussianMixtureLoss) -> float:
     """Share of the learned log-variances that are at their bound; 0 where none is learned."""
     if mixture.free_log_variance is None:
         return 0.0
-    return float((mixture.log_variance.detach().abs() >= NEAR).float().mean())
+    return float((mixture.log_variance.detach().abs() >= BOUND_TOLERANCE).float().mean())

@@ -7,11 +7,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from hep2gan.config import Mode, records_graphs
+from hep2gan.config import CompileMode, uses_cuda_graphs
 from hep2gan.training.module import SegmentationGuidedClassification
 
 
-class Compiled(Callback):
+class CompileNetworks(Callback):
     """Compile the networks in place, which leaves the names in checkpoints as they are.
 
     Only training is compiled: its batches have one shape. Validation and test see the networks as
@@ -26,7 +26,7 @@ class Compiled(Callback):
     mode: true or one of torch's modes with CUDA graphs. backend: of torch.compile.
     """
 
-    def __init__(self, mode: Mode, backend: str = "inductor") -> None:
+    def __init__(self, mode: CompileMode, backend: str = "inductor") -> None:
         self._mode, self._backend = mode, backend
         self._compiled: dict[nn.Module, Any] = {}
 
@@ -46,7 +46,7 @@ class Compiled(Callback):
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Announce a step to CUDA graphs."""
-        if records_graphs(self._mode):
+        if uses_cuda_graphs(self._mode):
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.training import distributed
-from hep2gan.training.distributed import average_statistics, running_statistics
+from hep2gan.training.distributed import running_statistics, sync_batch_norm_statistics
 
 # The discriminator has no part in evaluation.
 _PARTS = ("generator.", "classifier.", "classification_loss.")
@@ -27,7 +27,7 @@ def check_decay(decay: Any) -> None:
         )
 
 
-class WeightAverage(Callback):
+class ExponentialMovingAverage(Callback):
     """Average G, the classifier and the mixture: a ← decay · a + (1 − decay) · w after each batch.
 
     The average begins with the weights after the first batch and remembers about 1 / (1 − decay)
@@ -48,7 +48,7 @@ class WeightAverage(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Look the weights up, which have come to their device."""
-        self._current = averaged(pl_module)
+        self._current = averaged_weights(pl_module)
         self._average = {
             name: tensor.to(self._current[name].device) for name, tensor in self._average.items()
         }
@@ -72,9 +72,9 @@ class WeightAverage(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Make the statistics one over ranks, also where there is no validation."""
-        if distributed.world() > 1:
+        if distributed.world_size() > 1:
             self._exchange()
-            average_statistics(pl_module)
+            sync_batch_norm_statistics(pl_module)
             self._exchange()
 
     @torch.no_grad()
@@ -94,7 +94,7 @@ class WeightAverage(Callback):
         state.update(self._average)
         # Within an epoch each rank has statistics of its own.
         mine = {name: self._average[name].cpu() for name in self._statistics(pl_module)}
-        checkpoint["averaged_statistics"] = distributed.gathered(mine)
+        checkpoint["averaged_statistics"] = distributed.gather(mine)
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -102,7 +102,7 @@ class WeightAverage(Callback):
         """Take the average up and give the module the weights; Lightning gave it the average."""
         raw, parts = checkpoint["raw"], checkpoint["averaged_statistics"]
         self._average = {name: checkpoint["state_dict"][name].clone() for name in raw}
-        if len(parts) == distributed.world():
+        if len(parts) == distributed.world_size():
             self._average.update(parts[distributed.rank()])
         pl_module.load_state_dict(raw, strict=False)
 
@@ -110,7 +110,7 @@ class WeightAverage(Callback):
         return [name for name in running_statistics(module) if name in self._average]
 
 
-def averaged(module: L.LightningModule) -> dict[str, Tensor]:
+def averaged_weights(module: L.LightningModule) -> dict[str, Tensor]:
     """The tensors that are averaged, by their names in the state_dict; they are the live ones."""
     return {
         name: tensor

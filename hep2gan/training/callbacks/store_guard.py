@@ -19,7 +19,7 @@ class _State(NamedTuple):
     changed: int
 
 
-class StoreWatch(Callback):
+class StoreGuard(Callback):
     """Keep cells of a changed store out of the checkpoints: looks before each is written.
 
     Files that are deleted, or replaced by another pack, do no harm: what was opened stays as it was

@@ -13,7 +13,7 @@ from hep2gan.training.profiler import wait
 GIB = 2**30
 
 
-class Gauges(Callback):
+class ThroughputMonitor(Callback):
     """Log speed/* once an epoch, to every logger of the trainer.
 
     cells_per_second: over all devices, validation left out. seconds_per_epoch: the same time.
@@ -73,7 +73,7 @@ class Gauges(Callback):
             "speed/share_waiting_for_data": min(self._waited / seconds, 1.0),
             "epoch": float(trainer.current_epoch),
         }
-        memory = memory_gib(pl_module.device)
+        memory = peak_memory_gib(pl_module.device)
         if memory is not None:
             row["speed/memory_gib"] = memory
         step = (trainer.current_epoch + 1) * int(trainer.num_training_batches) - 1
@@ -81,7 +81,7 @@ class Gauges(Callback):
             logger.log_metrics(row, step=step)
 
 
-def memory_gib(device: torch.device) -> float | None:
+def peak_memory_gib(device: torch.device) -> float | None:
     """The most memory held so far in GiB: by torch on a GPU, else by this process.
 
     None where the system does not tell.

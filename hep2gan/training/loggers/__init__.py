@@ -33,12 +33,12 @@ def build_logger(
         return None
     if kind == "tensorboard":
         return _tensorboard(run)
-    from hep2gan.training.loggers.wandb import begin
+    from hep2gan.training.loggers.wandb import start_wandb_run
 
-    return begin(config, run, start=start, provenance=provenance)
+    return start_wandb_run(config, run, start=start, provenance=provenance)
 
 
-KINDS = ("csv", "wandb", "tensorboard")
+LOGGER_KINDS = ("csv", "wandb", "tensorboard")
 
 
 def require_logger(settings: Mapping[str, Any]) -> str:
@@ -57,8 +57,8 @@ def require_logger(settings: Mapping[str, Any]) -> str:
 
 
 def _require_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise Hep2ganError(f"logger.kind is {kind!r}", f"choose from {', '.join(KINDS)}")
+    if kind not in LOGGER_KINDS:
+        raise Hep2ganError(f"logger.kind is {kind!r}", f"choose from {', '.join(LOGGER_KINDS)}")
 
 
 def _no_tensorboard() -> Hep2ganError:
@@ -114,34 +114,36 @@ def _results_to_wandb(
         return
     import wandb
 
-    from hep2gan.training.loggers.wandb import panels
+    from hep2gan.training.loggers.wandb import result_panels
 
     with logger.surviving():
         shown = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-        logger.experiment.log(shown | (panels(predictions) if predictions is not None else {}))
+        logger.experiment.log(
+            shown | (result_panels(predictions) if predictions is not None else {})
+        )
         logger.experiment.summary.update(dict(metrics))
 
 
-def finish(logger: Logger | None, exit_code: int) -> None:
+def finish_run(logger: Logger | None, exit_code: int) -> None:
     """Close the dashboard's run: 0 finished, 143 stopped by SIGTERM, anything else failed."""
     from lightning.pytorch.loggers import WandbLogger
 
     if isinstance(logger, WandbLogger):
-        from hep2gan.training.loggers.wandb import WandbRun, end
+        from hep2gan.training.loggers.wandb import RunWandbLogger, finish_wandb_run
 
-        assert isinstance(logger, WandbRun)
-        end(logger, int(exit_code))
+        assert isinstance(logger, RunWandbLogger)
+        finish_wandb_run(logger, int(exit_code))
 
 
 @contextmanager
-def closing(logger: Logger | None) -> Iterator[None]:
+def logger_session(logger: Logger | None) -> Iterator[None]:
     """Close the dashboard's run when the block ends, with the exit code of how it ended."""
     try:
         yield
     except BaseException as error:
-        finish(logger, exit_code_of(error))
+        finish_run(logger, exit_code_of(error))
         raise
-    finish(logger, 0)
+    finish_run(logger, 0)
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -13,7 +13,7 @@ _SECONDS = "speed/seconds_per_epoch"
 _SHOWN = ("val/dice", "val/f1")
 
 
-class EpochLines(Logger):
+class ConsoleLogger(Logger):
     """Say of each epoch its number of `epochs`, each network's whole loss, and the seconds.
 
     >>> EpochLines(200).told(2, {"train/generator/total": 1.25, "speed/seconds_per_epoch": 12.3})

@@ -12,13 +12,13 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import naming, whole
-from hep2gan.runs.metrics_csv import MetricsTable, check_epochs, epochs_of, read_table
+from hep2gan.io import atomic_open, with_path_in_errors
+from hep2gan.runs.metrics_csv import MetricsTable, check_epochs, epochs_of, read_metrics_csv
 
 log = logging.getLogger(__name__)
 
 
-class MetricsFile(Logger):
+class CsvLogger(Logger):
     """Append metrics to a CSV file with the columns epoch, step and one for each metric.
 
     Lightning's CSVLogger deletes the file of a run that is resumed; this one goes on with it and
@@ -63,7 +63,10 @@ class MetricsFile(Logger):
             rows = self._read()
             self._columns += sorted(new)
             self._rewrite(rows)
-        with naming(self._path), self._path.open("a", newline="", encoding="utf-8") as file:
+        with (
+            with_path_in_errors(self._path),
+            self._path.open("a", newline="", encoding="utf-8") as file,
+        ):
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _read(self) -> list[dict[str, str]]:
@@ -72,7 +75,7 @@ class MetricsFile(Logger):
         return found.rows
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        with whole(self._path) as file:
+        with atomic_open(self._path) as file:
             text = io.TextIOWrapper(file, "utf-8", newline="")
             writer = csv.DictWriter(text, self._columns)
             writer.writeheader()
@@ -110,7 +113,7 @@ def _table(path: Path) -> MetricsTable:
     if not path.is_file():
         return MetricsTable([], [], cut=False)
     try:
-        found = read_table(path)
+        found = read_metrics_csv(path)
     except ValueError as error:
         raise _damaged(path, error) from error
     if found.cut:

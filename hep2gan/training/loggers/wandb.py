@@ -20,9 +20,9 @@ from lightning.pytorch.loggers import WandbLogger
 from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import write_whole
+from hep2gan.io import atomic_write
 from hep2gan.metrics.segmentation import dice_by_cell
-from hep2gan.reports.figures.overlay import outlined
+from hep2gan.reports.figures.overlay import draw_overlay_outline
 from hep2gan.reports.figures.roc import roc_curves
 from hep2gan.reports.selection import confident_errors, lowest_dice
 from hep2gan.runs.predictions import Predictions
@@ -33,7 +33,7 @@ POINTS = 100
 """Most points of one class's ROC curve: more than a panel has pixels to tell apart."""
 
 
-def panels(predictions: Predictions) -> dict[str, Any]:
+def result_panels(predictions: Predictions) -> dict[str, Any]:
     """wandb's objects by key, those that the method has predictions for."""
     found: dict[str, Any] = {}
     if predictions.probabilities is not None:
@@ -97,7 +97,7 @@ def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
 
 def picture_of(predictions: Predictions, row: int) -> Any:
     """One cell with its true and its generated outline, its id below it."""
-    return wandb.Image(outlined(predictions, row), caption=str(predictions.id[row]))
+    return wandb.Image(draw_overlay_outline(predictions, row), caption=str(predictions.id[row]))
 
 
 def cell_table(predictions: Predictions, rows: list[int]) -> Any:
@@ -139,7 +139,7 @@ _LONGEST_TAG, _LONGEST_NAME = 64, 128
 _NOT_LOSSES = ("p_real", "p_fake")
 
 
-class WandbRun(WandbLogger):
+class RunWandbLogger(WandbLogger):
     """Lightning's logger on a run of its own, which keeps the best values in the run's summary.
 
     The summary holds the last value of a metric under its own name, where sweeps and tables look
@@ -194,13 +194,13 @@ def _sign(name: str) -> int:
     return -1 if is_loss else 0
 
 
-def begin(
+def start_wandb_run(
     config: Mapping[str, Any],
     folder: Path,
     *,
     start: int = 0,
     provenance: Mapping[str, Any] | None = None,
-) -> WandbRun:
+) -> RunWandbLogger:
     """Begin a run in `folder`, or go on with the one that was begun there.
 
     start: batches of training that are done. Online, the run of the start before goes on. Offline
@@ -217,9 +217,9 @@ def begin(
     _supersede(folder / "wandb")
     _stage_in(folder.resolve() / "wandb" / "staged")
     run = _init(config, folder, mode, identity, in_agent, provenance)
-    logger = WandbRun(run, folder)
+    logger = RunWandbLogger(run, folder)
     try:
-        write_whole(id_file, json.dumps({"id": run.id, "mode": mode}) + "\n")
+        atomic_write(id_file, json.dumps({"id": run.id, "mode": mode}) + "\n")
         _define(run)
         _replay(logger, logged_before(folder / "metrics.csv", start), bool(run.resumed))
     except BaseException:
@@ -322,7 +322,7 @@ def _define(run: Any) -> None:
 
 
 def _replay(
-    logger: WandbRun, rows: Iterable[tuple[int | None, dict[str, float]]], has_them: bool
+    logger: RunWandbLogger, rows: Iterable[tuple[int | None, dict[str, float]]], has_them: bool
 ) -> None:
     for step, row in rows:
         if has_them:
@@ -355,7 +355,7 @@ def _read(path: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def end(logger: WandbRun, exit_code: int) -> None:
+def finish_wandb_run(logger: RunWandbLogger, exit_code: int) -> None:
     """Close the run as finished (0) or failed; one that SIGTERM stopped (143) as preempted.
 
     A preempted run of a sweep is handed out again by wandb.

@@ -5,13 +5,13 @@ import pytest
 from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
 
-from hep2gan.data.phantom.generate import draw_cells, draw_specimen
+from hep2gan.data.phantom.generate import generate_cells, generate_specimen
 from hep2gan.data.phantom.specimens import class_counts, plan_specimens
 
 
 @pytest.fixture(scope="module")
 def cells():
-    return list(draw_cells(500, 0))
+    return list(generate_cells(500, 0))
 
 
 def same(one, other):
@@ -19,7 +19,7 @@ def same(one, other):
 
 
 def test_same_seed_same_cells():
-    first, again, other = (list(draw_cells(12, seed)) for seed in (3, 3, 4))
+    first, again, other = (list(generate_cells(12, seed)) for seed in (3, 3, 4))
     assert all(same(*pair) for pair in zip(first, again, strict=True))
     assert not any(same(*pair) for pair in zip(first, other, strict=True))
 
@@ -27,7 +27,7 @@ def test_same_seed_same_cells():
 def test_a_cell_does_not_depend_on_those_before_it(cells):
     plan = plan_specimens(500, 0)
     before = sum(one.size for one in plan[:5])
-    alone = next(draw_specimen(plan[5], 0, range(4, 5), before))
+    alone = next(generate_specimen(plan[5], 0, range(4, 5), before))
     assert alone.id == cells[before + 4].id
     assert same(alone, cells[before + 4])
 
@@ -112,7 +112,7 @@ def test_images_are_as_dark_as_in_the_real_set(cells):
 
 
 def test_one_specimen_occurs_twice_when_asked():
-    drawn = list(draw_cells(120, 0, duplicate_specimen=True))
+    drawn = list(generate_cells(120, 0, duplicate_specimen=True))
     assert len(drawn) == 120
     pairs = [(one, other) for i, one in enumerate(drawn) for other in drawn[:i] if same(one, other)]
     size = [cell.specimen for cell in drawn].count(pairs[0][0].specimen)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from hep2gan.data.patterns import ICPR2016
 from hep2gan.data.phantom import generate
-from hep2gan.data.phantom.generate import draw_cells, write_phantom
+from hep2gan.data.phantom.generate import generate_cells, write_phantom
 from hep2gan.data.phantom.specimens import plan_specimens
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.errors import Hep2ganError
@@ -25,7 +25,7 @@ def test_files_hold_the_drawn_cells_in_the_real_sets_layout(tmp_path):
         truth = list(csv.reader(table))
     with (root / "specimens.csv").open(newline="") as table:
         origin = list(csv.DictReader(table))
-    for cell, row, source in zip(draw_cells(30, 5), truth, origin, strict=True):
+    for cell, row, source in zip(generate_cells(30, 5), truth, origin, strict=True):
         assert row == [
             *(f"{cell.id}.png", f"{cell.id}_Mask.png", ICPR2016[cell.label].name),
             ("intermediate", "positive")[cell.intensity],
@@ -40,7 +40,7 @@ def test_files_hold_the_drawn_cells_in_the_real_sets_layout(tmp_path):
 
 def test_the_loader_reads_them(tmp_path):
     raw = read_icpr2016(write_phantom(tmp_path / "cells", 40, 1))
-    drawn = list(draw_cells(40, 1))
+    drawn = list(generate_cells(40, 1))
     assert [cell.id for cell in raw.cells] == [cell.id for cell in drawn]
     assert [cell.label for cell in raw.cells] == [cell.label for cell in drawn]
     assert [cell.specimen for cell in raw.cells] == [cell.specimen for cell in drawn]

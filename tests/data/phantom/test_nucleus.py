@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from hep2gan.data.phantom.nucleus import Nucleus, Outline, draw_outline
+from hep2gan.data.phantom.nucleus import Nucleus, Outline, sample_outline
 
 
 def circle(radius):
@@ -10,7 +10,7 @@ def circle(radius):
 
 
 def drawn(seed, shape=(120, 120), centre=(60.3, 59.8)):
-    return Nucleus(draw_outline(np.random.default_rng(seed)), centre, shape)
+    return Nucleus(sample_outline(np.random.default_rng(seed)), centre, shape)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -26,7 +26,7 @@ def test_area_is_that_of_the_equivalent_circle(seed):
 
 def test_sizes_and_axis_ratios_follow_the_recipe():
     rng = np.random.default_rng(0)
-    outlines = [draw_outline(rng) for _ in range(400)]
+    outlines = [sample_outline(rng) for _ in range(400)]
     diameter = np.array([outline.diameter for outline in outlines])
     assert np.median(diameter) == pytest.approx(47.6, abs=0.8)
     assert np.log(diameter / 47.6).std() == pytest.approx(0.095, abs=0.015)

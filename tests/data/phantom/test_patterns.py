@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from hep2gan.data.phantom.nucleus import Nucleus, draw_outline
+from hep2gan.data.phantom.nucleus import Nucleus, sample_outline
 from hep2gan.data.phantom.patterns import (
     Centromere,
     Golgi,
@@ -38,7 +38,7 @@ def rng():
 
 @pytest.fixture
 def nucleus():
-    return Nucleus(draw_outline(np.random.default_rng(5)), (50.2, 49.7), (101, 101))
+    return Nucleus(sample_outline(np.random.default_rng(5)), (50.2, 49.7), (101, 101))
 
 
 def peaks(stain, where, rise=0.3):

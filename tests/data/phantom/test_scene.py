@@ -3,7 +3,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from hep2gan.data.phantom.nucleus import Nucleus, draw_outline
+from hep2gan.data.phantom.nucleus import Nucleus, sample_outline
 from hep2gan.data.phantom.scene import compose, crop_of, place_neighbours
 from hep2gan.data.phantom.specimens import plan_specimens
 
@@ -45,7 +45,7 @@ def test_crop_lies_on_the_canvas_with_room_for_the_blur(seed):
 def test_neighbours_never_overlap():
     rng = np.random.default_rng(0)
     for _ in range(40):
-        cell = draw_outline(rng)
+        cell = sample_outline(rng)
         others = place_neighbours(cell, 5, rng)
         assert len(others) >= 3
         cover = np.zeros((301, 301), int)
@@ -58,7 +58,7 @@ def test_neighbours_are_near():
     rng = np.random.default_rng(0)
     gap = []
     for _ in range(300):
-        cell = draw_outline(rng)
+        cell = sample_outline(rng)
         for outline, offset in place_neighbours(cell, 1, rng):
             gap.append(np.hypot(*offset) - (cell.diameter + outline.diameter) / 2)
     assert len(gap) == 300

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hep2gan.data.phantom.scene import blur, draw_defocus, expose
+from hep2gan.data.phantom.scene import blur, expose, sample_defocus
 
 
 def test_blur_is_85_parts_sharp_and_15_halo():
@@ -47,7 +47,7 @@ def test_pixels_are_clipped_at_254():
 
 def test_a_tenth_is_slightly_and_three_percent_badly_out_of_focus():
     rng = np.random.default_rng(0)
-    drawn = np.array([draw_defocus(rng) for _ in range(20000)])
+    drawn = np.array([sample_defocus(rng) for _ in range(20000)])
     assert np.mean(drawn > 2) == pytest.approx(0.03, abs=0.005)
     assert np.mean((drawn >= 1) & (drawn <= 2)) == pytest.approx(0.10, abs=0.01)
     assert np.mean(drawn == 0) == pytest.approx(0.87, abs=0.01)

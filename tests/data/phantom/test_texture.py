@@ -3,13 +3,13 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import pdist
 
-from hep2gan.data.phantom.nucleus import Nucleus, draw_outline
+from hep2gan.data.phantom.nucleus import Nucleus, sample_outline
 from hep2gan.data.phantom.texture import blobs, holes, lognormal, random_field, spread_out
 
 
 @pytest.fixture
 def nucleus():
-    return Nucleus(draw_outline(np.random.default_rng(2)), (45, 45), (91, 91))
+    return Nucleus(sample_outline(np.random.default_rng(2)), (45, 45), (91, 91))
 
 
 @pytest.mark.parametrize("scale", [0.8, 2.0, 3.5, 6.0])

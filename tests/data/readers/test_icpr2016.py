@@ -3,9 +3,9 @@ import shutil
 import numpy as np
 import pytest
 
-from hep2gan.data.patterns import label_of
+from hep2gan.data.patterns import parse_label
 from hep2gan.data.readers.icpr2016 import read_icpr2016
-from hep2gan.data.store.pack import pack
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.errors import Hep2ganError
 from tests.helpers.raw_sets import NAMES, flat, folders, headed, write_csv, write_pair
 
@@ -38,7 +38,9 @@ def test_all_layouts_give_the_same_cells(tmp_path):
         headed(tmp_path / "short", padded=False),
         folders(tmp_path / "folders"),
     ]
-    stores = [pack(read_icpr2016(root), tmp_path / f"{root.name}.store", size=32) for root in roots]
+    stores = [
+        pack_cells(read_icpr2016(root), tmp_path / f"{root.name}.store", size=32) for root in roots
+    ]
     for store in stores[1:]:
         for name in ("id", "label", "image", "mask", "digest", "levels", "crop_size"):
             np.testing.assert_array_equal(getattr(store, name), getattr(stores[0], name))
@@ -73,7 +75,7 @@ def test_cells_are_sorted_by_id_whatever_the_order_of_the_table(tmp_path):
     ],
 )
 def test_class_names_as_people_write_them(name, label):
-    assert label_of(name) == label
+    assert parse_label(name) == label
 
 
 def test_folders_may_carry_variants_of_the_names(tmp_path):
@@ -169,8 +171,8 @@ def test_images_that_no_line_names_are_problems(tmp_path):
     assert [problem.id for problem in raw.problems] == ["00077"]
     assert str(root / "00077.png") in raw.problems[0].reason
     with pytest.raises(Hep2ganError, match=r"1 of 13 cells.*\n.*00077\.png is not named"):
-        pack(raw, tmp_path / "store", size=32)
-    store = pack(raw, tmp_path / "store", size=32, on_error="skip")
+        pack_cells(raw, tmp_path / "store", size=32)
+    store = pack_cells(raw, tmp_path / "store", size=32, on_error="skip")
     assert len(store) == 12
     assert store.manifest["findings"]["skipped"]["listed"][0]["id"] == "00077"
 
@@ -200,6 +202,6 @@ def test_a_missing_file_is_met_when_packing(tmp_path):
     raw = read_icpr2016(root)
     assert len(raw.cells) == len(NAMES) * 2
     with pytest.raises(Hep2ganError) as caught:
-        pack(raw, tmp_path / "store", size=32)
+        pack_cells(raw, tmp_path / "store", size=32)
     assert f"{root / '00004.png'} does not exist" in str(caught.value)
     assert f"{root / '00005_Mask.png'} does not exist" in str(caught.value)

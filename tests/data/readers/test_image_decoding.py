@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from hep2gan.data.readers import image
-from hep2gan.data.readers.image import decode
+from hep2gan.data.readers.image import decode_image
 from hep2gan.errors import Hep2ganError
 
 GREY = np.random.default_rng(0).integers(0, 256, (7, 5), dtype=np.uint8)
@@ -24,13 +24,13 @@ def saved(path: Path, array: np.ndarray, mode: str | None = None, **options: obj
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
 def test_8_bit_files_keep_their_grey_levels(tmp_path, suffix, mode):
-    decoded = decode(saved(tmp_path / f"a.{suffix}", GREY, mode))
+    decoded = decode_image(saved(tmp_path / f"a.{suffix}", GREY, mode))
     np.testing.assert_array_equal(decoded.values, GREY)
     assert (decoded.values.dtype, decoded.full, decoded.reduced) == (np.float32, 255, False)
 
 
 def test_colour_becomes_unrounded_luma(tmp_path):
-    decoded = decode(saved(tmp_path / "a.png", COLOUR))
+    decoded = decode_image(saved(tmp_path / "a.png", COLOUR))
     np.testing.assert_allclose(decoded.values, COLOUR @ [0.299, 0.587, 0.114], atol=1e-4)
 
 
@@ -38,17 +38,17 @@ def test_a_palette_is_looked_up(tmp_path):
     image = Image.fromarray(np.array([[0, 1]], np.uint8), mode=None).convert("P")
     image.putpalette([10, 10, 10, 200, 200, 200])
     image.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(decode(tmp_path / "a.png").values, [[10, 200]])
+    np.testing.assert_array_equal(decode_image(tmp_path / "a.png").values, [[10, 200]])
 
 
 def test_one_bit_files_are_black_and_white(tmp_path):
     path = saved(tmp_path / "a.png", np.array([[0, 255]], np.uint8), "1")
-    np.testing.assert_array_equal(decode(path).values, [[0, 255]])
+    np.testing.assert_array_equal(decode_image(path).values, [[0, 255]])
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_16_bit_grey_keeps_every_level(tmp_path, suffix):
-    decoded = decode(saved(tmp_path / f"a.{suffix}", DEEP))
+    decoded = decode_image(saved(tmp_path / f"a.{suffix}", DEEP))
     np.testing.assert_array_equal(decoded.values, DEEP)
     assert decoded.full == 65535
 
@@ -64,7 +64,7 @@ def test_tiff_with_white_as_zero_is_turned_around(tmp_path, array):
     with Image.open(path) as image:
         strip = image.tag_v2[273][0]
     raw = np.frombuffer(path.read_bytes()[strip:][: array.nbytes], array.dtype)
-    np.testing.assert_array_equal(decode(path).values, full - raw.reshape(array.shape))
+    np.testing.assert_array_equal(decode_image(path).values, full - raw.reshape(array.shape))
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -72,17 +72,17 @@ def test_exif_orientation_is_honoured(tmp_path, suffix):
     exif = Image.Exif()
     exif[274] = 6  # the camera was turned: show a quarter turn clockwise
     path = saved(tmp_path / f"a.{suffix}", GREY, exif=exif)
-    np.testing.assert_array_equal(decode(path).values, np.rot90(GREY, -1))
+    np.testing.assert_array_equal(decode_image(path).values, np.rot90(GREY, -1))
 
 
 def test_16_bit_colour_is_told_from_8_bit(tmp_path):
     rgb = np.arange(18, dtype=">u2").reshape(2, 3, 3) * 3000
     path = tmp_path / "a.png"
     path.write_bytes(png(rgb, depth=16, kind=2))
-    decoded = decode(path)
+    decoded = decode_image(path)
     assert decoded.reduced
     assert decoded.full == 255
-    assert not decode(saved(tmp_path / "b.png", COLOUR)).reduced
+    assert not decode_image(saved(tmp_path / "b.png", COLOUR)).reduced
 
 
 def png(array: np.ndarray, depth: int, kind: int) -> bytes:
@@ -99,7 +99,7 @@ def png(array: np.ndarray, depth: int, kind: int) -> bytes:
 
 def refused(path: Path, *words: str) -> None:
     with pytest.raises(Hep2ganError) as caught:
-        decode(path)
+        decode_image(path)
     for word in (str(path), "Fix: ", *words):
         assert word in str(caught.value)
 
@@ -135,7 +135,7 @@ def test_a_flipped_bit_is_noticed_or_harmless(tmp_path):
         damaged[position] ^= 0x10
         (tmp_path / "b.png").write_bytes(damaged)
         try:
-            values = decode(tmp_path / "b.png").values
+            values = decode_image(tmp_path / "b.png").values
         except Hep2ganError:
             continue
         np.testing.assert_array_equal(values, DEEP)

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from hep2gan.data.batch import Request
-from hep2gan.data.dataset import CellBatches, ResidentCells
-from hep2gan.data.store.integrity import WholeFiles
-from hep2gan.data.store.pack import pack
+from hep2gan.data.dataset import CellDataset, DeviceCells
+from hep2gan.data.store.integrity import FileSizeGuard
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.output import Outputs
-from hep2gan.training.evaluation import assemble, mean_mask
+from hep2gan.models.output import ModelOutput
+from hep2gan.training.evaluation import build_predictions, mean_mask
 from tests.helpers.raw_sets import cells
 
 WORDS = r"image.npy was cut off while the run used it: .* bytes are now 4,096.*Fix: restore"
@@ -23,7 +23,7 @@ WORDS = r"image.npy was cut off while the run used it: .* bytes are now 4,096.*F
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packed")
-    return pack(cells(folder / "raw", 64), folder / "store", size=64, workers=1)
+    return pack_cells(cells(folder / "raw", 64), folder / "store", size=64, workers=1)
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def cut_off(store):
 
 def test_a_batch_from_a_store_that_was_cut_off_is_refused(packed):
     rows = Request(torch.arange(len(packed)), None)
-    batches = CellBatches(packed)
+    batches = CellDataset(packed)
     whole = batches[rows]
     assert np.array_equal(whole.image.numpy(), packed.image)
     with cut_off(packed):
@@ -56,7 +56,7 @@ def test_a_batch_from_a_store_that_was_cut_off_is_refused(packed):
 def test_what_is_deleted_or_replaced_or_grows_does_no_harm(tmp_path):
     for name in "abc":
         (tmp_path / name).write_bytes(bytes(100))
-    files = WholeFiles([*(tmp_path / name for name in "abc"), tmp_path / "missing"])
+    files = FileSizeGuard([*(tmp_path / name for name in "abc"), tmp_path / "missing"])
     (tmp_path / "a").unlink()
     (tmp_path / "new").write_bytes(b"short")
     (tmp_path / "new").replace(tmp_path / "b")
@@ -79,10 +79,12 @@ def test_evaluation_and_cells_on_the_device_look_before_they_read(packed):
     with cut_off(packed):
         # Made after the file was cut: what counts is how long it was when it was mapped.
         for read in (
-            lambda: CellBatches(packed)[Request(torch.from_numpy(rows), None)],
-            lambda: ResidentCells(packed, torch.device("cpu")),
+            lambda: CellDataset(packed)[Request(torch.from_numpy(rows), None)],
+            lambda: DeviceCells(packed, torch.device("cpu")),
             lambda: mean_mask(packed, rows),
-            lambda: assemble(torch.from_numpy(rows), Outputs(None, None, None, None), packed, None),
+            lambda: build_predictions(
+                torch.from_numpy(rows), ModelOutput(None, None, None, None), packed, None
+            ),
         ):
             with pytest.raises(Hep2ganError, match=WORDS):
                 read()

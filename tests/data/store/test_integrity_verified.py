@@ -8,7 +8,7 @@ import time
 import pytest
 
 from hep2gan.data.store.integrity import COLUMNS, verify_again, verify_once
-from hep2gan.data.store.pack import pack
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from tests.helpers.full_disk import make_read_only, small_disk
@@ -17,7 +17,7 @@ from tests.helpers.raw_sets import cells
 
 @pytest.fixture
 def store(tmp_path):
-    found = pack(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
+    found = pack_cells(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
     time.sleep(0.02)  # The kernel's clock for files ticks every few milliseconds.
     return found
 

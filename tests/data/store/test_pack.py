@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.data.readers.raw import Problem
+from hep2gan.data.readers.raw import CellError
 from hep2gan.data.store import pack
-from hep2gan.data.store.pack import pack
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from tests.data.readers.test_image_decoding import png
@@ -26,7 +26,7 @@ def names(folder):
 
 def test_every_column(tmp_path):
     raw = cells(tmp_path / "raw", 8)
-    store = pack(raw, tmp_path / "store", size=48)
+    store = pack_cells(raw, tmp_path / "store", size=48)
     assert (len(store), store.size, store.classes) == (8, 48, ("a", "b"))
     assert store.id.tolist() == [f"{n:05d}" for n in range(1, 9)]
     assert store.label.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -40,7 +40,7 @@ def test_every_column(tmp_path):
 
 
 def test_images_come_back_within_half_a_step_of_pillow_s_float_resize(tmp_path):
-    store = pack(cells(tmp_path / "raw", 6), tmp_path / "store", size=32)
+    store = pack_cells(cells(tmp_path / "raw", 6), tmp_path / "store", size=32)
     for row in range(6):
         image, mask = draw(row + 1)
         grey = Image.fromarray(image.astype(np.float32))
@@ -54,10 +54,10 @@ def test_images_come_back_within_half_a_step_of_pillow_s_float_resize(tmp_path):
 
 def test_the_number_of_workers_and_the_place_change_nothing(tmp_path, monkeypatch):
     raw = cells(tmp_path / "raw", 10)
-    alone = pack(raw, tmp_path / "alone", size=32, workers=1)
+    alone = pack_cells(raw, tmp_path / "alone", size=32, workers=1)
     monkeypatch.setattr(pack, "CHUNK", 3)
     seen = []
-    several = pack(
+    several = pack_cells(
         raw, tmp_path / "x" / "y", size=32, workers=2, progress=lambda *at: seen.append(at)
     )
     assert several.fingerprint == alone.fingerprint
@@ -70,29 +70,29 @@ def test_the_number_of_workers_and_the_place_change_nothing(tmp_path, monkeypatc
 
 def test_the_fingerprint_follows_the_content(tmp_path):
     raw = cells(tmp_path / "raw", 4)
-    first = pack(raw, tmp_path / "a", size=32).fingerprint
+    first = pack_cells(raw, tmp_path / "a", size=32).fingerprint
     others = [
         raw._replace(classes=("a", "c")),
         raw._replace(cells=[*raw.cells[:3], raw.cells[3]._replace(label=0)]),
         raw._replace(cells=raw.cells[::-1]),
     ]
-    prints = [pack(other, tmp_path / "b", size=32).fingerprint for other in others]
+    prints = [pack_cells(other, tmp_path / "b", size=32).fingerprint for other in others]
     assert len({first, *prints}) == 4
-    assert pack(raw, tmp_path / "b", size=32).fingerprint == first
+    assert pack_cells(raw, tmp_path / "b", size=32).fingerprint == first
 
 
 def test_packing_again_is_instant(tmp_path, monkeypatch, caplog):
     raw = cells(tmp_path / "raw", 4)
-    first = pack(raw, tmp_path / "store", size=32)
+    first = pack_cells(raw, tmp_path / "store", size=32)
     monkeypatch.setattr(pack, "run_chunks", None)  # nothing is read a second time
     with caplog.at_level(logging.INFO):
-        again = pack(raw, tmp_path / "store", size=32)
+        again = pack_cells(raw, tmp_path / "store", size=32)
     assert again.fingerprint == first.fingerprint
     assert "already packed" in caplog.text
 
 
 def test_a_moved_source_is_the_same_source(tmp_path, monkeypatch):
-    pack(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
+    pack_cells(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
     (tmp_path / "raw").rename(tmp_path / "moved")
     monkeypatch.setattr(pack, "run_chunks", None)
     moved = cells(tmp_path / "other", 4)
@@ -102,13 +102,13 @@ def test_a_moved_source_is_the_same_source(tmp_path, monkeypatch):
         )
         for cell in moved.cells
     ]
-    pack(moved._replace(cells=found), tmp_path / "store", size=32)
+    pack_cells(moved._replace(cells=found), tmp_path / "store", size=32)
 
 
 @pytest.mark.parametrize("change", ["file", "date", "size", "white", "label"])
 def test_another_source_or_setting_replaces_the_store(tmp_path, caplog, change):
     raw = cells(tmp_path / "raw", 4)
-    first = pack(raw, tmp_path / "store", size=32)
+    first = pack_cells(raw, tmp_path / "store", size=32)
     settings = {"size": 32}
     if change == "file":
         write_pair(tmp_path / "new", 99)
@@ -121,7 +121,7 @@ def test_another_source_or_setting_replaces_the_store(tmp_path, caplog, change):
     else:
         settings |= {"size": 48} if change == "size" else {"white": 4095}
     with caplog.at_level(logging.INFO):
-        second = pack(raw, tmp_path / "store", **settings)
+        second = pack_cells(raw, tmp_path / "store", **settings)
     assert "packing it again" in caplog.text
     assert (second.fingerprint == first.fingerprint) == (change in ("white", "date"))
     assert second.manifest["signature"] != first.manifest["signature"]
@@ -143,7 +143,7 @@ def broken(root):
 def test_broken_pairs_stop_the_pack_with_the_whole_list(tmp_path):
     raw = broken(tmp_path / "raw")
     with pytest.raises(Hep2ganError) as caught:
-        pack(raw, tmp_path / "store", size=32)
+        pack_cells(raw, tmp_path / "store", size=32)
     text = str(caught.value)
     assert "4 of 6 cells" in text
     assert f"00001: {raw.cells[0].image} is damaged or truncated" in text
@@ -157,8 +157,8 @@ def test_broken_pairs_stop_the_pack_with_the_whole_list(tmp_path):
 
 def test_skipped_cells_are_left_out_and_recorded(tmp_path):
     raw = broken(tmp_path / "raw")
-    whole = pack(cells(tmp_path / "whole", 6), tmp_path / "whole.store", size=32)
-    store = pack(raw, tmp_path / "store", size=32, on_error="skip", workers=1)
+    whole = pack_cells(cells(tmp_path / "whole", 6), tmp_path / "whole.store", size=32)
+    store = pack_cells(raw, tmp_path / "store", size=32, on_error="skip", workers=1)
     assert store.id.tolist() == ["00003", "00006"]
     for name in ("image", "mask", "label", "levels", "digest", "specimen", "crop_size"):
         np.testing.assert_array_equal(getattr(store, name), getattr(whole, name)[[2, 5]])
@@ -176,7 +176,7 @@ def test_a_mask_that_vanishes_when_resized_is_a_problem(tmp_path):
     speck[1, 0] = 255
     Image.fromarray(speck).save(raw.cells[0].mask)
     with pytest.raises(Hep2ganError, match="vanishes at 32 × 32"):
-        pack(raw, tmp_path / "store", size=32)
+        pack_cells(raw, tmp_path / "store", size=32)
 
 
 def test_nothing_left_is_an_error_even_when_skipping(tmp_path):
@@ -184,15 +184,15 @@ def test_nothing_left_is_an_error_even_when_skipping(tmp_path):
     for cell in raw.cells:
         cell.image.unlink()
     with pytest.raises(Hep2ganError, match="2 of 2 cells"):
-        pack(raw, tmp_path / "store", on_error="skip")
+        pack_cells(raw, tmp_path / "store", on_error="skip")
 
 
 def test_a_failed_pack_leaves_the_store_that_was_there(tmp_path):
     raw = cells(tmp_path / "raw", 4)
-    first = pack(raw, tmp_path / "store", size=32).fingerprint
+    first = pack_cells(raw, tmp_path / "store", size=32).fingerprint
     raw.cells[0].image.unlink()
     with pytest.raises(Hep2ganError):
-        pack(raw, tmp_path / "store", size=32)
+        pack_cells(raw, tmp_path / "store", size=32)
     assert Store.open(tmp_path / "store").fingerprint == first
     assert names(tmp_path) == ["store"]
 
@@ -211,7 +211,7 @@ def test_a_failed_pack_leaves_the_store_that_was_there(tmp_path):
 )
 def test_wrong_settings(tmp_path, settings, said):
     with pytest.raises(Hep2ganError, match=said):
-        pack(cells(tmp_path / "raw", 2), tmp_path / "store", **settings)
+        pack_cells(cells(tmp_path / "raw", 2), tmp_path / "store", **settings)
     assert names(tmp_path) == []
 
 
@@ -225,34 +225,34 @@ def test_wrong_cells(tmp_path):
         ([one._replace(label=-1)], "label -1"),
     ):
         with pytest.raises(Hep2ganError, match=said):
-            pack(raw._replace(cells=found), tmp_path / "store")
+            pack_cells(raw._replace(cells=found), tmp_path / "store")
 
 
 def test_a_folder_that_is_no_store_is_not_overwritten(tmp_path):
     raw = cells(tmp_path / "raw", 2)
     with pytest.raises(Hep2ganError, match=r"holds 00001\.png, which is no part of a store"):
-        pack(raw, tmp_path / "raw", size=32)
+        pack_cells(raw, tmp_path / "raw", size=32)
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "manifest.json").write_text("{}")
     with pytest.raises(Hep2ganError, match=r"lacks image\.npy"):
-        pack(raw, tmp_path / "app", size=32)
+        pack_cells(raw, tmp_path / "app", size=32)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(Hep2ganError, match="is a file"):
-        pack(raw, tmp_path / "file", size=32)
-    pack(raw, tmp_path / "store", size=32)
+        pack_cells(raw, tmp_path / "file", size=32)
+    pack_cells(raw, tmp_path / "store", size=32)
     (tmp_path / "store" / "notes.txt").write_text("mine")
     with pytest.raises(Hep2ganError, match=r"notes\.txt"):
-        pack(raw, tmp_path / "store", size=48)
+        pack_cells(raw, tmp_path / "store", size=48)
     assert (tmp_path / "store" / "notes.txt").read_text() == "mine"
 
 
 def test_an_empty_folder_and_a_damaged_store_are_replaced(tmp_path, caplog):
     raw = cells(tmp_path / "raw", 2)
     (tmp_path / "store").mkdir()
-    store = pack(raw, tmp_path / "store", size=32)
+    store = pack_cells(raw, tmp_path / "store", size=32)
     with (tmp_path / "store" / "mask.npy").open("r+b") as file:
         file.truncate(200)
-    again = pack(raw, tmp_path / "store", size=32)
+    again = pack_cells(raw, tmp_path / "store", size=32)
     assert "damaged" in caplog.text
     assert again.fingerprint == store.fingerprint
     again.verify()
@@ -262,14 +262,14 @@ def test_a_full_disk_is_told_before_it_is_filled(tmp_path, monkeypatch):
     raw = cells(tmp_path / "raw", 2)
     monkeypatch.setattr(pack.shutil, "disk_usage", lambda _: SimpleNamespace(free=4095))
     with pytest.raises(Hep2ganError, match=r"0\.00 GB free: 2 cells of 32 × 32"):
-        pack(raw, tmp_path / "store", size=32)
+        pack_cells(raw, tmp_path / "store", size=32)
     assert names(tmp_path) == []
 
 
 def test_an_error_of_the_file_system_names_the_destination(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(Hep2ganError, match="cannot be written"):
-        pack(cells(tmp_path / "raw", 2), tmp_path / "file" / "store", size=32)
+        pack_cells(cells(tmp_path / "raw", 2), tmp_path / "file" / "store", size=32)
 
 
 def test_an_interrupted_pack_leaves_nothing(tmp_path, monkeypatch):
@@ -281,7 +281,7 @@ def test_an_interrupted_pack_leaves_nothing(tmp_path, monkeypatch):
 
     for workers in (1, 2):
         with pytest.raises(KeyboardInterrupt):
-            pack(raw, tmp_path / "store", size=32, workers=workers, progress=interrupt)
+            pack_cells(raw, tmp_path / "store", size=32, workers=workers, progress=interrupt)
         assert names(tmp_path) == []
 
 
@@ -320,7 +320,7 @@ def test_a_killed_pack_leaves_no_store_no_workers_and_no_obstacle(tmp_path):
             break
         time.sleep(0.05)
     assert not any(map(running, workers))
-    assert len(pack(cells(tmp_path / "raw", 40), tmp_path / "store", size=32)) == 40
+    assert len(pack_cells(cells(tmp_path / "raw", 40), tmp_path / "store", size=32)) == 40
     assert names(tmp_path) == ["store"]
 
 
@@ -333,9 +333,9 @@ def running(pid):
 
 def test_a_worker_that_dies_is_told(tmp_path, monkeypatch):
     raw = cells(tmp_path / "raw", 4)
-    monkeypatch.setattr(pack, "Chunk", Deadly)
+    monkeypatch.setattr(pack, "PackChunk", Deadly)
     with pytest.raises(Hep2ganError, match="worker process ended early"):
-        pack(raw, tmp_path / "store", size=32, workers=2)
+        pack_cells(raw, tmp_path / "store", size=32, workers=2)
     assert names(tmp_path) == []
 
 
@@ -350,10 +350,10 @@ class Deadly:
 
 
 def test_problems_of_the_reader_obey_on_error(tmp_path):
-    raw = cells(tmp_path / "raw", 2)._replace(problems=(Problem("x", "x.png is odd"),))
+    raw = cells(tmp_path / "raw", 2)._replace(problems=(CellError("x", "x.png is odd"),))
     with pytest.raises(Hep2ganError, match=r"1 of 3 cells(.|\n)*x: x\.png is odd"):
-        pack(raw, tmp_path / "store", size=32)
-    assert len(pack(raw, tmp_path / "store", size=32, on_error="skip")) == 2
+        pack_cells(raw, tmp_path / "store", size=32)
+    assert len(pack_cells(raw, tmp_path / "store", size=32, on_error="skip")) == 2
 
 
 def test_16_bit_sets_are_advised_about_white(tmp_path):
@@ -363,16 +363,16 @@ def test_16_bit_sets_are_advised_about_white(tmp_path):
             deep = np.asarray(image).astype(np.uint16) * 11
         deep[0, 0] = 3000
         Image.fromarray(deep).save(cell.image)
-    notes = pack(raw, tmp_path / "a", size=32).manifest["findings"]["notes"]
+    notes = pack_cells(raw, tmp_path / "a", size=32).manifest["findings"]["notes"]
     assert len(notes) == 1
     assert "reach 3000 of 65535" in notes[0]
     assert "data.white=4095" in notes[0]
-    told = pack(raw, tmp_path / "b", size=32, white=4095)
+    told = pack_cells(raw, tmp_path / "b", size=32, white=4095)
     assert told.manifest["findings"]["notes"] == []
     unscaled = Store.open(tmp_path / "a").levels
     np.testing.assert_allclose(told.levels, unscaled * (65535 / 4095), rtol=1e-5)
     with pytest.raises(Hep2ganError, match=r"holds 3000: data\.white=2999"):
-        pack(raw, tmp_path / "c", size=32, white=2999)
+        pack_cells(raw, tmp_path / "c", size=32, white=2999)
 
 
 def test_16_bit_colour_is_noted(tmp_path):
@@ -380,5 +380,5 @@ def test_16_bit_colour_is_noted(tmp_path):
     with Image.open(raw.cells[0].image) as image:
         deep = np.asarray(image).astype(">u2")[..., None].repeat(3, 2) * 256
     raw.cells[0].image.write_bytes(png(deep, depth=16, kind=2))
-    notes = pack(raw, tmp_path / "store", size=32).manifest["findings"]["notes"]
+    notes = pack_cells(raw, tmp_path / "store", size=32).manifest["findings"]["notes"]
     assert notes[0].startswith("1 images are 16-bit colour")

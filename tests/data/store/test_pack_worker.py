@@ -22,4 +22,4 @@ def test_workers_end_with_their_parent(monkeypatch):
 
 
 def test_cores_are_those_this_process_may_use():
-    assert 1 <= io.cores() <= (os.cpu_count() or 1)
+    assert 1 <= io.available_cores() <= (os.cpu_count() or 1)

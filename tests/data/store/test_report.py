@@ -6,8 +6,8 @@ from PIL import Image
 
 from hep2gan.data.grouping import find_duplicates
 from hep2gan.data.readers.icpr2016 import read_icpr2016
-from hep2gan.data.store.pack import pack
-from hep2gan.data.store.report import LIMIT, bounded, describe
+from hep2gan.data.store.pack import pack_cells
+from hep2gan.data.store.report import MAX_LISTED, format_report, limit_list
 from tests.helpers.raw_sets import cells, flat
 
 
@@ -56,7 +56,7 @@ def test_identical_cells_are_found_with_their_ids(tmp_path):
     # The same pixels in another file format.
     with Image.open(raw.cells[2].image) as image:
         image.convert("RGB").save(raw.cells[2].image, compress_level=0)
-    store = pack(raw, tmp_path / "store", size=32)
+    store = pack_cells(raw, tmp_path / "store", size=32)
     found = store.manifest["findings"]
     assert found["duplicates"] == {
         "count": 2,
@@ -64,14 +64,14 @@ def test_identical_cells_are_found_with_their_ids(tmp_path):
         "listed": [["00001", "00003"], ["00004", "00006"]],
     }
     assert found["conflicts"] == {"count": 1, "listed": [["00004", "00006"]]}
-    text = "\n".join(describe(store))
+    text = "\n".join(format_report(store))
     assert "warning: 4 cells in 2 groups of identical cells: 00001 = 00003, 00004 = 00006" in text
     assert "warning: identical cells with different labels: 00004 = 00006" in text
 
 
 def test_the_published_counts_stand_beside_the_found(tmp_path):
     root = flat(tmp_path / "raw")
-    lines = describe(pack(read_icpr2016(root), tmp_path / "store", size=32))
+    lines = format_report(pack_cells(read_icpr2016(root), tmp_path / "store", size=32))
     assert lines[0] == (
         f"12 cells in 6 classes from ICPR 2016 set in {root}"
         " (flat, table as handed out: gt_training.csv)"
@@ -88,14 +88,14 @@ def test_sizes_specimens_constants_and_missing_classes(tmp_path):
         Image.new("L", (size + 1, size), 255).save(cell.mask)
     Image.new("L", (111, 110), 7).save(raw.cells[5].image)
     raw = raw._replace(cells=[*raw.cells[:5], raw.cells[5]._replace(specimen=-1)])
-    store = pack(raw, tmp_path / "store", size=32)
+    store = pack_cells(raw, tmp_path / "store", size=32)
     found = store.manifest["findings"]
     assert found["height"] == [40, 55.0, 110]
     assert found["width"] == [41, 56.0, 111]
     assert (found["specimens"], found["without_specimen"]) == (2, 1)
     assert found["constant"] == {"count": 1, "listed": ["00006"]}
     assert found["counts"] == [3, 3, 0]
-    lines = describe(store)
+    lines = format_report(store)
     assert "crops 40–110 px high (median 55), 41–111 px wide (median 56)" in lines
     assert "2 specimens of 5 cells" in lines
     assert "warning: no cell of class none" in lines
@@ -104,14 +104,14 @@ def test_sizes_specimens_constants_and_missing_classes(tmp_path):
 
 
 def test_a_clean_set_has_no_warnings(tmp_path):
-    lines = describe(pack(cells(tmp_path / "raw", 4), tmp_path / "store", size=32))
+    lines = format_report(pack_cells(cells(tmp_path / "raw", 4), tmp_path / "store", size=32))
     assert not any(line.startswith("warning") for line in lines)
 
 
 def test_lists_are_bounded_and_counts_are_not():
-    kept = bounded(list(range(LIMIT + 5)))
-    assert kept["count"] == LIMIT + 5
-    assert (len(kept["listed"]), kept["listed"][-1]) == (LIMIT, LIMIT - 1)
+    kept = limit_list(list(range(MAX_LISTED + 5)))
+    assert kept["count"] == MAX_LISTED + 5
+    assert (len(kept["listed"]), kept["listed"][-1]) == (MAX_LISTED, MAX_LISTED - 1)
 
 
 def test_long_lists_are_cut_when_told(tmp_path):
@@ -119,6 +119,6 @@ def test_long_lists_are_cut_when_told(tmp_path):
     for cell in raw.cells[:7]:
         with Image.open(cell.image) as image:
             Image.new("L", image.size, 3).save(cell.image)
-    lines = describe(pack(raw, tmp_path / "store", size=32))
+    lines = format_report(pack_cells(raw, tmp_path / "store", size=32))
     ids = ", ".join(f"0000{n}" for n in range(1, 6))
     assert f"warning: 7 images of one grey level: {ids}, … and 2 more" in lines

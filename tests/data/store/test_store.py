@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hep2gan.data.store.integrity import COLUMNS
-from hep2gan.data.store.pack import pack
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from tests.helpers.raw_sets import cells
@@ -15,7 +15,7 @@ from tests.helpers.raw_sets import cells
 
 @pytest.fixture
 def store(tmp_path):
-    return pack(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
+    return pack_cells(cells(tmp_path / "raw", 4), tmp_path / "store", size=32)
 
 
 def test_types_are_as_promised(store):
@@ -164,5 +164,5 @@ def test_damaged_pixels_are_packed_again(store, tmp_path):
     file = store.path / "image.npy"
     whole = file.read_bytes()
     file.write_bytes(whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:])
-    pack(cells(tmp_path / "raw", 4), store.path, size=32).verify()
+    pack_cells(cells(tmp_path / "raw", 4), store.path, size=32).verify()
     assert file.read_bytes() == whole

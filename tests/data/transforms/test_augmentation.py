@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from hep2gan.data.batch import Draw
+from hep2gan.data.batch import BatchSeed
 from hep2gan.data.transforms.augmentation import Augmentation
-from hep2gan.data.transforms.random import Numbers
+from hep2gan.data.transforms.random import AugmentationParams
 from hep2gan.errors import Hep2ganError
 
 OFF = {"horizontal_flip": 0.0, "vertical_flip": 0.0}
@@ -26,7 +26,7 @@ EVERYTHING = Augmentation(
 
 
 def draw(total=1, seed=0, epoch=0, batch=0, offset=0, stride=1):
-    return Draw(seed, epoch, batch, offset, stride, total)
+    return BatchSeed(seed, epoch, batch, offset, stride, total)
 
 
 def cells(count, side=16, seed=0):
@@ -41,9 +41,11 @@ def fixed(monkeypatch):
 
     def fix(**numbers):
         def drawn(draw, device):
-            return Numbers(*(torch.tensor([numbers.get(n, 0.5)]) for n in Numbers._fields))
+            return AugmentationParams(
+                *(torch.tensor([numbers.get(n, 0.5)]) for n in AugmentationParams._fields)
+            )
 
-        monkeypatch.setattr(Numbers, "drawn", drawn)
+        monkeypatch.setattr(AugmentationParams, "drawn", drawn)
 
     return fix
 
@@ -214,7 +216,7 @@ def test_blur_agrees_with_scipy():
     image, mask = cells(6, side=24)
     found, found_mask = Augmentation(blur=(0.5, 2.0), **OFF)(image, mask, draw(6))
     assert torch.equal(found_mask, mask)
-    widths = 0.5 + 1.5 * Numbers.drawn(draw(6), torch.device("cpu")).blur
+    widths = 0.5 + 1.5 * AugmentationParams.drawn(draw(6), torch.device("cpu")).blur
     assert len(set(widths.tolist())) == 6
     for blurred, plain, sigma in zip(found, image, widths.tolist(), strict=True):
         theirs = ndimage.gaussian_filter(plain[0].numpy(), sigma, mode="mirror", radius=6)
@@ -246,7 +248,7 @@ def test_blur_of_an_image_smaller_than_the_kernel(fixed):
 def test_noise_has_the_width_that_was_drawn():
     image = torch.zeros(5, 1, 64, 64)
     noisy, mask = Augmentation(noise=0.4, **OFF)(image, image, draw(5), bounded=False)
-    widths = 0.4 * Numbers.drawn(draw(5), torch.device("cpu")).noise
+    widths = 0.4 * AugmentationParams.drawn(draw(5), torch.device("cpu")).noise
     # 4096 pixels: a relative error of 1/√8192, 1.1 %, in each standard deviation.
     assert torch.allclose(noisy.std((1, 2, 3)), widths, rtol=0.06)
     assert noisy.mean((1, 2, 3)).abs().max() < 0.03
@@ -293,7 +295,7 @@ def test_ranks_together_do_what_one_does_alone(world):
 
 def test_numbers_differ_by_seed_epoch_batch_and_cell_and_repeat():
     drawn = [
-        torch.stack(Numbers.drawn(Draw(*which, 0, 1, 4), torch.device("cpu")))
+        torch.stack(AugmentationParams.drawn(BatchSeed(*which, 0, 1, 4), torch.device("cpu")))
         for which in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)]
     ]
     assert torch.equal(drawn[0], drawn[4])
@@ -303,9 +305,9 @@ def test_numbers_differ_by_seed_epoch_batch_and_cell_and_repeat():
 
 
 def test_older_options_keep_the_numbers_they_always_had():
-    numbers = torch.stack(Numbers.drawn(draw(3, 5, 6, 7), torch.device("cpu")), 1)
+    numbers = torch.stack(AugmentationParams.drawn(draw(3, 5, 6, 7), torch.device("cpu")), 1)
     rng = np.random.default_rng([2, 5, 6, 7])
-    assert (Numbers._fields[9], Numbers._fields[11]) == ("gamma", "noise")
+    assert (AugmentationParams._fields[9], AugmentationParams._fields[11]) == ("gamma", "noise")
     assert np.array_equal(numbers[:, :10].numpy(), rng.random((3, 10), np.float32))
     assert np.array_equal(numbers[:, 10:12].numpy(), rng.random((3, 2), np.float32))
 

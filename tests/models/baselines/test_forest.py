@@ -5,9 +5,9 @@ import pytest
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.baselines.forest import FEATURES, ForestSettings, class_probabilities
-from hep2gan.models.baselines.intensity import intensity
-from hep2gan.models.baselines.motif import motif
-from hep2gan.models.baselines.ric_lbp import ric_lbp
+from hep2gan.models.baselines.intensity import intensity_features
+from hep2gan.models.baselines.motif import motif_features
+from hep2gan.models.baselines.ric_lbp import ric_lbp_features
 
 
 def made(cells=60, seed=0):
@@ -20,13 +20,15 @@ def test_intensity_by_hand():
     image = np.arange(101, dtype=np.float32).reshape(1, 101)
     sd = np.sqrt((101**2 - 1) / 12)
     expected = [50, sd, 0, 100, 50, 5, 95]
-    np.testing.assert_allclose(intensity(image), expected, rtol=1e-6)
+    np.testing.assert_allclose(intensity_features(image), expected, rtol=1e-6)
 
 
 def test_textures_stand_one_behind_the_other():
     image = np.random.default_rng(0).integers(0, 9, (40, 30)).astype(np.float32)
     both = FEATURES["ric_lbp_motif"](image)
-    np.testing.assert_array_equal(both, np.concatenate([ric_lbp(image), motif(image)]))
+    np.testing.assert_array_equal(
+        both, np.concatenate([ric_lbp_features(image), motif_features(image)])
+    )
     assert ForestSettings("ric_lbp_motif").describe([image, image]).shape == (2, 471)
 
 

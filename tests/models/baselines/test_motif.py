@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hep2gan.models.baselines.motif import _BIN, BINS, SCANS, motif, motifs
+from hep2gan.models.baselines.motif import _BIN, BINS, SCANS, motif_features, motif_labels
 
 
 def grey(height, width, seed=0):
@@ -14,23 +14,23 @@ def test_there_are_six_scans_and_21_pairs():
     assert sorted(SCANS) == [(0, 1, 2, 3), (0, 1, 3, 2), (0, 2, 1, 3), (0, 2, 3, 1),
                              (0, 3, 1, 2), (0, 3, 2, 1)]  # fmt: skip
     assert BINS == 21
-    assert motif(grey(30, 30)).shape == (63,)
+    assert motif_features(grey(30, 30)).shape == (63,)
 
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_a_window_takes_the_scan_along_which_it_rises(scan):
     window = np.empty(4, np.float32)
     window[list(scan)] = (0, 1, 2, 3)
-    assert motifs(window.reshape(2, 2)).tolist() == [[SCANS.index(scan)]]
+    assert motif_labels(window.reshape(2, 2)).tolist() == [[SCANS.index(scan)]]
 
 
 def test_of_equals_the_first_scan_is_taken():
-    assert motifs(np.zeros((2, 2), np.float32)).item() == 0
+    assert motif_labels(np.zeros((2, 2), np.float32)).item() == 0
 
 
 def test_labels_are_those_of_a_literal_loop():
     image = grey(9, 7)
-    labels = motifs(image)
+    labels = motif_labels(image)
     assert labels.shape == (8, 6)
     for y, x in np.ndindex(8, 6):
         window = image[y : y + 2, x : x + 2].ravel()
@@ -40,7 +40,7 @@ def test_labels_are_those_of_a_literal_loop():
 
 def test_counts_are_those_of_a_literal_loop():
     image = grey(11, 9)
-    labels = motifs(image)
+    labels = motif_labels(image)
     height, width = labels.shape
     for number, distance in enumerate((1, 2, 4)):
         expected = np.zeros(21)
@@ -49,7 +49,7 @@ def test_counts_are_those_of_a_literal_loop():
                 v, u = y + distance * down, x + distance * right
                 if 0 <= v < height and 0 <= u < width:
                     expected[_BIN[6 * labels[y, x] + labels[v, u]]] += 1
-        ours = motif(image)[21 * number : 21 * (number + 1)]
+        ours = motif_features(image)[21 * number : 21 * (number + 1)]
         np.testing.assert_allclose(ours, expected / expected.sum(), atol=1e-7)
 
 
@@ -61,4 +61,4 @@ def test_the_order_of_a_pair_does_not_count():
 
 def test_small_images_give_zeros():
     for side in (1, 2):
-        assert (motif(grey(side, side)) == 0).all()
+        assert (motif_features(grey(side, side)) == 0).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hep2gan.models.baselines.ric_lbp import _BIN, BINS, SCALES, paired, ric_lbp
+from hep2gan.models.baselines.ric_lbp import _BIN, BINS, SCALES, lbp_pairs, ric_lbp_features
 
 STEPS = {0: (0, 1), 45: (-1, 1), 90: (-1, 0), 135: (-1, -1), 180: (0, -1), 225: (1, -1)}
 STEPS |= {270: (1, 0), 315: (1, 1)}
@@ -45,7 +45,7 @@ def literal(image, s, r):
 def test_there_are_136_bins():
     assert BINS == (256 + 16) // 2 == 136
     assert np.bincount(_BIN).tolist().count(1) == 16
-    assert ric_lbp(grey(40, 40)).shape == (3 * 136,)
+    assert ric_lbp_features(grey(40, 40)).shape == (3 * 136,)
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -53,7 +53,7 @@ def test_counts_are_those_of_a_literal_loop(number):
     image = grey(26, 23)
     s, r = SCALES[number]
     counts = literal(image, s, r)
-    ours = ric_lbp(image)[136 * number : 136 * (number + 1)]
+    ours = ric_lbp_features(image)[136 * number : 136 * (number + 1)]
     expected = np.zeros(136)
     for (a, b), count in counts.items():
         first, second = (sum(bit << place for place, bit in enumerate(p)) for p in (a, b))
@@ -64,24 +64,24 @@ def test_counts_are_those_of_a_literal_loop(number):
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_quarter_turns_change_nothing(turns):
     image = grey(31, 44)
-    np.testing.assert_array_equal(ric_lbp(image), ric_lbp(np.rot90(image, turns)))
+    np.testing.assert_array_equal(ric_lbp_features(image), ric_lbp_features(np.rot90(image, turns)))
 
 
 def test_mirrors_do_change_it():
     image = grey(31, 44)
-    assert np.abs(ric_lbp(image) - ric_lbp(image[:, ::-1])).max() > 1e-3
+    assert np.abs(ric_lbp_features(image) - ric_lbp_features(image[:, ::-1])).max() > 1e-3
 
 
 def test_each_scale_sums_to_one_and_brightness_has_no_part():
     image = grey(40, 40)
-    sums = ric_lbp(image).reshape(3, 136).sum(axis=1)
+    sums = ric_lbp_features(image).reshape(3, 136).sum(axis=1)
     np.testing.assert_allclose(sums, 1, rtol=1e-5)
-    np.testing.assert_array_equal(ric_lbp(image), ric_lbp(3 * image + 7))
+    np.testing.assert_array_equal(ric_lbp_features(image), ric_lbp_features(3 * image + 7))
 
 
 def test_a_flat_image_is_one_bin():
     """All bits are set where nothing is darker."""
-    flat = ric_lbp(np.full((40, 40), 9, np.float32)).reshape(3, 136)
+    flat = ric_lbp_features(np.full((40, 40), 9, np.float32)).reshape(3, 136)
     assert (flat[:, _BIN[255]] == 1).all()
 
 
@@ -89,21 +89,21 @@ def test_a_slope_by_hand():
     """Brighter to the right: along 0° bits are 1, equal, 0, equal; i.e. 1 + 2 + 8 = 11."""
     slope = np.tile(np.arange(5, dtype=np.float32), (3, 1))
     # 3 × 5 pixels have three with neighbours at distance 1, in one row: one pair at distance 2.
-    first = ric_lbp(slope)[:136]
+    first = ric_lbp_features(slope)[:136]
     assert first[_BIN[16 * 11 + 11]] == 1
 
 
 def test_images_too_small_for_a_pair_give_zeros():
     for side in (1, 2, 3):
-        assert (ric_lbp(grey(side, side)) == 0).all()
-    sums = ric_lbp(grey(12, 12)).reshape(3, 136).sum(axis=1)
+        assert (ric_lbp_features(grey(side, side)) == 0).all()
+    sums = ric_lbp_features(grey(12, 12)).reshape(3, 136).sum(axis=1)
     assert sums.round(5).tolist() == [1, 1, 0]
 
 
 def test_pairs_lie_where_the_direction_says():
     labels = np.arange(12).reshape(3, 4)
     for direction, step in enumerate((1, -3, -4, -5)):
-        first, second = paired(labels, 1, direction)
+        first, second = lbp_pairs(labels, 1, direction)
         assert (second - first == step).all()
-    assert [paired(labels, 1, d)[0].size for d in range(4)] == [9, 6, 8, 6]
-    assert paired(labels, 5, 1)[0].size == 0
+    assert [lbp_pairs(labels, 1, d)[0].size for d in range(4)] == [9, 6, 8, 6]
+    assert lbp_pairs(labels, 5, 1)[0].size == 0

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from hep2gan.reports.figures.calibration import calibration, figure_calibration
-from hep2gan.statistics.calibration import cross_fitted, expected_calibration_error, reliability
+from hep2gan.statistics.calibration import (
+    cross_fit_temperature,
+    expected_calibration_error,
+    reliability,
+)
 from hep2gan.statistics.intervals import wilson
 
 
@@ -16,7 +20,7 @@ def test_dots_are_accuracy_by_confidence_before_and_after(methods):
     figure = figure_calibration(methods)
     for place, one in enumerate(methods.values()):
         ax = figure.axes[place]
-        scaled = cross_fitted(one.probabilities, one.label, one.specimen).probabilities
+        scaled = cross_fit_temperature(one.probabilities, one.label, one.specimen).probabilities
         before, after = lines(ax).values()
         for line, probability in ((before, one.probabilities), (after, scaled)):
             found = reliability(probability, one.label)
@@ -36,7 +40,7 @@ def test_bars_are_wilson_intervals(predictions):
 
 def test_the_histograms_are_shares_of_the_cells(predictions):
     lower = calibration(predictions).axes[1]
-    scaled = cross_fitted(predictions.probabilities, predictions.label).probabilities
+    scaled = cross_fit_temperature(predictions.probabilities, predictions.label).probabilities
     for steps, probability in zip(lower.patches, (predictions.probabilities, scaled), strict=True):
         values, edges, _ = steps.get_data()
         found = reliability(probability, predictions.label)
@@ -48,7 +52,7 @@ def test_the_histograms_are_shares_of_the_cells(predictions):
 def test_the_title_gives_the_errors_and_the_temperatures(methods):
     figure = figure_calibration(methods)
     for ax, (name, one) in zip(figure.axes, methods.items(), strict=False):
-        scaled = cross_fitted(one.probabilities, one.label)
+        scaled = cross_fit_temperature(one.probabilities, one.label)
         errors = [
             100 * expected_calibration_error(reliability(probability, one.label))
             for probability in (one.probabilities, scaled.probabilities)
@@ -61,7 +65,7 @@ def test_the_title_gives_the_errors_and_the_temperatures(methods):
 def test_specimens_are_not_divided(predictions):
     specimen = predictions.label * 2 + np.arange(62) % 2
     known = dataclasses.replace(predictions, specimen=specimen)
-    temperatures = cross_fitted(known.probabilities, known.label, specimen).temperatures
+    temperatures = cross_fit_temperature(known.probabilities, known.label, specimen).temperatures
     title = calibration(known).axes[0].get_title()
     assert title.endswith("(T = {:.2f}, {:.2f})".format(*temperatures))
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import catalogue as figures
-from hep2gan.reports.figures.catalogue import rendered, write_figures
+from hep2gan.reports.figures.catalogue import render_figure, write_figures
 from hep2gan.reports.figures.confusion import confusion
 
 ALL = ["contours", "confusion", "tsne", "roc", "calibration"]
@@ -27,7 +27,7 @@ def test_every_figure_is_written_as_png_and_pdf(finished):
 
 
 def test_the_paths_of_the_png_files_come_back(predictions, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "DRAWINGS", figures.DRAWINGS[1:2])
+    monkeypatch.setattr(figures, "RUN_FIGURES", figures.RUN_FIGURES[1:2])
     path = tmp_path / "metrics.csv"
     path.write_text("epoch,step,train/generator/total\n0,1,2.0\n", encoding="utf-8")
     written = write_figures(predictions, tmp_path / "figures", path)
@@ -36,7 +36,7 @@ def test_the_paths_of_the_png_files_come_back(predictions, tmp_path, monkeypatch
 
 
 def test_png_files_have_200_dots_per_inch_and_print_width(written, predictions):
-    with Image.open(io.BytesIO(rendered(confusion(predictions)))) as image:
+    with Image.open(io.BytesIO(render_figure(confusion(predictions)))) as image:
         assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
         assert image.width >= 3.5 * 200
     for path in written.values():
@@ -49,7 +49,7 @@ def test_png_files_have_200_dots_per_inch_and_print_width(written, predictions):
 
 
 def test_pdf_files_are_whole_and_hold_fonts_as_truetype(predictions):
-    content = rendered(confusion(predictions), "pdf")
+    content = render_figure(confusion(predictions), "pdf")
     assert content.startswith(b"%PDF")
     assert content.rstrip().endswith(b"%%EOF")
     assert b"/Type3" not in content
@@ -62,7 +62,7 @@ def test_figures_that_the_method_does_not_have_are_skipped_and_old_files_go(
 ):
     (tmp_path / "tsne.png").write_bytes(b"of an earlier evaluation")
     (tmp_path / "notes.txt").write_text("the user's own")
-    monkeypatch.setattr(figures, "rendered", lambda *_: b"a picture")
+    monkeypatch.setattr(figures, "render_figure", lambda *_: b"a picture")
     bare = dataclasses.replace(predictions, probabilities=None, features=None)
     written = write_figures(bare, tmp_path, tmp_path / "no_metrics.csv")
     assert list(written) == ["contours", "worst_segmented"]
@@ -87,7 +87,7 @@ def test_inconsistent_predictions_are_refused_before_anything_is_written(predict
 
 
 def test_an_interrupted_write_leaves_the_old_file(predictions, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "DRAWINGS", figures.DRAWINGS[1:2])
+    monkeypatch.setattr(figures, "RUN_FIGURES", figures.RUN_FIGURES[1:2])
     write_figures(predictions, tmp_path)
     before = (tmp_path / "confusion.png").read_bytes()
 
@@ -103,14 +103,14 @@ def test_an_interrupted_write_leaves_the_old_file(predictions, tmp_path, monkeyp
 
 @pytest.mark.parametrize("form", ["png", "pdf"])
 def test_the_same_predictions_give_the_same_bytes(predictions, form):
-    first, second = (rendered(confusion(predictions), form) for _ in range(2))
+    first, second = (render_figure(confusion(predictions), form) for _ in range(2))
     assert first == second
 
 
 def test_figures_can_be_drawn_in_several_threads(predictions):
-    alone, found = rendered(confusion(predictions)), []
+    alone, found = render_figure(confusion(predictions)), []
     threads = [
-        threading.Thread(target=lambda: found.append(rendered(confusion(predictions))))
+        threading.Thread(target=lambda: found.append(render_figure(confusion(predictions))))
         for _ in range(2)
     ]
     for thread in threads:

@@ -24,7 +24,9 @@ def test_every_cell_is_a_point_of_its_class_colour(figure, predictions):
         own = predictions.label == label
         cloud = points[f"{name} ({own.sum()})"]
         np.testing.assert_allclose(cloud.get_offsets(), coordinates[own])
-        np.testing.assert_allclose(cloud.get_facecolor()[0], to_rgba(style.look(label).color))
+        np.testing.assert_allclose(
+            cloud.get_facecolor()[0], to_rgba(style.series_style(label).color)
+        )
     assert sum(len(one.get_offsets()) for one in points.values()) == len(predictions.label) + 6
 
 

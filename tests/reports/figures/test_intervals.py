@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.intervals import Interval, IntervalGroup, interval_dots
+from hep2gan.reports.figures.intervals import IntervalGroup, PlottedInterval, interval_dots
 
-NONE = Interval(math.nan, math.nan, math.nan)
+NONE = PlottedInterval(math.nan, math.nan, math.nan)
 GROUPS = [
-    IntervalGroup("random", {"ours": Interval(0.9, 0.85, 0.93), "forest": Interval(0.8, 0.7, 0.9)}),
-    IntervalGroup("specimen", {"forest": Interval(0.4, 0.3, 0.5), "alone": NONE}),
+    IntervalGroup(
+        "random",
+        {"ours": PlottedInterval(0.9, 0.85, 0.93), "forest": PlottedInterval(0.8, 0.7, 0.9)},
+    ),
+    IntervalGroup("specimen", {"forest": PlottedInterval(0.4, 0.3, 0.5), "alone": NONE}),
 ]
 
 
@@ -33,20 +36,20 @@ def test_rows_run_downwards_and_series_keep_apart():
     assert (np.diff(heights[:, 0]) > 0.2).all()
     np.testing.assert_array_equal(np.round(heights), [[0, 1]] * 3)
     looks = [(line.get_color(), line.get_marker()) for line in dots]
-    assert looks == [(style.look(k).color, style.look(k).marker) for k in range(3)]
+    assert looks == [(style.series_style(k).color, style.series_style(k).marker) for k in range(3)]
 
 
 def test_the_key_names_series_and_one_series_needs_none():
     figure = interval_dots(GROUPS, xlabel="Dice (%)")
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["ours", "forest", "alone"]
     assert figure.axes[0].get_xlabel() == "Dice (%)"
-    alone = interval_dots([IntervalGroup("a", {"x": Interval(0.5, 0.4, 0.6)})])
+    alone = interval_dots([IntervalGroup("a", {"x": PlottedInterval(0.5, 0.4, 0.6)})])
     assert not alone.legends
 
 
 @pytest.mark.parametrize("count", [2, 4, 7])
 def test_long_names_stay_in_the_figure(count):
-    series = {f"{'long_method_name_' * 5}{k}": Interval(0.5, 0.4, 0.6) for k in range(count)}
+    series = {f"{'long_method_name_' * 5}{k}": PlottedInterval(0.5, 0.4, 0.6) for k in range(count)}
     figure = interval_dots([IntervalGroup("a condition in very many words " * 4, series)])
     figure.draw_without_rendering()
     (key,) = figure.legends

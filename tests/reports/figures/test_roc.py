@@ -23,7 +23,7 @@ def test_lines_are_scikit_learns_one_class_against_the_rest(predictions):
             line = lines(ax)[text]
             np.testing.assert_allclose(line.get_xdata(), false_rate)
             np.testing.assert_allclose(line.get_ydata(), true_rate)
-            assert line.get_color() == style.look(label).color
+            assert line.get_color() == style.series_style(label).color
 
 
 def test_the_legend_names_every_class_with_its_area(predictions):
@@ -69,7 +69,7 @@ def test_without_classifier_or_with_one_class_there_are_no_curves(predictions):
 
 
 def test_the_first_49_looks_differ_and_none_is_yellow():
-    looks = [style.look(k) for k in range(49)]
+    looks = [style.series_style(k) for k in range(49)]
     assert len(set(looks)) == 49
     assert len({(one.color, one.linestyle) for one in looks}) == 49
     assert not any(one.color == "#F0E442" for one in looks)

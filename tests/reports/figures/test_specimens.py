@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.figures.specimens import SpecimenRow, specimen_rows, specimens
+from hep2gan.reports.figures.specimens import PlottedSpecimen, plotted_specimens, specimens
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def few(predictions):
 
 
 def test_rows_by_hand(few):
-    assert specimen_rows(few) == [
-        SpecimenRow(7, 0, 4, 3, 0.75, 0),
-        SpecimenRow(8, 0, 3, 1, 1 / 3, 1),
-        SpecimenRow(9, 1, 2, 2, 1.0, 1),
+    assert plotted_specimens(few) == [
+        PlottedSpecimen(7, 0, 4, 3, 0.75, 0),
+        PlottedSpecimen(8, 0, 3, 1, 1 / 3, 1),
+        PlottedSpecimen(9, 1, 2, 2, 1.0, 1),
     ]
 
 
@@ -37,11 +37,11 @@ def test_an_even_vote_goes_to_the_surer_class(few):
     probability[0, [2, 4]] = 0.6, 0.4
     probability[1, [4, 0]] = 0.9, 0.1
     even = dataclasses.replace(few, label=label, specimen=specimen, probabilities=probability)
-    assert specimen_rows(even)[0].voted == 4
+    assert plotted_specimens(even)[0].voted == 4
     specimen[2] = 1
     probability[[0, 2]] = 0
     probability[[0, 2], 2], probability[[0, 2], 4] = 0.55, 0.45
-    assert specimen_rows(even)[0].voted == 2  # two votes to one, though 4 is the surer
+    assert plotted_specimens(even)[0].voted == 2  # two votes to one, though 4 is the surer
 
 
 def test_dots_rise_within_their_class(few):
@@ -81,12 +81,12 @@ def test_many_specimens_keep_to_the_page(predictions):
 
 
 def test_unknown_specimens_and_no_classifier_give_nothing(predictions):
-    assert specimen_rows(predictions) is None
+    assert plotted_specimens(predictions) is None
     assert specimens(predictions) is None
     unread = dataclasses.replace(predictions, probabilities=None)
     assert specimens(unread) is None
     with pytest.raises(Hep2ganError):
-        specimen_rows(unread)
+        plotted_specimens(unread)
 
 
 def test_the_key_of_long_names_stays_in_the_figure(predictions):

@@ -8,21 +8,21 @@ from hep2gan.reports.figures.calibration import figure_calibration
 from hep2gan.reports.figures.confusion import figure_3
 from hep2gan.reports.figures.embedding import figure_5, tsne
 from hep2gan.reports.figures.roc import figure_4, roc
-from hep2gan.reports.figures.style import having, stacks
+from hep2gan.reports.figures.style import methods_with, stacks
 
 
 def test_methods_without_the_array_are_left_out_in_order(methods):
-    assert list(having(methods, "mask")) == ["ResNet-50", "Proposed"]
-    assert list(having(methods, "features")) == ["ResNet-50", "Proposed", "VGG-16"]
-    assert having({}, "mask") == {}
+    assert list(methods_with(methods, "mask")) == ["ResNet-50", "Proposed"]
+    assert list(methods_with(methods, "features")) == ["ResNet-50", "Proposed", "VGG-16"]
+    assert methods_with({}, "mask") == {}
 
 
 def test_other_classes_are_refused_where_they_would_be_drawn(methods, predictions):
     classes = (*predictions.classes[:5], "Mitotic")
     other = dataclasses.replace(predictions, classes=classes, mask=None)
-    assert list(having({**methods, "other": other}, "mask")) == ["ResNet-50", "Proposed"]
+    assert list(methods_with({**methods, "other": other}, "mask")) == ["ResNet-50", "Proposed"]
     with pytest.raises(Hep2ganError, match="same classes"):
-        having({**methods, "other": other}, "features")
+        methods_with({**methods, "other": other}, "features")
 
 
 @pytest.mark.parametrize(("count", "columns", "lines"), [(1, 1, 1), (3, 3, 1), (4, 3, 2)])
@@ -37,12 +37,12 @@ def test_stacks_fill_lines_of_three(count, columns, lines):
 
 
 def test_headings_are_cut_and_stay_apart():
-    assert style.headings(["VGG-16", "a b"], 10) == ["VGG-16", "a b"]
-    assert style.headings(["ResNet-50 from scratch"], 12) == ["ResNet-50\nfrom scratch"]
-    assert style.headings(["x" * 40], 10) == ["x" * 10 + "\n" + "x" * 9 + "…"]
-    alike = style.headings(["x" * 40 + "1", "x" * 40 + "2"], 10)
+    assert style.wrap_headings(["VGG-16", "a b"], 10) == ["VGG-16", "a b"]
+    assert style.wrap_headings(["ResNet-50 from scratch"], 12) == ["ResNet-50\nfrom scratch"]
+    assert style.wrap_headings(["x" * 40], 10) == ["x" * 10 + "\n" + "x" * 9 + "…"]
+    alike = style.wrap_headings(["x" * 40 + "1", "x" * 40 + "2"], 10)
     assert [name[:3] for name in alike] == ["1 x", "2 x"]
-    assert style.headings(["cost $5"], 10) == [r"cost \$5"]
+    assert style.wrap_headings(["cost $5"], 10) == [r"cost \$5"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 7])

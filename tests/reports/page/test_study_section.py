@@ -1,23 +1,23 @@
 import dataclasses
 
-from hep2gan.reports.page.run_section import illustrated
-from hep2gan.reports.page.study_section import configuration
+from hep2gan.reports.page.run_section import illustrate
+from hep2gan.reports.page.study_section import configuration_parts
 
 
 def test_figures_of_few_runs_are_all_embedded_and_of_many_one_a_method(grid):
-    assert illustrated(grid[:4]) == {1, 2, 3, 4}
-    assert illustrated(grid) == {1, 2, 3}
+    assert illustrate(grid[:4]) == {1, 2, 3, 4}
+    assert illustrate(grid) == {1, 2, 3}
     every = [dataclasses.replace(grid[0], method=str(number)) for number in range(40)]
-    assert illustrated(every) == set(range(1, 13))
+    assert illustrate(every) == set(range(1, 13))
 
 
 def test_the_setting_of_most_runs_is_the_last_and_unnamed(grid):
     odd = dataclasses.replace(grid[2], config=grid[2].config | {"segment": False})
-    table = configuration([*grid[:2], odd, *grid[3:]]).tables[0]
+    table = configuration_parts([*grid[:2], odd, *grid[3:]]).tables[0]
     told = [(row.head.text, *(cell.text for cell in row.cells)) for row in table.rows]
     assert told == [("segment", "off", ""), ("segment", "on", "all others")]
     assert list(table.rows[0].cells[1].runs) == [3]
-    assert configuration(grid).tables == ()
+    assert configuration_parts(grid).tables == ()
 
 
 def test_folds_are_told_by_the_names_of_the_runs(grid):
@@ -25,4 +25,4 @@ def test_folds_are_told_by_the_names_of_the_runs(grid):
         dataclasses.replace(grid[0], config=grid[0].config | {"split": {"folds": 2, "fold": fold}})
         for fold in range(2)
     ]
-    assert configuration(folds).tables == ()
+    assert configuration_parts(folds).tables == ()

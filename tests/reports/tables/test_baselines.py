@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from hep2gan.reports.results import methods
-from hep2gan.reports.tables.baselines import priors, priors_csv, priors_markdown
+from hep2gan.reports.results import group_methods
+from hep2gan.reports.tables.baselines import baseline_rows, baselines_csv, baselines_markdown
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
 
@@ -17,7 +17,7 @@ def run(name, count, value, *, start=0, **keywords):
 
 
 def made():
-    return methods(
+    return group_methods(
         [
             run("proposed,split.fold=0", 10, 0.96, folds=2, fold=0),
             run("proposed,split.fold=1", 30, 0.92, start=10, folds=2, fold=1),
@@ -29,7 +29,7 @@ def made():
 
 
 def test_means_over_seeds_with_folds_weighed_by_cells():
-    rows = {(row.method.name, row.measure): row for row in priors(made())}
+    rows = {(row.method.name, row.measure): row for row in baseline_rows(made())}
     assert {name for name, _ in rows} == {"proposed", "mine"}
     row = rows["proposed", "dice"]
     assert row.mean == pytest.approx((0.93 + 0.97) / 2)
@@ -41,7 +41,7 @@ def test_means_over_seeds_with_folds_weighed_by_cells():
 
 
 def test_what_a_prior_does_as_well_is_marked():
-    rows = {(row.method.name, row.measure): row for row in priors(made())}
+    rows = {(row.method.name, row.measure): row for row in baseline_rows(made())}
     assert rows["proposed", "dice"].better_than_all
     assert not rows["mine", "dice"].better_than_all
     # 9.4 px are worse than 2 px.
@@ -49,14 +49,14 @@ def test_what_a_prior_does_as_well_is_marked():
 
 
 def test_text_reads_back():
-    rows = priors(made())
-    lines = read_markdown(priors_markdown(rows))
+    rows = baseline_rows(made())
+    lines = read_markdown(baselines_markdown(rows))
     dice = next(line for line in lines if line[:2] == ["mine", "Dice"])
     assert dice[2] == "94.00"
     assert dice[4:] == ["94.50", "–", "77.70", "20 cells", "no better than a prior"]
     hausdorff = next(line for line in lines if line[:2] == ["mine", "95 % Hausdorff, px"])
     assert hausdorff[2:6] == ["9.40", "–", "2.00", "–"]
-    found = read_csv(priors_csv(rows))
+    found = read_csv(baselines_csv(rows))
     assert found[0]["method"] == "proposed"
     assert float(found[0]["mean"]) == rows[0].mean
     assert (found[0]["mean_mask"], found[0]["otsu"]) == ("", "0.777")

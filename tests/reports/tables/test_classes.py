@@ -6,13 +6,13 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import methods
+from hep2gan.reports.results import group_methods
 from hep2gan.reports.tables.classes import (
-    MEASURES,
-    class_scores,
-    classes,
+    CLASS_MEASURES,
+    class_scores_rows,
     classes_csv,
     classes_markdown,
+    scores_of_method,
 )
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
@@ -41,13 +41,13 @@ def by_sklearn(one):
         one.label, one.predicted, labels=range(3), zero_division=0
     )
     areas = [roc_auc_score(one.label == k, one.probabilities[:, k]) for k in range(3)]
-    return dict(zip(MEASURES, (recall, precision, f1, areas), strict=True))
+    return dict(zip(CLASS_MEASURES, (recall, precision, f1, areas), strict=True))
 
 
 def test_scores_are_scikit_learns():
     one = guesses(0)
-    found, expected = class_scores(one), by_sklearn(one)
-    assert list(found) == list(MEASURES)
+    found, expected = scores_of_method(one), by_sklearn(one)
+    assert list(found) == list(CLASS_MEASURES)
     for measure, values in expected.items():
         np.testing.assert_allclose(found[measure][:3], values)
         assert np.isnan(found[measure][3])
@@ -56,19 +56,21 @@ def test_scores_are_scikit_learns():
 
 def test_a_class_that_no_cell_is_read_as_and_one_that_is_alone():
     one = dataclasses.replace(guesses(0), predicted=np.zeros(90, int))
-    found = class_scores(one)
+    found = scores_of_method(one)
     assert [found[measure][1] for measure in ("recall", "precision", "f1")] == [0, 0, 0]
-    alone = class_scores(guesses(0, absent=1))
+    alone = scores_of_method(guesses(0, absent=1))
     assert np.isnan(alone["auroc"][0])
     assert alone["precision"][0] == 1
     with pytest.raises(Hep2ganError, match="no predicted classes"):
-        class_scores(cells([0], [1], classify=False))
+        scores_of_method(cells([0], [1], classify=False))
 
 
 def test_methods_stand_below_each_other_with_wilsons_interval_for_one_seed():
     one, other = guesses(0), guesses(1)
     silent = dataclasses.replace(one, probabilities=None, predicted=None)
-    rows = classes(methods([result("a", one), result("b", other), result("c", silent)]))
+    rows = class_scores_rows(
+        group_methods([result("a", one), result("b", other), result("c", silent)])
+    )
     assert [(row.name, row.method.name) for row in rows] == [
         (name, method) for name in NAMES for method in "ab"
     ]
@@ -90,7 +92,7 @@ def test_seeds_are_averaged_and_folds_are_one_test_set():
         for seed, own in (("0", parts), ("1", both))
         for fold, part in enumerate(own)
     ]
-    row = classes(methods(found))[0]
+    row = class_scores_rows(group_methods(found))[0]
     values = []
     for first, second in (parts, both):
         whole = dataclasses.replace(
@@ -106,7 +108,9 @@ def test_seeds_are_averaged_and_folds_are_one_test_set():
 
 
 def test_text_reads_back():
-    rows = classes(methods([result("a", guesses(0)), result("a", guesses(5), seed="1")]))
+    rows = class_scores_rows(
+        group_methods([result("a", guesses(0)), result("a", guesses(5), seed="1")])
+    )
     recalls = [by_sklearn(guesses(seed))["recall"][1] for seed in (0, 5)]
     line = read_csv(classes_csv(rows))[1]
     assert (line["method"], line["class"], line["seeds"], line["cells"]) == ("a", "Spe", "2", "30")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from hep2gan.reports.results import methods
-from hep2gan.reports.tables.folds import folds, folds_csv, folds_markdown
+from hep2gan.reports.results import group_methods
+from hep2gan.reports.tables.folds import folds_csv, folds_markdown, folds_rows
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
 
@@ -20,7 +20,7 @@ def made(**keywords):
 
 
 def test_spread_pool_and_votes():
-    (row,) = folds(methods(made()))
+    (row,) = folds_rows(group_methods(made()))
     assert (row.seed, row.folds, row.of) == ("0", (0, 2), 3)
     assert row.by_fold["accuracy"] == [0.8, 0.75]
     assert "dice" not in row.pooled
@@ -35,22 +35,22 @@ def test_a_confident_minority_wins_by_probability_alone():
     tested = cells(range(5), [1, 1, 0, 0, 0])
     tested.probabilities[:2] = np.where(tested.probabilities[:2] > 0.5, 0.99, 0.01)
     tested.probabilities[2:] = np.where(tested.probabilities[2:] > 0.5, 0.55, 0.45)
-    (row,) = folds(methods([result("m", tested, folds=2)]))
+    (row,) = folds_rows(group_methods([result("m", tested, folds=2)]))
     assert (row.by_probability.right, row.by_majority.right) == (1, 0)
 
 
 def test_reasons_for_no_votes():
     unknown = result("m", cells(range(5), [1] * 5, known=False), folds=2)
-    assert folds(methods([unknown]))[0].no_votes == "specimens of some cells are unknown"
+    assert folds_rows(group_methods([unknown]))[0].no_votes == "specimens of some cells are unknown"
     masks = result("m", cells(range(5), [1] * 5, classify=False, dice=[0.9] * 5), folds=2)
-    (row,) = folds(methods([masks]))
+    (row,) = folds_rows(group_methods([masks]))
     assert row.no_votes == "no classifier"
     assert row.by_fold["dice"] == [pytest.approx(0.9)]
     assert "no classifier" in folds_markdown([row])
 
 
 def test_text_reads_back():
-    rows = folds(methods(made(data="phantom")))
+    rows = folds_rows(group_methods(made(data="phantom")))
     text = folds_markdown(rows)
     lines = read_markdown(text)
     assert lines[1][:5] == ["m", "0", "specimen", "2 of 3", "77.50 ± 3.54"]

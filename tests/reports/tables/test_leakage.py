@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hep2gan.reports.tables.estimates import Pairs, differences
+from hep2gan.reports.tables.estimates import PairedResults, method_differences
 from hep2gan.reports.tables.leakage import (
     Protocol,
-    leakage,
+    distinct_protocols,
     leakage_csv,
     leakage_markdown,
-    protocols,
-    sentence,
+    leakage_rows,
+    leakage_sentence,
 )
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
@@ -53,7 +53,7 @@ def study(**keywords):
 
 
 def test_accuracies_and_differences():
-    rows, gaps = leakage(study())
+    rows, gaps = leakage_rows(study())
     found = {row.protocol: row for row in rows}
     assert {row.method.name for row in rows} == {"proposed"}
     assert set(found) == {
@@ -74,7 +74,7 @@ def test_accuracies_and_differences():
     one = NAMED["random"].astype(float) - NAMED["specimen"]
     assert gap.differences["accuracy"].estimate == pytest.approx(one.mean())
     first, second = (cells(ALL, NAMED[kind]) for kind in ("random", "specimen"))
-    assert gap.differences == differences(Pairs((first,), (second,)), specimens=True)
+    assert gap.differences == method_differences(PairedResults((first,), (second,)), specimens=True)
     label = ALL // 5 % 2
     mean = np.mean([one[label == 0].mean(), one[label == 1].mean()])
     assert gap.differences["mean_class_accuracy"].estimate == pytest.approx(mean)
@@ -89,42 +89,44 @@ def test_accuracies_and_differences():
 
 
 def test_without_specimens_cells_are_resampled():
-    _, gaps = leakage(study(known=False))
+    _, gaps = leakage_rows(study(known=False))
     one = NAMED["random"].astype(int) - NAMED["specimen"]
     expected = stats.binomtest(int((one > 0).sum()), int((one != 0).sum())).pvalue
     assert gaps[0].specimens == 0
     assert gaps[0].p == pytest.approx(expected)
-    assert "over cells" in sentence("proposed", gaps)
+    assert "over cells" in leakage_sentence("proposed", gaps)
 
 
 def test_sentences():
-    _, gaps = leakage(study())
+    _, gaps = leakage_rows(study())
     size = 100 * (NAMED["random"].mean() - NAMED["specimen"].mean())
-    text = sentence("proposed", gaps)
+    text = leakage_sentence("proposed", gaps)
     start = f"a random split flatters: {size:+.2f} points of accuracy against"
     assert text.startswith(start + " specimens kept apart (95 %: +")
     assert text.endswith("over specimens; p < 0.001).")
-    _, gaps = leakage(study(data="phantom"))
-    assert "flatters on drawn cells: +" in sentence("proposed", gaps)
+    _, gaps = leakage_rows(study(data="phantom"))
+    assert "flatters on drawn cells: +" in leakage_sentence("proposed", gaps)
     alike = folded("m", "random", NAMED["random"]) + folded("m", "block", NAMED["random"])
-    _, gaps = leakage(alike)
-    text = sentence("m", gaps)
+    _, gaps = leakage_rows(alike)
+    text = leakage_sentence("m", gaps)
     assert "flatters by no more than noise: +0.00 points of accuracy against blocks" in text
 
 
 def test_other_cells_are_told_not_guessed():
     found = [result("m,split=random", cells(range(20), [1] * 20), kind="random")]
     found.append(result("m,split=block", cells(range(50, 70), [1] * 20), kind="block"))
-    rows, gaps = leakage(found)
-    assert "cannot be said: not paired: no cell is tested by both" in sentence("m", gaps)
+    rows, gaps = leakage_rows(found)
+    assert "cannot be said: not paired: no cell is tested by both" in leakage_sentence("m", gaps)
     assert "not paired" in read_csv(leakage_csv(rows, gaps))[-1]["problem"]
     assert "not paired" in leakage_markdown(rows, gaps)
     only = folded("m", "specimen", NAMED["block"]) + folded("m", "block", NAMED["block"])
-    assert "not run under a random and another split" in sentence("m", leakage(only)[1])
+    assert "not run under a random and another split" in leakage_sentence(
+        "m", leakage_rows(only)[1]
+    )
 
 
 def test_text_reads_back():
-    rows, gaps = leakage(study())
+    rows, gaps = leakage_rows(study())
     found = read_csv(leakage_csv(rows, gaps))
     assert len(found) == 7
     line = next(r for r in found if r["split"] == "specimen" and not r["less_split"])
@@ -144,18 +146,18 @@ def test_text_reads_back():
     accuracy = f"{100 * NAMED['specimen'].mean():.2f}"
     assert ["proposed", "specimen", "400 cells", "80", accuracy] in [one[:5] for one in lines]
     assert any(one[1:3] == ["random", "random, identical cells together"] for one in lines)
-    assert f"- `proposed`: {sentence('proposed', gaps)}" in text
+    assert f"- `proposed`: {leakage_sentence('proposed', gaps)}" in text
 
 
 def test_one_protocol_makes_no_table():
-    assert leakage(folded("m", "random", NAMED["random"])) == ([], [])
+    assert leakage_rows(folded("m", "random", NAMED["random"])) == ([], [])
 
 
 def test_settings_that_runs_of_a_kind_differ_in_tell_them_apart():
     found = folded("m", "random", NAMED["random"], other={"test_fraction": 0.1})
     for blocks, named in ((5, NAMED["block"]), (20, NAMED["specimen"])):
         found += folded("m", "block", named, other={"blocks_per_class": blocks})
-    rows, gaps = leakage(found)
+    rows, gaps = leakage_rows(found)
     accuracy = {row.protocol: row.estimates["accuracy"].mean for row in rows}
     five, twenty = (Protocol("block", False, (("blocks_per_class", n),)) for n in ("5", "20"))
     assert accuracy == {
@@ -170,7 +172,7 @@ def test_settings_that_runs_of_a_kind_differ_in_tell_them_apart():
         "blocks_per_class=5",
         "blocks_per_class=20",
     }
-    assert "against blocks kept apart (blocks per class 20)" in sentence("m", gaps)
+    assert "against blocks kept apart (blocks per class 20)" in leakage_sentence("m", gaps)
 
 
 def test_splits_whose_common_settings_disagree_are_not_compared():
@@ -180,11 +182,11 @@ def test_splits_whose_common_settings_disagree_are_not_compared():
         for share in (0.1, 0.2)
         for one in folded("m", kind, NAMED[kind], other={"test_fraction": share})
     ]
-    rows, gaps = leakage(found)
+    rows, gaps = leakage_rows(found)
     assert len(rows) == 4
     told = [(dict(gap.first.settings), dict(gap.second.settings)) for gap in gaps]
     assert told == [({"test_fraction": n}, {"test_fraction": n}) for n in ("0.1", "0.2")]
-    text = sentence("m", gaps)
+    text = leakage_sentence("m", gaps)
     assert text.startswith("a random split (test fraction 0.1) flatters")
 
 
@@ -192,7 +194,9 @@ def test_seeds_and_folds_are_repetitions_and_what_is_not_set_is_said():
     run = result("m", cells(range(4), [1] * 4)).run
     splits = [{"seed": 0, "folds": None}, {"seed": 1, "fold": 1, "folds": None}]
     splits.append({"seed": 1, "folds": 3, "block": 2})
-    found = protocols([dataclasses.replace(run, config={"split": split}) for split in splits])
+    found = distinct_protocols(
+        [dataclasses.replace(run, config={"split": split}) for split in splits]
+    )
     plain = Protocol("random", False, (("block", "by default"), ("folds", "none")))
     assert found[:2] == [plain, plain]
     assert found[2].words == "random, block 2, folds 3"

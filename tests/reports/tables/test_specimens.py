@@ -2,8 +2,8 @@ import dataclasses
 
 import numpy as np
 
-from hep2gan.reports.results import methods
-from hep2gan.reports.tables.specimens import specimen_rows, specimens_csv
+from hep2gan.reports.results import group_methods
+from hep2gan.reports.tables.specimens import specimen_table_rows, specimens_csv
 from tests.helpers.made_up_results import cells, read_csv, result
 
 # Two specimens of class 0 and one of class 1, by class 0's probability.
@@ -33,7 +33,7 @@ ROWS = [(2, HOM, 2, 2, HOM, HOM), (4, HOM, 3, 1, HOM, SPE), (7, SPE, 3, 2, HOM, 
 
 def test_mean_probability_and_majority_may_differ():
     # 4: 1.75 to 1.25 but one cell of three; 7: 1.65 to 1.35 but one cell of three.
-    assert told(specimen_rows(methods([result("a", voting())]))) == ROWS
+    assert told(specimen_table_rows(group_methods([result("a", voting())]))) == ROWS
 
 
 def test_folds_are_one_test_set_and_seeds_stand_apart():
@@ -44,7 +44,7 @@ def test_folds_are_one_test_set_and_seeds_stand_apart():
         result("a", whole.rows(np.arange(5)), seed="1"),
         result("b", cells(range(4), [1] * 4, classify=False)),
     ]
-    rows = specimen_rows(methods(found))
+    rows = specimen_table_rows(group_methods(found))
     assert told(rows) == [*ROWS, *ROWS[:2]]
     assert [row.seed for row in rows] == ["0"] * 3 + ["1"] * 2
 
@@ -52,15 +52,17 @@ def test_folds_are_one_test_set_and_seeds_stand_apart():
 def test_unknown_specimens_are_left_out_and_a_number_of_two_classes_has_two_rows():
     one = voting()
     one = dataclasses.replace(one, specimen=np.array([4, 4, 4, -1, -1, 4, 4, -1]))
-    assert told(specimen_rows(methods([result("a", one)]))) == [
+    assert told(specimen_table_rows(group_methods([result("a", one)]))) == [
         ROWS[1],
         (4, SPE, 2, 2, SPE, SPE),
     ]
-    assert specimen_rows(methods([result("a", cells([0], [1], known=False))])) == []
+    assert specimen_table_rows(group_methods([result("a", cells([0], [1], known=False))])) == []
 
 
 def test_lines_read_back():
-    rows = specimen_rows(methods([result("a", voting()), result("a", voting(), seed="1")]))
+    rows = specimen_table_rows(
+        group_methods([result("a", voting()), result("a", voting(), seed="1")])
+    )
     lines = read_csv(specimens_csv(rows))
     assert len(lines) == 6
     assert lines[4] == {

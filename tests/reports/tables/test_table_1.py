@@ -12,8 +12,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import methods
-from hep2gan.reports.tables.estimates import Pairs, differences, estimates
+from hep2gan.reports.results import group_methods
+from hep2gan.reports.tables.estimates import PairedResults, make_estimates, method_differences
 from hep2gan.reports.tables.table_1 import table_1, table_1_csv, table_1_latex, table_1_markdown
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
@@ -39,7 +39,7 @@ def made(**keywords):
 
 @pytest.fixture(scope="module")
 def rows():
-    return table_1(methods(made()))
+    return table_1(group_methods(made()))
 
 
 def test_rows_and_figures(rows):
@@ -86,7 +86,7 @@ def test_each_method_against_the_row_below(rows):
 
 
 def test_each_method_against_the_reference():
-    rows = table_1(methods(made()), "proposed")
+    rows = table_1(group_methods(made()), "proposed")
     first, second, third, last = (row.comparison for row in rows)
     assert first.other.name == second.other.name == "proposed"
     assert (third, last) == ("the reference", "no classifier")
@@ -117,7 +117,7 @@ def test_each_method_against_the_reference():
 def test_a_reference_that_cannot_be_one(reference, study, words):
     found = [result("gao", cells(range(20), [1] * 20), study=name) for name in ("s", "t")]
     with pytest.raises(Hep2ganError, match=f"(?s){words}"):
-        table_1(methods(found if study else made()), reference)
+        table_1(group_methods(found if study else made()), reference)
 
 
 def test_difference_of_mean_class_accuracy(rows):
@@ -125,8 +125,8 @@ def test_difference_of_mean_class_accuracy(rows):
     one, other = rows[0].method.cells, rows[1].method.cells
     mean, low = (balanced_accuracy_score(c.label, c.predicted) for c in (one, other))
     assert compared.mean_class_accuracy.estimate == pytest.approx(mean - low)
-    pairs = Pairs((one,), (other,))
-    specimens = differences(pairs, specimens=True)["mean_class_accuracy"]
+    pairs = PairedResults((one,), (other,))
+    specimens = method_differences(pairs, specimens=True)["mean_class_accuracy"]
     assert compared.p_class == pairs.p_mean_class_accuracy()
     assert compared.mean_class_accuracy == specimens
     line = next(
@@ -143,7 +143,7 @@ def test_one_bad_specimen_is_noise_over_specimens():
     bad = np.arange(N) < 20
     found = [result("gao", cells(ids, ~bad, per_specimen=20))]
     found.append(result("vgg16", cells(ids, ids >= 0, per_specimen=20)))
-    compared = table_1(methods(found))[0].comparison
+    compared = table_1(group_methods(found))[0].comparison
     assert compared.p_cells_holm < 1e-4
     assert compared.p_specimens_holm == 1.0
     assert compared.verdict == "within noise (p = 1.000)"
@@ -151,7 +151,7 @@ def test_one_bad_specimen_is_noise_over_specimens():
         one._replace(cells=cells(ids, named, known=False))
         for one, named in zip(found, (~bad, ids >= 0), strict=True)
     ]
-    compared = table_1(methods(found))[0].comparison
+    compared = table_1(group_methods(found))[0].comparison
     assert compared.p_specimens is compared.over_specimens is None
     assert compared.significant
 
@@ -160,14 +160,14 @@ def test_differences_against_scipy():
     rng = np.random.default_rng(0)
     one, other = rng.random(N) < 0.9, rng.random(N) < 0.8
     first, second = (cells(np.arange(N), r, dice=r * 0.5) for r in (one, other))
-    found = differences(Pairs((first,), (second,)), specimens=False)
+    found = method_differences(PairedResults((first,), (second,)), specimens=False)
     gap = one.astype(float) - other
     reference = stats.bootstrap((gap,), np.mean, n_resamples=9999, rng=0).confidence_interval
     assert found["accuracy"].estimate == pytest.approx(gap.mean())
     assert found["accuracy"].interval == pytest.approx(tuple(reference), abs=0.008)
     assert found["dice"].estimate == pytest.approx(gap.mean() / 2)
     bare = cells(np.arange(N), other)
-    assert "dice" not in differences(Pairs((first,), (bare,)), specimens=False)
+    assert "dice" not in method_differences(PairedResults((first,), (bare,)), specimens=False)
 
 
 def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
@@ -183,7 +183,7 @@ def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
         for seed, share in enumerate(own)
         for fold in (0, 1)
     ]  # fmt: skip
-    rows = table_1(methods(found))
+    rows = table_1(group_methods(found))
     compared = rows[0].comparison
     gap = rows[0].estimates["accuracy"].mean - rows[1].estimates["accuracy"].mean
     assert compared.over_cells.estimate == pytest.approx(gap)
@@ -205,7 +205,7 @@ def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
 def test_no_interval_where_units_show_no_spread():
     perfect = [result("gao", cells(np.arange(N), right([])), seed=str(k)) for k in range(2)]
     perfect.append(result("vgg16", cells(np.arange(N), right([]))))
-    rows = table_1(methods(perfect))
+    rows = table_1(group_methods(perfect))
     assert rows[0].estimates["accuracy"].cells is rows[0].estimates["accuracy"].interval is None
     assert rows[0].comparison.over_cells.interval is None
     assert rows[0].comparison.p == 1.0
@@ -214,14 +214,14 @@ def test_no_interval_where_units_show_no_spread():
     compared = next(line for line in lines if line[:2] == ["gao", "vgg16"])
     assert compared[5:9] == ["+0.00", "–", "–", "+0.00 (–; p = 1.000)"]
     assert read_csv(table_1_csv(rows))[0]["difference_cells_low"] == ""
-    one = estimates([cells(np.arange(N), right(range(40)), per_specimen=N)])["accuracy"]
+    one = make_estimates([cells(np.arange(N), right(range(40)), per_specimen=N)])["accuracy"]
     assert one.specimens is one.interval is None
     assert one.cells is not None
 
 
 def test_seeds_on_the_same_cells_do_not_narrow_the_interval():
     one = cells(np.arange(N), right(range(0, N, 10)))
-    once, thrice = (estimates([one] * n)["accuracy"] for n in (1, 3))
+    once, thrice = (make_estimates([one] * n)["accuracy"] for n in (1, 3))
     assert once.cells == pytest.approx(thrice.cells)
     assert thrice.sd == 0
 
@@ -301,7 +301,7 @@ def test_latex_compiles_and_fits_a_page_of_two_columns(rows, tmp_path):
 
 
 def test_drawn_cells_are_called_drawn_everywhere():
-    rows = table_1(methods(made(data="phantom")))
+    rows = table_1(group_methods(made(data="phantom")))
     assert "200 drawn cells" in table_1_markdown(rows)
     assert "200 drawn cells" in table_1_latex(rows)
     for text in (table_1_markdown(rows), table_1_latex(rows)):
@@ -312,7 +312,7 @@ def test_drawn_cells_are_called_drawn_everywhere():
 def test_methods_on_other_cells_are_not_compared():
     found = [result("gao", cells(range(20), [1] * 20))]
     found.append(result("vgg16", cells(range(50, 70), [1] * 20)))
-    rows = table_1(methods(found))
+    rows = table_1(group_methods(found))
     words = "vgg16: not paired: no cell is tested by both under the same seed and fold"
     assert rows[0].comparison == words
     assert words in table_1_markdown(rows)
@@ -325,7 +325,7 @@ def test_names_cannot_break_a_table():
         result("a|b`c\nd", cells(range(20), [1] * 20), study="x%_&{\\"),
         result("plain", cells(range(20), [1] * 20), study="other"),
     ]
-    rows = table_1(methods(found))
+    rows = table_1(group_methods(found))
     assert table_1_markdown(rows).splitlines()[4].count(" | ") == 7
     assert r"x\%\_\&\{\textbackslash{}/a\textbar{}b" in table_1_latex(rows)
     assert "\nother/plain & " in table_1_latex(rows)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from hep2gan.reports.page.run_section import (
     cell_counts,
-    differences,
-    findings,
+    configuration_differences,
     headlines,
     highlights,
+    read_notes,
 )
-from hep2gan.runs.finished import Run, read_run
+from hep2gan.runs.finished import FinishedRun, read_finished_run
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.metrics_csv import read_series
 from tests.reports.conftest import made_up_metrics, make_predictions, write_curves, write_run
@@ -47,19 +47,21 @@ def _inputs(draw: Any) -> tuple[str, bytes]:
     return name, draw(mutated([FILES[name]]))
 
 
-def _read(given: tuple[str, bytes], folder: Path) -> tuple[Run, dict[str, Any], dict[str, float]]:
+def _read(
+    given: tuple[str, bytes], folder: Path
+) -> tuple[FinishedRun, dict[str, Any], dict[str, float]]:
     for name, data in FILES.items():
         (folder / name).write_bytes(given[1] if name == given[0] else data)
     (folder / "DONE").touch()
-    run = read_run(folder)
+    run = read_finished_run(folder)
     # What a page makes of them, without the pictures.
-    findings(run), headlines(run.metrics), highlights(run.config), cell_counts(run, PREDICTIONS)
-    differences([run.config, run.config]), run.name, run.drawn
+    read_notes(run), headlines(run.metrics), highlights(run.config), cell_counts(run, PREDICTIONS)
+    configuration_differences([run.config, run.config]), run.name, run.drawn
     own = RunFolder.existing(folder)
     return run, own.config(), own.metrics()
 
 
-def _is_whole(found: tuple[Run, dict[str, Any], dict[str, float]], given: object) -> None:
+def _is_whole(found: tuple[FinishedRun, dict[str, Any], dict[str, float]], given: object) -> None:
     run, config, metrics = found
     assert all(type(value) is float for value in run.metrics.values())
     assert all(type(value) is float for value in metrics.values())

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from hep2gan.data.store.integrity import COLUMNS, MANIFEST, fingerprint_of, verify_once
-from hep2gan.data.store.pack import pack
+from hep2gan.data.store.integrity import COLUMNS, MANIFEST, compute_fingerprint, verify_once
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from tests.helpers.raw_sets import cells
 from tests.security.fuzz.judge import Door
@@ -20,7 +20,7 @@ from tests.security.fuzz.mutations import mutated_file, mutated_json
 
 def _packed() -> dict[str, bytes]:
     place = Path(tempfile.mkdtemp())
-    store = pack(cells(place / "raw", 6), place / "store", size=32, workers=1)
+    store = pack_cells(cells(place / "raw", 6), place / "store", size=32, workers=1)
     files = {path.name: path.read_bytes() for path in store.path.iterdir()}
     shutil.rmtree(place)
     return files
@@ -53,7 +53,7 @@ def _open(given: tuple[str, bytes, bool], folder: Path) -> Store:
 
 def _reseal(folder: Path) -> None:
     try:
-        found = fingerprint_of(folder, TREE["classes"], list(COLUMNS))
+        found = compute_fingerprint(folder, TREE["classes"], list(COLUMNS))
     except Exception:
         return
     (folder / MANIFEST).write_text(json.dumps(TREE | {"fingerprint": found}))

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from hep2gan.data.patterns import CLASSES
-from hep2gan.data.readers.csv_table import Row, read_table
+from hep2gan.data.readers.csv_table import CsvRow, read_table
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.readers.raw import RawCells
@@ -24,12 +24,12 @@ HEADED = b"Image ID,Image class\n00001,Homogeneous\n2,Golgi\n3,NuMem\n"
 SPECIMENS = b"image,specimen\n00001.png,s1\n2,s10\n"
 
 
-def _table(data: bytes, folder: Path) -> list[Row]:
+def _table(data: bytes, folder: Path) -> list[CsvRow]:
     (folder / "t.csv").write_bytes(data)
     return read_table(folder / "t.csv")
 
 
-def _rows_are_in_order(rows: list[Row], data: bytes) -> None:
+def _rows_are_in_order(rows: list[CsvRow], data: bytes) -> None:
     assert [row.line for row in rows] == sorted({row.line for row in rows})
     assert all(any(row.fields) and all(f == f.strip() for f in row.fields) for row in rows)
     if data in MANIFESTS:

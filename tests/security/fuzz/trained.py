@@ -9,8 +9,8 @@ import torch
 import yaml
 from hypothesis import strategies as st
 
-from hep2gan.inference.load import TrainedRun, open_run
-from hep2gan.runs.checkpoints import Position
+from hep2gan.inference.load import LoadedRun, load_run
+from hep2gan.runs.checkpoints import TrainingPosition
 from hep2gan.training.build import build_task
 from tests.helpers.configs import composed
 from tests.security.fuzz.judge import Door
@@ -39,18 +39,18 @@ def _inputs(draw: Any) -> tuple[bytes, bytes]:
     return yaml.safe_dump(CONFIG | {part: draw(mutated_json(CONFIG[part]))}).encode(), store
 
 
-def _open(given: tuple[bytes, bytes], folder: Path) -> TrainedRun:
+def _open(given: tuple[bytes, bytes], folder: Path) -> LoadedRun:
     # Networks hold one another in circles, and a campaign's memory is limited as a whole.
     gc.collect()
     (folder / "config.yaml").write_bytes(given[0])
     (folder / "store.json").write_bytes(given[1])
-    path = Position(1, 0).path(folder / "checkpoints")
+    path = TrainingPosition(1, 0).path(folder / "checkpoints")
     path.parent.mkdir()
     torch.save({"state_dict": WEIGHTS}, path)
-    return open_run(folder)
+    return load_run(folder)
 
 
-def _has_the_weights(found: TrainedRun, _: object) -> None:
+def _has_the_weights(found: LoadedRun, _: object) -> None:
     assert all(type(name) is str for name in found.classes)
     assert 0 < found.size <= 4096
     state = found.task.state_dict()

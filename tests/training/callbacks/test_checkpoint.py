@@ -7,8 +7,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.runs.checkpoints import newest_readable, read_checkpoint, read_chosen
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, WholeCheckpoints
+from hep2gan.runs.checkpoints import latest_readable, load_best_or_latest, read_checkpoint
+from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
 from hep2gan.training.callbacks.seed import SeedEachBatch
 from tests.helpers import tiny
 from tests.helpers.full_disk import divert, needs_full_device
@@ -26,25 +26,25 @@ def fit(folder, epochs, monitor=None, values=()):
         max_epochs=epochs,
         logger=False,
         callbacks=[Report(), checkpoint],
-        plugins=[WholeCheckpoints()],
+        plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    newest = newest_readable(folder)
+    newest = latest_readable(folder)
     trainer.fit(tiny.task(), DataLoader([tiny.batch()], batch_size=None), ckpt_path=newest)
 
 
 def test_two_newest_epochs_are_kept(tmp_path):
     fit(tmp_path, 4)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["epoch0003.ckpt", "epoch0004.ckpt"]
-    chosen, content = read_chosen(tmp_path)
+    chosen, content = load_best_or_latest(tmp_path)
     assert chosen.name == "epoch0004.ckpt"
     assert content["epoch"] == 3
 
 
 def test_the_best_epoch_is_kept_and_chosen(tmp_path):
     fit(tmp_path, 3, "val/f1", [0.2, 0.9, 0.5])
-    chosen, content = read_chosen(tmp_path)
+    chosen, content = load_best_or_latest(tmp_path)
     assert chosen.name == "best.ckpt"
     assert content["epoch"] == 1
 
@@ -59,7 +59,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_older_used(tmp_path, ca
     fit(tmp_path, 2)
     newest = tmp_path / "epoch0002.ckpt"
     newest.write_bytes(newest.read_bytes()[:1000])
-    assert newest_readable(tmp_path) == tmp_path / "epoch0001.ckpt"
+    assert latest_readable(tmp_path) == tmp_path / "epoch0001.ckpt"
     (told,) = [text for text in caplog.messages if "epoch0002.ckpt cannot be loaded" in text]
     assert told.endswith("Falling back to the one before.")
 

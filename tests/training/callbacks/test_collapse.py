@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
-from hep2gan.metrics.segmentation import MaskVariety
-from hep2gan.models.guidance import Guidance
-from hep2gan.training.callbacks.collapse import Alarms, share_at_bound
+from hep2gan.metrics.segmentation import ConstantMasks
+from hep2gan.models.guidance import MaskGuidance
+from hep2gan.training.callbacks.collapse import CollapseMonitor, share_at_bound
 from hep2gan.training.evaluation import constant_masks
 from tests.helpers import tiny
 from tests.integration.test_metrics_two_processes import predictions
@@ -26,7 +26,7 @@ from tests.training.test_module import Rows, fit, fit_and_validate
     ],
 )
 def test_masks_that_are_all_alike(masks, what):
-    variety = MaskVariety()
+    variety = ConstantMasks()
     for mask in masks:
         variety.update(torch.tensor(mask, dtype=torch.bool).view(1, 1, 1, 2))
     assert variety.compute() == what
@@ -50,12 +50,12 @@ def rows(logger, name):
 
 def test_a_discriminator_that_has_won_is_told_once(caplog):
     task, logger = tiny.task(), Rows()
-    fit(task, [tiny.batch()], epochs=2, callbacks=[Alarms()], logger=logger)
+    fit(task, [tiny.batch()], epochs=2, callbacks=[CollapseMonitor()], logger=logger)
     assert rows(logger, "alarm/discriminator_won") == [0, 0]
     task = tiny.task()
     task.discriminator = task.parts["discriminator"] = Decided()
     logger = Rows()
-    fit(task, [tiny.batch()], epochs=3, callbacks=[Alarms()], logger=logger)
+    fit(task, [tiny.batch()], epochs=3, callbacks=[CollapseMonitor()], logger=logger)
     assert rows(logger, "alarm/discriminator_won") == [1, 1, 1]
     assert caplog.text.count("the discriminator has won (true masks 1.000") == 1
 
@@ -72,7 +72,7 @@ def test_variances_at_their_bound_are_counted(caplog):
     task.classification_loss.gaussian_mixture = mixture
     with torch.no_grad():
         mixture.free_log_variance.fill_(50.0)
-    fit(task, [tiny.batch()], epochs=2, callbacks=[Alarms()], logger=logger)
+    fit(task, [tiny.batch()], epochs=2, callbacks=[CollapseMonitor()], logger=logger)
     assert rows(logger, "alarm/variance_at_bound") == [1, 1]
     assert caplog.text.count("100% of the mixture's log-variances") == 1
 
@@ -86,7 +86,7 @@ def test_a_collapsed_generator_is_told(bias, what, caplog):
         generator.weight.fill_(500.0 if bias is None else 0.0)
         generator.bias.fill_(-250.0 if bias is None else bias)
     parts = [tiny.batch(seed=s) for s in range(2)]
-    fit_and_validate(task, parts, parts, logger, callbacks=[Alarms()])
+    fit_and_validate(task, parts, parts, logger, callbacks=[CollapseMonitor()])
     assert rows(logger, "alarm/constant_masks") == [float(what is not None)]
     assert (f"validation part is {what}" in caplog.text) == (what is not None)
     assert not generator._forward_hooks
@@ -94,8 +94,8 @@ def test_a_collapsed_generator_is_told(bias, what, caplog):
 
 def test_methods_without_gan_or_mixture_have_no_alarms():
     logger = Rows()
-    task = tiny.task(segment=False, mixture=False, guidance=Guidance("none"))
-    fit(task, [tiny.batch()], callbacks=[Alarms()], logger=logger)
+    task = tiny.task(segment=False, mixture=False, guidance=MaskGuidance("none"))
+    fit(task, [tiny.batch()], callbacks=[CollapseMonitor()], logger=logger)
     assert not [name for _, row in logger.rows for name in row if name.startswith("alarm/")]
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from hep2gan.models.guidance import Guidance, Stages
-from hep2gan.training.callbacks.compile import Compiled
+from hep2gan.models.guidance import MaskGuidance, TrainingStages
+from hep2gan.training.callbacks.compile import CompileNetworks
 from tests.helpers import tiny
 from tests.helpers.configs import composed
 from tests.helpers.started import NETS, SMALL, TWO, final, train
@@ -34,13 +34,13 @@ def close(one, other):
 
 def trained(backend=None, epochs=2, **given):
     task = tiny.task(**given)
-    fit(task, BATCHES, epochs, [Compiled(True, backend)] if backend else [])
+    fit(task, BATCHES, epochs, [CompileNetworks(True, backend)] if backend else [])
     return task
 
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"guidance": Guidance(gradient=0.3)}, {"stages": Stages(1)}],
+    [{}, {"guidance": MaskGuidance(gradient=0.3)}, {"stages": TrainingStages(1)}],
     ids=["joint", "end_to_end", "two_stage"],
 )
 def test_training_is_the_same_and_each_network_one_graph(given):
@@ -92,7 +92,7 @@ def test_evaluation_sees_the_networks_as_they_are_written():
     loader = torch.utils.data.DataLoader(BATCHES, batch_size=None)
     trainer = L.Trainer(
         accelerator="cpu", max_epochs=2, num_sanity_val_steps=0, logger=False,
-        callbacks=[Compiled(True, "eager"), calls], enable_checkpointing=False,
+        callbacks=[CompileNetworks(True, "eager"), calls], enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(task, loader, loader)
@@ -109,7 +109,7 @@ class Fails(L.Callback):
 def test_an_early_end_leaves_them_so_too():
     task = tiny.task()
     with pytest.raises(ValueError, match="stop here"):
-        fit(task, BATCHES, callbacks=[Compiled(True, "eager"), Fails()])
+        fit(task, BATCHES, callbacks=[CompileNetworks(True, "eager"), Fails()])
     assert all(network._compiled_call_impl is None for network in task.networks.values())
 
 
@@ -119,7 +119,7 @@ def test_each_batch_is_a_step_of_cuda_graphs(mode, marks, monkeypatch):
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: called.append(1))
     # Without a GPU such a mode compiles all the same, and records nothing.
     monkeypatch.setattr(torch, "compile", lambda call, **_: call)
-    fit(tiny.task(), BATCHES, 2, [Compiled(mode)])
+    fit(tiny.task(), BATCHES, 2, [CompileNetworks(mode)])
     assert len(called) == marks
 
 

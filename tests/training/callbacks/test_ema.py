@@ -7,10 +7,10 @@ from torch.utils.data import DataLoader
 
 from hep2gan.cli import evaluate, pack, train
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.load import open_run
-from hep2gan.runs.checkpoints import newest_readable, read_checkpoint, read_chosen
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, WholeCheckpoints
-from hep2gan.training.callbacks.ema import WeightAverage, averaged, check_decay
+from hep2gan.inference.load import load_run
+from hep2gan.runs.checkpoints import latest_readable, load_best_or_latest, read_checkpoint
+from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
+from hep2gan.training.callbacks.ema import ExponentialMovingAverage, averaged_weights, check_decay
 from tests.helpers import tiny
 from tests.helpers.commands import call
 
@@ -37,14 +37,18 @@ def fit(folder, epochs, decay=DECAY, validates=True):
         max_epochs=epochs,
         logger=False,
         num_sanity_val_steps=0,
-        callbacks=[*([WeightAverage(decay)] if decay else []), watch, EpochCheckpoint(folder)],
-        plugins=[WholeCheckpoints()],
+        callbacks=[
+            *([ExponentialMovingAverage(decay)] if decay else []),
+            watch,
+            EpochCheckpoint(folder),
+        ],
+        plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     batches = DataLoader([tiny.batch(seed=s) for s in range(3)], batch_size=None)
     validation = DataLoader([tiny.batch(seed=9)], batch_size=None) if validates else None
-    trainer.fit(tiny.task(), batches, validation, ckpt_path=newest_readable(folder))
+    trainer.fit(tiny.task(), batches, validation, ckpt_path=latest_readable(folder))
     return watch
 
 
@@ -107,9 +111,9 @@ def test_a_resumed_run_has_the_same_bits(tmp_path):
 def test_what_is_chosen_is_the_average(tmp_path):
     fit(tmp_path, 1, validates=False)
     task = tiny.task()
-    task.load_state_dict(read_chosen(tmp_path)[1]["state_dict"])
+    task.load_state_dict(load_best_or_latest(tmp_path)[1]["state_dict"])
     content = read_checkpoint(tmp_path / "epoch0001.ckpt")
-    mine = averaged(task)
+    mine = averaged_weights(task)
     assert mine.keys() == content["raw"].keys()
     assert all(torch.equal(mine[name], content["state_dict"][name]) for name in mine)
 
@@ -120,7 +124,7 @@ def test_other_decays_are_refused(wrong):
         check_decay(wrong)
     assert error.value.fix
     with pytest.raises(Hep2ganError):
-        WeightAverage(wrong)
+        ExponentialMovingAverage(wrong)
 
 
 def test_none_and_fractions_are_accepted():
@@ -136,7 +140,7 @@ def test_a_run_is_tested_and_opened_with_the_average(tmp_path, monkeypatch):
     run = tmp_path / "runs/default/proposed/seed0"
     metrics = json.loads((run / "metrics.json").read_text())
     content = read_checkpoint(run / "checkpoints/epoch0001.ckpt")
-    opened = open_run(run).task.state_dict()
+    opened = load_run(run).task.state_dict()
     raw, average = content["raw"], content["state_dict"]
     assert all(torch.equal(opened[name], average[name]) for name in raw)
     assert any(not torch.equal(opened[name], raw[name]) for name in raw)

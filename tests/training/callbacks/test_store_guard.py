@@ -5,7 +5,7 @@ import os
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.callbacks.store_guard import StoreWatch
+from hep2gan.training.callbacks.store_guard import StoreGuard
 from tests.helpers.made_store import made_store
 
 
@@ -15,7 +15,7 @@ def watched(tmp_path):
     (tmp_path / "image.npy").write_bytes(bytes(100))
     store = made_store([0, 1])
     object.__setattr__(store, "path", tmp_path)
-    return StoreWatch(store), tmp_path / "image.npy"
+    return StoreGuard(store), tmp_path / "image.npy"
 
 
 def saving(watch):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hep2gan.training.callbacks import throughput
-from hep2gan.training.callbacks.throughput import Gauges, memory_gib
+from hep2gan.training.callbacks.throughput import ThroughputMonitor, peak_memory_gib
 from tests.helpers import tiny
 from tests.training.test_module import Rows, fit
 
@@ -41,7 +41,7 @@ def test_an_epoch_by_hand(monkeypatch):
             return tiny.batch(cells=(6, 6, 4)[index], seed=index)
 
     trainer = L.Trainer(
-        accelerator="cpu", max_epochs=2, logger=logger, callbacks=[Gauges()],
+        accelerator="cpu", max_epochs=2, logger=logger, callbacks=[ThroughputMonitor()],
         num_sanity_val_steps=0, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, log_every_n_steps=1,
     )  # fmt: skip
@@ -67,16 +67,21 @@ def test_an_epoch_by_hand(monkeypatch):
 
 def test_it_is_logged_before_the_checkpoint_and_needs_no_validation():
     logger = Rows()
-    fit(tiny.task(), [tiny.batch(seed=s) for s in range(2)], callbacks=[Gauges()], logger=logger)
+    fit(
+        tiny.task(),
+        [tiny.batch(seed=s) for s in range(2)],
+        callbacks=[ThroughputMonitor()],
+        logger=logger,
+    )
     (row,) = [row for _, row in logger.rows if "speed/memory_gib" in row]
     assert row["speed/cells_per_second"] > 0
     assert 0 <= row["speed/share_waiting_for_data"] <= 1
 
 
 def test_memory_is_that_of_this_process():
-    before = memory_gib(torch.device("cpu"))
+    before = peak_memory_gib(torch.device("cpu"))
     held = torch.ones(2**26)
-    after = memory_gib(torch.device("cpu"))
+    after = peak_memory_gib(torch.device("cpu"))
     assert before < 100
     assert after - before > 0.2
     assert len(held) == 2**26
@@ -84,10 +89,10 @@ def test_memory_is_that_of_this_process():
 
 def test_memory_can_be_unknown(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "resource", None)
-    assert memory_gib(torch.device("cpu")) is None
+    assert peak_memory_gib(torch.device("cpu")) is None
 
 
 @pytest.mark.gpu
 def test_memory_on_a_gpu_is_torchs():
     held = torch.ones(2**28, device="cuda")
-    assert memory_gib(held.device) >= 1
+    assert peak_memory_gib(held.device) >= 1

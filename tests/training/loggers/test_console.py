@@ -2,11 +2,11 @@
 
 import logging
 
-from hep2gan.training.loggers.console import EpochLines
+from hep2gan.training.loggers.console import ConsoleLogger
 
 
 def test_a_line_is_printed_when_losses_and_time_are_there(caplog):
-    lines = EpochLines(20)
+    lines = ConsoleLogger(20)
     with caplog.at_level(logging.INFO):
         lines.log_metrics({"step/generator/total": 9.0, "epoch": 4.0}, step=3)
         lines.log_metrics({"val/f1": 0.875, "val/dice/Golgi": 0.5, "epoch": 4.0}, step=4)

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.loggers import build_logger, finish, log_results
+from hep2gan.training.loggers import build_logger, finish_run, log_results
 from tests.helpers.configs import composed
 from tests.helpers.offline import without_wandb_settings
 from tests.helpers.wandb_reader import offline_run
@@ -33,7 +33,7 @@ def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, exit_cod
             {"train/generator/l1": 0.5 / (epoch + 1), "epoch": epoch}, step=epoch * 7
         )
     log_results(logger, METRICS, picture)
-    finish(logger, exit_code)
+    finish_run(logger, exit_code)
     found = offline_run(tmp_path)
     run = found["run"]
     assert (run.run_group, run.job_type, run.project) == ("ablation", "without_gm", "hep2gan")
@@ -69,7 +69,7 @@ def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
 def test_csv_alone_needs_no_logger(tmp_path):
     assert build_logger(composed("train"), tmp_path) is None
     log_results(None, METRICS, {})
-    finish(None, 1)
+    finish_run(None, 1)
 
 
 def test_an_unknown_logger_is_named(tmp_path):
@@ -88,14 +88,14 @@ class Dead:
 
 
 def test_training_goes_on_when_wandbs_process_dies(tmp_path, picture, caplog):
-    from hep2gan.training.loggers.wandb import WandbRun
+    from hep2gan.training.loggers.wandb import RunWandbLogger
 
-    logger = WandbRun(run := Dead(), tmp_path)
+    logger = RunWandbLogger(run := Dead(), tmp_path)
     for step in range(3):
         logger.log_metrics({"train/generator/l1": 0.5, "epoch": 1}, step=step)
     log_results(logger, METRICS, picture)
     asked = run.asked
-    finish(logger, 0)
+    finish_run(logger, 0)
     assert logger.lost
     assert caplog.text.count("wandb is lost to this run (Connection lost)") == 1
     assert (asked, run.asked) == (1, 2)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from hep2gan.metrics.segmentation import dice_by_cell
-from hep2gan.training.loggers import build_logger, finish, log_results
-from hep2gan.training.loggers.wandb import POINTS, WORST, panels, worst_cells
+from hep2gan.training.loggers import build_logger, finish_run, log_results
+from hep2gan.training.loggers.wandb import POINTS, WORST, result_panels, worst_cells
 from tests.helpers.configs import composed
 from tests.helpers.offline import runs, without_wandb_settings
 from tests.reports.conftest import make_predictions
@@ -29,7 +29,7 @@ def logged(folder, predictions):
     """Keys to the tables of a run, as they lie in its folder."""
     logger = build_logger(composed("train", "logger=wandb"), folder)
     log_results(logger, {"test/dice": 0.5}, {}, predictions)
-    finish(logger, 0)
+    finish_run(logger, 0)
     (run,) = runs(folder)
     (files,) = folder.glob("wandb/offline-run-*/files")
     tables = {
@@ -93,7 +93,7 @@ def test_the_worst_are_misread_or_badly_segmented_and_none_is_twice(made):
     ],
 )
 def test_methods_with_fewer_parts(made, absent, keys):
-    assert panels(dataclasses.replace(made, **absent)).keys() == keys
+    assert result_panels(dataclasses.replace(made, **absent)).keys() == keys
 
 
 def test_no_table_of_no_cells(made):
@@ -112,7 +112,7 @@ def test_curves_of_many_corners_are_thinned_and_keep_their_ends():
         features=None, probabilities=noise / noise.sum(axis=1, keepdims=True),
     )  # fmt: skip
     many.check()
-    rows = panels(many)["test/roc"].table.data
+    rows = result_panels(many)["test/roc"].table.data
     assert len(rows) == 2 * POINTS
     assert rows[0][1:] == [0, 0]
     assert rows[-1][1:] == [1, 1]

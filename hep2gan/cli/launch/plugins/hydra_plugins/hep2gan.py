@@ -13,7 +13,7 @@ from hydra.plugins.sweeper import Sweeper
 
 from hep2gan.cli.launch.hydra import (
     check_alone,
-    composed_jobs,
+    compose_jobs,
     job_returns,
     missing_plugin,
     wants_objective,
@@ -50,15 +50,15 @@ class ProcessLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs and say what became of them."""
-        from hep2gan.cli.launch.sweep import check_splits, run_side_by_side, slots_for
-        from hep2gan.training.signals import StopRequest
+        from hep2gan.cli.launch.sweep import check_splits, device_slots, run_jobs
+        from hep2gan.training.signals import SignalHandler
 
         check_alone()
-        jobs = composed_jobs(self._loader, self._config, job_overrides, initial_job_idx)
+        jobs = compose_jobs(self._loader, self._config, job_overrides, initial_job_idx)
         check_splits(jobs)
-        with StopRequest().listening():
-            slots = slots_for(jobs[0].config["trainer"], self._slots)
-            outcomes = run_side_by_side(jobs, slots)
+        with SignalHandler().listening():
+            slots = device_slots(jobs[0].config["trainer"], self._slots)
+            outcomes = run_jobs(jobs, slots)
         return job_returns(outcomes, wants_objective(self._config))
 
 
@@ -74,7 +74,7 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
 
         check_alone()
         loader = self.hydra_context.config_loader
-        jobs = composed_jobs(loader, self.config, job_overrides, initial_job_idx)
+        jobs = compose_jobs(loader, self.config, job_overrides, initial_job_idx)
         check_splits(jobs)
         return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))
 
@@ -93,12 +93,12 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
         from sqlalchemy.exc import SQLAlchemyError
 
         # The plugin prints the whole address.
-        logging.getLogger("hydra_plugins.hydra_optuna_sweeper._impl").addFilter(WithoutPasswords())
+        logging.getLogger("hydra_plugins.hydra_optuna_sweeper._impl").addFilter(RedactPasswords())
         try:
             return super().sweep(arguments)
         except (SQLAlchemyError, ImportError) as error:
             raise Hep2ganError(
-                f"hydra.sweeper.storage cannot be used ({without_passwords(str(error))})",
+                f"hydra.sweeper.storage cannot be used ({redact_passwords(str(error))})",
                 "",
                 "name a file, hydra.sweeper.storage=sqlite:///runs/tuned.db, or install what the"
                 " database needs",
@@ -147,7 +147,7 @@ ConfigStore.instance().store(
 _IN_ADDRESS = re.compile(r"(/[^\s:/@]*):[^\s/@]+@")
 
 
-def without_passwords(text: str) -> str:
+def redact_passwords(text: str) -> str:
     """A text in which each address has *** for its password.
 
     >>> without_passwords("postgresql://me:secret@host/studies")
@@ -156,10 +156,10 @@ def without_passwords(text: str) -> str:
     return _IN_ADDRESS.sub(r"\1:***@", text)
 
 
-class WithoutPasswords(logging.Filter):
-    """Lets every message of a logger through, `without_passwords`."""
+class RedactPasswords(logging.Filter):
+    """Lets every message of a logger through, `redact_passwords`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Called by logging."""
-        record.msg, record.args = without_passwords(record.getMessage()), ()
+        record.msg, record.args = redact_passwords(record.getMessage()), ()
         return True
