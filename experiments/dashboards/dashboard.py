@@ -1,4 +1,4 @@
-"""The same panels for a whole team: python experiments/dashboards/dashboard.py ENTITY/PROJECT [--print].
+"""Panels for a team: python experiments/dashboards/dashboard.py ENTITY/PROJECT [--print].
 
 Needs pip install "hep2gan[dashboard]" and a wandb key; --print shows the panels without either.
 """

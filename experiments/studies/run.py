@@ -1,4 +1,4 @@
-"""One study: `python experiments/studies/run.py NAME [KEY=VALUE …]` trains its runs and sums them up.
+"""Train and summarize one study: `python experiments/studies/run.py NAME [KEY=VALUE …]`.
 
 NAME is a file beside this one, which says the question and the sweep; overrides as for
 hep2gan-train take the place of the study's own. Runs that are finished already are not trained

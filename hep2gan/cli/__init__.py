@@ -1,1 +1,1 @@
-"""TODO."""
+"""The commands: the only package that imports Hydra, and the one that starts processes."""

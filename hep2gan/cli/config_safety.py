@@ -49,7 +49,7 @@ def _folders(arguments: Sequence[str]) -> Iterator[Path]:
 
 
 def _reason(path: Path, folder: Path) -> str:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     if "hydra" in path.relative_to(folder).parts:
         return "lies in a group of Hydra's own"

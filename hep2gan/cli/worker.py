@@ -1,4 +1,4 @@
-"""One process of a run, started from a composed configuration: `python -m hep2gan.cli.worker FILE`."""
+"""One process of a run, from a composed configuration: `python -m hep2gan.cli.worker FILE`."""
 
 import json
 import logging

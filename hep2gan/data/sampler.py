@@ -58,7 +58,7 @@ class EpochBatchSampler(Sampler[Request]):
     together are the k-th batch of one rank. Training shuffles and drops the last incomplete global
     batch; its order is a pure function of (seed, epoch), so nothing else need be kept to resume.
     start: (epoch, batch) to begin that epoch with, when it was left in its middle. label: (M,)
-    classes of the rows, to train on all classes equally often (see `class_balanced_order`); None trains on
+    classes of the rows, to train on all equally often (see `class_balanced_order`); None trains on
     every row once. device: where the rows of an epoch are sent at once, for cells that lie there; a
     loader's own processes cannot take them from there.
 

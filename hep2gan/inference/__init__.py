@@ -1,1 +1,1 @@
-"""TODO."""
+"""Prediction with a trained run: loading, backends, export."""

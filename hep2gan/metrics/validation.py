@@ -60,7 +60,7 @@ class MeanByClass(Metric):
 
 
 def correct(probabilities: Tensor, label: Tensor) -> Tensor:
-    """1 for each of B cells whose most probable class is its own, else 0, as `to_fixed_point` gives it.
+    """1 for each of B cells whose most probable class is its own, else 0, in fixed point.
 
     probabilities: (B, K). label: (B,) int64. Returns (B,) int64 multiples of 2^-36.
     """

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a run leaves on disk: its folder, lock, checkpoints, predictions, metrics."""

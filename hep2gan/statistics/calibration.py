@@ -189,7 +189,7 @@ def cross_fit_temperature(
 def split_halves(
     label: npt.NDArray[np.int64], specimen: npt.NDArray[np.int64] | None = None, seed: int = 0
 ) -> npt.NDArray[np.int64]:
-    """Return (N,) of 0 and 1 as `cross_fit_temperature` divides N cells; raises Hep2ganError as it does."""
+    """Return (N,) of 0 and 1 as `cross_fit_temperature` divides N cells; raises the same errors."""
     cells = len(label)
     group = np.full(cells, -1) if specimen is None else specimen.copy()
     unknown = group < 0

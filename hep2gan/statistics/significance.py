@@ -17,7 +17,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
     only_first, only_second: discordant cells, that one method alone names right. Without any, 1.
     Source: Q. McNemar, Psychometrika 12, 1947; exact by the binomial distribution. It takes cells
-    for independent, which those of one specimen are not: see `sign_flip_test`. Raises Hep2ganError for
+    for independent; those of one specimen are not: see `sign_flip_test`. Raises Hep2ganError for
     negative counts.
     """
     if min(only_first, only_second) < 0:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Training and testing a run: the only package that imports Lightning and wandb."""

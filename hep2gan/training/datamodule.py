@@ -183,7 +183,8 @@ def require_shares(part: str, cells: int, batch_size: int, ranks: int) -> None:
     # A rank without any would not come to where the ranks' results are joined.
     if 0 < batches < ranks:
         raise Hep2ganError(
-            f"the {part} part has {pluralize(cells, 'cell')}, {pluralize(batches, 'batch', 'batches')}"
+            f"the {part} part has {pluralize(cells, 'cell')},"
+            f" {pluralize(batches, 'batch', 'batches')}"
             f" of {batch_size}, for {ranks} devices",
             "each device needs a batch of its own",
             f"set trainer.eval_batch_size={max(1, cells // ranks)} or lower",

@@ -147,7 +147,8 @@ def test_schemas_are_shared_and_yet_never_changed():
 def test_a_training_starts_without_what_only_its_end_needs():
     code = (
         "import sys, hep2gan.training.run\n"
-        "print([m for m in ('sklearn', 'pandas', 'hep2gan.reports', 'hep2gan.training.loggers.wandb')"
+        "print([m for m in ('sklearn', 'pandas', 'hep2gan.reports',"
+        " 'hep2gan.training.loggers.wandb')"
         " if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

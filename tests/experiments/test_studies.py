@@ -248,7 +248,7 @@ time.sleep(60)
 LAUNCHED = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "experiments" / "studies")!r})
-import study
+import run as study
 study.LAUNCH = (sys.executable, "launcher.py")
 with study.readable_errors("train"):
     sys.exit(study.trained([["one"], ["two"]]))

@@ -23,7 +23,8 @@ def test_torchrun_by_hand_on_one_machine_and_on_two(tmp_path):
         train(
             tmp_path, *QUICK, "trainer.nodes=2", "study=nodes", wait=False,
             command=(*run, "--nnodes", "2", "--node-rank", str(node), "--nproc-per-node", "1",
-                     "--master-addr", "127.0.0.1", "--master-port", port, "-m", "hep2gan.cli.train"),
+                     "--master-addr", "127.0.0.1", "--master-port", port, "-m",
+                     "hep2gan.cli.train"),
         )
         for node in range(2)
     ]  # fmt: skip

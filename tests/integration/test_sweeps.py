@@ -115,7 +115,7 @@ def test_launchers_are_found_by_a_hydra_that_has_looked_before():
         "from hydra.core.plugins import Plugins; before = Plugins.instance();"
         "from hep2gan.cli.launch.hydra import jobs_of; jobs_of(['seed=0,1']);"
         "names = Plugins.instance().class_name_to_class; assert Plugins.instance() is before;"
-        "print(sorted(name.rpartition('.')[2] for name in names if 'hydra_plugins.hep2gan' in name))"
+        "print(sorted(n.rpartition('.')[2] for n in names if 'hydra_plugins.hep2gan' in n))"
     )
     told = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

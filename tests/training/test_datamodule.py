@@ -334,7 +334,10 @@ def two_processes(folder):
 def test_two_processes_share_every_batch(store, split, tmp_path):
     alone, _ = fitted(store, split, eval_batch_size=3)
     # Forked from a process of its own: this one may hold threads, which a fork would lose.
-    program = "import sys; from tests.training.test_datamodule import two_processes as two; two(sys.argv[1])"
+    program = (
+        "import sys; from tests.training.test_datamodule import two_processes as two;"
+        " two(sys.argv[1])"
+    )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     whole = alone.order(1, "train")

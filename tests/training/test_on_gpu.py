@@ -63,7 +63,8 @@ def test_nothing_waits_between_two_logged_batches(tmp_path, resident, precision)
         accelerator="gpu", devices=1, precision=precision, max_epochs=2, logger=Rows(),
         callbacks=[
             EpochCheckpoint(tmp_path), SeedEachBatch(0), CollapseMonitor(),
-            StopAtNonfinite(tmp_path, store.id, EVERY), ThroughputMonitor(), ExponentialMovingAverage(0.9), watched,
+            StopAtNonfinite(tmp_path, store.id, EVERY), ThroughputMonitor(),
+            ExponentialMovingAverage(0.9), watched,
         ],
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
         limit_train_batches=4 * EVERY,

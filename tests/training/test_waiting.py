@@ -109,7 +109,8 @@ def test_a_step_and_its_callbacks_ask_nothing(tmp_path, guidance):
     task.on_train_batch_start = begin
     task.on_train_batch_end = lambda *_: watching.close()
     callbacks = [
-        EpochCheckpoint(tmp_path), SeedEachBatch(0), CollapseMonitor(), ThroughputMonitor(), ExponentialMovingAverage(0.9),
+        EpochCheckpoint(tmp_path), SeedEachBatch(0), CollapseMonitor(), ThroughputMonitor(),
+        ExponentialMovingAverage(0.9),
         StopAtNonfinite(tmp_path, np.arange(6).astype(str), 4),
     ]  # fmt: skip
     settings = composed("train", "trainer=cpu", "trainer.max_epochs=1")["trainer"]

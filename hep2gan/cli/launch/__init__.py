@@ -1,1 +1,1 @@
-"""TODO."""
+"""How jobs are started: on this machine, in sweeps, under Slurm."""

@@ -93,7 +93,7 @@ def _examine(config: Config) -> None:
 
 @contextmanager
 def config_file(config: Config) -> Iterator[Path]:
-    """The configuration as a file for as long as its processes need it; `hep2gan.cli.worker` reads it."""
+    """Keep the configuration in a file that `hep2gan.cli.worker` reads, while it is needed."""
     file = Path(tempfile.gettempdir()) / f"hep2gan-{uuid.uuid4().hex}.json"
     try:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

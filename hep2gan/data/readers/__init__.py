@@ -1,1 +1,1 @@
-"""TODO."""
+"""Readers of raw data sets: images, masks, labels."""

@@ -205,7 +205,7 @@ def read_image(path: Path, white: int | None = None) -> GreyImage:
 
     `white` is the value of a 16-bit (or 32-bit, or float) file that maps to 255; 65535 for 16 bits
     unless given (4095 for a 12-bit camera). 8-bit files keep their levels whatever it is.
-    Raises Hep2ganError for all that `decode_image` refuses, for values above `white`, for 32-bit and
+    Raises Hep2ganError for all that `decode_image` refuses, values above `white`, 32-bit and
     float files without `white`, and for 16-bit colour with it (Pillow reads that at 8 bits).
     """
     return grey_levels(path, decode_image(path), white)

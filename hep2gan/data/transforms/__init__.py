@@ -1,1 +1,1 @@
-"""TODO."""
+"""Augmentation and normalisation of batches."""

@@ -36,7 +36,7 @@ def rendered_page(
     """Return the HTML text; whatever configs, ids and class names hold is escaped.
 
     The page of one run is that run's section. The page of several shows what they say together in
-    the order of `PartName`, then the single runs. study: with its sections. pictures: of several runs,
+    the order of `PartName`, then the single runs. study: with its sections. pictures: of all runs,
     for each part. title: the heading, else the run or the number of runs. question: what the runs
     were to answer, in one sentence.
     """

@@ -243,7 +243,8 @@ def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
         f"{format_points(found.estimate)} points of accuracy against {gap.second.kind}s kept apart"
     )
     size += _bracketed(gap.second)
-    over = f"95 %: {format_points_interval(found.interval)} over {'specimens' if gap.specimens else 'cells'}"
+    unit = "specimens" if gap.specimens else "cells"
+    over = f"95 %: {format_points_interval(found.interval)} over {unit}"
     words = "flatters" if found.estimate > 0 else "does not flatter"
     if not gap.significant:
         words = "flatters by no more than noise"

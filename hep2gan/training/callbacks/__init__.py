@@ -1,1 +1,1 @@
-"""TODO."""
+"""What happens around a training step: Lightning callbacks, one a file."""

@@ -1,4 +1,4 @@
-"""Try mutated inputs on one door, in a process of limited memory: python -m tests.security.fuzz DOOR N.
+"""Try mutated inputs on one door with limited memory: python -m tests.security.fuzz DOOR N.
 
 A third argument is a seed; without it the inputs are the same each time. Prints the counts as JSON.
 """
