@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+pytest_plugins = ["tests.helpers.report_fixtures"]
+
 
 @pytest.fixture(autouse=True)
 def _deterministic_operations_off():

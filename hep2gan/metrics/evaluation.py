@@ -35,7 +35,7 @@ class MetricRow(NamedTuple):
 def metrics_table(metrics: Mapping[str, float]) -> list[MetricRow]:
     """The `test/` metrics of `score`, in its order, with the priors that exist for each.
 
-    Priors lie in `MetricRow.priors` under names of `BASELINES`. `accuracy_true_mask` is held against
+    Priors lie in `MetricRow.priors` under names of `BASELINES`. `accuracy_true_mask` has the
     same prior as `accuracy`, and so on for any `<metric>_true_mask`.
     """
     return [

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from hep2gan.reports.figures.catalogue import write_figures
-from tests.reports.conftest import make_predictions, write_page, write_run
+from tests.helpers.report_fixtures import make_predictions, write_page, write_run
 from tests.reports.test_pooling import rows
 
 SWITCHES = (

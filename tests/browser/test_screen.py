@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from .conftest import ATTACK, METHODS
+from tests.browser.conftest import ATTACK, METHODS
 
 pytestmark = pytest.mark.browser
 

@@ -5,7 +5,7 @@ import pytest
 from hep2gan.cli import report
 from hep2gan.cli.report import verbatim
 from tests.helpers.commands import call
-from tests.reports.conftest import another, make_predictions, write_run
+from tests.helpers.report_fixtures import another, make_predictions, write_run
 
 
 def test_text_is_taken_word_for_word():

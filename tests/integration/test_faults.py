@@ -132,15 +132,15 @@ PACK = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from hep2gan.data import rows
-from hep2gan.data.packing import pack
-from tests.data.raw_sets import cells
+from hep2gan.data.store import pack
+
+from tests.helpers.raw_sets import cells
 
 # Another process takes the space after it was measured.
-rows.shutil.disk_usage = lambda _: SimpleNamespace(free=10**12)
+pack.shutil.disk_usage = lambda _: SimpleNamespace(free=10**12)
 raw, store = (Path(argument) for argument in sys.argv[1:])
 try:
-    pack(cells(raw, 64), store, size=128, workers=1)
+    pack.pack_cells(cells(raw, 64), store, size=128, workers=1)
 except Exception as error:
     print(type(error).__name__, error)
 """

@@ -7,7 +7,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.reports import study, study_figures
 from hep2gan.reports.build import FIGURES, NAMES, PAGE, page_file, write_report
 from hep2gan.reports.page.elements import PartName
-from tests.reports.conftest import another, write_page, write_run
+from tests.helpers.report_fixtures import another, write_page, write_run
 from tests.reports.test_study import folds
 
 TABLES = ["table_1.md", "table_1.tex", "table_1.csv", "priors.md", "priors.csv"]

@@ -51,7 +51,7 @@ def test_a_cell_counts_once_as_its_first_test_has_it():
 
 
 def three_classes():
-    from tests.reports.conftest import make_predictions
+    from tests.helpers.report_fixtures import make_predictions
 
     return test_cells_of(make_predictions(counts=(1, 1, 1)))
 

@@ -57,7 +57,7 @@ def test_the_first_seed_stands_for_a_method_in_the_order_of_table_one(seeds, mon
 
 
 def test_predictions_that_are_not_kept_are_those_of_the_first_seed(seeds, predictions, tmp_path):
-    from tests.reports.conftest import another, write_run
+    from tests.helpers.report_fixtures import another, write_run
 
     first = another(predictions, 5)
     (seeds[1] / "predictions.npz").unlink()
@@ -69,7 +69,7 @@ def test_predictions_that_are_not_kept_are_those_of_the_first_seed(seeds, predic
 
 
 def test_folds_are_shown_as_one_test_set(predictions, tmp_path):
-    from tests.reports.conftest import write_run
+    from tests.helpers.report_fixtures import write_run
 
     study = read_study(folds(tmp_path, predictions, write_run), page=False)
     assert sorted(study.shown["m"].id) == predictions.id.tolist()
@@ -91,7 +91,7 @@ def test_two_runs_of_a_seed_are_refused(seeds, make_run, tmp_path):
 
 
 def test_a_whole_test_part_and_folds_of_a_seed_are_refused(predictions, make_run, tmp_path):
-    from tests.reports.conftest import write_run
+    from tests.helpers.report_fixtures import write_run
 
     own = folds(tmp_path, predictions, write_run)
     whole = make_run(tmp_path / "default" / "m" / "seed0", method="m")

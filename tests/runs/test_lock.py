@@ -16,8 +16,8 @@ from hep2gan.runs.lock import LOCK, Owner, lock_owner, run_lock
 HOLD = """
 import sys, time
 from pathlib import Path
-from hep2gan.run_lock import held
-with held(Path(sys.argv[1])):
+from hep2gan.runs.lock import run_lock
+with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
 """

@@ -288,17 +288,17 @@ def test_an_interrupted_pack_leaves_nothing(tmp_path, monkeypatch):
 SCRIPT = """
 import multiprocessing, sys, time
 from pathlib import Path
-from hep2gan.data import packing
-from tests.data.raw_sets import cells
+from hep2gan.data.store import pack
+from tests.helpers.raw_sets import cells
 
 def hang(done, total):
     print(*[child.pid for child in multiprocessing.active_children()], flush=True)
     time.sleep(60)
 
 if __name__ == "__main__":
-    packing.CHUNK = 4
+    pack.CHUNK = 4
     root = Path(sys.argv[1])
-    packing.pack(cells(root / "raw", 40), root / "store", size=32, workers=2, progress=hang)
+    pack.pack_cells(cells(root / "raw", 40), root / "store", size=32, workers=2, progress=hang)
 """
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures.overlay import draw_overlay_outline, overlay
-from tests.reports.conftest import make_predictions
+from tests.helpers.report_fixtures import make_predictions
 
 PURPLE = [0xCC, 0x66, 0xFF]
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.page import elements
-from tests.reports.conftest import write_page
+from tests.helpers.report_fixtures import write_page
 
 
 class Page(HTMLParser):

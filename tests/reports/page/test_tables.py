@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.reports.conftest import write_page, write_run
+from tests.helpers.report_fixtures import write_page, write_run
 from tests.reports.test_pooling import rows
 
 

@@ -18,7 +18,7 @@ from hep2gan.reports.page.run_section import (
 from hep2gan.runs.finished import FinishedRun, read_finished_run
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.metrics_csv import read_series
-from tests.reports.conftest import made_up_metrics, make_predictions, write_curves, write_run
+from tests.helpers.report_fixtures import made_up_metrics, make_predictions, write_curves, write_run
 from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated, mutated_json
 

@@ -54,7 +54,7 @@ def ended(read, wall=60):
     program = f"""
 from pathlib import Path
 from tests.fuzz import judge
-from tests.fuzz.test_judge import door
+from tests.security.fuzz.test_judge import door
 judge.CPU_SECONDS, judge.WALL_SECONDS, judge.MEMORY = 1, {wall}, 200 * 1024**2
 judge.limit_memory()
 judge.judge(door(lambda given, folder: {read}), None, Path("."))

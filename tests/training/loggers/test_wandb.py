@@ -136,12 +136,12 @@ def test_a_resumed_offline_run_is_complete_by_itself(tmp_path, config):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hep2gan.loggers import build_logger
-from hep2gan.metrics_file import MetricsFile
-from tests.configs import composed
+from hep2gan.training.loggers import build_logger
+from hep2gan.training.loggers.csv import CsvLogger
+from tests.helpers.configs import composed
 folder = Path(sys.argv[1])
 logger = build_logger(composed("train", "logger=wandb"), folder)
-for loop in (MetricsFile(folder / "metrics.csv"), logger):
+for loop in (CsvLogger(folder / "metrics.csv"), logger):
     loop.log_metrics({"train/generator/l1": 0.5, "epoch": 0}, step=0)
 print("logged", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -166,10 +166,10 @@ def test_a_killed_process_leaves_the_next_start_alone(tmp_path, config):
 AGENT = """
 import sys
 from pathlib import Path
-from hep2gan.loggers import build_logger, finish
-from tests.configs import composed
+from hep2gan.training.loggers import build_logger, finish_run
+from tests.helpers.configs import composed
 config = composed("train", "logger=wandb", "loss.beta=5")
-finish(build_logger(config, Path(sys.argv[1])), 0)
+finish_run(build_logger(config, Path(sys.argv[1])), 0)
 """
 
 

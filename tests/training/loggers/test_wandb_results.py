@@ -12,7 +12,7 @@ from hep2gan.training.loggers import build_logger, finish_run, log_results
 from hep2gan.training.loggers.wandb import POINTS, WORST, result_panels, worst_cells
 from tests.helpers.configs import composed
 from tests.helpers.offline import runs, without_wandb_settings
-from tests.reports.conftest import make_predictions
+from tests.helpers.report_fixtures import make_predictions
 
 
 @pytest.fixture(autouse=True)
