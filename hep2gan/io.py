@@ -1,6 +1,6 @@
 """Plain containers from JSON and YAML files that anybody may have written."""
 
-import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -83,6 +83,12 @@ def _refused(event: Any, depth: int) -> str:
     if "${" in getattr(event, "value", ""):
         return f"an interpolation, '{event.value[:60]}'"
     return ""
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def available_cores() -> int:

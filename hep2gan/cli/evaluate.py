@@ -22,7 +22,7 @@ def evaluate(config: "DictConfig") -> None:
     from hep2gan.training.setup import build_data
 
     plain = resolve_config(config)
-    run = RunFolder.existing(Path(plain["run"]))
+    run = RunFolder.open(Path(plain["run"]))
     if run.config().get("forest"):
         from hep2gan.training.forest import evaluate_forest
 

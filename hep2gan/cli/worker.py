@@ -25,7 +25,7 @@ def run_config(config: Mapping[str, Any]) -> None:
     from hep2gan.cli.launch.local import launch
 
     try:
-        run = RunFolder.of(config)
+        run = RunFolder.from_config(config)
         run.refuse_links()
         _log_to(run.path)
         launch(config)

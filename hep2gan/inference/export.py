@@ -30,10 +30,9 @@ from hep2gan.inference.onnx_backend import (
     DESCRIPTION,
     GRAPH,
     OnnxBackend,
-    file_hash,
     onnx_package,
 )
-from hep2gan.io import atomic_write
+from hep2gan.io import atomic_write, file_digest
 from hep2gan.training.module import SegmentationGuidedClassification
 
 TOLERANCE = 1e-4
@@ -110,7 +109,7 @@ def export_run(trained: LoadedRun, folder: Path, store: Path | None = None) -> E
         write_graph(graph, trained.size, file)
         check = check_graph(graph, file, cells)
         description = describe_export(trained, graph.inputs, graph.outputs, check)
-        description["sha256"] = file_hash(file)
+        description["sha256"] = file_digest(file)
         folder.mkdir(parents=True, exist_ok=True)
         # A folder without description is no export, so that old and new parts never go together.
         (folder / DESCRIPTION).unlink(missing_ok=True)

@@ -38,7 +38,7 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
     checkpoint: a file; None takes best.ckpt where the run chose its epoch, else the newest.
     Raises Hep2ganError when anything is missing, damaged or does not fit.
     """
-    run = RunFolder.existing(folder)
+    run = RunFolder.open(folder)
     config = run.config()
     if config.get("forest"):
         raise Hep2ganError(

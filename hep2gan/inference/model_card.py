@@ -111,7 +111,7 @@ def _inside(config: Mapping[str, Any], outputs: Sequence[str]) -> list[str]:
 
 def _trained_on(trained: LoadedRun) -> dict[str, Any]:
     data, split = trained.config["data"], trained.config["split"]
-    about = trained.run.about()
+    about = trained.run.provenance()
     return {
         "data": data["name"],
         "drawn_cells": data["source"] == "phantom",

@@ -1,6 +1,5 @@
 """The folder that hep2gan-export writes, and running its graph with ONNX Runtime, without torch."""
 
-import hashlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.backend import BackendOutput
-from hep2gan.io import read_json
+from hep2gan.io import file_digest, read_json
 
 GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
 FORMAT, VERSION = "hep2gan-onnx", 1
@@ -53,19 +52,13 @@ def open_export(folder: Path) -> ExportedModel:
         classes, size = found["classes"], found["size"]
         if not isinstance(classes, list) or type(size) is not int or size < 1:
             raise ValueError("classes or size are missing")
-        if file_hash(folder / GRAPH) != found["sha256"]:
+        if file_digest(folder / GRAPH) != found["sha256"]:
             raise ValueError(f"{GRAPH} is not the graph that it describes")
         return ExportedModel(folder, tuple(map(str, classes)), size, found)
     except (OSError, ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{file} cannot be used ({error})", "an export is left as it was written", _AGAIN
         ) from error
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def onnx_package(name: str) -> ModuleType:

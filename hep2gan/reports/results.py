@@ -133,7 +133,7 @@ class MethodResults:
     @property
     def drawn(self) -> bool:
         """True where the cells of any run are drawn, not photographed."""
-        return any(result.run.drawn for result in self.results)
+        return any(result.run.is_synthetic for result in self.results)
 
     @property
     def cells_in_words(self) -> str:

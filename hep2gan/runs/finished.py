@@ -34,8 +34,8 @@ class FinishedRun:
         return f"{self.study}/{self.method}/seed{self.seed}"
 
     @property
-    def drawn(self) -> bool:
-        """True when the cells are drawn, not photographed."""
+    def is_synthetic(self) -> bool:
+        """Whether the cells are synthetic, not photographed."""
         data = self.config.get("data")
         source = data.get("source", data.get("name")) if isinstance(data, dict) else data
         return source == "phantom"

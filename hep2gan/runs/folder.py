@@ -35,7 +35,7 @@ def config_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tupl
 
 
 # What may change between two starts of one run: where things lie and how fast they go.
-FREE_KEYS = frozenset(
+RUNTIME_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
     | {"trusted", "objective"}
     | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
@@ -66,7 +66,7 @@ class RunFolder:
         self.done_file = path / "DONE"
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "RunFolder":
+    def from_config(cls, config: Mapping[str, Any]) -> "RunFolder":
         """The folder that a configuration names; raises Hep2ganError where it names none."""
         place = config["run_dir"]
         if not isinstance(place, str) or not place.strip() or "\0" in place:
@@ -76,7 +76,7 @@ class RunFolder:
         return cls(Path(place))
 
     @classmethod
-    def existing(cls, path: Path) -> "RunFolder":
+    def open(cls, path: Path) -> "RunFolder":
         """A run that was started before; raises Hep2ganError where there is none."""
         run = cls(path)
         if not run.config_file.is_file():
@@ -130,7 +130,7 @@ class RunFolder:
         found = [
             how
             for key, how in config_diff(self.config(), config)
-            if key not in FREE_KEYS and not key.startswith("logger.")
+            if key not in RUNTIME_KEYS and not key.startswith("logger.")
         ]
         if found:
             raise Hep2ganError(
@@ -157,7 +157,7 @@ class RunFolder:
         """Write metrics.json: flat keys, fractions."""
         atomic_write(self.metrics_file, json.dumps(dict(metrics), indent=1) + "\n")
 
-    def about(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """What provenance.json says of code, data and split; nothing where it cannot be read."""
         try:
             found = read_json(self.path / "provenance.json")

@@ -43,7 +43,7 @@ def train_forest(config: Config) -> dict[str, float]:
     if not is_first_rank():
         return {}
     silence_libraries()
-    run = RunFolder.of(config)
+    run = RunFolder.from_config(config)
     if run.done:
         run.check_config(config)
         log.info("%s is finished already.%s", run.path, format_summary(run.metrics()))

@@ -39,7 +39,7 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
     signal asked for it: the run goes on from there when it is started again.
     """
     silence_libraries()
-    run = RunFolder.of(config)
+    run = RunFolder.from_config(config)
     with SignalHandler().listening() as stop:
         distributed.init_process_group(config["trainer"]["accelerator"])
         distributed.redirect_worker_output(run.path)

@@ -185,7 +185,7 @@ class RunSetup:
 
 def run_preflight(config: Config, trusted: Sequence[str] = ()) -> PreflightReport:
     """Look at everything and start nothing: what `doctor=true` prints."""
-    run = RunFolder.of(config)
+    run = RunFolder.from_config(config)
     preparation = RunSetup(config, run, latest_readable(run.checkpoints), trusted, starts=False)
     preparation.examine()
     return preparation.checklist

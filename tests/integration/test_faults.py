@@ -162,14 +162,14 @@ def test_a_limit_of_file_sizes_is_told(tmp_path):
     code = (
         "import resource, signal\n"
         "from pathlib import Path\n"
-        "from hep2gan.errors import of_the_system\n"
-        "from hep2gan.io import write_whole\n"
+        "from hep2gan.errors import from_os_error\n"
+        "from hep2gan.io import atomic_write\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"path = Path({str(tmp_path / 'file')!r})\n"
         "try:\n"
-        "    write_whole(path, bytes(2000))\n"
+        "    atomic_write(path, bytes(2000))\n"
         "except OSError as error:\n"
-        "    print(of_the_system(error))\n"
+        "    print(from_os_error(error))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True)
     assert b"file: File too large. Fix: raise the limit of file sizes" in done.stdout, done.stderr

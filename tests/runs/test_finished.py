@@ -16,7 +16,7 @@ def test_a_finished_run_is_read(run, predictions):
     found = read_finished_run(run)
     assert (found.study, found.method, found.seed) == ("default", "proposed", "3")
     assert found.name == "default/proposed/seed3"
-    assert found.drawn
+    assert found.is_synthetic
     assert found.config["loss"]["beta"] == 10.0
     assert found.metrics["prior/ellipse_dice"] == 0.945
     assert found.split["counts"]["train"]["Golgi"] == 36
@@ -28,14 +28,14 @@ def test_names_come_from_the_path_where_the_config_has_none(run):
     (run / "config.yaml").write_text("data: icpr2016\n", encoding="utf-8")
     found = read_finished_run(run)
     assert found.name == "default/proposed/seed3"
-    assert not found.drawn
+    assert not found.is_synthetic
 
 
 def test_a_method_group_names_the_method(run):
     (run / "config.yaml").write_text("method: {name: vgg16}\nname: x\ndata: phantom\n")
     found = read_finished_run(run)
     assert found.method == "vgg16"
-    assert found.drawn
+    assert found.is_synthetic
 
 
 def test_an_unfinished_run(run):

@@ -9,7 +9,7 @@ CONFIG = {"seed": 0, "loss": {"beta": 10.0}, "data": {"root": "a"}, "logger": {"
 def test_config_comes_back_as_it_was(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.save_config(CONFIG)
-    assert RunFolder.existing(tmp_path / "run").config() == CONFIG
+    assert RunFolder.open(tmp_path / "run").config() == CONFIG
     run.save_config(CONFIG)
 
 
@@ -42,6 +42,6 @@ def test_metrics_come_back(tmp_path):
 def test_a_damaged_config_is_named(tmp_path):
     (tmp_path / "config.yaml").write_text("a: [")
     with pytest.raises(Hep2ganError, match=r"config.yaml cannot be read"):
-        RunFolder.existing(tmp_path).config()
+        RunFolder.open(tmp_path).config()
     with pytest.raises(Hep2ganError, match="no run folder"):
-        RunFolder.existing(tmp_path / "none")
+        RunFolder.open(tmp_path / "none")

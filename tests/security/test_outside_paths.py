@@ -141,7 +141,7 @@ def test_a_run_writes_into_its_own_folder(tmp_path, name):
     (target := tmp_path / "precious").write_text("x")
     for to in (target, "../precious", tmp_path / "nowhere", run.path / name):
         (run.path / name).symlink_to(to)
-        for start in (lambda: RunFolder.existing(run.path), lambda: run.save_config({"seed": 0})):
+        for start in (lambda: RunFolder.open(run.path), lambda: run.save_config({"seed": 0})):
             with pytest.raises(Hep2ganError, match=rf"{name} is a link.*Fix: "):
                 start()
         (run.path / name).unlink()
@@ -156,7 +156,7 @@ def test_links_inside_a_run_and_to_runs_and_checkpoints_are_fine(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     run.checkpoints.symlink_to(tmp_path / "checkpoints")
     (tmp_path / "runs").symlink_to(tmp_path / "disk")
-    assert RunFolder.existing(tmp_path / "runs" / "run").config() == {"seed": 0}
+    assert RunFolder.open(tmp_path / "runs" / "run").config() == {"seed": 0}
 
 
 @pytest.mark.parametrize(

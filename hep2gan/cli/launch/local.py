@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import available_cores
 from hep2gan.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def launch(config: Config) -> None:
     configuration and not from the command line, which in a sweep is another one.
     """
     # Before anything is logged, which opens train.log.
-    RunFolder.of(config).refuse_links()
+    RunFolder.from_config(config).refuse_links()
     if not isinstance(trusted := config["trusted"], list) or not all(map(_is_text, trusted)):
         fact, rule = f"trusted is {trusted!r}", "it must be a list of packages"
         raise Hep2ganError(fact, rule, "set trusted=[mylab.nets], say")
@@ -192,9 +193,8 @@ def _signal_or_raise(error: "ChildFailedError", run: Path) -> int:
 @contextmanager
 def _environment(ranks: int) -> Iterator[None]:
     """Share the CPU's threads among the ranks; more threads than cores slow all of them down."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     wanted = {
-        "OMP_NUM_THREADS": str(max(1, cores // ranks)),
+        "OMP_NUM_THREADS": str(max(1, available_cores() // ranks)),
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": _GRACE,
     }
     new = {name: value for name, value in wanted.items() if name not in os.environ}

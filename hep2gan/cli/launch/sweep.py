@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 from hep2gan.cli.launch.local import config_file, run_settings
 from hep2gan.config import is_whole
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize, raise_all
-from hep2gan.runs.folder import FREE_KEYS, RunFolder, flatten
+from hep2gan.io import available_cores
+from hep2gan.runs.folder import RUNTIME_KEYS, RunFolder, flatten
 
 log = logging.getLogger(__name__)
 
 # These have their own place in the run folder's path, or none.
-_UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | FREE_KEYS
+_UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | RUNTIME_KEYS
 _LONGEST = 150
 
 
@@ -148,8 +149,7 @@ class DeviceSlots:
             return {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
         if "OMP_NUM_THREADS" in os.environ or self.count * self.each == 1:
             return {}
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        return {"OMP_NUM_THREADS": str(max(1, cores // (self.count * self.each)))}
+        return {"OMP_NUM_THREADS": str(max(1, available_cores() // (self.count * self.each)))}
 
     def give_back(self, number: int) -> None:
         """Free the place of job `number`."""

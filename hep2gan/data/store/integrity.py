@@ -69,12 +69,6 @@ def compute_fingerprint(folder: Path, classes: Sequence[str], names: Sequence[st
     return digest.hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Hash a whole file as sha256 hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def compute_signature(raw: RawCells, settings: Mapping[str, Any]) -> str:
     """Hash what a pack depends on, without reading an image: tables, file sizes and dates.
 

@@ -23,7 +23,6 @@ from hep2gan.data.store.integrity import (
     VERSION,
     compute_fingerprint,
     compute_signature,
-    file_digest,
     record_verified,
     verify_again,
 )
@@ -31,7 +30,13 @@ from hep2gan.data.store.pack_worker import CellInfo, ChunkResult, PackChunk, run
 from hep2gan.data.store.report import MAX_LISTED, pack_report
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError, bullet_list
-from hep2gan.io import atomic_folder, check_replaceable, file_lock, with_path_in_errors
+from hep2gan.io import (
+    atomic_folder,
+    check_replaceable,
+    file_digest,
+    file_lock,
+    with_path_in_errors,
+)
 
 
 @dataclass

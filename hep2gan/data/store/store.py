@@ -19,11 +19,10 @@ from hep2gan.data.store.integrity import (
     VERSION,
     FileSizeGuard,
     compute_fingerprint,
-    file_digest,
     find_wrong_values,
 )
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import read_json
+from hep2gan.io import file_digest, read_json
 
 """Which files were found whole, see `verified`; no part of the content."""
 """Raised when packing the same source gives another store; older stores are then packed again."""

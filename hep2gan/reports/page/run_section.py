@@ -344,7 +344,7 @@ def run_section(
         name=name,
         run=run,
         tested=test_cells_of(predictions),
-        word="drawn cells" if run.drawn else "cells",
+        word="drawn cells" if run.is_synthetic else "cells",
         findings=read_notes(run),
         headlines=headlines(run.metrics),
         highlights=highlights(run.config),

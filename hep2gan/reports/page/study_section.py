@@ -289,7 +289,7 @@ def results_parts(study: Study) -> PagePart:
         "ICPR 2016 set with one random 9 : 1 split"
     )
     drawn = "; they cannot be compared with runs on drawn cells"
-    note += (drawn if any(run.drawn for run in study.runs) else "") + "."
+    note += (drawn if any(run.is_synthetic for run in study.runs) else "") + "."
     rows = page_rows(study.tables.table_1, study.runs)
     table = HtmlTable("Run", list(RUN_COLUMNS), rows, note, NOTES)
     return PagePart(PartName.RESULTS, "Results", tables=[table])

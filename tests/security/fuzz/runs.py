@@ -56,8 +56,8 @@ def _read(
     run = read_finished_run(folder)
     # What a page makes of them, without the pictures.
     read_notes(run), headlines(run.metrics), highlights(run.config), cell_counts(run, PREDICTIONS)
-    configuration_differences([run.config, run.config]), run.name, run.drawn
-    own = RunFolder.existing(folder)
+    configuration_differences([run.config, run.config]), run.name, run.is_synthetic
+    own = RunFolder.open(folder)
     return run, own.config(), own.metrics()
 
 
