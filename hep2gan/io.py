@@ -1,4 +1,4 @@
-"""Plain containers from JSON and YAML files that anybody may have written."""
+"""Files and the terminal: safe readers, locks, atomic writes, the progress bar."""
 
 import hashlib
 import json
@@ -10,13 +10,15 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
+from filelock import BaseFileLock, FileLock, Timeout
 
 from hep2gan.errors import Hep2ganError
+
+log = logging.getLogger(__name__)
 
 MAX_JSON = 16 * 1024 * 1024
 """Bytes of a JSON file. The largest of ours, a store's manifest, has some kilobytes."""
@@ -98,59 +100,51 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def flock(path: Path, lock: Callable[[int], None]) -> int:
-    """Open and lock the file `path` itself, and not one that its last holder has just removed.
-
-    lock: takes the open file and locks it, or raises, which closes it. Returns the open file; its
-    holder removes the path before it closes it.
-    """
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            lock(descriptor)
-            # Whoever held the lock has removed its file; then ours is a file that nobody sees.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-if sys.platform != "win32":
-    import fcntl
-
-log = logging.getLogger(__name__)
-
-
 @contextmanager
-def file_lock(destination: Path) -> Iterator[None]:
-    """Wait until no other process writes `destination`, and keep others waiting.
+def file_lock(destination: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Keep other processes away from `destination` while the block runs.
 
-    The lock goes with the process that holds it, however that ends. Where the system has no file
-    locks (Windows, some network file systems), nobody waits.
+    The lock is a file beside it, removed afterwards. The system frees the lock of a process however
+    that ends, so a file that a killed process left keeps nobody out. Yields whether there is a lock
+    at all: some network file systems have none.
+
+    Args:
+        destination: what is about to be written; its folder must exist.
+        wait: whether to wait for another process that holds the lock.
+
+    Raises:
+        Timeout: another process holds the lock, and `wait` is False.
+        OSError: the lock file cannot be opened.
     """
     path = destination.with_name(f".{destination.name}.lock")
-    descriptor = flock(path, partial(_lock, path))
+    lock, has_locks = FileLock(path, fallback_to_soft=False), True
     try:
-        yield
+        _acquire(lock, wait)
+    except Timeout:
+        raise
+    except OSError as error:
+        # Only the opening of a file names it; anything else means that it cannot be locked.
+        if error.filename is not None:
+            raise
+        log.debug("%s: this file system has no locks (%s)", path, error)
+        has_locks = False
+    try:
+        yield has_locks
     finally:
+        # Removed before it is released: whoever waits then sees that it has lost its name.
         with suppress(OSError):
             path.unlink()
-        os.close(descriptor)
+        lock.release()
 
 
-def _lock(path: Path, descriptor: int) -> None:
-    if sys.platform == "win32":
-        return
+def _acquire(lock: BaseFileLock, wait: bool) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        log.info("%s: waiting for another process that is writing it", path.parent)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError as error:
-        log.debug("%s: this file system has no locks (%s)", path, error)
+        lock.acquire(blocking=False)
+    except Timeout:
+        if not wait:
+            raise
+        log.info("%s: waiting for another process", lock.lock_file)
+        lock.acquire()
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 import errno
+import fcntl
 import threading
 from pathlib import Path
 
 import pytest
 
-from hep2gan import io
 from hep2gan.io import atomic_folder, file_lock
 
 
@@ -61,7 +61,7 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "no locks")
 
-    monkeypatch.setattr(io.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with file_lock(tmp_path / "store"):
         pass
     assert list(tmp_path.iterdir()) == []

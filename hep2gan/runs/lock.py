@@ -1,95 +1,91 @@
-"""One training at a time in a run folder; whoever comes second is told who is there."""
+"""One training at a time in a run folder; a second one is told who is there."""
 
-import fcntl
 import json
 import logging
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from hep2gan.errors import Hep2ganError
-from hep2gan.io import flock
+from filelock import Timeout
 
-if sys.platform != "win32":
-    import fcntl
+from hep2gan.errors import Hep2ganError
+from hep2gan.io import atomic_write, file_lock, read_json
 
 log = logging.getLogger(__name__)
 
-LOCK = "run.lock"
+OWNER_FILE = "run.lock"
+"""Says who holds the lock, which is a file of its own (see `io.file_lock`)."""
 
 
 class Owner(NamedTuple):
-    """Who trains in a folder. born: what the system calls the start of that process, or ''.
+    """The process that trains in a folder.
 
-    job: Slurm's job, or ''.
+    start_time: when the system says that process started, '' where it does not. job: Slurm's job
+    id, or ''.
     """
 
     host: str
     pid: int
-    started: str
-    born: str = ""
+    since: str
+    start_time: str = ""
     job: str = ""
 
     @classmethod
-    def this(cls) -> "Owner":
+    def current(cls) -> "Owner":
         """This process."""
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         pid, job = os.getpid(), os.environ.get("SLURM_JOB_ID", "")
-        return cls(socket.gethostname(), pid, now, _born(pid), job)
+        return cls(socket.gethostname(), pid, now, _start_time(pid), job)
 
     @property
-    def is_gone(self) -> bool:
-        """Whether it is known to have ended: a process of this host, or a requeued job's first."""
+    def has_ended(self) -> bool:
+        """Whether it surely ended: a process of this host, or the first start of a requeued job."""
         if self.host != socket.gethostname():
             return bool(self.job) and self.job == os.environ.get("SLURM_JOB_ID")
-        # A number is given out again: another process with it was born at another time.
-        return not _lives(self.pid) or _born(self.pid) != self.born
+        # Process ids are reused: another process with this one started at another time.
+        return not _is_alive(self.pid) or _start_time(self.pid) != self.start_time
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, since {self.started}"
+        return f"process {self.pid} on {self.host}, since {self.since}"
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of `folder` while the block runs; raises Hep2ganError if one is in.
+    """Keep other trainings out of `folder` while the block runs.
 
-    The system's lock goes with the process that holds it, however that ends, and holds between
-    hosts on network file systems that have locks. Where there are none, the owner written in the
-    file counts: a dead process of this host does not block, one of another host does.
+    The system's lock ends with the process that holds it, however that ends, and holds between
+    hosts on network file systems that have locks. Where there are none, the owner's note counts: a
+    dead process of this host does not block, one of another host does.
+
+    Raises Hep2ganError naming the owner where another training runs, and where the folder cannot be
+    written.
     """
-    path = folder / LOCK
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _taken(path)
-        owner = json.dumps(Owner.this()._asdict()) + "\n"
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, owner.encode(), 0)
-    except OSError as error:
-        fact = f"{folder} cannot be written ({error.strerror or error})"
-        raise Hep2ganError(fact, "", "free space, or choose another place with runs=…") from error
-    try:
+    with ExitStack() as held:
+        note = folder / OWNER_FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if (owner := _acquire(folder, held)) is not None:
+                raise locked_error(folder, owner)
+            held.callback(_remove, note)
+            atomic_write(note, json.dumps(Owner.current()._asdict()) + "\n")
+        except OSError as error:
+            fact = f"{folder} cannot be written ({error.strerror or error})"
+            raise Hep2ganError(
+                fact, "", "free space, or choose another place with runs=…"
+            ) from error
         yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
-        os.close(descriptor)
 
 
 def lock_owner(folder: Path) -> Owner | None:
-    """Who trains in `folder` now; None where nobody does."""
-    path = folder / LOCK
-    if not path.exists():
+    """Who trains in `folder` now; None if nobody does."""
+    if not (folder / OWNER_FILE).exists():
         return None
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return _other(descriptor)
-    finally:
-        os.close(descriptor)
+    with ExitStack() as held:
+        return _acquire(folder, held)
 
 
 def locked_error(folder: Path, owner: Owner) -> Hep2ganError:
@@ -97,42 +93,38 @@ def locked_error(folder: Path, owner: Owner) -> Hep2ganError:
     return Hep2ganError(
         f"{folder} is in use by {owner}",
         "one training at a time writes a run folder",
-        f"wait for it, or stop it; if it is surely gone, delete {folder / LOCK}",
+        f"wait for it, or stop it; if it has surely ended, delete {folder / OWNER_FILE}",
     )
 
 
-def _taken(path: Path) -> int:
-    def lock(descriptor: int) -> None:
-        if (owner := _other(descriptor)) is not None:
-            raise locked_error(path.parent, owner)
-
-    return flock(path, lock)
-
-
-def _other(descriptor: int) -> Owner | None:
-    """Take the system's lock, or say who has it."""
-    owner, has_locks = _read(descriptor), sys.platform != "win32"
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return owner or Owner("an unknown host", 0, "a moment ago")
-        except OSError as error:
-            log.debug("this file system has no locks (%s)", error)
-            has_locks = False
-    if owner is not None and has_locks:
-        log.info("An earlier training in this folder ended without a word (%s)", owner)
-    return None if has_locks or owner is None or owner.is_gone else owner
-
-
-def _read(descriptor: int) -> Owner | None:
+def _acquire(folder: Path, held: ExitStack) -> Owner | None:
+    """Take the system's lock into `held`, or return who has it."""
+    owner = _read_owner(folder / OWNER_FILE)
     try:
-        return Owner(**json.loads(os.pread(descriptor, 4096, 0)))
+        has_locks = held.enter_context(file_lock(folder / "run", wait=False))
+    except Timeout:
+        return owner or Owner("an unknown host", 0, "a moment ago")
+    except OSError:
+        # Nothing can be written there; the preflight checks may look all the same.
+        has_locks = False
+    if has_locks and owner is not None:
+        log.info("An earlier training in this folder ended without a word (%s)", owner)
+    return None if has_locks or owner is None or owner.has_ended else owner
+
+
+def _read_owner(path: Path) -> Owner | None:
+    try:
+        return Owner(**read_json(path))
     except (ValueError, TypeError):
         return None
 
 
-def _lives(pid: int) -> bool:
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -142,8 +134,8 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _born(pid: int) -> str:
-    """Boot and clock tick at which a process began; '' where the system does not tell."""
+def _start_time(pid: int) -> str:
+    """Boot and clock tick at which a process started; '' where the system does not say."""
     try:
         ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {ticks}"
