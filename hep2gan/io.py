@@ -4,11 +4,12 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import stat
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -85,6 +86,66 @@ def _refused(event: Any, depth: int) -> str:
     if "${" in getattr(event, "value", ""):
         return f"an interpolation, '{event.value[:60]}'"
     return ""
+
+
+class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """As OmegaConf reads YAML: a number needs no point before its exponent, a key occurs once."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            problem = "a key occurs twice"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return mapping
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def parse_yaml(text: str) -> dict[str, Any]:
+    """Plain containers from the text of a configuration, see `read_safe_yaml`.
+
+    Raises ValueError, saying why, for whatever else the text holds.
+    """
+    try:
+        found = yaml.load(text, _YamlLoader)
+    except (yaml.YAMLError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if not isinstance(found, dict):
+        raise ValueError("it holds no names and values")
+    return {str(key): value for key, value in found.items()}
+
+
+class _YamlDumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes what Python or YAML 1.1 would take for a number or a truth value; no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> Any:
+        style = "'" if text.lower() in ("y", "n") or _is_number(text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_YamlDumper.add_representer(str, _YamlDumper.represent_text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def to_yaml(config: Mapping[str, Any]) -> str:
+    """The text of a configuration of plain containers, in the order of its keys."""
+    options = {"default_flow_style": False, "allow_unicode": True, "sort_keys": False}
+    return str(yaml.dump(dict(config), Dumper=_YamlDumper, **options))
 
 
 def file_digest(path: Path) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
-from hep2gan.runs.folder import RunFolder, describe_run
+from hep2gan.runs.folder import RunFolder
 from hep2gan.training.build import build_task
 from hep2gan.training.module import SegmentationGuidedClassification
 
@@ -46,7 +46,7 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
             "it has no networks and keeps no trees",
             "use the run of another method; hep2gan-evaluate grows the forest again",
         )
-    classes, size, store = describe_run(run)
+    classes, size, store = run.store_info()
     if checkpoint:
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:

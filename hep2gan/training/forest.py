@@ -16,7 +16,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_write, progress_bar, silence_libraries
 from hep2gan.models.baselines.forest import ForestSettings, class_probabilities
 from hep2gan.models.output import ModelOutput
-from hep2gan.runs.folder import RunFolder, describe_run
+from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import run_lock
 from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.provenance import provenance, write_provenance
@@ -112,6 +112,6 @@ def evaluate_forest(
             "a forest has no checkpoints: it is grown again from the cells",
             "leave checkpoint out",
         )
-    cells = Store.open(Path(store) if store else describe_run(run)[2])
+    cells = Store.open(Path(store) if store else run.store_info().path)
     split = Split.load(run.path, cells)
     return fit_and_test(run.config(), run, cells, split, figures=figures)

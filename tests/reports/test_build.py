@@ -148,7 +148,7 @@ def test_names_that_are_none_and_figures_that_runs_do_not_make(runs, predictions
 def test_damaged_runs_leave_nothing(runs, predictions, tmp_path):
     damaged = write_run(tmp_path / "default" / "m" / "seed0", predictions, "m")
     (damaged / "predictions.npz").write_bytes(b"")
-    with pytest.raises(Hep2ganError, match="seed0 cannot be reported"):
+    with pytest.raises(Hep2ganError, match=r"seed0/predictions.npz cannot be read"):
         write_report([runs[0], damaged], tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

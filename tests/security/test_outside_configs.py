@@ -44,7 +44,7 @@ TARGETS = [
     "torch.optim.SGD ",
     "hep2gan.models.generator.smp.DeepLabV3Plus",
     "hep2gan.models.classifier.TimmClassifier.forward.__globals__",
-    "HEP2GAN.networks.discriminator.PatchGAN",
+    "HEP2GAN.models.discriminator.PatchGAN",
     "mylab",
     "mylab.nets2.Net",
     "",
@@ -202,7 +202,7 @@ def test_a_method_from_outside(tmp_path, monkeypatch, capsys, kind, flag):
 def test_the_callback_would_have_left_its_marker(tmp_path, monkeypatch):
     """Without the check, Hydra follows the callback before anything of ours is asked."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hep2gan.cli.app.check_outside", lambda arguments: None)
+    monkeypatch.setattr("hep2gan.cli.app.check_external_configs", lambda arguments: None)
     path = tmp_path / "theirs" / "method" / "evil.yaml"
     path.parent.mkdir(parents=True)
     marker = tmp_path / "marker"

@@ -300,7 +300,7 @@ def test_a_report_without_runs(tmp_path):
 
 def test_a_damaged_run_leaves_no_report(plain, finished, tmp_path):
     (plain / "predictions.npz").write_bytes(b"")
-    with pytest.raises(Hep2ganError, match="seed0 cannot be reported"):
+    with pytest.raises(Hep2ganError, match=r"seed0/predictions.npz cannot be read"):
         write_page([plain], tmp_path / "new" / "report.html")
     assert not (tmp_path / "new").exists()
 
