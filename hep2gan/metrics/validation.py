@@ -1,20 +1,18 @@
-"""Means class by class, the same to the last bit over any batches and processes."""
+"""Scores of the validation part, the same to the last bit over any batches and processes."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError
-from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.fixed_point import UNIT_BITS, to_fixed_point
-from hep2gan.metrics.segmentation import image_dice
-from hep2gan.models.output import ModelOutput
+from hep2gan.metrics.segmentation import SegmentationMetrics, image_dice
 
 
 class MeanByClass(Metric):
@@ -128,11 +126,17 @@ def _fixed(distance: Tensor) -> Tensor:
 
 
 class ValidationMetrics(nn.Module):
-    """Dice and accuracy by class, and distances to the mixture's means, of the validation part.
+    """All scores of the validation part, under their logged names.
 
-    classes: K names in the order of the labels. segments, classifies: which networks the method
-    has. mixture: the loss whose means are asked; None where the method has none. Exact over batches
-    and processes, also where a process has no validation cells of its own.
+    Exact over batches and processes, also where a process has no validation cells of its own. The
+    states are no part of a checkpoint.
+
+    Args:
+        classes: K names in the order of the labels.
+        segments: whether the method has a generator.
+        classifies: whether the method has a classifier.
+        mixture_distances: from features (B, D) to squared distances (B, K) to the means of the
+            Gaussian mixture (eq. 6); None for a method without one.
     """
 
     def __init__(
@@ -141,45 +145,71 @@ class ValidationMetrics(nn.Module):
         *,
         segments: bool,
         classifies: bool,
-        mixture: GaussianMixtureLoss | None = None,
+        mixture_distances: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.classes = tuple(classes)
-        self.segments, self.classifies = segments, classifies
-        self.dice, self.accuracy = MeanByClass(len(classes)), MeanByClass(len(classes))
+        size = len(classes)
+        self.classes, self.segments, self.classifies = tuple(classes), segments, classifies
+        self.segmentation, self.classification = SegmentationMetrics(), ClassificationMetrics(size)
+        self.dice_by_class, self.accuracy_by_class = MeanByClass(size), MeanByClass(size)
         self.distances = MeanDistances()
-        # In a list: its parameters belong to the classification loss and not to this module.
-        self._mixture = [mixture] if mixture is not None and len(classes) > 1 else []
+        self._mixture_distances = mixture_distances if size > 1 else None
 
-    def update(self, outputs: ModelOutput, batch: Batch) -> None:
-        """Add the cells of one batch."""
-        if outputs.mask is not None:
-            self.dice.update(image_dice(outputs.mask, batch.mask), batch.label)
-        if outputs.probabilities is not None:
-            self.accuracy.update(correct(outputs.probabilities, batch.label), batch.label)
-        if outputs.features is not None:
-            for mixture in self._mixture:
-                self.distances.update(mixture.distances(outputs.features), batch.label)
+    def update(
+        self,
+        mask: Tensor | None,
+        probabilities: Tensor | None,
+        features: Tensor | None,
+        *,
+        truth: Tensor,
+        label: Tensor,
+    ) -> None:
+        """Add the B cells of one batch.
+
+        Args:
+            mask: generated masks (B, 1, H, W) in [0, 1], or None.
+            probabilities: of the classes, (B, K), or None.
+            features: of the classifier, (B, D), or None.
+            truth: true masks (B, 1, H, W) of {0, 1}.
+            label: (B,) int64 in [0, K).
+        """
+        if mask is not None:
+            self.segmentation.update(mask, truth)
+            self.dice_by_class.update(image_dice(mask, truth), label)
+        if probabilities is not None:
+            self.classification.update(probabilities, label)
+            self.accuracy_by_class.update(correct(probabilities, label), label)
+        if features is not None and self._mixture_distances is not None:
+            self.distances.update(self._mixture_distances(features), label)
 
     def flush(self) -> dict[str, float]:
-        """The values under their logged names, and start anew; to be called on all processes.
+        """Give the values under their logged names, and start anew; call it on all processes.
 
-        Names are val/dice/<class>, val/accuracy/<class>, gm/val/own_distance and
-        gm/val/other_distance. Classes without cells are left out.
+        Returns:
+            `val/<score>` of `SegmentationMetrics` and `ClassificationMetrics`, `val/dice/<class>`,
+            `val/accuracy/<class>`, `gm/val/own_distance` and `gm/val/other_distance`, as far as the
+            method has them. Classes without cells are left out.
         """
         values: dict[str, float] = {}
         # By what the method has, not by what was seen: all processes must wait for each other.
         if self.segments:
-            values |= self._by_class("dice", self.dice.compute())
+            values |= _floats("val", self.segmentation.compute())
         if self.classifies:
-            values |= self._by_class("accuracy", self.accuracy.compute())
-        if self._mixture:
-            measured = self.distances.compute()
-            values |= {f"gm/val/{name}": value for name, value in measured.items()}
-        for metric in (self.dice, self.accuracy, self.distances):
-            metric.reset()
+            values |= _floats("val", self.classification.compute())
+        if self.segments:
+            values |= self._by_class("dice", self.dice_by_class.compute())
+        if self.classifies:
+            values |= self._by_class("accuracy", self.accuracy_by_class.compute())
+        if self._mixture_distances is not None:
+            values |= _floats("gm/val", self.distances.compute())
+        for metric in self.children():
+            cast(Metric, metric).reset()
         return values
 
     def _by_class(self, name: str, values: Sequence[float]) -> dict[str, float]:
         named = zip(self.classes, values, strict=True)
         return {f"val/{name}/{label}": value for label, value in named if not math.isnan(value)}
+
+
+def _floats(prefix: str, values: Mapping[str, Tensor | float]) -> dict[str, float]:
+    return {f"{prefix}/{name}": float(value) for name, value in values.items()}

@@ -16,8 +16,6 @@ from hep2gan.losses.classification import ClassificationLoss
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
 from hep2gan.losses.mask_softening import MaskSoftening
 from hep2gan.losses.segmentation import BceDiceLoss, GeneratorLoss, L1Loss
-from hep2gan.metrics.classification import ClassificationMetrics
-from hep2gan.metrics.segmentation import SegmentationMetrics
 from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.models.guidance import MaskGuidance, TrainingStages
 from hep2gan.models.test_time_augmentation import TestTimeAugmentation
@@ -69,6 +67,7 @@ def build_task(
     stages = tried(lambda: TrainingStages.of(config["gan_epochs"], config["trainer"]["max_epochs"]))
     skipping = tried(lambda: _skipping(config["trainer"].get("nonfinite", "stop")))
     tried.require()
+    mixture = classification_loss.gaussian_mixture if classification_loss else None
     return SegmentationGuidedClassification(
         generator=generator,
         discriminator=discriminator,
@@ -79,13 +78,11 @@ def build_task(
         classification_loss=classification_loss,
         optimizers=cast(dict[str, OptimizerFactory], optimizers),
         schedules={name: _schedule(config["optimizer"]["schedule"][name]) for name in _NETWORKS},
-        segmentation_metrics=SegmentationMetrics(),
-        classification_metrics=ClassificationMetrics(len(classes)),
-        details=ValidationMetrics(
+        metrics=ValidationMetrics(
             classes,
             segments=segment,
             classifies=classify,
-            mixture=classification_loss.gaussian_mixture if classification_loss else None,
+            mixture_distances=mixture.distances if mixture else None,
         ),
         guidance=guidance,
         stages=stages,

@@ -16,8 +16,6 @@ from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
 from hep2gan.losses.mask_softening import MaskSoftening
 from hep2gan.losses.segmentation import GeneratorLoss
-from hep2gan.metrics.classification import ClassificationMetrics
-from hep2gan.metrics.segmentation import SegmentationMetrics
 from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.models.guidance import MaskGuidance, TrainingStages, frozen
 from hep2gan.models.output import ModelOutput
@@ -51,9 +49,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         classification_loss: ClassificationLoss | None,
         optimizers: Mapping[str, OptimizerFactory],
         schedules: Mapping[str, ScheduleFactory | None],
-        segmentation_metrics: SegmentationMetrics,
-        classification_metrics: ClassificationMetrics,
-        details: ValidationMetrics | None = None,
+        metrics: ValidationMetrics,
         softening: MaskSoftening | None = None,
         guidance: MaskGuidance | None = None,
         stages: TrainingStages | None = None,
@@ -68,9 +64,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.adversarial_loss, self.generator_loss = adversarial_loss, generator_loss
         self.classification_loss = classification_loss
         self.softening = softening or MaskSoftening()
-        self.segmentation_metrics = segmentation_metrics
-        self.classification_metrics = classification_metrics
-        self.details = details
+        self.metrics = metrics
         self.guidance, self.stages = guidance or MaskGuidance(), stages or TrainingStages()
         self.views = views or TestTimeAugmentation()
         self._optimizer_factories, self._schedule_factories = optimizers, schedules
@@ -339,29 +333,22 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Feed the metrics; nothing is computed until the epoch ends."""
-        outputs = self(batch.image, batch.mask)
-        if outputs.mask is not None:
-            self.segmentation_metrics.update(outputs.mask, batch.mask)
-        if outputs.probabilities is not None:
-            self.classification_metrics.update(outputs.probabilities, batch.label)
-        if self.details is not None:
-            self.details.update(outputs, batch)
+        outputs: ModelOutput = self(batch.image, batch.mask)
+        self.metrics.update(
+            outputs.mask,
+            outputs.probabilities,
+            outputs.features,
+            truth=batch.mask,
+            label=batch.label,
+        )
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice, Jaccard, accuracy and the rest of the validation part."""
-        values: Terms = {}
-        if self.generator is not None:
-            values |= self.segmentation_metrics.compute()
-        if self.classifier is not None:
-            values |= self.classification_metrics.compute()
-        self.segmentation_metrics.reset()
-        self.classification_metrics.reset()
-        found = {f"val/{name}": float(value) for name, value in values.items()}
-        found |= self.details.flush() if self.details is not None else {}
+        """Log the scores of the validation part."""
+        values = self.metrics.flush()
         done = int(self.trainer.num_training_batches)
-        self._log_row(found, done - 1)
+        self._log_row(values, done - 1)
         # For the choice of the best epoch; all ranks have the same values.
-        self.log_dict(found, logger=False, sync_dist=False)
+        self.log_dict(values, logger=False, sync_dist=False)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return the `rows` of the store and the `outputs` for them, on the CPU."""

@@ -10,8 +10,7 @@ from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
 from hep2gan.losses.segmentation import GeneratorLoss
-from hep2gan.metrics.classification import ClassificationMetrics
-from hep2gan.metrics.segmentation import SegmentationMetrics
+from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.training.module import SegmentationGuidedClassification
 
 CLASSES = 3
@@ -83,8 +82,12 @@ def task(
             "classifier": partial(torch.optim.Adam, lr=0.01, betas=(0.5, 0.999), weight_decay=0.1),
         },
         schedules={"generator": None, "discriminator": None, "classifier": schedule},
-        segmentation_metrics=SegmentationMetrics(),
-        classification_metrics=ClassificationMetrics(CLASSES),
+        metrics=ValidationMetrics(
+            [str(number) for number in range(CLASSES)],
+            segments=segment,
+            classifies=classify,
+            mixture_distances=gm.distances if gm else None,
+        ),
         log_every=1,
         **given,
     )

@@ -1,11 +1,14 @@
-"""What validation logs by class and of the mixture, computed again by hand."""
+"""Scores of the validation part, computed again by hand."""
+
+import math
 
 import pytest
 import torch
 
-from hep2gan.metrics.validation import ValidationMetrics
+from hep2gan.errors import Hep2ganError
+from hep2gan.metrics.segmentation import SegmentationMetrics, image_dice
+from hep2gan.metrics.validation import CAP, MeanByClass, MeanDistances, ValidationMetrics, correct
 from hep2gan.models.guidance import MaskGuidance
-from hep2gan.models.output import ModelOutput
 from hep2gan.training.evaluation import mixture_log_likelihoods
 from tests.helpers import tiny
 from tests.training.test_module import Rows, fit_and_validate
@@ -13,13 +16,20 @@ from tests.training.test_module import Rows, fit_and_validate
 CLASSES = ("Homogeneous", "Golgi", "Absent")
 
 
-def details_of(task):
+def metrics_of(task):
     loss = task.classification_loss
+    mixture = loss.gaussian_mixture if loss else None
     return ValidationMetrics(
         CLASSES,
         segments=task.generator is not None,
         classifies=task.classifier is not None,
-        mixture=loss.gaussian_mixture if loss else None,
+        mixture_distances=mixture.distances if mixture else None,
+    )
+
+
+def update(metrics, outputs, batch):
+    metrics.update(
+        outputs.mask, outputs.probabilities, outputs.features, truth=batch.mask, label=batch.label
     )
 
 
@@ -37,6 +47,7 @@ def expected(task, batches):
     distance = torch.cdist(outputs.features, means).square()
     own = distance[torch.arange(len(label)), label]
     distance[torch.arange(len(label)), label] = torch.inf
+    values["val/dice"], values["val/accuracy"] = dice.mean(), right.mean()
     values["gm/val/own_distance"] = own.mean()
     values["gm/val/other_distance"] = distance.min(1).values.mean()
     for number, name in enumerate(CLASSES):
@@ -53,7 +64,7 @@ def two_classes(seed):
 
 def test_validation_logs_classes_and_distances():
     task, logger = tiny.task(), Rows()
-    task.details = details_of(task)
+    task.metrics = metrics_of(task)
     batches = [two_classes(seed) for seed in (4, 5)]
     fit_and_validate(task, [two_classes(1)], batches, logger)
     (row,) = [row for _, row in logger.rows if "val/dice" in row]
@@ -62,42 +73,131 @@ def test_validation_logs_classes_and_distances():
     assert named == pytest.approx(hand, rel=1e-5)
     assert not [key for key in row if "Absent" in key]
     # A second epoch starts from nothing.
-    assert task.details.dice.cells.sum() == 0
+    assert task.metrics.dice_by_class.cells.sum() == 0
 
 
 @pytest.mark.parametrize(
     ("parts", "prefixes"),
     [
-        ({"classify": False}, {"val/dice"}),
-        ({"segment": False, "guidance": MaskGuidance("none")}, {"val/accuracy", "gm/val"}),
-        ({"mixture": False}, {"val/dice", "val/accuracy"}),
+        ({"classify": False}, {"val", "val/dice"}),
+        ({"segment": False, "guidance": MaskGuidance("none")}, {"val", "val/accuracy", "gm/val"}),
+        ({"mixture": False}, {"val", "val/dice", "val/accuracy"}),
     ],
 )
 def test_methods_with_fewer_parts_log_less(parts, prefixes):
     task = tiny.task(**parts).eval()
-    details = details_of(task)
-    batch = tiny.batch()
-    details.update(task(batch.image, batch.mask), batch)
-    assert {name.rpartition("/")[0] for name in details.flush()} == prefixes
+    metrics, batch = metrics_of(task), tiny.batch()
+    update(metrics, task(batch.image, batch.mask), batch)
+    assert {name.rpartition("/")[0] for name in metrics.flush()} == prefixes
 
 
-def test_details_add_nothing_to_the_checkpoint_or_the_optimizers():
+def test_metrics_add_nothing_to_the_checkpoint_or_the_optimizers():
     task = tiny.task()
-    names = list(task.state_dict())
-    task.details = details_of(task)
-    assert list(task.state_dict()) == names
-    assert not list(task.details.parameters())
+    assert not [name for name in task.state_dict() if name.startswith("metrics")]
+    assert not list(task.metrics.parameters())
 
 
 def test_the_test_part_is_measured_as_the_validation_part_is():
     task = tiny.task().eval()
-    details, batch = details_of(task), tiny.batch()
-    outputs: ModelOutput = task(batch.image, batch.mask)
-    details.update(outputs, batch)
+    metrics, batch = metrics_of(task), tiny.batch()
+    outputs = task(batch.image, batch.mask)
+    update(metrics, outputs, batch)
     found = mixture_log_likelihoods(
         task.classification_loss.gaussian_mixture, outputs.features.detach(), batch.label
     )
-    flushed = details.flush()
+    flushed = metrics.flush()
     assert found == {
         f"gm/test/{n}": flushed[f"gm/val/{n}"] for n in ("own_distance", "other_distance")
     }
+
+
+def test_accuracy_by_class_by_hand():
+    # Class 0: 3 cells, 2 right. Class 1: 1 cell, right. Class 2: none, though it is named once.
+    probabilities = torch.tensor([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.2, 0.7, 0]])
+    label = torch.tensor([0, 0, 0, 1])
+    metric = MeanByClass(3)
+    metric.update(correct(probabilities, label), label)
+    first, second, third = metric.compute()
+    assert first == pytest.approx(2 / 3, abs=1e-11)
+    assert second == 1
+    assert math.isnan(third)
+
+
+def test_dice_by_class_by_hand():
+    # Class 1: Dice 2/5 and 1; class 0: nothing in common.
+    probability = torch.tensor([[[0.9, 0.5, 0.2, 0.1]], [[0.0, 0, 0, 1]], [[1.0, 0, 0, 0]]])
+    truth = torch.tensor([[[0, 1, 1, 1]], [[0, 0, 0, 1]], [[0, 1, 0, 0]]])
+    metric = MeanByClass(2)
+    metric.update(image_dice(probability, truth), torch.tensor([1, 1, 0]))
+    assert metric.compute() == pytest.approx([0, (2 / 5 + 1) / 2], abs=1e-11)
+
+
+def test_classes_weighted_by_their_cells_give_the_mean_over_all():
+    generator = torch.Generator().manual_seed(0)
+    probability = torch.rand(30, 1, 9, 9, generator=generator)
+    truth = (torch.rand(30, 1, 9, 9, generator=generator) < 0.4).float()
+    label = torch.arange(30) % 4
+    by_class, whole = MeanByClass(4), SegmentationMetrics()
+    by_class.update(image_dice(probability, truth), label)
+    whole.update(probability, truth)
+    counts = torch.bincount(label).double()
+    mean = float((torch.tensor(by_class.compute()).double() * counts).sum() / 30)
+    assert mean == pytest.approx(float(whole.compute()["dice"]), abs=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 50])
+def test_batches_change_no_bit_of_a_mean_by_class(batch):
+    generator = torch.Generator().manual_seed(1)
+    value = torch.randint(0, 2**36, (50,), generator=generator)
+    label = torch.randint(0, 3, (50,), generator=generator)
+    whole, parts = MeanByClass(3), MeanByClass(3)
+    whole.update(value, label)
+    for start in range(0, 50, batch):
+        parts.update(value[start : start + batch], label[start : start + batch])
+    assert parts.compute() == whole.compute()
+    parts.reset()
+    parts.update(value[:1], label[:1])
+    assert parts.compute()[int(label[0])] == int(value[0]) / 2**36
+
+
+@pytest.mark.parametrize("value", [torch.ones(2), torch.ones(3).long(), torch.ones(2, 1).long()])
+def test_mean_by_class_refuses(value):
+    with pytest.raises(Hep2ganError, match="values are"):
+        MeanByClass(2).update(value, torch.tensor([0, 1]))
+
+
+def test_mean_distances_by_hand():
+    # Own: 1 and 4. Nearest other: 2 (of 9 and 2) and 0.25 (of 0.25 and 16).
+    metric = MeanDistances()
+    metric.update(torch.tensor([[1.0, 9, 2], [0.25, 4, 16]]), torch.tensor([0, 1]))
+    assert metric.compute() == {"own_distance": 2.5, "other_distance": 1.125}
+
+
+def test_batches_change_no_bit_of_a_mean_distance():
+    generator = torch.Generator().manual_seed(0)
+    distances = 300 * torch.rand(40, 5, generator=generator)
+    label = torch.arange(40) % 5
+    whole, parts = MeanDistances(), MeanDistances()
+    whole.update(distances, label)
+    for row in torch.randperm(40, generator=generator).tolist():
+        parts.update(distances[row : row + 1], label[row : row + 1])
+    assert parts.compute() == whole.compute()
+    assert whole.compute()["own_distance"] == pytest.approx(
+        float(distances[torch.arange(40), label].mean()), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("wild", [torch.inf, torch.nan, 1e30])
+def test_a_distance_that_is_not_finite_counts_as_the_cap(wild):
+    metric = MeanDistances()
+    metric.update(torch.tensor([[wild, 1.0], [1.0, wild]]), torch.tensor([0, 0]))
+    assert metric.compute() == {"own_distance": (CAP + 1) / 2, "other_distance": (1 + CAP) / 2}
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_mean_distances_refuse():
+    with pytest.raises(Hep2ganError, match="no features"):
+        MeanDistances().compute()
+    for distances in (torch.ones(2, 1), torch.ones(3, 2), torch.ones(2)):
+        with pytest.raises(Hep2ganError, match="distances are"):
+            MeanDistances().update(distances, torch.tensor([0, 0]))

@@ -314,7 +314,7 @@ def parts_of(task, **changes):
     """The arguments that build `task` again, with some of them changed."""
     names = (
         "generator", "discriminator", "classifier", "adversarial_loss", "generator_loss",
-        "classification_loss", "segmentation_metrics", "classification_metrics", "guidance",
+        "classification_loss", "metrics", "guidance",
     )  # fmt: skip
     given = {name: getattr(task, name) for name in names}
     return given | {"optimizers": {}, "schedules": {}} | changes
