@@ -106,7 +106,7 @@ class Study(NamedTuple):
         swept: the methods of the first sweep. An override may leave the reference out, or sweep
         over more than the study does: then no run is simply that method's.
         """
-        from hep2gan.reports.results import without_fold
+        from hep2gan.reports.naming import without_fold
 
         reference = self.reference or (swept if self.alone else "")
         return reference if reference in {without_fold(run.parent.name) for run in runs} else ""

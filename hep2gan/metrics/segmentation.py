@@ -3,15 +3,12 @@
 import logging
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.fixed_point import UNIT_BITS, ratio, sum_states, to_fixed_point
-from hep2gan.runs.predictions import Predictions
 
 
 class SegmentationMetrics(Metric):
@@ -140,23 +137,3 @@ class ConstantMasks(Metric):
         if not self.some.any():
             return "empty"
         return "full" if bool(self.every.all()) else "the same"
-
-
-FOREGROUND = 128
-
-
-def dice(predictions: Predictions, row: int) -> float:
-    """Dice coefficient 2|A∩B| / (|A|+|B|) of one cell at threshold 0.5; 1 if both are empty.
-
-    Raises Hep2ganError without masks.
-    """
-    if predictions.mask is None:
-        raise Hep2ganError("these predictions hold no generated masks")
-    foreground, truth = predictions.mask[row] >= FOREGROUND, predictions.truth[row] > 0
-    total = int(foreground.sum()) + int(truth.sum())
-    return 2 * int((foreground & truth).sum()) / total if total else 1.0
-
-
-def dice_by_cell(predictions: Predictions) -> npt.NDArray[np.float64]:
-    """Return (N,) the Dice coefficient of every cell; raises Hep2ganError without masks."""
-    return np.array([dice(predictions, row) for row in range(len(predictions.label))])

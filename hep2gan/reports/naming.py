@@ -1,12 +1,54 @@
-"""Runs by name: as short as they are distinct, and many of them in one word."""
+"""Names of runs and methods: as short as they are distinct, and many of them in one word."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from hep2gan.reports.results import MethodResults, with_study, without_fold
 from hep2gan.runs.finished import FinishedRun
 
 _LONGEST = 60
+
+
+def with_study(study: str, name: str, runs: Sequence[FinishedRun]) -> str:
+    """Return `name`, behind its study where `runs` are of several."""
+    several = any(run.study != runs[0].study for run in runs)
+    return f"{study}/{name}" if several else name
+
+
+def without_fold(name: str) -> str:
+    """Return a method's name without the fold, which a sweep puts into it."""
+    return re.sub(r",split\.fold=\d+", "", name)
+
+
+def without_split(name: str) -> str:
+    """Return a method's name without what a sweep changes about the split.
+
+    >>> without_split("proposed,split=specimen,loss.beta=5,split.fold=0")
+    'proposed,loss.beta=5'
+    """
+    return re.sub(r",split(\.\w+)?=[^,]*", "", name)
+
+
+def seed_order(seed: str) -> tuple[bool, int, str]:
+    """Return the sort key of a seed: numbers as numbers, and before any other."""
+    return (False, int(seed), "") if seed.isdecimal() else (True, 0, seed)
+
+
+def short_name(run: FinishedRun, runs: Sequence[FinishedRun]) -> str:
+    """Return method and seed; with the study, where `runs` are of several."""
+    return f"{with_study(run.study, run.method, runs)}/seed{run.seed}"
+
+
+def numbers_by_method(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
+    """Return each method by its title, the folds of a sweep as one, with its runs' numbers.
+
+    A run's number is its place among `runs`, from 1.
+    """
+    numbers: dict[str, list[int]] = {}
+    for number, run in enumerate(runs, start=1):
+        title = with_study(run.study, without_fold(run.method), runs)
+        numbers.setdefault(title, []).append(number)
+    return numbers
 
 
 class Link(NamedTuple):
@@ -25,19 +67,6 @@ class RunGroup(NamedTuple):
     links: list[Link]
 
 
-def short_name(run: FinishedRun, runs: Sequence[FinishedRun]) -> str:
-    """Return method and seed; with the study, where `runs` are of several."""
-    return f"{with_study(run.study, run.method, runs)}/seed{run.seed}"
-
-
-def numbers_by_method(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
-    """Return each method by its name, the folds of a sweep as one, and its runs' numbers."""
-    found: dict[str, list[int]] = {}
-    for number, run in enumerate(runs, start=1):
-        found.setdefault(with_study(run.study, without_fold(run.method), runs), []).append(number)
-    return found
-
-
 def run_links(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[Link]:
     """Name the runs of these numbers, long names cut.
 
@@ -46,42 +75,35 @@ def run_links(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[Link]
     left = set(numbers)
     if len(left) == len(runs) > 1:
         return [Link("all runs", 0)]
-    found: dict[int, Link] = {}
+    links: dict[int, Link] = {}
     for method, members in numbers_by_method(runs).items():
         if len(members) > 1 and left.issuperset(members):
-            found[members[0]] = Link(_cut(method), members[0])
+            links[members[0]] = Link(_cut(method), members[0])
             left -= set(members)
-    for seed, members in _seeds(runs).items():
+    for seed, members in _numbers_by_seed(runs).items():
         if len(members) > 1 and left.issuperset(members):
-            found[members[0]] = Link(f"all of seed {_cut(seed)}", 0)
+            links[members[0]] = Link(f"all of seed {_cut(seed)}", 0)
             left -= set(members)
-    found |= {number: Link(_cut(short_name(runs[number - 1], runs)), number) for number in left}
-    return [found[number] for number in sorted(found)]
-
-
-def numbers_of(method: MethodResults, runs: Sequence[FinishedRun]) -> list[int]:
-    """Return the numbers, from 1, that a method's runs have among `runs`."""
-    own = [result.run for result in method.results]
-    return [number for number, run in enumerate(runs, 1) if any(run is one for one in own)]
+    links |= {number: Link(_cut(short_name(runs[number - 1], runs)), number) for number in left}
+    return [links[number] for number in sorted(links)]
 
 
 def run_groups(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[RunGroup]:
     """Name every one of these runs by its seed or fold, with the method where there are several."""
     chosen = set(numbers)
-    found: dict[tuple[str, str], list[Link]] = {}
+    groups: dict[tuple[str, str], list[Link]] = {}
     for method, members in numbers_by_method(runs).items():
-        for number in members:
-            if number in chosen:
-                run = runs[number - 1]
-                of, name = ("seed", run.seed)
-                if run.fold is not None:
-                    of, name = f"seed {_cut(run.seed)}, fold", str(run.fold)
-                link = Link(_cut(name), number, short_name(run, runs))
-                found.setdefault((method, of), []).append(link)
-    several = len({method for method, _ in found}) > 1
+        for number in sorted(chosen.intersection(members)):
+            run = runs[number - 1]
+            kind, name = "seed", run.seed
+            if run.fold is not None:
+                kind, name = f"seed {_cut(run.seed)}, fold", str(run.fold)
+            link = Link(_cut(name), number, short_name(run, runs))
+            groups.setdefault((method, kind), []).append(link)
+    several = len({method for method, _ in groups}) > 1
     return [
-        RunGroup(f"{_cut(method)}: " * several + of + "s" * (len(own) > 1), own)
-        for (method, of), own in found.items()
+        RunGroup(f"{_cut(method)}: " * several + kind + "s" * (len(links) > 1), links)
+        for (method, kind), links in groups.items()
     ]
 
 
@@ -92,7 +114,7 @@ def summarize_runs(runs: Sequence[FinishedRun]) -> str:
     counts = (
         (len(runs), "run"),
         (len(numbers_by_method(runs)), "method"),
-        (len(_seeds(runs)), "seed"),
+        (len(_numbers_by_seed(runs)), "seed"),
     )
     return f"{study}: " + ", ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in counts)
 
@@ -102,8 +124,8 @@ def _cut(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
 
 
-def _seeds(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+def _numbers_by_seed(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
+    numbers: dict[str, list[int]] = {}
     for number, run in enumerate(runs, start=1):
-        found.setdefault(run.seed, []).append(number)
-    return found
+        numbers.setdefault(run.seed, []).append(number)
+    return numbers

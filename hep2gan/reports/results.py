@@ -1,17 +1,16 @@
-"""Runs of one method over seeds and folds."""
+"""Results that tables and figures are computed from: test cells, runs, methods over seeds."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.segmentation import dice_by_cell
+from hep2gan.reports.naming import seed_order, with_study, without_fold, without_split
 from hep2gan.reports.published import TABLE_I, PublishedRow
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.predictions import Predictions
@@ -39,6 +38,22 @@ class TestCells:
     jaccard: npt.NDArray[np.float64] | None
     """(N,) in [0, 1]; of one mask it is Dice / (2 - Dice)."""
 
+    @classmethod
+    def from_predictions(cls, predictions: Predictions) -> "TestCells":
+        """Keep what comparisons need: everything but images and features."""
+        dice = None if predictions.mask is None else predictions.dice
+        return cls(
+            classes=predictions.classes,
+            id=predictions.id,
+            specimen=predictions.specimen,
+            label=predictions.label,
+            crop_size=predictions.crop_size,
+            probabilities=predictions.probabilities,
+            predicted=None if predictions.probabilities is None else predictions.predicted,
+            dice=dice,
+            jaccard=None if dice is None else dice / (2 - dice),
+        )
+
     def __len__(self) -> int:
         return len(self.id)
 
@@ -48,54 +63,52 @@ class TestCells:
         return len(np.unique(self.specimen)) if (self.specimen >= 0).all() else 0
 
     def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "TestCells":
-        """The chosen cells, in that order."""
-        return TestCells(
-            classes=self.classes, **{name: _taken(self, name, chosen) for name in _ARRAYS}
-        )
+        """Return the chosen cells, in that order."""
+        rows: dict[str, Any] = {"classes": self.classes}
+        for name in (field.name for field in fields(self) if field.name != "classes"):
+            array = getattr(self, name)
+            rows[name] = None if array is None else array[chosen]
+        return TestCells(**rows)
 
 
-_ARRAYS = tuple(field.name for field in fields(TestCells) if field.name != "classes")
+_OF_ONE_TRAINING = ("features", "mean_mask", "train_counts")
+"""What cannot be pooled: each network has features of its own, each training part its own cells."""
+
+Cells = TypeVar("Cells", Predictions, TestCells)
 
 
-def _taken(cells: TestCells, name: str, chosen: npt.NDArray[np.integer[Any]]) -> Any:
-    array = getattr(cells, name)
-    return None if array is None else array[chosen]
+def pool(parts: Sequence[Cells]) -> Cells:
+    """Join test sets of one method, such as its folds, to one; a single part stays as it is.
 
+    Args:
+        parts: at least one, all with the same classes and image size.
 
-def test_cells_of(predictions: Predictions) -> TestCells:
-    """Keep of predictions what comparisons need."""
-    classified = predictions.probabilities is not None
-    dice = None if predictions.mask is None else dice_by_cell(predictions)
-    return TestCells(
-        classes=predictions.classes,
-        id=predictions.id,
-        specimen=predictions.specimen,
-        label=predictions.label,
-        crop_size=predictions.crop_size,
-        probabilities=predictions.probabilities,
-        predicted=predictions.predicted if classified else None,
-        dice=dice,
-        jaccard=None if dice is None else dice / (2 - dice),
-    )
+    Returns:
+        Each id once, as the first part has it. What any part lacks is None, as is what makes sense
+        for one training alone: features, mean mask, training counts.
 
-
-def pool_test_cells(parts: Sequence[TestCells]) -> TestCells:
-    """Join the test cells of several parts, each id once, as the first part has it.
-
-    Raises Hep2ganError where the parts do not have the same classes.
+    Raises:
+        Hep2ganError: when classes or image sizes differ.
     """
-    if len({part.classes for part in parts}) > 1:
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if len({(part.classes, _image_size(part)) for part in parts}) > 1:
         raise Hep2ganError(
-            "test parts of one method have different classes", "", "report them apart"
+            "test parts of one method differ in classes or image size", "", "report them apart"
         )
-    arrays = {name: [getattr(part, name) for part in parts] for name in _ARRAYS}
-    whole: dict[str, Any] = {
-        name: None if any(array is None for array in found) else np.concatenate(found)
-        for name, found in arrays.items()
-    }
-    cells = TestCells(classes=parts[0].classes, **whole)
-    _, first = np.unique(cells.id, return_index=True)
-    return cells.rows(np.sort(first))
+    ids = np.concatenate([part.id for part in parts])
+    rows = np.sort(np.unique(ids, return_index=True)[1])
+    pooled: dict[str, Any] = {"classes": first.classes}
+    for name in (field.name for field in fields(first) if field.name != "classes"):
+        arrays = [getattr(part, name) for part in parts]
+        missing = name in _OF_ONE_TRAINING or any(array is None for array in arrays)
+        pooled[name] = None if missing else np.concatenate(arrays)[rows]
+    return type(first)(**pooled)
+
+
+def _image_size(part: Predictions | TestCells) -> tuple[int, ...]:
+    return part.image.shape[1:] if isinstance(part, Predictions) else ()
 
 
 class RunResult(NamedTuple):
@@ -120,25 +133,25 @@ class MethodResults:
     @cached_property
     def tests(self) -> dict[str, TestCells]:
         """Seed to its test cells, seeds in order; the folds of a seed are one test set."""
-        found: dict[str, list[TestCells]] = {}
+        folds: dict[str, list[TestCells]] = {}
         for result in sorted(self.results, key=lambda result: seed_order(result.run.seed)):
-            found.setdefault(result.run.seed, []).append(result.cells)
-        return {seed: pool_test_cells(parts) for seed, parts in found.items()}
+            folds.setdefault(result.run.seed, []).append(result.cells)
+        return {seed: pool(parts) for seed, parts in folds.items()}
 
     @cached_property
     def cells(self) -> TestCells:
         """Every cell once, as the first seed that tests it has it."""
-        return pool_test_cells(list(self.tests.values()))
+        return pool(list(self.tests.values()))
 
     @property
-    def drawn(self) -> bool:
-        """True where the cells of any run are drawn, not photographed."""
+    def is_synthetic(self) -> bool:
+        """True where the cells of any run are synthetic, not photographed."""
         return any(result.run.is_synthetic for result in self.results)
 
     @property
     def cells_in_words(self) -> str:
-        """How many cells are tested, and that they are drawn, if they are."""
-        return f"{len(self.cells):,} {'drawn ' if self.drawn else ''}cells"
+        """How many cells are tested, and that they are synthetic, if they are."""
+        return f"{len(self.cells):,} {'synthetic ' if self.is_synthetic else ''}cells"
 
     @property
     def published(self) -> PublishedRow | None:
@@ -150,96 +163,45 @@ class MethodResults:
         """The run folders."""
         return tuple(result.run.path for result in self.results)
 
+    def run_numbers(self, runs: Sequence[FinishedRun]) -> list[int]:
+        """Return the numbers, from 1, that the method's runs have among `runs`."""
+        members = {id(result.run) for result in self.results}
+        return [number for number, run in enumerate(runs, start=1) if id(run) in members]
+
 
 def group_methods(results: Sequence[RunResult]) -> list[MethodResults]:
     """Gather runs of one study and name; the paper's rows in its order, then all others.
 
     The folds of a sweep, which its names tell apart as `,split.fold=3`, are one method.
     """
-    found: dict[tuple[str, str], list[RunResult]] = {}
+    groups: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
         key = (result.run.study, without_fold(result.run.method))
-        found.setdefault(key, []).append(result)
+        groups.setdefault(key, []).append(result)
     runs = [result.run for result in results]
-    gathered = [
+    methods = [
         MethodResults(study, name, tuple(group), with_study(study, name, runs))
-        for (study, name), group in found.items()
+        for (study, name), group in groups.items()
     ]
-    order = list(TABLE_I)
-    places = {name: place for place, name in enumerate(order)}
-    return sorted(gathered, key=lambda method: places.get(without_split(method.name), len(order)))
+    places = {name: place for place, name in enumerate(TABLE_I)}
+    return sorted(methods, key=lambda method: places.get(without_split(method.name), len(places)))
 
 
-def check_apart(runs: Sequence[FinishedRun]) -> None:
+def check_distinct(runs: Sequence[FinishedRun]) -> None:
     """Raise Hep2ganError naming two runs of one method that are both its run of a seed and fold.
 
     Merged, cells of one would silently stand for those of the other. A run without folds tests what
     folds of the same seed test too.
     """
-    found: dict[tuple[str, str, str], dict[int | None, FinishedRun]] = {}
+    seen: dict[tuple[str, str, str], dict[int | None, FinishedRun]] = {}
     for run in runs:
-        own = found.setdefault((run.study, without_fold(run.method), run.seed), {})
-        if own and (run.fold in own or None in (run.fold, *own)):
-            twin = own.get(run.fold, next(iter(own.values())))
+        folds = seen.setdefault((run.study, without_fold(run.method), run.seed), {})
+        if folds and (run.fold in folds or None in (run.fold, *folds)):
+            twin = folds.get(run.fold, next(iter(folds.values())))
             raise Hep2ganError(
                 f"{twin.path} and {run.path} are both {run.study}/{without_fold(run.method)}, "
                 f"seed {run.seed}",
                 "a method has one run a seed, or one a fold of it",
                 "report them apart, or train one of them with study=ANOTHER",
             )
-        own[run.fold] = run
-
-
-def with_study(study: str, name: str, runs: Sequence[FinishedRun]) -> str:
-    """`name`, behind its study where `runs` are of several."""
-    several = any(run.study != runs[0].study for run in runs)
-    return f"{study}/{name}" if several else name
-
-
-def without_fold(name: str) -> str:
-    """A method's name without the fold, which a sweep puts into it."""
-    return re.sub(r",split\.fold=\d+", "", name)
-
-
-def without_split(name: str) -> str:
-    """A method's name without what a sweep changes about the split.
-
-    >>> without_split("proposed,split=specimen,loss.beta=5,split.fold=0")
-    'proposed,loss.beta=5'
-    """
-    return re.sub(r",split(\.\w+)?=[^,]*", "", name)
-
-
-def seed_order(seed: str) -> tuple[bool, int, str]:
-    """Sort key of seeds: numbers as numbers, and before any other."""
-    return (False, int(seed), "") if seed.isdecimal() else (True, 0, seed)
-
-
-_OF_ONE_TRAINING = ("features", "mean_mask", "train_counts")
-"""What cannot be joined: each network has features of its own, each training part its own cells."""
-
-
-def pool_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """Join the folds of a seed, each id once, as the first part has it; one part stays as it is.
-
-    What only makes sense for one training (features, mean mask, counts) is None then. Raises
-    Hep2ganError where classes or image sizes differ.
-    """
-    if len(parts) == 1:
-        return parts[0]
-    if len({(part.classes, part.image.shape[1:]) for part in parts}) > 1:
-        raise Hep2ganError(
-            "folds of one method differ in classes or image size", "", "report them apart"
-        )
-    ids = np.concatenate([part.id for part in parts])
-    rows = np.sort(np.unique(ids, return_index=True)[1])
-    arrays: dict[str, Any] = {}
-    for field in fields(Predictions):
-        found = [getattr(part, field.name) for part in parts]
-        if field.name == "classes":
-            arrays["classes"] = found[0]
-        elif field.name in _OF_ONE_TRAINING or any(array is None for array in found):
-            arrays[field.name] = None
-        else:
-            arrays[field.name] = np.concatenate(found)[rows]
-    return Predictions(**arrays)
+        folds[run.fold] = run

@@ -6,16 +6,15 @@ from functools import cached_property
 from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.naming import numbers_by_method, short_name
+from hep2gan.reports.naming import numbers_by_method, seed_order, short_name
 from hep2gan.reports.page.run_section import RunSection, illustrate, run_section
 from hep2gan.reports.results import (
     MethodResults,
     RunResult,
-    check_apart,
+    TestCells,
+    check_distinct,
     group_methods,
-    pool_predictions,
-    seed_order,
-    test_cells_of,
+    pool,
 )
 from hep2gan.reports.tables.catalogue import Tables, build_tables
 from hep2gan.runs.finished import FinishedRun, read_finished_run
@@ -71,7 +70,7 @@ class Study:
         method = next(one for one in self.methods if one.title == title)
         first = next(iter(method.tests))
         own = [result.run for result in method.results if result.run.seed == first]
-        return pool_predictions([run.predictions() for run in own])
+        return pool([run.predictions() for run in own])
 
     @cached_property
     def tables(self) -> Tables:
@@ -87,13 +86,13 @@ def read_study(
     paths: a folder that is named twice is one run. page: with the sections of the single runs.
     figures: with the predictions that figures of several methods show. reference: as in `Study`.
     Raises Hep2ganError naming the run when one is missing, unfinished or damaged, or when there is
-    none, and as `check_apart` does.
+    none, and as `check_distinct` does.
     """
     if not paths:
         fix = "hep2gan-report runs/default/proposed/seed0"
         raise Hep2ganError("there are no runs to report", "a report needs at least one", fix)
     runs = [read_finished_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
-    check_apart(runs)
+    check_distinct(runs)
     kept = _first_seeds(runs) if figures else {}
     drawn = illustrate(runs)
     results: list[RunResult] = []
@@ -101,14 +100,14 @@ def read_study(
     parts: dict[str, list[Predictions]] = {}
     for number, run in enumerate(runs, start=1):
         predictions = run.predictions()
-        results.append(RunResult(run, test_cells_of(predictions)))
+        results.append(RunResult(run, TestCells.from_predictions(predictions)))
         if number in kept:
             parts.setdefault(kept[number], []).append(predictions)
         if page:
             name = short_name(run, runs)
             sections.append(run_section(run, number, name, predictions, drawn=number in drawn))
     names = [method.title for method in group_methods(results)]
-    shown = {name: pool_predictions(parts[name]) for name in names if name in parts}
+    shown = {name: pool(parts[name]) for name in names if name in parts}
     return Study(tuple(results), shown, tuple(sections), reference)
 
 

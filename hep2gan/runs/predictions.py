@@ -4,6 +4,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +13,9 @@ import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_open
+
+FOREGROUND = 128
+"""Generated masks hold probability x 255; foreground is this and above."""
 
 _UNPACKED_AT_LEAST, _UNPACKED_TIMES = 256 * 1024 * 1024, 32
 """Images are the greater part and hardly shrink, so that a file unpacks to a few times its size."""
@@ -67,12 +71,18 @@ class Predictions:
     train_counts: npt.NDArray[np.int64] | None = None
     """(K,) cells per class in the training part, for the majority prior."""
 
+    def require_probabilities(self) -> npt.NDArray[np.float32]:
+        """Return (N, K) `probabilities`; raises Hep2ganError without a classifier."""
+        if self.probabilities is None:
+            raise Hep2ganError("these predictions hold no class probabilities")
+        return self.probabilities
+
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """(N,) most probable class; raises Hep2ganError without a classifier."""
-        if self.probabilities is None:
-            raise Hep2ganError("these predictions hold no class probabilities")
-        classes: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
+        classes: npt.NDArray[np.int64] = (
+            self.require_probabilities().argmax(axis=1).astype(np.int64)
+        )
         return classes
 
     @property
@@ -80,7 +90,19 @@ class Predictions:
         """(N, H, W) generated masks from probability 0.5 on; Hep2ganError without a generator."""
         if self.mask is None:
             raise Hep2ganError("these predictions hold no generated masks")
-        return self.mask >= 128
+        return self.mask >= FOREGROUND
+
+    @cached_property
+    def dice(self) -> npt.NDArray[np.float64]:
+        """(N,) Dice coefficient 2|A∩B| / (|A| + |B|) of each cell's generated and true foreground.
+
+        1 where both are empty; raises Hep2ganError without a generator.
+        """
+        if self.mask is None:
+            raise Hep2ganError("these predictions hold no generated masks")
+        # Row by row: thresholds of all masks at once take as much memory as the predictions.
+        pairs = zip(self.mask, self.truth, strict=True)
+        return np.array([_dice(mask >= FOREGROUND, truth > 0) for mask, truth in pairs])
 
     def check(self) -> None:
         """Raise Hep2ganError naming every array that is of a wrong type, shape or range."""
@@ -118,6 +140,11 @@ class Predictions:
         except Exception as error:
             raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
         return predictions
+
+
+def _dice(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+    size = np.count_nonzero(one) + np.count_nonzero(other)
+    return 2 * np.count_nonzero(one & other) / size if size else 1.0
 
 
 def _write_arrays(file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any]]) -> None:

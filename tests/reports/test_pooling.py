@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import pool_predictions
+from hep2gan.reports.results import pool
 from hep2gan.runs.predictions import Predictions
 
 
@@ -22,7 +22,7 @@ def rows(predictions, chosen):
 def test_folds_become_one_test_set_and_each_cell_is_there_once(predictions):
     first, second = rows(predictions, slice(0, 40)), rows(predictions, slice(30, 62))
     second = dataclasses.replace(second, mask=255 - second.mask)
-    found = pool_predictions([first, second])
+    found = pool([first, second])
     found.check()
     assert found.id.tolist() == predictions.id.tolist()
     np.testing.assert_array_equal(found.mask[:40], predictions.mask[:40])
@@ -31,20 +31,20 @@ def test_folds_become_one_test_set_and_each_cell_is_there_once(predictions):
 
 
 def test_what_belongs_to_one_training_is_not_joined(predictions):
-    found = pool_predictions([rows(predictions, slice(0, 40)), rows(predictions, slice(40, 62))])
+    found = pool([rows(predictions, slice(0, 40)), rows(predictions, slice(40, 62))])
     assert found.features is found.mean_mask is found.train_counts is None
-    assert pool_predictions([predictions]) is predictions
+    assert pool([predictions]) is predictions
 
 
 def test_what_one_fold_lacks_none_has(predictions):
     bare = dataclasses.replace(rows(predictions, slice(40, 62)), mask=None)
-    assert pool_predictions([rows(predictions, slice(0, 40)), bare]).mask is None
+    assert pool([rows(predictions, slice(0, 40)), bare]).mask is None
 
 
 def test_other_classes_or_sizes_are_refused(predictions):
     other = dataclasses.replace(predictions, classes=tuple("abcdef"))
     with pytest.raises(Hep2ganError, match="classes or image size"):
-        pool_predictions([predictions, other])
+        pool([predictions, other])
     smaller = dataclasses.replace(predictions, image=predictions.image[:, :32, :32])
     with pytest.raises(Hep2ganError, match="classes or image size"):
-        pool_predictions([predictions, smaller])
+        pool([predictions, smaller])

@@ -5,8 +5,7 @@ import pytest
 from scipy import stats
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.segmentation import dice_by_cell
-from hep2gan.reports.results import group_methods, pool_test_cells, test_cells_of
+from hep2gan.reports.results import TestCells, group_methods, pool
 from hep2gan.reports.tables.estimates import method_differences, pair_results
 from hep2gan.statistics.confusion import sum_by_group
 from tests.helpers.made_up_results import cells, result
@@ -43,27 +42,27 @@ def test_folds_of_a_seed_are_pooled_and_seeds_come_in_order():
 
 
 def test_a_cell_counts_once_as_its_first_test_has_it():
-    found = pool_test_cells([cells([0, 1], [1, 1]), cells([1, 2], [0, 0])])
+    found = pool([cells([0, 1], [1, 1]), cells([1, 2], [0, 0])])
     assert found.id.tolist() == ["00000", "00001", "00002"]
     assert (found.predicted == found.label).tolist() == [True, True, False]
-    with pytest.raises(Hep2ganError, match="different classes"):
-        pool_test_cells([cells([0], [1]), three_classes()])
+    with pytest.raises(Hep2ganError, match="classes or image size"):
+        pool([cells([0], [1]), three_classes()])
 
 
 def three_classes():
     from tests.helpers.report_fixtures import make_predictions
 
-    return test_cells_of(make_predictions(counts=(1, 1, 1)))
+    return TestCells.from_predictions(make_predictions(counts=(1, 1, 1)))
 
 
 def test_predictions_lose_their_images_alone(predictions, replace):
-    found = test_cells_of(predictions)
+    found = TestCells.from_predictions(predictions)
     np.testing.assert_array_equal(found.predicted, predictions.predicted)
-    np.testing.assert_array_equal(found.dice, dice_by_cell(predictions))
+    np.testing.assert_array_equal(found.dice, predictions.dice)
     a, b = predictions.mask[3] >= 128, predictions.truth[3] == 1
     assert found.jaccard[3] == pytest.approx((a & b).sum() / (a | b).sum())
     assert found.specimens == 0
-    less = test_cells_of(replace(predictions, mask=None, probabilities=None))
+    less = TestCells.from_predictions(replace(predictions, mask=None, probabilities=None))
     assert less.dice is less.jaccard is less.predicted is None
 
 

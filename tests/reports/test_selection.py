@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.selection import confident_errors, lowest_dice, typical_cells
 
 
@@ -33,25 +32,21 @@ def scored(predictions, replace):
 
 
 def test_dice_counts_foreground_from_128_on(scored):
-    np.testing.assert_allclose(dice_by_cell(scored), np.array([5, 2, 6, 3, 3, 1, 0]) / 6)
+    np.testing.assert_allclose(scored.dice, np.array([5, 2, 6, 3, 3, 1, 0]) / 6)
 
 
 def test_dice_of_two_empty_masks_is_one(scored, replace):
     nothing = np.zeros_like(scored.truth)
-    assert dice_by_cell(replace(scored, truth=nothing, mask=nothing)).tolist() == [1.0] * 7
+    assert replace(scored, truth=nothing, mask=nothing).dice.tolist() == [1.0] * 7
 
 
 def test_dice_needs_masks(scored, replace):
     with pytest.raises(Hep2ganError, match="no generated masks"):
-        dice_by_cell(replace(scored, mask=None))
+        _ = replace(scored, mask=None).dice
 
 
 def test_the_typical_cell_is_the_lower_median_and_absent_classes_have_none(scored):
     assert typical_cells(scored) == {0: 3, 2: 5}
-
-
-def test_the_worst_cell_of_each_class(scored):
-    assert typical_cells(scored, worst=True) == {0: 1, 2: 6}
 
 
 def test_without_generator_the_typical_cell_is_of_median_size(scored, replace):

@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hep2gan.metrics.segmentation import FOREGROUND, dice
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.style import methods_with
 from hep2gan.reports.selection import typical_cells
-from hep2gan.runs.predictions import Predictions
+from hep2gan.runs.predictions import FOREGROUND, Predictions
 
 _TRUE_WIDTH, _PREDICTED_WIDTH = 1.7, 0.9  # points; the lower line shows where they agree
 
@@ -74,13 +73,12 @@ _DICE, _GAP = 0.72, 0.14
 """Inches that `Dice 0.972 · ` takes, and that stay free between neighbours."""
 
 
-def contours(predictions: Predictions, *, worst: bool = False) -> Figure | None:
+def contours(predictions: Predictions) -> Figure | None:
     """Draw one cell a class: above the image, below it the outlines (the paper's Fig. 2).
 
-    Shown is the cell of median Dice of each class, or the lowest with `worst` (see
-    `selection.typical_cells`). Six classes a row. None when there are no cells.
+    Shown is the cell of median Dice of each class. Six classes a row. None when there are no cells.
     """
-    chosen = typical_cells(predictions, worst=worst)
+    chosen = typical_cells(predictions)
     return _drawn({"": predictions}, [chosen]) if chosen else None
 
 
@@ -156,7 +154,7 @@ def _outlined(ax: Axes, predictions: Predictions, row: int, room: float) -> None
     """Draw a cell's outlines, below them its Dice and, with `room` in inches for both, its id."""
     plot_image(ax, predictions.image[row])
     plot_outlines(ax, predictions, row)
-    words = [] if predictions.mask is None else [f"Dice {dice(predictions, row):.3f}"]
+    words = [] if predictions.mask is None else [f"Dice {predictions.dice[row]:.3f}"]
     if room:
         words.append(_cell(predictions, row, room - _DICE * len(words)))
     _note(ax, " · ".join(words))

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.segmentation import FOREGROUND
+from hep2gan.metrics.boundary import mask_outline
 from hep2gan.reports.figures.style import PREDICTION, TRUTH
-from hep2gan.runs.predictions import Predictions
+from hep2gan.runs.predictions import FOREGROUND, Predictions
 
 
 def overlay(
@@ -26,18 +26,10 @@ def overlay(
         raise Hep2ganError("the mask has grey levels", "must be binary", "threshold it at 128")
     core = inside
     for _ in range(max(1, round(min(image.shape) / 256))):
-        core = _eroded(core)
+        core = core & ~mask_outline(core)
     coloured = np.repeat(image[:, :, None], 3, axis=2)
     coloured[inside & ~core] = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
     return coloured
-
-
-def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Take off every pixel with one of its four neighbours outside; so is all beyond the edge."""
-    wide = np.pad(mask, 1)
-    sides = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-    eroded: npt.NDArray[np.bool_] = mask & sides
-    return eroded
 
 
 def draw_overlay_outline(

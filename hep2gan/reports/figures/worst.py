@@ -3,7 +3,6 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.contours import outline_legend, plot_image, plot_outlines
 from hep2gan.reports.selection import confident_errors, lowest_dice
@@ -19,7 +18,7 @@ def worst_segmented(predictions: Predictions, *, count: int = COUNT) -> Figure |
     """Draw the `count` cells of lowest Dice with both outlines; None without a generator."""
     if predictions.mask is None or not len(predictions.label):
         return None
-    dice = dice_by_cell(predictions)
+    dice = predictions.dice
     rows = lowest_dice(predictions, count)
     figure, axes = _grid(len(rows), legend=0.25)
     names = style.short_names(predictions.classes, 0.47 * _WIDTH)

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.naming import numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
-from hep2gan.reports.results import TestCells, test_cells_of
+from hep2gan.reports.results import TestCells
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.folder import flatten
 from hep2gan.runs.predictions import Predictions
@@ -280,7 +279,7 @@ def page_class_rows(predictions: Predictions) -> list[PageClassRow]:
                 row.columns[name] = format_percent(scores[name.lower()][label])
             row.columns["AUC"] = format_fraction(scores["auroc"][label])
     if predictions.mask is not None:
-        dice = dice_by_cell(predictions)
+        dice = predictions.dice
         for label in range(size):
             own = dice[predictions.label == label]
             rows[label].columns["Dice"] = format_fraction(own.mean() if own.size else np.nan)
@@ -343,7 +342,7 @@ def run_section(
         anchor=anchor,
         name=name,
         run=run,
-        tested=test_cells_of(predictions),
+        tested=TestCells.from_predictions(predictions),
         word="drawn cells" if run.is_synthetic else "cells",
         findings=read_notes(run),
         headlines=headlines(run.metrics),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from hep2gan.reports.naming import numbers_of, short_name
+from hep2gan.reports.naming import short_name
 from hep2gan.reports.page.elements import HtmlCell, HtmlRow, HtmlTable, PagePart, PartName
 from hep2gan.reports.page.run_section import (
     ConfigurationDifference,
@@ -65,7 +65,7 @@ def _gaps(study: Study, named: NamedRuns, notes: Sequence[str]) -> HtmlTable:
     rows = []
     for gap, (head, first, second, *fields) in zip(gaps, lines, strict=True):
         cells = [
-            HtmlCell(words, numbers_of(found[gap.method.title, protocol], study.runs))
+            HtmlCell(words, found[gap.method.title, protocol].run_numbers(study.runs))
             for words, protocol in ((first, gap.first), (second, gap.second))
         ]
         rows.append(HtmlRow(HtmlCell(head), [*cells, *map(HtmlCell, fields)]))
@@ -97,7 +97,7 @@ def _folds(study: Study, named: NamedRuns) -> list[PagePart]:
 
 def notes_of(note: str, methods: Sequence[MethodResults]) -> list[str]:
     """Return a table's note, and what drawn cells are worth where there are any."""
-    return [note, *([SYNTHETIC_NOTE] if any(method.drawn for method in methods) else [])]
+    return [note, *([SYNTHETIC_NOTE] if any(method.is_synthetic for method in methods) else [])]
 
 
 def printed_text(
@@ -109,7 +109,7 @@ def printed_text(
 ) -> HtmlTable:
     """Print a table whose rows are about these methods, and lead to all runs of theirs."""
     rows = [
-        HtmlRow(HtmlCell(head, numbers_of(method, runs)), list(map(HtmlCell, fields)))
+        HtmlRow(HtmlCell(head, method.run_numbers(runs)), list(map(HtmlCell, fields)))
         for (head, *fields), method in zip(table.rows, methods, strict=True)
     ]
     return HtmlTable(table.header[0], table.header[1:], rows, note, notes)
@@ -166,7 +166,7 @@ def page_rows(rows: Sequence[Table1Row], runs: Sequence[FinishedRun]) -> list[Ht
     """
     printed = []
     for row in rows:
-        numbers = numbers_of(row.method, runs)
+        numbers = row.method.run_numbers(runs)
         if not _folded(row.method):
             for number in numbers:
                 run = runs[number - 1]
@@ -185,7 +185,7 @@ def _compared(row: Table1Row, runs: Sequence[FinishedRun]) -> list[int]:
     """The numbers of the runs that a comparison is of."""
     if isinstance(row.comparison, str):
         return []
-    return [*numbers_of(row.method, runs), *numbers_of(row.comparison.other, runs)]
+    return [*row.method.run_numbers(runs), *row.comparison.other.run_numbers(runs)]
 
 
 def _folded(method: MethodResults) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import MethodResults, TestCells, pool_test_cells, seed_order
+from hep2gan.reports.naming import seed_order
+from hep2gan.reports.results import MethodResults, TestCells, pool
 from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap, ratios
 from hep2gan.statistics.confusion import MACRO_SCORES, cell_confusions, macro_scores, sum_by_group
 from hep2gan.statistics.intervals import Interval
@@ -35,7 +36,7 @@ class PairedResults:
     @cached_property
     def each(self) -> TestCells:
         """Every cell once, as the first method has it under the first seed."""
-        return pool_test_cells(self.first)
+        return pool(self.first)
 
     @property
     def cells(self) -> int:
@@ -116,7 +117,7 @@ def pair_results(
 def _by_seed(
     found: Iterable[list[tuple[TestCells, TestCells]]], side: int
 ) -> tuple[TestCells, ...]:
-    return tuple(pool_test_cells([pair[side] for pair in pairs]) for pairs in found)
+    return tuple(pool([pair[side] for pair in pairs]) for pairs in found)
 
 
 def _right(cells: TestCells) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import MethodResults, RunResult, TestCells, pool_test_cells
+from hep2gan.reports.results import MethodResults, RunResult, TestCells, pool
 from hep2gan.reports.tables.estimates import ESTIMATED_MEASURES, OVERLAPS, Estimate, make_estimates
 from hep2gan.reports.tables.table import (
     ABSENT,
@@ -76,7 +76,7 @@ def folds_rows(found: Sequence[MethodResults]) -> list[FoldsRow]:
 
 
 def _row(method: MethodResults, seed: str, results: Sequence[RunResult]) -> FoldsRow:
-    cells = pool_test_cells([result.cells for result in results])
+    cells = pool([result.cells for result in results])
     figures = [_figures(result.cells) for result in results]
     by_probability, by_majority, problem = _votes(cells)
     return FoldsRow(

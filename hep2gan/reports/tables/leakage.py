@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hep2gan.reports.results import MethodResults, RunResult, with_study, without_split
+from hep2gan.reports.naming import with_study, without_split
+from hep2gan.reports.results import MethodResults, RunResult
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     Estimate,
@@ -248,7 +249,7 @@ def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
     words = "flatters" if found.estimate > 0 else "does not flatter"
     if not gap.significant:
         words = "flatters by no more than noise"
-    drawn = " on drawn cells" if gap.method.drawn else ""
+    drawn = " on drawn cells" if gap.method.is_synthetic else ""
     split = f"a random split{_bracketed(gap.first)}"
     return f"{split} {words}{drawn}: {size} ({over}; {p_value(gap.p_holm)})."
 

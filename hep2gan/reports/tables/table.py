@@ -129,13 +129,13 @@ def rows_below(
     note: str, methods: Iterable[MethodResults], runs: Mapping[str, Sequence[Path]]
 ) -> list[str]:
     """The parts below a Markdown table: its note, what drawn cells are worth, the runs."""
-    drawn = [SYNTHETIC_NOTE + "\n"] if any(method.drawn for method in methods) else []
+    drawn = [SYNTHETIC_NOTE + "\n"] if any(method.is_synthetic for method in methods) else []
     return [note + "\n", *drawn, run_list(runs)]
 
 
 def row_identity(method: MethodResults) -> dict[str, Value]:
     """The first columns of a CSV line: study, method, whether its cells are drawn."""
-    return {"study": method.study, "method": method.name, "drawn": method.drawn}
+    return {"study": method.study, "method": method.name, "drawn": method.is_synthetic}
 
 
 ABSENT = "–"

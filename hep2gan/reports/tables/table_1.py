@@ -275,7 +275,11 @@ NOTES = (
 
 def table_1_notes(found: Sequence[MethodResults]) -> list[str]:
     """Return what must be said below a table of these methods."""
-    return [_FIGURES, *NOTES, *([SYNTHETIC_NOTE] if any(method.drawn for method in found) else [])]
+    return [
+        _FIGURES,
+        *NOTES,
+        *([SYNTHETIC_NOTE] if any(method.is_synthetic for method in found) else []),
+    ]
 
 
 def table_1_markdown(rows: Sequence[Table1Row]) -> str:

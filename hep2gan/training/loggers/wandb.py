@@ -21,7 +21,6 @@ from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_write
-from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.figures.overlay import draw_overlay_outline
 from hep2gan.reports.figures.roc import roc_curves
 from hep2gan.reports.selection import confident_errors, lowest_dice
@@ -107,7 +106,7 @@ def cell_table(predictions: Predictions, rows: list[int]) -> Any:
     """
     probabilities = [f"p({name})" for name in predictions.classes]
     columns = ["cell", "id", "specimen", "true", "predicted", "dice", *probabilities]
-    dice = None if predictions.mask is None else dice_by_cell(predictions)
+    dice = None if predictions.mask is None else predictions.dice
     data = []
     for row in rows:
         scores: list[Any] = [None] * len(predictions.classes)

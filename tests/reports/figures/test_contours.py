@@ -5,7 +5,6 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.contour import QuadContourSet
 
-from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.contours import contours, figure_2
 from hep2gan.reports.selection import typical_cells
@@ -94,8 +93,8 @@ def test_images_above_and_below_are_the_chosen_cells_in_class_order(predictions)
 
 
 def test_dice_and_id_stand_below_each_cell(predictions):
-    dice, chosen = dice_by_cell(predictions), typical_cells(predictions, worst=True)
-    notes = [ax.texts[0].get_text() for ax in pictured(contours(predictions, worst=True))[6:]]
+    dice, chosen = predictions.dice, typical_cells(predictions)
+    notes = [ax.texts[0].get_text() for ax in pictured(contours(predictions))[6:]]
     assert notes == [f"Dice {dice[row]:.3f} · {predictions.id[row]}" for row in chosen.values()]
 
 
@@ -145,7 +144,7 @@ def test_figure_2_finds_the_same_cell_in_each_methods_own_order(second, methods)
         assert not outlines(second[0, column])
         for depth, one, place in ((1, first, row), (2, other, there)):
             ax = second[depth, column]
-            assert ax.texts[0].get_text() == f"Dice {dice_by_cell(one)[place]:.3f}"
+            assert ax.texts[0].get_text() == f"Dice {one.dice[place]:.3f}"
             drawn = outlines(ax)
             right = np.flatnonzero(one.mask[place].max(axis=0) >= 128).max()
             assert set(drawn) == {rgb(style.TRUTH), rgb(style.PREDICTION)}

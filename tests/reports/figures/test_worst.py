@@ -3,7 +3,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.reports.figures.worst import worst_classified, worst_segmented
 from hep2gan.reports.selection import confident_errors
 
@@ -13,7 +12,7 @@ def shown(figure):
 
 
 def test_the_lowest_dice_comes_first_with_class_and_id(predictions):
-    dice = dice_by_cell(predictions)
+    dice = predictions.dice
     order = np.argsort(dice, kind="stable")[:5]
     short = ("Hom", "Spe", "Nuc", "Cen", "Num", "Gol")
     found = shown(worst_segmented(predictions, count=5))

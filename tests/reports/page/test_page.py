@@ -218,7 +218,7 @@ def test_whatever_the_config_holds_is_escaped(plain):
 
 
 def test_class_names_and_ids_are_escaped(plain, predictions, replace, monkeypatch):
-    monkeypatch.setattr(elements, "RUN_FIGURES", elements.DRAWINGS[1:4])
+    monkeypatch.setattr(elements, "RUN_FIGURES", elements.RUN_FIGURES[1:4])
     names = ("<b>Hom</b>", "a$\\frac$", "_hidden", "Cen", "Num", "Gol")
     (plain / "predictions.npz").unlink()
     replace(predictions, classes=names, features=None).save(plain / "predictions.npz")

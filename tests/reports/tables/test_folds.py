@@ -56,7 +56,7 @@ def test_text_reads_back():
     assert lines[1][:5] == ["m", "0", "specimen", "2 of 3", "77.50 ± 3.54"]
     low, high = proportion_confint(5, 6, method="wilson")
     vote = f"83.33 (5 of 6; {100 * low:.2f}–{100 * high:.2f})"
-    assert lines[3][4:7] == ["30 drawn cells", "6", "76.67"]
+    assert lines[3][4:7] == ["30 synthetic cells", "6", "76.67"]
     assert lines[3][-2:] == [vote, vote]
     assert "Drawn cells are no micrographs" in text
     (found,) = read_csv(folds_csv(rows))

@@ -300,10 +300,10 @@ def test_latex_compiles_and_fits_a_page_of_two_columns(rows, tmp_path):
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
-def test_drawn_cells_are_called_drawn_everywhere():
+def test_synthetic_cells_are_called_so_everywhere():
     rows = table_1(group_methods(made(data="phantom")))
-    assert "200 drawn cells" in table_1_markdown(rows)
-    assert "200 drawn cells" in table_1_latex(rows)
+    assert "200 synthetic cells" in table_1_markdown(rows)
+    assert "200 synthetic cells" in table_1_latex(rows)
     for text in (table_1_markdown(rows), table_1_latex(rows)):
         assert "Drawn cells are no micrographs" in text
     assert {line["drawn"] for line in read_csv(table_1_csv(rows))} == {"true"}

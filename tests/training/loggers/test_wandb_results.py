@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.metrics.segmentation import dice_by_cell
 from hep2gan.training.loggers import build_logger, finish_run, log_results
 from hep2gan.training.loggers.wandb import POINTS, WORST, result_panels, worst_cells
 from tests.helpers.configs import composed
@@ -58,7 +57,7 @@ def test_tables_are_those_of_the_predictions(tmp_path, made):
         assert curve[-1] == [1, 1]
     cells = tables["test/worst_cells"]
     assert len(cells["data"]) == WORST
-    dice = dice_by_cell(made)
+    dice = made.dice
     for row in cells["data"]:
         cell = dict(zip(cells["columns"], row, strict=True))
         place = made.id.tolist().index(cell["id"])
@@ -77,7 +76,7 @@ def test_the_worst_are_misread_or_badly_segmented_and_none_is_twice(made):
     rows = worst_cells(made)
     assert len(set(rows)) == len(rows) == WORST
     wrong = made.predicted != made.label
-    lowest = np.argsort(dice_by_cell(made), kind="stable")[:WORST]
+    lowest = np.argsort(made.dice, kind="stable")[:WORST]
     assert all(wrong[row] or row in lowest for row in rows)
     assert rows[1] == lowest[0] or rows[0] == lowest[0]
 
