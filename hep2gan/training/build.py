@@ -3,13 +3,13 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast
 
 import torch
 from hydra.utils import get_class
 from torch import nn
 
-from hep2gan.config import NonfinitePolicy, check_targets
+from hep2gan.config import check_targets
 from hep2gan.errors import Hep2ganError, raise_all
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
@@ -20,7 +20,6 @@ from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.models.guidance import MaskGuidance, TrainingStages
 from hep2gan.models.test_time_augmentation import TestTimeAugmentation
 from hep2gan.training.module import OptimizerFactory, SegmentationGuidedClassification
-from hep2gan.training.nonfinite import SkipNonfinite
 from hep2gan.training.optimizers import build_optimizer
 
 Config = Mapping[str, Any]
@@ -65,7 +64,6 @@ def build_task(
     generator_loss = tried(lambda: _generator_loss(config["loss"], adversarial))
     optimizers = {name: tried(partial(optimizer_factory, config, name)) for name in _NETWORKS}
     stages = tried(lambda: TrainingStages.of(config["gan_epochs"], config["trainer"]["max_epochs"]))
-    skipping = tried(lambda: _skipping(config["trainer"].get("nonfinite", "stop")))
     tried.require()
     mixture = classification_loss.gaussian_mixture if classification_loss else None
     return SegmentationGuidedClassification(
@@ -87,8 +85,6 @@ def build_task(
         guidance=guidance,
         stages=stages,
         views=views,
-        log_every=config["trainer"]["log_every"],
-        skipping=skipping,
     )
 
 
@@ -107,14 +103,6 @@ class _Tried:
 
     def require(self) -> None:
         raise_all(self.problems)
-
-
-def _skipping(policy: str) -> SkipNonfinite | None:
-    if policy not in get_args(NonfinitePolicy):
-        options = ", ".join(get_args(NonfinitePolicy))
-        fact, fix = f"trainer.nonfinite is {policy!r}", "set trainer.nonfinite=stop"
-        raise Hep2ganError(fact, f"choose from {options}", fix)
-    return SkipNonfinite() if policy == "skip" else None
 
 
 _NETWORKS = ("generator", "discriminator", "classifier")

@@ -1,6 +1,5 @@
 """Generator, discriminator and classifier trained together under manual optimization."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,22 +19,45 @@ from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.models.guidance import MaskGuidance, TrainingStages, frozen
 from hep2gan.models.output import ModelOutput
 from hep2gan.models.test_time_augmentation import TestTimeAugmentation
-from hep2gan.training import distributed
-from hep2gan.training.distributed import running_statistics
-from hep2gan.training.nonfinite import SkipNonfinite
+from hep2gan.training.profiler import record
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
+ShouldStep = Callable[[str, Tensor, Optimizer], bool]
 Terms = dict[str, Tensor]
 
 
 class SegmentationGuidedClassification(L.LightningModule):
     """One training step is D, then G, then the classifier, from one forward of G (Fig. 1).
 
-    Any part may be missing, but there is no discriminator without a generator, and it comes with
-    the adversarial losses. Each network that is there needs an entry in `optimizers`. The
-    classifier's optimizer also holds the parameters of the Gaussian-mixture loss, without weight
-    decay. skipping: leaves out updates that are not finite; None makes every update.
+    Any network may be missing, but there is no discriminator without a generator, and it comes with
+    the adversarial losses. The step neither logs nor waits for the device: it returns the terms of
+    its losses, and callbacks do the rest.
+
+    Attributes:
+        optimized_modules: what each optimizer updates, by network: the network itself, the
+            classifier together with its loss. A strategy may put DDP wrappers in their places.
+        should_step: asked before every update with the network's name, its loss and its optimizer;
+            a callback may replace it to skip updates.
+
+    Args:
+        generator: images (B, 1, H, W) to mask logits of that shape.
+        discriminator: images and masks to patch logits (B, 1, h, w).
+        classifier: images and masks (or None) to logits (B, K) and features (B, D).
+        adversarial_loss: of the discriminator (eq. 1).
+        generator_loss: eq. 3.
+        classification_loss: eq. 7; the classifier's optimizer also holds its parameters, the means
+            of the Gaussian mixture, without weight decay.
+        optimizers: a factory for each network that is there.
+        schedules: of the learning rates, by network, stepped after each epoch the network trains.
+        metrics: of the validation part.
+        softening: of the true masks that D sees.
+        guidance: how the mask reaches the classifier.
+        stages: which networks train in which epoch.
+        views: test-time augmentation.
+
+    Raises:
+        Hep2ganError: if these networks and losses cannot train together.
     """
 
     def __init__(
@@ -54,8 +76,6 @@ class SegmentationGuidedClassification(L.LightningModule):
         guidance: MaskGuidance | None = None,
         stages: TrainingStages | None = None,
         views: TestTimeAugmentation | None = None,
-        log_every: int = 10,
-        skipping: SkipNonfinite | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -67,48 +87,129 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.metrics = metrics
         self.guidance, self.stages = guidance or MaskGuidance(), stages or TrainingStages()
         self.views = views or TestTimeAugmentation()
+        self.should_step: ShouldStep = lambda name, loss, optimizer: True
         self._optimizer_factories, self._schedule_factories = optimizers, schedules
-        self._log_every, self._skipping = log_every, skipping
-        self._sums: Terms = {}
-        self._batches = 0
-        self._within_epoch: dict[str, Any] | None = None
-        # Told which part of which network's step is done: a profile listens for a while.
-        self.passed: Callable[[str, str], object] = unheard
-        _check_parts(self)
-        # In plain dicts, so that their names stay out of the state_dict.
-        self.parts: dict[str, nn.Module] = dict(self.networks)
-        if self.classifier is not None:
-            self.parts["classifier"] = ClassifierWithLoss(self.classifier, classification_loss)
-        self._through = self.parts
+        _check_networks(self)
+        # In a plain dict, so that their names stay out of the state_dict.
+        self.optimized_modules: dict[str, nn.Module] = dict(self.networks)
+        if classifier is not None and classification_loss is not None:
+            self.optimized_modules["classifier"] = ClassifierWithLoss(
+                classifier, classification_loss
+            )
 
     @property
     def networks(self) -> dict[str, nn.Module]:
         """The networks that are there, by name, in the order of their steps."""
-        parts = {
+        networks = {
             "discriminator": self.discriminator,
             "generator": self.generator,
             "classifier": self.classifier,
         }
-        return {name: network for name, network in parts.items() if network is not None}
+        return {name: network for name, network in networks.items() if network is not None}
 
-    def train_through(self, parts: Mapping[str, nn.Module]) -> None:
-        """Take training steps through wrappers of `parts`, which reduce gradients over ranks."""
-        self._through = dict(parts)
+    @property
+    def trained(self) -> list[str]:
+        """The networks that take steps in this epoch, in their order."""
+        epoch = self.current_epoch
+        trains = {"classifier": self.stages.trains_classifier(epoch)}
+        return [name for name in self.networks if trains.get(name, self.stages.trains_gan(epoch))]
 
-    # ------------------------------------------------------------------ optimization
+    # ------------------------------------------------------------------ training step
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Terms:
+        """D on true and on detached generated masks; G against frozen D; then the classifier.
+
+        Returns:
+            Every term of the losses as "network/term", detached, for callbacks.
+        """
+        trained, terms = self.trained, Terms()
+        generated = self._generate(batch.image, "generator" in trained)
+        if generated is not None and "discriminator" in trained:
+            terms |= self._discriminator_step(batch, generated)
+        if generated is not None and "generator" in trained:
+            terms |= self._generator_step(batch, generated)
+        if "classifier" in trained:
+            terms |= self._classifier_step(batch, generated)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _generate(self, image: Tensor, trains: bool) -> Tensor | None:
+        if self.generator is None:
+            return None
+        with record("generator/G(x)"), torch.set_grad_enabled(trains):
+            masks: Tensor = self.optimized_modules["generator"](image).sigmoid()
+            return masks
+
+    def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
+        assert self.adversarial_loss is not None
+        discriminator = self.optimized_modules["discriminator"]
+        with record("discriminator/D(x, y) and D(x, G(x))"):
+            real = discriminator(batch.image, self.softening(batch.mask))
+            fake = discriminator(batch.image, generated.detach())
+        with record("discriminator/L_GAN (eq. 1)"):
+            losses = self.adversarial_loss.discriminator(real, fake)
+        self._update("discriminator", losses["total"])
+        scores = {
+            "p_real": real.detach().float().sigmoid().mean(),
+            "p_fake": fake.detach().float().sigmoid().mean(),
+        }
+        return _prefixed("discriminator", losses | scores)
+
+    def _generator_step(self, batch: Batch, generated: Tensor) -> Terms:
+        # Bare modules judge, frozen: no gradient of theirs is made, nor reduced over ranks.
+        judges = [self.discriminator]
+        if self.guidance.gradient:
+            judges += [self.classifier, self.classification_loss]
+        with frozen(*judges):
+            judged = None
+            if self.discriminator is not None:
+                with record("generator/D(x, G(x))"):
+                    judged = self.discriminator(batch.image, generated)
+            with record("generator/L_total (eqs 1 to 3)"):
+                losses = self.generator_loss(judged, generated, batch.mask)
+            if self.guidance.gradient and self.classifier is not None:
+                self._add_classification(losses, batch, generated)
+            self._update("generator", losses["total"])
+        return _prefixed("generator", losses)
+
+    def _add_classification(self, losses: Terms, batch: Batch, generated: Tensor) -> None:
+        assert self.classifier is not None
+        assert self.classification_loss is not None
+        with record("generator/L_out + L_cla (eq. 7)"):
+            mask = self.guidance.mask(generated, batch.mask)
+            logits, features = self.classifier(batch.image, mask)
+            total = self.classification_loss(logits, features, batch.label)["total"]
+            losses["classification"] = total
+            losses["total"] = losses["total"] + self.guidance.gradient * total
+
+    def _classifier_step(self, batch: Batch, generated: Tensor | None) -> Terms:
+        mask = self.guidance.mask(None if generated is None else generated.detach(), batch.mask)
+        losses: Terms = self.optimized_modules["classifier"](batch.image, mask, batch.label)
+        self._update("classifier", losses["total"])
+        return _prefixed("classifier", losses)
+
+    def _update(self, name: str, loss: Tensor) -> None:
+        optimizer = self._optimizer(name)
+        optimizer.zero_grad()
+        with record(f"{name}/backward"):
+            self.manual_backward(loss)
+        with record(f"{name}/optimizer"):
+            if self.should_step(name, loss, optimizer):
+                optimizer.step()
+
+    # ------------------------------------------------------------------ optimizers and epochs
 
     def configure_optimizers(self) -> Any:
         """One optimizer a network, each parameter in exactly one of them."""
-        optimizers = [
-            self._optimizer_factories[name](self._parameter_groups(name)) for name in self.networks
-        ]
-        self._scheduled = [name for name in self.networks if self._schedule_factories.get(name)]
-        schedulers = [
-            factory(optimizer)
-            for name, optimizer in zip(self.networks, optimizers, strict=True)
-            if (factory := self._schedule_factories.get(name))
-        ]
-        return optimizers, schedulers
+        optimizers = {
+            name: self._optimizer_factories[name](self._parameter_groups(name))
+            for name in self.networks
+        }
+        self._schedulers = {
+            name: schedule(optimizer)
+            for name, optimizer in optimizers.items()
+            if (schedule := self._schedule_factories.get(name))
+        }
+        return list(optimizers.values()), list(self._schedulers.values())
 
     def _parameter_groups(self, name: str) -> list[dict[str, Any]]:
         groups: list[dict[str, Any]] = [{"params": list(self.networks[name].parameters())}]
@@ -123,198 +224,22 @@ class SegmentationGuidedClassification(L.LightningModule):
         every = optimizers if isinstance(optimizers, list) else [optimizers]
         return every[list(self.networks).index(name)]
 
-    def _update(self, name: str, loss: Tensor) -> None:
-        optimizer = self._optimizer(name)
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        self.passed(name, "backward")
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        skipping = self._skipping
-        if skipping is None or skipping.allows(name, loss, optimizer, scaled=scaled):
-            optimizer.step()
-        self.passed(name, "optimizer")
-
-    # ------------------------------------------------------------------ training
-
     def on_train_start(self) -> None:
-        """Go on within an epoch that was left in its middle."""
-        if self._within_epoch is not None:
-            statistics = running_statistics(self)
-            for name, tensor in self._within_epoch["statistics"].items():
-                statistics[name].copy_(tensor)
-            self._sums = {k: v.to(self.device) for k, v in self._within_epoch["sums"].items()}
-            self._batches = self._within_epoch["batches"]
-            if self._skipping is not None and self._within_epoch.get("skipping"):
-                self._skipping.load_state_dict(self._within_epoch["skipping"])
-            self._within_epoch = None
-            # Lightning does not call it when it starts in the middle.
-            self.on_train_epoch_start()
+        """Begin an epoch also where training resumes within it, which Lightning does not tell."""
+        self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
         """Put networks that do not train in this epoch into eval mode; move the margin's ramp."""
         for name, network in self.networks.items():
-            network.train(self._trains(name))
+            network.train(name in self.trained)
         if self.classification_loss is not None:
             self.classification_loss.set_epoch(self.current_epoch)
 
-    @property
-    def trained(self) -> list[str]:
-        """The networks that take steps in this epoch, in their order."""
-        return [name for name in self.networks if self._trains(name)]
-
-    def _trains(self, name: str) -> bool:
-        if name == "classifier":
-            return self.stages.trains_classifier(self.current_epoch)
-        return self.stages.trains_gan(self.current_epoch)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Terms:
-        """D on true and on detached generated masks; G against frozen D; then the classifier.
-
-        Returns every term of the losses, detached, for callbacks.
-        """
-        if self._skipping is not None:
-            self._skipping.begin(self.networks.values())
-        terms: Terms = {}
-        generated: Tensor | None = None
-        if self.generator is not None and self._trains("generator"):
-            generated = self._through["generator"](batch.image).sigmoid()
-            self.passed("generator", "G(x)")
-            if self.discriminator is not None:
-                terms |= self._discriminator_step(batch, generated)
-            terms |= self._generator_step(batch, generated)
-        elif self.generator is not None:
-            with torch.no_grad():
-                generated = self.generator(batch.image).sigmoid()
-            self.passed("generator", "G(x)")
-        if self.classifier is not None and self._trains("classifier"):
-            terms |= self._classifier_step(batch, generated)
-        self._record(terms, batch_idx)
-        self.passed("around the networks", "losses summed and logged")
-        return {name: value.detach() for name, value in terms.items()}
-
-    def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
-        assert self.adversarial_loss is not None
-        discriminator = self._through["discriminator"]
-        real = discriminator(batch.image, self.softening(batch.mask))
-        fake = discriminator(batch.image, generated.detach())
-        self.passed("discriminator", "D(x, y) and D(x, G(x))")
-        losses = self.adversarial_loss.discriminator(real, fake)
-        self.passed("discriminator", "L_GAN (eq. 1)")
-        self._update("discriminator", losses["total"])
-        scores = {
-            "p_real": real.detach().float().sigmoid().mean(),
-            "p_fake": fake.detach().float().sigmoid().mean(),
-        }
-        return _named("discriminator", losses | scores)
-
-    def _generator_step(self, batch: Batch, generated: Tensor) -> Terms:
-        judges = [self.discriminator]
-        if self.guidance.gradient:
-            judges += [self.classifier, self.classification_loss]
-        with frozen(*judges):
-            judge = self.discriminator
-            judged = None if judge is None else judge(batch.image, generated)
-            if judged is not None:
-                self.passed("generator", "D(x, G(x))")
-            losses = self.generator_loss(judged, generated, batch.mask)
-            self.passed("generator", "L_total (eqs 1 to 3)")
-            if self.guidance.gradient and self.classifier is not None:
-                mask = self.guidance.mask(generated, batch.mask)
-                terms = self.parts["classifier"](batch.image, mask, batch.label)
-                losses["classification"] = terms["total"]
-                losses["total"] = (
-                    losses["total"] + self.guidance.gradient * losses["classification"]
-                )
-            self._update("generator", losses["total"])
-        return _named("generator", losses)
-
-    def _classifier_step(self, batch: Batch, generated: Tensor | None) -> Terms:
-        mask = self.guidance.mask(None if generated is None else generated.detach(), batch.mask)
-        losses: Terms = self._through["classifier"](batch.image, mask, batch.label)
-        self._update("classifier", losses["total"])
-        return _named("classifier", losses)
-
-    def _record(self, terms: Terms, batch_idx: int) -> None:
-        """Sum on the device, without waiting for it; log every few batches."""
-        self._batches += 1
-        if self._skipping is None or self._skipping.end():
-            for name, value in terms.items():
-                value = value.detach()
-                self._sums[name] = self._sums[name] + value if name in self._sums else value
-        if (batch_idx + 1) % self._log_every == 0:
-            self._log_step(terms, batch_idx)
-
-    def _log_step(self, terms: Terms, batch_idx: int) -> None:
-        values = torch.stack([value.detach() for value in terms.values()]).tolist()
-        row = {f"step/{name}": value for name, value in zip(terms, values, strict=True)}
-        self._log_row(row, batch_idx)
-
-    def _log_row(self, row: dict[str, float], batch_idx: int) -> None:
-        # Straight to the loggers: self.log would repeat a step's values at every batch after it,
-        # count optimizer steps, of which a batch has three, and write an epoch's values only
-        # after its checkpoint, to be lost if the process dies in between.
-        step = self.current_epoch * int(self.trainer.num_training_batches) + batch_idx
-        for logger in self.loggers:
-            logger.log_metrics(row | {"epoch": float(self.current_epoch)}, step=step)
-
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean of every term and the learning rates, then step the schedules."""
-        counted = self._batches - (self._skipping.batches if self._skipping else 0)
-        means = {
-            f"train/{name}": float(self.trainer.strategy.reduce(value / counted))
-            for name, value in self._sums.items()
-        }
-        rates = {
-            f"lr/{name}": float(self._optimizer(name).param_groups[0]["lr"])
-            for name in self.networks
-        }
-        skipped = self._skipping.flush(self.current_epoch, self.networks) if self._skipping else {}
-        self._log_row(means | rates | skipped, self._batches - 1)
-        if not counted:
-            raise Hep2ganError(
-                f"no update of epoch {self.current_epoch} was finite",
-                "training learns nothing from skipped updates",
-                "lower the learning rate (optimizer.*.lr) or look at the data",
-            )
-        self._sums, self._batches = {}, 0
-        for name, value in means.items():
-            if not math.isfinite(value):
-                raise Hep2ganError(
-                    f"{name} is {value} after epoch {self.current_epoch}",
-                    "a loss must stay finite",
-                    "lower the learning rate (optimizer.*.lr) or start from the last checkpoint",
-                )
-        self._step_schedules()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Within an epoch, keep what each rank has of its own: sums of losses, statistics."""
-        if self._batches:
-            mine = {
-                "sums": {name: value.detach().cpu() for name, value in self._sums.items()},
-                "batches": self._batches,
-                "statistics": {k: v.detach().cpu() for k, v in running_statistics(self).items()},
-                "skipping": self._skipping.state_dict() if self._skipping else None,
-            }
-            checkpoint["ranks"] = distributed.gather(mine)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember this rank's own part for `on_train_start`, which runs after DDP's broadcast."""
-        parts = checkpoint.get("ranks")
-        if parts is not None and len(parts) != distributed.world_size():
-            raise Hep2ganError(
-                f"the run was stopped within an epoch of {len(parts)} ranks, now there are"
-                f" {distributed.world_size()}",
-                "an epoch is finished with as many devices as it was begun with",
-                "set trainer.devices and trainer.nodes as before",
-            )
-        self._within_epoch = parts[distributed.rank()] if parts else None
-
-    def _step_schedules(self) -> None:
-        schedulers = self.lr_schedulers()
-        every = schedulers if isinstance(schedulers, list) else [schedulers]
-        for name, scheduler in zip(self._scheduled, every, strict=False):
-            if self._trains(name):
-                scheduler.step()  # type: ignore[union-attr]
+        """Step the schedules of the networks that trained."""
+        for name, scheduler in self._schedulers.items():
+            if name in self.trained:
+                scheduler.step()
 
     # ------------------------------------------------------------------ evaluation
 
@@ -345,8 +270,7 @@ class SegmentationGuidedClassification(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation part."""
         values = self.metrics.flush()
-        done = int(self.trainer.num_training_batches)
-        self._log_row(values, done - 1)
+        log_row(self.trainer, values)
         # For the choice of the best epoch; all ranks have the same values.
         self.log_dict(values, logger=False, sync_dist=False)
 
@@ -356,22 +280,32 @@ class SegmentationGuidedClassification(L.LightningModule):
         return {"rows": batch.rows.cpu(), "outputs": outputs.cpu()}
 
 
-def unheard(network: str, part: str) -> None:
-    """Nobody asks which part of a step is done."""
+def log_row(trainer: L.Trainer, row: Mapping[str, float], batch_idx: int | None = None) -> None:
+    """Write `row` to every logger, at a batch of the current epoch (None: at its last).
+
+    Not through LightningModule.log, which repeats a step's values at every batch after it, counts
+    optimizer steps, of which a batch has three, and writes an epoch's values only after its
+    checkpoint, to be lost if the process dies in between.
+    """
+    batches = int(trainer.num_training_batches)
+    step = trainer.current_epoch * batches + (batches - 1 if batch_idx is None else batch_idx)
+    for logger in trainer.loggers:
+        logger.log_metrics({**row, "epoch": float(trainer.current_epoch)}, step=step)
 
 
 class ClassifierWithLoss(nn.Module):
     """The classifier and its loss as one module, whose parameters one update trains."""
 
-    def __init__(self, classifier: nn.Module, loss: ClassificationLoss | None) -> None:
+    def __init__(self, classifier: nn.Module, loss: ClassificationLoss) -> None:
         super().__init__()
-        assert loss is not None
         self.classifier, self.loss = classifier, loss
 
     def forward(self, image: Tensor, mask: Tensor | None, label: Tensor) -> Terms:
         """The named terms of the loss on (B, 1, H, W) images and masks and (B,) labels."""
-        logits, features = self.classifier(image, mask)
-        terms: Terms = self.loss(logits, features, label)
+        with record("classifier/output and features"):
+            logits, features = self.classifier(image, mask)
+        with record("classifier/L_out + L_cla (eq. 7)"):
+            terms: Terms = self.loss(logits, features, label)
         return terms
 
 
@@ -379,11 +313,11 @@ def _probabilities(logits: Tensor | None) -> Tensor | None:
     return None if logits is None else logits.float().softmax(dim=1)
 
 
-def _named(network: str, losses: Mapping[str, Tensor]) -> Terms:
+def _prefixed(network: str, losses: Mapping[str, Tensor]) -> Terms:
     return {f"{network}/{name}": value for name, value in losses.items()}
 
 
-def _check_parts(task: SegmentationGuidedClassification) -> None:
+def _check_networks(task: SegmentationGuidedClassification) -> None:
     if task.generator is None and task.discriminator is not None:
         raise Hep2ganError("there is a discriminator", "it needs a generator to judge")
     losses = (task.adversarial_loss, task.generator_loss.adversarial)

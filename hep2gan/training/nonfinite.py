@@ -1,9 +1,9 @@
-"""A loss that is NaN or infinite: stop with the cells of its batch."""
+"""trainer.nonfinite: what happens at a loss that is NaN or infinite: stop, or skip the update."""
 
 import json
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,35 +20,40 @@ from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_write
 from hep2gan.training import distributed
+from hep2gan.training.module import SegmentationGuidedClassification, log_row
+
+log = logging.getLogger(__name__)
 
 NONFINITE_FILE = "nonfinite.json"
+_NO_BATCH = torch.iinfo(torch.int64).max
 
 
-class _Seen(NamedTuple):
-    """A batch whose losses nobody has looked at yet."""
+class _BatchTerms(NamedTuple):
+    """The losses of a batch that have not been checked yet."""
 
     batch: int
     rows: Tensor
     terms: dict[str, Tensor]
 
-    @property
-    def totals(self) -> list[Tensor]:
-        return [value for name, value in self.terms.items() if name.endswith("/total")]
-
 
 class StopAtNonfinite(Callback):
     """Stop, on all ranks alike, when a total is not finite, and write down whose cells they were.
 
-    Looks at the losses every `every` batches, after an epoch's last and before anything is saved,
-    so that the device is not waited for in between and no checkpoint holds what came of it. Writes
-    nonfinite.json into `folder`: epoch, batch, the ids of its cells and of those of the batch
-    before it (whose gradients may be the cause), and the terms by rank. ids: (N,) of the store.
+    Checks the losses every `every` batches, after an epoch's last and before anything is saved, so
+    that the device is not waited for in between and no checkpoint holds what came of it. Writes
+    nonfinite.json: epoch, batch, the ids of its cells and of those of the batch before it (whose
+    gradients may be the cause), and the terms by rank.
+
+    Args:
+        folder: where nonfinite.json goes.
+        ids: (N,) ids of the store's cells.
+        every: batches between two checks.
     """
 
     def __init__(self, folder: Path, ids: npt.NDArray[np.str_], every: int) -> None:
         self._folder, self._ids, self._every = folder, ids, every
-        self._before: _Seen | None = None
-        self._unseen: list[_Seen] = []
+        self._before: _BatchTerms | None = None
+        self._unchecked: list[_BatchTerms] = []
 
     def on_train_batch_end(
         self,
@@ -58,153 +63,157 @@ class StopAtNonfinite(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Keep the batch's terms, and look at them when it is time."""
+        """Keep the batch's terms, and check them when it is time."""
         done = batch_idx + 1
-        self._unseen.append(_Seen(done - 1, batch.rows, dict(outputs)))
+        self._unchecked.append(_BatchTerms(batch_idx, batch.rows, dict(outputs)))
         if done % self._every == 0 or done == trainer.num_training_batches:
-            self._look(trainer.current_epoch)
+            self._check(trainer.current_epoch)
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Nothing is saved that has not been looked at."""
-        self._look(trainer.current_epoch)
+        """Nothing is saved that has not been checked."""
+        self._check(trainer.current_epoch)
 
-    def _look(self, epoch: int) -> None:
-        first = _first_of_any_rank(_first_bad(self._unseen))
-        if first is not None:
+    def _check(self, epoch: int) -> None:
+        first = _reduce_over_ranks(_first_nonfinite(self._unchecked), dist.ReduceOp.MIN)
+        if first != _NO_BATCH:
             self._stop(epoch, first)
-        if self._unseen:
-            self._before = self._unseen[-1]
-        self._unseen = []
+        if self._unchecked:
+            self._before = self._unchecked[-1]
+        self._unchecked = []
 
-    def _stop(self, epoch: int, batch: int) -> None:
-        kept = [self._before] if self._before else []
-        by_number = {seen.batch: seen for seen in (*kept, *self._unseen)}
-        found = by_number[batch]
-        terms = {name: float(value) for name, value in found.terms.items()}
-        self._write(epoch, found, by_number.get(batch - 1), terms)
-        bad = [name for name, value in terms.items() if not math.isfinite(value)]
+    def _stop(self, epoch: int, number: int) -> None:
+        before = [self._before] if self._before else []
+        by_number = {batch.batch: batch for batch in (*before, *self._unchecked)}
+        terms = {name: float(value) for name, value in by_number[number].terms.items()}
+        self._write(epoch, number, by_number, terms)
+        nonfinite = [name for name, value in terms.items() if not math.isfinite(value)]
         raise Hep2ganError(
-            f"the loss is not finite in batch {batch} of epoch {epoch}"
-            f" ({', '.join(bad) or 'on another rank'})",
+            f"the loss is not finite in batch {number} of epoch {epoch}"
+            f" ({', '.join(nonfinite) or 'on another rank'})",
             f"a loss must stay finite; {self._folder / NONFINITE_FILE} names the batch's cells",
             "lower the learning rate (optimizer.*.lr), look at these cells, or set"
             " trainer.nonfinite=skip; the same command goes on from the last checkpoint",
         )
 
     def _write(
-        self, epoch: int, found: _Seen, before: _Seen | None, terms: dict[str, float]
+        self, epoch: int, number: int, batches: dict[int, _BatchTerms], terms: dict[str, float]
     ) -> None:
-        # As text, since JSON knows neither NaN nor infinity.
-        told = {name: str(value) for name, value in terms.items()}
-        parts = distributed.gather((self._named(found), self._named(before), told))
+        # As text, since JSON has neither NaN nor infinity.
+        texts = {name: str(value) for name, value in terms.items()}
+        ids, ids_before = (self._ids_of(batches.get(n)) for n in (number, number - 1))
+        ranks = distributed.gather((ids, ids_before, texts))
         if distributed.rank() == 0:
             record = {
                 "epoch": epoch,
-                "batch": found.batch,
-                "ids": [name for ids, _, _ in parts for name in ids],
-                "before": [name for _, ids, _ in parts for name in ids],
-                "terms": [told for _, _, told in parts],
+                "batch": number,
+                "ids": [cell for ids, _, _ in ranks for cell in ids],
+                "before": [cell for _, ids, _ in ranks for cell in ids],
+                "terms": [texts for _, _, texts in ranks],
             }
             atomic_write(self._folder / NONFINITE_FILE, json.dumps(record, indent=1) + "\n")
         distributed.barrier()
 
-    def _named(self, seen: _Seen | None) -> list[str]:
-        return [] if seen is None else [str(name) for name in self._ids[seen.rows.cpu().numpy()]]
+    def _ids_of(self, batch: _BatchTerms | None) -> list[str]:
+        return [] if batch is None else [str(cell) for cell in self._ids[batch.rows.cpu().numpy()]]
 
 
-def _first_bad(batches: Sequence[_Seen]) -> int | None:
+def _first_nonfinite(batches: Sequence[_BatchTerms]) -> int:
     """Number of the first batch with a total that is not finite; one wait for the device."""
-    totals = [torch.stack(seen.totals).sum() for seen in batches if seen.totals]
+    totals = {
+        batch.batch: torch.stack(of_batch).sum()
+        for batch in batches
+        if (of_batch := [value for name, value in batch.terms.items() if name.endswith("/total")])
+    }
     if not totals:
-        return None
-    numbers = [seen.batch for seen in batches if seen.totals]
-    finite = torch.stack(totals).isfinite().tolist()
-    return next((n for n, good in zip(numbers, finite, strict=True) if not good), None)
+        return _NO_BATCH
+    finite = torch.stack([*totals.values()]).isfinite().tolist()
+    return next((n for n, good in zip(totals, finite, strict=True) if not good), _NO_BATCH)
 
 
-def _first_of_any_rank(batch: int | None) -> int | None:
-    if distributed.world_size() == 1:
-        return batch
-    nowhere = torch.iinfo(torch.int64).max
-    number = torch.tensor(nowhere if batch is None else batch)
-    dist.all_reduce(number, dist.ReduceOp.MIN, distributed.host_group())
-    return None if int(number) == nowhere else int(number)
-
-
-log = logging.getLogger(__name__)
-"""At a loss that is not finite: see `nonfinite` and this module."""
-
-
-class SkipNonfinite:
-    """Leave out updates whose total or gradients are not finite, on all ranks alike.
+class SkipNonfinite(Callback):
+    """Skip updates whose loss or gradients are not finite, on all ranks alike.
 
     The device is waited for at every update. Weights and optimizer state of that network stay as
-    they are; the running statistics of all networks forget the batch.
+    they are; the running statistics of all networks forget the batch. Must come before callbacks
+    that read the networks after a batch.
     """
 
     def __init__(self) -> None:
-        self.skipped: dict[str, int] = {}
-        self.batches = 0
-        self._kept: list[tuple[Tensor, Tensor]] = []
-        self._in_batch = False
+        self.batch_is_finite = True
+        self._skipped: dict[str, int] = {}
+        self._finite_batches = 0
+        self._buffers: list[tuple[Tensor, Tensor]] = []
+        self._networks: dict[str, nn.Module] = {}
+        self._scaled = False
 
-    def begin(self, networks: Iterable[nn.Module]) -> None:
-        """Remember the buffers before a batch."""
-        self._kept = [(b, b.clone()) for network in networks for b in network.buffers()]
-        self._in_batch = False
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Let the module ask before each update."""
+        assert isinstance(pl_module, SegmentationGuidedClassification)
+        pl_module.should_step, self._networks = self.should_step, pl_module.networks
+        self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
 
-    def allows(self, name: str, loss: Tensor, optimizer: Optimizer, *, scaled: bool) -> bool:
-        """Whether the update may be made; call after the backward pass.
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Remember the buffers before the batch."""
+        buffers = (b for network in self._networks.values() for b in network.buffers())
+        self._buffers = [(buffer, buffer.clone()) for buffer in buffers]
+        self.batch_is_finite = True
 
-        scaled: gradients are scaled for float16, whose scaler looks after their overflows itself.
-        """
-        bad = ~loss.detach().isfinite().all()
-        if not scaled:
+    def should_step(self, name: str, loss: Tensor, optimizer: Optimizer) -> bool:
+        """Whether the update may be made; to be called after the backward pass."""
+        nonfinite = ~loss.detach().isfinite().all()
+        # The scaler of float16 looks after overflows of the gradients itself.
+        if not self._scaled:
             parameters = (p for group in optimizer.param_groups for p in group["params"])
             if gradients := [p.grad for p in parameters if p.grad is not None]:
                 # The largest magnitude: a sum of squares would overflow first.
-                bad = bad | ~nn.utils.get_total_norm(gradients, math.inf).isfinite()
-        if not _on_any_rank(bool(bad)):
+                norm = nn.utils.get_total_norm(gradients, math.inf)
+                nonfinite = nonfinite | ~norm.isfinite()
+        if not _reduce_over_ranks(int(nonfinite), dist.ReduceOp.MAX):
             return True
         optimizer.zero_grad()
-        self.skipped[name] = self.skipped.get(name, 0) + 1
-        self._in_batch = True
+        self._skipped[name] = self._skipped.get(name, 0) + 1
+        self.batch_is_finite = False
         return False
 
-    def end(self) -> bool:
-        """Whether the batch counts; puts the buffers back where it does not."""
-        if self._in_batch:
-            self.batches += 1
-            for buffer, before in self._kept:
-                buffer.copy_(before)
-        return not self._in_batch
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Put the buffers back if an update was skipped."""
+        if self.batch_is_finite:
+            self._finite_batches += 1
+            return
+        for buffer, before in self._buffers:
+            buffer.copy_(before)
 
-    def flush(self, epoch: int, networks: Iterable[str]) -> dict[str, float]:
-        """alarm/skipped/<network>: skipped updates of the epoch; starts anew."""
-        found, self.skipped, self.batches = self.skipped, {}, 0
-        for name, number in found.items():
-            log.warning(
-                "Epoch %d: skipped %s of the %s, not finite.",
-                epoch,
-                pluralize(number, "update"),
-                name,
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log health/skipped/<network>; raise Hep2ganError if no batch of the epoch was finite."""
+        epoch, finite_batches = trainer.current_epoch, self._finite_batches
+        numbers = {name: float(self._skipped.get(name, 0)) for name in self._networks}
+        log_row(trainer, {f"health/skipped/{name}": number for name, number in numbers.items()})
+        for name, number in self._skipped.items():
+            updates = pluralize(number, "update")
+            log.warning("Epoch %d: skipped %s of the %s, not finite.", epoch, updates, name)
+        self._skipped, self._finite_batches = {}, 0
+        if not finite_batches:
+            raise Hep2ganError(
+                f"no update of epoch {epoch} was finite",
+                "training learns nothing from skipped updates",
+                "lower the learning rate (optimizer.*.lr) or look at the data",
             )
-        return {f"alarm/skipped/{name}": float(found.get(name, 0)) for name in networks}
 
     def state_dict(self) -> dict[str, Any]:
         """The counts, for a checkpoint within an epoch."""
-        return {"skipped": dict(self.skipped), "batches": self.batches}
+        return {"skipped": dict(self._skipped), "finite_batches": self._finite_batches}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting."""
-        self.skipped, self.batches = dict(state["skipped"]), state["batches"]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue counting."""
+        self._skipped = dict(state_dict["skipped"])
+        self._finite_batches = state_dict["finite_batches"]
 
 
-def _on_any_rank(bad: bool) -> bool:
+def _reduce_over_ranks(number: int, operation: dist.ReduceOp.RedOpType) -> int:
     if distributed.world_size() == 1:
-        return bad
-    flag = torch.tensor(int(bad))
-    dist.all_reduce(flag, dist.ReduceOp.MAX, distributed.host_group())
-    return bool(flag)
+        return number
+    reduced = torch.tensor(number)
+    dist.all_reduce(reduced, operation, distributed.host_group())
+    return int(reduced)

@@ -175,7 +175,7 @@ class RunSetup:
         features = int(getattr(self.task.classifier, "feature_dim", 0) or 0)
         yield require_disk_space(
             self.run.path,
-            checkpoint_bytes(self.task.parts, self.config["optimizer"]),
+            checkpoint_bytes(self.task.optimized_modules, self.config["optimizer"]),
             chooses=len(self.split.validation) > 0,
             predictions=prediction_bytes(
                 len(self.split.test), self.store.size, len(self.store.classes), features

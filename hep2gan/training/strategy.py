@@ -19,7 +19,7 @@ Hook = Callable[[Any, Any], torch.futures.Future[Tensor]]
 
 
 class PerNetworkDDP(DDPStrategy):
-    """Wrap the parts of a `SegmentationGuidedClassification` one by one, not the task as a whole.
+    """Wrap each of the module's `optimized_modules` by itself, not the module as a whole.
 
     Lightning's own strategy puts one DistributedDataParallel around everything; with three
     backward passes a step it raises, or, looking for unused parameters, reduces every network's
@@ -32,12 +32,14 @@ class PerNetworkDDP(DDPStrategy):
     def __init__(self, hook: tuple[Any, Hook] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._hook = hook
+        self._bare: dict[str, nn.Module] = {}
 
     def configure_ddp(self) -> None:
         """Called by Lightning in place of wrapping the whole module."""
         task = self.lightning_module
         assert isinstance(task, SegmentationGuidedClassification)
-        task.train_through({name: self._wrapped(part) for name, part in task.parts.items()})
+        self._bare = task.optimized_modules
+        task.optimized_modules = {name: self._wrapped(m) for name, m in self._bare.items()}
 
     def _wrapped(self, part: nn.Module) -> nn.Module:
         if not any(parameter.requires_grad for parameter in part.parameters()):
@@ -56,8 +58,8 @@ class PerNetworkDDP(DDPStrategy):
     def teardown(self) -> None:
         """Give the bare networks back to the task."""
         task = self.lightning_module
-        if isinstance(task, SegmentationGuidedClassification):
-            task.train_through(task.parts)
+        if isinstance(task, SegmentationGuidedClassification) and self._bare:
+            task.optimized_modules = self._bare
         super().teardown()
 
 

@@ -17,6 +17,7 @@ from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheck
 from hep2gan.training.callbacks.collapse import CollapseMonitor
 from hep2gan.training.callbacks.compile import CompileNetworks
 from hep2gan.training.callbacks.ema import ExponentialMovingAverage
+from hep2gan.training.callbacks.losses import LogLosses
 from hep2gan.training.callbacks.seed import SeedEachBatch
 from hep2gan.training.callbacks.store_guard import StoreGuard
 from hep2gan.training.callbacks.throughput import ThroughputMonitor
@@ -25,8 +26,8 @@ from hep2gan.training.devices import to_channels_last, use_tf32
 from hep2gan.training.loggers.console import ConsoleLogger
 from hep2gan.training.loggers.csv import CsvLogger
 from hep2gan.training.module import SegmentationGuidedClassification
-from hep2gan.training.nonfinite import StopAtNonfinite
-from hep2gan.training.profiler import profiler_of
+from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
+from hep2gan.training.profiler import build_profiler
 from hep2gan.training.signals import SignalHandler
 from hep2gan.training.strategy import devices_and_strategy, disable_lightning_signal_handlers
 
@@ -73,11 +74,11 @@ def fit(
     settings = config["trainer"]
     prepare_networks(task, settings)
     curves = CsvLogger(run.curves_file, batches_done(data))
-    profiler = profiler_of(settings, run, task)
+    profiler = build_profiler(settings, run, task)
     trainer = build_trainer(
         settings,
         [curves, *([logger] if logger else []), *console_loggers(settings["max_epochs"])],
-        [*build_callbacks(config, run, data, stop), *(profiler.callbacks() if profiler else [])],
+        build_callbacks(config, run, data, stop),
         len(data.split.validation) > 0,
         profiler,
     )
@@ -100,15 +101,15 @@ def build_callbacks(
 ) -> list[Callback]:
     """All that a training does besides its steps, in this order."""
     settings = config["trainer"]
-    stops = settings.get("nonfinite", "stop") == "stop"
-    losses = StopAtNonfinite(run.path, data.store.id, settings["log_every"])
+    skipping = SkipNonfinite() if settings["nonfinite"] == "skip" else None
     return [
         EpochCheckpoint(run.checkpoints, monitored_metric(config, data.split), stop),
         SeedEachBatch(config["seed"]),
         StoreGuard(data.store),
+        skipping or StopAtNonfinite(run.path, data.store.id, settings["log_every"]),
         CollapseMonitor(),
-        *([losses] if stops else []),
         ThroughputMonitor(),
+        LogLosses(settings["log_every"], skipping),
         *([CompileNetworks(settings["compile"])] if settings["compile"] else []),
         *([ExponentialMovingAverage(config["ema"])] if config["ema"] else []),
     ]

@@ -88,6 +88,5 @@ def task(
             classifies=classify,
             mixture_distances=gm.distances if gm else None,
         ),
-        log_every=1,
         **given,
     )

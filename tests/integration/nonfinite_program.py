@@ -30,8 +30,8 @@ def batches(rank, poisoned):
 def main(folder, policy, poisoned):
     distributed.init_process_group("cpu")
     stop = policy == "stop"
-    task = tiny.task(skipping=None if stop else SkipNonfinite())
-    callbacks = [StopAtNonfinite(Path(folder), IDS, 3)] if stop else []
+    task = tiny.task()
+    callbacks = [StopAtNonfinite(Path(folder), IDS, 3) if stop else SkipNonfinite()]
     trainer = L.Trainer(
         accelerator="cpu", devices=2, strategy=PerNetworkDDP(), max_epochs=1, logger=False,
         plugins=[TorchElasticEnvironment()], enable_checkpointing=False, callbacks=callbacks,

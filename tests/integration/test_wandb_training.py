@@ -64,7 +64,7 @@ def test_every_curve_is_also_in_metrics_csv(place, whole):
         for name, value in row.items():
             if name != "epoch":
                 of_file.setdefault(name, []).append((row["epoch"], step, value))
-    groups = ("train/", "val/", "lr/", "gm/val/", "speed/", "step/", "alarm/")
+    groups = ("train/", "val/", "lr/", "gm/val/", "speed/", "step/", "health/")
     of_run = {}
     for row in whole["history"]:
         for name, value in row.items():

@@ -14,6 +14,7 @@ from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
 from hep2gan.training.callbacks.collapse import CollapseMonitor
 from hep2gan.training.callbacks.compile import CompileNetworks
 from hep2gan.training.callbacks.ema import ExponentialMovingAverage
+from hep2gan.training.callbacks.losses import LogLosses
 from hep2gan.training.callbacks.seed import SeedEachBatch
 from hep2gan.training.callbacks.throughput import ThroughputMonitor
 from hep2gan.training.datamodule import CellDataModule
@@ -56,7 +57,7 @@ def data(store, resident, **given):
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_nothing_waits_between_two_logged_batches(tmp_path, resident, precision):
     store = made_store(np.arange(200) % 6, size=64)
-    task = built("scale=laptop", "pretrained=false", f"trainer.log_every={EVERY}")
+    task = built("scale=laptop", "pretrained=false")
     prepare_networks(task, {"tf32": True, "channels_last": True})
     watched = NoWaiting()
     trainer = L.Trainer(
@@ -64,12 +65,12 @@ def test_nothing_waits_between_two_logged_batches(tmp_path, resident, precision)
         callbacks=[
             EpochCheckpoint(tmp_path), SeedEachBatch(0), CollapseMonitor(),
             StopAtNonfinite(tmp_path, store.id, EVERY), ThroughputMonitor(),
-            ExponentialMovingAverage(0.9), watched,
+            LogLosses(EVERY), ExponentialMovingAverage(0.9), watched,
         ],
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
         limit_train_batches=4 * EVERY,
         # Its events are no wait; all of its steps are behind the last batch that is watched.
-        profiler=StepProfiler(task, RunFolder(tmp_path), number=8 * EVERY, cells=6),
+        profiler=StepProfiler(task, RunFolder(tmp_path), steps=8 * EVERY, cells=6),
     )  # fmt: skip
     strong = Augmentation(rotation=90, gain=(0.8, 1.2), noise=0.02, blur=(0.0, 1.0))
     trainer.fit(task, data(store, resident, augmentation=strong, channels_last=True))

@@ -230,7 +230,7 @@ def test_a_run_says_where_it_stands_and_how_large_its_checkpoints_are(place):
     run = RunFolder(place / "runs/stands/proposed/seed0")
     preparation = RunSetup(config, run, None, config.pop("trusted"), starts=False)
     preparation.open()
-    parts = preparation.task.parts
+    parts = preparation.task.optimized_modules
     said = checkpoint_bytes(parts, config["optimizer"])
     tensors = [
         tensor.numel() * 4

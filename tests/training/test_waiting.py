@@ -17,6 +17,7 @@ from hep2gan.runs.folder import RunFolder
 from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
 from hep2gan.training.callbacks.collapse import CollapseMonitor
 from hep2gan.training.callbacks.ema import ExponentialMovingAverage
+from hep2gan.training.callbacks.losses import LogLosses
 from hep2gan.training.callbacks.seed import SeedEachBatch
 from hep2gan.training.callbacks.throughput import ThroughputMonitor
 from hep2gan.training.datamodule import CellDataModule
@@ -93,7 +94,7 @@ def test_the_watch_sees_every_way_of_asking(ask):
 )
 def test_a_step_and_its_callbacks_ask_nothing(tmp_path, guidance):
     task, batches = tiny.task(guidance=guidance), [tiny.batch(seed=seed) for seed in range(6)]
-    task._log_every, watching, watched = 4, ExitStack(), []
+    watching, watched = ExitStack(), []
 
     def counters():
         # Adam counts its steps in tensors that never leave the host.
@@ -111,10 +112,10 @@ def test_a_step_and_its_callbacks_ask_nothing(tmp_path, guidance):
     callbacks = [
         EpochCheckpoint(tmp_path), SeedEachBatch(0), CollapseMonitor(), ThroughputMonitor(),
         ExponentialMovingAverage(0.9),
-        StopAtNonfinite(tmp_path, np.arange(6).astype(str), 4),
+        StopAtNonfinite(tmp_path, np.arange(6).astype(str), 4), LogLosses(4),
     ]  # fmt: skip
     settings = composed("train", "trainer=cpu", "trainer.max_epochs=1")["trainer"]
-    profiler = StepProfiler(task, RunFolder(tmp_path), number=50, cells=6)
+    profiler = StepProfiler(task, RunFolder(tmp_path), steps=50, cells=6)
     trainer = build_trainer(settings, [Rows()], callbacks, False, profiler)
     disable_lightning_signal_handlers(trainer)
     with watching:

@@ -1,4 +1,4 @@
-"""What happens around the training step: checkpoints, seeds, stops, the outputs of a test."""
+"""When a training saves its checkpoints, and how they reach the disk."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,22 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_open
 from hep2gan.runs.checkpoints import BEST, TrainingPosition, list_checkpoints, read_checkpoint
-from hep2gan.training.distributed import StopConsensus, sync_batch_norm_statistics
+from hep2gan.training import distributed
+from hep2gan.training.distributed import (
+    StopConsensus,
+    running_statistics,
+    sync_batch_norm_statistics,
+)
 from hep2gan.training.signals import RunStopped, SignalHandler
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Checkpoints that appear whole or not at all, on any file system, and run no code."""
+    """Write checkpoints atomically, on any file system; read them without running code."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -46,11 +52,18 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 class EpochCheckpoint(Checkpoint):
-    """Save after every epoch and when told to stop; keep the two newest, and the best.
+    """Save after every epoch and when a stop is requested; keep the newest, and the best.
 
-    stop: asked after every batch; when a stop was asked for, the batch is finished, everything is
-    saved and `RunStopped` raised, on all ranks alike. monitor: the validation metric whose highest
-    value makes best.ckpt; None keeps the last epoch, as the paper does.
+    A checkpoint within an epoch also holds each rank's own statistics of batch normalisation, which
+    become one at the epoch's end.
+
+    Args:
+        folder: where checkpoints go.
+        monitor: the validation metric whose highest value makes best.ckpt; None keeps the last
+            epoch, as the paper does.
+        stop: asked after every batch; when a stop was requested, the batch is finished, everything
+            is saved and `RunStopped` raised, on all ranks alike.
+        keep: how many of the newest are kept.
     """
 
     def __init__(
@@ -63,27 +76,60 @@ class EpochCheckpoint(Checkpoint):
         self._folder, self._monitor, self._keep = folder, monitor, keep
         self._best: float | None = None
         self._stop = StopConsensus(stop or SignalHandler())
+        self._within_epoch = False
+        self._statistics: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value so far travels with the checkpoint."""
+        """The best value so far."""
         return {"best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on comparing where the earlier start left off."""
+        """Continue comparing with the best value of earlier starts."""
         self._best = state_dict["best"]
 
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Within an epoch, add the statistics of all ranks. Called on every rank."""
+        if self._within_epoch:
+            statistics = {name: t.cpu() for name, t in running_statistics(pl_module).items()}
+            checkpoint["running_statistics"] = distributed.gather(statistics)
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember this rank's statistics; raise Hep2ganError if the number of ranks changed."""
+        ranks = checkpoint.get("running_statistics")
+        if ranks is None:
+            return
+        if len(ranks) != distributed.world_size():
+            raise Hep2ganError(
+                f"the run was stopped within an epoch of {len(ranks)} ranks, now there are"
+                f" {distributed.world_size()}",
+                "an epoch is finished with as many devices as it was begun with",
+                "set trainer.devices and trainer.nodes as before",
+            )
+        self._statistics = ranks[distributed.rank()]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Restore this rank's statistics, over which DDP has broadcast those of rank 0."""
+        for name, tensor in running_statistics(pl_module).items():
+            if name in self._statistics:
+                tensor.copy_(self._statistics[name])
+        self._statistics = {}
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop here when it was asked for during the last batch of the epoch before."""
+        """Stop here if it was requested during the last batch of the epoch before."""
         if signum := self._stop.settle():
             raise RunStopped(signum)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
-        """Save within the epoch and stop, if asked; the end of an epoch saves by itself."""
+        """Save within the epoch and stop, if requested; the end of an epoch saves by itself."""
         done, signum = args[-1] + 1, self._stop.ask()
         if signum and done < trainer.num_training_batches:
-            self._save(trainer, TrainingPosition(trainer.current_epoch, done).path(self._folder))
+            self._save(trainer, TrainingPosition(trainer.current_epoch, done))
             raise RunStopped(signum)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -93,13 +139,13 @@ class EpochCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save; Lightning calls checkpoint callbacks after the module has stepped its schedules."""
         sync_batch_norm_statistics(pl_module)
-        better = self._improved(trainer)
-        self._save(trainer, TrainingPosition(trainer.current_epoch + 1, 0).path(self._folder))
-        if better:
+        improved = self._improved(trainer)
+        self._save(trainer, TrainingPosition(trainer.current_epoch + 1, 0))
+        if improved:
             trainer.save_checkpoint(self._folder / BEST)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """A stop asked for during the last epoch comes before the test."""
+        """A stop requested during the last epoch comes before the test."""
         if signum := self._stop.settle():
             raise RunStopped(signum)
 
@@ -110,8 +156,9 @@ class EpochCheckpoint(Checkpoint):
         self._best = float(value)
         return True
 
-    def _save(self, trainer: L.Trainer, path: Path) -> None:
-        trainer.save_checkpoint(path)
+    def _save(self, trainer: L.Trainer, position: TrainingPosition) -> None:
+        self._within_epoch = position.batches > 0
+        trainer.save_checkpoint(position.path(self._folder))
         if trainer.is_global_zero:
             for old in list_checkpoints(self._folder)[self._keep :]:
                 old.unlink()

@@ -1,4 +1,4 @@
-"""Trainings that go on but learn nothing: told when seen, in the log and in the metrics."""
+"""Health of a training: warnings and metrics where it goes on but learns nothing."""
 
 import logging
 from typing import Any
@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from hep2gan.losses.gaussian_mixture import BOUND, GaussianMixtureLoss
 from hep2gan.metrics.segmentation import ConstantMasks
-from hep2gan.training.module import SegmentationGuidedClassification
+from hep2gan.training.module import SegmentationGuidedClassification, log_row
 
 log = logging.getLogger(__name__)
 
@@ -22,60 +22,60 @@ BOUND_TOLERANCE = 0.99 * BOUND
 
 
 class CollapseMonitor(Callback):
-    """Log alarm/* once an epoch, and warn when one goes off.
+    """Log health/* once an epoch, and warn when a value turns bad.
 
-    alarm/discriminator_won: 1 where D tells true from generated masks without doubt over an epoch;
-    G then learns from pixels alone. alarm/constant_masks: 1 where all masks of the validation part
-    are empty, full or the same (the GAN has collapsed). alarm/variance_at_bound: share of the
+    health/discriminator_won: 1 where D tells true from generated masks without doubt over an epoch;
+    G then learns from pixels alone. health/constant_masks: 1 where all masks of the validation part
+    are empty, full or the same (the GAN has collapsed). health/variance_at_bound: share of the
     mixture's log-variances at their bound. Those that a method cannot have are left out.
     """
 
     def __init__(self) -> None:
         self._scores: Tensor | None = None
         self._batches = 0
-        self._variety = ConstantMasks()
+        self._constant_masks = ConstantMasks()
         self._hook: RemovableHandle | None = None
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Sum D's outputs on the device, without waiting for it."""
         if "discriminator/p_real" in outputs:
-            now = torch.stack([outputs[f"discriminator/p_{kind}"] for kind in ("real", "fake")])
-            self._scores = now if self._scores is None else self._scores + now
+            scores = torch.stack([outputs[f"discriminator/p_{kind}"] for kind in ("real", "fake")])
+            self._scores = scores if self._scores is None else self._scores + scores
             self._batches += 1
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Watch what the generator gives."""
+        """Watch the generator's masks."""
         if isinstance(generator := pl_module.generator, nn.Module):
-            self._variety.to(pl_module.device).reset()
+            self._constant_masks.to(pl_module.device).reset()
             self._hook = generator.register_forward_hook(
-                lambda _module, _input, logits: self._variety.update(logits.detach() >= 0)
+                lambda _module, _input, logits: self._constant_masks.update(logits.detach() >= 0)
             )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tell whether all masks were alike."""
+        """Log whether all masks were alike."""
         if self._hook is None:
             return
         self._hook.remove()
         self._hook = None
-        found = self._variety.compute()
-        self._ring(
+        kind = self._constant_masks.compute()
+        self._warn_once(
             "constant_masks",
-            found is not None,
-            f"every generated mask of the validation part is {found}: the generator has collapsed."
+            kind is not None,
+            f"every generated mask of the validation part is {kind}: the generator has collapsed."
             " Lower optimizer.generator.lr or loss.alpha",
             trainer.current_epoch,
         )
-        self._log(trainer, {"alarm/constant_masks": float(found is not None)})
+        log_row(trainer, {"health/constant_masks": float(kind is not None)})
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tell who has won, and where variances are."""
+        """Log the state of the GAN and of the mixture."""
         assert isinstance(pl_module, SegmentationGuidedClassification)
         row = self._discriminator(trainer) | self._mixture(trainer, pl_module)
         if row:
-            self._log(trainer, row)
+            log_row(trainer, row)
 
     def _discriminator(self, trainer: L.Trainer) -> dict[str, float]:
         if self._scores is None:
@@ -84,7 +84,7 @@ class CollapseMonitor(Callback):
         self._scores, self._batches = None, 0
         real, fake = mean.tolist()
         won = real > DISCRIMINATOR_WON and fake < 1 - DISCRIMINATOR_WON
-        self._ring(
+        self._warn_once(
             "discriminator_won",
             won,
             f"the discriminator has won (true masks {real:.3f}, generated {fake:.3f}): the"
@@ -92,7 +92,7 @@ class CollapseMonitor(Callback):
             " loss.label_smoothing_real=0.1 or loss.soften",
             trainer.current_epoch,
         )
-        return {"alarm/discriminator_won": float(won)}
+        return {"health/discriminator_won": float(won)}
 
     def _mixture(
         self, trainer: L.Trainer, task: SegmentationGuidedClassification
@@ -101,25 +101,20 @@ class CollapseMonitor(Callback):
         if loss is None or loss.free_log_variance is None:
             return {}
         share = share_at_bound(loss)
-        self._ring(
+        self._warn_once(
             "variance_at_bound",
             share > 0,
             f"{share:.0%} of the mixture's log-variances are at their bound of ±{BOUND:g}."
             " Lower loss.gaussian_mixture.gamma, or set covariance=identity",
             trainer.current_epoch,
         )
-        return {"alarm/variance_at_bound": share}
+        return {"health/variance_at_bound": share}
 
-    def _ring(self, name: str, on: bool, text: str, epoch: int) -> None:
-        """Warn when an alarm goes off, not again while it stays on."""
-        if on and name not in self._told:
+    def _warn_once(self, name: str, bad: bool, text: str, epoch: int) -> None:
+        """Warn when something turns bad, not again while it stays so."""
+        if bad and name not in self._warned:
             log.warning("Epoch %d: %s.", epoch, text)
-        self._told = self._told | {name} if on else self._told - {name}
-
-    def _log(self, trainer: L.Trainer, row: dict[str, float]) -> None:
-        step = (trainer.current_epoch + 1) * int(trainer.num_training_batches) - 1
-        for logger in trainer.loggers:
-            logger.log_metrics(row | {"epoch": float(trainer.current_epoch)}, step=step)
+        self._warned = self._warned | {name} if bad else self._warned - {name}
 
 
 def share_at_bound(mixture: GaussianMixtureLoss) -> float:

@@ -23,7 +23,9 @@ class CompileNetworks(Callback):
     batch (terms of the losses, weights, statistics, averages) is no output of a network; gradients
     are, and each update forgets the old ones before its backward.
 
-    mode: true or one of torch's modes with CUDA graphs. backend: of torch.compile.
+    Args:
+        mode: true, or one of torch's modes with CUDA graphs.
+        backend: of torch.compile.
     """
 
     def __init__(self, mode: CompileMode, backend: str = "inductor") -> None:
@@ -50,21 +52,21 @@ class CompileNetworks(Callback):
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go back to the networks as they are written."""
+        """Validate without compilation."""
         self._use(compiled=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on training the compiled ones."""
+        """Continue training the compiled networks."""
         self._use(compiled=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the networks as they are written."""
+        """Leave the networks without compilation."""
         self._use(compiled=False)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """So also where training ends early."""
+        """Do so also where training ends early."""
         self._use(compiled=False)
 
     def _use(self, *, compiled: bool) -> None:

@@ -12,8 +12,8 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.training import distributed
 from hep2gan.training.distributed import running_statistics, sync_batch_norm_statistics
 
-# The discriminator has no part in evaluation.
-_PARTS = ("generator.", "classifier.", "classification_loss.")
+# Evaluation does not use the discriminator.
+_AVERAGED = ("generator.", "classifier.", "classification_loss.")
 
 
 def check_decay(decay: Any) -> None:
@@ -33,7 +33,7 @@ class ExponentialMovingAverage(Callback):
     The average begins with the weights after the first batch and remembers about 1 / (1 − decay)
     batches. It holds the statistics of batch normalisation too. Validation sees it, and checkpoints
     hold it as their `state_dict`, so that whatever opens a run evaluates it; the weights that
-    training goes on from lie beside it under `raw`. On several ranks the statistics are
+    training continues from lie beside it under `raw`. On several ranks the statistics are
     averaged over them like the module's own.
 
     Lightning's EMAWeightAveraging leaves the average on the CPU where training is on a GPU, copies
@@ -47,7 +47,7 @@ class ExponentialMovingAverage(Callback):
         self._current: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look the weights up, which have come to their device."""
+        """Collect references to the live tensors, which are on their device now."""
         self._current = averaged_weights(pl_module)
         self._average = {
             name: tensor.to(self._current[name].device) for name, tensor in self._average.items()
@@ -56,30 +56,30 @@ class ExponentialMovingAverage(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
-        """Take the new weights in; checkpoint callbacks come after this one."""
+        """Update the average; checkpoint callbacks come after this one."""
         if self._average:
             self._update(list(self._average.values()), list(self._current.values()), 0)
         else:
             self._average = {name: tensor.clone() for name, tensor in self._current.items()}
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Validate the average; checkpoint callbacks then make its statistics one over ranks."""
-        self._exchange()
+        """Validate the average, whose statistics checkpoint callbacks then average over ranks."""
+        self._swap()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on training the weights."""
-        self._exchange()
+        """Continue training the weights."""
+        self._swap()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Make the statistics one over ranks, also where there is no validation."""
+        """Average the statistics over ranks, also where there is no validation."""
         if distributed.world_size() > 1:
-            self._exchange()
+            self._swap()
             sync_batch_norm_statistics(pl_module)
-            self._exchange()
+            self._swap()
 
     @torch.no_grad()
-    def _exchange(self) -> None:
-        # In place: optimizers, DDP and compiled networks hold on to the tensors themselves.
+    def _swap(self) -> None:
+        # In place: optimizers, DDP and compiled networks refer to the tensors themselves.
         for name, average in self._average.items():
             weights = self._current[name].clone()
             self._current[name].copy_(average)
@@ -99,7 +99,7 @@ class ExponentialMovingAverage(Callback):
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take the average up and give the module the weights; Lightning gave it the average."""
+        """Restore the average, and give the module the weights; Lightning gave it the average."""
         raw, parts = checkpoint["raw"], checkpoint["averaged_statistics"]
         self._average = {name: checkpoint["state_dict"][name].clone() for name in raw}
         if len(parts) == distributed.world_size():
@@ -111,9 +111,9 @@ class ExponentialMovingAverage(Callback):
 
 
 def averaged_weights(module: L.LightningModule) -> dict[str, Tensor]:
-    """The tensors that are averaged, by their names in the state_dict; they are the live ones."""
+    """Return the live tensors that are averaged, by their names in the state_dict."""
     return {
         name: tensor
         for name, tensor in module.state_dict().items()
-        if name.startswith(_PARTS) and tensor.is_floating_point()
+        if name.startswith(_AVERAGED) and tensor.is_floating_point()
     }

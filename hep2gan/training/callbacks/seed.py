@@ -1,4 +1,4 @@
-"""What happens around the training step: checkpoints, seeds, stops, the outputs of a test."""
+"""Random numbers of a training step, so that a resumed run repeats them."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from lightning.pytorch.callbacks import Callback
 
 
 class SeedEachBatch(Callback):
-    """Seed torch for (seed, epoch, batch, rank): a resumed run draws what an unbroken one would.
+    """Seed torch for (seed, epoch, batch, rank): a resumed run samples what an unbroken one would.
 
-    Dropout draws from it; orders and augmentation have generators of their own. Nothing of the
-    random state need be saved.
+    Dropout samples from it; orders and augmentation have generators of their own. No random state
+    need be saved.
     """
 
     def __init__(self, seed: int) -> None:
@@ -25,8 +25,8 @@ class SeedEachBatch(Callback):
         # The leading 3 keeps these numbers apart from those of orders and augmentation.
         numbers = [3, self._seed, trainer.current_epoch, batch_idx, trainer.global_rank]
         seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-        # Not torch.manual_seed: where no GPU is in use, it keeps the text of three stack traces for
-        # devices that may come, at each batch.
+        # Not torch.manual_seed: where no GPU is in use, each call keeps the text of three stack
+        # traces for devices that may be initialised later.
         torch.default_generator.manual_seed(seed)
         if pl_module.device.type == "cuda":
             torch.cuda.manual_seed(seed)

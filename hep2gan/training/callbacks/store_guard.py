@@ -1,4 +1,4 @@
-"""A store that is changed while a run reads it."""
+"""Guard against a store that is changed while a run reads it."""
 
 import faulthandler
 from contextlib import suppress
@@ -13,28 +13,29 @@ from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 
 
-class _State(NamedTuple):
+class _FileState(NamedTuple):
     inode: int
     bytes: int
-    changed: int
+    modified_ns: int
 
 
 class StoreGuard(Callback):
-    """Keep cells of a changed store out of the checkpoints: looks before each is written.
+    """Keep cells of a changed store out of the checkpoints: checks before each is written.
 
     Files that are deleted, or replaced by another pack, do no harm: what was opened stays as it was
-    until the run ends. Files that are written in place do, and stop the run. Batches look for
-    themselves whether they were cut off (see `cut_off`); in the moment between look and reading
-    that would end the process at once (SIGBUS), with a stack that shows where.
+    until the run ends. Files that are written in place do, and stop the run. Each batch checks for
+    itself whether files were truncated; in the moment between check and reading that would end the
+    process at once (SIGBUS), with a stack trace that shows where.
     """
 
     def __init__(self, store: Store) -> None:
         self._folder = store.path
-        self._before = {path: state for path in _files(store.path) if (state := _state(path))}
+        files = [store.path / name for name in sorted(FILES)]
+        self._opened = {path: state for path in files if (state := _file_state(path))}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Let a SIGBUS say where it struck."""
-        # Where standard error is no file, as in a notebook, it cannot.
+        """Print a stack trace on SIGBUS."""
+        # Not possible where standard error is no file, as in a notebook.
         with suppress(OSError, ValueError, RuntimeError, AttributeError):
             if not faulthandler.is_enabled():
                 faulthandler.enable()
@@ -43,9 +44,9 @@ class StoreGuard(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Raise Hep2ganError where a file is no longer what the run opened."""
-        for path, before in self._before.items():
-            now = _state(path)
-            if now is not None and now.inode == before.inode and now != before:
+        for path, opened in self._opened.items():
+            now = _file_state(path)
+            if now is not None and now.inode == opened.inode and now != opened:
                 raise Hep2ganError(
                     f"{path} was changed while the run used it",
                     "a run has one store; the checkpoints before are of the unchanged one",
@@ -54,13 +55,9 @@ class StoreGuard(Callback):
                 )
 
 
-def _files(folder: Path) -> list[Path]:
-    return [folder / name for name in sorted(FILES)]
-
-
-def _state(path: Path) -> _State | None:
+def _file_state(path: Path) -> _FileState | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return _State(found.st_ino, found.st_size, found.st_mtime_ns)
+    return _FileState(stat.st_ino, stat.st_size, stat.st_mtime_ns)

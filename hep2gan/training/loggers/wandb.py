@@ -126,7 +126,7 @@ def cell_table(predictions: Predictions, rows: list[int]) -> Any:
 log = logging.getLogger(__name__)
 
 AXES = {
-    "epoch": ("train/*", "val/*", "lr/*", "gm/*", "speed/*", "alarm/*"),
+    "epoch": ("train/*", "val/*", "lr/*", "gm/*", "speed/*", "health/*"),
     "trainer/global_step": ("step/*",),
 }
 """What the curves run over: metrics by their axis."""

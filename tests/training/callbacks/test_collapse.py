@@ -51,12 +51,12 @@ def rows(logger, name):
 def test_a_discriminator_that_has_won_is_told_once(caplog):
     task, logger = tiny.task(), Rows()
     fit(task, [tiny.batch()], epochs=2, callbacks=[CollapseMonitor()], logger=logger)
-    assert rows(logger, "alarm/discriminator_won") == [0, 0]
+    assert rows(logger, "health/discriminator_won") == [0, 0]
     task = tiny.task()
-    task.discriminator = task.parts["discriminator"] = Decided()
+    task.discriminator = task.optimized_modules["discriminator"] = Decided()
     logger = Rows()
     fit(task, [tiny.batch()], epochs=3, callbacks=[CollapseMonitor()], logger=logger)
-    assert rows(logger, "alarm/discriminator_won") == [1, 1, 1]
+    assert rows(logger, "health/discriminator_won") == [1, 1, 1]
     assert caplog.text.count("the discriminator has won (true masks 1.000") == 1
 
 
@@ -73,7 +73,7 @@ def test_variances_at_their_bound_are_counted(caplog):
     with torch.no_grad():
         mixture.free_log_variance.fill_(50.0)
     fit(task, [tiny.batch()], epochs=2, callbacks=[CollapseMonitor()], logger=logger)
-    assert rows(logger, "alarm/variance_at_bound") == [1, 1]
+    assert rows(logger, "health/variance_at_bound") == [1, 1]
     assert caplog.text.count("100% of the mixture's log-variances") == 1
 
 
@@ -81,22 +81,22 @@ def test_variances_at_their_bound_are_counted(caplog):
 def test_a_collapsed_generator_is_told(bias, what, caplog):
     task, logger = tiny.task(), Rows()
     # One pixel of the image decides one of the mask; without weight, the bias decides all.
-    generator = task.generator = task.parts["generator"] = nn.Conv2d(1, 1, 1)
+    generator = task.generator = task.optimized_modules["generator"] = nn.Conv2d(1, 1, 1)
     with torch.no_grad():
         generator.weight.fill_(500.0 if bias is None else 0.0)
         generator.bias.fill_(-250.0 if bias is None else bias)
     parts = [tiny.batch(seed=s) for s in range(2)]
     fit_and_validate(task, parts, parts, logger, callbacks=[CollapseMonitor()])
-    assert rows(logger, "alarm/constant_masks") == [float(what is not None)]
+    assert rows(logger, "health/constant_masks") == [float(what is not None)]
     assert (f"validation part is {what}" in caplog.text) == (what is not None)
     assert not generator._forward_hooks
 
 
-def test_methods_without_gan_or_mixture_have_no_alarms():
+def test_methods_without_gan_or_mixture_have_no_health_metrics():
     logger = Rows()
     task = tiny.task(segment=False, mixture=False, guidance=MaskGuidance("none"))
     fit(task, [tiny.batch()], callbacks=[CollapseMonitor()], logger=logger)
-    assert not [name for _, row in logger.rows for name in row if name.startswith("alarm/")]
+    assert not [name for _, row in logger.rows for name in row if name.startswith("health/")]
 
 
 def test_constant_masks_of_the_test_are_told(caplog):

@@ -1,5 +1,6 @@
-"""trainer.profile: the parts it names, what it leaves behind, and that it changes nothing."""
+"""trainer.profile: shares of a step's parts, their names, the files, and that nothing changes."""
 
+import itertools
 import json
 
 import lightning as L
@@ -11,9 +12,15 @@ from hep2gan.cli import pack, train
 from hep2gan.config import invalid_settings
 from hep2gan.models.guidance import MaskGuidance, TrainingStages
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training.module import unheard
 from hep2gan.training.nonfinite import SkipNonfinite
-from hep2gan.training.profiler import WARM_UP, StepProfiler
+from hep2gan.training.profiler import (
+    WARM_UP,
+    Spread,
+    StepProfile,
+    StepProfiler,
+    StepTimeline,
+    record,
+)
 from tests.helpers import tiny
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
@@ -24,11 +31,10 @@ from tests.helpers.started import train as started
 GENERATOR = ["G(x)", "L_total (eqs 1 to 3)", "backward", "optimizer"]
 JUDGED = [GENERATOR[0], "D(x, G(x))", *GENERATOR[1:]]
 DISCRIMINATOR = ["D(x, y) and D(x, G(x))", "L_GAN (eq. 1)", "backward", "optimizer"]
-PLAIN = ["output and features", "L_out (eq. 5)", "backward", "optimizer"]
-MIXTURE = [*PLAIN[:2], "L_cla, likelihood (eqs 6, 7)", *PLAIN[2:]]
+CLASSIFIER = ["output and features", "L_out + L_cla (eq. 7)", "backward", "optimizer"]
 DATA = ["cells read", "to the device, normalised, augmented"]
-AROUND = ["callbacks", "losses summed and logged", "the rest"]
-ALL = {"discriminator": DISCRIMINATOR, "generator": JUDGED, "classifier": MIXTURE}
+AROUND = ["callbacks", "the rest"]
+ALL = {"discriminator": DISCRIMINATOR, "generator": JUDGED, "classifier": CLASSIFIER}
 
 
 class Ends(L.Callback):
@@ -38,21 +44,19 @@ class Ends(L.Callback):
         self.on_train_batch_end = lambda *_: work()
 
 
-class Starts(L.Callback):
-    """A callback with something to do, and how many hooks there are while it does."""
+class Recorded(L.Callback):
+    """Whether each step is recorded."""
 
     def __init__(self):
-        self.hooks = []
+        self.steps = []
 
-    def on_train_batch_start(self, trainer, task, batch, batch_idx):
-        loss = task.classification_loss
-        hooks = 0 if loss is None else len(loss._forward_hooks) + len(loss._forward_pre_hooks)
-        self.hooks.append((hooks, task.passed is not unheard))
+    def on_train_batch_start(self, *_):
+        self.steps.append(StepTimeline.current is not None)
 
 
-def profiled(folder, task, *, number=50, batches=8, epochs=1, callbacks=(), finish=True):
+def profiled(folder, task, *, steps=50, batches=8, epochs=1, callbacks=(), finish=True):
     """Train with a profiler; what it wrote."""
-    profiler = StepProfiler(task, RunFolder(folder), number=number, cells=6)
+    profiler = StepProfiler(task, RunFolder(folder), steps=steps, cells=6)
     trainer = L.Trainer(
         accelerator="cpu", max_epochs=epochs, logger=False, profiler=profiler,
         callbacks=list(callbacks), enable_checkpointing=False, enable_progress_bar=False,
@@ -78,15 +82,14 @@ def named(stage):
     ("given", "groups"),
     [
         ({}, ALL),
-        ({"skipping": SkipNonfinite()}, ALL),
-        ({"mixture": False}, ALL | {"classifier": PLAIN}),
-        ({"adversarial": False}, {"generator": GENERATOR, "classifier": MIXTURE}),
+        ({"mixture": False}, ALL),
+        ({"adversarial": False}, {"generator": GENERATOR, "classifier": CLASSIFIER}),
         ({"classify": False}, {"discriminator": DISCRIMINATOR, "generator": JUDGED}),
-        ({"segment": False, "guidance": MaskGuidance("none")}, {"classifier": MIXTURE}),
-        ({"segment": False, "guidance": MaskGuidance("ground_truth")}, {"classifier": MIXTURE}),
+        ({"segment": False, "guidance": MaskGuidance("none")}, {"classifier": CLASSIFIER}),
+        ({"segment": False, "guidance": MaskGuidance("ground_truth")}, {"classifier": CLASSIFIER}),
         (
             {"guidance": MaskGuidance(gradient=0.3)},
-            ALL | {"generator": [*JUDGED[:3], *MIXTURE[:3], *JUDGED[3:]]},
+            ALL | {"generator": [*JUDGED[:3], CLASSIFIER[1], *JUDGED[3:]]},
         ),
     ],
 )
@@ -122,38 +125,56 @@ def test_the_time_of_a_part_is_its_own(tmp_path, monkeypatch):
     task.classification_loss.gaussian_mixture.register_forward_hook(costs(4))
     task.on_train_batch_start = lambda *_: costs(5)()
     task.on_before_batch_transfer = lambda batch, _: (costs(6)(), batch)[1]
-    task._record_before = task._record
-    task._record = lambda *given: (costs(7)(), task._record_before(*given))
-    (stage,) = profiled(tmp_path, task, callbacks=[Ends(costs(8)), Starts(), Ends(costs(9))])
+    task.softening.register_forward_hook(costs(7))
+    (stage,) = profiled(tmp_path, task, callbacks=[Ends(costs(8)), Ends(costs(9))])
     found = {f"{p['group']}: {p['part']}": p["seconds"]["median"] for p in stage["parts"]}
     assert {name: seconds for name, seconds in found.items() if seconds} == {
         "generator: G(x)": 1, "generator: D(x, G(x))": 2,
-        "discriminator: D(x, y) and D(x, G(x))": 4, "classifier: output and features": 3,
-        "classifier: L_cla, likelihood (eqs 6, 7)": 4, "around the networks: callbacks": 5 + 8 + 9,
+        "discriminator: D(x, y) and D(x, G(x))": 4 + 7, "classifier: output and features": 3,
+        "classifier: L_out + L_cla (eq. 7)": 4, "around the networks: callbacks": 5 + 8 + 9,
         # Moving a batch is Lightning's; before it come hooks of the task.
         "around the networks: the rest": 6,
-        "around the networks: losses summed and logged": 7,
     }  # fmt: skip
     assert stage["seconds"]["median"] == 1 + 2 + 4 + 3 + 4 + 5 + 6 + 7 + 8 + 9
 
 
-def test_it_listens_for_so_many_steps_and_no_longer(tmp_path):
-    seen, task = Starts(), tiny.task()
-    (stage,) = profiled(tmp_path, task, number=4, batches=12, callbacks=[seen])
+def test_so_many_steps_are_recorded_and_no_more(tmp_path):
+    recorded = Recorded()
+    (stage,) = profiled(tmp_path, tiny.task(), steps=4, batches=12, callbacks=[recorded])
     assert (stage["steps"], stage["steps_left_out"]) == (4, WARM_UP)
-    assert seen.hooks == [(2, True)] * (4 + WARM_UP) + [(0, False)] * (12 - 4 - WARM_UP)
-    assert task.passed is unheard
+    assert recorded.steps == [True] * (4 + WARM_UP) + [False] * (12 - 4 - WARM_UP)
+
+
+def test_nothing_is_recorded_after_an_error(tmp_path):
+    def fail():
+        raise ValueError("stop here")
+
+    with pytest.raises(ValueError, match="stop here"):
+        profiled(tmp_path, tiny.task(), callbacks=[Ends(fail)])
+    assert StepTimeline.current is None
+
+
+def test_skipped_updates_do_not_hide_a_part(tmp_path):
+    (stage,) = profiled(tmp_path, tiny.task(), callbacks=[SkipNonfinite()])
+    assert {group: parts for group, parts in named(stage).items() if group in ALL} == ALL
+
+
+def test_torch_sees_the_labels_too():
+    cpu = torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[cpu]) as trace, record("generator/G(x)"):
+        torch.ones(2).exp()
+    assert "generator/G(x)" in {event.key for event in trace.key_averages()}
 
 
 def test_each_stage_has_a_profile_of_its_own(tmp_path):
     task = tiny.task(stages=TrainingStages(2))
-    gan, classifier = profiled(tmp_path, task, number=4, batches=6, epochs=4)
+    gan, classifier = profiled(tmp_path, task, steps=4, batches=6, epochs=4)
     assert named(gan).keys() == ALL.keys() - {"classifier"} | {
         "waiting for data", "around the networks",
     }  # fmt: skip
     # Its masks are still generated.
     assert named(classifier)["generator"] == ["G(x)"]
-    assert named(classifier)["classifier"] == MIXTURE
+    assert named(classifier)["classifier"] == CLASSIFIER
     assert gan["steps"] == classifier["steps"] == 4
 
 
@@ -165,18 +186,18 @@ def test_a_training_shorter_than_the_warm_up_shows_its_last_step(tmp_path):
 def test_the_files_are_there_as_soon_as_the_steps_are(tmp_path):
     assert profiled(tmp_path / "more", tiny.task(), batches=8, finish=False) is None
     (tmp_path / "less").mkdir()
-    (stage,) = profiled(tmp_path / "less", tiny.task(), number=2, finish=False)
+    (stage,) = profiled(tmp_path / "less", tiny.task(), steps=2, finish=False)
     assert stage["steps"] == 2
     assert "| **the whole step**" in (tmp_path / "less" / "profile.md").read_text()
 
 
 @needs_full_device
 def test_a_full_disk_leaves_the_profile_that_was_there(tmp_path):
-    profiled(tmp_path, tiny.task(), number=2)
+    profiled(tmp_path, tiny.task(), steps=2)
     before = (tmp_path / "profile.json").read_bytes()
     divert(tmp_path / "profile.json")
     with pytest.raises(OSError, match="No space left"):
-        profiled(tmp_path, tiny.task(), number=3)
+        profiled(tmp_path, tiny.task(), steps=3)
     assert (tmp_path / "profile.json").read_bytes() == before
 
 
@@ -206,7 +227,7 @@ def test_weights_have_the_same_bits_and_a_user_sees_the_table(tmp_path, monkeypa
     shown = capfd.readouterr().out
     table = (profiled / "profile.md").read_text().strip()
     assert table in shown
-    assert "| · L_out (eq. 5) " in table
+    assert "| · L_out + L_cla (eq. 7) " in table
     assert not (without / "profile.json").exists()
     assert_same_training(final(without), final(profiled))
     # A finished run is left alone, whether or not it was profiled.
@@ -214,27 +235,25 @@ def test_weights_have_the_same_bits_and_a_user_sees_the_table(tmp_path, monkeypa
     assert not (without / "profile.json").exists()
 
 
-def test_on_two_ranks_the_first_one_tells_what_the_reduction_leaves(tmp_path, monkeypatch):
+def test_on_two_ranks_the_first_one_profiles(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call(pack, "data=phantom", "data.count=60", "data.size=32") == 0
-    given = (*SMALL, *NETS, *TWO, "trainer.batch_size=4", "trainer.max_epochs=1")
-    started(tmp_path, *given, "study=without")
-    shown = started(tmp_path, *given, "study=with", "trainer.profile=3").output
+    options = (*SMALL, *NETS, *TWO, "trainer.batch_size=4", "trainer.max_epochs=1")
+    started(tmp_path, *options, "study=without")
+    output = started(tmp_path, *options, "study=with", "trainer.profile=3").output
     without, profiled = (tmp_path / "runs" / of / "proposed/seed0" for of in ("without", "with"))
-    assert shown.count("part of a training step") == 1
+    assert output.count("part of a training step") == 1
     (stage,) = json.loads((profiled / "profile.json").read_text())["stages"]
     assert (stage["steps"], stage["cells"]) == (3, 2)
     assert stage["device"] == "the CPU (1 thread), rank 0 of 2"
-    for network in ("discriminator", "generator", "classifier"):
-        after = named(stage)[network][-3:]
-        assert after == ["backward", "gradients over the ranks", "optimizer"]
+    assert {group: parts for group, parts in named(stage).items() if group in ALL} == ALL
     assert sum(part["share"] for part in stage["parts"]) == pytest.approx(1)
     assert_same_training(final(without), final(profiled))
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_the_times_are_the_devices(tmp_path):
-    profiler = StepProfiler(task := tiny.task(), RunFolder(tmp_path), number=3, cells=6)
+    profiler = StepProfiler(task := tiny.task(), RunFolder(tmp_path), steps=3, cells=6)
 
     def busy(*_):
         torch.cuda._sleep(200_000_000)
@@ -251,3 +270,86 @@ def test_on_a_gpu_the_times_are_the_devices(tmp_path):
     shares = {f"{p['group']}: {p['part']}": p["share"] for p in stage["parts"]}
     assert shares["generator: G(x)"] > 0.5
     assert sum(shares.values()) == pytest.approx(1)
+
+
+READ, MASK, SCORES = "data/read", "generator/G(x)", "discriminator/D"
+UPDATE, REST = "generator/optimizer", "around/the rest"
+STEPS = [
+    {READ: 0.001, MASK: 0.006, SCORES: 0.002, UPDATE: 0.001},
+    {READ: 0.001, MASK: 0.012, SCORES: 0.002, UPDATE: 0.003, REST: 0.002},
+]
+PROFILE = StepProfile(["discriminator", "generator"], STEPS, cells=3, device="a CPU", left_out=5)
+
+
+def test_shares_are_of_the_time_of_all_steps_and_add_up_to_1():
+    assert PROFILE.share(MASK) == pytest.approx(18 / 30)
+    assert PROFILE.share(MASK, UPDATE) == pytest.approx(22 / 30)
+    assert PROFILE.share(REST) == pytest.approx(2 / 30)
+    assert sum(map(PROFILE.share, [READ, MASK, SCORES, UPDATE, REST])) == pytest.approx(1)
+
+
+def test_a_group_stands_together_where_it_ends():
+    assert list(PROFILE.groups.items()) == [
+        ("data", [READ]),
+        ("discriminator", [SCORES]),
+        ("generator", [MASK, UPDATE]),
+        ("around", [REST]),
+    ]
+
+
+def test_a_spread_by_hand():
+    assert Spread.of([1.0, 2.0, 3.0, 4.0, 10.0]) == Spread(4.0, 3.0, 2.0, 4.0)
+    assert Spread.of([2.0]) == Spread(2.0, 2.0, 2.0, 2.0)
+    assert PROFILE.step == pytest.approx((0.015, 0.015, 0.0125, 0.0175))
+    # A step without the part took no time for it.
+    assert PROFILE.spread(REST) == pytest.approx((0.001, 0.001, 0.0005, 0.0015))
+
+
+def test_the_table():
+    assert PROFILE.table.splitlines() == [
+        "2 steps of 3 cells on a CPU, 5 before them left out: 200 cells a second."
+        " Trained: discriminator, generator.",
+        "",
+        "| part of a training step |   share | mean, ms | quartiles, ms |",
+        "| ----------------------- | ------: | -------: | ------------: |",
+        "| **data**                |   6.7 % |     1.00 |     1.00–1.00 |",
+        "| · read                  |   6.7 % |     1.00 |     1.00–1.00 |",
+        "| **discriminator**       |  13.3 % |     2.00 |     2.00–2.00 |",
+        "| · D                     |  13.3 % |     2.00 |     2.00–2.00 |",
+        "| **generator**           |  73.3 % |     11.0 |     9.00–13.0 |",
+        "| · G(x)                  |  60.0 % |     9.00 |     7.50–10.5 |",
+        "| · optimizer             |  13.3 % |     2.00 |     1.50–2.50 |",
+        "| **around**              |   6.7 % |     1.00 |     0.50–1.50 |",
+        "| · the rest              |   6.7 % |     1.00 |     0.50–1.50 |",
+        "| **the whole step**      | 100.0 % |     15.0 |     12.5–17.5 |",
+    ]
+
+
+def test_containers_for_json():
+    found = PROFILE.as_dict()
+    assert (found["steps"], found["steps_left_out"]) == (2, 5)
+    assert found["seconds"]["mean"] == pytest.approx(0.015)
+    assert [part["part"] for part in found["parts"]] == [
+        "read", "D", "G(x)", "optimizer", "the rest",
+    ]  # fmt: skip
+    assert found["parts"][2]["group"] == "generator"
+    assert found["parts"][2]["share"] == pytest.approx(0.6)
+    assert found["parts"][2]["seconds"] == pytest.approx(
+        {"mean": 0.009, "median": 0.009, "low": 0.0075, "high": 0.0105}
+    )
+
+
+def test_a_part_lasts_from_the_end_of_the_one_before(monkeypatch):
+    # Each reading of the clock comes after one second more than the one before.
+    clock = iter(itertools.accumulate(itertools.count()))
+    monkeypatch.setattr("hep2gan.training.profiler.time.perf_counter", lambda: float(next(clock)))
+    step = StepTimeline(torch.device("cpu"))
+    step.end_span("data/read")
+    with step.part("generator/G(x)"), step.part("classifier/within another"):
+        pass
+    with step.part("generator/G(x)"):
+        pass
+    step.end_span("around the networks/the rest")
+    assert step.seconds() == {
+        "data/read": 1, "generator/G(x)": 3 + 5, "around the networks/the rest": 2 + 4 + 6,
+    }  # fmt: skip
