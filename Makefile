@@ -12,7 +12,7 @@ OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U
 STUDY = $(BIN)/python experiments/studies/run.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-growth bench-gpu sweeps-help check audit format lock wheel clean
+.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-gpu sweeps-help check audit format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -81,12 +81,8 @@ soak: $(READY)  ## 200 short trainings in one sweep, watching memory, files and 
 bench: $(READY)  ## what it costs, in ratios measured side by side
 	$(BIN)/python -m experiments.benchmarks
 
-bench-growth: $(READY)  ## what it costs as images, batches and data grow: tables, fits, figures
-	$(BIN)/python -m experiments.benchmarks.step_growth
-	$(BIN)/python -m experiments.benchmarks.data_growth runs/benchmarks/data_growth.png
-
 bench-gpu: $(READY)  ## what each switch for a GPU does on yours, in ratios measured side by side
-	$(BIN)/python -m experiments.benchmarks.gpu
+	$(BIN)/python -m experiments.benchmarks.step gpu
 
 sweeps-help:  ## the commands of sweeps that are typed most
 	@sed -n '/^## Sweeps/,/^Each job/{/^hep2gan\|^    /p}' README.md

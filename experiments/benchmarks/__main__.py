@@ -1,83 +1,60 @@
-"""`python -m experiments.benchmarks [NAME …]`: measure, then print one table.
+"""`python -m experiments.benchmarks [NAME …]`: run all benchmarks or those named, print the table.
 
-NAME is a module of this folder that has `measure() -> list[Row]`; without any, all of BENCHMARKS.
-Each is a process of its own, one after the other, and leaves its rows in runs/benchmarks/NAME.json.
+Each runs in a process of its own, one after the other.
 """
 
-import importlib
-import os
-import platform
-import subprocess
+import argparse
 import sys
-from pathlib import Path
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
-from experiments.benchmarks.rows import load, save, table
+from experiments.benchmarks.compare import HEAD, describe_machine, run_benchmark
 
-BENCHMARKS: tuple[str, ...] = (
-    "training_step",
-    "input",
-    "ranks",
-    "evaluation",
-    "commands",
-    "starting",
-    "packing",
-    "opening",
-    "prediction",
-)
-FOLDER = Path("runs/benchmarks")
+BENCHMARKS = {
+    "step": "step.compare_steps",
+    "input": "input.compare_loaders",
+    "ranks": "step.compare_ranks",
+    "evaluation": "predict.compare_evaluation",
+    "commands": "start.compare_commands",
+    "start": "start.compare_first_step",
+    "packing": "input.compare_packing",
+    "opening": "input.compare_opening",
+    "predict": "predict.compare_prediction",
+}
 
 
-def machine() -> str:
-    """What the figures ran on, in a line."""
-    import torch
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run benchmarks and print their rows as they come.
 
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
+    Args:
+        arguments: the command line; None for that of this process.
+
+    Returns:
+        The exit status: 1 where a row does not meet its target or a benchmark failed.
+    """
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", choices=BENCHMARKS, help=", ".join(BENCHMARKS)
     )
-    device = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return (
-        f"{os.cpu_count()} cores of {model}{device}; Python {platform.python_version()},"
-        f" torch {torch.__version__}"
-    )
-
-
-def measure_one(name: str) -> None:
-    """Run one benchmark in this process and keep its rows."""
-    save(importlib.import_module(f"experiments.benchmarks.{name}").measure(), path_of(name))
-
-
-def path_of(name: str) -> Path:
-    """Where a benchmark's rows lie."""
-    return FOLDER / f"{name}.json"
-
-
-def main(arguments: list[str]) -> int:
-    """The exit status: 1 where a row is not met or a benchmark failed."""
-    if arguments[:1] == ["--one"]:
-        measure_one(arguments[1])
-        return 0
-    names = arguments or list(BENCHMARKS)
-    if unknown := sorted(set(names) - set(BENCHMARKS)):
-        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-        return 2
-    rows, failed = [], []
-    for name in names:
+    parser.add_argument("--quick", action="store_true", help="only show that the benchmarks work")
+    options = parser.parse_args(arguments)
+    print(f"{describe_machine()}\n\n{HEAD}", flush=True)
+    failed, met = False, True
+    for name in options.names or BENCHMARKS:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
-        command = [sys.executable, "-m", "experiments.benchmarks", "--one", name]
-        if subprocess.run(command).returncode:
-            failed.append(name)
-        else:
-            rows += load(path_of(name))
-    print(f"\n{machine()}\n\n{table(rows)}")
-    if failed:
-        print(f"failed: {', '.join(failed)}")
-    return 1 if failed or not all(row.met for row in rows) else 0
+        try:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                rows = pool.submit(run_benchmark, BENCHMARKS[name], options.quick).result()
+        except Exception:
+            traceback.print_exc()
+            failed = True
+            continue
+        print(*(row.line for row in rows), sep="\n", flush=True)
+        met = met and all(row.met for row in rows)
+    return int(failed or not (met or options.quick))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
