@@ -9,7 +9,7 @@ import shutil
 import stat
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -209,10 +209,14 @@ def _acquire(lock: BaseFileLock, wait: bool) -> None:
 
 
 @contextmanager
-def atomic_folder(destination: Path) -> Iterator[Path]:
+def atomic_folder(destination: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give an empty folder that takes the place of `destination` if the block succeeds.
 
     What an earlier, killed process left behind is removed. Call under `file_lock`.
+
+    Args:
+        destination: Folder to be replaced or created; its parent exists.
+        sync: Force every file to the disk first, which takes milliseconds for each.
     """
     staged = destination.with_name(f".{destination.name}.partial")
     former = destination.with_name(f".{destination.name}.former")
@@ -224,7 +228,7 @@ def atomic_folder(destination: Path) -> Iterator[Path]:
     staged.mkdir()
     try:
         yield staged
-        for path in (*staged.iterdir(), staged):
+        for path in (*staged.iterdir(), staged) if sync else ():
             _to_disk(path)
         _swap_folders(staged, destination, former)
     finally:
@@ -252,24 +256,29 @@ def _to_disk(path: Path) -> None:
             os.close(descriptor)
 
 
-def check_replaceable(destination: Path, files: Collection[str], marker: str) -> None:
-    """Raise Hep2ganError where something is in the way that is not ours to replace.
+def check_replaceable(
+    destination: Path, is_own: Callable[[str], bool], marker: str, kind: str
+) -> None:
+    """Raise Hep2ganError where `destination` holds anything that is not ours to replace.
 
-    Ours is a missing or empty folder, or one with the file `marker` and nothing beside `files`.
+    Args:
+        destination: Folder to be replaced; a missing or an empty one is replaceable.
+        is_own: Whether a file of this name belongs to such a folder.
+        marker: File that such a folder holds.
+        kind: What such a folder is, for the message: "a store".
     """
     if not destination.exists():
         return
     fix = "choose another destination, or move it away"
     if not destination.is_dir():
-        raise Hep2ganError(f"{destination} is a file", "a store is a folder", fix)
-    names = {path.name for path in destination.iterdir()}
-    foreign = sorted(names - set(files))
-    if foreign:
-        fact = f"{destination} holds {foreign[0]}, which is no part of a store"
-        raise Hep2ganError(fact, "only a store is replaced by a store", fix)
-    if names and marker not in names:
-        fact = f"{destination} lacks {marker}"
-        raise Hep2ganError(fact, "only a store is replaced by a store", fix)
+        raise Hep2ganError(f"{destination} is a file", f"{kind} is a folder", fix)
+    names = sorted(path.name for path in destination.iterdir())
+    foreign = [name for name in names if not is_own(name)]
+    if foreign or (names and marker not in names):
+        problem = (
+            f"holds {foreign[0]}, which is no part of {kind}" if foreign else f"lacks {marker}"
+        )
+        raise Hep2ganError(f"{destination} {problem}", f"only {kind} is replaced by {kind}", fix)
 
 
 @contextmanager

@@ -45,8 +45,8 @@ def quote_override(value: str) -> str:
 def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     """Turn positional arguments into overrides named `names`; the last one takes all the rest.
 
-    >>> with_positionals(["runs/a", "x.png", "y.png", "white=4095"], ("run", "inputs*"))
-    ['white=4095', "run='runs/a'", "inputs=['x.png','y.png']"]
+    >>> with_positionals(["runs/a", "x.png", "y.png", "white_level=4095"], ("run", "inputs*"))
+    ['white_level=4095', "run='runs/a'", "inputs=['x.png','y.png']"]
     """
     positional: list[str] = []
     flags: list[str] = []

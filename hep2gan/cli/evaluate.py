@@ -14,7 +14,7 @@ def evaluate(config: "DictConfig") -> None:
 
     from hep2gan.cli.app import resolve_config
     from hep2gan.data.splits import Split
-    from hep2gan.data.store.integrity import verify_once
+    from hep2gan.data.store.integrity import verify
     from hep2gan.data.store.store import Store
     from hep2gan.inference.load import load_run
     from hep2gan.runs.folder import RunFolder
@@ -31,7 +31,7 @@ def evaluate(config: "DictConfig") -> None:
         return
     trained = load_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
     store = Store.open(Path(plain["store"]) if plain["store"] else trained.store)
-    verify_once(store)
+    verify(store)
     split = Split.load(trained.run.path, store)
     alone = {"accelerator": plain["accelerator"], "devices": 1, "nodes": 1}
     trained.config["trainer"] |= {"eval_batch_size": plain["batch_size"], **alone}

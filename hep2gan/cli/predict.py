@@ -32,7 +32,7 @@ def predict(config: "DictConfig") -> None:
             images,
             output,
             batch_size=plain["batch_size"],
-            white=plain["white"],
+            white_level=plain["white_level"],
             overlays=plain["overlays"],
             progress=bar,
         )

@@ -1,4 +1,7 @@
-"""Deal groups of cells to parts: no group cut, every class as near its quota as groups allow."""
+"""Groups of cells that belong together, and their assignment to the parts of a split.
+
+A group is never cut, and every class comes as near to its quota of each part as groups allow.
+"""
 
 import re
 from typing import Any, NamedTuple
@@ -8,160 +11,28 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-GroupCounts = npt.NDArray[np.int64]
-
-TRIES = 64
-"""Random dealings of which the most even is kept; fewer when there are thousands of groups."""
-
-
-def largest_remainder(weights: npt.NDArray[np.float64] | GroupCounts, total: int) -> GroupCounts:
-    """Integers in proportion to `weights` that add up to `total`, by largest remainder."""
-    if total == 0:
-        return np.zeros(len(weights), np.int64)
-    exact = np.asarray(weights, np.float64) * (total / float(np.sum(weights)))
-    floor = np.floor(exact + 1e-9).astype(np.int64)
-    # Stable, so that equal remainders go to the earlier entry on every machine.
-    order = np.argsort(-np.round(exact - floor, 9), kind="stable")
-    floor[order[: total - int(floor.sum())]] += 1
-    return floor
-
-
-def fraction_quota(counts: GroupCounts, fraction: float) -> GroupCounts:
-    """(2, K) cells of each class to keep and to take: 9:1 of 13,596 cells is 12,236 and 1,360.
-
-    n − round((1 − fraction)·n) cells are taken over all classes, each class in proportion, but at
-    least one cell from a class of two or more, so that every class is in both parts.
-    """
-    total = int(counts.sum())
-    taken = largest_remainder(counts, total - round((1.0 - fraction) * total))
-    taken = np.clip(taken, np.minimum(counts // 2, 1), counts - np.minimum(counts // 2, 1))
-    return np.stack([counts - taken, taken])
-
-
-def fold_quota(counts: GroupCounts, folds: int) -> GroupCounts:
-    """(folds, K) cells of each class in each fold; classes and totals differ by one at most."""
-    label = np.repeat(np.arange(len(counts)), counts)
-    return np.stack([np.bincount(label[i::folds], minlength=len(counts)) for i in range(folds)])
-
-
-def assign_groups(
-    group: GroupCounts,
-    label: GroupCounts,
-    quota: GroupCounts,
-    need: GroupCounts,
-    rng: np.random.Generator,
-) -> GroupCounts:
-    """Deal every cell to a part, whole groups only.
-
-    group, label: (N,) group and class of each cell. quota: (P, K) cells wanted. need: (P,) groups
-    of every class a part must get while there are enough. Groups of several cells are dealt
-    first, in random order, each to the part that then lies nearest its quota in every class and
-    in total; of several such dealings the most even is kept (a fixed largest-first order would
-    give the same test groups for every seed). Single cells then fill the quota exactly.
-
-    Returns (N,) part numbers.
-    """
-    sizes = np.bincount(group)
-    lumps = np.flatnonzero(sizes > 1)
-    single = sizes[group] == 1
-    table = np.zeros((len(lumps), quota.shape[1]), np.int64)
-    place = np.searchsorted(lumps, group[~single])
-    np.add.at(table, (place, label[~single]), 1)
-    singles = np.bincount(label[single], minlength=quota.shape[1])
-    lump_part, missing = _best_of_many_shuffles(table, singles, quota, need, rng)
-    have = np.stack([table[lump_part == p].sum(0) for p in range(len(quota))])
-    wanted = quota - have
-    columns = [_fill(wanted[:, k], missing[:, k], n) for k, n in enumerate(singles.tolist())]
-    fill = np.stack(columns, axis=1)
-    _fill_empty(have, fill)
-    part = np.empty(len(group), np.int64)
-    part[~single] = lump_part[place]
-    for k in np.flatnonzero(singles):
-        rows = rng.permutation(np.flatnonzero(single & (label == k)))
-        part[rows] = np.repeat(np.arange(len(quota)), fill[:, k])
-    return part
-
-
-def _fill(wanted: GroupCounts, missing: GroupCounts, cells: int) -> GroupCounts:
-    """(P,) single cells for each part: what it must get, then what its quota still wants."""
-    first = missing if missing.sum() <= cells else np.zeros_like(missing)
-    return first + largest_remainder(np.maximum(wanted - first, 0), cells - int(first.sum()))
-
-
-def _fill_empty(have: GroupCounts, fill: GroupCounts) -> None:
-    """Give parts without any cell a single cell of the fullest part that can spare one."""
-    for p in np.flatnonzero((have + fill).sum(1) == 0):
-        total = (have + fill).sum(1)
-        spare = (fill.sum(1) > 0) & (total > 1)
-        if not spare.any():
-            return
-        donor = int(np.where(spare, total, 0).argmax())
-        k = int(fill[donor].argmax())
-        fill[donor, k] -= 1
-        fill[p, k] += 1
-
-
-def _best_of_many_shuffles(
-    table: GroupCounts,
-    singles: GroupCounts,
-    quota: GroupCounts,
-    need: GroupCounts,
-    rng: np.random.Generator,
-) -> tuple[GroupCounts, GroupCounts]:
-    """The most even of several dealings: (L,) parts and (P, K) groups that parts still miss."""
-    tries = min(max(20_000 // len(table), 1), TRIES) if len(table) else 1
-    dealings = [_assign_large_groups(table, singles, quota, need, rng) for _ in range(tries)]
-    return min(dealings, key=lambda dealing: dealing[2])[:2]
-
-
-def _assign_large_groups(
-    table: GroupCounts,
-    singles: GroupCounts,
-    quota: GroupCounts,
-    need: GroupCounts,
-    rng: np.random.Generator,
-) -> tuple[GroupCounts, GroupCounts, float]:
-    """One random dealing of (L, K) groups: parts, groups still missing, squared unevenness."""
-    # A last column holds totals: classes alone would let two half-filled folds stand as even.
-    amount = np.column_stack([table, table.sum(1)]).astype(np.float64)
-    target = np.column_stack([quota, quota.sum(1)]).astype(np.float64)
-    weight = 1.0 / np.maximum(target, 0.5)
-    excess = -target
-    has = amount > 0
-    left = has.sum(0) + np.append(singles, singles.sum())
-    missing = np.column_stack([np.tile(need[:, None], table.shape[1]), np.minimum(need, 1)])
-    part = np.empty(len(table), np.int64)
-    for g in rng.permutation(len(table)):
-        cost = ((2 * excess + amount[g]) * amount[g] * weight).sum(1)
-        # A part that would otherwise never see this class comes before an even one.
-        urgent = (missing[:, has[g] & (left <= missing.sum(0))] > 0).sum(1)
-        cost[urgent < urgent.max()] = np.inf
-        part[g] = p = int(cost.argmin())
-        excess[p] += amount[g]
-        left -= has[g]
-        missing[p, has[g]] = np.maximum(missing[p, has[g]] - 1, 0)
-    return part, missing[:, :-1], float((excess**2 * weight).sum())
-
-
 GroupIds = npt.NDArray[np.int64]
+GroupCounts = npt.NDArray[np.int64]
 
 SMALLEST_BLOCK = 8
 """Cells a block should have; small classes get fewer blocks rather than smaller ones."""
+TRIES = 64
+"""Random assignments of which the most even is kept; fewer when there are thousands of groups."""
 
 
 def group_ids(values: npt.NDArray[Any]) -> GroupIds:
-    """(N,) numbers 0..G-1 of the distinct values, equal where the values are equal."""
+    """Number (N,) values 0..G-1, equal where the values are equal."""
     return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def duplicate_groups(digest: npt.NDArray[np.uint8]) -> GroupIds:
-    """(N,) group numbers from (N, 16) digests: equal where cells are byte-identical."""
+    """Number (N, 16) digests, (N,): equal where cells are byte-identical."""
     width = digest.shape[1]
     return group_ids(np.ascontiguousarray(digest).view(f"S{width}").reshape(-1))
 
 
 def merge_groups(first: GroupIds, second: GroupIds) -> GroupIds:
-    """(N,) the finest groups that cut neither of two groupings: their connected components."""
+    """Merge two groupings, (N,): the finest groups that cut neither, their connected components."""
     first, second = group_ids(first), group_ids(second)
     offset = int(first.max(initial=-1)) + 1
     nodes = offset + int(second.max(initial=-1)) + 1
@@ -171,35 +42,44 @@ def merge_groups(first: GroupIds, second: GroupIds) -> GroupIds:
 
 
 def id_order(ids: npt.NDArray[np.str_]) -> GroupIds:
-    """(N,) rows in id order, numbers inside ids counting as numbers: 2 before 10, c2 before c10."""
+    """Sort ids, (N,) rows; numbers inside ids count as numbers: 2 before 10, c2 before c10."""
     if len(ids) and np.char.isdecimal(ids).all():
         return np.argsort(ids.astype(np.int64), kind="stable").astype(np.int64)
-    keys = [_natural(str(name)) for name in ids]
+    keys = [_natural_key(str(name)) for name in ids]
     return np.asarray(sorted(range(len(ids)), key=keys.__getitem__), np.int64)
 
 
 def block_groups(
     ids: npt.NDArray[np.str_], label: GroupIds, blocks_per_class: int, minimum: int
 ) -> GroupIds:
-    """(N,) block numbers: the cells of a class, in id order, cut into contiguous blocks.
+    """Cut the cells of each class, in id order, into contiguous blocks.
 
-    A class has `blocks_per_class` blocks, or fewer where they would fall below
-    `SMALLEST_BLOCK` cells, but `minimum` if it has that many cells. Ids of the ICPR 2016 set run
-    contiguously by specimen, so long blocks stand in for the specimens it does not name.
+    Ids of the ICPR 2016 set run contiguously by specimen, so long blocks stand in for the
+    specimens it does not name.
+
+    Args:
+        ids: (N,) names of the cells.
+        label: (N,) classes.
+        blocks_per_class: Blocks of a class, or fewer where they would fall below `SMALLEST_BLOCK`
+            cells.
+        minimum: Blocks of a class in any case, if it has that many cells.
+
+    Returns:
+        (N,) block numbers.
     """
     group = np.empty(len(ids), np.int64)
     order = id_order(ids)
     blocks = 0
     for k in np.unique(label):
         rows = order[label[order] == k]
-        wanted = min(blocks_per_class, len(rows) // SMALLEST_BLOCK)
-        for block in np.array_split(rows, min(max(wanted, minimum), len(rows))):
+        count = min(blocks_per_class, len(rows) // SMALLEST_BLOCK)
+        for block in np.array_split(rows, min(max(count, minimum), len(rows))):
             group[block] = blocks
             blocks += 1
     return group
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def _natural_key(name: str) -> list[tuple[int, int, str]]:
     pieces = re.findall(r"[0-9]+|[^0-9]+", name)
     return [(0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in pieces]
 
@@ -209,7 +89,7 @@ class Duplicates(NamedTuple):
 
     rows: store rows of all cells that have a twin, groups one after another, each ascending.
     starts: where in `rows` each group begins. conflicting: (groups,) of bool, true where the
-    cells of a group carry different labels.
+    cells of a group have different labels.
     """
 
     rows: npt.NDArray[np.int64]
@@ -236,3 +116,163 @@ def find_duplicates(digest: npt.NDArray[np.uint8], label: npt.NDArray[np.int64])
     if len(starts):
         differs = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
     return Duplicates(rows, starts, differs)
+
+
+def largest_remainder(
+    weights: npt.NDArray[np.float64] | GroupCounts, total: int, *, at_least_one: bool = False
+) -> GroupCounts:
+    """Apportion `total` in proportion to `weights` by the method of the largest remainder.
+
+    >>> largest_remainder(np.array([6, 3, 0.1]), 10, at_least_one=True).tolist()
+    [6, 3, 1]
+
+    Args:
+        weights: (K,), not negative and not all zero.
+        total: Sum of the result.
+        at_least_one: Give everyone one, where there are enough.
+
+    Returns:
+        (K,) integers that add up to `total`.
+    """
+    if total == 0:
+        return np.zeros(len(weights), np.int64)
+    exact = np.asarray(weights, np.float64) * (total / float(np.sum(weights)))
+    counts = np.floor(exact + 1e-9).astype(np.int64)
+    # Stable, so that equal remainders go to the earlier entry on every machine.
+    order = np.argsort(-np.round(exact - counts, 9), kind="stable")
+    counts[order[: total - int(counts.sum())]] += 1
+    while at_least_one and total >= len(counts) and counts.min() == 0:
+        counts[counts.argmax()] -= 1
+        counts[counts.argmin()] += 1
+    return counts
+
+
+def fraction_quota(counts: GroupCounts, fraction: float) -> GroupCounts:
+    """Compute how many cells of each class to keep and to take, (2, K).
+
+    9:1 of 13,596 cells is 12,236 and 1,360. n − round((1 − fraction)·n) cells are taken over all
+    classes, each class in proportion, but at least one cell from a class of two or more, so that
+    every class is in both parts.
+    """
+    total = int(counts.sum())
+    taken = largest_remainder(counts, total - round((1.0 - fraction) * total))
+    taken = np.clip(taken, np.minimum(counts // 2, 1), counts - np.minimum(counts // 2, 1))
+    return np.stack([counts - taken, taken])
+
+
+def fold_quota(counts: GroupCounts, folds: int) -> GroupCounts:
+    """Compute the cells of each class in each fold, (folds, K), which differ by one at most."""
+    label = np.repeat(np.arange(len(counts)), counts)
+    return np.stack([np.bincount(label[i::folds], minlength=len(counts)) for i in range(folds)])
+
+
+def assign_groups(
+    group: GroupIds,
+    label: GroupIds,
+    quota: GroupCounts,
+    minimum_groups: GroupCounts,
+    rng: np.random.Generator,
+) -> GroupIds:
+    """Assign every cell to a part, whole groups only.
+
+    Groups of several cells are assigned first, in random order, each to the part that then lies
+    nearest its quota in every class and in total; of several such assignments the most even is
+    kept (a fixed largest-first order would give the same test groups for every seed). Single cells
+    then fill the quota exactly.
+
+    Args:
+        group: (N,) group of each cell.
+        label: (N,) class of each cell.
+        quota: (P, K) cells of each class that each part should get.
+        minimum_groups: (P,) groups of every class a part must get while there are enough.
+        rng: Source of the random orders.
+
+    Returns:
+        (N,) part numbers.
+    """
+    sizes = np.bincount(group)
+    large = np.flatnonzero(sizes > 1)
+    is_single = sizes[group] == 1
+    large_index = np.searchsorted(large, group[~is_single])
+    large_counts = np.zeros((len(large), quota.shape[1]), np.int64)
+    np.add.at(large_counts, (large_index, label[~is_single]), 1)
+    singles = np.bincount(label[is_single], minlength=quota.shape[1])
+    large_part, missing = _best_of_many_shuffles(large_counts, singles, quota, minimum_groups, rng)
+    assigned = np.stack([large_counts[large_part == p].sum(0) for p in range(len(quota))])
+    remaining = quota - assigned
+    columns = [
+        _singles_per_part(remaining[:, k], missing[:, k], n) for k, n in enumerate(singles.tolist())
+    ]
+    single_counts = np.stack(columns, axis=1)
+    _fill_empty_parts(assigned, single_counts)
+    part = np.empty(len(group), np.int64)
+    part[~is_single] = large_part[large_index]
+    for k in np.flatnonzero(singles):
+        rows = rng.permutation(np.flatnonzero(is_single & (label == k)))
+        part[rows] = np.repeat(np.arange(len(quota)), single_counts[:, k])
+    return part
+
+
+def _singles_per_part(remaining: GroupCounts, missing: GroupCounts, cells: int) -> GroupCounts:
+    """(P,) single cells for each part: what it must get, then what its quota still allows."""
+    first = missing if missing.sum() <= cells else np.zeros_like(missing)
+    return first + largest_remainder(np.maximum(remaining - first, 0), cells - int(first.sum()))
+
+
+def _fill_empty_parts(assigned: GroupCounts, single_counts: GroupCounts) -> None:
+    """Give parts without any cell a single cell of the fullest part that can spare one."""
+    for p in np.flatnonzero((assigned + single_counts).sum(1) == 0):
+        total = (assigned + single_counts).sum(1)
+        can_spare = (single_counts.sum(1) > 0) & (total > 1)
+        if not can_spare.any():
+            return
+        donor = int(np.where(can_spare, total, 0).argmax())
+        k = int(single_counts[donor].argmax())
+        single_counts[donor, k] -= 1
+        single_counts[p, k] += 1
+
+
+def _best_of_many_shuffles(
+    counts: GroupCounts,
+    singles: GroupCounts,
+    quota: GroupCounts,
+    minimum_groups: GroupCounts,
+    rng: np.random.Generator,
+) -> tuple[GroupIds, GroupCounts]:
+    """Keep the most even of several assignments: (L,) parts and (P, K) groups still missing."""
+    tries = min(max(20_000 // len(counts), 1), TRIES) if len(counts) else 1
+    assignments = [
+        _assign_large_groups(counts, singles, quota, minimum_groups, rng) for _ in range(tries)
+    ]
+    return min(assignments, key=lambda assignment: assignment[2])[:2]
+
+
+def _assign_large_groups(
+    counts: GroupCounts,
+    singles: GroupCounts,
+    quota: GroupCounts,
+    minimum_groups: GroupCounts,
+    rng: np.random.Generator,
+) -> tuple[GroupIds, GroupCounts, float]:
+    """Assign (L, K) groups once, in random order: parts, missing groups, squared unevenness."""
+    # A last column holds totals: classes alone would let two half-filled folds count as even.
+    amount = np.column_stack([counts, counts.sum(1)]).astype(np.float64)
+    target = np.column_stack([quota, quota.sum(1)]).astype(np.float64)
+    weight = 1.0 / np.maximum(target, 0.5)
+    excess = -target
+    has = amount > 0
+    left = has.sum(0) + np.append(singles, singles.sum())
+    missing = np.column_stack(
+        [np.tile(minimum_groups[:, None], counts.shape[1]), np.minimum(minimum_groups, 1)]
+    )
+    part = np.empty(len(counts), np.int64)
+    for g in rng.permutation(len(counts)):
+        cost = ((2 * excess + amount[g]) * amount[g] * weight).sum(1)
+        # A part that would otherwise never see this class comes before an even one.
+        urgent = (missing[:, has[g] & (left <= missing.sum(0))] > 0).sum(1)
+        cost[urgent < urgent.max()] = np.inf
+        part[g] = p = int(cost.argmin())
+        excess[p] += amount[g]
+        left -= has[g]
+        missing[p, has[g]] = np.maximum(missing[p, has[g]] - 1, 0)
+    return part, missing[:, :-1], float((excess**2 * weight).sum())

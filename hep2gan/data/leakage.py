@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 class Leakage:
     """Overlap of the test part with the training part.
 
-    test_cells: cells in the test part. unknown_cells: cells of both parts that name no specimen.
-    test_specimens: known specimens with cells in the test part. shared_specimens: those of them
-    with cells in training too. duplicates: one (test id, training id) per test cell with a
-    byte-identical twin in training.
+    Args:
+        test_cells: Cells in the test part.
+        unknown_cells: Cells of both parts that name no specimen.
+        test_specimens: Known specimens with cells in the test part.
+        shared_specimens: Those of them with cells in training too.
+        duplicates: One (test id, training id) per test cell with a byte-identical twin in training.
     """
 
     test_cells: int
@@ -33,14 +35,14 @@ class Leakage:
         """Whether every training and test cell names its specimen."""
         return not self.unknown_cells
 
-    def sentences(self) -> list[str]:
-        """Plain sentences for the log; never empty."""
+    def warnings(self) -> list[str]:
+        """Say in plain sentences what leaks, or that nothing does; never empty."""
         lines = []
         if self.duplicates:
             tested, twin = self.duplicates[0]
             count = len(self.duplicates)
             lines.append(
-                f"Leakage: {count:,} of {_cells(self.test_cells, 'test')}"
+                f"Leakage: {count:,} of {_count_cells(self.test_cells, 'test')}"
                 f" {'has' if count == 1 else 'have'} a byte-identical twin in training"
                 f" (e.g. {tested} = {twin}); group_duplicates keeps twins together."
             )
@@ -50,18 +52,19 @@ class Leakage:
                 " have cells in training: accuracy on unseen specimens will be lower."
             )
         if not self.specimens_known:
+            verb = "names" if self.unknown_cells == 1 else "name"
             lines.append(
-                f"{_cells(self.unknown_cells)} {'names' if self.unknown_cells == 1 else 'name'} no"
-                " specimen: whether training and test share specimens cannot be known."
+                f"{_count_cells(self.unknown_cells)} {verb} no specimen: whether training and test"
+                " share specimens cannot be known."
             )
         return lines or ["No specimen and no byte-identical cell is in both training and test."]
 
     def metrics(self) -> dict[str, float]:
-        """Numbers for the results; `leakage/shared_specimens` only where specimens are known."""
-        found = {"leakage/duplicate_test_cells": float(len(self.duplicates))}
+        """Return what goes into metrics.json; shared specimens only where specimens are known."""
+        metrics = {"leakage/duplicate_test_cells": float(len(self.duplicates))}
         if self.specimens_known:
-            found["leakage/shared_specimens"] = float(self.shared_specimens)
-        return found
+            metrics["leakage/shared_specimens"] = float(self.shared_specimens)
+        return metrics
 
 
 def measure_leakage(store: "Store", split: "Split") -> Leakage:
@@ -83,5 +86,5 @@ def measure_leakage(store: "Store", split: "Split") -> Leakage:
     )
 
 
-def _cells(count: int, kind: str = "") -> str:
+def _count_cells(count: int, kind: str = "") -> str:
     return f"{count:,} {kind}{' ' * bool(kind)}cell{'s' * (count != 1)}"

@@ -32,42 +32,42 @@ ICPR2016: tuple[Pattern, ...] = (
 """Class order 0..5, ids and counts of the set as handed out (13,596 cells)."""
 
 
-def abbreviation(name: str) -> str:
-    """Three letters for figures: the paper's where the class is one of its six."""
-    known = {p.name: p.abbreviation for p in ICPR2016}
-    return known.get(name, name[:3].capitalize() if len(name) <= 12 else name[:8])
-
-
 CLASSES = tuple(pattern.name for pattern in ICPR2016)
 COUNTS = tuple(pattern.count for pattern in ICPR2016)
 
-# Names met in copies of the set and in the contest's papers, beside those in patterns.py.
-_ALSO = {"golgiapparatus": "Golgi", "numembrane": "NuMem", "nuclearmembrane": "NuMem"}
+# Names met in copies of the set and in the contest's papers, beside those above.
+_OTHER_NAMES = {"golgiapparatus": "Golgi", "numembrane": "NuMem", "nuclearmembrane": "NuMem"}
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 _LABELS = {
-    _plain(name): label
+    _normalise(name): label
     for label, pattern in enumerate(ICPR2016)
     for name in (pattern.name, pattern.abbreviation, *pattern.aliases)
-} | {name: CLASSES.index(pattern) for name, pattern in _ALSO.items()}
+} | {name: CLASSES.index(pattern) for name, pattern in _OTHER_NAMES.items()}
 
 
 def parse_label(name: str) -> int | None:
-    """Label 0..5 of a class name, whatever its case, blanks and dashes; None when unknown."""
-    return _LABELS.get(_plain(name))
+    """Return the label 0..5 of a class name, ignoring case, blanks and dashes; None if unknown."""
+    return _LABELS.get(_normalise(name))
 
 
-def is_unknown(name: str) -> str:
+def unknown_class_message(name: str) -> str:
     """Say that a class name is unknown, and which there are."""
     return f"unknown class '{name}' (the classes are {', '.join(CLASSES)})"
 
 
-def refuse_other_classes(names: list[str], where: str) -> None:
+def check_class_names(names: list[str], where: str) -> None:
     """Raise Hep2ganError when one of the names is no class of the set."""
-    wrong = [is_unknown(name) for name in names if parse_label(name) is None]
+    wrong = [unknown_class_message(name) for name in names if parse_label(name) is None]
     if wrong:
         raise Hep2ganError(f"{where}: {'; '.join(wrong)}", "", "rename it, or move it away")
+
+
+def abbreviation(name: str) -> str:
+    """Shorten a class name for figures: the paper's three letters where it is one of its six."""
+    abbreviations = {p.name: p.abbreviation for p in ICPR2016}
+    return abbreviations.get(name, name[:3].capitalize() if len(name) <= 12 else name[:8])

@@ -1,4 +1,4 @@
-"""From a `data` configuration to an open store: drawing, reading and packing where needed."""
+"""From a `data` configuration to an open store: generate, read and pack where needed."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -9,35 +9,43 @@ from hep2gan.data.phantom.generate import write_phantom
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.readers.raw import RawCells
-from hep2gan.data.store.integrity import verify_again, verify_once
+from hep2gan.data.store.integrity import verify
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import progress_bar
-from hep2gan.training import distributed
 
 log = logging.getLogger(__name__)
 
+_READERS: dict[str, Callable[[Path], RawCells]] = {
+    "icpr2016": read_icpr2016,
+    "manifest": read_manifest,
+}
 
-def open_store(data: Mapping[str, Any], *, thorough: bool = False) -> Store:
-    """Open the store that `data` names; drawn cells are drawn and packed at first use.
 
-    Rank 0 holds it against what was packed. thorough: read all of it; otherwise that is done when
-    its files have changed since (see `verified`). Raises Hep2ganError for a store that is missing,
-    damaged or of another size.
+def open_store(data: Mapping[str, Any], *, check: bool = True, force_check: bool = False) -> Store:
+    """Open the store that `data` names; synthetic cells are made and packed at first use.
+
+    Args:
+        data: The configuration of the data, see conf/data.
+        check: Compare its content with what was packed; one of several ranks suffices.
+        force_check: Read all of it even where its files have not changed since the last check.
+
+    Raises:
+        Hep2ganError: The store is missing, damaged or of another size.
     """
     path = Path(data["store"])
     if not path.exists():
-        if data["source"] != "phantom":
+        if data["reader"] != "phantom":
             raise Hep2ganError(
                 f"there is no store at {path}",
                 "training reads packed cells",
-                f"run hep2gan-pack data={data['source']} data.root=FOLDER, or set data.store",
+                f"run hep2gan-pack data={data['reader']} data.root=FOLDER, or set data.store",
             )
         return pack_store(data)
     store = Store.open(path)
-    if distributed.rank() == 0:
-        verify_again(store) if thorough else verify_once(store)
+    if check:
+        verify(store, force=force_check)
     if store.size != data["size"]:
         raise Hep2ganError(
             f"{path} holds images of {store.size} px, data.size is {data['size']}",
@@ -48,25 +56,29 @@ def open_store(data: Mapping[str, Any], *, thorough: bool = False) -> Store:
 
 
 def pack_store(data: Mapping[str, Any], workers: int | None = None) -> Store:
-    """Read the raw cells of `data`, check them and pack them."""
-    raw = _read_source(data, workers)
+    """Read the raw cells of `data`, check them and pack them; `workers` as in `pack_cells`."""
+    raw = _read_raw(data, workers)
     log.info("Packing %d cells from %s", len(raw.cells), data["root"])
-    with progress_bar("packing") as bar:
+    with progress_bar("packing") as progress:
         return pack_cells(
             raw,
             Path(data["store"]),
             size=data["size"],
             on_error=data["on_error"],
-            white=data["white"],
+            white_level=data["white_level"],
             workers=workers,
-            progress=bar,
+            progress=progress,
         )
 
 
-def _read_source(data: Mapping[str, Any], workers: int | None) -> RawCells:
-    root = Path(_rooted(data))
-    if data["source"] == "phantom":
-        with progress_bar("drawing") as bar:
+def _read_raw(data: Mapping[str, Any], workers: int | None) -> RawCells:
+    if data["root"] in ("???", None):
+        raise Hep2ganError(
+            "data.root is not set", "it names the folder of the raw cells", "add data.root=FOLDER"
+        )
+    root = Path(data["root"])
+    if data["reader"] == "phantom":
+        with progress_bar("generating cells") as progress:
             write_phantom(
                 root,
                 data["count"],
@@ -74,23 +86,12 @@ def _read_source(data: Mapping[str, Any], workers: int | None) -> RawCells:
                 duplicate_specimen=data["duplicate_specimen"],
                 spread=data["spread"],
                 workers=workers,
-                progress=bar,
+                progress=progress,
             )
-        # Drawn cells have the real set's layout, but not its counts to be held against.
-        return read_icpr2016(root)._replace(source=f"drawn cells {root}", published_counts=None)
-    readers: dict[str, Callable[[Path], RawCells]] = {
-        "icpr2016": read_icpr2016,
-        "manifest": read_manifest,
-    }
-    if data["source"] not in readers:
-        options = ", ".join([*readers, "phantom"])
-        raise Hep2ganError(f"data.source is {data['source']!r}", f"choose from {options}")
-    return readers[data["source"]](root)
-
-
-def _rooted(data: Mapping[str, Any]) -> str:
-    if data["root"] in ("???", None):
-        raise Hep2ganError(
-            "data.root is not set", "it names the folder of the raw cells", "add data.root=FOLDER"
-        )
-    return str(data["root"])
+        # Synthetic cells have the real set's layout, but not its counts to be compared with.
+        raw = read_icpr2016(root)
+        return raw._replace(source=f"synthetic cells {root}", published_counts=None)
+    if data["reader"] not in _READERS:
+        options = ", ".join([*_READERS, "phantom"])
+        raise Hep2ganError(f"data.reader is {data['reader']!r}", f"choose from {options}")
+    return _READERS[data["reader"]](root)

@@ -1,4 +1,4 @@
-"""Batches of cells: which rows come when, and gathering them at once."""
+"""Which cells come in which batch: shuffled or class-balanced epochs, split over the ranks."""
 
 from collections.abc import Iterator
 from typing import Literal, get_args
@@ -16,58 +16,33 @@ Sampling = Literal["all", "balanced"]
 RowOrder = npt.NDArray[np.int64]
 
 
-def check_sampling(sampling: str) -> None:
-    """Raise Hep2ganError for a sampling that is not known."""
-    if sampling not in get_args(Sampling):
-        options = " or ".join(get_args(Sampling))
-        raise Hep2ganError(f"sampling is {sampling!r}", f"choose {options}")
-
-
-def shuffled_order(rows: RowOrder, rng: np.random.Generator) -> RowOrder:
-    """Every one of (M,) rows once, in random order."""
-    return rng.permutation(rows)
-
-
-def class_balanced_order(rows: RowOrder, label: RowOrder, rng: np.random.Generator) -> RowOrder:
-    """As many rows as were given, (M,), every class equally often, in random order.
-
-    label: (M,) classes of the rows. The numbers of cells differ by one at most, where M does not
-    divide by the classes. A class starts over in a new order when all its cells were used, so that
-    none comes twice before all others of its class came once; of large classes some do not come.
-    """
-    classes = np.unique(label)
-    order = rng.permutation(np.resize(rng.permutation(classes), len(rows)))
-    chosen = np.empty_like(rows)
-    for k in classes:
-        places = order == k
-        chosen[places] = _in_turns(rows[label == k], int(places.sum()), rng)
-    return chosen
-
-
-def _in_turns(rows: RowOrder, count: int, rng: np.random.Generator) -> RowOrder:
-    """`count` of the rows, each once before any comes again."""
-    rounds = -(-count // len(rows))
-    return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:count]
-
-
 class EpochBatchSampler(Sampler[Request]):
     """Requests of one epoch for one rank.
 
-    rows: (M,) rows of the store. batch_size: cells of a *global* batch in training, all ranks
-    together. Rank r of w takes cells r, r + w, … of each global batch, so the ranks' k-th batches
-    together are the k-th batch of one rank. Training shuffles and drops the last incomplete global
-    batch; its order is a pure function of (seed, epoch), so nothing else need be kept to resume.
-    start: (epoch, batch) to begin that epoch with, when it was left in its middle. label: (M,)
-    classes of the rows, to train on all equally often (see `class_balanced_order`); None trains on
-    every row once. device: where the rows of an epoch are sent at once, for cells that lie there; a
-    loader's own processes cannot take them from there.
+    Training shuffles and drops the last incomplete global batch. Rank r of w takes cells r,
+    r + w, … of each global batch, so the ranks' k-th batches together are the k-th batch of a
+    single rank. The order is a pure function of (seed, epoch): nothing else is kept to resume.
 
     Evaluation keeps the order and serves every row exactly once. Rank r takes batches r, r + w, …
-    whole, so that a cell is always computed in the same company: results are the same to the last
-    bit for any number of ranks, which may get unequal numbers of batches.
+    whole, so that a cell is always computed beside the same cells: results are the same to the
+    last bit for any number of ranks, which may get unequal numbers of batches.
 
-    Raises Hep2ganError when the batch size does not divide by the ranks in training, or when no
-    whole batch can be made.
+    Args:
+        rows: (M,) rows of the store.
+        batch_size: Cells of a *global* batch in training, all ranks together.
+        seed: Of the order in training.
+        rank: Number of this rank.
+        world_size: Number of ranks.
+        training: Whether to shuffle.
+        start: (epoch, batch) to begin that epoch with, where it was interrupted.
+        label: (M,) classes of the rows, to train on all equally often (see
+            `class_balanced_order`); None trains on every row once.
+        device: Where the rows of an epoch are copied at once, for cells that are on that device;
+            the worker processes of a loader cannot take them from there.
+
+    Raises:
+        Hep2ganError: The batch size is below 1, does not divide by the ranks in training, or is
+            larger than the training part.
     """
 
     def __init__(
@@ -77,7 +52,7 @@ class EpochBatchSampler(Sampler[Request]):
         *,
         seed: int = 0,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         training: bool,
         start: tuple[int, int] = (0, 0),
         label: npt.NDArray[np.int64] | None = None,
@@ -85,10 +60,10 @@ class EpochBatchSampler(Sampler[Request]):
     ) -> None:
         if batch_size < 1:
             raise Hep2ganError(f"Batch size is {batch_size}", "it must be 1 or more", "choose 16")
-        if training and batch_size % world:
+        if training and batch_size % world_size:
             raise Hep2ganError(
-                f"Batch size {batch_size} is not divisible by {world} devices; choose a multiple"
-                f" of {world}"
+                f"Batch size {batch_size} is not divisible by {world_size} devices; choose a"
+                f" multiple of {world_size}"
             )
         if training and len(rows) < batch_size:
             raise Hep2ganError(
@@ -97,7 +72,7 @@ class EpochBatchSampler(Sampler[Request]):
                 f"choose a batch size of at most {len(rows)}, or more cells",
             )
         self.rows, self.batch_size, self.training = rows, batch_size, training
-        self.seed, self.rank, self.world, self.epoch = seed, rank, world, 0
+        self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, 0
         self.start, self.label = start, label
         self.device = device or torch.device("cpu")
 
@@ -106,33 +81,35 @@ class EpochBatchSampler(Sampler[Request]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches of this rank in a whole epoch."""
+        """Count the batches of this rank in a whole epoch."""
         if self.training:
             return len(self.rows) // self.batch_size
         batches = -(-len(self.rows) // self.batch_size)
-        return len(range(self.rank, batches, self.world))
+        return len(range(self.rank, batches, self.world_size))
 
     def __iter__(self) -> Iterator[Request]:
-        return self._training() if self.training else self._evaluation()
+        return self._training_batches() if self.training else self._evaluation_batches()
 
-    def _training(self) -> Iterator[Request]:
+    def _training_batches(self) -> Iterator[Request]:
         epoch = self.epoch
         first = self.start[1] if epoch == self.start[0] else 0
-        rows = self._sent(self._order(epoch))
+        rows = self._to_device(self._order(epoch))
         for batch in range(first, len(self)):
             chosen = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
-            # A clone, so that a loader's process is sent a batch and not the whole epoch.
-            mine = chosen[self.rank :: self.world].clone()
+            # A clone, so that a loader's worker is sent a batch and not the whole epoch.
+            own = chosen[self.rank :: self.world_size].clone()
             yield Request(
-                mine, BatchSeed(self.seed, epoch, batch, self.rank, self.world, len(chosen))
+                own, BatchSeed(self.seed, epoch, batch, self.rank, self.world_size, len(chosen))
             )
 
-    def _evaluation(self) -> Iterator[Request]:
-        rows = self._sent(self.rows)
-        for begin in range(self.rank * self.batch_size, len(rows), self.world * self.batch_size):
+    def _evaluation_batches(self) -> Iterator[Request]:
+        rows = self._to_device(self.rows)
+        for begin in range(
+            self.rank * self.batch_size, len(rows), self.world_size * self.batch_size
+        ):
             yield Request(rows[begin : begin + self.batch_size].clone(), None)
 
-    def _sent(self, rows: npt.NDArray[np.int64]) -> Tensor:
+    def _to_device(self, rows: npt.NDArray[np.int64]) -> Tensor:
         # Not copied: of a million rows that takes longer than the first batch.
         return to_device(torch.from_numpy(rows), self.device)
 
@@ -142,3 +119,45 @@ class EpochBatchSampler(Sampler[Request]):
         if self.label is None:
             return shuffled_order(self.rows, rng)
         return class_balanced_order(self.rows, self.label, rng)
+
+
+def check_sampling(sampling: str) -> None:
+    """Raise Hep2ganError for a sampling that is not known."""
+    if sampling not in get_args(Sampling):
+        options = " or ".join(get_args(Sampling))
+        raise Hep2ganError(f"sampling is {sampling!r}", f"choose {options}")
+
+
+def shuffled_order(rows: RowOrder, rng: np.random.Generator) -> RowOrder:
+    """Shuffle (M,) rows."""
+    return rng.permutation(rows)
+
+
+def class_balanced_order(rows: RowOrder, label: RowOrder, rng: np.random.Generator) -> RowOrder:
+    """Sample as many rows as there are, every class equally often, in random order.
+
+    The numbers of cells differ by one at most, where M does not divide by the classes. A class
+    starts over in a new order when all its cells were used, so that none comes twice before all
+    others of its class came once; of large classes some do not come.
+
+    Args:
+        rows: (M,) rows of the store.
+        label: (M,) classes of the rows.
+        rng: Source of the random numbers.
+
+    Returns:
+        (M,) rows.
+    """
+    classes = np.unique(label)
+    order = rng.permutation(np.resize(rng.permutation(classes), len(rows)))
+    chosen = np.empty_like(rows)
+    for k in classes:
+        positions = order == k
+        chosen[positions] = _cycle_shuffled(rows[label == k], int(positions.sum()), rng)
+    return chosen
+
+
+def _cycle_shuffled(rows: RowOrder, count: int, rng: np.random.Generator) -> RowOrder:
+    """Take `count` of the rows, each once before any comes again."""
+    cycles = -(-count // len(rows))
+    return np.concatenate([rng.permutation(rows) for _ in range(cycles)])[:count]

@@ -114,7 +114,7 @@ def _trained_on(trained: LoadedRun) -> dict[str, Any]:
     about = trained.run.provenance()
     return {
         "data": data["name"],
-        "drawn_cells": data["source"] == "phantom",
+        "drawn_cells": data["reader"] == "phantom",
         "fingerprint": about.get("data", {}).get("fingerprint"),
         "cells": about.get("data", {}).get("cells"),
         "split": {"kind": split["kind"], "seed": split["seed"]} | about.get("split", {}),

@@ -118,9 +118,9 @@ class PredictedImage(NamedTuple):
     probabilities: npt.NDArray[np.float32] | None
 
 
-def load_image(found: InputImage, size: int, white: int | None, shown: bool) -> LoadedImage:
+def load_image(found: InputImage, size: int, white_level: int | None, shown: bool) -> LoadedImage:
     """Read a file for networks of `size` px. Raises Hep2ganError as `read_image` does."""
-    image = read_image(found.path, white)
+    image = read_image(found.path, white_level)
     stored, levels = stretch(resize(image, size))
     return LoadedImage(found, image.shape, stretch(image)[0] if shown else None, stored, levels)
 
@@ -183,13 +183,13 @@ class Predictor:
         output: Path,
         *,
         batch_size: int,
-        white: int | None,
+        white_level: int | None,
         overlays: bool,
         progress: Callable[[int, int], None],
     ) -> PredictionReport:
         """Write masks/, overlays/ and predictions.csv into `output`; skip what cannot be read."""
         report, total = PredictionReport(), len(images)
-        read = partial(_read, size=self._size, white=white, shown=overlays)
+        read = partial(_read, size=self._size, white_level=white_level, shown=overlays)
         write = partial(write_result, classes=self._classes, output=output)
         with (
             ThreadPoolExecutor(THREADS) as pool,

@@ -34,7 +34,7 @@ class FinishedRun:
     @property
     def is_synthetic(self) -> bool:
         """Whether the cells are synthetic, not photographed."""
-        return self._settings("data").get("source") == "phantom"
+        return self._settings("data").get("reader") == "phantom"
 
     @property
     def split_settings(self) -> dict[str, Any]:

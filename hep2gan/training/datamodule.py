@@ -115,17 +115,19 @@ class CellDataModule(L.LightningDataModule):
             self._resident(batch.rows.device).gather(batch) if isinstance(batch, Request) else batch
         )
         trains = self.trainer is None or self.trainer.training
-        draw = raw.draw if trains else None
+        batch_seed = raw.batch_seed if trains else None
         stored, mask = raw.image, raw.mask
         # Flipped as bytes, of which there are a quarter as many.
-        if draw is not None:
-            numbers = AugmentationParams.drawn(draw, stored.device)
-            stored, mask = self.augmentation.flipped(stored, mask, numbers)
+        if batch_seed is not None:
+            params = AugmentationParams.sample(batch_seed, stored.device)
+            stored, mask = self.augmentation.flip(stored, mask, params)
         image = self.normalisation(stored, raw.levels)
         mask = mask.unsqueeze(1).float()
-        if draw is not None:
+        if batch_seed is not None:
             bounded = self.normalisation.bounded
-            image, mask = self.augmentation.changed(image, mask, draw, numbers, bounded=bounded)
+            image, mask = self.augmentation.augment(
+                image, mask, batch_seed, params, bounded=bounded
+            )
         image, mask = (images.to(memory_format=self.format) for images in (image, mask))
         return Batch(image, mask, raw.label, raw.rows)
 
@@ -154,7 +156,7 @@ class CellDataModule(L.LightningDataModule):
             self.batch_size if training else self.eval_batch_size,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
-            world=trainer.world_size if trainer else 1,
+            world_size=trainer.world_size if trainer else 1,
             training=training,
             start=self.start,
             label=np.asarray(self.store.label)[rows] if balanced else None,

@@ -179,7 +179,7 @@ def build_predictions(
     Raises Hep2ganError where a file of the store was cut off since it was opened.
     """
     index = rows.numpy()
-    store.require_whole()
+    store.check_not_truncated()
     masks = None
     if outputs.mask is not None:
         masks = (outputs.mask[:, 0] * 255).round().to(torch.uint8).numpy()
@@ -209,7 +209,7 @@ def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
     """Mean of the masks of `rows` (H, W), read in blocks so that memory stays flat."""
     total = np.zeros((store.size, store.size), np.int64)
     for start in range(0, len(rows), 1024):
-        store.require_whole()
+        store.check_not_truncated()
         total += store.mask[rows[start : start + 1024]].sum(axis=0, dtype=np.int64)
     return (total / max(len(rows), 1)).astype(np.float32)
 

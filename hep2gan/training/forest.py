@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from hep2gan.data.splits import Split
-from hep2gan.data.store.store import Store, restore_crop
+from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_write, progress_bar, silence_libraries
 from hep2gan.models.baselines.forest import ForestSettings, class_probabilities
@@ -94,7 +94,7 @@ def fit_and_test(
 def _images(store: Store, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:
     with progress_bar("describing") as bar:
         for done, row in enumerate(rows):
-            yield restore_crop(store, int(row))
+            yield store.crop(int(row))
             bar(done + 1, len(rows))
 
 

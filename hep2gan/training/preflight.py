@@ -223,7 +223,7 @@ def check_batches(split: Split | None, config: Mapping[str, Any]) -> Iterator[Fi
     world, size = settings["devices"] * settings["nodes"], settings["batch_size"]
     rows = np.arange(size) if split is None else split.train
     try:
-        EpochBatchSampler(rows, size, world=world, training=True)
+        EpochBatchSampler(rows, size, world_size=world, training=True)
     except Hep2ganError as error:
         yield error
     if config["segment"] and size // world == 1:

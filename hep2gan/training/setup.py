@@ -12,7 +12,7 @@ import numpy as np
 from hep2gan.config import cross_field_errors, find_wrong_targets, invalid_settings
 from hep2gan.data.leakage import measure_leakage
 from hep2gan.data.prepare import open_store
-from hep2gan.data.splits import Split, make_split
+from hep2gan.data.splits import Split, SplitSettings, make_split
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
@@ -120,10 +120,10 @@ class RunSetup:
         if not self._sound("data", "stores", "classify"):
             return
         data = self.config["data"]
-        if not self.starts and data["source"] == "phantom" and not Path(data["store"]).exists():
+        if not self.starts and data["reader"] == "phantom" and not Path(data["store"]).exists():
             yield Note(f"{data['store']} does not exist yet: the first start draws its cells")
             return
-        self.store = open_store(data, thorough=not self.starts)
+        self.store = open_store(data, check=distributed.rank() == 0, force_check=not self.starts)
         yield from check_store(self.store, self.config)
 
     def _split(self) -> Iterator[Finding]:
@@ -134,7 +134,7 @@ class RunSetup:
         if (self.run.path / "split.csv").exists():
             self.split = Split.load(self.run.path, self.store)
         else:
-            self.split = make_split(self.store, **self.config["split"])
+            self.split = make_split(self.store, SplitSettings(**self.config["split"]))
         yield from check_split(self.store, self.split, self.config)
 
     def _batches(self) -> Iterator[Finding]:
@@ -239,7 +239,7 @@ def _keep_split(split: Split, store: Store, run: RunFolder) -> None:
         len(split.validation),
         len(split.test),
     )
-    for sentence in measure_leakage(store, split).sentences():
+    for sentence in measure_leakage(store, split).warnings():
         log.warning(sentence)
 
 

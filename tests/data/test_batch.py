@@ -75,7 +75,7 @@ def test_rows_may_be_sent_an_epoch_at_a_time(training):
     for one, other in zip(plain, far, strict=True):
         assert other.rows.device.type == "meta"
         assert one.rows.shape == other.rows.shape
-        assert one.draw == other.draw
+        assert one.batch_seed == other.batch_seed
 
 
 @pytest.mark.gpu

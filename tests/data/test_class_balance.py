@@ -86,7 +86,7 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 @pytest.mark.parametrize("world", [2, 3])
 def test_ranks_together_see_the_batches_of_one(world):
     alone = epoch_of(2, size=6)
-    ranks = [epoch_of(2, size=6, rank=r, world=world) for r in range(world)]
+    ranks = [epoch_of(2, size=6, rank=r, world_size=world) for r in range(world)]
     assert len(alone) == 3
     for r, rank in enumerate(ranks):
         assert rank == [batch[r::world] for batch in alone]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hep2gan.data.leakage import measure_leakage
-from hep2gan.data.splits import Split, make_split
+from hep2gan.data.splits import Split, SplitSettings, make_split
 from tests.helpers.made_store import made_store, published_store
 
 
@@ -14,7 +14,7 @@ def digests(names):
 
 
 def split_of(parts):
-    return Split.of_parts(np.asarray([{"t": 0, "v": 1, "T": 2}[p] for p in parts]), {})
+    return Split.from_parts(np.asarray([{"t": 0, "v": 1, "T": 2}[p] for p in parts]), {})
 
 
 def test_shared_specimens_and_duplicates_by_hand():
@@ -35,8 +35,8 @@ def test_shared_specimens_and_duplicates_by_hand():
 
 def test_random_split_of_the_full_set_leaks():
     store = published_store()
-    found = measure_leakage(store, make_split(store))
-    first, second = found.sentences()
+    found = measure_leakage(store, make_split(store, SplitSettings()))
+    first, second = found.warnings()
     # 194 pairs; 2·194·0.1·0.9 = 35 test cells with a twin in training are expected.
     assert 20 <= len(found.duplicates) <= 50
     assert all(abs(int(one) - int(other)) == 194 for one, other in found.duplicates)
@@ -52,8 +52,10 @@ def test_random_split_of_the_full_set_leaks():
 
 def test_clean_split_says_so():
     store = published_store()
-    found = measure_leakage(store, make_split(store, kind="specimen", group_duplicates=True))
-    assert found.sentences() == [
+    found = measure_leakage(
+        store, make_split(store, SplitSettings(kind="specimen", group_duplicates=True))
+    )
+    assert found.warnings() == [
         "No specimen and no byte-identical cell is in both training and test."
     ]
     assert found.metrics()["leakage/shared_specimens"] == 0
@@ -69,7 +71,7 @@ def test_clean_split_says_so():
 def test_unknown_specimens_cannot_be_known(specimen, sentence):
     found = measure_leakage(made_store([0] * 3, specimen=specimen, size=1), split_of("tTT"))
     assert not found.specimens_known
-    assert [line.startswith(sentence) for line in found.sentences()] == [True]
+    assert [line.startswith(sentence) for line in found.warnings()] == [True]
     assert found.metrics() == {"leakage/duplicate_test_cells": 0.0}
 
 
@@ -77,7 +79,7 @@ def test_one_twin_is_told_in_the_singular():
     store = made_store([0] * 3, specimen=[0, 1, 2], digest=digests("aba"), size=1)
     assert (
         "1 of 1 test cell has a byte-identical"
-        in measure_leakage(store, split_of("ttT")).sentences()[0]
+        in measure_leakage(store, split_of("ttT")).warnings()[0]
     )
 
 

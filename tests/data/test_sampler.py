@@ -37,7 +37,7 @@ def test_ranks_together_see_the_batches_of_one(n, world, each, seed, epoch):
         return
     given = {"seed": seed, "epoch": epoch, "training": True}
     alone = served(rows, size, **given)
-    ranks = [served(rows, size, rank=r, world=world, **given) for r in range(world)]
+    ranks = [served(rows, size, rank=r, world_size=world, **given) for r in range(world)]
     assert len(alone) == n // size
     for k, whole in enumerate(alone):
         parts = [rank[k] for rank in ranks]
@@ -46,7 +46,7 @@ def test_ranks_together_see_the_batches_of_one(n, world, each, seed, epoch):
         assert sorted(union.tolist()) == sorted(whole.rows.tolist())
         for r, part in enumerate(parts):
             assert part.rows.tolist() == whole.rows[r::world].tolist()
-            assert part.draw == (seed, epoch, k, r, world, size)
+            assert part.batch_seed == (seed, epoch, k, r, world, size)
     everything = [row for batch in rows_of(alone) for row in batch]
     assert len(set(everything)) == len(everything) == n // size * size
 
@@ -57,12 +57,12 @@ def test_evaluation_serves_every_row_once_in_order(n, size, world):
     rows = np.arange(n) * 3
     alone = rows_of(served(rows, size, training=False))
     assert [row for batch in alone for row in batch] == rows.tolist()
-    ranks = [served(rows, size, rank=r, world=world, training=False) for r in range(world)]
+    ranks = [served(rows, size, rank=r, world_size=world, training=False) for r in range(world)]
     # Whole batches of one rank alone, dealt out in turn.
     for r, rank in enumerate(ranks):
         assert rows_of(rank) == alone[r::world]
     assert all(len(request.rows) for rank in ranks for request in rank)
-    assert all(request.draw is None for rank in ranks for request in rank)
+    assert all(request.batch_seed is None for rank in ranks for request in rank)
 
 
 def test_an_epoch_left_in_its_middle_goes_on_there():
@@ -74,7 +74,7 @@ def test_an_epoch_left_in_its_middle_goes_on_there():
         whole.set_epoch(epoch)
         expected = list(whole)[2 if epoch == 3 else 0 :]
         assert rows_of(sampler) == rows_of(expected)
-        assert [r.draw for r in sampler] == [r.draw for r in expected]
+        assert [r.batch_seed for r in sampler] == [r.batch_seed for r in expected]
         assert len(sampler) == 4
 
 
@@ -104,7 +104,7 @@ def test_every_cell_can_come_first():
     ("given", "message"),
     [
         (
-            {"batch_size": 15, "world": 2, "training": True},
+            {"batch_size": 15, "world_size": 2, "training": True},
             "Batch size 15 is not divisible by 2 devices; choose a multiple of 2.",
         ),
         ({"batch_size": 30, "training": True}, "has 20 cells, the batch size is 30"),
@@ -127,7 +127,7 @@ def test_cells_are_gathered_as_stored(workers):
     for raw, request in zip(batches, sampler, strict=True):
         rows = request.rows.numpy()
         assert raw.rows.tolist() == rows.tolist()
-        assert raw.draw == request.draw
+        assert raw.batch_seed == request.batch_seed
         assert raw.image.dtype == raw.mask.dtype == torch.uint8
         assert np.array_equal(raw.image.numpy(), store.image[rows])
         assert np.array_equal(raw.mask.numpy(), store.mask[rows])
@@ -143,7 +143,7 @@ def test_resident_cells_are_the_same_cells():
     gathered = DataLoader(CellDataset(store), sampler=sampler, batch_size=None)
     for request, raw in zip(bare, gathered, strict=True):
         found = resident.gather(request)
-        assert found.draw == raw.draw
+        assert found.batch_seed == raw.batch_seed
         for name in ("image", "levels", "mask", "label", "rows"):
             one, other = getattr(found, name), getattr(raw, name)
             assert one.dtype == other.dtype

@@ -93,7 +93,7 @@ def predicted(count, batch_size, calls=None, **given):
         find_images(["many"]),
         Path("out"),
         batch_size=batch_size,
-        white=None,
+        white_level=None,
         overlays=True,
         progress=lambda done, total: seen.append((done, total)),
         **given,

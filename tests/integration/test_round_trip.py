@@ -100,7 +100,7 @@ def test_another_configuration_in_the_same_folder_is_refused(capsys):
 
 def test_predicting_files_gives_what_the_test_gave(place, capsys):
     found = Predictions.load(place / RUN / "predictions.npz")
-    raw = place / "stores/drawn_96_0"
+    raw = place / "stores/synthetic_96_0"
     inputs = place / "new cells"
     inputs.mkdir()
     for name in found.id[:5]:

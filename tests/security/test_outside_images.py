@@ -13,9 +13,9 @@ from hep2gan.errors import Hep2ganError
 from tests.data.readers.test_image_decoding import COLOUR, DEEP, GREY, png, saved
 
 
-def refused(path, *words, white=None):
+def refused(path, *words, white_level=None):
     with pytest.raises(Hep2ganError) as caught:
-        read_image(path, white)
+        read_image(path, white_level)
     for word in (str(path), "Fix: ", *words):
         assert word in str(caught.value)
 
@@ -79,7 +79,7 @@ def test_16_bits_12_bits_and_big_endian(tmp_path):
     np.testing.assert_allclose(read_image(saved(path, DEEP)), DEEP / 257, rtol=1e-6)
     twelve = DEEP >> 4
     np.testing.assert_allclose(
-        read_image(saved(path, twelve), white=4095), twelve / 4095 * 255, rtol=1e-6
+        read_image(saved(path, twelve), white_level=4095), twelve / 4095 * 255, rtol=1e-6
     )
     entries = [(256, 5), (257, 7), (258, 16), (259, 1), (262, 1), (273, 122), (277, 1)]
     entries += [(278, 7), (279, 70)]
@@ -169,10 +169,10 @@ def test_the_ending_of_a_name_says_nothing(tmp_path):
 def test_float_tiff(tmp_path, value):
     levels = np.linspace(0, 1, 35, dtype=np.float32).reshape(7, 5)
     path = saved(tmp_path / "a.tif", levels)
-    np.testing.assert_allclose(read_image(path, white=1), levels * 255, rtol=1e-6)
-    refused(path, "scale is unknown", "data.white")
+    np.testing.assert_allclose(read_image(path, white_level=1), levels * 255, rtol=1e-6)
+    refused(path, "scale is unknown", "data.white_level")
     levels[3, 3] = value
-    refused(saved(path, levels), "negative or non-finite", white=1)
+    refused(saved(path, levels), "negative or non-finite", white_level=1)
 
 
 def test_cmyk_and_lab_are_refused(tmp_path):

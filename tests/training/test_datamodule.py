@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hep2gan.data.batch import Batch, BatchSeed, RawBatch
-from hep2gan.data.splits import Split, make_split
+from hep2gan.data.splits import Split, SplitSettings, make_split
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
@@ -30,7 +30,7 @@ def store():
 
 @pytest.fixture(scope="module")
 def split(store):
-    return make_split(store, test_fraction=0.25, validation_fraction=0.2)
+    return make_split(store, SplitSettings(test_fraction=0.25, validation_fraction=0.2))
 
 
 class Watcher(L.LightningModule):
@@ -139,7 +139,7 @@ def test_flipped_as_bytes_is_what_flipped_afterwards_would_be(kind):
     found = data.on_after_batch_transfer(raw, 0)
     masks = raw.mask[:, None].float()
     bounded = normalisation.bounded
-    after = augmentation(normalisation(image, levels), masks, raw.draw, bounded=bounded)
+    after = augmentation(normalisation(image, levels), masks, raw.batch_seed, bounded=bounded)
     assert not torch.equal(found.mask, masks)
     assert torch.equal(found.image, after[0])
     assert torch.equal(found.mask, after[1])
@@ -169,7 +169,7 @@ def test_augmentation_differs_between_epochs(store, split):
 
 def test_balanced_sampling_is_for_training_alone():
     store = made_store(np.arange(40) % 10 // 9)  # four of the second class
-    split = make_split(store, test_fraction=0.25, validation_fraction=0.2)
+    split = make_split(store, SplitSettings(test_fraction=0.25, validation_fraction=0.2))
     plain, _ = fitted(store, split)
     watcher, _ = fitted(store, split, sampling="balanced")
     for epoch in (0, 1):
@@ -196,7 +196,7 @@ def test_evaluation_serves_every_cell_once(store, split):
 
 
 def test_no_validation_part_means_no_validation(store):
-    watcher, _ = fitted(store, make_split(store, test_fraction=0.25), epochs=1)
+    watcher, _ = fitted(store, make_split(store, SplitSettings(test_fraction=0.25)), epochs=1)
     assert not watcher.seen["val"]
     assert len(watcher.seen["train"]) == 3
 
@@ -325,7 +325,7 @@ class Recorder(Watcher):
 def two_processes(folder):
     """Train with two processes, each of which leaves what it saw in `folder`."""
     cells = made_store(np.arange(40) % 2)
-    parts = make_split(cells, test_fraction=0.25, validation_fraction=0.2)
+    parts = make_split(cells, SplitSettings(test_fraction=0.25, validation_fraction=0.2))
     data = CellDataModule(cells, parts, batch_size=8, eval_batch_size=3, seed=4)
     trainer(devices=2, strategy="ddp_fork").fit(Recorder(Path(folder)), data)
 

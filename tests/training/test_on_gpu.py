@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hep2gan.data.splits import make_split
+from hep2gan.data.splits import SplitSettings, make_split
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
@@ -49,7 +49,7 @@ class NoWaiting(L.Callback):
 
 
 def data(store, resident, **given):
-    split = make_split(store, test_fraction=0.1)
+    split = make_split(store, SplitSettings(test_fraction=0.1))
     return CellDataModule(store, split, batch_size=6, resident=resident, **given)
 
 

@@ -11,7 +11,7 @@ import torch
 import wandb
 
 from hep2gan.cli import pack, train
-from hep2gan.data.splits import make_split
+from hep2gan.data.splits import SplitSettings, make_split
 from hep2gan.errors import Hep2ganError
 from hep2gan.models import pretrained
 from hep2gan.runs.checkpoints import list_checkpoints
@@ -106,7 +106,7 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
         (["trainer.devices=2", "trainer.batch_size=2"], "needs 2 cells on each"),
         (["trainer.devices=5", "trainer.batch_size=10"], "test part has 12 cells, 4 batches"),
         (["data.size=64", "data.store=stores/phantom_60_0_32"], "images of 32 px, data.size is 64"),
-        (["data.store=stores/none", "data.source=manifest"], "no store at stores/none.*run hep2"),
+        (["data.store=stores/none", "data.reader=manifest"], "no store at stores/none.*run hep2"),
         (["split.kind=given"], "have no given part"),
         (["trainer.nonfinite=ignore"], "trainer.nonfinite is 'ignore'"),
         (["guidance.source=masks"], "guidance.source is 'masks'"),
@@ -158,7 +158,9 @@ def test_classes_that_a_part_lacks():
     label, part = np.repeat([0, 1], 4), np.repeat([0, 2], 4)
     store = made_store(label, part=part, classes=("A", "B", "C"))
     config = composed("train", "data.root=x", "loss.gaussian_mixture.priors=empirical")
-    found = [str(f) for f in check_split(store, make_split(store, kind="given"), config)]
+    found = [
+        str(f) for f in check_split(store, make_split(store, SplitSettings(kind="given")), config)
+    ]
     assert "training part has no cell of B, other parts have" in found[0]
     assert any("store has no cell of C" in text for text in found)
     assert any("C has no cells: empirical priors" in text for text in found)

@@ -101,7 +101,7 @@ def _unfit(kind: str, place: str) -> Hep2ganError | None:
     """What the store at `place` lacks for splits of this kind."""
     if kind not in ("specimen", "given") or not Path(place).exists():
         return None
-    from hep2gan.data.splits import check_kind
+    from hep2gan.data.splits import check_split_possible
     from hep2gan.data.store.store import Store
 
     try:
@@ -109,7 +109,7 @@ def _unfit(kind: str, place: str) -> Hep2ganError | None:
     except Hep2ganError:
         return None
     try:
-        check_kind(store, kind)
+        check_split_possible(store, kind)
     except Hep2ganError as error:
         return error
     return None

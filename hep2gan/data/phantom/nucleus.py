@@ -1,4 +1,4 @@
-"""Outlines of nuclei, and the coordinates in which staining patterns are drawn."""
+"""Outlines of nuclei, and the coordinates in which staining patterns are rendered."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,32 +43,33 @@ class Outline:
             float(np.abs(self.radius * np.cos(_ANGLES)).max()),
         )
 
-    def towards(self, angle: Points | Image) -> Points:
+    def radius_at(self, angle: Points | Image) -> Points:
         """Radius in px in the direction of each angle (radians)."""
-        return self.radius[_step(angle)].astype(np.float64)
+        return self.radius[_direction(angle)].astype(np.float64)
 
     def overlaps(self, other: "Outline", offset: tuple[float, float], gap: float = 1.5) -> bool:
         """Whether `other`, its centre `offset` (y, x) px away, comes nearer than `gap` px."""
-        return _enters(other, self, offset, gap) or _enters(
+        return _intrudes(other, self, offset, gap) or _intrudes(
             self, other, (-offset[0], -offset[1]), gap
         )
 
 
-def _step(angle: Points | Image) -> npt.NDArray[np.intp]:
-    steps: npt.NDArray[np.intp] = np.rint(angle * (_STEPS / (2 * np.pi))).astype(np.intp) % _STEPS
-    return steps
+def _direction(angle: Points | Image) -> npt.NDArray[np.intp]:
+    """Index of the tabulated ray nearest each angle (radians)."""
+    index: npt.NDArray[np.intp] = np.rint(angle * (_STEPS / (2 * np.pi))).astype(np.intp) % _STEPS
+    return index
 
 
-def _enters(moved: Outline, fixed: Outline, offset: tuple[float, float], gap: float) -> bool:
+def _intrudes(moved: Outline, fixed: Outline, offset: tuple[float, float], gap: float) -> bool:
     """Whether a point of the curve `moved`, shifted by `offset`, lies inside `fixed` + gap."""
-    some = slice(None, None, 8)
-    y = offset[0] + moved.radius[some] * np.sin(_ANGLES[some])
-    x = offset[1] + moved.radius[some] * np.cos(_ANGLES[some])
-    return bool(np.any(np.hypot(y, x) < fixed.towards(np.arctan2(y, x)) + gap))
+    every_eighth = slice(None, None, 8)
+    y = offset[0] + moved.radius[every_eighth] * np.sin(_ANGLES[every_eighth])
+    x = offset[1] + moved.radius[every_eighth] * np.cos(_ANGLES[every_eighth])
+    return bool(np.any(np.hypot(y, x) < fixed.radius_at(np.arctan2(y, x)) + gap))
 
 
 def sample_outline(rng: np.random.Generator) -> Outline:
-    """Draw an ellipse with wobbles of order 2 to 5, scaled to its equivalent diameter."""
+    """Sample an ellipse with wobbles of order 2 to 5, scaled to its equivalent diameter."""
     middle, spread, smallest, largest = DIAMETER
     diameter = float(np.clip(middle * np.exp(spread * rng.standard_normal()), smallest, largest))
     ratio = float(np.clip(rng.normal(0.80, 0.066), 0.69, 0.98))
@@ -96,10 +97,10 @@ class Nucleus:
         y = (np.arange(shape[0], dtype=np.float32) - np.float32(centre[0]))[:, None]
         x = (np.arange(shape[1], dtype=np.float32) - np.float32(centre[1]))[None, :]
         distance = np.sqrt(y * y + x * x)
-        step = _step(np.arctan2(y, x))
-        radius = outline.radius[step]
+        index = _direction(np.arctan2(y, x))
+        radius = outline.radius[index]
         self.rho: Image = distance / radius
-        self.depth: Image = (radius - distance) * outline.tilt[step]
+        self.depth: Image = (radius - distance) * outline.tilt[index]
         self.mask: npt.NDArray[np.bool_] = self.rho <= 1
 
     @cached_property
@@ -114,20 +115,20 @@ class Nucleus:
         dome: Image = np.power(base, np.float32(power))
         return dome
 
-    def place(self, angle: Points, outward: Points) -> Points:
+    def points_at(self, angle: Points, outward: Points) -> Points:
         """Points (n, 2) in canvas px, each `outward` px beyond the outline (negative: within)."""
-        step = _step(angle)
-        radius = self.outline.radius[step] + outward / self.outline.tilt[step]
-        return self._at(angle, np.maximum(radius, 0))
+        index = _direction(angle)
+        radius = self.outline.radius[index] + outward / self.outline.tilt[index]
+        return self._to_canvas(angle, np.maximum(radius, 0))
 
-    def within(self, rng: np.random.Generator, rho: float, count: int) -> Points:
+    def sample_points(self, rng: np.random.Generator, rho: float, count: int) -> Points:
         """Points (count, 2) in canvas px, uniform over the area inside normalised radius `rho`."""
         sectors = np.cumsum(self.outline.radius.astype(np.float64) ** 2)
-        step = np.searchsorted(sectors, rng.random(count) * sectors[-1]).clip(max=_STEPS - 1)
+        index = np.searchsorted(sectors, rng.random(count) * sectors[-1]).clip(max=_STEPS - 1)
         share = rho * np.sqrt(rng.random(count))
-        return self._at(_ANGLES[step], self.outline.radius[step] * share)
+        return self._to_canvas(_ANGLES[index], self.outline.radius[index] * share)
 
-    def _at(self, angle: Points, distance: Points) -> Points:
+    def _to_canvas(self, angle: Points, distance: Points) -> Points:
         return np.stack(
             [self.centre[0] + distance * np.sin(angle), self.centre[1] + distance * np.cos(angle)],
             axis=1,

@@ -1,4 +1,4 @@
-"""Patterns that fill the nucleus: homogeneous and speckled."""
+"""The six staining patterns: what a specimen shares, and how one cell of it is rendered."""
 
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -6,10 +6,18 @@ from typing import Literal, Self
 import numpy as np
 
 from hep2gan.data.phantom.nucleus import Image, Nucleus, Points
-from hep2gan.data.phantom.texture import blobs, holes, lognormal, random_field, spread_out
+from hep2gan.data.phantom.texture import (
+    blobs,
+    lognormal,
+    nucleoli_holes,
+    random_field,
+    sample_spaced_points,
+)
 
 JITTER = 0.2
 """Log-sd of a cell about its specimen."""
+HALF_SPREAD = float(np.sqrt(0.5))
+"""Splits the variance of an amplitude evenly between specimen and cell."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,8 @@ class Homogeneous:
     cytoplasm: float
 
     @classmethod
-    def of_specimen(cls, rng: np.random.Generator) -> Self:
-        """Draw what the cells of one specimen share."""
+    def sample(cls, rng: np.random.Generator) -> Self:
+        """Sample what the cells of one specimen share."""
         return cls(
             power=rng.uniform(0.25, 0.55),
             mottle=rng.uniform(0.02, 0.10),
@@ -31,12 +39,12 @@ class Homogeneous:
             cytoplasm=rng.uniform(0, 0.15),
         )
 
-    def draw(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Draw the stain (h, w) of one cell, in arbitrary units."""
+    def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
+        """Render the stain (h, w) of one cell, in arbitrary units."""
         field = random_field(rng, nucleus.shape, self.scale)
         body = nucleus.dome(self.power) * (1 + lognormal(rng, self.mottle, JITTER) * field)
         if rng.random() < 0.5:
-            body *= holes(rng, nucleus, (0.05, 0.25))
+            body *= nucleoli_holes(rng, nucleus, (0.05, 0.25))
         stain: Image = np.maximum(body, self.cytoplasm * haze(nucleus, 10))
         return stain
 
@@ -50,30 +58,19 @@ class Speckled:
     scale: float
 
     @classmethod
-    def of_specimen(cls, rng: np.random.Generator) -> Self:
-        """Draw what the cells of one specimen share."""
+    def sample(cls, rng: np.random.Generator) -> Self:
+        """Sample what the cells of one specimen share."""
         power = rng.uniform(0.25, 0.55)
         if rng.random() < 0.5:
             return cls(power, contrast=rng.uniform(0.08, 0.22), scale=rng.uniform(0.8, 1.3))
         return cls(power, contrast=rng.uniform(0.20, 0.45), scale=rng.uniform(1.2, 2.2))
 
-    def draw(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Draw the stain (h, w) of one cell, in arbitrary units."""
+    def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
+        """Render the stain (h, w) of one cell, in arbitrary units."""
         grains = np.clip(random_field(rng, nucleus.shape, self.scale), -2, 3.5)
         grains *= lognormal(rng, self.contrast, JITTER)
         body = nucleus.dome(self.power) * np.maximum(1 + grains, 0)
-        return body * holes(rng, nucleus, (0.35, 0.9))
-
-
-def haze(nucleus: Nucleus, reach: float) -> Image:
-    """Cytoplasm (h, w): 1 up to the outline, then fading to e^-1 over `reach` px."""
-    beyond = np.maximum(-nucleus.depth, 0) / np.float32(reach)
-    fading: Image = np.exp(-beyond * beyond)
-    return fading
-
-
-# An amplitude's spread is shared out evenly between specimen and cell: the sum is the recipe's.
-HALF = float(np.sqrt(0.5))
+        return body * nucleoli_holes(rng, nucleus, (0.35, 0.9))
 
 
 @dataclass(frozen=True)
@@ -86,35 +83,35 @@ class Nucleolar:
     kind: Literal["round", "clumpy", "dotted"]
 
     @classmethod
-    def of_specimen(cls, rng: np.random.Generator) -> Self:
-        """Draw what the cells of one specimen share."""
+    def sample(cls, rng: np.random.Generator) -> Self:
+        """Sample what the cells of one specimen share."""
         kinds: tuple[Literal["round", "clumpy", "dotted"], ...] = ("round", "clumpy", "dotted")
         return cls(
             power=rng.uniform(0.25, 0.55),
             base=rng.uniform(0.1, 0.9),
-            bright=lognormal(rng, 3.0, 0.8 * HALF),
+            bright=lognormal(rng, 3.0, 0.8 * HALF_SPREAD),
             kind=kinds[rng.integers(3)],
         )
 
-    def draw(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Draw the stain (h, w) of one cell, in arbitrary units."""
+    def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
+        """Render the stain (h, w) of one cell, in arbitrary units."""
         count = int(rng.integers(1, 7))
-        middle = spread_out(rng, nucleus, count, rho=0.75, apart=8)
-        centre, sigma = self._grains(rng, middle)
-        height = lognormal(rng, self.bright, 0.8 * HALF) * np.exp(
+        centres = sample_spaced_points(rng, nucleus, count, rho=0.75, apart=8)
+        centre, sigma = self._grains(rng, centres)
+        height = lognormal(rng, self.bright, 0.8 * HALF_SPREAD) * np.exp(
             JITTER * rng.standard_normal(len(centre))
         )
         base = lognormal(rng, self.base, JITTER)
         return base * nucleus.dome(self.power) + blobs(nucleus.shape, centre, sigma, height)
 
-    def _grains(self, rng: np.random.Generator, middle: Points) -> tuple[Points, Points]:
-        """Centres (n, 2) and sigmas (n,) of the blobs that nucleoli at `middle` are made of."""
+    def _grains(self, rng: np.random.Generator, centres: Points) -> tuple[Points, Points]:
+        """Centres (n, 2) and sigmas (n,) of the blobs that nucleoli at `centres` are made of."""
         if self.kind == "round":
-            return middle, rng.uniform(1.6, 3.6, len(middle))
+            return centres, rng.uniform(1.6, 3.6, len(centres))
         clumpy = self.kind == "clumpy"
-        number = rng.integers(*((3, 7) if clumpy else (2, 6)), len(middle))
+        number = rng.integers(*((3, 7) if clumpy else (2, 6)), len(centres))
         spread = 1.6 if clumpy else 2.0
-        centre = np.repeat(middle, number, axis=0)
+        centre = np.repeat(centres, number, axis=0)
         centre = centre + spread * np.clip(rng.standard_normal(centre.shape), -1.5, 1.5)
         return centre, rng.uniform(*((1.0, 1.8) if clumpy else (0.7, 1.1)), len(centre))
 
@@ -130,22 +127,22 @@ class Centromere:
     sigma: float
 
     @classmethod
-    def of_specimen(cls, rng: np.random.Generator) -> Self:
-        """Draw what the cells of one specimen share."""
+    def sample(cls, rng: np.random.Generator) -> Self:
+        """Sample what the cells of one specimen share."""
         return cls(
             power=rng.uniform(0.25, 0.55),
             base=rng.uniform(0.15, 0.7),
-            bright=lognormal(rng, 2.2, 0.5 * HALF),
+            bright=lognormal(rng, 2.2, 0.5 * HALF_SPREAD),
             apart=rng.uniform(1.8, 3.0),
             sigma=rng.uniform(0.8, 1.15),
         )
 
-    def draw(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Draw the stain (h, w) of one cell, in arbitrary units."""
+    def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
+        """Render the stain (h, w) of one cell, in arbitrary units."""
         count = int(rng.integers(18, 56))
-        centre = spread_out(rng, nucleus, count, rho=0.88, apart=self.apart)
+        centre = sample_spaced_points(rng, nucleus, count, rho=0.88, apart=self.apart)
         sigma = np.clip(self.sigma + rng.uniform(-0.1, 0.1, len(centre)), 0.7, 1.25)
-        height = lognormal(rng, self.bright, 0.5 * HALF) * np.exp(
+        height = lognormal(rng, self.bright, 0.5 * HALF_SPREAD) * np.exp(
             0.35 * rng.standard_normal(len(centre))
         )
         base = lognormal(rng, self.base, JITTER)
@@ -166,8 +163,8 @@ class NuclearMembrane:
     reach: float
 
     @classmethod
-    def of_specimen(cls, rng: np.random.Generator) -> Self:
-        """Draw what the cells of one specimen share."""
+    def sample(cls, rng: np.random.Generator) -> Self:
+        """Sample what the cells of one specimen share."""
         return cls(
             body=rng.uniform(0.6, 0.9),
             power=rng.uniform(0.25, 0.55),
@@ -179,8 +176,8 @@ class NuclearMembrane:
             reach=rng.uniform(6, 14),
         )
 
-    def draw(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Draw the stain (h, w) of one cell, in arbitrary units."""
+    def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
+        """Render the stain (h, w) of one cell, in arbitrary units."""
         across = (nucleus.depth - np.float32(self.inset)) / np.float32(self.width)
         ring = np.exp(-0.5 * across * across) * np.float32(lognormal(rng, self.ring, JITTER))
         if self.punctate:
@@ -202,18 +199,18 @@ class Golgi:
     bright: float
 
     @classmethod
-    def of_specimen(cls, rng: np.random.Generator) -> Self:
-        """Draw what the cells of one specimen share."""
+    def sample(cls, rng: np.random.Generator) -> Self:
+        """Sample what the cells of one specimen share."""
         return cls(
             body=rng.uniform(0.5, 1.0),
             power=rng.uniform(0.25, 0.55),
             cytoplasm=rng.uniform(0.7, 1.0),
             reach=rng.uniform(9, 16),
-            bright=lognormal(rng, 3.2, 0.9 * HALF),
+            bright=lognormal(rng, 3.2, 0.9 * HALF_SPREAD),
         )
 
-    def draw(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Draw the stain (h, w) of one cell, in arbitrary units."""
+    def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
+        """Render the stain (h, w) of one cell, in arbitrary units."""
         body = self.body * (0.85 + 0.15 * nucleus.dome(self.power))
         around = self.body * self.cytoplasm * haze(nucleus, self.reach)
         return around + nucleus.inside * (body - around) + self._granules(nucleus, rng)
@@ -222,6 +219,15 @@ class Golgi:
         count = int(rng.integers(6, 26))
         arc = rng.uniform(0.5, 1.6)
         angle = rng.uniform(0, 2 * np.pi) + rng.uniform(-arc, arc, count)
-        centre = nucleus.place(angle, rng.uniform(1, 12, count))
-        height = lognormal(rng, self.bright, 0.9 * HALF) * np.exp(0.5 * rng.standard_normal(count))
+        centre = nucleus.points_at(angle, rng.uniform(1, 12, count))
+        height = lognormal(rng, self.bright, 0.9 * HALF_SPREAD) * np.exp(
+            0.5 * rng.standard_normal(count)
+        )
         return blobs(nucleus.shape, centre, rng.uniform(0.8, 2.0, count), height)
+
+
+def haze(nucleus: Nucleus, reach: float) -> Image:
+    """Cytoplasm (h, w): 1 up to the outline, then fading to e^-1 over `reach` px."""
+    beyond = np.maximum(-nucleus.depth, 0) / np.float32(reach)
+    fading: Image = np.exp(-beyond * beyond)
+    return fading

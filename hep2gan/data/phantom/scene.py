@@ -1,4 +1,4 @@
-"""One cell among its neighbours, in light, before the microscope."""
+"""One cell among its neighbours, and the microscope's picture of it: blur, noise, exposure."""
 
 from typing import NamedTuple
 
@@ -13,8 +13,12 @@ from hep2gan.data.phantom.texture import blobs, lognormal, random_field
 
 BORDER = 10
 """Pixels left around the mask's bounding box, as in the real set."""
-_MARGIN = 6  # drawn beyond the crop, so that the blur finds light there
+_MARGIN = 6  # rendered beyond the crop, so that the blur finds light there
 _REACH = 24  # px beyond a nucleus where its stain has faded
+
+_HALO = 0.15  # fraction of the light in the wide part of the blur
+_READ_NOISE = 0.15  # grey levels
+_WHITE = 254
 
 Placed = tuple[Outline, tuple[float, float]]
 
@@ -27,28 +31,28 @@ class Scene(NamedTuple):
     crop: tuple[slice, slice]
 
 
-def compose(specimen: Specimen, rng: np.random.Generator) -> Scene:
-    """Draw one cell of the specimen with its neighbours on the mottled background."""
-    nucleus = _centred(rng)
-    stain = specimen.stain.draw(nucleus, rng)
+def compose_scene(specimen: Specimen, rng: np.random.Generator) -> Scene:
+    """Compose one cell of the specimen with its neighbours on the mottled background."""
+    nucleus = _sample_centred_nucleus(rng)
+    stain = specimen.stain.render(nucleus, rng)
     unit = specimen.level / max(float(stain[nucleus.mask].mean()), 1e-6)
     signal = stain * np.float32(unit * lognormal(rng, 1, JITTER))
     for outline, offset in place_neighbours(nucleus.outline, rng.poisson(specimen.neighbours), rng):
         centre = (nucleus.centre[0] + offset[0], nucleus.centre[1] + offset[1])
-        if not _visible(outline, centre, nucleus.shape):
+        if not _is_visible(outline, centre, nucleus.shape):
             continue
-        other = specimen.stain.draw(Nucleus(outline, centre, nucleus.shape), rng)
+        other = specimen.stain.render(Nucleus(outline, centre, nucleus.shape), rng)
         other *= np.float32(unit * lognormal(rng, 1, JITTER)) * (1 - nucleus.inside)
         signal = np.maximum(signal, other)
     if rng.random() < 0.03:
-        signal = signal + _debris(nucleus.shape, specimen.level, rng)
+        signal = signal + _sample_debris(nucleus.shape, specimen.level, rng)
     mottle = 1 + np.float32(0.03) * random_field(rng, nucleus.shape, 6)
-    light = (specimen.background * mottle + signal) * _illumination(nucleus.shape, rng)
-    return Scene(light, nucleus.mask, crop_of(nucleus.mask))
+    light = (specimen.background * mottle + signal) * _sample_illumination(nucleus.shape, rng)
+    return Scene(light, nucleus.mask, crop_around(nucleus.mask))
 
 
-def _centred(rng: np.random.Generator) -> Nucleus:
-    """A nucleus amid the smallest canvas that holds its crop and the margin."""
+def _sample_centred_nucleus(rng: np.random.Generator) -> Nucleus:
+    """Sample a nucleus amid the smallest canvas that holds its crop and the margin."""
     outline = sample_outline(rng)
     half = [int(np.ceil(reach)) + BORDER + _MARGIN + 1 for reach in outline.reach]
     shift = rng.uniform(-0.5, 0.5, 2)
@@ -56,7 +60,7 @@ def _centred(rng: np.random.Generator) -> Nucleus:
     return Nucleus(outline, (half[0] + float(shift[0]), half[1] + float(shift[1])), shape)
 
 
-def crop_of(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+def crop_around(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
     """Bounding box of the mask, grown by 10 px on each side."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (
@@ -66,7 +70,7 @@ def crop_of(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def place_neighbours(cell: Outline, count: int, rng: np.random.Generator) -> list[Placed]:
-    """Draw up to `count` outlines around `cell`, none touching it or another.
+    """Sample up to `count` outlines around `cell`, none touching it or another.
 
     Each comes with its centre, (y, x) px from the cell's. One that finds no room is left out.
     """
@@ -74,14 +78,16 @@ def place_neighbours(cell: Outline, count: int, rng: np.random.Generator) -> lis
     for _ in range(count):
         outline = sample_outline(rng)
         for _ in range(12):
-            offset = _aside(cell, outline, rng)
-            if not any(_touches(other, at, outline, offset) for other, at in placed):
+            offset = _sample_offset(cell, outline, rng)
+            if not any(_is_touching(other, at, outline, offset) for other, at in placed):
                 placed.append((outline, offset))
                 break
     return placed
 
 
-def _aside(cell: Outline, outline: Outline, rng: np.random.Generator) -> tuple[float, float]:
+def _sample_offset(
+    cell: Outline, outline: Outline, rng: np.random.Generator
+) -> tuple[float, float]:
     """Offset of a centre at (D + D')/2 + |N(0, 7)| + 1 px, or as much farther as it must be."""
     angle = rng.uniform(0, 2 * np.pi)
     distance = (cell.diameter + outline.diameter) / 2 + abs(rng.normal(0, 7)) + 1
@@ -92,20 +98,20 @@ def _aside(cell: Outline, outline: Outline, rng: np.random.Generator) -> tuple[f
         distance += 2
 
 
-def _touches(
+def _is_touching(
     other: Outline, at: tuple[float, float], outline: Outline, offset: tuple[float, float]
 ) -> bool:
     return other.overlaps(outline, (offset[0] - at[0], offset[1] - at[1]))
 
 
-def _visible(outline: Outline, centre: tuple[float, float], shape: tuple[int, int]) -> bool:
+def _is_visible(outline: Outline, centre: tuple[float, float], shape: tuple[int, int]) -> bool:
     return all(
         -reach - _REACH < at < side + reach + _REACH
         for at, side, reach in zip(centre, shape, outline.reach, strict=True)
     )
 
 
-def _debris(shape: tuple[int, int], level: float, rng: np.random.Generator) -> Image:
+def _sample_debris(shape: tuple[int, int], level: float, rng: np.random.Generator) -> Image:
     """A clump of one to four bright grains, anywhere."""
     count = int(rng.integers(1, 5))
     centre = rng.uniform(_MARGIN, np.array(shape) - _MARGIN) + rng.normal(0, 2, (count, 2))
@@ -113,7 +119,7 @@ def _debris(shape: tuple[int, int], level: float, rng: np.random.Generator) -> I
     return blobs(shape, centre, rng.uniform(0.8, 2.5, count), height)
 
 
-def _illumination(shape: tuple[int, int], rng: np.random.Generator) -> Image:
+def _sample_illumination(shape: tuple[int, int], rng: np.random.Generator) -> Image:
     """A linear gradient (h, w) of mean 1 and at most 12 % from darkest to brightest."""
     angle, change = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.12)
     y = np.linspace(-0.5, 0.5, shape[0], dtype=np.float32)[:, None] * np.float32(np.sin(angle))
@@ -123,13 +129,8 @@ def _illumination(shape: tuple[int, int], rng: np.random.Generator) -> Image:
     return gradient
 
 
-_HALO = 0.15  # share of the light in the wide part of the blur
-_READ_NOISE = 0.15  # grey levels
-_WHITE = 254
-
-
 def sample_defocus(rng: np.random.Generator) -> float:
-    """Draw a cell's extra blur in px: 10 % slightly (1 to 2), 3 % badly (2 to 3.5) out of focus."""
+    """Sample a cell's extra blur in px: 10 % slightly (1 to 2), 3 % badly (2 to 3.5) defocused."""
     chance = rng.random()
     if chance < 0.03:
         return float(rng.uniform(2, 3.5))

@@ -1,4 +1,4 @@
-"""The stuff that staining is made of: random fields, blobs, and positions that keep apart."""
+"""What stains are made of: random fields, Gaussian blobs, and points that keep their distance."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,7 +7,7 @@ from hep2gan.data.phantom.nucleus import Image, Nucleus, Points
 
 
 def random_field(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Image:
-    """Draw a Gaussian random field (h, w) of zero mean and unit sd, smooth over `scale` px."""
+    """Sample a Gaussian random field (h, w) of zero mean and unit sd, smooth over `scale` px."""
     step = max(1, int(scale / 1.5))  # a coarser grid holds a smooth field as well, and is faster
     rough = tuple(-(-side // step) + 3 for side in shape)
     noise = rng.standard_normal(rough, dtype=np.float32)
@@ -20,15 +20,15 @@ def random_field(rng: np.random.Generator, shape: tuple[int, int], scale: float)
 
 def _enlarge(rough: Image, shape: tuple[int, int], step: int, shift: Points) -> Image:
     """Read a coarse field at every pixel, linearly between its points; separable."""
-    rows = _between(shape[0], rough.shape[0], step, float(shift[0]))
-    columns = _between(shape[1], rough.shape[1], step, float(shift[1]))
+    rows = _interpolation_weights(shape[0], rough.shape[0], step, float(shift[0]))
+    columns = _interpolation_weights(shape[1], rough.shape[1], step, float(shift[1]))
     fine: Image = np.dot(np.dot(rows, rough), columns.T)
     return fine
 
 
-def _between(fine: int, rough: int, step: int, shift: float) -> Image:
-    place = np.arange(fine) / step + shift
-    away = np.abs(place[:, None] - np.arange(rough)[None, :]).astype(np.float32)
+def _interpolation_weights(fine: int, rough: int, step: int, shift: float) -> Image:
+    position = np.arange(fine) / step + shift
+    away = np.abs(position[:, None] - np.arange(rough)[None, :]).astype(np.float32)
     weight: Image = np.maximum(1 - away, 0)
     return weight
 
@@ -45,37 +45,37 @@ def blobs(shape: tuple[int, int], centre: Points, sigma: Points, height: Points)
     return total
 
 
-def spread_out(
+def sample_spaced_points(
     rng: np.random.Generator, nucleus: Nucleus, count: int, *, rho: float, apart: float
 ) -> Points:
-    """Up to `count` points inside normalised radius `rho`, each pair at least `apart` px apart.
+    """Sample up to `count` points inside normalised radius `rho`, at least `apart` px apart.
 
-    Fewer come back, never none, where no room was found: (n, 2) in canvas px, 1 <= n <= count.
+    Fewer are returned, never none, where no room was found: (n, 2) in canvas px, 1 <= n <= count.
     """
-    tried = nucleus.within(rng, rho, 4 * count + 8)
-    y, x = tried.T
+    candidates = nucleus.sample_points(rng, rho, 4 * count + 8)
+    y, x = candidates.T
     close = (y[:, None] - y) ** 2 + (x[:, None] - x) ** 2 < apart**2
-    blocked = np.zeros(len(tried), dtype=bool)
+    blocked = np.zeros(len(candidates), dtype=bool)
     kept: list[int] = []
-    for index in range(len(tried)):
+    for index in range(len(candidates)):
         if blocked[index]:
             continue
         kept.append(index)
         if len(kept) == count:
             break
         blocked |= close[index]
-    return tried[kept]
+    return candidates[kept]
 
 
 def lognormal(rng: np.random.Generator, median: float, sd: float) -> float:
-    """Draw LN(median, sd): median·exp(sd·N(0, 1))."""
+    """Sample LN(median, sd): median·exp(sd·N(0, 1))."""
     return float(median * np.exp(sd * rng.standard_normal()))
 
 
-def holes(rng: np.random.Generator, nucleus: Nucleus, depth: tuple[float, float]) -> Image:
+def nucleoli_holes(rng: np.random.Generator, nucleus: Nucleus, depth: tuple[float, float]) -> Image:
     """Factor (h, w) of one to four unstained nucleoli, their depth within `depth`."""
     count = int(rng.integers(1, 5))
-    centre = spread_out(rng, nucleus, count, rho=0.75, apart=8)
+    centre = sample_spaced_points(rng, nucleus, count, rho=0.75, apart=8)
     sigma = rng.uniform(2.2, 4.2, len(centre))
     dark = blobs(nucleus.shape, centre, sigma, rng.uniform(*depth, len(centre)))
     return 1 - np.minimum(dark, depth[1])

@@ -1,4 +1,4 @@
-"""Reading small csv tables, with errors that name the file and the line."""
+"""Small csv tables, read with errors that name the file and the line."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hep2gan.errors import Hep2ganError, bullet_list
+from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 
 
 class CsvRow(NamedTuple):
@@ -25,11 +25,10 @@ def read_table(path: Path) -> list[CsvRow]:
 
     Raises Hep2ganError when the file is missing, not UTF-8, or not csv.
     """
-    text = _text(path)
-    head = text.split("\n", 1)[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=";" if head.count(";") > head.count(",") else ","
-    )
+    text = _read_text(path)
+    header = text.split("\n", 1)[0]
+    delimiter = ";" if header.count(";") > header.count(",") else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         rows = [CsvRow(reader.line_num, tuple(f.strip() for f in fields)) for fields in reader]
     except csv.Error as error:
@@ -38,7 +37,7 @@ def read_table(path: Path) -> list[CsvRow]:
     return [row for row in rows if any(row.fields)]
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
         return data.decode("utf-8-sig")
@@ -53,21 +52,20 @@ def _text(path: Path) -> str:
 
 
 def check_columns(path: Path, header: CsvRow, required: Sequence[str]) -> dict[str, int]:
-    """Find columns by name, whatever their case. Raises when one is missing or there twice."""
+    """Find columns by name, ignoring case. Raises Hep2ganError for missing or repeated ones."""
     names = [name.casefold() for name in header.fields]
     missing = [name for name in required if name not in names]
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if missing or twice:
-        what = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(twice)} twice"
-        fact = f"{path}, line {header.line}: the header {what} ({', '.join(header.fields)})"
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if missing or repeated:
+        problem = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(repeated)} twice"
+        fact = f"{path}, line {header.line}: the header {problem} ({', '.join(header.fields)})"
         rule = f"it must name {', '.join(required)} once each"
         raise Hep2ganError(fact, rule, "correct the first line of the table")
     return {name: column for column, name in enumerate(names)}
 
 
-def refuse_csv_lines(path: Path, problems: Sequence[str], fix: str) -> None:
+def raise_csv_errors(path: Path, errors: Sequence[str], fix: str) -> None:
     """Raise Hep2ganError with all the lines that are wrong; do nothing where there are none."""
-    if problems:
-        few = f"{len(problems)} wrong line{'s' if len(problems) > 1 else ''}"
-        told = bullet_list(problems, limit=1000)
-        raise Hep2ganError(f"{path} has {few}", "", f"{fix}:\n{told}")
+    if errors:
+        fact = f"{path} has {pluralize(len(errors), 'wrong line')}"
+        raise Hep2ganError(fact, "", f"{fix}:\n{bullet_list(errors, limit=1000)}")

@@ -1,4 +1,4 @@
-"""The ICPR 2016 Task-1 set (I3A), in the three layouts it is handed round in.
+"""The ICPR 2016 Task-1 set (I3A), in the three layouts that are in circulation.
 
 1. Flat, `gt_training.csv` without header: `00001.png,00001_Mask.png,Homogeneous,positive`.
 2. Flat, any csv file with the header `Image ID,Image class`; ids `00001` or `1`.
@@ -13,8 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from hep2gan.data.patterns import CLASSES, COUNTS, is_unknown, parse_label, refuse_other_classes
-from hep2gan.data.readers.csv_table import CsvRow, check_columns, read_table, refuse_csv_lines
+from hep2gan.data.patterns import (
+    CLASSES,
+    COUNTS,
+    check_class_names,
+    parse_label,
+    unknown_class_message,
+)
+from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_errors, read_table
 from hep2gan.data.readers.image import SUFFIXES
 from hep2gan.data.readers.raw import (
     INTENSITIES,
@@ -23,12 +29,19 @@ from hep2gan.data.readers.raw import (
     RawCells,
     cell_id,
     name_ids,
-    natural,
+    natural_key,
     path_problem,
 )
 from hep2gan.errors import Hep2ganError
 
-_MASK = "_mask"
+OFFICIAL_TABLE = "gt_training.csv"
+SPECIMENS = "specimens.csv"
+_HEADER = ("image id", "image class")
+_MASK_SUFFIX = "_mask"
+_LAYOUTS = (
+    f"it holds NNNNN.png and NNNNN_Mask.png with {OFFICIAL_TABLE}, with a csv table headed"
+    " 'Image ID,Image class', or in one folder per class"
+)
 
 
 class FolderListing(NamedTuple):
@@ -42,8 +55,8 @@ class FolderListing(NamedTuple):
         """Return the mask of a cell: the file there is, or the name it should have."""
         return self.masks.get(cell, self.path / f"{cell}_Mask.png")
 
-    def unnamed(self, named: set[str], table: str) -> list[CellError]:
-        """Tell the images and masks of cells that the table does not name."""
+    def unlisted(self, listed: set[str], table: str) -> list[CellError]:
+        """Report the images and masks of cells that the table does not list."""
         files = {**self.masks, **self.images}
         return [
             CellError(
@@ -51,11 +64,113 @@ class FolderListing(NamedTuple):
                 f"{files[cell]} is not named in {table}: every image needs its class."
                 f" Fix: add its line to {table}, or move the file away",
             )
-            for cell in sorted(files.keys() - named)
+            for cell in sorted(files.keys() - listed)
         ]
 
 
-def list_folder(path: Path) -> FolderListing:
+class ClassTable(NamedTuple):
+    """A csv table of cells and classes: without header, or with `Image ID,Image class`."""
+
+    path: Path
+    has_header: bool
+    rows: list[CsvRow]
+
+
+class LayoutCells(NamedTuple):
+    """What one layout holds, before specimens are known."""
+
+    layout: str
+    cells: list[RawCell]
+    problems: list[CellError]
+
+
+def read_icpr2016(root: Path) -> RawCells:
+    """Read the set from its folder, in whichever of the three layouts, sorted by id.
+
+    Files that the table names but that are missing are reported by packing.
+
+    Args:
+        root: The folder of the set.
+
+    Raises:
+        Hep2ganError: A missing or empty folder, no or several tables, unknown classes, ids that
+            occur twice, or tables that are not UTF-8: each naming the file, the line and the fix.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        fact = f"{root} is a file" if root.is_file() else f"{root} does not exist"
+        fix = "set data.root to the folder of the set; without the set, use data=phantom"
+        raise Hep2ganError(fact, "the ICPR 2016 set is a folder", fix)
+    table = _find_table(root)
+    layout = _read_class_folders(root) if table is None else _read_flat(root, table)
+    if not layout.cells:
+        raise _no_cells(root)
+    specimens, notes = _read_specimens(root, layout)
+    numbers = name_ids(specimens.values())
+    cells = [
+        cell._replace(specimen=numbers.get(specimens.get(cell.id, ""), -1))
+        for cell in sorted(layout.cells, key=lambda cell: natural_key(cell.id))
+    ]
+    source = f"ICPR 2016 set in {root} ({layout.layout})"
+    return RawCells(source, CLASSES, cells, COUNTS, tuple(numbers), tuple(layout.problems), notes)
+
+
+def _find_table(root: Path) -> ClassTable | None:
+    """Find the table of classes; None when no csv file looks like one.
+
+    Raises Hep2ganError when several do and none is called gt_training.csv, and when a csv file
+    that has to be looked at cannot be read.
+    """
+    official = root / OFFICIAL_TABLE
+    paths = [official] if official.is_file() else _list_tables(root)
+    tables = [table for table in map(_recognise_table, paths) if table is not None]
+    if len(tables) > 1:
+        names = ", ".join(table.path.name for table in tables)
+        fix = f"keep one, or call the right one {OFFICIAL_TABLE}"
+        raise Hep2ganError(f"{root} holds several tables of classes: {names}", "", fix)
+    return tables[0] if tables else None
+
+
+def _list_tables(root: Path) -> list[Path]:
+    files = (p for p in root.iterdir() if p.suffix.lower() == ".csv" and p.name[0] != ".")
+    return sorted(p for p in files if p.name.lower() != SPECIMENS)
+
+
+def _recognise_table(path: Path) -> ClassTable | None:
+    rows = read_table(path)
+    first = rows[0].fields if rows else ()
+    if set(_HEADER) <= {name.casefold() for name in first}:
+        return ClassTable(path, True, rows)
+    is_official = len(first) == 4 and first[0].lower().endswith(SUFFIXES)
+    return ClassTable(path, False, rows) if is_official else None
+
+
+def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
+    """Read the cells that a table names, in its order.
+
+    Raises Hep2ganError with every line that has an unknown class or intensity, a repeated id, a
+    path, or too few columns. Images that no line names come back as problems.
+    """
+    folder = _list_folder(root)
+    rows = table.rows[1:] if table.has_header else table.rows
+    parse = _headed_row_parser(table, folder) if table.has_header else _row_parser(folder)
+    cells, errors, line_of = [], [], dict[str, int]()
+    for row in rows:
+        parsed = parse(row)
+        if isinstance(parsed, RawCell) and parsed.id in line_of:
+            parsed = f"the id {parsed.id} is already on line {line_of[parsed.id]}"
+        if isinstance(parsed, str):
+            errors.append(f"line {row.line}: {parsed}")
+        else:
+            line_of[parsed.id] = row.line
+            cells.append(parsed)
+    raise_csv_errors(table.path, errors, "correct these lines")
+    name = table.path.name
+    layout = "flat, table with header" if table.has_header else "flat, table as handed out"
+    return LayoutCells(f"{layout}: {name}", cells, folder.unlisted(set(line_of), name))
+
+
+def _list_folder(path: Path) -> FolderListing:
     """List the image and mask files of a folder, without its subfolders and hidden files.
 
     Raises Hep2ganError when two files stand for one cell (`1.png` and `00001.png`).
@@ -66,99 +181,22 @@ def list_folder(path: Path) -> FolderListing:
     for name in names:
         stem, suffix = Path(name).stem, Path(name).suffix
         if suffix.lower() in SUFFIXES:
-            is_mask = stem.lower().endswith(_MASK)
-            cell = cell_id(stem[: -len(_MASK)] if is_mask else stem)
-            _add(folder.masks if is_mask else folder.images, cell, path / name)
+            is_mask = stem.lower().endswith(_MASK_SUFFIX)
+            cell = cell_id(stem[: -len(_MASK_SUFFIX)] if is_mask else stem)
+            _add_file(folder.masks if is_mask else folder.images, cell, path / name)
     return folder
 
 
-def _add(files: dict[str, Path], cell: str, path: Path) -> None:
+def _add_file(files: dict[str, Path], cell: str, path: Path) -> None:
     if cell in files:
         fact = f"{files[cell]} and {path} are both the cell {cell}"
         raise Hep2ganError(fact, "a cell has one image and one mask", "move one of them away")
     files[cell] = path
 
 
-HANDED_OUT = "gt_training.csv"
-SPECIMENS = "specimens.csv"
-_HEADER = ("image id", "image class")
-
-
-class LabelTable(NamedTuple):
-    """What one layout holds, before specimens are known."""
-
-    layout: str
-    cells: list[RawCell]
-    problems: list[CellError]
-
-
-class TableFormat(NamedTuple):
-    """A csv table that names cells and classes: without header, or with `Image ID,Image class`."""
-
-    path: Path
-    header: bool
-    rows: list[CsvRow]
-
-
-def list_tables(root: Path) -> list[Path]:
-    """All csv files of the folder but specimens.csv."""
-    files = (p for p in root.iterdir() if p.suffix.lower() == ".csv" and p.name[0] != ".")
-    return sorted(p for p in files if p.name.lower() != SPECIMENS)
-
-
-def find_table(root: Path) -> TableFormat | None:
-    """Find the table of classes; None when no csv file looks like one.
-
-    Raises Hep2ganError when several do and none is called gt_training.csv, and when a csv file
-    that has to be looked at cannot be read.
-    """
-    handed_out = root / HANDED_OUT
-    paths = [handed_out] if handed_out.is_file() else list_tables(root)
-    tables = [table for table in map(_recognised, paths) if table is not None]
-    if len(tables) > 1:
-        names = ", ".join(table.path.name for table in tables)
-        fix = f"keep one, or call the right one {HANDED_OUT}"
-        raise Hep2ganError(f"{root} holds several tables of classes: {names}", "", fix)
-    return tables[0] if tables else None
-
-
-def _recognised(path: Path) -> TableFormat | None:
-    rows = read_table(path)
-    first = rows[0].fields if rows else ()
-    if set(_HEADER) <= {name.casefold() for name in first}:
-        return TableFormat(path, True, rows)
-    handed_out = len(first) == 4 and first[0].lower().endswith(SUFFIXES)
-    return TableFormat(path, False, rows) if handed_out else None
-
-
-def read_flat(root: Path, table: TableFormat) -> LabelTable:
-    """Read the cells that a table names, in its order.
-
-    Raises Hep2ganError with every line that has an unknown class or intensity, an id met before, a
-    path, or too few columns. Images that no line names come back as problems.
-    """
-    folder = list_folder(root)
-    rows = table.rows[1:] if table.header else table.rows
-    parse = _parser_with_header(table, folder) if table.header else _parser(folder)
-    cells, wrong, seen = [], [], dict[str, int]()
-    for row in rows:
-        parsed = parse(row)
-        if isinstance(parsed, RawCell) and parsed.id in seen:
-            parsed = f"the id {parsed.id} is already on line {seen[parsed.id]}"
-        if isinstance(parsed, str):
-            wrong.append(f"line {row.line}: {parsed}")
-        else:
-            seen[parsed.id] = row.line
-            cells.append(parsed)
-    refuse_csv_lines(table.path, wrong, "correct these lines")
-    layout = "flat, table with header" if table.header else "flat, table as handed out"
-    return LabelTable(
-        f"{layout}: {table.path.name}", cells, folder.unnamed(set(seen), table.path.name)
-    )
-
-
-def _parser(folder: FolderListing) -> Callable[[CsvRow], RawCell | str]:
-    here = {path.name for path in (*folder.images.values(), *folder.masks.values())}
+def _row_parser(folder: FolderListing) -> Callable[[CsvRow], RawCell | str]:
+    """Parse rows of image, mask, class, intensity to cells, or to what is wrong with them."""
+    existing = {path.name for path in (*folder.images.values(), *folder.masks.values())}
 
     def parse(row: CsvRow) -> RawCell | str:
         if len(row.fields) != 4:
@@ -166,35 +204,35 @@ def _parser(folder: FolderListing) -> Callable[[CsvRow], RawCell | str]:
         image, mask, name, intensity = row.fields
         cell = cell_id(image)
         files = [folder.path / file for file in (image, mask)]
-        if image not in here:
+        if image not in existing:
             files[0] = folder.images.get(cell, files[0])
-        if mask not in here:
+        if mask not in existing:
             files[1] = folder.masks.get(cell, files[1])
-        label, bright = parse_label(name), INTENSITIES.get(intensity.casefold())
-        if bright is None:
+        intensity_id = INTENSITIES.get(intensity.casefold())
+        if intensity_id is None:
             return f"unknown intensity '{intensity}' (positive or intermediate)"
-        wrong = _wrong_name(image) or _wrong_name(mask)
-        return wrong or _cell(cell, files[0], files[1], label, name, bright)
+        problem = _file_name_problem(image) or _file_name_problem(mask)
+        return problem or _raw_cell(cell, files[0], files[1], name, intensity_id)
 
     return parse
 
 
-def _parser_with_header(
-    table: TableFormat, folder: FolderListing
+def _headed_row_parser(
+    table: ClassTable, folder: FolderListing
 ) -> Callable[[CsvRow], RawCell | str]:
-    found = check_columns(table.path, table.rows[0], _HEADER)
+    """Parse rows of image id and class to cells, or to what is wrong with them."""
+    columns = check_columns(table.path, table.rows[0], _HEADER)
 
     def parse(row: CsvRow) -> RawCell | str:
-        number, name = (row.field(found[column]) for column in _HEADER)
+        number, name = (row.field(columns[column]) for column in _HEADER)
         cell = cell_id(number)
         image = folder.images.get(cell, folder.path / f"{cell}.png")
-        wrong = _wrong_name(number)
-        return wrong or _cell(cell, image, folder.mask(cell), parse_label(name), name)
+        return _file_name_problem(number) or _raw_cell(cell, image, folder.mask(cell), name)
 
     return parse
 
 
-def _wrong_name(name: str) -> str:
+def _file_name_problem(name: str) -> str:
     if not name:
         return "an empty image or mask name"
     if "/" in name or path_problem(name):
@@ -202,52 +240,21 @@ def _wrong_name(name: str) -> str:
     return ""
 
 
-def _cell(
-    cell: str, image: Path, mask: Path, label: int | None, name: str, intensity: int = -1
+def _raw_cell(
+    cell: str, image: Path, mask: Path, class_name: str, intensity: int = -1
 ) -> RawCell | str:
+    label = parse_label(class_name)
     if label is None:
-        return is_unknown(name)
+        return unknown_class_message(class_name)
     return RawCell(cell, image, mask, label, intensity=intensity)
 
 
-_LAYOUTS = (
-    f"it holds NNNNN.png and NNNNN_Mask.png with {HANDED_OUT}, with a csv table headed"
-    " 'Image ID,Image class', or in one folder per class"
-)
-
-
-def read_icpr2016(root: Path) -> RawCells:
-    """Read the set from its folder, whichever of the three layouts it is in, sorted by id.
-
-    Files that the table names but that are missing are met when packing. Raises Hep2ganError for a
-    missing or empty folder, no or several tables, unknown classes, ids that occur twice, tables
-    that are not UTF-8: each naming the file, the line and the fix.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        fact = f"{root} is a file" if root.is_file() else f"{root} does not exist"
-        fix = "set data.root to the folder of the set; without the set, use data=phantom"
-        raise Hep2ganError(fact, "the ICPR 2016 set is a folder", fix)
-    table = find_table(root)
-    found = read_folders(root) if table is None else read_flat(root, table)
-    if not found.cells:
-        raise _nothing(root)
-    specimens, notes = _specimens(root, found)
-    numbers = name_ids(specimens.values())
-    cells = [
-        cell._replace(specimen=numbers.get(specimens.get(cell.id, ""), -1))
-        for cell in sorted(found.cells, key=lambda cell: natural(cell.id))
-    ]
-    source = f"ICPR 2016 set in {root} ({found.layout})"
-    return RawCells(source, CLASSES, cells, COUNTS, tuple(numbers), tuple(found.problems), notes)
-
-
-def read_folders(root: Path) -> LabelTable:
+def _read_class_folders(root: Path) -> LayoutCells:
     """Read one folder per class. Raises when a folder of images is no class, or ids clash."""
-    folders = [list_folder(path) for path in sorted(root.iterdir()) if path.is_dir()]
+    folders = [_list_folder(path) for path in sorted(root.iterdir()) if path.is_dir()]
     folders = [folder for folder in folders if folder.images or folder.masks]
     if any(parse_label(folder.path.name) is not None for folder in folders):
-        refuse_other_classes([folder.path.name for folder in folders], f"folders of {root}")
+        check_class_names([folder.path.name for folder in folders], f"folders of {root}")
     cells: dict[str, RawCell] = {}
     problems: list[CellError] = []
     for folder in folders:
@@ -266,12 +273,12 @@ def read_folders(root: Path) -> LabelTable:
             for cell, mask in folder.masks.items()
             if cell not in folder.images
         ]
-    loose = list_folder(root).unnamed(set(), "a folder of its class") if cells else []
-    return LabelTable("one folder per class", list(cells.values()), problems + loose)
+    loose = _list_folder(root).unlisted(set(), "a folder of its class") if cells else []
+    return LayoutCells("one folder per class", list(cells.values()), problems + loose)
 
 
-def _specimens(root: Path, found: LabelTable) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Specimen names by cell id, and a note when some cells have none."""
+def _read_specimens(root: Path, layout: LayoutCells) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read specimen names by cell id, with a note when some cells have none."""
     path = root / SPECIMENS
     if not path.is_file():
         return {}, ()
@@ -279,37 +286,35 @@ def _specimens(root: Path, found: LabelTable) -> tuple[dict[str, str], tuple[str
     if not rows:
         raise Hep2ganError(f"{path} is empty", "its header is image,specimen", "write or remove it")
     column = check_columns(path, rows[0], ("image", "specimen"))
-    known = {cell.id for cell in found.cells} | {problem.id for problem in found.problems}
-    names: dict[str, str] = {}
-    wrong = []
+    ids = {cell.id for cell in layout.cells} | {problem.id for problem in layout.problems}
+    specimens: dict[str, str] = {}
+    errors = []
     for row in rows[1:]:
         cell = cell_id(row.field(column["image"]))
-        if cell not in known or cell in names:
-            why = "is named twice" if cell in names else "is no cell of the set"
-            wrong.append(f"line {row.line}: {cell or 'an empty name'} {why}")
-        names[cell] = row.field(column["specimen"])
-    refuse_csv_lines(path, wrong, "correct these lines")
-    without = sum(not names.get(cell.id) for cell in found.cells)
+        if cell not in ids or cell in specimens:
+            problem = "is named twice" if cell in specimens else "is no cell of the set"
+            errors.append(f"line {row.line}: {cell or 'an empty name'} {problem}")
+        specimens[cell] = row.field(column["specimen"])
+    raise_csv_errors(path, errors, "correct these lines")
+    without = sum(not specimens.get(cell.id) for cell in layout.cells)
     note = f"{without:,} cells are not in {path} or have no specimen there"
-    return names, (note,) if without else ()
+    return specimens, (note,) if without else ()
 
 
-def _nothing(root: Path) -> Hep2ganError:
-    tables = list_tables(root)
-    if any((root / name / HANDED_OUT).is_file() for name in sorted(_subfolders(root))):
-        inner = next(n for n in sorted(_subfolders(root)) if (root / n / HANDED_OUT).is_file())
-        return Hep2ganError(f"{root} holds no cells", _LAYOUTS, f"set data.root to {root / inner}")
+def _no_cells(root: Path) -> Hep2ganError:
+    """Say what is wrong with a folder in which no cell was found."""
+    tables = _list_tables(root)
+    subfolders = sorted(path for path in root.iterdir() if path.is_dir())
+    if inner := next((path for path in subfolders if (path / OFFICIAL_TABLE).is_file()), None):
+        return Hep2ganError(f"{root} holds no cells", _LAYOUTS, f"set data.root to {inner}")
     if not any(root.iterdir()):
         return Hep2ganError(f"{root} is empty", _LAYOUTS, "unpack the set there")
     if not tables:
         return Hep2ganError(f"{root} holds no table of classes", _LAYOUTS, "add the table")
     rows = read_table(tables[0])
-    shown = ",".join(rows[0].fields) if rows else "nothing"
-    fact = f"{tables[0]} is no table of this set (it begins '{shown[:80]}')"
-    if "mask" in {name.casefold() for name in (rows[0].fields if rows else ())}:
+    first = rows[0].fields if rows else ()
+    start = ",".join(first) if rows else "nothing"
+    fact = f"{tables[0]} is no table of this set (it begins '{start[:80]}')"
+    if "mask" in {name.casefold() for name in first}:
         return Hep2ganError(fact, _LAYOUTS, "read it with data=manifest")
     return Hep2ganError(fact, _LAYOUTS, "add the table of the set")
-
-
-def _subfolders(root: Path) -> list[str]:
-    return [path.name for path in root.iterdir() if path.is_dir()]

@@ -1,4 +1,4 @@
-"""The chunks that a PNG file is made of, held against their checksums."""
+"""Images and masks of single cells, read from PNG and TIFF files, resized and stretched."""
 
 import io
 import re
@@ -14,34 +14,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hep2gan.errors import Hep2ganError
 
-_SIGNATURE = 8
-_KIND = re.compile(rb"\w{4}")
-_HEAD, _TAIL = struct.Struct(">I4s"), struct.Struct(">I")
-
-
-def require_checksums(data: bytes) -> None:
-    """Raise ValueError where a chunk's checksum is wrong, or the last chunk is missing.
-
-    Pillow reads pixels without looking at theirs; its `verify` does, but then the file has to be
-    opened a second time, which takes longer than to decode a cell.
-    """
-    view, position = memoryview(data), _SIGNATURE
-    while position + _HEAD.size <= len(data):
-        length, kind = _HEAD.unpack_from(data, position)
-        end = position + _HEAD.size + length
-        # The last chunk is empty; as Pillow has it, what follows its name does not count.
-        if kind == b"IEND":
-            return
-        if not _KIND.fullmatch(kind):
-            raise ValueError(f"it has no chunk {kind.decode('latin-1')!r}")
-        if end + _TAIL.size > len(data):
-            break
-        # Of the chunk's kind and content, but not of its length.
-        if zlib.crc32(view[position + 4 : end]) != _TAIL.unpack_from(data, end)[0]:
-            raise ValueError(f"the checksum of its chunk {kind.decode('latin-1')!r} is wrong")
-        position = end + _TAIL.size
-    raise ValueError("it ends too early")
-
+GreyImage = npt.NDArray[np.float32]
+ByteImage = npt.NDArray[np.uint8]
 
 FORMATS = ("PNG", "TIFF")
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -53,144 +27,9 @@ MAX_BYTES = 256 * 1024 * 1024
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
 _BEGINNINGS = (b"\x89PNG", b"II*\0", b"MM\0*")
 _MIN_IS_WHITE, _PHOTOMETRIC = 0, 262
-
-
-class DecodedImage(NamedTuple):
-    """One image in the units of its file.
-
-    values: float32 (h, w), finite and not negative. full: the value that means white, 255 or
-    65535; 0 where the file does not tell (32-bit and float TIFF). reduced: 16-bit colour, which
-    Pillow reads at 8 bits.
-    """
-
-    values: npt.NDArray[np.float32]
-    full: int
-    reduced: bool
-
-
-def decode_image(path: Path) -> DecodedImage:
-    """Read one image as grey, upright after its EXIF orientation; alpha is dropped.
-
-    Colour becomes ITU-R 601 luma, unrounded. Raises Hep2ganError when the file is missing, empty,
-    truncated, no PNG or TIFF, too large, of several frames or of a mode without grey levels.
-    """
-    data = _bytes(path)
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.format == "PNG":
-                require_checksums(data)
-            _refuse(path, image)
-            # Loading empties `tile`, turning loses the tags: depth and polarity are asked before.
-            reduced = any(";16" in str(tile[3]) for tile in image.tile) and image.mode[:2] != "I;"
-            inverted = _inverted(image)
-            image.load()
-            return _grey(path, _upright(image), reduced, inverted)
-    except Hep2ganError:
-        raise
-    except UnidentifiedImageError as error:
-        if data.startswith(_BEGINNINGS):
-            raise _damaged(path, "its header is not whole") from error
-        raise Hep2ganError(
-            f"{path} cannot be read as an image",
-            "images are PNG or TIFF",
-            "save it as 8- or 16-bit grey PNG",
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise _too_large(path, "is far too large") from error
-    except Exception as error:  # damaged files raise nearly anything inside Pillow's readers
-        raise _damaged(path, str(error)) from error
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    # A PNG tells its orientation, if it does, in one of the notes that Pillow keeps here.
-    plain = image.format == "PNG" and not image.info
-    return image if plain else ImageOps.exif_transpose(image)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        status = path.stat()
-        if status.st_size > MAX_BYTES:
-            raise _too_large(path, f"has {status.st_size:,} bytes")
-        # A pipe would be waited for, and a device read without end.
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is no ordinary file")
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise Hep2ganError(
-            f"{path} does not exist", "", "add the file or correct its name"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise Hep2ganError(
-            f"{path} cannot be opened ({reason})", "", "check it and its rights"
-        ) from error
-    if not data:
-        raise Hep2ganError(f"{path} is empty", "a file of 0 bytes is no image", "copy it again")
-    return data
-
-
-def _damaged(path: Path, why: str) -> Hep2ganError:
-    return Hep2ganError(
-        f"{path} is damaged or truncated ({why})",
-        "an image must be whole",
-        "copy the file again from where it came",
-    )
-
-
-def _too_large(path: Path, what: str) -> Hep2ganError:
-    rule = f"one image is one cell, at most {MAX_PIXELS:,} pixels and {MAX_BYTES >> 20} MiB"
-    return Hep2ganError(f"{path} {what}", rule, "crop the cells out of it first")
-
-
-def _refuse(path: Path, image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(path, f"has {width} × {height} pixels")
-    # Counting them takes a minute in a TIFF made for it; whether there is a second is known.
-    if getattr(image, "is_animated", False):
-        raise Hep2ganError(
-            f"{path} holds several frames", "one file is one cell", "save each frame as a file"
-        )
-
-
-def _grey(path: Path, image: Image.Image, reduced: bool, inverted: bool) -> DecodedImage:
-    if image.mode in _EIGHT_BIT:
-        grey = image if image.mode == "L" else _eight_bit_grey(image)
-        return DecodedImage(np.asarray(grey, np.float32), 255, reduced)
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float32)
-        return DecodedImage(65535 - values if inverted else values, 65535, False)
-    if image.mode in ("I", "F"):
-        return DecodedImage(_finite(path, np.asarray(image, np.float32)), 0, False)
-    raise Hep2ganError(
-        f"{path} has the colour mode {image.mode}",
-        "images are grey, RGB, RGBA or palette",
-        "save it as 8- or 16-bit grey PNG",
-    )
-
-
-def _eight_bit_grey(image: Image.Image) -> Image.Image:
-    return image.convert("L") if image.mode in ("1", "LA") else image.convert("RGB").convert("F")
-
-
-def _inverted(image: Image.Image) -> bool:
-    # Pillow turns WhiteIsZero around at 8 bits, but not at 16.
-    tags: Any = getattr(image, "tag_v2", {})
-    return bool(tags.get(_PHOTOMETRIC, 1) == _MIN_IS_WHITE)
-
-
-def _finite(path: Path, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    if np.isfinite(values).all() and (values >= 0).all():
-        return values
-    rule = "grey levels are finite and not negative"
-    raise Hep2ganError(
-        f"{path} holds negative or non-finite values", rule, "save it as 16-bit grey"
-    )
-
-
-GreyImage = npt.NDArray[np.float32]
-ByteImage = npt.NDArray[np.uint8]
+_PNG_SIGNATURE_BYTES = 8
+_CHUNK_KIND = re.compile(rb"\w{4}")
+_CHUNK_HEAD, _CHUNK_CHECKSUM = struct.Struct(">I4s"), struct.Struct(">I")
 
 
 class GreyLevels(NamedTuple):
@@ -200,34 +39,55 @@ class GreyLevels(NamedTuple):
     hi: float
 
 
-def read_image(path: Path, white: int | None = None) -> GreyImage:
-    """Read one PNG or TIFF as float32 (h, w) grey levels on the 0..255 scale.
+class DecodedImage(NamedTuple):
+    """One image in the units of its file.
 
-    `white` is the value of a 16-bit (or 32-bit, or float) file that maps to 255; 65535 for 16 bits
-    unless given (4095 for a 12-bit camera). 8-bit files keep their levels whatever it is.
-    Raises Hep2ganError for all that `decode_image` refuses, values above `white`, 32-bit and
-    float files without `white`, and for 16-bit colour with it (Pillow reads that at 8 bits).
+    values: float32 (h, w), finite and not negative. full_scale: the value that means white, 255 or
+    65535; 0 where it is unknown (32-bit and float TIFF). depth_reduced: 16-bit colour, which
+    Pillow reads at 8 bits.
     """
-    return grey_levels(path, decode_image(path), white)
+
+    values: npt.NDArray[np.float32]
+    full_scale: int
+    depth_reduced: bool
 
 
-def grey_levels(path: Path, decoded: DecodedImage, white: int | None = None) -> GreyImage:
+def read_image(path: Path, white_level: int | None = None) -> GreyImage:
+    """Read one PNG or TIFF as grey levels.
+
+    Args:
+        path: The file.
+        white_level: The value of a 16-bit, 32-bit or float file that maps to 255; None takes 65535
+            for 16 bits. Choose 4095 for a 12-bit camera. 8-bit files keep their levels.
+
+    Returns:
+        float32 (h, w) on the 0..255 scale.
+
+    Raises:
+        Hep2ganError: For all that `decode_image` refuses, values above `white_level`, 32-bit and
+            float files without it, and 16-bit colour with it (Pillow reads that at 8 bits).
+    """
+    return grey_levels(path, decode_image(path), white_level)
+
+
+def grey_levels(path: Path, decoded: DecodedImage, white_level: int | None = None) -> GreyImage:
     """Scale what `decode_image` read to 0..255; see `read_image`."""
-    if decoded.full == 255:
-        if decoded.reduced and white is not None:
-            rule = f"data.white={white} can only be kept to in 16-bit grey"
-            fix = "save it as 16-bit grey, or leave data.white out"
+    if decoded.full_scale == 255:
+        if decoded.depth_reduced and white_level is not None:
+            rule = f"data.white_level={white_level} can only be kept to in 16-bit grey"
+            fix = "save it as 16-bit grey, or leave data.white_level out"
             raise Hep2ganError(f"{path} is 16-bit colour, read at 8 bits", rule, fix)
         return decoded.values
-    full = white or decoded.full
-    if not full:
-        fix = "set data.white to the value that means white, or save it as 16-bit grey PNG"
+    full_scale = white_level or decoded.full_scale
+    if not full_scale:
+        fix = "set data.white_level to the value that means white, or save it as 16-bit grey PNG"
         raise Hep2ganError(f"{path} holds 32-bit or float values", "their scale is unknown", fix)
     peak = float(decoded.values.max())
-    if peak > full:
-        fix = "choose a larger data.white"
-        raise Hep2ganError(f"{path} holds {peak:g}", f"data.white={full} is the largest value", fix)
-    return decoded.values * np.float32(255 / full)
+    if peak > full_scale:
+        fix = "choose a larger data.white_level"
+        rule = f"data.white_level={full_scale} is the largest value"
+        raise Hep2ganError(f"{path} holds {peak:g}", rule, fix)
+    return decoded.values * np.float32(255 / full_scale)
 
 
 def read_mask(path: Path) -> ByteImage:
@@ -241,11 +101,11 @@ def read_mask(path: Path) -> ByteImage:
     nucleus = decoded.values > 0
     peak, covered = decoded.values.max(), nucleus.all()
     binary = np.array_equal(decoded.values, nucleus * peak)
-    if not binary or (covered and peak not in (1, decoded.full)):
+    if not binary or (covered and peak not in (1, decoded.full_scale)):
         values = np.unique(decoded.values)
-        shown = ", ".join(f"{value:g}" for value in values[:4]) + (" …" if len(values) > 4 else "")
+        first = ", ".join(f"{value:g}" for value in values[:4]) + (" …" if len(values) > 4 else "")
         fix = "save 0 for background and 255 for the nucleus, without antialiasing"
-        fact = f"{path} is not binary ({len(values)} values: {shown})"
+        fact = f"{path} is not binary ({len(values)} values: {first})"
         raise Hep2ganError(fact, "a mask holds 0 and one other value", fix)
     return nucleus.view(np.uint8)
 
@@ -273,3 +133,150 @@ def stretch(image: GreyImage) -> tuple[ByteImage, GreyLevels]:
         return np.zeros(image.shape, np.uint8), GreyLevels(lo, lo)
     scaled = (image.astype(np.float64) - lo) * (255 / (hi - lo))
     return np.rint(scaled).astype(np.uint8), GreyLevels(lo, hi)
+
+
+def decode_image(path: Path) -> DecodedImage:
+    """Read one image as grey, upright after its EXIF orientation; alpha is dropped.
+
+    Colour becomes ITU-R 601 luma, unrounded. Raises Hep2ganError when the file is missing, empty,
+    truncated, no PNG or TIFF, too large, of several frames or of a mode without grey levels.
+    """
+    data = _read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.format == "PNG":
+                check_png_checksums(data)
+            _check_size(path, image)
+            # Loading empties `tile`, turning loses the tags: depth and polarity are read before.
+            depth_reduced = (
+                any(";16" in str(tile[3]) for tile in image.tile) and image.mode[:2] != "I;"
+            )
+            inverted = _is_inverted(image)
+            image.load()
+            return _to_grey(path, _upright(image), depth_reduced, inverted)
+    except Hep2ganError:
+        raise
+    except UnidentifiedImageError as error:
+        if data.startswith(_BEGINNINGS):
+            raise _damaged(path, "its header is incomplete") from error
+        raise Hep2ganError(
+            f"{path} cannot be read as an image",
+            "images are PNG or TIFF",
+            "save it as 8- or 16-bit grey PNG",
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "is far too large") from error
+    except Exception as error:  # damaged files raise nearly anything inside Pillow's readers
+        raise _damaged(path, str(error)) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # The orientation of a PNG, if any, is in the metadata that Pillow keeps in `info`.
+    untagged = image.format == "PNG" and not image.info
+    return image if untagged else ImageOps.exif_transpose(image)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if status.st_size > MAX_BYTES:
+            raise _too_large(path, f"has {status.st_size:,} bytes")
+        # Reading a pipe would block, and reading a device would never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no regular file")
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Hep2ganError(
+            f"{path} does not exist", "", "add the file or correct its name"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Hep2ganError(
+            f"{path} cannot be opened ({reason})", "", "check it and its rights"
+        ) from error
+    if not data:
+        raise Hep2ganError(f"{path} is empty", "a file of 0 bytes is no image", "copy it again")
+    return data
+
+
+def _damaged(path: Path, reason: str) -> Hep2ganError:
+    return Hep2ganError(
+        f"{path} is damaged or truncated ({reason})",
+        "an image must be complete",
+        "copy the file again from where it came",
+    )
+
+
+def _too_large(path: Path, problem: str) -> Hep2ganError:
+    rule = f"one image is one cell, at most {MAX_PIXELS:,} pixels and {MAX_BYTES >> 20} MiB"
+    return Hep2ganError(f"{path} {problem}", rule, "crop the cells out of it first")
+
+
+def _check_size(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _too_large(path, f"has {width} × {height} pixels")
+    # Counting all frames of a hostile TIFF takes a minute; whether there is a second is cheap.
+    if getattr(image, "is_animated", False):
+        raise Hep2ganError(
+            f"{path} holds several frames", "one file is one cell", "save each frame as a file"
+        )
+
+
+def _to_grey(path: Path, image: Image.Image, depth_reduced: bool, inverted: bool) -> DecodedImage:
+    if image.mode in _EIGHT_BIT:
+        grey = image if image.mode == "L" else _to_eight_bit_grey(image)
+        return DecodedImage(np.asarray(grey, np.float32), 255, depth_reduced)
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.float32)
+        return DecodedImage(65535 - values if inverted else values, 65535, False)
+    if image.mode in ("I", "F"):
+        return DecodedImage(_check_finite(path, np.asarray(image, np.float32)), 0, False)
+    raise Hep2ganError(
+        f"{path} has the colour mode {image.mode}",
+        "images are grey, RGB, RGBA or palette",
+        "save it as 8- or 16-bit grey PNG",
+    )
+
+
+def _to_eight_bit_grey(image: Image.Image) -> Image.Image:
+    return image.convert("L") if image.mode in ("1", "LA") else image.convert("RGB").convert("F")
+
+
+def _is_inverted(image: Image.Image) -> bool:
+    # Pillow turns WhiteIsZero around at 8 bits, but not at 16.
+    tags: Any = getattr(image, "tag_v2", {})
+    return bool(tags.get(_PHOTOMETRIC, 1) == _MIN_IS_WHITE)
+
+
+def _check_finite(path: Path, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if np.isfinite(values).all() and (values >= 0).all():
+        return values
+    rule = "grey levels are finite and not negative"
+    raise Hep2ganError(
+        f"{path} holds negative or non-finite values", rule, "save it as 16-bit grey"
+    )
+
+
+def check_png_checksums(data: bytes) -> None:
+    """Raise ValueError where the checksum of a PNG chunk is wrong, or the last chunk is missing.
+
+    Pillow reads pixels without looking at theirs; its `verify` does, but then the file has to be
+    opened a second time, which takes longer than to decode a cell.
+    """
+    view, position = memoryview(data), _PNG_SIGNATURE_BYTES
+    while position + _CHUNK_HEAD.size <= len(data):
+        length, kind = _CHUNK_HEAD.unpack_from(data, position)
+        end = position + _CHUNK_HEAD.size + length
+        # The last chunk is empty; as Pillow has it, what follows its name does not count.
+        if kind == b"IEND":
+            return
+        if not _CHUNK_KIND.fullmatch(kind):
+            raise ValueError(f"it has no chunk {kind.decode('latin-1')!r}")
+        if end + _CHUNK_CHECKSUM.size > len(data):
+            break
+        # Of the chunk's kind and content, but not of its length.
+        if zlib.crc32(view[position + 4 : end]) != _CHUNK_CHECKSUM.unpack_from(data, end)[0]:
+            raise ValueError(f"the checksum of its chunk {kind.decode('latin-1')!r} is wrong")
+        position = end + _CHUNK_CHECKSUM.size
+    raise ValueError("it ends too early")

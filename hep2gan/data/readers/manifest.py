@@ -1,8 +1,8 @@
-"""Any set of cells described by a table: `manifest.csv`."""
+"""Any set of cells that a table describes: `manifest.csv`."""
 
 from pathlib import Path, PurePosixPath
 
-from hep2gan.data.readers.csv_table import CsvRow, check_columns, read_table, refuse_csv_lines
+from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_errors, read_table
 from hep2gan.data.readers.raw import INTENSITIES, UNKNOWN, RawCell, RawCells, name_ids, path_problem
 from hep2gan.errors import Hep2ganError
 
@@ -22,9 +22,14 @@ def read_manifest(root_or_csv: Path) -> RawCells:
 
     Paths are relative to the folder of the table and may not leave it. Cells keep the order of the
     table. Classes are the labels that occur, sorted; specimens likewise. The id of a cell is its
-    image's path without suffix.
-    `intensity` is positive or intermediate, `split` train, validation or test; both may be empty.
-    Raises Hep2ganError for a missing table, a wrong header, and with every line that is wrong.
+    image's path without suffix. `intensity` is positive or intermediate, `split` train, validation
+    or test; both may be empty.
+
+    Args:
+        root_or_csv: The table, or a folder with a `manifest.csv`.
+
+    Raises:
+        Hep2ganError: The table is missing, its header is wrong, or lines are (all are listed).
     """
     path = Path(root_or_csv)
     path = path / NAME if path.is_dir() else path
@@ -34,28 +39,28 @@ def read_manifest(root_or_csv: Path) -> RawCells:
         raise Hep2ganError(f"{path} does not exist", rule, fix)
     rows = read_table(path)
     if len(rows) < 2:
-        what = "names no cells" if rows else "is empty"
-        raise Hep2ganError(f"{path} {what}", "", "write one line per cell below the header")
+        problem = "names no cells" if rows else "is empty"
+        raise Hep2ganError(f"{path} {problem}", "", "write one line per cell below the header")
     column = check_columns(path, rows[0], REQUIRED)
-    _refuse_wrong(path, column, rows[1:])
-    return _cells(path, column, rows[1:])
+    _check_rows(path, column, rows[1:])
+    return _build_cells(path, column, rows[1:])
 
 
-def _refuse_wrong(path: Path, column: dict[str, int], rows: list[CsvRow]) -> None:
-    wrong: list[str] = []
-    seen: dict[str, int] = {}
+def _check_rows(path: Path, column: dict[str, int], rows: list[CsvRow]) -> None:
+    errors: list[str] = []
+    line_of: dict[str, int] = {}
     for row in rows:
-        why = _wrong(row, column)
+        problem = _row_problem(row, column)
         image = str(PurePosixPath(row.field(column["image"])))
-        if not why and image in seen:
-            why = f"{image} is already on line {seen[image]}: a cell has one line"
-        seen.setdefault(image, row.line)
-        if why:
-            wrong.append(f"line {row.line}: {why}")
-    refuse_csv_lines(path, wrong, "correct these lines")
+        if not problem and image in line_of:
+            problem = f"{image} is already on line {line_of[image]}: a cell has one line"
+        line_of.setdefault(image, row.line)
+        if problem:
+            errors.append(f"line {row.line}: {problem}")
+    raise_csv_errors(path, errors, "correct these lines")
 
 
-def _wrong(row: CsvRow, column: dict[str, int]) -> str:
+def _row_problem(row: CsvRow, column: dict[str, int]) -> str:
     if len(row.fields) > len(column):
         return f"{len(row.fields)} columns, but the header names {len(column)}"
     for name in REQUIRED:
@@ -69,11 +74,12 @@ def _wrong(row: CsvRow, column: dict[str, int]) -> str:
     if intensity.casefold() not in INTENSITIES:
         return f"unknown intensity '{intensity}' (positive, intermediate or empty)"
     part = row.field(column.get("split"))
-    known = part.casefold() in PARTS
-    return "" if known else f"unknown split '{part}' (train, validation, test or empty)"
+    if part.casefold() not in PARTS:
+        return f"unknown split '{part}' (train, validation, test or empty)"
+    return ""
 
 
-def _cells(path: Path, column: dict[str, int], rows: list[CsvRow]) -> RawCells:
+def _build_cells(path: Path, column: dict[str, int], rows: list[CsvRow]) -> RawCells:
     labels = name_ids(row.field(column["label"]) for row in rows)
     specimens = name_ids(row.field(column.get("specimen")) for row in rows)
     ids = _ids([row.field(column["image"]) for row in rows])
@@ -97,5 +103,5 @@ def _cells(path: Path, column: dict[str, int], rows: list[CsvRow]) -> RawCells:
 def _ids(images: list[str]) -> list[str]:
     """Paths without suffix, or with it where two images differ in nothing else."""
     paths = [PurePosixPath(image) for image in images]
-    short = [str(path.with_suffix("")) for path in paths]
-    return short if len(set(short)) == len(short) else [str(path) for path in paths]
+    stems = [str(path.with_suffix("")) for path in paths]
+    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]

@@ -30,7 +30,7 @@ class CellError(NamedTuple):
 
 
 class RawCells(NamedTuple):
-    """A data set as its reader found it.
+    """A data set as its reader returns it.
 
     classes: names in the order of the labels. specimens: names in the order of the numbers.
     problems: cells that the reader had to leave out; they stop a pack, or are recorded by it.
@@ -46,27 +46,27 @@ class RawCells(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def natural(name: str) -> tuple[int, int, str]:
+def natural_key(name: str) -> tuple[int, int, str]:
     """Sort key under which whole numbers come first and count as numbers: 2 before 10."""
-    whole = name.isascii() and name.isdigit() and len(name) < 4000
-    return (0, int(name), name) if whole else (1, 0, name)
+    is_number = name.isascii() and name.isdigit() and len(name) < 4000
+    return (0, int(name), name) if is_number else (1, 0, name)
 
 
 def name_ids(names: Iterable[str]) -> dict[str, int]:
     """Number distinct names 0, 1, … in natural order; the empty name is unknown."""
-    return {name: n for n, name in enumerate(sorted(set(names) - {""}, key=natural))}
+    return {name: n for n, name in enumerate(sorted(set(names) - {""}, key=natural_key))}
 
 
 def cell_id(name: str) -> str:
-    """Id of a cell by its file name or number: '1', '00001' and '00001.png' are one cell."""
+    """Return a cell's id by its file name or number: '1', '00001' and '00001.png' are one cell."""
     name = name.strip()
     path = PurePath(name)
     name = path.stem if path.suffix.lower() in SUFFIXES else name
-    return f"{int(name):05d}" if natural(name)[0] == 0 else name
+    return f"{int(name):05d}" if natural_key(name)[0] == 0 else name
 
 
 def path_problem(name: str) -> str:
-    """Say why a path of a csv file may not be followed, or ''."""
+    """Say why a path in a csv file may not be followed, or ''."""
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\", "~")) or name[1:2] == ":":
         return "is not relative to the folder of the csv file"

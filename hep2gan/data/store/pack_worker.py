@@ -1,5 +1,6 @@
-"""A run of cells, read, resized and written to its rows: what one worker does at a time."""
+"""Packing chunks of cells in worker processes: read, resize and write pixels to their rows."""
 
+import hashlib
 import math
 import os
 import signal
@@ -24,9 +25,83 @@ from hep2gan.data.readers.image import (
     stretch,
 )
 from hep2gan.data.readers.raw import CellError, RawCell
-from hep2gan.data.store.integrity import cell_digest
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import available_cores
+
+_CELLS_PER_PROCESS = 512
+"""Cells below which starting one more process takes longer than it saves."""
+
+
+class PackChunk(NamedTuple):
+    """Cells for the rows from `first` on of the image.npy and mask.npy in `folder`."""
+
+    folder: Path
+    first: int
+    cells: tuple[RawCell, ...]
+    size: int
+    white_level: int | None
+
+
+class CellInfo(NamedTuple):
+    """Facts about one packed cell beside its pixels."""
+
+    levels: GreyLevels
+    crop_size: tuple[int, int]
+    digest: bytes
+    peak: float
+    """Largest value in a 16-bit grey file, in its own units; 0 for others."""
+    depth_reduced: bool
+    """16-bit colour, read at 8 bits."""
+
+
+class ChunkResult(NamedTuple):
+    """What became of the cells of a chunk, in their order."""
+
+    first: int
+    cells: list[CellInfo | CellError]
+
+
+def run_chunks(
+    chunks: Iterable[PackChunk], cells: int, workers: int | None
+) -> Generator[ChunkResult, None, None]:
+    """Pack chunks, in this process or in several; results come as they are ready.
+
+    Raises Hep2ganError when a worker process dies.
+    """
+    count = workers or min(available_cores(), math.ceil(cells / _CELLS_PER_PROCESS))
+    if count <= 1:
+        yield from map(pack_chunk, chunks)
+        return
+    # Spawned, since the calling process may hold threads that do not survive a fork.
+    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=start_worker)
+    try:
+        yield from _results_as_completed(pool, chunks, 4 * count)
+    except BrokenProcessPool as error:
+        rule = "a worker was killed, as for want of memory, or the script has no main guard"
+        fix = 'set workers=1, or put the call under `if __name__ == "__main__":`'
+        raise Hep2ganError("a worker process ended early", rule, fix) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _results_as_completed(
+    pool: ProcessPoolExecutor, chunks: Iterable[PackChunk], limit: int
+) -> Iterator[ChunkResult]:
+    pending: set[Future[ChunkResult]] = set()
+    for chunk in chunks:
+        pending.add(pool.submit(pack_chunk, chunk))
+        if len(pending) >= limit:
+            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in ready)
+    while pending:
+        ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in ready)
+
+
+def start_worker() -> None:
+    """Prepare a worker process: leave Ctrl-C to the packer, and never outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def end_with_parent() -> None:
@@ -41,47 +116,12 @@ def _wait_for_parent() -> None:
         os._exit(1)
 
 
-class PackChunk(NamedTuple):
-    """Cells for the rows from `first` on of the image.npy and mask.npy in `folder`."""
-
-    folder: Path
-    first: int
-    cells: tuple[RawCell, ...]
-    size: int
-    white: int | None
-
-
-class CellInfo(NamedTuple):
-    """What is known of one packed cell beside its pixels."""
-
-    levels: GreyLevels
-    crop_size: tuple[int, int]
-    digest: bytes
-    peak: float
-    """Largest value in a 16-bit grey file, in its own units; 0 for others."""
-    reduced: bool
-    """16-bit colour, read at 8 bits."""
-
-
-class ChunkResult(NamedTuple):
-    """What a chunk came to: by cell, Packed or Problem."""
-
-    first: int
-    cells: list[CellInfo | CellError]
-
-
-def start_worker() -> None:
-    """Prepare a worker process: leave Ctrl-C to the packer, and never outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-
-
 def pack_chunk(chunk: PackChunk) -> ChunkResult:
     """Read the cells of a chunk and write their pixels; broken cells leave their rows zero."""
     shape = (len(chunk.cells), chunk.size, chunk.size)
     images, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     cells = [
-        _pack_cell(cell, chunk.white, image, mask)
+        _pack_cell(cell, chunk.white_level, image, mask)
         for cell, image, mask in zip(chunk.cells, images, masks, strict=True)
     ]
     _write_rows(chunk.folder / "image.npy", chunk.first, images)
@@ -99,82 +139,49 @@ def _write_rows(path: Path, first: int, rows: npt.NDArray[np.uint8]) -> None:
 
 def _pack_cell(
     cell: RawCell,
-    white: int | None,
+    white_level: int | None,
     image_row: npt.NDArray[np.uint8],
     mask_row: npt.NDArray[np.uint8],
 ) -> CellInfo | CellError:
     reasons: list[str] = []
     try:
         decoded = decode_image(cell.image)
-        grey = grey_levels(cell.image, decoded, white)
+        grey = grey_levels(cell.image, decoded, white_level)
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
     try:
         mask = read_mask(cell.mask)
         small_mask = resize_mask(mask, len(mask_row))
         if not small_mask.any():
-            raise _empty(cell.mask, bool(mask.any()), len(mask_row))
+            raise _empty_mask(cell.mask, bool(mask.any()), len(mask_row))
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
     if not reasons and grey.shape != mask.shape:
-        reasons.append(_mismatch(cell, grey.shape, mask.shape))
+        reasons.append(_size_mismatch(cell, grey.shape, mask.shape))
     if reasons:
         return CellError(cell.id, "; ".join(reasons))
     image_row[:], levels = stretch(resize(grey, len(image_row)))
     mask_row[:] = small_mask
-    peak = float(decoded.values.max()) if decoded.full == 65535 else 0.0
+    peak = float(decoded.values.max()) if decoded.full_scale == 65535 else 0.0
     height, width = grey.shape
     digest = cell_digest(decoded.values, mask)
-    return CellInfo(levels, (height, width), digest, peak, decoded.reduced)
+    return CellInfo(levels, (height, width), digest, peak, decoded.depth_reduced)
 
 
-def _empty(path: Path, vanished: bool, size: int) -> Hep2ganError:
-    what = f"vanishes at {size} × {size} pixels" if vanished else "is empty"
-    return Hep2ganError(f"{path} {what}", "a mask shows a nucleus", "draw the mask again")
+def _empty_mask(path: Path, vanished: bool, size: int) -> Hep2ganError:
+    problem = f"vanishes at {size} × {size} pixels" if vanished else "is empty"
+    return Hep2ganError(f"{path} {problem}", "a mask shows a nucleus", "draw the mask again")
 
 
-def _mismatch(cell: RawCell, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
+def _size_mismatch(cell: RawCell, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
     (h, w), (mask_h, mask_w) = image, mask
     sizes = f"{mask_h} × {mask_w} pixels, but {cell.image} {h} × {w}"
     return f"{cell.mask} has {sizes}: both must have the same size. Fix: export the pair again"
 
 
-_WORTH_A_PROCESS = 512
-"""Cells below which starting one more process takes longer than it saves."""
-
-
-def run_chunks(
-    chunks: Iterable[PackChunk], cells: int, workers: int | None
-) -> Generator[ChunkResult, None, None]:
-    """Pack chunks, in this process or in several; results come as they are ready.
-
-    Raises Hep2ganError when a worker process dies.
-    """
-    count = workers or min(available_cores(), math.ceil(cells / _WORTH_A_PROCESS))
-    if count <= 1:
-        yield from map(pack_chunk, chunks)
-        return
-    # Spawned, since the calling process may hold threads that do not survive a fork.
-    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=start_worker)
-    try:
-        yield from _in_flight(pool, chunks, 4 * count)
-    except BrokenProcessPool as error:
-        rule = "a worker was killed, as for want of memory, or the script has no main guard"
-        fix = 'set workers=1, or put the call under `if __name__ == "__main__":`'
-        raise Hep2ganError("a worker process ended early", rule, fix) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _in_flight(
-    pool: ProcessPoolExecutor, chunks: Iterable[PackChunk], limit: int
-) -> Iterator[ChunkResult]:
-    pending: set[Future[ChunkResult]] = set()
-    for chunk in chunks:
-        pending.add(pool.submit(pack_chunk, chunk))
-        if len(pending) >= limit:
-            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in ready)
-    while pending:
-        ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-        yield from (future.result() for future in ready)
+def cell_digest(image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> bytes:
+    """Hash the raw pixels of one cell to 16 bytes; image and mask are both (h, w)."""
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    digest.update(np.ascontiguousarray(mask).data)
+    return digest.digest()

@@ -1,6 +1,6 @@
-"""What a pack found: kept in the store's manifest, told to the user."""
+"""The report of a pack: oddities of the cells, kept in the manifest and printed for the user."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ MAX_LISTED = 1000
 
 
 def limit_list(items: Sequence[Any]) -> dict[str, Any]:
-    """Keep the first items of a list, and the number of all."""
+    """Keep the first items of a list, and the count of all."""
     return {"count": len(items), "listed": list(items[:MAX_LISTED])}
 
 
@@ -25,7 +25,14 @@ def pack_report(
     skipped: Sequence[CellError],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """Collect the findings of a pack as plain JSON; `columns` are the store's small arrays."""
+    """Collect the findings of a pack as plain JSON.
+
+    Args:
+        raw: The cells as they were read.
+        columns: The store's arrays but image and mask.
+        skipped: Cells that were left out.
+        notes: Further findings, one sentence each.
+    """
     label, crop, ids = columns["label"], columns["crop_size"], columns["id"]
     levels, specimen = columns["levels"], columns["specimen"]
     duplicates = find_duplicates(columns["digest"], label)
@@ -52,23 +59,25 @@ def _range(values: npt.NDArray[np.int64]) -> list[float]:
 
 
 def format_report(store: Store) -> list[str]:
-    """Tell what a store holds and what is odd about it, one line each; oddities last.
+    """Describe what a store holds and what is odd about it, line by line; oddities last.
 
     Lines that deserve a look begin with 'warning: '.
     """
-    found = store.manifest["findings"]
+    findings = store.manifest["findings"]
     lines = [
         f"{len(store):,} cells in {len(store.classes)} classes from {store.manifest['source']}"
     ]
-    lines += _class_lines(store.classes, found["counts"], found["published_counts"])
-    (h0, h, h1), (w0, w, w1) = found["height"], found["width"]
+    lines += _class_lines(store.classes, findings["counts"], findings["published_counts"])
+    (h0, h, h1), (w0, w, w1) = findings["height"], findings["width"]
     lines.append(f"crops {h0}–{h1} px high (median {h:g}), {w0}–{w1} px wide (median {w:g})")
     lines.append(f"stored at {store.size} × {store.size} px, fingerprint {store.fingerprint[:12]}")
-    known = len(store) - found["without_specimen"]
+    with_specimen = len(store) - findings["without_specimen"]
     lines.append(
-        f"{found['specimens']:,} specimens of {known:,} cells" if known else "no specimens"
+        f"{findings['specimens']:,} specimens of {with_specimen:,} cells"
+        if with_specimen
+        else "no specimens"
     )
-    return lines + [f"warning: {warning}" for warning in _warnings(store.classes, found)]
+    return lines + [f"warning: {warning}" for warning in _warnings(store.classes, findings)]
 
 
 def _class_lines(
@@ -77,37 +86,37 @@ def _class_lines(
     width = max(map(len, classes))
     lines = []
     for k, (name, count) in enumerate(zip(classes, counts, strict=True)):
-        beside = f"   published {published[k]:>7,}" if published else ""
-        lines.append(f"  {name:<{width}} {count:>9,}{beside}")
+        suffix = f"   published {published[k]:>7,}" if published else ""
+        lines.append(f"  {name:<{width}} {count:>9,}{suffix}")
     return lines
 
 
-def _warnings(classes: Sequence[str], found: dict[str, Any]) -> list[str]:
+def _warnings(classes: Sequence[str], findings: dict[str, Any]) -> list[str]:
     warnings = [
         f"no cell of class {name}"
-        for name, count in zip(classes, found["counts"], strict=True)
+        for name, count in zip(classes, findings["counts"], strict=True)
         if not count
     ]
-    if found["published_counts"] and found["counts"] != found["published_counts"]:
-        total = sum(found["published_counts"])
+    if findings["published_counts"] and findings["counts"] != findings["published_counts"]:
+        total = sum(findings["published_counts"])
         warnings.append(f"the counts differ from the published ones ({total:,} cells)")
-    if found["duplicates"]["count"]:
-        cells, groups = found["duplicates"]["cells"], found["duplicates"]["count"]
-        shown = _shown(found["duplicates"], " = ".join)
-        warnings.append(f"{cells:,} cells in {groups:,} groups of identical cells: {shown}")
-    if found["conflicts"]["count"]:
-        shown = _shown(found["conflicts"], " = ".join)
-        warnings.append(f"identical cells with different labels: {shown}")
-    if found["constant"]["count"]:
-        few = f"{found['constant']['count']:,} images of one grey level"
-        warnings.append(f"{few}: {_shown(found['constant'], str)}")
-    if found["skipped"]["count"]:
-        reasons = _shown(found["skipped"], lambda problem: str(problem["reason"]))
-        warnings.append(f"{found['skipped']['count']:,} cells left out: {reasons}")
-    return warnings + list(found["notes"])
+    if findings["duplicates"]["count"]:
+        cells, groups = findings["duplicates"]["cells"], findings["duplicates"]["count"]
+        examples = _first_items(findings["duplicates"], " = ".join)
+        warnings.append(f"{cells:,} cells in {groups:,} groups of identical cells: {examples}")
+    if findings["conflicts"]["count"]:
+        examples = _first_items(findings["conflicts"], " = ".join)
+        warnings.append(f"identical cells with different labels: {examples}")
+    if findings["constant"]["count"]:
+        images = f"{findings['constant']['count']:,} images of one grey level"
+        warnings.append(f"{images}: {_first_items(findings['constant'], str)}")
+    if findings["skipped"]["count"]:
+        reasons = _first_items(findings["skipped"], lambda problem: str(problem["reason"]))
+        warnings.append(f"{findings['skipped']['count']:,} cells left out: {reasons}")
+    return warnings + list(findings["notes"])
 
 
-def _shown(listed: dict[str, Any], told: Any, limit: int = 5) -> str:
+def _first_items(listed: dict[str, Any], to_text: Callable[[Any], str], limit: int = 5) -> str:
     rest = listed["count"] - limit
-    text = ", ".join(told(item) for item in listed["listed"][:limit])
+    text = ", ".join(to_text(item) for item in listed["listed"][:limit])
     return f"{text}, … and {rest:,} more" if rest > 0 else text

@@ -18,20 +18,15 @@ from hep2gan.data.store.integrity import (
     SPECIMENS,
     VERSION,
     FileSizeGuard,
-    compute_fingerprint,
-    find_wrong_values,
+    damaged_store,
 )
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import file_digest, read_json
-
-"""Which files were found whole, see `verified`; no part of the content."""
-"""Raised when packing the same source gives another store; older stores are then packed again."""
-"""Type and shape per cell of each array; S is the stored size, ids are as wide as the longest."""
+from hep2gan.io import read_json
 
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """N packed cells. Opening reads the manifest and ten headers, whatever N is.
+    """N packed cells. Opening one reads the manifest and ten headers, whatever N is.
 
     Arrays are read-only and memory-mapped. Pickling a store passes its path, not its cells.
     """
@@ -79,56 +74,61 @@ class Store:
     def open(cls, path: Path) -> "Store":
         """Open a store. Raises Hep2ganError when it is missing, damaged or of another version."""
         path = Path(path)
-        manifest = _manifest(path)
+        manifest = _read_manifest(path)
         try:
-            count, size = _whole_number(manifest, "cells"), _whole_number(manifest, "size")
+            count, size = _positive_integer(manifest, "cells"), _positive_integer(manifest, "size")
             classes, fingerprint = manifest["classes"], manifest["fingerprint"]
-            if not _are_names(classes) or not isinstance(fingerprint, str):
+            if not _are_class_names(classes) or not isinstance(fingerprint, str):
                 raise ValueError(f"{MANIFEST} needs class names and a fingerprint")
-            arrays = {name: _array(path, name, count, size) for name in COLUMNS}
+            arrays = {name: _map_column(path, name, count, size) for name in COLUMNS}
             return cls(
                 path=path,
                 classes=tuple(classes),
                 size=size,
                 fingerprint=fingerprint,
                 manifest=manifest,
-                specimen_names=_names(path),
+                specimen_names=_map_specimen_names(path),
                 _files=FileSizeGuard(path / file for file in FILES if file.endswith(".npy")),
                 **arrays,
             )
         # A damaged header raises whatever numpy's reader trips over: tokenize, struct, mmap, …
         except Exception as error:
-            raise _damaged(path, str(error)) from error
+            raise damaged_store(path, str(error)) from error
 
-    def require_whole(self) -> None:
-        """Raise Hep2ganError where a file was cut off since; to be called before arrays are read.
+    def check_not_truncated(self) -> None:
+        """Raise Hep2ganError where a file was truncated since opening; call before reading arrays.
 
         Reading what is no longer there would end the process (SIGBUS).
         """
-        self._files.require()
+        self._files.check()
 
-    def verify(self) -> None:
-        """Read every array and raise Hep2ganError when the content is not what was packed."""
-        if compute_fingerprint(self.path, self.classes, list(COLUMNS)) != self.fingerprint:
-            raise _damaged(self.path, "the fingerprint of its content differs")
-        # The fingerprint is of cells alone; their specimens' names have a checksum of their own.
-        names = self.manifest.get("specimens_sha256")
-        if names is not None and file_digest(self.path / f"{SPECIMENS}.npy") != names:
-            raise _damaged(self.path, f"{SPECIMENS}.npy has changed since it was written")
-        if wrong := find_wrong_values(self):
-            raise _damaged(self.path, "; ".join(wrong))
+    def crop(self, row: int) -> GreyImage:
+        """Reconstruct the raw crop of one cell.
+
+        Args:
+            row: Row of the cell, 0 to N−1.
+
+        Returns:
+            Whole grey levels (h, w) on the 0..255 scale, at the size of the raw crop. Exact for
+            8-bit crops of the stored size; at other sizes what two resizings leave of it.
+        """
+        low, high = self.levels[row].astype(np.float64)
+        grey = (low + self.image[row] * ((high - low) / 255)).astype(np.float32)
+        height, width = (int(side) for side in self.crop_size[row])
+        resized = Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
+        return np.rint(np.asarray(resized, np.float32))
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
-        what = "is no packed store" if path.exists() else "does not exist"
+        problem = "is no packed store" if path.exists() else "does not exist"
         rule = "a store is a folder written by hep2gan-pack"
-        raise Hep2ganError(f"{path} {what}", rule, "run hep2gan-pack, or correct the path")
+        raise Hep2ganError(f"{path} {problem}", rule, "run hep2gan-pack, or correct the path")
     try:
         manifest = read_json(file)
     except ValueError as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged_store(path, str(error)) from error
     if manifest.get("format") != FORMAT:
         raise Hep2ganError(f"{file} is not the manifest of a store", "", "run hep2gan-pack")
     if manifest.get("version") != VERSION:
@@ -137,12 +137,8 @@ def _manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _damaged(path: Path, why: str) -> Hep2ganError:
-    return Hep2ganError(f"the store {path} is damaged ({why})", "", "run hep2gan-pack again")
-
-
-def _array(path: Path, name: str, count: int, size: int) -> npt.NDArray[Any]:
-    array = _mapped(path / f"{name}.npy")
+def _map_column(path: Path, name: str, count: int, size: int) -> npt.NDArray[Any]:
+    array = _map_array(path / f"{name}.npy")
     dtype, per_cell = COLUMNS[name]
     shape = (count, *(size if side == "S" else side for side in per_cell))
     if not array.dtype.str.startswith(dtype) or array.shape != shape:
@@ -150,38 +146,26 @@ def _array(path: Path, name: str, count: int, size: int) -> npt.NDArray[Any]:
     return array
 
 
-def _names(path: Path) -> npt.NDArray[np.str_]:
-    array = _mapped(path / f"{SPECIMENS}.npy")
+def _map_specimen_names(path: Path) -> npt.NDArray[np.str_]:
+    array = _map_array(path / f"{SPECIMENS}.npy")
     if not array.dtype.str.startswith("<U") or array.ndim != 1:
         raise ValueError(f"{SPECIMENS}.npy holds {array.dtype} {array.shape}, expected names")
     return array
 
 
-def _mapped(file: Path) -> npt.NDArray[Any]:
+def _map_array(file: Path) -> npt.NDArray[Any]:
     # Mapped, since numpy would make room for whatever a header asks for. A plain view, since
     # slicing numpy's memmap class costs microseconds each time.
     return np.asarray(np.lib.format.open_memmap(file, mode="r"))
 
 
-def _whole_number(manifest: dict[str, Any], key: str) -> int:
+def _positive_integer(manifest: dict[str, Any], key: str) -> int:
     value = manifest[key]
     if type(value) is not int or not 0 < value < 2**40:
         raise ValueError(f"{MANIFEST}: {key} is {str(value)[:40]}")
     return value
 
 
-def _are_names(classes: Any) -> bool:
-    named = isinstance(classes, list) and all(type(name) is str for name in classes)
-    return named and 0 < len(set(classes)) == len(classes)
-
-
-def restore_crop(store: Store, row: int) -> GreyImage:
-    """The grey levels (h, w) of cell `row` at the size of its raw crop, whole numbers on 0..255.
-
-    Exact for 8-bit crops of the stored size; at other sizes what two resizings leave of it.
-    """
-    low, high = store.levels[row].astype(np.float64)
-    grey = (low + store.image[row] * ((high - low) / 255)).astype(np.float32)
-    height, width = (int(side) for side in store.crop_size[row])
-    resized = Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
-    return np.rint(np.asarray(resized, np.float32))
+def _are_class_names(classes: Any) -> bool:
+    are_strings = isinstance(classes, list) and all(type(name) is str for name in classes)
+    return are_strings and 0 < len(set(classes)) == len(classes)

@@ -1,4 +1,4 @@
-"""Random flips, turns, shifts, zooms, defocus, grey-level jitter and noise: paired, batched."""
+"""Augmentation: flips, rotation, shift, zoom, blur, grey-level jitter and noise of batches."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hep2gan.data.batch import BatchSeed
 from hep2gan.data.transforms.functional import affine, flip, gaussian_blur, jitter_grey_levels
-from hep2gan.data.transforms.random import AugmentationParams, Interval, as_column, sample_noise
+from hep2gan.data.transforms.random import AugmentationParams, Interval, per_image, sample_noise
 from hep2gan.errors import Hep2ganError
 
 WIDEST_BLUR = 4.0
@@ -17,25 +17,32 @@ WIDEST_BLUR = 4.0
 class Augmentation:
     """Random changes of training cells; the default is the paper's (section III-A): flips.
 
-    horizontal_flip, vertical_flip: probability of each, independently. quarter_turns: turn by 0,
-    90, 180 or 270° at equal odds. Both move pixels without interpolation. rotation: up to ±degrees.
-    shift: up to ±share of the side along each axis. scale: zoom, log-uniform in the interval;
-    below 1 the cell shrinks and is padded. Rotation, shift and scale are one resampling, bilinear
-    for the image and nearest for the mask. Outside the crop the image is mirrored (so that no
-    seam shows where the crop ended) and the mask is 0; crops have about 14 % margin on each side,
-    so keep shift + (1/scale − 1)/2 below 0.14 or mirrored nuclei will lie outside the mask.
+    Flips and quarter turns move pixels without interpolation. Rotation, shift and scale are one
+    resampling, bilinear for the image and nearest for the mask. Outside the crop the image is
+    mirrored (so that no seam shows where the crop ended) and the mask is 0; crops have about 14 %
+    margin on each side, so keep shift + (1/scale − 1)/2 below 0.14 or mirrored nuclei will lie
+    outside the mask. Blur, then grey levels, then noise change the image alone; all after
+    normalisation, since a per-image stretch would undo gain and offset.
 
-    gain, gamma: log-uniform in the interval; offset: up to ± of full scale. Image only, and after
-    normalisation, since a per-image stretch would undo gain and offset:
-    clamp(gain·imageᵞ + offset, 0, 1). A gain above 1 saturates, as an exposure that is too long.
-    jitter: probability that a cell's grey levels change so at all.
+    Args:
+        horizontal_flip: Probability.
+        vertical_flip: Probability, independent of the horizontal one.
+        rotation: Up to ±degrees, 0 to 180.
+        quarter_turns: Rotate by 0, 90, 180 or 270°, equally often.
+        shift: Up to ±this fraction of the side along each axis, 0 to 0.5.
+        scale: Interval of the zoom, log-uniform; below 1 the cell shrinks and is padded.
+        gain: Interval, log-uniform, of clamp(gain·imageᵞ + offset, 0, 1); above 1 it saturates, as
+            an exposure that is too long.
+        offset: Up to ±this fraction of full scale, 0 to 1.
+        gamma: Interval of the exponent, log-uniform.
+        jitter: Probability that the grey levels of a cell change so at all.
+        blur: Interval of a Gaussian's standard deviation in pixels, uniform, 0 to 4: a microscope
+            out of focus.
+        noise: Largest standard deviation of normal noise, as a fraction of full scale, 0 to 1:
+            that of a cell is uniform in 0..noise, as of a camera.
 
-    blur: Gaussian, as of a microscope out of focus; its standard deviation in pixels is uniform in
-    the interval. noise: normal, independent from pixel to pixel, as of a camera; a cell's standard
-    deviation is uniform in 0..noise of full scale. Image only: first blur, then grey levels, then
-    noise.
-
-    Raises Hep2ganError for values out of range.
+    Raises:
+        Hep2ganError: A value is out of range.
     """
 
     horizontal_flip: float = 0.5
@@ -82,56 +89,63 @@ class Augmentation:
         return bool(self.rotation or self.shift) or self.scale != (1.0, 1.0)
 
     @property
-    def recolours(self) -> bool:
+    def jitters(self) -> bool:
         """Whether any option changes grey levels."""
         return bool(self.offset) or (self.gain, self.gamma) != ((1.0, 1.0), (1.0, 1.0))
 
     def __call__(
-        self, image: Tensor, mask: Tensor, draw: BatchSeed, *, bounded: bool = True
+        self, image: Tensor, mask: Tensor, batch_seed: BatchSeed, *, bounded: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """Augment float (B, 1, S, S) images and masks alike.
+        """Augment images and masks alike.
 
-        bounded: images lie in [0, 1] and are kept there; otherwise nothing is clamped. Raises
-        Hep2ganError for gamma jitter of unbounded images.
+        Args:
+            image: float (B, 1, S, S).
+            mask: float (B, 1, S, S).
+            batch_seed: Source of the random numbers.
+            bounded: Images lie in [0, 1] and are kept there; otherwise nothing is clamped.
+
+        Raises:
+            Hep2ganError: Gamma jitter of unbounded images.
         """
-        numbers = AugmentationParams.drawn(draw, image.device)
-        flat, flat_mask = self.flipped(image.flatten(0, 1), mask.flatten(0, 1), numbers)
-        return self.changed(
-            flat.unsqueeze(1), flat_mask.unsqueeze(1), draw, numbers, bounded=bounded
+        params = AugmentationParams.sample(batch_seed, image.device)
+        flat, flat_mask = self.flip(image.flatten(0, 1), mask.flatten(0, 1), params)
+        return self.augment(
+            flat.unsqueeze(1), flat_mask.unsqueeze(1), batch_seed, params, bounded=bounded
         )
 
-    def flipped(
-        self, image: Tensor, mask: Tensor, numbers: AugmentationParams
+    def flip(
+        self, image: Tensor, mask: Tensor, params: AugmentationParams
     ) -> tuple[Tensor, Tensor]:
-        """What moves pixels and leaves their values: (B, S, S) of any type, so also as stored."""
+        """Apply what moves pixels and keeps their values: (B, S, S) of any type, also as stored."""
         flips = (self.horizontal_flip, self.vertical_flip)
-        return flip(image, mask, numbers, flips, turns=self.quarter_turns)
+        return flip(image, mask, params, flips, quarter_turns=self.quarter_turns)
 
-    def changed(
+    def augment(
         self,
         image: Tensor,
         mask: Tensor,
-        draw: BatchSeed,
-        numbers: AugmentationParams,
+        batch_seed: BatchSeed,
+        params: AugmentationParams,
         *,
         bounded: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """All the rest, in float: (B, 1, S, S) that have been normalised and flipped.
+        """Apply all the rest, in float: (B, 1, S, S) that have been normalised and flipped.
 
-        numbers: those of `draw`, which are drawn once for both.
+        params: those of `batch_seed`, which are sampled once for both.
         """
         self.check(bounded)
         if self.resamples:
             ranges = (self.rotation, self.shift, self.scale)
-            image, mask = affine(image, mask, numbers, *ranges)
+            image, mask = affine(image, mask, params, *ranges)
         if self.blur[1]:
             low, high = self.blur
-            image = gaussian_blur(image, low + numbers.blur * (high - low), high)
-        if self.recolours:
+            image = gaussian_blur(image, low + params.blur * (high - low), high)
+        if self.jitters:
             jitter = (self.gain, self.offset, self.gamma, self.jitter)
-            image = jitter_grey_levels(image, numbers, *jitter, bounded=bounded)
+            image = jitter_grey_levels(image, params, *jitter, bounded=bounded)
         if self.noise:
-            image = image + as_column(numbers.noise * self.noise) * sample_noise(draw, image)
+            deviation = per_image(params.noise * self.noise)
+            image = image + deviation * sample_noise(batch_seed, image)
             image = image.clamp(0, 1) if bounded else image
         return image.contiguous(), mask.contiguous()
 

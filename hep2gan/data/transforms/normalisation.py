@@ -1,4 +1,4 @@
-"""Grey levels as stored, to what the networks see."""
+"""Normalisation of the stored grey levels to what the networks see."""
 
 import math
 from dataclasses import dataclass
@@ -16,12 +16,19 @@ NormalisationKind = Literal["min_max", "percentile", "z_score", "none"]
 class Normalisation:
     """Normalise every image by itself, on whatever device it is.
 
-    kind: `min_max` stretches darkest..brightest pixel to [0, 1]; `percentile` stretches the
-    `low`..`high` percentiles (linear interpolation, as numpy.percentile) and clips to [0, 1];
-    `z_score` gives mean 0 and standard deviation 1 (over S² pixels, not S² − 1); `none` gives
-    absolute grey levels / 255, which keep the brightness of the staining. Stored images are
-    stretched one by one; only `none` undoes that, through `levels`.
-    Constant images become zeros, except under `none`.
+    Stored images are stretched one by one; only `none` undoes that, through `levels`. Constant
+    images become zeros, except under `none`.
+
+    Args:
+        kind: `min_max` stretches darkest..brightest pixel to [0, 1]; `percentile` stretches the
+            `low`..`high` percentiles (linear interpolation, as numpy.percentile) and clips to
+            [0, 1]; `z_score` gives mean 0 and standard deviation 1 (over S² pixels, not S² − 1);
+            `none` gives absolute grey levels / 255, which keep the brightness of the staining.
+        low: Percentile that becomes 0.
+        high: Percentile that becomes 1.
+
+    Raises:
+        Hep2ganError: The kind is unknown, or the percentiles are not in order within 0..100.
     """
 
     kind: NormalisationKind = "min_max"
@@ -48,7 +55,15 @@ class Normalisation:
         return self.kind != "z_score"
 
     def __call__(self, image: Tensor, levels: Tensor) -> Tensor:
-        """Normalise uint8 (B, S, S) with float32 (B, 2) grey levels; float32 (B, 1, S, S)."""
+        """Normalise a batch.
+
+        Args:
+            image: uint8 (B, S, S), as stored.
+            levels: float32 (B, 2) grey levels of stored 0 and 255.
+
+        Returns:
+            float32 (B, 1, S, S).
+        """
         stored = image.flatten(1)
         if self.kind == "none":
             dark, bright = levels[:, :1].float(), levels[:, 1:].float()
@@ -73,14 +88,14 @@ class Normalisation:
 
     def _percentiles(self, stored: Tensor, least: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1) low percentile and distance to the high one; of the extremes where they meet."""
-        below = _cumulated(stored)
+        below = _cumulative_histogram(stored)
         last = stored.shape[1] - 1
-        low, high = (_at(below, q / 100 * last) for q in (self.low, self.high))
+        low, high = (_order_statistic(below, q / 100 * last) for q in (self.low, self.high))
         low, high = torch.where(high > low, low, least), torch.where(high > low, high, most)
         return low, high - low
 
 
-def _cumulated(stored: Tensor) -> Tensor:
+def _cumulative_histogram(stored: Tensor) -> Tensor:
     """(B, 256) pixels of each image at or below each grey level; far faster than sorting."""
     # Not bincount, which on a GPU waits for the largest value.
     counts = torch.zeros(stored.shape[0], 256, dtype=torch.int64, device=stored.device)
@@ -88,7 +103,8 @@ def _cumulated(stored: Tensor) -> Tensor:
     return counts.scatter_add_(1, stored.long(), one.expand(stored.shape)).cumsum(1)
 
 
-def _at(below: Tensor, place: float) -> Tensor:
-    """(B, 1) grey level at a place in the sorted pixels, linear between neighbouring pixels."""
-    left, right = ((below <= rank).sum(1, keepdim=True) for rank in (int(place), math.ceil(place)))
-    return torch.lerp(left.float(), right.float(), place - int(place))
+def _order_statistic(below: Tensor, position: float) -> Tensor:
+    """(B, 1) grey level at a position in the sorted pixels, linear between neighbours."""
+    ranks = (int(position), math.ceil(position))
+    left, right = ((below <= rank).sum(1, keepdim=True) for rank in ranks)
+    return torch.lerp(left.float(), right.float(), position - int(position))

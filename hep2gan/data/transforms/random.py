@@ -1,4 +1,4 @@
-"""Random numbers of training cells that do not depend on the number of ranks."""
+"""Random numbers of the augmentation, which do not depend on the number of ranks."""
 
 import math
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class AugmentationParams(NamedTuple):
 
     horizontal_flip: Tensor
     vertical_flip: Tensor
-    turns: Tensor
+    quarter_turns: Tensor
     rotation: Tensor
     shift_x: Tensor
     shift_y: Tensor
@@ -33,44 +33,44 @@ class AugmentationParams(NamedTuple):
     jitter: Tensor
 
     @classmethod
-    def drawn(cls, draw: BatchSeed, device: torch.device) -> "AugmentationParams":
-        """The numbers of the cells of `draw`: equal on every device and for any number of ranks."""
-        rng = np.random.default_rng([2, draw.seed, draw.epoch, draw.batch])
-        # Options that came later are drawn after the others, which keep their numbers.
-        tables = [rng.random((draw.total, width), np.float32) for width in _WIDTHS]
+    def sample(cls, batch_seed: BatchSeed, device: torch.device) -> "AugmentationParams":
+        """Sample the numbers of a batch: equal on every device and for any number of ranks."""
+        rng = np.random.default_rng([2, batch_seed.seed, batch_seed.epoch, batch_seed.batch])
+        # Options that were added later are sampled after the others, which keep their numbers.
+        tables = [rng.random((batch_seed.total, width), np.float32) for width in _WIDTHS]
         table = torch.from_numpy(np.concatenate(tables, axis=1))
-        return cls(*to_device(table[draw.offset :: draw.stride], device).unbind(1))
+        return cls(*to_device(table[batch_seed.offset :: batch_seed.stride], device).unbind(1))
 
 
 _WIDTHS = (10, 2, 1)
-"""How many options came at a time."""
+"""How many options were added at a time."""
 
 
-def sample_noise(draw: BatchSeed, like: Tensor) -> Tensor:
-    """N(0, 1) for each pixel of (B, 1, S, S) cells of `draw`, on their device.
+def sample_noise(batch_seed: BatchSeed, like: Tensor) -> Tensor:
+    """Sample N(0, 1) for each pixel of the (B, 1, S, S) cells of a batch, on their device.
 
-    For any number of ranks the same; a GPU's numbers are not the CPU's.
+    The same for any number of ranks; a GPU's numbers are not the CPU's.
     """
     # The leading 4 keeps these numbers apart from those of orders, options and seeds of a batch.
-    words = np.random.SeedSequence([4, draw.seed, draw.epoch, draw.batch])
+    words = np.random.SeedSequence([4, batch_seed.seed, batch_seed.epoch, batch_seed.batch])
     seed = int(words.generate_state(1, np.uint64)[0] >> 1)
     generator = torch.Generator(like.device).manual_seed(seed)
-    shape = (draw.total, *like.shape[1:])
+    shape = (batch_seed.total, *like.shape[1:])
     noise = torch.randn(shape, generator=generator, device=like.device, dtype=torch.float32)
-    return noise[draw.offset :: draw.stride]
+    return noise[batch_seed.offset :: batch_seed.stride]
 
 
-def as_column(values: Tensor) -> Tensor:
-    """Numbers (B,) of B images, to go with their pixels: (B, 1, 1, 1)."""
+def per_image(values: Tensor) -> Tensor:
+    """Reshape (B,) numbers to (B, 1, 1, 1), to be combined with the pixels of B images."""
     return values.view(-1, 1, 1, 1)
 
 
-def sample_symmetric(number: Tensor, extent: float) -> Tensor:
-    """Uniform in [−extent, extent), from uniform in [0, 1)."""
-    return (2 * number - 1) * extent
+def to_symmetric(uniform: Tensor, extent: float) -> Tensor:
+    """Map uniform numbers in [0, 1) to uniform in [−extent, extent)."""
+    return (2 * uniform - 1) * extent
 
 
-def sample_between(number: Tensor, interval: Interval) -> Tensor:
-    """Log-uniform in the interval, from uniform in [0, 1): halving is as likely as doubling."""
+def to_interval(uniform: Tensor, interval: Interval) -> Tensor:
+    """Map uniform numbers in [0, 1) to log-uniform: halving is as likely as doubling."""
     low, high = map(math.log, interval)
-    return torch.exp(low + number * (high - low))
+    return torch.exp(low + uniform * (high - low))

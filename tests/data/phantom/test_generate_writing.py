@@ -66,7 +66,7 @@ def test_other_drawn_cells_are_replaced(tmp_path, change):
         (root / "00003.png").unlink()
     if "version" in change:
         marker = json.loads((root / "phantom.json").read_text())
-        (root / "phantom.json").write_text(json.dumps({**marker, "drawing_version": -1}))
+        (root / "phantom.json").write_text(json.dumps({**marker, "generator_version": -1}))
     count, seed = change.get("count", 12), change.get("seed", 0)
     write_phantom(root, count, seed)
     assert contents(root) == contents(write_phantom(tmp_path / "fresh", count, seed))
@@ -92,15 +92,18 @@ def test_an_empty_folder_may_be_filled(tmp_path):
     assert len(list((tmp_path / "cells").glob("*_Mask.png"))) == 7
 
 
-@pytest.mark.parametrize(("drawn", "foreign"), [(False, "00001.png"), (True, "notes.txt")])
-def test_nothing_but_drawn_cells_is_overwritten(tmp_path, drawn, foreign):
+@pytest.mark.parametrize(
+    ("synthetic", "foreign", "message"),
+    [(False, "00001.png", r"lacks phantom\.json"), (True, "notes.txt", r"notes\.txt")],
+)
+def test_nothing_but_synthetic_cells_is_overwritten(tmp_path, synthetic, foreign, message):
     root = tmp_path / "cells"
-    if drawn:
+    if synthetic:
         write_phantom(root, 7, 0)
     root.mkdir(exist_ok=True)
     (root / foreign).write_text("precious")
     before = contents(root)
-    with pytest.raises(Hep2ganError, match=foreign):
+    with pytest.raises(Hep2ganError, match=message):
         write_phantom(root, 8, 0)
     assert contents(root) == before
     assert list(tmp_path.iterdir()) == [root]

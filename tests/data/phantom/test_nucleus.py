@@ -83,9 +83,9 @@ def test_points_lie_where_they_are_asked_for():
     angle = np.linspace(0, 2 * np.pi, 50)
     outside = ndimage.distance_transform_edt(~nucleus.mask)
     for outward in (3.0, 9.0):
-        y, x = np.rint(nucleus.place(angle, np.full(50, outward))).astype(int).T
+        y, x = np.rint(nucleus.points_at(angle, np.full(50, outward))).astype(int).T
         assert np.abs(outside[y, x] - 0.5 - outward).max() < 1.6
-    points = nucleus.within(np.random.default_rng(0), 0.8, 4000)
+    points = nucleus.sample_points(np.random.default_rng(0), 0.8, 4000)
     y, x = np.rint(points).astype(int).T
     assert nucleus.rho[y, x].max() < 0.85
     # Uniform over the area: half the radius holds a quarter of the points.

@@ -49,7 +49,7 @@ def peaks(stain, where, rise=0.3):
 
 @pytest.mark.parametrize("stain", STAINS)
 def test_specimens_keep_to_the_recipe_and_use_all_of_it(stain, rng):
-    drawn = [stain.of_specimen(rng) for _ in range(400)]
+    drawn = [stain.sample(rng) for _ in range(400)]
     for name, (low, high) in RANGES[stain].items():
         values = np.array([getattr(one, name) for one in drawn])
         width = high - low
@@ -60,7 +60,7 @@ def test_specimens_keep_to_the_recipe_and_use_all_of_it(stain, rng):
 @pytest.mark.parametrize("stain", STAINS)
 def test_stains_are_light(stain, nucleus, rng):
     for _ in range(20):
-        drawn = stain.of_specimen(rng).draw(nucleus, rng)
+        drawn = stain.sample(rng).render(nucleus, rng)
         assert drawn.shape == nucleus.shape
         assert drawn.dtype == np.float32
         assert np.isfinite(drawn).all()
@@ -72,7 +72,7 @@ def test_homogeneous_is_a_mottled_dome(nucleus, rng):
     body = nucleus.rho < 0.9
     for mottle in (0.02, 0.10):
         stain = Homogeneous(power=0.4, mottle=mottle, scale=3.0, cytoplasm=0.1)
-        ratio = [stain.draw(nucleus, rng)[body] / nucleus.dome(0.4)[body] for _ in range(40)]
+        ratio = [stain.render(nucleus, rng)[body] / nucleus.dome(0.4)[body] for _ in range(40)]
         smooth = [one for one in ratio if one.min() > 1 - 4.5 * 1.4 * mottle]
         assert np.median([one.std() for one in smooth]) == pytest.approx(mottle, rel=0.4)
         assert np.median(ratio) == pytest.approx(1, abs=0.03)
@@ -82,26 +82,27 @@ def test_half_the_homogeneous_cells_show_nucleoli(nucleus, rng):
     stain = Homogeneous(power=0.4, mottle=1e-6, scale=3.0, cytoplasm=0.0)
     body = nucleus.rho < 0.9
     shown = [
-        (stain.draw(nucleus, rng)[body] / nucleus.dome(0.4)[body]).min() < 0.99 for _ in range(200)
+        (stain.render(nucleus, rng)[body] / nucleus.dome(0.4)[body]).min() < 0.99
+        for _ in range(200)
     ]
     assert np.mean(shown) == pytest.approx(0.5, abs=0.1)
 
 
 def test_homogeneous_cytoplasm_is_faint(nucleus, rng):
     stain = Homogeneous(power=0.4, mottle=0.05, scale=3.0, cytoplasm=0.15)
-    drawn = stain.draw(nucleus, rng)
+    drawn = stain.render(nucleus, rng)
     assert drawn[~nucleus.mask].max() <= 0.15 + 1e-6
     assert drawn[nucleus.depth < -25].max() < 0.001
 
 
 @pytest.mark.parametrize(("contrast", "scale"), [(0.12, 1.0), (0.35, 1.8)])
 def test_speckles_have_their_contrast_and_grain(nucleus, rng, monkeypatch, contrast, scale):
-    monkeypatch.setattr("hep2gan.data.phantom.patterns.holes", lambda *_: np.float32(1))
+    monkeypatch.setattr("hep2gan.data.phantom.patterns.nucleoli_holes", lambda *_: np.float32(1))
     stain = Speckled(power=0.4, contrast=contrast, scale=scale)
     body = nucleus.rho < 0.9
     spread, alike = [], []
     for _ in range(60):
-        ratio = stain.draw(nucleus, rng) / np.maximum(nucleus.dome(0.4), 1e-6) - 1
+        ratio = stain.render(nucleus, rng) / np.maximum(nucleus.dome(0.4), 1e-6) - 1
         spread.append(ratio[body].std())
         pair = body[1:] & body[:-1]
         alike.append(np.corrcoef(ratio[1:][pair], ratio[:-1][pair])[0, 1])
@@ -114,11 +115,11 @@ def test_speckled_cells_have_dark_nucleoli(nucleus, rng):
     stain = Speckled(power=0.4, contrast=0.01, scale=1.0)
     body = nucleus.rho < 0.9
     for _ in range(30):
-        assert 0.05 < (stain.draw(nucleus, rng)[body] / nucleus.dome(0.4)[body]).min() < 0.7
+        assert 0.05 < (stain.render(nucleus, rng)[body] / nucleus.dome(0.4)[body]).min() < 0.7
 
 
 def test_speckled_specimens_are_fine_or_coarse(rng):
-    drawn = [Speckled.of_specimen(rng) for _ in range(400)]
+    drawn = [Speckled.sample(rng) for _ in range(400)]
     fine = [one for one in drawn if one.contrast < 0.2]
     assert len(fine) / 400 == pytest.approx(0.5, abs=0.1)
     assert all(one.scale <= 1.3 for one in fine if one.contrast < 0.199)
@@ -130,7 +131,7 @@ def test_nucleoli_are_few_and_bright(nucleus, rng, kind, fewest, most):
     stain = Nucleolar(power=0.4, base=0.2, bright=3.0, kind=kind)
     found, height = [], []
     for _ in range(60):
-        drawn = stain.draw(nucleus, rng)
+        drawn = stain.render(nucleus, rng)
         found.append(peaks(drawn, nucleus.mask))
         height.append(drawn.max())
         assert drawn[nucleus.rho > 1.15].max() < 0.25 * drawn.max()
@@ -164,7 +165,7 @@ def test_clumps_and_dots_keep_to_the_recipe(rng, kind, number, sigmas):
 
 
 def test_nucleolar_kinds_all_occur(rng):
-    kinds = [Nucleolar.of_specimen(rng).kind for _ in range(90)]
+    kinds = [Nucleolar.sample(rng).kind for _ in range(90)]
     assert all(kinds.count(kind) > 15 for kind in ("round", "clumpy", "dotted"))
 
 
@@ -172,7 +173,7 @@ def test_centromeres_are_many_small_and_inside(nucleus, rng):
     stain = Centromere(power=0.4, base=0.2, bright=3.0, apart=2.5, sigma=0.9)
     found = []
     for _ in range(60):
-        drawn = stain.draw(nucleus, rng)
+        drawn = stain.render(nucleus, rng)
         found.append(peaks(drawn, nucleus.mask, rise=0.1))
         assert drawn[nucleus.depth < -3].max() < 0.05
     assert min(found) >= 10
@@ -183,7 +184,7 @@ def test_centromeres_are_many_small_and_inside(nucleus, rng):
 def test_amplitudes_spread_as_in_the_recipe_over_specimens_and_cells(rng):
     # Half of the variance lies between specimens, half between cells of one.
     for stain, median, sd in ((Nucleolar, 3.0, 0.8), (Centromere, 2.2, 0.5), (Golgi, 3.2, 0.9)):
-        bright = np.array([stain.of_specimen(rng).bright for _ in range(800)])
+        bright = np.array([stain.sample(rng).bright for _ in range(800)])
         assert np.median(bright) == pytest.approx(median, rel=0.1)
         assert np.log(bright).std() == pytest.approx(sd * np.sqrt(0.5), rel=0.1)
 
@@ -198,7 +199,7 @@ def test_membrane_is_brightest_at_the_border(nucleus, rng, inset):
         **{"body": 0.7, "power": 0.4, "ring": 0.6, "inset": inset, "width": 1.2},
         **{"punctate": False, "cytoplasm": 0.5, "reach": 8.0},
     )
-    mean = np.mean([stain.draw(nucleus, rng) for _ in range(30)], axis=0)
+    mean = np.mean([stain.render(nucleus, rng) for _ in range(30)], axis=0)
     at_ring = profile(mean, nucleus, inset - 0.3, inset + 0.3)
     middle, outside = profile(mean, nucleus, 12, 30), profile(mean, nucleus, -6, -5)
     assert middle == pytest.approx(0.7 * 0.87, abs=0.02)  # .7·(1.15 - .3·dome), dome near 1
@@ -208,11 +209,11 @@ def test_membrane_is_brightest_at_the_border(nucleus, rng, inset):
 
 
 def test_three_in_ten_membranes_are_punctate(nucleus, rng):
-    drawn = [NuclearMembrane.of_specimen(rng) for _ in range(600)]
+    drawn = [NuclearMembrane.sample(rng) for _ in range(600)]
     assert np.mean([one.punctate for one in drawn]) == pytest.approx(0.3, abs=0.06)
     rim = np.abs(nucleus.depth - 0.5) < 0.5
     spread = [
-        replace(drawn[0], ring=0.8, inset=0.5, punctate=punctate).draw(nucleus, rng)[rim].std()
+        replace(drawn[0], ring=0.8, inset=0.5, punctate=punctate).render(nucleus, rng)[rim].std()
         for punctate in (False, True)
     ]
     assert spread[1] > 2 * spread[0]
@@ -236,7 +237,7 @@ def test_golgi_granules_lie_outside_at_one_side(nucleus, rng):
 
 def test_golgi_nucleus_is_as_dull_as_the_cytoplasm(nucleus, rng):
     stain = Golgi(body=0.8, power=0.4, cytoplasm=0.9, reach=12.0, bright=1e-9)
-    drawn = stain.draw(nucleus, rng)
+    drawn = stain.render(nucleus, rng)
     assert profile(drawn, nucleus, 12, 30) == pytest.approx(0.8, abs=0.02)
     assert profile(drawn, nucleus, -2, -1) == pytest.approx(0.72, abs=0.03)
 

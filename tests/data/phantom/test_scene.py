@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hep2gan.data.phantom.nucleus import Nucleus, sample_outline
-from hep2gan.data.phantom.scene import compose, crop_of, place_neighbours
+from hep2gan.data.phantom.scene import compose_scene, crop_around, place_neighbours
 from hep2gan.data.phantom.specimens import plan_specimens
 
 
@@ -15,7 +15,7 @@ class Flat:
     body: float = 1.0
     around: float = 0.0
 
-    def draw(self, nucleus, rng):
+    def render(self, nucleus, rng):
         return np.where(nucleus.mask, np.float32(self.body), np.float32(self.around))
 
 
@@ -29,12 +29,12 @@ def specimen(stain, **changes):
 def test_crop_is_the_bounding_box_and_ten_pixels():
     mask = np.zeros((80, 90), bool)
     mask[30:51, 25:67] = True
-    assert crop_of(mask) == (slice(20, 61), slice(15, 77))
+    assert crop_around(mask) == (slice(20, 61), slice(15, 77))
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_crop_lies_on_the_canvas_with_room_for_the_blur(seed):
-    scene = compose(specimen(Flat()), np.random.default_rng(seed))
+    scene = compose_scene(specimen(Flat()), np.random.default_rng(seed))
     for part, side in zip(scene.crop, scene.mask.shape, strict=True):
         assert part.start >= 6
         assert part.stop <= side - 6
@@ -75,7 +75,7 @@ def test_neighbours_number_as_told(monkeypatch):
     )
     own = specimen(Flat(), neighbours=2.0)
     for seed in range(200):
-        compose(own, np.random.default_rng(seed))
+        compose_scene(own, np.random.default_rng(seed))
     assert np.mean(asked) == pytest.approx(2.0, abs=0.3)
 
 
@@ -84,7 +84,7 @@ def test_light_is_background_plus_level_and_never_a_neighbours_in_the_mask():
     own = specimen(Flat(1.0, 50.0), neighbours=6.0)
     inside = []
     for seed in range(120):
-        scene = compose(own, np.random.default_rng(seed))
+        scene = compose_scene(own, np.random.default_rng(seed))
         inside.append(np.median(scene.light[scene.mask]))
     # Background 20 + level 40 with LN(1, .2) from cell to cell.
     assert np.median(inside) == pytest.approx(60, abs=3)
@@ -95,7 +95,7 @@ def test_neighbours_show_outside_the_mask():
     crowded, alone = specimen(Flat(), neighbours=3.0), specimen(Flat())
     outside = []
     for own in (crowded, alone):
-        scenes = [compose(own, np.random.default_rng(seed)) for seed in range(60)]
+        scenes = [compose_scene(own, np.random.default_rng(seed)) for seed in range(60)]
         outside.append(np.mean([(scene.light[~scene.mask] > 40).mean() for scene in scenes]))
     assert outside[0] > 0.03
     assert outside[1] < 0.005
@@ -105,7 +105,7 @@ def test_background_is_mottled_by_three_percent_and_lit_unevenly_by_twelve():
     spread, slope = [], []
     own = specimen(Flat(0.001, 0.0), level=0.001)
     for seed in range(150):
-        scene = compose(own, np.random.default_rng(seed))
+        scene = compose_scene(own, np.random.default_rng(seed))
         light = scene.light / 20
         y, x = np.mgrid[: light.shape[0], : light.shape[1]]
         design = np.stack([np.ones(light.size), y.ravel(), x.ravel()], axis=1)
@@ -120,6 +120,6 @@ def test_background_is_mottled_by_three_percent_and_lit_unevenly_by_twelve():
 def test_three_percent_hold_debris():
     dirty, own = 0, specimen(Flat(0.0, 0.0), level=100.0)
     for seed in range(500):
-        scene = compose(own, np.random.default_rng(seed))
+        scene = compose_scene(own, np.random.default_rng(seed))
         dirty += scene.light[scene.crop].max() > 40
     assert dirty / 500 == pytest.approx(0.03, abs=0.02)

@@ -1,17 +1,23 @@
+import numpy as np
 import pytest
 
-from hep2gan.data.phantom.specimens import apportion, class_counts, specimen_count, specimen_sizes
+from hep2gan.data.grouping import largest_remainder
+from hep2gan.data.phantom.specimens import class_counts, specimen_count, specimen_sizes
 from hep2gan.errors import Hep2ganError
 
 
-def test_apportion_is_largest_remainder():
+def apportion(total, weights):
+    return largest_remainder(np.array(weights), total, at_least_one=True).tolist()
+
+
+def test_cells_are_apportioned_by_largest_remainder():
     # Quotas 5.33, 3.33, 1.33: the one left over goes to the first of equal remainders.
     assert apportion(10, [16, 10, 4]) == [6, 3, 1]
     # Quotas 6.6, 2.4: the larger remainder wins.
     assert apportion(9, [11, 4]) == [7, 2]
 
 
-def test_apportion_leaves_nobody_out():
+def test_nobody_is_left_out():
     assert apportion(10, [100, 1, 1]) == [8, 1, 1]
     assert apportion(2, [100, 1, 1]) == [2, 0, 0]
 
@@ -33,7 +39,7 @@ def test_every_class_occurs_from_six_cells_on(count):
 
 
 def test_no_cells_is_an_error():
-    with pytest.raises(Hep2ganError, match="0 drawn cells"):
+    with pytest.raises(Hep2ganError, match="0 synthetic cells"):
         class_counts(0)
 
 

@@ -4,7 +4,13 @@ from scipy import ndimage
 from scipy.spatial.distance import pdist
 
 from hep2gan.data.phantom.nucleus import Nucleus, sample_outline
-from hep2gan.data.phantom.texture import blobs, holes, lognormal, random_field, spread_out
+from hep2gan.data.phantom.texture import (
+    blobs,
+    lognormal,
+    nucleoli_holes,
+    random_field,
+    sample_spaced_points,
+)
 
 
 @pytest.fixture
@@ -38,10 +44,10 @@ def test_blobs_by_hand():
 def test_points_keep_apart(nucleus):
     rng = np.random.default_rng(0)
     for count, apart in ((6, 8.0), (55, 1.8), (55, 3.0)):
-        points = spread_out(rng, nucleus, count, rho=0.88, apart=apart)
+        points = sample_spaced_points(rng, nucleus, count, rho=0.88, apart=apart)
         assert pdist(points).min() >= apart
         assert 0.8 * count <= len(points) <= count
-    assert len(spread_out(rng, nucleus, 6, rho=0.5, apart=500)) == 1
+    assert len(sample_spaced_points(rng, nucleus, 6, rho=0.5, apart=500)) == 1
 
 
 def test_lognormal_has_its_median_and_spread():
@@ -55,7 +61,7 @@ def test_holes_are_one_to_four_and_as_deep_as_told(nucleus):
     rng = np.random.default_rng(0)
     counts = []
     for _ in range(30):
-        factor = holes(rng, nucleus, (0.35, 0.9))
+        factor = nucleoli_holes(rng, nucleus, (0.35, 0.9))
         assert 0.1 - 1e-6 <= factor.min() <= 0.7  # even the shallowest hole is seen
         assert factor.max() == pytest.approx(1, abs=0.01)
         counts.append(ndimage.label((factor < 0.8) & nucleus.mask)[1])

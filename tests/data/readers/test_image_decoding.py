@@ -26,7 +26,11 @@ def saved(path: Path, array: np.ndarray, mode: str | None = None, **options: obj
 def test_8_bit_files_keep_their_grey_levels(tmp_path, suffix, mode):
     decoded = decode_image(saved(tmp_path / f"a.{suffix}", GREY, mode))
     np.testing.assert_array_equal(decoded.values, GREY)
-    assert (decoded.values.dtype, decoded.full, decoded.reduced) == (np.float32, 255, False)
+    assert (decoded.values.dtype, decoded.full_scale, decoded.depth_reduced) == (
+        np.float32,
+        255,
+        False,
+    )
 
 
 def test_colour_becomes_unrounded_luma(tmp_path):
@@ -50,7 +54,7 @@ def test_one_bit_files_are_black_and_white(tmp_path):
 def test_16_bit_grey_keeps_every_level(tmp_path, suffix):
     decoded = decode_image(saved(tmp_path / f"a.{suffix}", DEEP))
     np.testing.assert_array_equal(decoded.values, DEEP)
-    assert decoded.full == 65535
+    assert decoded.full_scale == 65535
 
 
 @pytest.mark.parametrize("array", [GREY, DEEP])
@@ -80,9 +84,9 @@ def test_16_bit_colour_is_told_from_8_bit(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(png(rgb, depth=16, kind=2))
     decoded = decode_image(path)
-    assert decoded.reduced
-    assert decoded.full == 255
-    assert not decode_image(saved(tmp_path / "b.png", COLOUR)).reduced
+    assert decoded.depth_reduced
+    assert decoded.full_scale == 255
+    assert not decode_image(saved(tmp_path / "b.png", COLOUR)).depth_reduced
 
 
 def png(array: np.ndarray, depth: int, kind: int) -> bytes:

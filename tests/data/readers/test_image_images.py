@@ -19,24 +19,26 @@ def saved(path, array):
 def test_16_bit_levels_are_scaled_by_white(tmp_path):
     path = saved(tmp_path / "a.png", DIM)
     np.testing.assert_allclose(read_image(path), DIM / 65535 * 255, rtol=1e-6)
-    np.testing.assert_allclose(read_image(path, white=4095), DIM / 4095 * 255, rtol=1e-6)
-    assert read_image(path, white=4095).max() == pytest.approx(255)
+    np.testing.assert_allclose(read_image(path, white_level=4095), DIM / 4095 * 255, rtol=1e-6)
+    assert read_image(path, white_level=4095).max() == pytest.approx(255)
 
 
 def test_white_leaves_8_bit_files_alone(tmp_path):
-    np.testing.assert_array_equal(read_image(saved(tmp_path / "a.png", GREY), white=4095), GREY)
+    np.testing.assert_array_equal(
+        read_image(saved(tmp_path / "a.png", GREY), white_level=4095), GREY
+    )
 
 
 def test_values_above_white_are_refused(tmp_path):
     path = saved(tmp_path / "a.png", DIM)
-    with pytest.raises(Hep2ganError, match=r"a\.png holds 4095: data\.white=4000"):
-        read_image(path, white=4000)
+    with pytest.raises(Hep2ganError, match=r"a\.png holds 4095: data\.white_level=4000"):
+        read_image(path, white_level=4000)
 
 
 def test_float_files_need_white(tmp_path):
     path = saved(tmp_path / "a.tif", np.array([[0, 0.5]], np.float32))
-    np.testing.assert_allclose(read_image(path, white=1), [[0, 127.5]])
-    with pytest.raises(Hep2ganError, match=r"a\.tif .*scale is unknown.*data\.white"):
+    np.testing.assert_allclose(read_image(path, white_level=1), [[0, 127.5]])
+    with pytest.raises(Hep2ganError, match=r"a\.tif .*scale is unknown.*data\.white_level"):
         read_image(path)
 
 
@@ -45,7 +47,7 @@ def test_16_bit_colour_is_read_at_8_bits_without_white_only(tmp_path):
     path.write_bytes(png(np.full((2, 2, 3), 0x8000, ">u2"), depth=16, kind=2))
     np.testing.assert_array_equal(read_image(path), np.full((2, 2), 128))
     with pytest.raises(Hep2ganError, match="16-bit colour"):
-        read_image(path, white=4095)
+        read_image(path, white_level=4095)
 
 
 @pytest.mark.parametrize("values", [[0, 1], [0, 255], [0, 7], [0, 0], [255, 255], [1, 1]])

@@ -17,7 +17,7 @@ from hep2gan.models.output import ModelOutput
 from hep2gan.training.evaluation import build_predictions, mean_mask
 from tests.helpers.raw_sets import cells
 
-WORDS = r"image.npy was cut off while the run used it: .* bytes are now 4,096.*Fix: restore"
+WORDS = r"image.npy was truncated while the run used it: .* bytes are now 4,096.*Fix: restore"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_batch_from_a_store_that_was_cut_off_is_refused(packed):
         # Without the look this read ends the process.
         with pytest.raises(Hep2ganError, match=WORDS):
             batches[rows]
-        with pytest.raises(Hep2ganError, match="cut off"):
+        with pytest.raises(Hep2ganError, match="truncated"):
             next(iter(torch.utils.data.DataLoader(batches, sampler=[rows], batch_size=None)))
     assert torch.equal(batches[rows].image, whole.image)
 
@@ -62,16 +62,16 @@ def test_what_is_deleted_or_replaced_or_grows_does_no_harm(tmp_path):
     (tmp_path / "new").replace(tmp_path / "b")
     with (tmp_path / "c").open("ab") as file:
         file.write(b"more")
-    files.require()
+    files.check()
     os.truncate(tmp_path / "c", 99)
-    with pytest.raises(Hep2ganError, match="/c was cut off"):
-        files.require()
+    with pytest.raises(Hep2ganError, match="/c was truncated"):
+        files.check()
 
 
 def test_a_store_that_travels_to_another_process_looks_there_again(packed):
     there = pickle.loads(pickle.dumps(packed))
     with cut_off(packed), pytest.raises(Hep2ganError, match=WORDS):
-        there.require_whole()
+        there.check_not_truncated()
 
 
 def test_evaluation_and_cells_on_the_device_look_before_they_read(packed):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hep2gan.data.store.integrity import find_wrong_values
+from hep2gan.data.store.integrity import invalid_columns
 from tests.helpers.made_store import made_store
 
 
@@ -10,7 +10,7 @@ def made(**given):
 
 
 def test_a_sound_store():
-    assert find_wrong_values(made()) == []
+    assert invalid_columns(made()) == []
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,4 @@ def test_a_sound_store():
     ],
 )
 def test_values_that_mean_nothing_are_named(name, given):
-    assert find_wrong_values(made(**given)) == [f"{name}.npy holds values that mean nothing"]
+    assert invalid_columns(made(**given)) == [f"{name}.npy holds invalid values"]

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from hep2gan.data.store.integrity import COLUMNS, verify_again, verify_once
+from hep2gan.data.store import integrity
+from hep2gan.data.store.integrity import COLUMNS, verify
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
@@ -25,13 +26,13 @@ def store(tmp_path):
 @pytest.fixture
 def readings(monkeypatch):
     """How often a store was read whole."""
-    seen, verify = [], Store.verify
+    seen, check_content = [], integrity.check_content
 
-    def counted(self):
-        seen.append(self.path)
-        verify(self)
+    def counted(store):
+        seen.append(store.path)
+        check_content(store)
 
-    monkeypatch.setattr(Store, "verify", counted)
+    monkeypatch.setattr(integrity, "check_content", counted)
     return seen
 
 
@@ -46,9 +47,9 @@ def changed(file, offset=-4):
 
 def test_a_packed_store_is_not_read_again(store, readings):
     for _ in range(3):
-        verify_once(Store.open(store.path))
+        verify(Store.open(store.path))
     assert readings == []
-    verify_again(store)
+    verify(store, force=True)
     assert len(readings) == 1
 
 
@@ -61,9 +62,9 @@ def test_a_changed_bit_is_found_though_size_and_date_are_set_back(store, name):
     assert (file.stat().st_mtime_ns, file.stat().st_size) == (before.st_mtime_ns, before.st_size)
     for _ in range(2):
         with pytest.raises(Hep2ganError, match=r"damaged.*hep2gan-pack"):
-            verify_once(Store.open(store.path))
+            verify(Store.open(store.path))
     changed(file)
-    verify_once(Store.open(store.path))
+    verify(Store.open(store.path))
 
 
 def test_a_damaged_store_in_the_place_of_a_whole_one_is_found(store, tmp_path):
@@ -71,7 +72,7 @@ def test_a_damaged_store_in_the_place_of_a_whole_one_is_found(store, tmp_path):
     changed(tmp_path / "other/image.npy")
     (tmp_path / "other/image.npy").replace(store.path / "image.npy")
     with pytest.raises(Hep2ganError, match="damaged"):
-        verify_once(Store.open(store.path))
+        verify(Store.open(store.path))
 
 
 def test_what_was_copied_or_touched_is_read_once_more(store, tmp_path, readings):
@@ -79,13 +80,13 @@ def test_what_was_copied_or_touched_is_read_once_more(store, tmp_path, readings)
     (store.path / "mask.npy").touch()
     for path in (store.path, tmp_path / "copy"):
         for _ in range(2):
-            verify_once(Store.open(path))
+            verify(Store.open(path))
             time.sleep(0.02)
     assert readings == [store.path, tmp_path / "copy"]
 
 
 def test_a_moved_store_is_the_same(store, tmp_path, readings):
-    verify_once(Store.open(store.path.rename(tmp_path / "moved")))
+    verify(Store.open(store.path.rename(tmp_path / "moved")))
     assert readings == []
 
 
@@ -94,10 +95,10 @@ def test_without_a_note_the_store_is_read(store, readings, note):
     (store.path / "verified.json").unlink()
     if note is not None:
         (store.path / "verified.json").write_text(note)
-    verify_once(Store.open(store.path))
+    verify(Store.open(store.path))
     assert len(readings) == 1
     time.sleep(0.02)
-    verify_once(Store.open(store.path))
+    verify(Store.open(store.path))
     assert len(readings) == 1
 
 
@@ -105,21 +106,21 @@ def test_a_note_of_the_same_clock_tick_proves_nothing(store, readings):
     note = store.path / "verified.json"
     latest = max(values[-1] for values in json.loads(note.read_text())["files"].values())
     os.utime(note, ns=(latest, latest))
-    verify_once(store)
+    verify(store)
     assert len(readings) == 1
 
 
 def test_rot_without_a_writing_is_found_by_a_whole_reading_and_then_known(store, monkeypatch):
-    def rotten(self):
+    def rotten(store):
         raise Hep2ganError("the store is damaged")
 
     with monkeypatch.context() as disk:
-        disk.setattr(Store, "verify", rotten)
-        verify_once(store)
-        for check in (verify_again, verify_once):
+        disk.setattr(integrity, "check_content", rotten)
+        verify(store)
+        for force in (True, False):
             with pytest.raises(Hep2ganError, match="damaged"):
-                check(store)
-    verify_once(store)
+                verify(store, force=force)
+    verify(store)
 
 
 def test_a_store_that_cannot_be_written_is_read_every_time(store, tmp_path, readings):
@@ -127,5 +128,5 @@ def test_a_store_that_cannot_be_written_is_read_every_time(store, tmp_path, read
         shutil.copytree(store.path, disk / "store")
         make_read_only(disk)
         for _ in range(2):
-            verify_once(Store.open(disk / "store"))
+            verify(Store.open(disk / "store"))
     assert len(readings) == 2

@@ -13,6 +13,7 @@ from PIL import Image
 
 from hep2gan.data.readers.raw import CellError
 from hep2gan.data.store import pack
+from hep2gan.data.store.integrity import check_content
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
@@ -105,7 +106,7 @@ def test_a_moved_source_is_the_same_source(tmp_path, monkeypatch):
     pack_cells(moved._replace(cells=found), tmp_path / "store", size=32)
 
 
-@pytest.mark.parametrize("change", ["file", "date", "size", "white", "label"])
+@pytest.mark.parametrize("change", ["file", "date", "size", "white_level", "label"])
 def test_another_source_or_setting_replaces_the_store(tmp_path, caplog, change):
     raw = cells(tmp_path / "raw", 4)
     first = pack_cells(raw, tmp_path / "store", size=32)
@@ -119,11 +120,11 @@ def test_another_source_or_setting_replaces_the_store(tmp_path, caplog, change):
     elif change == "label":
         raw = raw._replace(cells=[raw.cells[0]._replace(label=1), *raw.cells[1:]])
     else:
-        settings |= {"size": 48} if change == "size" else {"white": 4095}
+        settings |= {"size": 48} if change == "size" else {"white_level": 4095}
     with caplog.at_level(logging.INFO):
         second = pack_cells(raw, tmp_path / "store", **settings)
     assert "packing it again" in caplog.text
-    assert (second.fingerprint == first.fingerprint) == (change in ("white", "date"))
+    assert (second.fingerprint == first.fingerprint) == (change in ("white_level", "date"))
     assert second.manifest["signature"] != first.manifest["signature"]
     assert first.image.shape == (4, 32, 32)  # who has the old one open keeps it
     assert names(tmp_path)[-1] == "store"
@@ -166,7 +167,7 @@ def test_skipped_cells_are_left_out_and_recorded(tmp_path):
     assert skipped["count"] == 4
     assert [one["id"] for one in skipped["listed"]] == ["00001", "00002", "00004", "00005"]
     assert str(raw.cells[0].image) in skipped["listed"][0]["reason"]
-    store.verify()
+    check_content(store)
 
 
 def test_a_mask_that_vanishes_when_resized_is_a_problem(tmp_path):
@@ -205,7 +206,7 @@ def test_a_failed_pack_leaves_the_store_that_was_there(tmp_path):
         ({"size": 2048}, "from 32 to 1024"),
         ({"size": "128"}, "divisible"),
         ({"on_error": "ignore"}, "'ignore'"),
-        ({"white": 0}, "white is 0"),
+        ({"white_level": 0}, "white_level is 0"),
         ({"workers": 0}, "workers is 0"),
     ],
 )
@@ -255,7 +256,7 @@ def test_an_empty_folder_and_a_damaged_store_are_replaced(tmp_path, caplog):
     again = pack_cells(raw, tmp_path / "store", size=32)
     assert "damaged" in caplog.text
     assert again.fingerprint == store.fingerprint
-    again.verify()
+    check_content(again)
 
 
 def test_a_full_disk_is_told_before_it_is_filled(tmp_path, monkeypatch):
@@ -366,13 +367,13 @@ def test_16_bit_sets_are_advised_about_white(tmp_path):
     notes = pack_cells(raw, tmp_path / "a", size=32).manifest["findings"]["notes"]
     assert len(notes) == 1
     assert "reach 3000 of 65535" in notes[0]
-    assert "data.white=4095" in notes[0]
-    told = pack_cells(raw, tmp_path / "b", size=32, white=4095)
+    assert "data.white_level=4095" in notes[0]
+    told = pack_cells(raw, tmp_path / "b", size=32, white_level=4095)
     assert told.manifest["findings"]["notes"] == []
     unscaled = Store.open(tmp_path / "a").levels
     np.testing.assert_allclose(told.levels, unscaled * (65535 / 4095), rtol=1e-5)
-    with pytest.raises(Hep2ganError, match=r"holds 3000: data\.white=2999"):
-        pack_cells(raw, tmp_path / "c", size=32, white=2999)
+    with pytest.raises(Hep2ganError, match=r"holds 3000: data\.white_level=2999"):
+        pack_cells(raw, tmp_path / "c", size=32, white_level=2999)
 
 
 def test_16_bit_colour_is_noted(tmp_path):

@@ -3,7 +3,6 @@
 import numpy as np
 
 from hep2gan.data.readers.image import resize, stretch
-from hep2gan.data.store.store import restore_crop
 from tests.helpers.made_store import made_store
 
 
@@ -18,13 +17,13 @@ def test_crops_of_the_stored_size_come_back_exactly():
     rng = np.random.default_rng(0)
     for low, high in ((0, 256), (12, 40), (7, 8)):
         crop = rng.integers(low, high, (24, 24)).astype(np.float32)
-        np.testing.assert_array_equal(restore_crop(store_of(crop, 24), 0), crop)
+        np.testing.assert_array_equal(store_of(crop, 24).crop(0), crop)
 
 
 def test_other_crops_come_back_at_their_size_and_nearly():
     y, x = np.mgrid[:50, :60]
     crop = np.rint(40 + 25 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)
-    back = restore_crop(store_of(crop, 64), 0)
+    back = store_of(crop, 64).crop(0)
     assert back.shape == crop.shape
     assert np.abs(back - crop)[2:-2, 2:-2].max() <= 1.5
     assert (back == np.rint(back)).all()

@@ -40,12 +40,12 @@ def fixed(monkeypatch):
     """Have every cell draw the same numbers: 0.5 unless named."""
 
     def fix(**numbers):
-        def drawn(draw, device):
+        def sample(batch_seed, device):
             return AugmentationParams(
                 *(torch.tensor([numbers.get(n, 0.5)]) for n in AugmentationParams._fields)
             )
 
-        monkeypatch.setattr(AugmentationParams, "drawn", drawn)
+        monkeypatch.setattr(AugmentationParams, "sample", sample)
 
     return fix
 
@@ -216,7 +216,7 @@ def test_blur_agrees_with_scipy():
     image, mask = cells(6, side=24)
     found, found_mask = Augmentation(blur=(0.5, 2.0), **OFF)(image, mask, draw(6))
     assert torch.equal(found_mask, mask)
-    widths = 0.5 + 1.5 * AugmentationParams.drawn(draw(6), torch.device("cpu")).blur
+    widths = 0.5 + 1.5 * AugmentationParams.sample(draw(6), torch.device("cpu")).blur
     assert len(set(widths.tolist())) == 6
     for blurred, plain, sigma in zip(found, image, widths.tolist(), strict=True):
         theirs = ndimage.gaussian_filter(plain[0].numpy(), sigma, mode="mirror", radius=6)
@@ -248,7 +248,7 @@ def test_blur_of_an_image_smaller_than_the_kernel(fixed):
 def test_noise_has_the_width_that_was_drawn():
     image = torch.zeros(5, 1, 64, 64)
     noisy, mask = Augmentation(noise=0.4, **OFF)(image, image, draw(5), bounded=False)
-    widths = 0.4 * AugmentationParams.drawn(draw(5), torch.device("cpu")).noise
+    widths = 0.4 * AugmentationParams.sample(draw(5), torch.device("cpu")).noise
     # 4096 pixels: a relative error of 1/√8192, 1.1 %, in each standard deviation.
     assert torch.allclose(noisy.std((1, 2, 3)), widths, rtol=0.06)
     assert noisy.mean((1, 2, 3)).abs().max() < 0.03
@@ -295,7 +295,7 @@ def test_ranks_together_do_what_one_does_alone(world):
 
 def test_numbers_differ_by_seed_epoch_batch_and_cell_and_repeat():
     drawn = [
-        torch.stack(AugmentationParams.drawn(BatchSeed(*which, 0, 1, 4), torch.device("cpu")))
+        torch.stack(AugmentationParams.sample(BatchSeed(*which, 0, 1, 4), torch.device("cpu")))
         for which in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)]
     ]
     assert torch.equal(drawn[0], drawn[4])
@@ -305,7 +305,7 @@ def test_numbers_differ_by_seed_epoch_batch_and_cell_and_repeat():
 
 
 def test_older_options_keep_the_numbers_they_always_had():
-    numbers = torch.stack(AugmentationParams.drawn(draw(3, 5, 6, 7), torch.device("cpu")), 1)
+    numbers = torch.stack(AugmentationParams.sample(draw(3, 5, 6, 7), torch.device("cpu")), 1)
     rng = np.random.default_rng([2, 5, 6, 7])
     assert (AugmentationParams._fields[9], AugmentationParams._fields[11]) == ("gamma", "noise")
     assert np.array_equal(numbers[:, :10].numpy(), rng.random((3, 10), np.float32))
@@ -331,7 +331,7 @@ def test_lists_from_a_configuration_file_will_do():
     given = Augmentation(scale=[1, 1], gain=[1.0, 1.0])
     assert given == Augmentation()
     assert not given.resamples
-    assert not given.recolours
+    assert not given.jitters
 
 
 @pytest.mark.parametrize(

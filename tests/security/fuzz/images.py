@@ -60,7 +60,7 @@ def resealed(data: bytes) -> bytes:
 
 def _read_image(data: bytes, folder: Path) -> npt.NDArray[np.float32]:
     (folder / "a.png").write_bytes(data)
-    return read_image(folder / "a.png", white=None)
+    return read_image(folder / "a.png", white_level=None)
 
 
 def _is_an_image(image: npt.NDArray[np.float32], _: bytes) -> None:

@@ -15,7 +15,7 @@ from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated, mutated_json
 
 STORE = made_store([0, 1] * 4, ids=["1", "2", "ü", "a/3", "5,5", "6", '7"', "8"])
-SPLIT = Split.of_parts(
+SPLIT = Split.from_parts(
     np.array([0, 0, 0, 1, 1, 2, 2, 2]), {"kind": "random", "fingerprint": STORE.fingerprint}
 )
 

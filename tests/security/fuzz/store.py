@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from hep2gan.data.store.integrity import COLUMNS, MANIFEST, compute_fingerprint, verify_once
+from hep2gan.data.store.integrity import COLUMNS, MANIFEST, compute_fingerprint, verify
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from tests.helpers.raw_sets import cells
@@ -47,7 +47,7 @@ def _open(given: tuple[str, bytes, bool], folder: Path) -> Store:
     if resealed and name != MANIFEST:
         _reseal(folder)
     store = Store.open(folder)
-    verify_once(store)
+    verify(store)
     return store
 
 
