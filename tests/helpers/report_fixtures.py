@@ -167,7 +167,7 @@ study: default
 seed: {seed}
 segment: {segment}
 classify: true
-data: {{name: {data}, source: {data}, root: /data/cells, count: 1360, seed: 0, size: 128}}
+data: {{name: {data}, reader: {data}, root: /data/cells, count: 1360, seed: 0, size: 128}}
 split: {{kind: random, seed: {seed}, test_fraction: 0.1, validation_fraction: 0.1, folds: null}}
 normalisation: {{_target_: hep2gan.data.transforms.normalisation.MinMax}}
 augmentation: {{horizontal_flip: 0.5, vertical_flip: 0.5, rotation: 0.0}}
