@@ -42,7 +42,7 @@ from hep2gan.data.patterns import CLASSES
 from hep2gan.data.prepare import open_store
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.raw import RawCell, RawCells
-from hep2gan.data.splits import Split, make_split
+from hep2gan.data.splits import Split, SplitSettings, make_split
 from hep2gan.data.store.integrity import (
     COLUMNS,
     FORMAT,
@@ -50,7 +50,7 @@ from hep2gan.data.store.integrity import (
     SPECIMENS,
     VERSION,
     record_verified,
-    verify_once,
+    verify,
 )
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
@@ -80,7 +80,7 @@ def compare_loaders(quick: bool = False) -> list[Row]:
     cells, passes, pairs = (64, 1, 1) if quick else (2000, 10, 7)
     config = compose_config(*SYNTHETIC, *CPU, f"data.count={cells}")
     store = open_store(config["data"])
-    split = make_split(store, **config["split"])
+    split = make_split(store, SplitSettings(**config["split"]))
     data = build_data(config, store, split)
     raw = read_icpr2016(Path(config["data"]["root"])).cells
     monai = "MONAI's CacheDataset and ThreadDataLoader"
@@ -366,7 +366,7 @@ def open_verified(folder: Path) -> Store:
         The store.
     """
     store = Store.open(folder)
-    verify_once(store)
+    verify(store)
     return store
 
 

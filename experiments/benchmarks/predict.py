@@ -88,7 +88,7 @@ def predict_folder(engine: InferenceBackend, run: Run, cells: Path, output: Path
         output: where masks, overlays and predictions.csv go.
     """
     Predictor(engine, run.data.store.classes, run.data.store.size).predict(
-        find_images([str(cells)]), output, batch_size=BATCH, white=None, overlays=True,
+        find_images([str(cells)]), output, batch_size=BATCH, white_level=None, overlays=True,
         progress=lambda *_: None,
     )  # fmt: skip
 
