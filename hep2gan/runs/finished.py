@@ -24,7 +24,7 @@ class FinishedRun:
     metrics: dict[str, float]
     """Flat keys such as `test/dice`; fractions, distances in raw pixels."""
     split: dict[str, Any]
-    """split.json; may hold `counts` (part → class → cells) and `leakage` (sentences)."""
+    """split.json; may hold `counts` (part → class → cells)."""
 
     @property
     def name(self) -> str:

@@ -159,13 +159,10 @@ class RunFolder:
             return {name: float(value) for name, value in found.items()}
 
     def split_summary(self) -> dict[str, Any]:
-        """Read split.json: cells by part and class (`counts`), and its notes (`leakage`)."""
+        """Read split.json: the settings, and cells by part and class (`counts`)."""
         with _explain_damage(self.split_file, f"run hep2gan-evaluate {self.path}"):
             found = read_json(self.split_file)
             _check_counts(found.get("counts", {}))
-            notes = found.get("leakage", [])
-            if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-                raise ValueError("leakage holds no sentences")
             return found
 
     def store_info(self) -> StoreInfo:

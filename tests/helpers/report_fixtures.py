@@ -223,10 +223,6 @@ def write_run(path, predictions, method="proposed", seed=0, *, data="phantom", l
     }
     split = {"settings": {"kind": "random", "seed": seed}, "counts": counts}
     if leaks:
-        split["leakage"] = [
-            "Leakage: 35 of 62 test cells have a byte-identical twin in training; group_duplicates"
-            " keeps twins together."
-        ]
         metrics |= {"leakage/duplicate_test_cells": 35.0, "leakage/shared_specimens": 11.0}
     (path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     (path / "split.json").write_text(json.dumps(split), encoding="utf-8")

@@ -1,7 +1,6 @@
 """A run's configuration in few words, and what differs between runs."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -105,42 +104,37 @@ def _words(flat: Mapping[str, Any], key: str) -> str:
     return "null" if flat[key] is None else one_line(flat[key]) or "empty"
 
 
-_KNOWN = {
+_LEAKS = {
+    "leakage/duplicate_test_cells": "{:,.0f} test cells have a byte-identical twin in training.",
     "leakage/shared_specimens": (
-        "{} of the test specimens also have cells in training: accuracy on unseen specimens will "
-        "be lower."
+        "{:,.0f} of the test specimens also have cells in training: accuracy on unseen specimens"
+        " will be lower."
     ),
-    "leakage/duplicate_test_cells": "{} test cells have a byte-identical twin in training.",
 }
-_SUBJECTS = {"leakage/shared_specimens": "specimen", "leakage/duplicate_test_cells": "identical"}
 
 
 class RunNotes(NamedTuple):
-    """Sentences on what leaks, and notes that accuse nobody (nothing shared; cannot be known)."""
+    """Sentences on what leaks, and notes on what does not or cannot be known."""
 
     leaks: list[str]
     notes: list[str]
 
 
 def read_notes(run: FinishedRun) -> RunNotes:
-    """Return the split's own sentences, and those that the `leakage/` metrics add to them.
-
-    A sentence that begins with "Leakage" is a leak, any other a note.
-    """
-    told = run.split.get("leakage")
-    sentences = [str(one) for one in told] if isinstance(told, list) else []
+    """Say what the `leakage/` metrics of a run mean; they lack what its store does not know."""
     leaks = [
-        re.sub("^Leakage: *", "", one) for one in sentences if one.casefold().startswith("leakage")
+        sentence.format(run.metrics[key])
+        for key, sentence in _LEAKS.items()
+        if run.metrics.get(key, 0) > 0
     ]
-    notes = [one for one in sentences if not one.casefold().startswith("leakage")]
-    found = {key: n for key, n in run.metrics.items() if key.startswith("leakage/")}
-    for key, number in found.items():
-        if number > 0 and not any(_SUBJECTS.get(key, key) in one for one in leaks):
-            words = _KNOWN.get(key, key.removeprefix("leakage/").replace("_", " ") + ": {}.")
-            leaks.append(words.format(f"{number:,.0f}"))
-    if set(_KNOWN) <= set(found) and not leaks and not notes:
-        notes = ["No specimen and no byte-identical cell is in both training and test."]
-    return RunNotes(leaks, notes)
+    measured = set(_LEAKS) & set(run.metrics)
+    if measured == {"leakage/duplicate_test_cells"}:
+        unknown = "Not every cell names its specimen: whether any is shared cannot be known."
+        return RunNotes(leaks, [unknown])
+    if measured and not leaks:
+        clean = "No specimen and no byte-identical cell is in both training and test."
+        return RunNotes(leaks, [clean])
+    return RunNotes(leaks, [])
 
 
 def shared_notes(found: Sequence[RunNotes]) -> dict[str, list[int]]:

@@ -53,7 +53,7 @@ def ended(read, wall=60):
     """How a process ends that judges `read`, under smaller limits."""
     program = f"""
 from pathlib import Path
-from tests.fuzz import judge
+from tests.security.fuzz import judge
 from tests.security.fuzz.test_judge import door
 judge.CPU_SECONDS, judge.WALL_SECONDS, judge.MEMORY = 1, {wall}, 200 * 1024**2
 judge.limit_memory()
