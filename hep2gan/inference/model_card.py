@@ -7,7 +7,7 @@ from typing import Any
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import LoadedRun
 from hep2gan.inference.onnx_backend import DESCRIPTION, FORMAT, GRAPH, VERSION
-from hep2gan.metrics.evaluation import metrics_table
+from hep2gan.metrics.evaluation import BASELINES, metrics_table
 from hep2gan.runs.checkpoints import BEST, list_checkpoints
 from hep2gan.runs.provenance import revision, versions
 
@@ -203,9 +203,10 @@ def _results(description: Mapping[str, Any]) -> str:
     if not metrics:
         return "There are none: the run was not tested."
     cells = f"{metrics.get('test/cells', 0):.0f} cells; shares of 1, distances in pixels.\n"
-    lines = [cells, "| metric | this run | trivial priors on the same cells |", "|---|---|---|"]
+    lines = [cells, "| metric | this run | trivial baselines on the same cells |", "|---|---|---|"]
     for row in (row for row in metrics_table(metrics) if row.metric != "cells"):
-        beside = ", ".join(f"{prior} {value:.3f}" for prior, value in row.priors.items())
+        scores = (f"{BASELINES[name]} {value:.3f}" for name, value in row.baselines.items())
+        beside = ", ".join(scores)
         lines.append(f"| {row.metric} | {row.value:.3f} | {beside} |")
     shared = metrics.get("leakage/shared_specimens", 0)
     if shared:

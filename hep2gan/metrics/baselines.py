@@ -42,9 +42,9 @@ def _square_of_normalised_distance(
     return squares
 
 
-def constant_mask(mean_mask: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def mean_mask(average: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """(H, W) pixels that are foreground in at least half of the training masks."""
-    return mean_mask >= 0.5
+    return average >= 0.5
 
 
 def otsu_masks(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

@@ -1,6 +1,5 @@
 """Dice and Jaccard of the foreground: per image, as the paper reports them, and pooled."""
 
-import logging
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.fixed_point import UNIT_BITS, ratio, sum_states, to_fixed_point
+from hep2gan.metrics.fixed_point import UNIT_BITS, ratio, to_fixed_point
 
 
 class SegmentationMetrics(Metric):
@@ -43,43 +42,49 @@ class SegmentationMetrics(Metric):
     def update(self, probability: Tensor, truth: Tensor) -> None:
         """Add B images.
 
-        probability: (B, 1, H, W) or (B, H, W), floats in [0, 1], foreground from 0.5 on; or bool.
-        truth: the same shape, {0, 1} of any type. Raises Hep2ganError on anything else.
+        Args:
+            probability: (B, 1, H, W) or (B, H, W), floats in [0, 1], foreground from 0.5 on; or
+                bool.
+            truth: of the same shape, {0, 1} of any type.
+
+        Raises:
+            Hep2ganError: for other shapes and types.
         """
-        _check(probability, truth)
-        predicted = _foreground(probability)
-        true = _foreground(truth)
-        intersection = (predicted & true).sum(dim=1)
-        size = predicted.sum(dim=1) + true.sum(dim=1)
+        intersection, size = _overlap(probability, truth)
         self.dice += to_fixed_point(2 * intersection, size).sum()
         self.jaccard += to_fixed_point(intersection, size - intersection).sum()
-        self.images += len(predicted)
+        self.images += len(size)
         self.intersection += intersection.sum()
         self.size += size.sum()
 
-    def compute(self) -> dict[str, Tensor]:
-        """Scalars `dice`, `dice_pooled`, `jaccard`, `jaccard_pooled` in [0, 1], double precision.
+    def compute(self) -> dict[str, float]:
+        """Give `dice`, `dice_pooled`, `jaccard` and `jaccard_pooled` in [0, 1].
 
-        Raises Hep2ganError before the first image.
+        Raises:
+            Hep2ganError: before the first image.
         """
         if not int(self.images):
             raise Hep2ganError("no masks were scored", "a mean needs at least one image")
         images = self.images << UNIT_BITS
-        values = {
+        return {
             "dice": ratio(self.dice, images),
             "dice_pooled": ratio(2 * self.intersection, self.size),
             "jaccard": ratio(self.jaccard, images),
             "jaccard_pooled": ratio(self.intersection, self.size - self.intersection),
         }
-        return sum_states(values, self.intersection.device)
 
 
 def image_dice(probability: Tensor, truth: Tensor) -> Tensor:
     """Dice of each of B images, (B,) int64 multiples of 2^-36, from what `update` takes."""
+    intersection, size = _overlap(probability, truth)
+    return to_fixed_point(2 * intersection, size)
+
+
+def _overlap(probability: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """|A∩B| and |A| + |B| of each of B images, both (B,) int64."""
     _check(probability, truth)
     predicted, true = _foreground(probability), _foreground(truth)
-    size = predicted.sum(dim=1) + true.sum(dim=1)
-    return to_fixed_point(2 * (predicted & true).sum(dim=1), size)
+    return (predicted & true).sum(dim=1), predicted.sum(dim=1) + true.sum(dim=1)
 
 
 def _foreground(values: Tensor) -> Tensor:
@@ -103,14 +108,11 @@ def _check(probability: Tensor, truth: Tensor) -> None:
         )
 
 
-log = logging.getLogger(__name__)
-
-
 class ConstantMasks(Metric):
-    """Are generated masks all empty, all full, or all the same? Exact over batches and processes.
+    """Whether generated masks are all empty, all full or all the same: the GAN has collapsed.
 
-    Pixels that are foreground in every mask and pixels that are in any: where both sets are one,
-    the masks do not depend on the image.
+    Counts pixels that are foreground in every mask and pixels that are in any: where the two sets
+    are one, the masks do not depend on the image. Exact over batches and processes.
     """
 
     every: Tensor

@@ -1,7 +1,7 @@
 """Scores of the validation part, the same to the last bit over any batches and processes."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -193,23 +193,20 @@ class ValidationMetrics(nn.Module):
         values: dict[str, float] = {}
         # By what the method has, not by what was seen: all processes must wait for each other.
         if self.segments:
-            values |= _floats("val", self.segmentation.compute())
+            values |= self.segmentation.compute()
         if self.classifies:
-            values |= _floats("val", self.classification.compute())
+            values |= self.classification.compute()
         if self.segments:
             values |= self._by_class("dice", self.dice_by_class.compute())
         if self.classifies:
             values |= self._by_class("accuracy", self.accuracy_by_class.compute())
+        values = {f"val/{name}": value for name, value in values.items()}
         if self._mixture_distances is not None:
-            values |= _floats("gm/val", self.distances.compute())
+            values |= {f"gm/val/{name}": v for name, v in self.distances.compute().items()}
         for metric in self.children():
             cast(Metric, metric).reset()
         return values
 
     def _by_class(self, name: str, values: Sequence[float]) -> dict[str, float]:
         named = zip(self.classes, values, strict=True)
-        return {f"val/{name}/{label}": value for label, value in named if not math.isnan(value)}
-
-
-def _floats(prefix: str, values: Mapping[str, Tensor | float]) -> dict[str, float]:
-    return {f"{prefix}/{name}": float(value) for name, value in values.items()}
+        return {f"{name}/{label}": value for label, value in named if not math.isnan(value)}

@@ -67,9 +67,9 @@ class Predictions:
     features: npt.NDArray[np.float32] | None = None
     """(N, D) features of the classifier before its output layer."""
     mean_mask: npt.NDArray[np.float32] | None = None
-    """(H, W) mean of the true masks of the training part, for the constant-mask prior."""
+    """(H, W) mean of the true masks of the training part, for the mean-mask baseline."""
     train_counts: npt.NDArray[np.int64] | None = None
-    """(K,) cells per class in the training part, for the majority prior."""
+    """(K,) cells per class in the training part, for the majority-class baseline."""
 
     def require_probabilities(self) -> npt.NDArray[np.float32]:
         """Return (N, K) `probabilities`; raises Hep2ganError without a classifier."""

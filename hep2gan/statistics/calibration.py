@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
-from sklearn.model_selection import StratifiedGroupKFold
 
 from hep2gan.errors import Hep2ganError
 
@@ -40,43 +39,34 @@ def reliability(
     probabilities: npt.NDArray[np.floating],
     label: npt.NDArray[np.int64],
     bins: int = BINS,
-    *,
-    equal_mass: bool = False,
 ) -> Reliability:
-    """Sort cells into bins by confidence: of equal width, or with `equal_mass` of equal count.
+    """Sort cells into bins of equal width by confidence.
 
-    probabilities: (N, K). label: (N,). Edges of equal mass are quantiles: cells of one confidence
-    stay together, so bins may be empty where many are equally sure. Raises Hep2ganError when the
-    shapes do not fit, there are no cells or no bins.
+    Args:
+        probabilities: (N, K) in [0, 1].
+        label: (N,) in [0, K).
+        bins: B, at least 1.
+
+    Raises:
+        Hep2ganError: where the shapes do not fit, or there are no cells or no bins.
     """
     probability = _checked(probabilities, label)
     if bins < 1:
         raise Hep2ganError(f"bins is {bins}", "must be positive", f"say {BINS}")
     confidence = probability.max(axis=1)
     edges = np.linspace(0, 1, bins + 1)
-    if equal_mass:
-        edges = np.quantile(confidence, edges)
-    place = np.searchsorted(edges[1:-1], confidence)
-    correct = probability.argmax(axis=1) == label
-    cells = np.bincount(place, minlength=bins)
-    right = np.bincount(place[correct], minlength=bins)
-    total = np.bincount(place, weights=confidence, minlength=bins)
+    index = np.searchsorted(edges[1:-1], confidence)
+    cells = np.bincount(index, minlength=bins)
+    right = np.bincount(index[probability.argmax(axis=1) == label], minlength=bins)
+    total = np.bincount(index, weights=confidence, minlength=bins)
     filled = np.where(cells, cells, np.nan)
     return Reliability(edges, cells, right, total / filled, right / filled)
 
 
-def expected_calibration_error(found: Reliability) -> float:
+def expected_calibration_error(bins: Reliability) -> float:
     """Mean |accuracy − confidence| over bins, weighted by cells, in 0..1 (Guo et al., eq. 3)."""
-    return float(np.nansum(found.cells * _gaps(found)) / found.cells.sum())
-
-
-def maximum_calibration_error(found: Reliability) -> float:
-    """Largest |accuracy − confidence| of a bin with cells, in 0..1 (Guo et al., eq. 5)."""
-    return float(np.nanmax(_gaps(found)))
-
-
-def _gaps(found: Reliability) -> npt.NDArray[np.float64]:
-    return np.abs(found.accuracy - found.confidence)
+    gaps = np.abs(bins.accuracy - bins.confidence)
+    return float(np.nansum(bins.cells * gaps) / bins.cells.sum())
 
 
 def negative_log_likelihood(
@@ -88,17 +78,6 @@ def negative_log_likelihood(
     """
     own = _checked(probabilities, label)[np.arange(len(label)), label]
     return float(-np.log(np.maximum(own, _TINY)).mean())
-
-
-def brier_score(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]) -> float:
-    """Mean over cells of Σ_k (p_k − [k = label])², in 0..2 (Brier, Mon. Weather Rev. 78, 1950).
-
-    probabilities: (N, K). label: (N,). For two classes it is twice the score of one of them.
-    Raises Hep2ganError when the shapes do not fit.
-    """
-    probability = _checked(probabilities, label)
-    truth = np.eye(probability.shape[1])[label]
-    return float(((probability - truth) ** 2).sum(axis=1).mean())
 
 
 def log_probabilities(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -197,6 +176,9 @@ def split_halves(
     if len(np.unique(group)) < 2:
         fact = "all cells are of one specimen" if cells else "there are no cells"
         raise Hep2ganError(fact, "cross-fitting needs two halves without a specimen in common")
+    # Here, since every training imports this module, and scikit-learn takes half a second.
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class of one cell or specimen lies in one half

@@ -1,4 +1,4 @@
-"""The test of a run: predictions on disk, metrics beside the trivial priors, figures."""
+"""The test of a run: predictions on disk, metrics beside the trivial baselines, figures."""
 
 import logging
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import silence_libraries
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
-from hep2gan.metrics.evaluation import compute_test_metrics, metrics_table
+from hep2gan.metrics.evaluation import BASELINES, compute_test_metrics, metrics_table
 from hep2gan.metrics.segmentation import ConstantMasks
 from hep2gan.metrics.validation import MeanDistances
 from hep2gan.models.output import ModelOutput
@@ -223,22 +223,16 @@ def accuracy_interval(metrics: Mapping[str, float], cells: int) -> dict[str, flo
 
 
 def format_summary(metrics: Mapping[str, float]) -> str:
-    """The results as a small table: each metric beside the trivial priors on the same cells."""
-    lines = ["", f"{'on the test cells':<28}{'run':>8}   trivial priors on the same cells"]
+    """The results as a small table: each metric beside the trivial baselines on the same cells."""
+    lines = ["", f"{'on the test cells':<28}{'run':>8}   trivial baselines on the same cells"]
     for row in metrics_table(metrics):
         if row.metric in _LABELS:
-            beside = [f"{_PRIORS[prior]} {value:.3f}" for prior, value in row.priors.items()]
+            beside = [f"{BASELINES[name]} {value:.3f}" for name, value in row.baselines.items()]
             line = f"{_LABELS[row.metric]:<28}{row.value:>8.3f}   {', '.join(beside)}"
             lines.append(line.rstrip())
     return "\n".join(lines)
 
 
-_PRIORS = {
-    "ellipse": "inscribed ellipse",
-    "mean_mask": "mean mask",
-    "otsu": "Otsu",
-    "majority": "largest class",
-}
 _LABELS = {
     "dice": "Dice",
     "dice_pooled": "Dice, pooled",

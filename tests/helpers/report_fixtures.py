@@ -195,13 +195,13 @@ def made_up_metrics(predictions):
     if predictions.mask is not None:
         a, b = predictions.mask >= 128, predictions.truth == 1
         both, one = (a & b).sum(axis=(1, 2)), a.sum(axis=(1, 2)) + b.sum(axis=(1, 2))
-        metrics |= {"test/dice": float((2 * both / one).mean()), "prior/ellipse_dice": 0.945}
+        metrics |= {"test/dice": float((2 * both / one).mean()), "baseline/ellipse_dice": 0.945}
         metrics |= {"test/jaccard": float((both / (one - both)).mean()), "test/hd95": 2.84}
-        metrics |= {"prior/mean_mask_dice": 0.937, "prior/mean_mask_hd95": 4.9}
-        metrics |= {"prior/ellipse_jaccard": 0.898, "prior/mean_mask_jaccard": 0.882}
+        metrics |= {"baseline/mean_mask_dice": 0.937, "baseline/mean_mask_hd95": 4.9}
+        metrics |= {"baseline/ellipse_jaccard": 0.898, "baseline/mean_mask_jaccard": 0.882}
     if predictions.probabilities is not None:
         right = float((predictions.predicted == predictions.label).mean())
-        metrics |= {"test/accuracy": right, "prior/majority_accuracy": 0.2258}
+        metrics |= {"test/accuracy": right, "baseline/majority_accuracy": 0.2258}
         metrics |= {"test/accuracy_low": right - 0.09, "test/accuracy_high": right + 0.05}
         metrics |= {"test/accuracy_true_mask": 0.9194, "test/precision": 0.8971}
         metrics |= {"test/recall": 0.9137, "test/f1": 0.9034, "test/auroc": 0.9936}

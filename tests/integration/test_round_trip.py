@@ -54,7 +54,7 @@ def test_metrics_are_flat_and_complete(place):
     for name in (*overlap, *classes, "accuracy_true_mask"):
         assert np.isfinite(metrics[f"test/{name}"]), name
     for name in ("ellipse_dice", "mean_mask_dice", "majority_accuracy"):
-        assert 0 < metrics[f"prior/{name}"] <= 1
+        assert 0 < metrics[f"baseline/{name}"] <= 1
     assert metrics["test/accuracy_low"] <= metrics["test/accuracy"] <= metrics["test/accuracy_high"]
 
 

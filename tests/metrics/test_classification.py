@@ -10,15 +10,10 @@ from sklearn.metrics import (
 from torchmetrics.functional.classification import multiclass_recall
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.classification import (
-    ClassificationMetrics,
-    Mistake,
-    OneVsRestAUROC,
-    list_mistakes,
-)
+from hep2gan.metrics.classification import ClassificationMetrics, one_vs_rest_auroc
 
 
-def drawn(cells: int = 200, classes: int = 6, seed: int = 0):
+def sample_scores(cells: int = 200, classes: int = 6, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     label = torch.randint(classes, (cells,), generator=generator)
     logits = torch.randn(cells, classes, generator=generator)
@@ -26,20 +21,16 @@ def drawn(cells: int = 200, classes: int = 6, seed: int = 0):
     return logits.softmax(dim=1), label
 
 
-def named(predicted, classes):
+def one_hot(predicted, classes):
     """Class scores whose largest is the named class."""
     return torch.nn.functional.one_hot(torch.tensor(predicted), classes).float()
-
-
-def scores(metric):
-    return {name: float(value) for name, value in metric.compute().items()}
 
 
 def test_by_hand():
     # True 0: 3 cells, 2 right, one taken for 1. True 1: 1 cell, right.
     metric = ClassificationMetrics(2)
-    metric.update(named([0, 0, 1, 1], 2), torch.tensor([0, 0, 0, 1]))
-    found = scores(metric)
+    metric.update(one_hot([0, 0, 1, 1], 2), torch.tensor([0, 0, 0, 1]))
+    found = metric.compute()
     assert list(found) == ["accuracy", "precision", "recall", "f1", "mean_class_accuracy"]
     assert found["accuracy"] == 3 / 4
     assert found["precision"] == pytest.approx((1 + 1 / 2) / 2)
@@ -50,7 +41,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize("batch", [7, 200])
 def test_against_sklearn(batch):
-    probabilities, label = drawn()
+    probabilities, label = sample_scores()
     metric = ClassificationMetrics(6)
     for start in range(0, 200, batch):
         metric.update(probabilities[start : start + batch], label[start : start + batch])
@@ -63,14 +54,14 @@ def test_against_sklearn(batch):
         "f1": f1,
         "mean_class_accuracy": balanced_accuracy_score(label, predicted),
     }
-    assert scores(metric) == pytest.approx(expected, abs=1e-14)
+    assert metric.compute() == pytest.approx(expected, abs=1e-14)
     assert np.array_equal(metric.confusion, confusion_matrix(label, predicted))
 
 
 def test_f1_is_the_mean_of_class_f1_not_the_harmonic_mean():
     metric = ClassificationMetrics(2)
-    metric.update(named([0, 0, 1, 1], 2), torch.tensor([0, 0, 0, 1]))
-    found = scores(metric)
+    metric.update(one_hot([0, 0, 1, 1], 2), torch.tensor([0, 0, 0, 1]))
+    found = metric.compute()
     p, r = found["precision"], found["recall"]
     assert found["f1"] != pytest.approx(2 * p * r / (p + r), abs=1e-3)
 
@@ -79,8 +70,8 @@ def test_class_absent_from_the_truth():
     # Class 2 is predicted once, class 3 neither occurs nor is predicted.
     predicted, label = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 1, 1])
     metric = ClassificationMetrics(4)
-    metric.update(named(predicted.tolist(), 4), label)
-    found = scores(metric)
+    metric.update(one_hot(predicted.tolist(), 4), label)
+    found = metric.compute()
     assert found["mean_class_accuracy"] == (1 + 1 / 2) / 2
     assert found["recall"] == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert found["recall"] == pytest.approx(float(multiclass_recall(predicted, label, 4)))
@@ -93,17 +84,17 @@ def test_class_absent_from_the_truth():
 
 
 def test_logits_and_probabilities_agree():
-    probabilities, label = drawn()
+    probabilities, label = sample_scores()
     one, other = ClassificationMetrics(6), ClassificationMetrics(6)
     one.update(probabilities, label)
     other.update(probabilities.log() * 3 - 7, label)
-    assert scores(one) == scores(other)
+    assert one.compute() == other.compute()
 
 
 def test_accuracy_has_all_its_digits():
     metric = ClassificationMetrics(2)
-    metric.update(named([0] * 1335 + [1] * 25, 2), torch.zeros(1360, dtype=torch.int64))
-    assert scores(metric)["accuracy"] == 1335 / 1360
+    metric.update(one_hot([0] * 1335 + [1] * 25, 2), torch.zeros(1360, dtype=torch.int64))
+    assert metric.compute()["accuracy"] == 1335 / 1360
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
@@ -118,44 +109,28 @@ def test_refuses():
 
 
 def test_auroc_against_sklearn():
-    probabilities, label = drawn()
-    metric = OneVsRestAUROC(6)
-    metric.update(probabilities[:50], label[:50])
-    metric.update(probabilities[50:], label[50:])
+    probabilities, label = sample_scores()
     each = [roc_auc_score(label == k, probabilities[:, k]) for k in range(6)]
-    assert metric.compute().numpy() == pytest.approx(each, abs=1e-6)
+    assert one_vs_rest_auroc(probabilities, label).numpy() == pytest.approx(each, abs=1e-6)
 
 
 def test_auroc_by_hand():
     # Of the 2 x 2 pairs (positive, negative), one is a tie and one in the wrong order.
-    metric = OneVsRestAUROC(2)
     positive = torch.tensor([0.9, 0.4, 0.4, 0.1])
-    metric.update(torch.stack([1 - positive, positive], dim=1), torch.tensor([1, 0, 1, 0]))
-    assert metric.compute().tolist() == pytest.approx([3.5 / 4, 3.5 / 4])
+    probabilities = torch.stack([1 - positive, positive], dim=1)
+    found = one_vs_rest_auroc(probabilities, torch.tensor([1, 0, 1, 0]))
+    assert found.tolist() == pytest.approx([3.5 / 4, 3.5 / 4])
 
 
 def test_auroc_of_absent_classes_is_undefined():
-    probabilities, label = drawn(classes=3)
-    metric = OneVsRestAUROC(3)
-    here = label < 2
-    metric.update(probabilities[here], label[here])
-    found = metric.compute()
-    assert torch.isnan(found).tolist() == [False, False, True]
-    single = OneVsRestAUROC(3)
-    single.update(probabilities[label == 1], label[label == 1])
-    assert torch.isnan(single.compute()).all()
+    probabilities, label = sample_scores(classes=3)
+    two = one_vs_rest_auroc(probabilities[label < 2], label[label < 2])
+    assert torch.isnan(two).tolist() == [False, False, True]
+    assert torch.isnan(one_vs_rest_auroc(probabilities[label == 1], label[label == 1])).all()
 
 
 def test_auroc_does_not_take_rounded_probabilities_for_logits():
     # Squashed through a sigmoid, 1e-9 and 2e-9 would tie.
     positive = torch.tensor([1e-9, 2e-9, 1 + 1e-6])
-    metric = OneVsRestAUROC(2)
-    metric.update(torch.stack([1 - positive, positive], dim=1), torch.tensor([0, 1, 1]))
-    assert metric.compute()[1] == 1
-
-
-def test_mistakes():
-    confusion = torch.tensor([[5, 2, 0], [4, 9, 2], [0, 0, 1]])
-    found = list_mistakes(confusion, ("Hom", "Spe", "Nuc"))
-    assert found == [("Spe", "Hom", 4), ("Hom", "Spe", 2), ("Spe", "Nuc", 2)]
-    assert list_mistakes(confusion, ("Hom", "Spe", "Nuc"), limit=1) == [Mistake("Spe", "Hom", 4)]
+    probabilities = torch.stack([1 - positive, positive], dim=1)
+    assert one_vs_rest_auroc(probabilities, torch.tensor([0, 1, 1]))[1] == 1

@@ -15,7 +15,7 @@ CLASSES = ("Homogeneous", "Speckled", "Golgi")
 CELLS, SIDE = 30, 32
 
 
-def drawn(seed: int = 0) -> Predictions:
+def sample_predictions(seed: int = 0) -> Predictions:
     random = np.random.default_rng(seed)
     crop_size = random.integers(54, 112, size=(CELLS, 2))
     truth = inscribed_ellipses(crop_size, (SIDE, SIDE), margin=8).astype(np.uint8)
@@ -47,21 +47,21 @@ def dice(a, b):
 def test_keys_in_order():
     shape = ["dice", "dice_pooled", "jaccard", "jaccard_pooled", "boundary_f1", "hd95"]
     kind = ["accuracy", "precision", "recall", "f1", "mean_class_accuracy"]
-    assert list(compute_test_metrics(drawn())) == [
+    assert list(compute_test_metrics(sample_predictions())) == [
         "test/cells",
         *[f"test/{key}" for key in shape],
         *[f"test/class/{name}/dice" for name in CLASSES],
-        *[f"prior/ellipse_{key}" for key in shape],
-        *[f"prior/mean_mask_{key}" for key in shape],
-        *[f"prior/otsu_{key}" for key in shape[:4]],
+        *[f"baseline/ellipse_{key}" for key in shape],
+        *[f"baseline/mean_mask_{key}" for key in shape],
+        *[f"baseline/otsu_{key}" for key in shape[:4]],
         *[f"test/{key}" for key in [*kind, "auroc", "calibration_error", "accuracy_true_mask"]],
         *[f"test/class/{name}/recall" for name in CLASSES],
-        *[f"prior/majority_{key}" for key in kind],
+        *[f"baseline/majority_{key}" for key in kind],
     ]
 
 
 def test_masks():
-    p = drawn()
+    p = sample_predictions()
     found = compute_test_metrics(p)
     foreground, truth = p.mask >= 128, p.truth == 1
     each = np.array([dice(a, b) for a, b in zip(foreground, truth, strict=True)])
@@ -75,7 +75,7 @@ def test_masks():
 
 
 def test_classes():
-    p = drawn()
+    p = sample_predictions()
     found = compute_test_metrics(p)
     predicted = p.probabilities.argmax(axis=1)
     assert found["test/accuracy"] == (predicted == p.label).mean()
@@ -92,7 +92,7 @@ def test_classes():
 
 def test_calibration_error_by_hand():
     # Labels by chance: some bins are too sure, some not sure enough, and no gap cancels another.
-    p = replace(drawn(), label=np.random.default_rng(3).integers(3, size=CELLS))
+    p = replace(sample_predictions(), label=np.random.default_rng(3).integers(3, size=CELLS))
     confidence = p.probabilities.max(axis=1).astype(np.float64)
     right = p.probabilities.argmax(axis=1) == p.label
     bins = np.ceil(confidence * 15)
@@ -100,85 +100,87 @@ def test_calibration_error_by_hand():
         (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean())
         for b in np.unique(bins)
     ]
-    assert compute_test_metrics(p)["test/calibration_error"] == pytest.approx(sum(gaps), abs=1e-6)
+    assert compute_test_metrics(p)["test/calibration_error"] == pytest.approx(sum(gaps), abs=1e-12)
 
 
-def test_priors():
-    p = drawn()
+def test_baselines():
+    p = sample_predictions()
     found = compute_test_metrics(p)
     truth = p.truth == 1
     ellipse = inscribed_ellipses(p.crop_size, (SIDE, SIDE), margin=10)
     each = [dice(a, b) for a, b in zip(ellipse, truth, strict=True)]
-    assert found["prior/ellipse_dice"] == pytest.approx(np.mean(each), abs=1e-10)
+    assert found["baseline/ellipse_dice"] == pytest.approx(np.mean(each), abs=1e-10)
     constant = [dice(truth.mean(axis=0) >= 0.5, b) for b in truth]
-    assert found["prior/mean_mask_dice"] == pytest.approx(np.mean(constant), abs=1e-10)
+    assert found["baseline/mean_mask_dice"] == pytest.approx(np.mean(constant), abs=1e-10)
     threshold = [dice(a, b) for a, b in zip(otsu_masks(p.image), truth, strict=True)]
-    assert found["prior/otsu_dice"] == pytest.approx(np.mean(threshold), abs=1e-10)
-    assert found["prior/majority_accuracy"] == 1 / 3
-    assert found["prior/majority_mean_class_accuracy"] == pytest.approx(1 / 3)
-    assert found["prior/majority_f1"] == pytest.approx(0.5 / 3)
-    # The truth was drawn with a margin of 8 px.
-    assert compute_test_metrics(p, margin=8)["prior/ellipse_dice"] == 1.0
+    assert found["baseline/otsu_dice"] == pytest.approx(np.mean(threshold), abs=1e-10)
+    assert found["baseline/majority_accuracy"] == 1 / 3
+    assert found["baseline/majority_mean_class_accuracy"] == pytest.approx(1 / 3)
+    assert found["baseline/majority_f1"] == pytest.approx(0.5 / 3)
+    # The truth was made with a margin of 8 px.
+    assert compute_test_metrics(p, margin=8)["baseline/ellipse_dice"] == 1.0
     assert compute_test_metrics(p, tolerance=100)["test/boundary_f1"] == 1.0
 
 
 def test_majority_is_of_the_training_part():
-    p = replace(drawn(), label=np.zeros(CELLS, dtype=np.int64))
-    assert compute_test_metrics(p)["prior/majority_accuracy"] == 0.0
+    p = replace(sample_predictions(), label=np.zeros(CELLS, dtype=np.int64))
+    assert compute_test_metrics(p)["baseline/majority_accuracy"] == 0.0
 
 
 def test_what_is_missing_is_absent():
-    p = replace(drawn(), mask=None, mean_mask=None)
+    p = replace(sample_predictions(), mask=None, mean_mask=None)
     assert not any("dice" in key or "hd95" in key for key in compute_test_metrics(p))
-    p = replace(drawn(), probabilities=None, probabilities_true_mask=None)
+    p = replace(sample_predictions(), probabilities=None, probabilities_true_mask=None)
     assert not any("accuracy" in key or "recall" in key for key in compute_test_metrics(p))
-    p = replace(drawn(), mean_mask=None, train_counts=None, probabilities_true_mask=None)
+    p = replace(
+        sample_predictions(), mean_mask=None, train_counts=None, probabilities_true_mask=None
+    )
     found = compute_test_metrics(p)
     assert not any("mean_mask" in key or "majority" in key for key in found)
     assert "test/accuracy_true_mask" not in found
-    assert "prior/ellipse_dice" in found
-    one = replace(drawn(), label=np.zeros(CELLS, dtype=np.int64))
+    assert "baseline/ellipse_dice" in found
+    one = replace(sample_predictions(), label=np.zeros(CELLS, dtype=np.int64))
     assert "test/auroc" not in compute_test_metrics(one)
     assert "test/class/Golgi/dice" not in compute_test_metrics(one)
     assert "test/class/Golgi/recall" not in compute_test_metrics(one)
 
 
 def test_auroc_averages_over_the_classes_that_occur():
-    p = replace(drawn(), label=np.arange(CELLS) % 2)
+    p = replace(sample_predictions(), label=np.arange(CELLS) % 2)
     expected = [roc_auc_score(p.label == k, p.probabilities[:, k]) for k in range(2)]
     assert compute_test_metrics(p)["test/auroc"] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_values_are_finite_floats_even_when_all_is_empty():
-    p = drawn()
+    p = sample_predictions()
     p = replace(p, mask=np.zeros_like(p.mask), crop_size=np.full((CELLS, 2), 15))
     found = compute_test_metrics(p)
     assert all(type(value) is float and np.isfinite(value) for value in found.values())
-    assert found["test/dice"] == found["prior/ellipse_dice"] == 0.0
+    assert found["test/dice"] == found["baseline/ellipse_dice"] == 0.0
     assert found["test/hd95"] == pytest.approx(15 * 2**0.5)
 
 
 def test_chunks_change_no_digit(monkeypatch):
-    whole = compute_test_metrics(drawn())
+    whole = compute_test_metrics(sample_predictions())
     monkeypatch.setattr(module, "CHUNK", 7)
-    assert compute_test_metrics(drawn()) == whole
+    assert compute_test_metrics(sample_predictions()) == whole
 
 
 def test_refuses_inconsistent_predictions():
     with pytest.raises(Hep2ganError, match="label"):
-        compute_test_metrics(replace(drawn(), label=np.zeros(3, dtype=np.int64)))
+        compute_test_metrics(replace(sample_predictions(), label=np.zeros(3, dtype=np.int64)))
 
 
 def test_table():
     metrics = {
         "test/dice": 0.96,
-        "prior/ellipse_dice": 0.945,
-        "prior/mean_mask_dice": 0.937,
-        "prior/otsu_dice": 0.777,
+        "baseline/ellipse_dice": 0.945,
+        "baseline/mean_mask_dice": 0.937,
+        "baseline/otsu_dice": 0.777,
         "test/accuracy": 0.98,
         "test/auroc": 0.99,
         "test/accuracy_true_mask": 0.97,
-        "prior/majority_accuracy": 0.2,
+        "baseline/majority_accuracy": 0.2,
         "leakage/shared_specimens": 3.0,
     }
     assert metrics_table(metrics) == [

@@ -142,7 +142,7 @@ def test_classes_weighted_by_their_cells_give_the_mean_over_all():
     whole.update(probability, truth)
     counts = torch.bincount(label).double()
     mean = float((torch.tensor(by_class.compute()).double() * counts).sum() / 30)
-    assert mean == pytest.approx(float(whole.compute()["dice"]), abs=1e-6)
+    assert mean == pytest.approx(whole.compute()["dice"], abs=1e-6)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 50])

@@ -48,7 +48,7 @@ def test_the_page_is_in_the_order_of_a_report(written):
     page = written[0].read_text(encoding="utf-8")
     assert re.findall(r"<h2[^>]*>([^<]*)</h2>", page) == [
         "Leakage between training and test", "What was run", "Results",
-        "Masks beside trivial priors", "Class by class", "Methods side by side",
+        "Masks beside trivial baselines", "Class by class", "Methods side by side",
         "Accuracy and its interval", "Calibration", "Accuracy by specimen", "Where to look first",
         "Single runs",
     ]  # fmt: skip

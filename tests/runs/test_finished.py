@@ -18,7 +18,7 @@ def test_a_finished_run_is_read(run, predictions):
     assert found.name == "default/proposed/seed3"
     assert found.is_synthetic
     assert found.config["loss"]["beta"] == 10.0
-    assert found.metrics["prior/ellipse_dice"] == 0.945
+    assert found.metrics["baseline/ellipse_dice"] == 0.945
     assert found.split["counts"]["train"]["Golgi"] == 36
     assert found.curves == run.resolve() / "metrics.csv"
     np.testing.assert_array_equal(found.predictions().probabilities, predictions.probabilities)

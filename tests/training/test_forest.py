@@ -40,7 +40,7 @@ def test_the_run_folder_holds_what_other_runs_hold(place):
         "calibration", "confusion", "contours", "roc", "specimens", "tsne", "worst_classified"
     }  # fmt: skip
     metrics = json.loads((place / RUN / "metrics.json").read_text())
-    assert metrics["test/accuracy"] > metrics["prior/majority_accuracy"]
+    assert metrics["test/accuracy"] > metrics["baseline/majority_accuracy"]
     assert metrics["test/accuracy_low"] <= metrics["test/accuracy"] <= metrics["test/accuracy_high"]
     assert "leakage/shared_specimens" in metrics
     assert "test/dice" not in metrics

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hep2gan.metrics.evaluation import BASELINES
 from hep2gan.reports.naming import numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
 from hep2gan.reports.results import TestCells
@@ -181,28 +182,13 @@ def format_pixels(value: float) -> str:
     return f"{value:.1f}{_SPACE}px" if math.isfinite(value) else "–"
 
 
-_PRIORS = {
-    "ellipse": "inscribed ellipse",
-    "mean_mask": "mean mask",
-    "otsu": "Otsu's threshold",
-    "majority": "majority class",
-}
+_OVERLAP_BASELINES = ("ellipse", "mean_mask", "otsu")
 _HEADLINES = (
-    ("Dice", "test/dice", format_fraction, ("ellipse_dice", "mean_mask_dice", "otsu_dice")),
-    (
-        "Jaccard",
-        "test/jaccard",
-        format_fraction,
-        ("ellipse_jaccard", "mean_mask_jaccard", "otsu_jaccard"),
-    ),
-    (
-        "95 % Hausdorff distance",
-        "test/hd95",
-        format_pixels,
-        ("ellipse_hd95", "mean_mask_hd95"),
-    ),
-    ("Accuracy", "test/accuracy", format_percent, ("majority_accuracy",)),
-    ("F1 (macro)", "test/f1", format_percent, ("majority_f1",)),
+    ("Dice", "test/dice", format_fraction, _OVERLAP_BASELINES),
+    ("Jaccard", "test/jaccard", format_fraction, _OVERLAP_BASELINES),
+    ("95 % Hausdorff distance", "test/hd95", format_pixels, ("ellipse", "mean_mask")),
+    ("Accuracy", "test/accuracy", format_percent, ("majority",)),
+    ("F1 (macro)", "test/f1", format_percent, ("majority",)),
     ("AUROC (macro)", "test/auroc", format_fraction, ()),
 )
 _BESIDE = {
@@ -215,21 +201,20 @@ _BESIDE = {
 
 
 def headlines(metrics: dict[str, float]) -> list[Headline]:
-    """Return the first numbers of a run, each beside the trivial priors on the same cells."""
+    """Return the first numbers of a run, each beside the trivial baselines on the same cells."""
     found = []
-    for name, key, form, priors in _HEADLINES:
+    for name, key, form, baselines in _HEADLINES:
         if key in metrics:
             beside = _beside(metrics, key)
-            for prior in priors:
-                if (full := f"prior/{prior}") in metrics:
-                    short = next(words for p, words in _PRIORS.items() if prior.startswith(p))
-                    beside.append(PageNumber(short, form(metrics[full]), full))
+            for baseline in baselines:
+                if (full := f"baseline/{baseline}_{key.removeprefix('test/')}") in metrics:
+                    beside.append(PageNumber(BASELINES[baseline], form(metrics[full]), full))
             low, high = (metrics.get(f"{key}_{end}", math.nan) for end in ("low", "high"))
             interval = (
                 f"{100 * low:.1f}–{format_percent(high)}" if math.isfinite(low + high) else ""
             )
             number = PageNumber(name, form(metrics[key]), key)
-            found.append(Headline(number, interval, beside, _warning(metrics, key, priors)))
+            found.append(Headline(number, interval, beside, _warning(metrics, key, baselines)))
     return found
 
 
@@ -238,13 +223,14 @@ def _beside(metrics: dict[str, float], key: str) -> list[PageNumber]:
     return [PageNumber(name, form(metrics[k]), k) for name, k, form in also if k in metrics]
 
 
-def _warning(metrics: dict[str, float], key: str, priors: Sequence[str]) -> str:
+def _warning(metrics: dict[str, float], key: str, baselines: Sequence[str]) -> str:
     """Say when something that never looks at the pixels does as well."""
     sign = -1 if key == "test/hd95" else 1
+    score = key.removeprefix("test/")
     beaten = [
-        next(words for p, words in _PRIORS.items() if prior.startswith(p))
-        for prior in priors
-        if sign * metrics[key] <= sign * metrics.get(f"prior/{prior}", -sign * math.inf)
+        BASELINES[name]
+        for name in baselines
+        if sign * metrics[key] <= sign * metrics.get(f"baseline/{name}_{score}", -sign * math.inf)
     ]
     return f"no better than the {' and the '.join(beaten)}" if beaten else ""
 

@@ -79,7 +79,7 @@ def _priors(study: Study, named: NamedRuns) -> list[PagePart]:
     own = [row.method for row in rows]
     notes = notes_of(baselines.NOTE, own)
     table = printed_text(baselines.measure_table(rows, named), study.runs, own, "", notes)
-    return [PagePart(PartName.TABLES, "Masks beside trivial priors", tables=[table])]
+    return [PagePart(PartName.TABLES, "Masks beside trivial baselines", tables=[table])]
 
 
 def _folds(study: Study, named: NamedRuns) -> list[PagePart]:

@@ -65,7 +65,8 @@ def baseline_rows(found: Sequence[MethodResults]) -> list[BaselinesRow]:
             if values is not None:
                 sd = stdev(values) if len(values) > 1 else None
                 beside = {
-                    prior: _by_seed(method, f"prior/{prior}_{measure}") for prior in BASELINE_NAMES
+                    prior: _by_seed(method, f"baseline/{prior}_{measure}")
+                    for prior in BASELINE_NAMES
                 }
                 known = {prior: fmean(own) for prior, own in beside.items() if own is not None}
                 interval = intervals.get(measure)
@@ -75,7 +76,10 @@ def baseline_rows(found: Sequence[MethodResults]) -> list[BaselinesRow]:
 
 def baselines_markdown(rows: Sequence[BaselinesRow]) -> str:
     """A table with a line a method and measure, and the runs."""
-    parts = ["# Masks beside trivial priors\n", markdown_table(*measure_table(rows, inline_code))]
+    parts = [
+        "# Masks beside trivial baselines\n",
+        markdown_table(*measure_table(rows, inline_code)),
+    ]
     runs = {row.method.title: row.method.runs for row in rows}
     return "\n".join([*parts, *rows_below(NOTE, [row.method for row in rows], runs)])
 

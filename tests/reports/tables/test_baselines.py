@@ -9,8 +9,8 @@ from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 def run(name, count, value, *, start=0, **keywords):
     names = ("dice", "jaccard", "boundary_f1", "hd95")
     metrics = {f"test/{key}": value for key in names} | {"test/hd95": 10 * value}
-    metrics |= {f"prior/ellipse_{key}": 0.945 for key in names} | {"prior/ellipse_hd95": 2.0}
-    metrics |= {"prior/otsu_dice": 0.777}
+    metrics |= {f"baseline/ellipse_{key}": 0.945 for key in names} | {"baseline/ellipse_hd95": 2.0}
+    metrics |= {"baseline/otsu_dice": 0.777}
     dice = np.full(count, value) + np.linspace(-0.01, 0.01, count)
     tested = cells(np.arange(start, start + count), np.ones(count), dice=dice)
     return result(name, tested, metrics=metrics, **keywords)
