@@ -1,15 +1,188 @@
-"""Checkpoints on disk: which there are, which one counts, and reading them without running code."""
+"""What a checkpoint holds, where checkpoints lie, and reading them without running code.
+
+How a resume works. `hep2gan-train` with the same command and a run folder that is not DONE takes
+the newest checkpoint that loads (`latest_readable`; a damaged one is reported and the one before it
+taken). Its *name* says how many epochs and batches are done (`TrainingPosition`): from there the
+batch sampler continues within the epoch, metrics.csv drops the rows of batches that are trained
+again, and an offline wandb run is filled with the rows that are kept. Its *content* is a
+`Checkpoint`: Lightning restores networks, optimizers, schedules, epoch counters and the states of
+callbacks; within an epoch `EpochCheckpoint` gives each rank its own statistics of batch
+normalisation, after DDP has broadcast rank 0's; with a moving average the networks get
+`trained_weights` back, since `state_dict` holds the average. No state of a random generator is
+saved: order and augmentation are functions of (seed, epoch, batch), and torch's generator is seeded
+for every batch and rank. The configuration must be the first start's, apart from
+`folder.RUNTIME_KEYS`. A resumed run ends with the same bits as one that was never stopped.
+"""
 
 import logging
 import pickletools
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import torch
+from torch import Tensor
 
 from hep2gan.errors import Hep2ganError
+
+log = logging.getLogger(__name__)
+
+BEST = "best.ckpt"
+_NAME = re.compile(r"epoch(\d+)(?:_batch(\d+))?\.ckpt")
+
+
+class BestValue(TypedDict):
+    """State of `EpochCheckpoint`. best: highest value of the monitored metric so far."""
+
+    best: float | None
+
+
+class SkippedUpdates(TypedDict):
+    """State of `SkipNonfinite` in this epoch.
+
+    skipped: updates left out of each network. finite_batches: batches without any.
+    """
+
+    skipped: dict[str, int]
+    finite_batches: int
+
+
+class LossSums(TypedDict):
+    """What one rank has summed in this epoch. sums: scalars by loss term. batches: how many."""
+
+    sums: dict[str, Tensor]
+    batches: int
+
+
+class EpochLosses(TypedDict):
+    """State of `LogLosses`. ranks: one for each rank; absent between epochs."""
+
+    ranks: NotRequired[list[LossSums]]
+
+
+class CallbackStates(TypedDict, total=False):
+    """State of each callback that has one, which Lightning saves and restores by its class name."""
+
+    EpochCheckpoint: BestValue
+    LogLosses: EpochLosses
+    SkipNonfinite: SkippedUpdates
+
+
+class Checkpoint(TypedDict):
+    """The keys of a checkpoint that this package relies on.
+
+    Lightning also restores `loops` and, in float16, the state of the gradient scaler.
+    """
+
+    state_dict: dict[str, Tensor]
+    """Weights and buffers by name, those that are evaluated. Written by Lightning and, with a
+    moving average, by `ExponentialMovingAverage`. Read by Lightning, the test and
+    `inference.load`."""
+    epoch: NotRequired[int]
+    """Epoch (from 0) in which it was saved. Lightning's."""
+    optimizer_states: NotRequired[list[dict[str, Any]]]
+    """One for each network, in the order of the module's `networks`. Lightning's."""
+    lr_schedulers: NotRequired[list[dict[str, Any]]]
+    """One for each network with a schedule. Lightning's."""
+    callbacks: NotRequired[CallbackStates]
+    running_statistics: NotRequired[list[dict[str, Tensor]]]
+    """Only within an epoch: each rank's statistics of batch normalisation, which become one at its
+    end. Written and read by `EpochCheckpoint`, which refuses another number of ranks."""
+    trained_weights: NotRequired[dict[str, Tensor]]
+    """Only with a moving average: the weights that training continues from, of the averaged
+    networks. Written and read by `ExponentialMovingAverage`."""
+    average_statistics: NotRequired[list[dict[str, Tensor]]]
+    """Only with a moving average: each rank's average of the statistics of batch normalisation.
+    Written and read by `ExponentialMovingAverage`."""
+
+
+class TrainingPosition(NamedTuple):
+    """How far training has come: whole epochs, and batches of the epoch that follows them."""
+
+    epochs: int
+    batches: int
+
+    def path(self, folder: Path) -> Path:
+        """epoch0003.ckpt after three epochs, epoch0003_batch00012.ckpt twelve batches later."""
+        within = f"_batch{self.batches:05d}" if self.batches else ""
+        return folder / f"epoch{self.epochs:04d}{within}.ckpt"
+
+    @classmethod
+    def of(cls, path: Path | None) -> "TrainingPosition":
+        """What the name of a checkpoint says; the beginning for None."""
+        if path is None:
+            return TRAINING_START
+        match = _NAME.fullmatch(path.name)
+        assert match is not None
+        return cls(int(match.group(1)), int(match.group(2) or 0))
+
+
+TRAINING_START = TrainingPosition(0, 0)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Load a checkpoint of tensors and plain containers; never runs code from it.
+
+    Raises Hep2ganError when the file is missing, damaged or holds anything else.
+    """
+    fix = "use another checkpoint of the run's checkpoints folder, or train again"
+    if not path.is_file():
+        raise Hep2ganError(f"{path} does not exist", "", fix)
+    try:
+        check_archive_safety(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Hep2ganError(f"{path} cannot be loaded ({reason})", "", fix) from error
+    if not isinstance(content, dict) or not _are_weights(content.get("state_dict")):
+        rule = "it needs a state_dict of tensors by name"
+        raise Hep2ganError(f"{path} is no checkpoint of a run", rule, fix)
+    return cast(Checkpoint, content)
+
+
+def _are_weights(state: Any) -> bool:
+    return isinstance(state, dict) and all(
+        type(name) is str and isinstance(value, Tensor) and value.layout == torch.strided
+        for name, value in state.items()
+    )
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints by how far training had come, the newest first."""
+    paths = [path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)]
+    return sorted(paths, key=TrainingPosition.of, reverse=True)
+
+
+def latest_readable(folder: Path) -> Path | None:
+    """The newest checkpoint that loads; a damaged one is reported and the older one taken."""
+    latest = _load_latest(folder)
+    return latest[0] if latest else None
+
+
+def load_best_or_latest(folder: Path) -> tuple[Path, Checkpoint]:
+    """The checkpoint that a run is tested with, and its content.
+
+    best.ckpt where a validation part chose the epoch, else the newest that loads. Raises
+    Hep2ganError when there is none.
+    """
+    best = folder / BEST
+    latest = (best, read_checkpoint(best)) if best.is_file() else _load_latest(folder)
+    if latest is None:
+        raise Hep2ganError(f"{folder} holds no checkpoint", "", "train the run with hep2gan-train")
+    return latest
+
+
+def _load_latest(folder: Path) -> tuple[Path, Checkpoint] | None:
+    for path in list_checkpoints(folder):
+        try:
+            return path, read_checkpoint(path)
+        except Hep2ganError as error:
+            log.warning("%s Falling back to the one before.", error)
+    return None
+
+
+# ---------------------------------------------------------------------- safety of archives
 
 _ALLOWED = re.compile(
     r"collections OrderedDict"
@@ -53,96 +226,3 @@ def _refuse_names(pickled: bytes) -> None:
         if opcode.name == "GLOBAL" and not _ALLOWED.fullmatch(str(argument)):
             name = str(argument).replace(" ", ".")
             raise ValueError(f"it names {name[:80]}, which is no tensor or container")
-
-
-log = logging.getLogger(__name__)
-
-BEST = "best.ckpt"
-_NAME = re.compile(r"epoch(\d+)(?:_batch(\d+))?\.ckpt")
-
-
-class TrainingPosition(NamedTuple):
-    """How far training has come: whole epochs, and batches of the epoch that follows them."""
-
-    epochs: int
-    batches: int
-
-    def path(self, folder: Path) -> Path:
-        """epoch0003.ckpt after three epochs, epoch0003_batch00012.ckpt twelve batches later."""
-        within = f"_batch{self.batches:05d}" if self.batches else ""
-        return folder / f"epoch{self.epochs:04d}{within}.ckpt"
-
-    @classmethod
-    def of(cls, path: Path | None) -> "TrainingPosition":
-        """What the name of a checkpoint says; the beginning for None."""
-        if path is None:
-            return TRAINING_START
-        match = _NAME.fullmatch(path.name)
-        assert match is not None
-        return cls(int(match.group(1)), int(match.group(2) or 0))
-
-
-TRAINING_START = TrainingPosition(0, 0)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint of tensors and plain containers; never runs code from it.
-
-    Raises Hep2ganError when the file is missing, damaged or holds anything else.
-    """
-    fix = "use another checkpoint of the run's checkpoints folder, or train again"
-    if not path.is_file():
-        raise Hep2ganError(f"{path} does not exist", "", fix)
-    try:
-        check_archive_safety(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Hep2ganError(f"{path} cannot be loaded ({reason})", "", fix) from error
-    if not isinstance(found, dict) or not _are_weights(found.get("state_dict")):
-        rule = "it needs a state_dict of tensors by name"
-        raise Hep2ganError(f"{path} is no checkpoint of a run", rule, fix)
-    return found
-
-
-def _are_weights(state: Any) -> bool:
-    return isinstance(state, dict) and all(
-        type(name) is str and isinstance(value, torch.Tensor) and value.layout == torch.strided
-        for name, value in state.items()
-    )
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints by how far training had come, the newest first."""
-    named = [path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)]
-    return sorted(named, key=TrainingPosition.of, reverse=True)
-
-
-def latest_readable(folder: Path) -> Path | None:
-    """The newest checkpoint that loads; a damaged one is reported and the older one taken."""
-    found = _latest(folder)
-    return found[0] if found else None
-
-
-def load_best_or_latest(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint that a run is tested with, and what it holds.
-
-    best.ckpt where a validation part chose the epoch, else the newest that loads. Raises
-    Hep2ganError when there is none.
-    """
-    best = folder / BEST
-    if best.is_file():
-        return best, read_checkpoint(best)
-    found = _latest(folder)
-    if found is None:
-        raise Hep2ganError(f"{folder} holds no checkpoint", "", "train the run with hep2gan-train")
-    return found
-
-
-def _latest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    for path in list_checkpoints(folder):
-        try:
-            return path, read_checkpoint(path)
-        except Hep2ganError as error:
-            log.warning("%s Falling back to the one before.", error)
-    return None

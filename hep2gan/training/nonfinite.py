@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import lightning as L
 import numpy as np
@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_write
+from hep2gan.runs.checkpoints import SkippedUpdates
 from hep2gan.training import distributed
 from hep2gan.training.module import SegmentationGuidedClassification, log_row
 
@@ -203,12 +204,14 @@ class SkipNonfinite(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The counts, for a checkpoint within an epoch."""
-        return {"skipped": dict(self._skipped), "finite_batches": self._finite_batches}
+        skipped, batches = dict(self._skipped), self._finite_batches
+        state: SkippedUpdates = {"skipped": skipped, "finite_batches": batches}
+        return dict(state)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue counting."""
-        self._skipped = dict(state_dict["skipped"])
-        self._finite_batches = state_dict["finite_batches"]
+        state = cast(SkippedUpdates, state_dict)
+        self._skipped, self._finite_batches = dict(state["skipped"]), state["finite_batches"]
 
 
 def _reduce_over_ranks(number: int, operation: dist.ReduceOp.RedOpType) -> int:

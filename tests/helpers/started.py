@@ -129,6 +129,6 @@ def assert_same(one, other, path=""):
 def assert_same_training(one, other):
     """Weights, statistics, optimizers and schedules of two checkpoints, bit for bit."""
     assert one.keys() == other.keys()
-    parts = {"raw", "averaged_statistics"} & one.keys()
+    parts = {"trained_weights", "average_statistics"} & one.keys()
     for part in ("epoch", "state_dict", "optimizer_states", "lr_schedulers", *parts):
         assert_same(one[part], other[part], part)

@@ -25,7 +25,7 @@ def run(place, study):
     return place / f"runs/{study}/proposed/seed0"
 
 
-@pytest.mark.parametrize("kind", ["raw", "state_dict"])
+@pytest.mark.parametrize("kind", ["trained_weights", "state_dict"])
 def test_two_ranks_of_half_batches_train_like_one(place, kind):
     # The weights, and their moving average.
     one, two = (final(run(place, study)) for study in ("one", "two"))

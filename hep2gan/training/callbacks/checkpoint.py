@@ -1,7 +1,7 @@
 """When a training saves its checkpoints, and how they reach the disk."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -11,7 +11,14 @@ from torch import Tensor
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_open
-from hep2gan.runs.checkpoints import BEST, TrainingPosition, list_checkpoints, read_checkpoint
+from hep2gan.runs import checkpoints
+from hep2gan.runs.checkpoints import (
+    BEST,
+    BestValue,
+    TrainingPosition,
+    list_checkpoints,
+    read_checkpoint,
+)
 from hep2gan.training import distributed
 from hep2gan.training.distributed import (
     StopConsensus,
@@ -44,7 +51,7 @@ class AtomicCheckpointIO(CheckpointIO):
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """See `read_checkpoint`."""
-        return read_checkpoint(Path(path))
+        return dict(read_checkpoint(Path(path)))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint."""
@@ -81,11 +88,12 @@ class EpochCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far."""
-        return {"best": self._best}
+        state: BestValue = {"best": self._best}
+        return dict(state)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue comparing with the best value of earlier starts."""
-        self._best = state_dict["best"]
+        self._best = cast(BestValue, state_dict)["best"]
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -93,13 +101,15 @@ class EpochCheckpoint(Checkpoint):
         """Within an epoch, add the statistics of all ranks. Called on every rank."""
         if self._within_epoch:
             statistics = {name: t.cpu() for name, t in running_statistics(pl_module).items()}
-            checkpoint["running_statistics"] = distributed.gather(statistics)
+            cast(checkpoints.Checkpoint, checkpoint)["running_statistics"] = distributed.gather(
+                statistics
+            )
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Remember this rank's statistics; raise Hep2ganError if the number of ranks changed."""
-        ranks = checkpoint.get("running_statistics")
+        ranks = cast(checkpoints.Checkpoint, checkpoint).get("running_statistics")
         if ranks is None:
             return
         if len(ranks) != distributed.world_size():

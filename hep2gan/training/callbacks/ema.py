@@ -1,6 +1,6 @@
 """A moving average of the weights, which is evaluated in place of the last ones."""
 
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.runs.checkpoints import Checkpoint
 from hep2gan.training import distributed
 from hep2gan.training.distributed import running_statistics, sync_batch_norm_statistics
 
@@ -33,7 +34,7 @@ class ExponentialMovingAverage(Callback):
     The average begins with the weights after the first batch and remembers about 1 / (1 − decay)
     batches. It holds the statistics of batch normalisation too. Validation sees it, and checkpoints
     hold it as their `state_dict`, so that whatever opens a run evaluates it; the weights that
-    training continues from lie beside it under `raw`. On several ranks the statistics are
+    training continues from lie beside it (`trained_weights`). On several ranks the statistics are
     averaged over them like the module's own.
 
     Lightning's EMAWeightAveraging leaves the average on the CPU where training is on a GPU, copies
@@ -88,23 +89,25 @@ class ExponentialMovingAverage(Callback):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Put the average into the state_dict, the weights under `raw`; called on all ranks."""
-        state = checkpoint["state_dict"]
-        checkpoint["raw"] = {name: state[name] for name in self._average}
+        """Put the average into the state_dict, the weights beside it; called on all ranks."""
+        content = cast(Checkpoint, checkpoint)
+        state = content["state_dict"]
+        content["trained_weights"] = {name: state[name] for name in self._average}
         state.update(self._average)
         # Within an epoch each rank has statistics of its own.
         mine = {name: self._average[name].cpu() for name in self._statistics(pl_module)}
-        checkpoint["averaged_statistics"] = distributed.gather(mine)
+        content["average_statistics"] = distributed.gather(mine)
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Restore the average, and give the module the weights; Lightning gave it the average."""
-        raw, parts = checkpoint["raw"], checkpoint["averaged_statistics"]
-        self._average = {name: checkpoint["state_dict"][name].clone() for name in raw}
-        if len(parts) == distributed.world_size():
-            self._average.update(parts[distributed.rank()])
-        pl_module.load_state_dict(raw, strict=False)
+        content = cast(Checkpoint, checkpoint)
+        weights, ranks = content["trained_weights"], content["average_statistics"]
+        self._average = {name: content["state_dict"][name].clone() for name in weights}
+        if len(ranks) == distributed.world_size():
+            self._average.update(ranks[distributed.rank()])
+        pl_module.load_state_dict(weights, strict=False)
 
     def _statistics(self, module: L.LightningModule) -> list[str]:
         return [name for name in running_statistics(module) if name in self._average]

@@ -1,6 +1,6 @@
 """The losses and learning rates of a training, for its loggers."""
 
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from hep2gan.data.batch import Batch
+from hep2gan.runs.checkpoints import EpochLosses, LossSums
 from hep2gan.training import distributed
 from hep2gan.training.module import SegmentationGuidedClassification, log_row
 from hep2gan.training.nonfinite import SkipNonfinite
@@ -70,9 +71,11 @@ class LogLosses(Callback):
         if not self._batches:
             return {}
         sums = {name: value.cpu() for name, value in self._sums.items()}
-        return {"ranks": distributed.gather({"sums": sums, "batches": self._batches})}
+        mine: LossSums = {"sums": sums, "batches": self._batches}
+        state: EpochLosses = {"ranks": distributed.gather(mine)}
+        return dict(state)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take this rank's sums up."""
-        mine = state_dict["ranks"][distributed.rank()]
+        mine = cast(EpochLosses, state_dict)["ranks"][distributed.rank()]
         self._sums, self._batches = mine["sums"], mine["batches"]

@@ -64,7 +64,7 @@ def test_checkpoints_hold_the_average_and_the_weights(tmp_path):
     watch = fit(tmp_path, 2)
     found = read_checkpoint(tmp_path / "epoch0002.ckpt")
     assert len(watch.batches) == 6
-    names = found["raw"].keys()
+    names = found["trained_weights"].keys()
     assert {name.partition(".")[0] for name in names} == {
         "generator", "classifier", "classification_loss",
     }  # fmt: skip
@@ -74,12 +74,14 @@ def test_checkpoints_hold_the_average_and_the_weights(tmp_path):
         if name in names:
             expected = by_hand([weights[name] for weights in watch.batches])
             assert torch.allclose(kept.double(), expected, atol=1e-6), name
-            assert torch.equal(found["raw"][name], last), name
+            assert torch.equal(found["trained_weights"][name], last), name
         else:
             # The discriminator, and counters.
             assert torch.equal(kept, last), name
     moved = [
-        name for name in names if not torch.equal(found["raw"][name], found["state_dict"][name])
+        name
+        for name in names
+        if not torch.equal(found["trained_weights"][name], found["state_dict"][name])
     ]
     assert {"generator.0.weight", "classifier.output.bias", "generator.1.running_mean"} <= {*moved}
 
@@ -87,7 +89,7 @@ def test_checkpoints_hold_the_average_and_the_weights(tmp_path):
 def test_validation_sees_the_average_and_training_goes_on_from_the_weights(tmp_path):
     watch = fit(tmp_path / "averaged", 2)
     for epoch, seen in enumerate(watch.validated):
-        for name in read_checkpoint(tmp_path / "averaged/epoch0002.ckpt")["raw"]:
+        for name in read_checkpoint(tmp_path / "averaged/epoch0002.ckpt")["trained_weights"]:
             history = [weights[name] for weights in watch.batches[: 3 * epoch + 3]]
             assert torch.allclose(seen[name].double(), by_hand(history), atol=1e-6), name
     plain = fit(tmp_path / "plain", 2, decay=None)
@@ -103,7 +105,7 @@ def test_a_resumed_run_has_the_same_bits(tmp_path):
     whole, resumed = (
         read_checkpoint(tmp_path / f"{name}/epoch0003.ckpt") for name in ("whole", "resumed")
     )
-    for part in ("state_dict", "raw"):
+    for part in ("state_dict", "trained_weights"):
         assert whole[part].keys() == resumed[part].keys()
         assert all(torch.equal(whole[part][name], resumed[part][name]) for name in whole[part])
 
@@ -114,7 +116,7 @@ def test_what_is_chosen_is_the_average(tmp_path):
     task.load_state_dict(load_best_or_latest(tmp_path)[1]["state_dict"])
     content = read_checkpoint(tmp_path / "epoch0001.ckpt")
     mine = averaged_weights(task)
-    assert mine.keys() == content["raw"].keys()
+    assert mine.keys() == content["trained_weights"].keys()
     assert all(torch.equal(mine[name], content["state_dict"][name]) for name in mine)
 
 
@@ -141,7 +143,7 @@ def test_a_run_is_tested_and_opened_with_the_average(tmp_path, monkeypatch):
     metrics = json.loads((run / "metrics.json").read_text())
     content = read_checkpoint(run / "checkpoints/epoch0001.ckpt")
     opened = load_run(run).task.state_dict()
-    raw, average = content["raw"], content["state_dict"]
+    raw, average = content["trained_weights"], content["state_dict"]
     assert all(torch.equal(opened[name], average[name]) for name in raw)
     assert any(not torch.equal(opened[name], raw[name]) for name in raw)
     assert call(evaluate, str(run), "figures=false", "accelerator=cpu") == 0
