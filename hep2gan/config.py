@@ -437,7 +437,7 @@ def _is_a_copy(key: str, config: Config, wrong: Mapping[str, Hep2ganError]) -> b
 def cross_field_errors(config: Config, wrong: Mapping[str, Hep2ganError]) -> Iterator[Hep2ganError]:
     """Settings that are sound one by one and do not fit together; where neither is wrong."""
     checks: dict[tuple[str, ...], Callable[[], object]] = {
-        ("gan_epochs", "trainer"): lambda: TrainingStages.of(
+        ("gan_epochs", "trainer"): lambda: TrainingStages.from_setting(
             config["gan_epochs"], config["trainer"]["max_epochs"]
         ),
         ("guidance",): lambda: MaskGuidance(**config["guidance"]),

@@ -12,7 +12,7 @@ AdversarialMode = Literal["vanilla", "saturating", "lsgan", "hinge"]
 
 
 class AdversarialLoss(nn.Module):
-    """What D and G minimise, z being D's logits and σ(z) = D(x, ·) of eq. 1.
+    """Losses of D and G, z being D's logits and σ(z) = D(x, ·) of eq. 1.
 
     vanilla:     D: -log σ(z_real) - log(1 - σ(z_fake));  G: -log σ(z_fake)  (Goodfellow 2014)
     saturating:  D as vanilla;  G: log(1 - σ(z_fake))  (eq. 1 to the letter)
@@ -20,9 +20,15 @@ class AdversarialLoss(nn.Module):
     hinge:       D: max(0, 1 - z_real) + max(0, 1 + z_fake);  G: -z_fake  (Lim and Ye 2017)
 
     Means over batch and patches; D's two parts are halved, as in pix2pix. Eq. 1 prints 1 - log D
-    where log(1 - D) is meant. label_smoothing e: D's target for real pairs is 1 - e, for generated
-    ones 0 (one-sided, Salimans et al. 2016); not with hinge, which has no targets.
-    Raises Hep2ganError for an unknown mode and for smoothing outside [0, 0.5).
+    where log(1 - D) is meant.
+
+    Args:
+        mode: one of the four above.
+        label_smoothing: e in [0, 0.5). D's target for real pairs is 1 - e, for generated ones 0
+            (one-sided, Salimans et al. 2016); not with hinge, which has no targets.
+
+    Raises:
+        Hep2ganError: for an unknown mode and for smoothing out of range.
     """
 
     def __init__(self, mode: AdversarialMode = "vanilla", label_smoothing: float = 0.0) -> None:
@@ -43,17 +49,21 @@ class AdversarialLoss(nn.Module):
         self.mode, self.label_smoothing = mode, label_smoothing
 
     def discriminator(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Give D's terms `real`, `fake` and `total` = ½ (real + fake), from patch logits."""
+        """Compute what D minimises.
+
+        Args:
+            real: patch logits of pairs with the true mask, (B, 1, h, w).
+            fake: those of pairs with the generated mask.
+
+        Returns:
+            Scalar terms `real`, `fake` and `total` = ½ (real + fake).
+        """
         with without_autocast(real):
             on_real, on_fake = self._real(to_float32(real)), self._fake(to_float32(fake))
             return {"real": on_real, "fake": on_fake, "total": 0.5 * (on_real + on_fake)}
 
-    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Give the scalar ½ (real + fake) that D minimises, from patch logits."""
-        return self.discriminator(real, fake)["total"]
-
     def generator_loss(self, fake: Tensor) -> Tensor:
-        """Give the scalar that G minimises, from the patch logits of generated pairs."""
+        """Compute the scalar that G minimises from patch logits (B, 1, h, w) of generated pairs."""
         with without_autocast(fake):
             logits = to_float32(fake)
             if self.mode == "hinge":

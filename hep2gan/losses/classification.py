@@ -12,16 +12,23 @@ from hep2gan.losses.autocast import to_float32, without_autocast
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
 
 NO_IGNORE_INDEX = torch.iinfo(torch.int64).min
-"""torch leaves out the label -100 by default, which is as wrong as any other below 0."""
+"""torch ignores the label -100 by default, which is as wrong as any other below 0."""
 
 
 class ClassificationLoss(nn.Module):
     """L_out + L_cla + γ · likelihood (eqs 5, 6, 7; the paper weighs the first two 1 : 1).
 
-    gaussian_mixture: None leaves the cross-entropy of the output layer alone (eq. 5; its missing
-    sum over classes restored). label_smoothing: of that cross-entropy, in [0, 1). Raises
-    Hep2ganError for negative weights, and for smoothing together with a Gaussian mixture: they pull
-    the features of a class in different directions.
+    Args:
+        cross_entropy_weight: of L_out, the cross-entropy of the output layer (eq. 5; its missing
+            sum over classes restored).
+        gm_weight: of L_cla (eq. 6).
+        gamma: γ, the weight of the likelihood term (eq. 7).
+        gaussian_mixture: gives L_cla and the likelihood; None leaves L_out alone.
+        label_smoothing: of L_out, in [0, 1).
+
+    Raises:
+        Hep2ganError: for negative weights, and for smoothing together with a Gaussian mixture: they
+            pull the features of a class in different directions.
     """
 
     def __init__(
@@ -56,13 +63,22 @@ class ClassificationLoss(nn.Module):
             self.gaussian_mixture.set_epoch(epoch)
 
     def forward(self, logits: Tensor, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Give unweighted terms and the weighted `total`.
+        """Compute the unweighted terms and their weighted sum.
 
-        logits: (B, K). features: (B, D). labels: int64 (B,). Terms: `cross_entropy`, and with a
-        mixture `gaussian_mixture` and `likelihood`. Raises Hep2ganError for other shapes.
+        Args:
+            logits: of the output layer, (B, K).
+            features: (B, D).
+            labels: (B,) int64 in [0, K).
+
+        Returns:
+            Scalars `cross_entropy`, with a mixture `gaussian_mixture` and `likelihood`, and
+            `total`.
+
+        Raises:
+            Hep2ganError: for other shapes, and on the CPU for labels out of range.
         """
         _check(logits, labels)
-        with without_autocast(logits), _naming_labels(logits, labels):
+        with without_autocast(logits), _name_labels_in_errors(logits, labels):
             cross_entropy = F.cross_entropy(
                 to_float32(logits),
                 labels,
@@ -87,7 +103,7 @@ def _check(logits: Tensor, labels: Tensor) -> None:
 
 
 @contextmanager
-def _naming_labels(logits: Tensor, labels: Tensor) -> Iterator[None]:
+def _name_labels_in_errors(logits: Tensor, labels: Tensor) -> Iterator[None]:
     """Say which labels were out of range, where torch says so: on the CPU."""
     try:
         yield

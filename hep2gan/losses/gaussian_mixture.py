@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -11,37 +10,6 @@ from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.autocast import to_float32, without_autocast
-
-
-@dataclass(frozen=True)
-class MarginSchedule:
-    """Linear ramp from `start` in epoch 0 to `end` in epoch `epochs`, constant from there on."""
-
-    start: float
-    end: float
-    epochs: int
-
-    @classmethod
-    def of(cls, margin: float | Sequence[float], epochs: int) -> "MarginSchedule":
-        """Read a config's margin: one number, or [start, end] with the epochs of the ramp.
-
-        Raises Hep2ganError for negative margins and for a ramp without epochs.
-        """
-        values = [margin] if isinstance(margin, int | float) else list(margin)
-        if len(values) not in (1, 2) or min(values) < 0:
-            raise Hep2ganError(
-                f"the margin is {margin}", "must be one number or [start, end], not negative"
-            )
-        if len(values) == 2 and epochs < 1:
-            raise Hep2ganError(
-                f"the margin {values} is ramped over {epochs} epochs", "a ramp needs at least 1"
-            )
-        return cls(values[0], values[-1], max(epochs, 1))
-
-    def at(self, epoch: int) -> float:
-        """Give the margin in an epoch, counted from 0."""
-        return self.start + (self.end - self.start) * min(1.0, epoch / self.epochs)
-
 
 Covariance = Literal["identity", "isotropic", "diagonal"]
 Priors = Literal["uniform", "empirical"]
@@ -57,14 +25,23 @@ class GaussianMixtureLoss(nn.Module):
     Eq. 6 is the cross-entropy of these logits. Eq. 7's likelihood term is the mean over the batch
     of ½ Σ (f - μ_y)² e^(-s_y) + ½ Σ s_y: -log N(f; μ_y, σ_y) less the constant D/2 log 2π.
 
-    num_classes: K. feature_dim: D. covariance: identity (no variance is learned), isotropic (one a
-    class) or diagonal (D a class). priors: uniform, or empirical from `class_counts`, K numbers of
-    cells, given here or by `set_class_counts` before training. margin: α, a number or [start, end]
-    ramped over `margin_epochs` by `set_epoch`; used only while training. mean_std: means start from
-    N(0, mean_std²), small so that the loss starts near log K. The means and log-variances are
-    parameters, to be trained without weight decay.
+    The means and log-variances are parameters, to be trained without weight decay. All is computed
+    in float32 or better.
 
-    Raises Hep2ganError for settings and shapes that cannot work. Always float32 or better.
+    Args:
+        num_classes: K.
+        feature_dim: D.
+        covariance: identity (no variance is learned), isotropic (one a class) or diagonal (D a
+            class).
+        priors: uniform, or empirical from `class_counts`.
+        class_counts: K positive numbers of cells, given here or by `set_class_counts` before
+            training.
+        margin: α, a number or [start, end]; used only while training.
+        margin_epochs: over which `set_epoch` ramps the margin from start to end.
+        mean_std: means start from N(0, mean_std²), small so that the loss starts near log K.
+
+    Raises:
+        Hep2ganError: for settings that cannot work.
     """
 
     log_prior: Tensor
@@ -85,19 +62,20 @@ class GaussianMixtureLoss(nn.Module):
         _check_choice("covariance", covariance, get_args(Covariance))
         _check_choice("priors", priors, get_args(Priors))
         self.num_classes, self.feature_dim, self.priors = num_classes, feature_dim, priors
-        self.ramp, self.margin = (ramp := MarginSchedule.of(margin, margin_epochs)), ramp.at(0)
+        self._ramp = _check_margin(margin, margin_epochs)
+        self.margin, self._margin_epochs = self._ramp[0], margin_epochs
         self.means = nn.Parameter(mean_std * torch.randn(num_classes, feature_dim))
         width = {"identity": 0, "isotropic": 1, "diagonal": feature_dim}[covariance]
         free = nn.Parameter(torch.zeros(num_classes, width)) if width else None
         self.register_parameter("free_log_variance", free)
         unknown = math.nan if priors == "empirical" else -math.log(num_classes)
         self.register_buffer("log_prior", torch.full((num_classes,), unknown))
-        self._prior_is_known = priors == "uniform"
+        self._has_prior = priors == "uniform"
         if class_counts is not None:
             self.set_class_counts(class_counts)
 
     def set_class_counts(self, counts: Sequence[int]) -> None:
-        """Take empirical priors from the training part: K positive numbers of cells."""
+        """Set empirical priors from K positive numbers of cells of the training part."""
         if self.priors != "empirical":
             raise Hep2ganError(
                 "class counts were given to uniform priors", "they are for priors=empirical"
@@ -108,11 +86,12 @@ class GaussianMixtureLoss(nn.Module):
             )
         cells = torch.as_tensor(list(counts), dtype=torch.float64)
         self.log_prior.copy_((cells / cells.sum()).log())
-        self._prior_is_known = True
+        self._has_prior = True
 
     def set_epoch(self, epoch: int) -> None:
-        """Move the margin along its ramp; epochs count from 0."""
-        self.margin = self.ramp.at(epoch)
+        """Move the margin along its linear ramp, constant after it; epochs count from 0."""
+        start, end = self._ramp
+        self.margin = start + (end - start) * min(1.0, epoch / max(self._margin_epochs, 1))
 
     @property
     def log_variance(self) -> Tensor:
@@ -123,7 +102,7 @@ class GaussianMixtureLoss(nn.Module):
         return bounded.expand(self.num_classes, self.feature_dim)
 
     def distances(self, features: Tensor) -> Tensor:
-        """Give squared Mahalanobis distances (N, K) of features (N, D) to the class means."""
+        """Compute squared Mahalanobis distances (N, K) of features (N, D) to the class means."""
         self._check_features(features)
         with without_autocast(features):
             f, means = to_float32(features), to_float32(self.means)
@@ -138,20 +117,19 @@ class GaussianMixtureLoss(nn.Module):
                 ]
             return torch.stack(columns, dim=1)
 
-    def log_likelihood(self, features: Tensor) -> Tensor:
-        """Give log N(f; μ_k, σ_k), (N, K), of features (N, D); low for all k: an outlier."""
-        constant = self.feature_dim * math.log(2.0 * math.pi)
-        return -0.5 * (self.distances(features) + self.log_variance.sum(dim=1) + constant)
-
-    def posterior_logits(self, features: Tensor) -> Tensor:
-        """Give logits (N, K), without margin, whose softmax is p(k | f), the fraction in eq. 6."""
-        return self.log_prior - 0.5 * self.log_variance.sum(dim=1) - 0.5 * self.distances(features)
-
     def forward(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Give terms `gaussian_mixture` (eq. 6) and `likelihood` (eq. 7, without γ).
+        """Compute the terms of eqs 6 and 7.
 
-        features: (B, D). labels: int64 (B,). Raises Hep2ganError for other shapes, and in training
-        with empirical priors whose counts were never given.
+        Args:
+            features: (B, D).
+            labels: (B,) int64 in [0, K).
+
+        Returns:
+            Scalars `gaussian_mixture` (eq. 6) and `likelihood` (eq. 7, without γ).
+
+        Raises:
+            Hep2ganError: for other shapes, and in training with empirical priors whose counts were
+                never given.
         """
         self._check_labels(features, labels)
         half, half_log_det = 0.5 * self.distances(features), 0.5 * self.log_variance.sum(dim=1)
@@ -177,7 +155,7 @@ class GaussianMixtureLoss(nn.Module):
                 f"labels are {labels.dtype} {tuple(labels.shape)}",
                 f"must be int64 ({len(features)},), one a feature vector",
             )
-        if self.training and not self._prior_is_known:
+        if self.training and not self._has_prior:
             raise Hep2ganError(
                 "empirical priors have no class counts",
                 "they come from the training part",
@@ -190,3 +168,17 @@ def _check_choice(name: str, value: str, options: tuple[str, ...]) -> None:
         raise Hep2ganError(
             f"{name} of the Gaussian mixture is {value!r}", f"choose from {', '.join(options)}"
         )
+
+
+def _check_margin(margin: float | Sequence[float], epochs: int) -> tuple[float, float]:
+    """Return the margin's start and end from a number, or from [start, end]."""
+    values = [margin] if isinstance(margin, int | float) else list(margin)
+    if len(values) not in (1, 2) or min(values) < 0:
+        raise Hep2ganError(
+            f"the margin is {margin}", "must be one number or [start, end], not negative"
+        )
+    if len(values) == 2 and epochs < 1:
+        raise Hep2ganError(
+            f"the margin {values} is ramped over {epochs} epochs", "a ramp needs at least 1"
+        )
+    return values[0], values[-1]

@@ -13,8 +13,12 @@ from hep2gan.losses.autocast import to_float32, without_autocast
 class MaskSoftening(nn.Module):
     """Blur a binary mask and squeeze it into [level, 1 - level] before D sees it.
 
-    sigma: of a Gaussian blur, in pixels; 0 for none. level: distance from 0 and 1, in [0, 0.5).
-    Raises Hep2ganError outside those ranges.
+    Args:
+        sigma: of a Gaussian blur, in pixels; 0 for none.
+        level: distance from 0 and 1, in [0, 0.5).
+
+    Raises:
+        Hep2ganError: outside those ranges.
     """
 
     kernel: Tensor
@@ -36,10 +40,9 @@ class MaskSoftening(nn.Module):
         if not (self.radius or self.level):
             return to_float32(mask)
         with without_autocast(mask):
-            soft = to_float32(mask)
-            return self.level + (1.0 - 2.0 * self.level) * self._blurred(soft)
+            return self.level + (1.0 - 2.0 * self.level) * self._blur(to_float32(mask))
 
-    def _blurred(self, mask: Tensor) -> Tensor:
+    def _blur(self, mask: Tensor) -> Tensor:
         if self.radius == 0:
             return mask
         padded = F.pad(mask, (self.radius,) * 4, mode="replicate")

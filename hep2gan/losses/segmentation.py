@@ -14,7 +14,7 @@ class L1Loss(nn.Module):
     """Mean absolute error between generated and true mask, ‖y - G(x)‖₁ of eq. 2 per pixel."""
 
     def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """Give the term `l1` from probabilities and masks in [0, 1], both (B, 1, H, W)."""
+        """Compute the term `l1` from probabilities and masks in [0, 1], both (B, 1, H, W)."""
         _check_masks(generated, truth)
         with without_autocast(generated):
             return {"l1": (to_float32(truth) - to_float32(generated)).abs().mean()}
@@ -24,7 +24,12 @@ class BceDiceLoss(nn.Module):
     """Binary cross-entropy plus soft Dice loss, in place of eq. 2.
 
     Dice of an image is (2 Σ p t + smooth) / (Σ p + Σ t + smooth); the loss is its mean distance
-    from 1 over the batch (Milletari et al. 2016, without squares). Each term has its weight.
+    from 1 over the batch (Milletari et al. 2016, without squares).
+
+    Args:
+        bce_weight: of the cross-entropy.
+        dice_weight: of the Dice loss.
+        smooth: keeps the Dice of empty masks at 1.
     """
 
     def __init__(
@@ -35,7 +40,7 @@ class BceDiceLoss(nn.Module):
         self.bce_weight, self.dice_weight, self.smooth = bce_weight, dice_weight, smooth
 
     def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """Give weighted terms `bce` and `dice` from probabilities and masks, both (B, 1, H, W)."""
+        """Compute the weighted terms `bce` and `dice` from what `L1Loss` takes."""
         _check_masks(generated, truth)
         with without_autocast(generated):
             p, t = to_float32(generated), to_float32(truth).to(to_float32(generated).dtype)
@@ -50,8 +55,14 @@ class BceDiceLoss(nn.Module):
 class GeneratorLoss(nn.Module):
     """α · adversarial + β · pixel (eq. 3; the paper: α = 0.5, β = 10).
 
-    adversarial: None trains the generator on pixels alone. pixel: a module that returns named
-    terms, whose sum is the pixel loss. Raises Hep2ganError for negative weights.
+    Args:
+        alpha: weight of the adversarial term.
+        beta: weight of the pixel loss.
+        adversarial: None trains the generator on pixels alone.
+        pixel: a module that returns named terms, whose sum is the pixel loss; None for `L1Loss`.
+
+    Raises:
+        Hep2ganError: for negative weights.
     """
 
     def __init__(
@@ -67,11 +78,18 @@ class GeneratorLoss(nn.Module):
         self.adversarial, self.pixel = adversarial, pixel or L1Loss()
 
     def forward(self, judged: Tensor | None, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """Give unweighted terms (`adversarial`, `l1` or `bce` and `dice`) and the weighted `total`.
+        """Compute the terms of the loss and their weighted sum.
 
-        judged: D's patch logits of the generated pairs, (B, 1, h, w); None without D. generated:
-        G's probabilities, truth: true masks, both (B, 1, H, W) in [0, 1]. Raises Hep2ganError when
-        logits and adversarial loss do not come together.
+        Args:
+            judged: D's patch logits of the generated pairs, (B, 1, h, w); None without D.
+            generated: G's probabilities, (B, 1, H, W).
+            truth: true masks (B, 1, H, W) in [0, 1].
+
+        Returns:
+            Scalars `adversarial`, `l1` or `bce` and `dice`, and `total`.
+
+        Raises:
+            Hep2ganError: when logits and adversarial loss do not come together.
         """
         terms: dict[str, Tensor] = self.pixel(generated, truth)
         total = self.beta * sum(

@@ -27,15 +27,28 @@ class AttentionPoolingClassifier(nn.Module):
     """A timm backbone on the grey image alone, whose last map is averaged over three regions.
 
     They are the mask, a ring around it, where Golgi staining lies, and the whole image; their
-    averages stand one behind the other. Masks may be soft, and gradients reach them.
+    averages are concatenated. Masks may be soft, and gradients reach them.
 
-    ring: width of the ring as a share of the image's side. feature_dim: None for the three averages
-    themselves (ResNet-50: 3 · 2048), or the width of a linear layer behind them. options: as for
-    `TimmClassifier`; `{output_stride: 16}` keeps the last map fine enough for a ring. The other
-    arguments are those of `TimmClassifier`, and so are the errors; beside them, Hep2ganError for
-    guided=false, rings outside 0 to 0.5, and backbones that give no map.
+    Args:
+        num_classes: as of `TimmClassifier`, like all that follow but those described here.
+        backbone: of convolutions, so that it gives a map.
+        guided: must be true.
+        pretrained: load ImageNet weights from the hub.
+        weights: local .pth or .safetensors file.
+        image_channels: 1 or 3.
+        feature_dim: None for the three averages themselves (ResNet-50: 3 · 2048), or the width of a
+            linear layer behind them.
+        drop_rate: dropout between features and output layer.
+        options: of timm.create_model; `{output_stride: 16}` keeps the last map fine enough for a
+            ring.
+        ring: width of the ring as a share of the image's side, above 0 and at most 0.5.
 
-    Attribute `feature_dim` is D, the width of the features.
+    Attributes:
+        feature_dim: D, the width of the features.
+
+    Raises:
+        Hep2ganError: as `TimmClassifier`, and for guided=false, other rings, and backbones that
+            give no map.
     """
 
     feature_dim: int
@@ -62,14 +75,22 @@ class AttentionPoolingClassifier(nn.Module):
         unpooled = {**(options or {}), "global_pool": ""}
         self.backbone = timm_backbone(initial, image_channels, False, unpooled)
         pooled = 3 * pooled_width(self.backbone)
-        layers = build_head(pooled, feature_dim, drop_rate, num_classes)
-        self.embedding, self.dropout, self.output = layers
+        head = build_head(pooled, feature_dim, drop_rate, num_classes)
+        self.embedding, self.dropout, self.output = head
         self.feature_dim = self.output.in_features
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Give logits (B, K) and features (B, D) for images and masks (B, 1, H, W).
+        """Classify images.
 
-        Raises Hep2ganError where the shapes do not hold.
+        Args:
+            image: (B, 1, H, W).
+            mask: (B, 1, H, W) in [0, 1].
+
+        Returns:
+            Logits (B, K) and features (B, D).
+
+        Raises:
+            Hep2ganError: for other shapes.
         """
         check_input(image, mask, guided=True)
         assert mask is not None

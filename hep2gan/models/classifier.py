@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import timm
 import torch
@@ -12,50 +12,46 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.models.pretrained import PretrainedWeights, adapt_first_convolution, as_path
 
 
-class ClassifierHead(NamedTuple):
-    """What stands behind the pooled features of a classifier, in this order."""
-
-    embedding: nn.Module
-    dropout: nn.Module
-    output: nn.Linear
-
-
 def build_head(
     pooled: int, feature_dim: int | None, drop_rate: float, num_classes: int
-) -> ClassifierHead:
-    """Layers from (B, pooled) to features (B, D) and from there to logits (B, K).
+) -> tuple[nn.Module, nn.Module, nn.Linear]:
+    """Build a classifier's embedding, dropout and output layer.
 
-    feature_dim: D of a linear layer, or None for the pooled features themselves.
+    Args:
+        pooled: width of the backbone's pooled features.
+        feature_dim: width D of a linear embedding, or None for the pooled features themselves.
+        drop_rate: of the dropout between features and output layer.
+        num_classes: K.
     """
     embedding = nn.Linear(pooled, feature_dim) if feature_dim else nn.Identity()
     output = nn.Linear(feature_dim or pooled, num_classes)
-    return ClassifierHead(embedding, nn.Dropout(drop_rate), output)
+    return embedding, nn.Dropout(drop_rate), output
 
 
 def backbone_weights(
     backbone: str, pretrained: bool, weights: str | Path | None
 ) -> PretrainedWeights:
-    """Where the weights of a classifier's backbone come from, as its settings say."""
+    """Describe the initial weights of a classifier's backbone."""
     return PretrainedWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
 
 
 def timm_backbone(
     initial: PretrainedWeights, image_channels: int, guided: bool, options: dict[str, Any]
 ) -> nn.Module:
-    """A timm network for grey images, and the mask beside them if guided, without output layer."""
-    channels = 3 if initial.wanted else image_channels + guided
+    """Build a timm network without output layer for grey images, and masks if guided."""
+    channels = 3 if initial.loads else image_channels + guided
     arguments = initial.timm_arguments() | options
-    with initial.explained():
+    with initial.explain_errors():
         # Without classes timm's forward ends at the pooled features.
         network = timm.create_model(initial.model, num_classes=0, in_chans=channels, **arguments)
     initial.require_filled(network)
-    if initial.wanted and (guided or image_channels == 1):
+    if initial.loads and (guided or image_channels == 1):
         adapt_first_convolution(network, image_channels, guided)
     return cast(nn.Module, network)
 
 
 def pooled_width(backbone: nn.Module) -> int:
-    """Width of the features that a timm network without output layer gives."""
+    """Return the width of a timm network's features before its output layer."""
     # Older timm networks have no layer between pooling and classes, and no name for its width.
     width = getattr(backbone, "head_hidden_size", None) or backbone.num_features
     return int(cast(int, width))
@@ -94,7 +90,7 @@ def check_input(image: Tensor, mask: Tensor | None, guided: bool) -> None:
 
 
 def concat_mask(image: Tensor, mask: Tensor | None, image_channels: int = 1) -> Tensor:
-    """The grey image `image_channels` times, then the mask if there is one: (B, C, H, W)."""
+    """Stack the grey image `image_channels` times, then the mask if there is one: (B, C, H, W)."""
     grey = image.expand(-1, image_channels, -1, -1)
     return grey if mask is None else torch.cat([grey, mask.to(image.dtype)], dim=1)
 
@@ -102,20 +98,28 @@ def concat_mask(image: Tensor, mask: Tensor | None, image_channels: int = 1) -> 
 class TimmClassifier(nn.Module):
     """Features of a timm backbone and, apart from them, the output layer.
 
-    backbone: timm's name and tag, e.g. `resnet50.tv_in1k`. num_classes: K. guided: take the mask as
-    one more input channel. pretrained: ImageNet weights from the hub. weights: local .pth or
-    .safetensors file. image_channels: 1, or 3 to repeat the grey image and keep a kernel per
-    colour. feature_dim: None for the backbone's own features (ResNet-50: the 2048-d global average
-    pool), or the width of a linear layer behind them. drop_rate: dropout between features and
-    output layer. options: more arguments of timm.create_model, such as `{img_size: 112}` for a
-    transformer.
-
     With weights, the first convolution gets grey = sum over RGB and mask = zeros: at step 0 the
-    network is the pretrained one on grey images. From scratch it is what timm draws for that many
-    channels, the mask's kernels like the image's.
+    network is the pretrained one on grey images. From scratch it is initialised by timm for that
+    many channels, the mask's kernels like the image's.
 
-    Attribute `feature_dim` is D, the width of the features. Raises Hep2ganError for an unknown
-    backbone and for weights that are missing, damaged or of another architecture.
+    Args:
+        num_classes: K.
+        backbone: timm's name and tag, e.g. `resnet50.tv_in1k`.
+        guided: take the mask as one more input channel.
+        pretrained: load ImageNet weights from the hub.
+        weights: local .pth or .safetensors file.
+        image_channels: 1, or 3 to repeat the grey image and keep a kernel per colour.
+        feature_dim: None for the backbone's own features (ResNet-50: the 2048-d global average
+            pool), or the width of a linear layer behind them.
+        drop_rate: dropout between features and output layer.
+        options: more arguments of timm.create_model, such as `{img_size: 112}` for a transformer.
+
+    Attributes:
+        feature_dim: D, the width of the features.
+
+    Raises:
+        Hep2ganError: for an unknown backbone and for weights that are missing, damaged or of
+            another architecture.
     """
 
     feature_dim: int
@@ -138,15 +142,22 @@ class TimmClassifier(nn.Module):
         initial = backbone_weights(backbone, pretrained, weights)
         self.backbone = timm_backbone(initial, image_channels, guided, dict(options or {}))
         pooled = pooled_width(self.backbone)
-        layers = build_head(pooled, feature_dim, drop_rate, num_classes)
-        self.embedding, self.dropout, self.output = layers
+        head = build_head(pooled, feature_dim, drop_rate, num_classes)
+        self.embedding, self.dropout, self.output = head
         self.feature_dim = self.output.in_features
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Give logits (B, K) and features (B, D) for images (B, 1, H, W).
+        """Classify images.
 
-        mask: (B, 1, H, W) in [0, 1] for a guided network, None for an unguided one. Raises
-        Hep2ganError where that or the shapes do not hold.
+        Args:
+            image: (B, 1, H, W).
+            mask: (B, 1, H, W) in [0, 1] for a guided network, None for an unguided one.
+
+        Returns:
+            Logits (B, K) and features (B, D).
+
+        Raises:
+            Hep2ganError: for other shapes, and where a mask is missing or not expected.
         """
         check_input(image, mask, self.guided)
         pooled = self.backbone(concat_mask(image, mask, self.image_channels))

@@ -21,9 +21,17 @@ class PatchGAN(nn.Module):
     batch norm follows, weights ~ N(0, 0.02²) and batch-norm scales ~ N(1, 0.02²).
 
     n_layers 1, 2, 3, 4: receptive field 16, 34, 70, 142 px and, with ndf=64, 0.14, 0.66, 2.77,
-    6.96 M parameters. ndf: filters of the first layer, at most 8 times as many in later ones.
-    in_channels: of image and mask together. spectral_norm: Miyato et al. 2018, best with norm=none
-    and the hinge loss. Raises Hep2ganError for settings that cannot work.
+    6.96 M parameters.
+
+    Args:
+        n_layers: convolutions of stride 2.
+        ndf: filters of the first layer, at most 8 times as many in later ones.
+        in_channels: of image and mask together.
+        norm: batch, instance or none.
+        spectral_norm: Miyato et al. 2018, best with norm=none and the hinge loss.
+
+    Raises:
+        Hep2ganError: for settings that cannot work.
     """
 
     def __init__(
@@ -45,26 +53,22 @@ class PatchGAN(nn.Module):
                     parametrizations.spectral_norm(layer)
 
     @property
-    def receptive_field(self) -> int:
-        """Side in pixels of the patch that one output logit sees."""
-        field = 1
-        for stride in reversed(self._strides):
-            field = field * stride + KERNEL - stride
-        return field
-
-    @property
     def smallest_image(self) -> int:
         """Smallest side in pixels that still gives one logit."""
         return 3 << self.n_layers
 
-    @property
-    def _strides(self) -> tuple[int, ...]:
-        return (2,) * self.n_layers + (1, 1)
-
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Give patch logits (B, 1, h, w) for images (B, C, H, W) and masks in [0, 1] (B, 1, H, W).
+        """Judge pairs of an image and a mask, patch by patch.
 
-        Raises Hep2ganError when the two do not fit each other or are too small for `n_layers`.
+        Args:
+            image: (B, C, H, W).
+            mask: (B, 1, H, W) in [0, 1].
+
+        Returns:
+            Patch logits (B, 1, h, w).
+
+        Raises:
+            Hep2ganError: when the two do not fit each other or are too small for `n_layers`.
         """
         if image.shape[0] != mask.shape[0] or image.shape[-2:] != mask.shape[-2:]:
             raise Hep2ganError(

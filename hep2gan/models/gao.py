@@ -25,9 +25,12 @@ class GaoNet(nn.Module):
     Neural Networks, IEEE J. Biomed. Health Inform. 21(2), 2017. Sides of the maps: 78, 72, 36, 33,
     11, 9, 3.
 
-    num_classes: K. guided: take the mask as a second input channel, which the source does not.
+    Args:
+        num_classes: K.
+        guided: take the mask as a second input channel, which the source does not.
 
-    Attribute `feature_dim` is the width of the features, 150.
+    Attributes:
+        feature_dim: width of the features, 150.
     """
 
     feature_dim = 150
@@ -44,13 +47,20 @@ class GaoNet(nn.Module):
         self.output = nn.Linear(self.feature_dim, num_classes)
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Give logits (B, K) and features (B, 150) for images (B, 1, H, W) of any size.
+        """Classify images of any size.
 
-        mask: (B, 1, H, W) in [0, 1] for a guided network, None for an unguided one. Raises
-        Hep2ganError where that or the shapes do not hold.
+        Args:
+            image: (B, 1, H, W).
+            mask: (B, 1, H, W) in [0, 1] for a guided network, None for an unguided one.
+
+        Returns:
+            Logits (B, K) and features (B, 150).
+
+        Raises:
+            Hep2ganError: for other shapes, and where a mask is missing or not expected.
         """
         check_input(image, mask, self.guided)
-        whole = concat_mask(image, mask)
-        resized = F.interpolate(whole, (SIDE, SIDE), mode="bilinear", antialias=True)
+        channels = concat_mask(image, mask)
+        resized = F.interpolate(channels, (SIDE, SIDE), mode="bilinear", antialias=True)
         features = self.body(resized)
         return self.output(features), features

@@ -13,21 +13,18 @@ from torch import Tensor, nn
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.pretrained import FILES, PretrainedWeights, as_path, require_hub
 
+log = logging.getLogger(__name__)
 
-def active_taps(size: int, stride: int, rate: int) -> int:
-    """Count the taps of a 3x3 kernel that ever see a pixel, 9 or 1, the rest seeing only padding.
-
-    size: image side in pixels. stride: output stride of the encoder. rate: dilation r of eq. 4.
-    A tap r places off the centre falls inside a map of n places somewhere only if r < n.
-
-    >>> live_taps(128, 16, 6), live_taps(128, 16, 12)
-    (9, 1)
-    """
-    return 9 if rate < size // stride else 1
+TIMM = "tu-"
+"""Prefix under which segmentation_models_pytorch has timm's encoders."""
 
 
 def fitting_rates(size: int, stride: int) -> tuple[int, int, int]:
-    """Give three rates, 1 : 2 : 3, that reach over three quarters of the map.
+    """Give three atrous rates, 1 : 2 : 3, that reach over three quarters of the map.
+
+    Args:
+        size: of the image's side in pixels.
+        stride: output stride of the encoder.
 
     >>> fitting_rates(128, 16), fitting_rates(64, 16)
     ((2, 4, 6), (1, 2, 3))
@@ -37,14 +34,20 @@ def fitting_rates(size: int, stride: int) -> tuple[int, int, int]:
 
 
 def dead_rates(size: int, stride: int, rates: Sequence[int]) -> list[int]:
-    """List the rates of which only the centre tap ever sees a pixel."""
-    return [rate for rate in rates if active_taps(size, stride, rate) < 9]
+    """List the atrous rates at which only the centre of a 3x3 kernel ever sees a pixel.
 
+    A tap r pixels off the centre (eq. 4) falls inside a map of n pixels somewhere only if r < n;
+    otherwise it sees nothing but padding.
 
-log = logging.getLogger(__name__)
+    Args:
+        size: of the image's side in pixels.
+        stride: output stride of the encoder.
+        rates: dilations r.
 
-TIMM = "tu-"
-"""Prefix under which segmentation_models_pytorch has timm's encoders."""
+    >>> dead_rates(128, 16, (6, 12, 18))
+    [12, 18]
+    """
+    return [rate for rate in rates if rate >= size // stride]
 
 
 class DeepLabV3PlusGenerator(nn.Module):
@@ -55,12 +58,22 @@ class DeepLabV3PlusGenerator(nn.Module):
     bilinear, concatenated with the stride-4 features, one separable 3x3 convolution, a 1x1
     convolution to one logit, x4 bilinear.
 
-    encoder: name for segmentation_models_pytorch; `tu-` ones are timm's, a tag picks the weights
-    (`tu-xception65.tf_in1k`). pretrained: ImageNet weights; grey kernels are the sum over RGB.
-    weights: local .pth or .safetensors of the encoder (`tu-` only). image_size: side in pixels that
-    settings are checked against; images of other sizes may be passed.
+    Warns where an atrous rate sees only padding.
 
-    Raises Hep2ganError for settings that cannot work. Warns where a rate sees only padding.
+    Args:
+        encoder: name for segmentation_models_pytorch; `tu-` ones are timm's, a tag picks the
+            weights (`tu-xception65.tf_in1k`).
+        pretrained: load ImageNet weights; grey kernels are the sum over RGB.
+        weights: local .pth or .safetensors of the encoder (`tu-` only).
+        output_stride: of the encoder, 8 or 16.
+        atrous_rates: three dilations r of eq. 4.
+        image_size: side in pixels that settings are checked against; images of other sizes may be
+            passed.
+        decoder_channels: filters of the pyramid and the decoder.
+        dropout: behind the pyramid's projection.
+
+    Raises:
+        Hep2ganError: for settings that cannot work.
     """
 
     def __init__(
@@ -79,7 +92,7 @@ class DeepLabV3PlusGenerator(nn.Module):
         _check_settings(output_stride, atrous_rates, image_size)
         initial = _initial(encoder, pretrained, weights)
         arguments = _encoder_arguments(encoder, initial)
-        with initial.explained():
+        with initial.explain_errors():
             self.network = smp.DeepLabV3Plus(
                 encoder_name=encoder,
                 encoder_output_stride=output_stride,
@@ -93,10 +106,11 @@ class DeepLabV3PlusGenerator(nn.Module):
         initial.require_filled(self.network.encoder)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Give mask logits, float32 (B, 1, H, W) also under autocast, for images (B, 1, H, W).
+        """Compute mask logits, float32 (B, 1, H, W) also under autocast, of images (B, 1, H, W).
 
-        Raises Hep2ganError for other shapes, for sides that the output stride does not divide, and
-        for a single image in training (batch norm in the pyramid's global pooling).
+        Raises:
+            Hep2ganError: for other shapes, for sides that the output stride does not divide, and
+                for a single image in training (batch norm in the pyramid's global pooling).
         """
         if image.ndim != 4 or image.shape[1] != 1:
             raise Hep2ganError(f"images are {tuple(image.shape)}", "must be (B, 1, H, W)")

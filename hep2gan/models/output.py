@@ -1,4 +1,4 @@
-"""What the networks say of a batch."""
+"""Output of the networks for a batch."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,13 @@ from torch import Tensor
 
 
 class ModelOutput(NamedTuple):
-    """Parts that a method does not have are None.
+    """Output of a method's networks; parts that it does not have are None.
 
-    mask: (B, 1, H, W) probabilities. probabilities: (B, K) given that mask.
-    probabilities_true_mask: (B, K) given the true mask. features: (B, D).
+    Attributes:
+        mask: probabilities of foreground, (B, 1, H, W).
+        probabilities: of the classes given that mask, (B, K).
+        probabilities_true_mask: of the classes given the true mask, (B, K).
+        features: of the classifier, (B, D).
     """
 
     mask: Tensor | None

@@ -1,4 +1,4 @@
-"""Where initial weights come from, the hub, a local file or chance, and errors that say so."""
+"""Initial weights of timm networks, from the hub, a local file or at random, and their errors."""
 
 import difflib
 import logging
@@ -57,9 +57,11 @@ def require_timm_weights(model: str, fix: str) -> None:
 class PretrainedWeights:
     """Initial weights of one timm network.
 
-    model: timm's name, with or without tag (`resnet50.tv_in1k`). pretrained: ImageNet weights from
-    the hub. file: local .pth or .safetensors; when given it is loaded, whatever `pretrained` says.
-    setting: config key that names the model (`classifier.backbone`), for the fix of an error.
+    Args:
+        model: timm's name, with or without tag (`resnet50.tv_in1k`).
+        pretrained: load ImageNet weights from the hub.
+        file: local .pth or .safetensors; loaded whatever `pretrained` says.
+        setting: config key that names the model (`classifier.backbone`), for the fix of an error.
     """
 
     model: str
@@ -68,7 +70,7 @@ class PretrainedWeights:
     setting: str
 
     @property
-    def wanted(self) -> bool:
+    def loads(self) -> bool:
         """Whether anything is to be loaded."""
         return self.pretrained or self.file is not None
 
@@ -79,9 +81,10 @@ class PretrainedWeights:
         return f"pass {owner}.weights=FILE (.pth or .safetensors) or {owner}.pretrained=false"
 
     def timm_arguments(self) -> dict[str, Any]:
-        """Give the keyword arguments of timm.create_model that load the weights.
+        """Return the keyword arguments of timm.create_model that load the weights.
 
-        Raises Hep2ganError for an unknown model, a missing or damaged file, an unreachable hub.
+        Raises:
+            Hep2ganError: for an unknown model, a missing or damaged file, an unreachable hub.
         """
         self._require_model()
         if self.file is not None:
@@ -118,12 +121,12 @@ class PretrainedWeights:
             near = difflib.get_close_matches(name, timm.list_models(), 3)
             fix = f"choose {' or '.join(near)}" if near else "see timm.list_models()"
             raise Hep2ganError(fact, "timm knows no such model", fix)
-        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
+        tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
         if tag and tag not in tags:
             raise Hep2ganError(fact, f"timm has {name} without that tag", f"choose from {tags}")
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
+    def explain_errors(self) -> Iterator[None]:
         """Turn whatever timm raises while building into a Hep2ganError with model and fix.
 
         timm's own warnings of unused output layers are left out: `require_filled` looks closer.
@@ -137,7 +140,7 @@ class PretrainedWeights:
             source = f" from {self.file}" if self.file else ""
             reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
             fact = f"{self.setting}={self.model} cannot be built{source} ({reason})"
-            fix = self.fix if self.wanted else f"choose another {self.setting}"
+            fix = self.fix if self.loads else f"choose another {self.setting}"
             raise Hep2ganError(fact, "", fix) from error
         finally:
             logger.setLevel(level)
@@ -145,18 +148,18 @@ class PretrainedWeights:
     def require_filled(self, network: nn.Module) -> None:
         """Raise Hep2ganError unless the file filled the network.
 
-        timm loads leniently when the number of classes differs, and would leave a network of
-        another architecture at random values without a word. Every weight matrix or kernel must be
-        found in the file by size and sum; the first convolution and the output layer may differ.
+        timm loads leniently when the number of classes differs, and would silently leave a network
+        of another architecture at random values. Every weight matrix or kernel must be found in the
+        file by size and sum; the first convolution and the output layer may differ.
         """
         if self.file is None:
             return
         in_file = {_signature(tensor) for tensor in self._read(self.file).values()}
         kernels = [p for p in network.parameters() if p.ndim in (2, 4)]
-        found = sum(_signature(kernel) in in_file for kernel in kernels)
-        if found < len(kernels) - 2:
+        filled = sum(_signature(kernel) in in_file for kernel in kernels)
+        if filled < len(kernels) - 2:
             raise Hep2ganError(
-                f"{self.file} fills {found} of {len(kernels)} weight tensors of {self.model}",
+                f"{self.file} fills {filled} of {len(kernels)} weight tensors of {self.model}",
                 "weights must be of the same architecture",
                 self.fix,
             )

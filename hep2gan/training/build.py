@@ -63,7 +63,9 @@ def build_task(
     softening = tried(lambda: MaskSoftening(**config["loss"]["soften"]))
     generator_loss = tried(lambda: _generator_loss(config["loss"], adversarial))
     optimizers = {name: tried(partial(optimizer_factory, config, name)) for name in _NETWORKS}
-    stages = tried(lambda: TrainingStages.of(config["gan_epochs"], config["trainer"]["max_epochs"]))
+    stages = tried(
+        lambda: TrainingStages.from_setting(config["gan_epochs"], config["trainer"]["max_epochs"])
+    )
     tried.require()
     mixture = classification_loss.gaussian_mixture if classification_loss else None
     return SegmentationGuidedClassification(

@@ -81,10 +81,10 @@ def fit_and_test(
     check_test_cells(split)
     settings = ForestSettings(**config["forest"])
     train, test = split.train, split.test
-    features = settings.describe(_images(store, np.concatenate([train, test])))
+    features = settings.extract(_images(store, np.concatenate([train, test])))
     known, new = features[: len(train)], features[len(train) :]
     log.info("Growing %d trees on %d features", settings.trees, features.shape[1])
-    forest = settings.grow(known, store.label[train], config["seed"], torch.get_num_threads())
+    forest = settings.fit(known, store.label[train], config["seed"], torch.get_num_threads())
     voted = torch.from_numpy(class_probabilities(forest, new, len(store.classes)))
     outputs = ModelOutput(None, voted, None, torch.from_numpy(new))
     predictions = build_predictions(torch.from_numpy(test), outputs, store, split)

@@ -175,14 +175,14 @@ class SegmentationGuidedClassification(L.LightningModule):
         assert self.classifier is not None
         assert self.classification_loss is not None
         with record("generator/L_out + L_cla (eq. 7)"):
-            mask = self.guidance.mask(generated, batch.mask)
+            mask = self.guidance.select(generated, batch.mask)
             logits, features = self.classifier(batch.image, mask)
             total = self.classification_loss(logits, features, batch.label)["total"]
             losses["classification"] = total
             losses["total"] = losses["total"] + self.guidance.gradient * total
 
     def _classifier_step(self, batch: Batch, generated: Tensor | None) -> Terms:
-        mask = self.guidance.mask(None if generated is None else generated.detach(), batch.mask)
+        mask = self.guidance.select(None if generated is None else generated.detach(), batch.mask)
         losses: Terms = self.optimized_modules["classifier"](batch.image, mask, batch.label)
         self._update("classifier", losses["total"])
         return _prefixed("classifier", losses)
@@ -245,13 +245,13 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     def forward(self, image: Tensor, truth: Tensor | None = None) -> ModelOutput:
         """Segment and classify (B, 1, H, W) images; D has no part in it (section III-B)."""
-        return self.views.mean(self._one_view, image, truth)
+        return self.views.average(self._one_view, image, truth)
 
     def _one_view(self, image: Tensor, truth: Tensor | None) -> ModelOutput:
         mask = None if self.generator is None else self.generator(image).sigmoid()
         logits = features = logits_true = None
         if self.classifier is not None:
-            logits, features = self.classifier(image, self.guidance.mask(mask, truth))
+            logits, features = self.classifier(image, self.guidance.select(mask, truth))
             if truth is not None and self.guidance.source == "generated":
                 logits_true, _ = self.classifier(image, truth)
         return ModelOutput(mask, _probabilities(logits), _probabilities(logits_true), features)

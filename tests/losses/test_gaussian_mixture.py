@@ -36,6 +36,11 @@ def reference(gm, priors=None):
     return MixtureSameFamily(Categorical(weights.double()), components)
 
 
+def posterior_logits(gm, features):
+    """Logits, without margin, whose softmax is p(k | f), the fraction in eq. 6."""
+    return gm.log_prior - 0.5 * gm.log_variance.sum(dim=1) - 0.5 * gm.distances(features)
+
+
 def sample(seed=1):
     g = torch.Generator().manual_seed(seed)
     features = 2 * torch.randn(N, D, dtype=torch.float64, generator=g)
@@ -55,15 +60,15 @@ def test_loss_is_minus_the_log_posterior_of_torch_distributions(covariance, coun
     assert list(terms) == ["gaussian_mixture", "likelihood"]
     own = posterior[range(N), labels]
     torch.testing.assert_close(terms["gaussian_mixture"], -own.mean(), rtol=1e-6, atol=1e-6)
-    logits = gm.posterior_logits(features)
-    torch.testing.assert_close(logits.softmax(1), posterior.exp(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        posterior_logits(gm, features).softmax(1), posterior.exp(), rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_likelihood_is_minus_the_mean_log_density_less_its_constant(covariance):
     gm, (features, labels) = mixture(covariance), sample()
     density = reference(gm).component_distribution.log_prob(features[:, None])
-    torch.testing.assert_close(gm.log_likelihood(features), density)
     expected = -density[range(N), labels].mean() - D / 2 * math.log(2 * math.pi)
     torch.testing.assert_close(gm(features, labels)["likelihood"], expected)
 
@@ -100,7 +105,7 @@ def test_identity_without_margin_is_the_nearest_mean_softmax(seed):
     distances = torch.cdist(features, gm.means.detach()) ** 2
     nearest = F.cross_entropy(-distances / 2, labels)
     torch.testing.assert_close(gm(features, labels)["gaussian_mixture"], nearest)
-    assert torch.equal(gm.posterior_logits(features).argmax(1), distances.argmin(1))
+    assert torch.equal(posterior_logits(gm, features).argmax(1), distances.argmin(1))
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
@@ -116,15 +121,33 @@ def test_margin_widens_the_own_distance_and_only_while_training(covariance):
     # Neither the likelihood nor anything in evaluation knows of the margin.
     torch.testing.assert_close(trained["likelihood"], plain(features, labels)["likelihood"])
     torch.testing.assert_close(gm.eval()(features, labels), plain(features, labels))
-    torch.testing.assert_close(gm.posterior_logits(features), plain.posterior_logits(features))
+    torch.testing.assert_close(posterior_logits(gm, features), posterior_logits(plain, features))
 
 
-def test_margin_follows_the_epochs():
-    gm, (features, labels) = mixture(margin=[0.1, 0.3], margin_epochs=4), sample()
-    for epoch, margin in {0: 0.1, 2: 0.2, 4: 0.3, 9: 0.3}.items():
+@pytest.mark.parametrize(
+    ("margin", "epochs", "expected"),
+    [
+        (0.2, 0, {0: 0.2, 1: 0.2, 100: 0.2}),
+        (0, 10, {5: 0}),
+        ([0.1, 0.3], 10, {0: 0.1, 1: 0.12, 5: 0.2, 10: 0.3, 11: 0.3}),
+    ],
+)
+def test_margin_is_constant_or_a_straight_line_that_stays_at_its_end(margin, epochs, expected):
+    gm, (features, labels) = mixture(margin=margin, margin_epochs=epochs), sample()
+    assert gm.margin == pytest.approx(expected.get(0, margin))
+    for epoch, value in expected.items():
         gm.set_epoch(epoch)
-        fixed = mixture(margin=margin)
+        assert gm.margin == pytest.approx(value)
+        fixed = mixture(margin=value)
         torch.testing.assert_close(gm(features, labels), fixed(features, labels))
+
+
+def test_margins_that_make_no_sense_are_refused():
+    for margin in (-0.1, [0.1, -0.3], [0.1, 0.2, 0.3]):
+        with pytest.raises(Hep2ganError, match=r"one number or \[start, end\], not negative"):
+            mixture(margin=margin, margin_epochs=10)
+    with pytest.raises(Hep2ganError, match="ramped over 0 epochs: a ramp needs at least 1"):
+        mixture(margin=[0.1, 0.3])
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
@@ -194,8 +217,8 @@ def test_float32_under_autocast(covariance):
     gm, (features, labels) = mixture(covariance).float(), sample()
     half = features.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        terms, density = gm(half, labels), gm.log_likelihood(half)
-    assert {v.dtype for v in [*terms.values(), density]} == {torch.float32}
+        terms, distances = gm(half, labels), gm.distances(half)
+    assert {v.dtype for v in [*terms.values(), distances]} == {torch.float32}
     # The same to the last bit as without autocast: nothing inside was rounded.
     assert all(torch.equal(terms[name], value) for name, value in gm(half, labels).items())
     torch.testing.assert_close(terms, gm(half.float(), labels))

@@ -7,27 +7,23 @@ from torch import nn
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.discriminator import PatchGAN
 
-SIZES = [(1, 16, 0.14), (2, 34, 0.66), (3, 70, 2.77), (4, 142, 6.96)]
-
 
 def convolutions(discriminator):
     return [m for m in discriminator.modules() if isinstance(m, nn.Conv2d)]
 
 
-@pytest.mark.parametrize(("n_layers", "field", "millions"), SIZES)
-def test_receptive_field_and_parameter_count(n_layers, field, millions):
-    discriminator = PatchGAN(n_layers)
-    assert discriminator.receptive_field == field
-    count = sum(p.numel() for p in discriminator.parameters())
+@pytest.mark.parametrize(("n_layers", "millions"), [(1, 0.14), (2, 0.66), (3, 2.77), (4, 6.96)])
+def test_parameter_count(n_layers, millions):
+    count = sum(p.numel() for p in PatchGAN(n_layers).parameters())
     assert count / 1e6 == pytest.approx(millions, abs=0.006)
 
 
-@pytest.mark.parametrize(("n_layers", "field"), [(1, 16), (2, 34), (3, 70)])
+@pytest.mark.parametrize(("n_layers", "field"), [(1, 16), (2, 34), (3, 70), (4, 142)])
 def test_one_logit_sees_exactly_its_receptive_field(n_layers, field):
     """Measured by the gradient of one inner logit, without norms that see everything."""
     discriminator = PatchGAN(n_layers, ndf=4, norm="none").double()
-    image = torch.rand(1, 1, 160, 160, dtype=torch.float64, requires_grad=True)
-    logits = discriminator(image, torch.rand(1, 1, 160, 160).double())
+    image = torch.rand(1, 1, 320, 320, dtype=torch.float64, requires_grad=True)
+    logits = discriminator(image, torch.rand(1, 1, 320, 320).double())
     middle = logits.shape[-1] // 2
     logits[0, 0, middle, middle].backward()
     rows, columns = image.grad[0, 0].nonzero().unbind(1)

@@ -7,9 +7,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.generator import DeepLabV3PlusGenerator
+from hep2gan.models.generator import DeepLabV3PlusGenerator, dead_rates, fitting_rates
 
 MOBILE = "mobilenetv3_small_100"
 SMALL = {"encoder": f"tu-{MOBILE}", "pretrained": False, "decoder_channels": 32}
@@ -193,3 +194,25 @@ def test_dead_rates_warn_with_a_fix(caplog):
         "generator.atrous_rates [12, 24, 36] see only padding on a 8x8 feature map (128 px,"
         " stride 16): 1 of 9 taps is alive. Fix: generator.atrous_rates=[2,4,6]."
     ]
+
+
+@pytest.mark.parametrize(("side", "rate"), [(8, 7), (8, 8), (8, 24), (2, 1), (4, 4)])
+def test_dead_rates_are_those_with_a_gradient_at_the_centre_alone(side, rate):
+    kernel = torch.zeros(1, 1, 3, 3, requires_grad=True)
+    F.conv2d(torch.ones(1, 1, side, side), kernel, padding=rate, dilation=rate).sum().backward()
+    taps = int((kernel.grad != 0).sum())
+    assert taps in (1, 9)
+    assert dead_rates(16 * side, 16, [rate]) == ([rate] if taps == 1 else [])
+
+
+def test_rates_of_the_library_are_dead_at_128_px():
+    assert dead_rates(128, 16, (12, 24, 36)) == [12, 24, 36]
+    assert dead_rates(128, 16, (6, 12, 18)) == [12, 18]
+    assert dead_rates(128, 8, (3, 6, 9)) == []
+
+
+def test_suggested_rates_are_the_defaults_and_alive():
+    assert fitting_rates(128, 16) == (2, 4, 6)
+    assert fitting_rates(64, 16) == (1, 2, 3)
+    for size, stride in ((size, stride) for size in range(64, 513, 16) for stride in (8, 16)):
+        assert dead_rates(size, stride, fitting_rates(size, stride)) == []

@@ -26,7 +26,7 @@ def initial(file=None, pretrained=False, model="resnet10t"):
 
 
 def test_nothing_wanted_nothing_loaded():
-    assert not initial().wanted
+    assert not initial().loads
     assert initial().timm_arguments() == {"pretrained": False}
     initial().require_filled(nn.Linear(2, 2))
 
@@ -107,7 +107,7 @@ def test_what_timm_raises_is_explained_and_its_logger_left_as_it_was(tmp_path):
     levels = []
 
     def fail(weights):
-        with weights.explained():
+        with weights.explain_errors():
             levels.append(logger.level)
             raise RuntimeError("one\n\ttwo")
 

@@ -31,7 +31,7 @@ def test_masks_come_back_in_the_images_orientation():
     def segment(image, truth):
         return ModelOutput(image * 0.5, None, None, None)
 
-    assert torch.allclose(TestTimeAugmentation(8).mean(segment, LETTER, None).mask, LETTER / 2)
+    assert torch.allclose(TestTimeAugmentation(8).average(segment, LETTER, None).mask, LETTER / 2)
 
 
 def corner(image, truth):
@@ -50,13 +50,13 @@ def corner(image, truth):
 def test_the_mean_by_hand():
     image = torch.tensor([[0.1, 0.2], [0.3, 0.8]])[None, None]
     truth = torch.tensor([[0.0, 1.0], [0.0, 0.0]])[None, None]
-    found = TestTimeAugmentation(8).mean(corner, image, truth)
+    found = TestTimeAugmentation(8).average(corner, image, truth)
     # Each of the four pixels comes to the corner in two views: means 1.4/4 and 1/4.
     assert torch.allclose(found.mask, image / 4)
     assert torch.allclose(found.probabilities, torch.tensor([[0.35, 0.65]]))
     assert torch.allclose(found.probabilities_true_mask, torch.tensor([[0.25, 0.75]]))
     assert torch.allclose(found.features, torch.tensor([[0.35, 3.5, 3.0]]))
-    one = TestTimeAugmentation().mean(corner, image, truth)
+    one = TestTimeAugmentation().average(corner, image, truth)
     assert all(torch.equal(a, b) for a, b in zip(one, corner(image, truth), strict=True))
 
 
@@ -64,7 +64,7 @@ def test_what_a_method_does_not_have_stays_absent():
     def classify(image, truth):
         return ModelOutput(None, image.flatten(1).softmax(1), None, None)
 
-    found = TestTimeAugmentation(8).mean(classify, LETTER, None)
+    found = TestTimeAugmentation(8).average(classify, LETTER, None)
     assert found.mask is None
     assert found.probabilities_true_mask is None
     assert found.features is None
@@ -76,7 +76,7 @@ def test_sums_are_taken_in_float32():
     def segment(image, truth):
         return ModelOutput(image.bfloat16(), None, None, None)
 
-    assert TestTimeAugmentation(8).mean(segment, LETTER, None).mask.dtype == torch.float32
+    assert TestTimeAugmentation(8).average(segment, LETTER, None).mask.dtype == torch.float32
 
 
 def symmetric(task):
@@ -98,7 +98,7 @@ def test_an_equivariant_network_says_the_same_in_one_view_and_in_eight():
 def test_the_classifier_is_guided_by_the_mask_of_its_own_view():
     batch, task = tiny.batch(), tiny.task(views=TestTimeAugmentation(8)).eval()
     found = task(batch.image, batch.mask)
-    masks, chances, features, true = [], [], [], []
+    masks, probabilities, features, true = [], [], [], []
     for turns in range(4):
         for mirror in (False, True):
             image, truth = (
@@ -107,12 +107,12 @@ def test_the_classifier_is_guided_by_the_mask_of_its_own_view():
             )
             mask = task.generator(image).sigmoid()
             logits, feature = task.classifier(image, mask)
-            chances.append(logits.softmax(1))
+            probabilities.append(logits.softmax(1))
             features.append(feature)
             true.append(task.classifier(image, truth)[0].softmax(1))
             back = torch.rot90(mask, 4 - turns, (2, 3))
             masks.append(back.flip(-1) if mirror else back)
-    expected = [torch.stack(part).mean(0) for part in (masks, chances, true, features)]
+    expected = [torch.stack(part).mean(0) for part in (masks, probabilities, true, features)]
     for name, a, b in zip(ModelOutput._fields, found, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-6), name
     one = tiny.task().eval()(batch.image, batch.mask)
@@ -133,4 +133,4 @@ def test_the_task_follows_the_configuration():
         one = build_task(composed("train", *small), classes="abc", size=64)
         config = composed("train", *small, "test_time_views=8")
         eight = build_task(config, classes="abc", size=64)
-    assert (one.views.number, eight.views.number) == (1, 8)
+    assert (one.views.views, eight.views.views) == (1, 8)

@@ -323,7 +323,7 @@ def test_the_parts_of_a_task_build_it_again():
     [(None, 9, None), (3, 9, 3), (0.5, 200, 100), (0.5, 8, 4), (0.25, 10, 2), (0.9, 10, 9)],
 )
 def test_stages_are_whole_epochs_or_a_share_of_them(setting, epochs, expected):
-    assert TrainingStages.of(setting, epochs) == TrainingStages(expected)
+    assert TrainingStages.from_setting(setting, epochs) == TrainingStages(expected)
 
 
 @pytest.mark.parametrize(
@@ -341,14 +341,14 @@ def test_stages_are_whole_epochs_or_a_share_of_them(setting, epochs, expected):
 )
 def test_stages_that_cannot_be_are_refused(setting, epochs, words):
     with pytest.raises(Hep2ganError, match=words):
-        TrainingStages.of(setting, epochs)
+        TrainingStages.from_setting(setting, epochs)
 
 
 def test_hard_guidance_thresholds_at_one_half():
     generated = torch.tensor([0.2, 0.5, 0.9])
-    assert MaskGuidance(hard=True).mask(generated, None).tolist() == [0.0, 1.0, 1.0]
-    assert MaskGuidance().mask(generated, None) is generated
-    assert MaskGuidance("none").mask(generated, generated) is None
+    assert MaskGuidance(hard=True).select(generated, None).tolist() == [0.0, 1.0, 1.0]
+    assert MaskGuidance().select(generated, None) is generated
+    assert MaskGuidance("none").select(generated, generated) is None
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Numbers that describe a grey image without learning: texture and intensity, plain numpy."""
+"""Hand-made features of a grey image, texture and intensity, and a random forest on them."""

@@ -1,4 +1,4 @@
-"""A random forest on numbers that describe an image."""
+"""A random forest on texture or intensity features of an image."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Features = npt.NDArray[np.float32]
 
 
 def ric_lbp_motif(image: Image) -> Features:
-    """RIC-LBP and motif co-occurrence of an (h, w) image, one behind the other: (471,)."""
+    """Concatenate RIC-LBP and motif co-occurrence of an (h, w) image: (471,)."""
     return np.concatenate([ric_lbp_features(image), motif_features(image)])
 
 
@@ -33,7 +33,15 @@ FEATURES: dict[str, Callable[[Image], Features]] = {
 
 @dataclass(frozen=True)
 class ForestSettings:
-    """features: a name in `FEATURES`. trees: how many are grown. Raises Hep2ganError for others."""
+    """Settings of a random forest.
+
+    Args:
+        features: a name in `FEATURES`.
+        trees: their number, at least 1.
+
+    Raises:
+        Hep2ganError: for other settings.
+    """
 
     features: str
     trees: int = 1000
@@ -45,15 +53,15 @@ class ForestSettings:
         if not isinstance(self.trees, int) or isinstance(self.trees, bool) or self.trees < 1:
             raise Hep2ganError(f"forest.trees is {self.trees!r}", "must be a positive whole number")
 
-    def describe(self, images: Iterable[Image]) -> Features:
-        """Features (N, D) of N grey images (h, w)."""
+    def extract(self, images: Iterable[Image]) -> Features:
+        """Extract features (N, D) of N grey images (h, w)."""
         return np.stack([FEATURES[self.features](image) for image in images])
 
-    def grow(
+    def fit(
         self, features: Features, label: npt.NDArray[np.int64], seed: int, jobs: int = 1
     ) -> "RandomForestClassifier":
-        """Grow the trees on features (N, D) and labels (N,); the same for any number of `jobs`."""
-        # Here, since every training looks at these settings, and scikit-learn takes half a second.
+        """Fit a forest to features (N, D) and labels (N,); the same for any number of `jobs`."""
+        # Here, since every training imports these settings, and scikit-learn takes half a second.
         from sklearn.ensemble import RandomForestClassifier
 
         forest = RandomForestClassifier(self.trees, random_state=seed, n_jobs=jobs)
@@ -65,7 +73,7 @@ class ForestSettings:
 def class_probabilities(
     forest: "RandomForestClassifier", features: Features, classes: int
 ) -> npt.NDArray[np.float32]:
-    """Mean vote (N, K) of the trees; zero for classes that the forest was grown without."""
+    """Return mean votes (N, K) of the trees; zero for classes absent from the training."""
     probabilities = np.zeros((len(features), classes), np.float32)
     probabilities[:, forest.classes_] = forest.predict_proba(features)
     return probabilities

@@ -1,4 +1,4 @@
-"""Seven numbers of brightness, which know nothing of patterns."""
+"""Seven statistics of brightness, which hold nothing of patterns."""
 
 import numpy as np
 import numpy.typing as npt

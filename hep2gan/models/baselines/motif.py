@@ -1,4 +1,4 @@
-"""Motif co-occurrence: which way the grey levels of 2 × 2 pixels run, and which ways lie together.
+"""Motif co-occurrence: through each 2 × 2 pixels the smoothest scan, counted in pairs.
 
 N. Jhanwar, S. Chaudhuri, G. Seetharaman, B. Zavidovique: Content based image retrieval using motif
 cooccurrence matrix, Image and Vision Computing 22(14), 2004.
@@ -9,7 +9,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.models.baselines.ric_lbp import lbp_pairs
+from hep2gan.models.baselines.ric_lbp import label_pairs
 
 DISTANCES = (1, 2, 4)
 """Of the two windows of a pair, in pixels."""
@@ -52,7 +52,7 @@ def motif_features(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _histogram(labels: npt.NDArray[np.int64], distance: int) -> npt.NDArray[np.float32]:
     counts = np.zeros(BINS)
     for direction in range(4):
-        first, second = lbp_pairs(labels, distance, direction)
+        first, second = label_pairs(labels, distance, direction)
         pairs = _BIN[len(SCANS) * first + second]
         counts += np.bincount(pairs.ravel(), minlength=BINS)
     return np.asarray(counts / max(counts.sum(), 1), np.float32)

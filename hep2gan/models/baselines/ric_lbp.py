@@ -1,4 +1,4 @@
-"""RIC-LBP: co-occurring local binary patterns, the same however the image is turned.
+"""RIC-LBP: rotation-invariant co-occurrence of local binary patterns.
 
 R. Nosaka, K. Fukui: HEp-2 cell classification using rotation invariant co-occurrence among local
 binary patterns, Pattern Recognition 47(7), 2014.
@@ -42,16 +42,18 @@ def ric_lbp_features(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _histogram(image: npt.NDArray[np.float32], s: int, r: int) -> npt.NDArray[np.float32]:
     counts = np.zeros(BINS)
     if min(image.shape) > 2 * s:
-        brighter = [_moved(image, s, step) for step in _STEPS]
+        brighter = [_brighter_neighbours(image, s, step) for step in _STEPS]
         for direction in range(4):
             bits = [brighter[(direction + turn) % 8] for turn in (0, 2, 4, 6)]
             pattern = sum(bit.astype(np.int64) << place for place, bit in enumerate(bits))
-            first, second = lbp_pairs(np.asarray(pattern), r, direction)
+            first, second = label_pairs(np.asarray(pattern), r, direction)
             counts += np.bincount(_BIN[16 * first + second].ravel(), minlength=BINS)
     return np.asarray(counts / max(counts.sum(), 1), np.float32)
 
 
-def _moved(image: npt.NDArray[np.float32], s: int, step: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def _brighter_neighbours(
+    image: npt.NDArray[np.float32], s: int, step: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
     """Whether the neighbour `s` steps away is as bright as the pixel, s pixels off the border."""
     height, width = image.shape
     row, column = s + s * step[0], s + s * step[1]
@@ -59,7 +61,7 @@ def _moved(image: npt.NDArray[np.float32], s: int, step: tuple[int, int]) -> npt
     return np.asarray(neighbour >= image[s : height - s, s : width - s])
 
 
-def lbp_pairs(
+def label_pairs(
     labels: npt.NDArray[np.int64], distance: int, direction: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Labels of all pairs of pixels of an (h, w) map, `distance` steps apart at 45° · direction.

@@ -29,13 +29,13 @@ def test_textures_stand_one_behind_the_other():
     np.testing.assert_array_equal(
         both, np.concatenate([ric_lbp_features(image), motif_features(image)])
     )
-    assert ForestSettings("ric_lbp_motif").describe([image, image]).shape == (2, 471)
+    assert ForestSettings("ric_lbp_motif").extract([image, image]).shape == (2, 471)
 
 
 def test_votes_name_the_class_and_leave_unknown_classes_at_zero():
     features, label = made()
     settings = ForestSettings("intensity", trees=20)
-    forest = settings.grow(features, np.asarray([0, 2, 4])[label], seed=0)
+    forest = settings.fit(features, np.asarray([0, 2, 4])[label], seed=0)
     votes = class_probabilities(forest, features, 5)
     assert (votes.argmax(axis=1) == 2 * label).all()
     assert (votes[:, [1, 3]] == 0).all()
@@ -47,7 +47,7 @@ def test_the_same_seed_grows_the_same_forest_on_any_number_of_threads():
     noise = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
     settings = ForestSettings("intensity", trees=10)
     one, two, other = (
-        class_probabilities(settings.grow(features, label, seed, jobs), noise, 3)
+        class_probabilities(settings.fit(features, label, seed, jobs), noise, 3)
         for seed, jobs in ((5, 1), (5, 2), (6, 1))
     )
     np.testing.assert_array_equal(one, two)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hep2gan.models.baselines.ric_lbp import _BIN, BINS, SCALES, lbp_pairs, ric_lbp_features
+from hep2gan.models.baselines.ric_lbp import _BIN, BINS, SCALES, label_pairs, ric_lbp_features
 
 STEPS = {0: (0, 1), 45: (-1, 1), 90: (-1, 0), 135: (-1, -1), 180: (0, -1), 225: (1, -1)}
 STEPS |= {270: (1, 0), 315: (1, 1)}
@@ -103,7 +103,7 @@ def test_images_too_small_for_a_pair_give_zeros():
 def test_pairs_lie_where_the_direction_says():
     labels = np.arange(12).reshape(3, 4)
     for direction, step in enumerate((1, -3, -4, -5)):
-        first, second = lbp_pairs(labels, 1, direction)
+        first, second = label_pairs(labels, 1, direction)
         assert (second - first == step).all()
-    assert [lbp_pairs(labels, 1, d)[0].size for d in range(4)] == [9, 6, 8, 6]
-    assert lbp_pairs(labels, 5, 1)[0].size == 0
+    assert [label_pairs(labels, 1, d)[0].size for d in range(4)] == [9, 6, 8, 6]
+    assert label_pairs(labels, 5, 1)[0].size == 0
