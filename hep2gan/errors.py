@@ -50,6 +50,12 @@ def raise_all(problems: "Sequence[Hep2ganError]") -> None:
         raise problems[0] if len(problems) == 1 else WrongSettingsError(problems)
 
 
+def require_choice(name: str, value: object, options: Sequence[str]) -> None:
+    """Raise Hep2ganError unless `value` of the setting `name` is one of `options`."""
+    if value not in options:
+        raise Hep2ganError(f"{name} is {value!r}", f"choose from {', '.join(options)}")
+
+
 def pluralize(number: int, one: str, many: str = "") -> str:
     """A number of things in words; `many` where the plural is not `one` with an s.
 

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, require_choice
 from hep2gan.losses.autocast import to_float32, without_autocast
 
 AdversarialMode = Literal["vanilla", "saturating", "lsgan", "hinge"]
@@ -33,9 +33,7 @@ class AdversarialLoss(nn.Module):
 
     def __init__(self, mode: AdversarialMode = "vanilla", label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if mode not in get_args(AdversarialMode):
-            options = ", ".join(get_args(AdversarialMode))
-            raise Hep2ganError(f"the adversarial loss is {mode!r}", f"choose from {options}")
+        require_choice("the adversarial loss", mode, get_args(AdversarialMode))
         if not 0.0 <= label_smoothing < 0.5:
             raise Hep2ganError(
                 f"smoothing of D's real label is {label_smoothing}", "must be in [0, 0.5)"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, require_choice
 from hep2gan.losses.autocast import to_float32, without_autocast
 
 Covariance = Literal["identity", "isotropic", "diagonal"]
@@ -59,8 +59,8 @@ class GaussianMixtureLoss(nn.Module):
         mean_std: float = 0.01,
     ) -> None:
         super().__init__()
-        _check_choice("covariance", covariance, get_args(Covariance))
-        _check_choice("priors", priors, get_args(Priors))
+        require_choice("covariance of the Gaussian mixture", covariance, get_args(Covariance))
+        require_choice("priors of the Gaussian mixture", priors, get_args(Priors))
         self.num_classes, self.feature_dim, self.priors = num_classes, feature_dim, priors
         self._ramp = _check_margin(margin, margin_epochs)
         self.margin, self._margin_epochs = self._ramp[0], margin_epochs
@@ -161,13 +161,6 @@ class GaussianMixtureLoss(nn.Module):
                 "they come from the training part",
                 "call set_class_counts before training, or set priors=uniform",
             )
-
-
-def _check_choice(name: str, value: str, options: tuple[str, ...]) -> None:
-    if value not in options:
-        raise Hep2ganError(
-            f"{name} of the Gaussian mixture is {value!r}", f"choose from {', '.join(options)}"
-        )
 
 
 def _check_margin(margin: float | Sequence[float], epochs: int) -> tuple[float, float]:

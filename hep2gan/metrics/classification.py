@@ -1,5 +1,6 @@
 """Scores of the classifier: Table I's columns, mean class accuracy, one-vs-rest AUROC."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,6 +22,10 @@ class ClassificationMetrics(Metric):
     `mean_class_accuracy` averages recall over the classes that occur in the *truth* (scikit-learn's
     balanced accuracy, the ICPR contest's score). torchmetrics' macro recall also counts, as 0, a
     class that was predicted but is absent from the test set; the two agree when none is absent.
+
+    Args:
+        classes: K names in the order of the labels.
+        kwargs: of torchmetrics.
     """
 
     is_differentiable = False
@@ -30,10 +35,10 @@ class ClassificationMetrics(Metric):
     confusion: Tensor
     """(K, K) int64 counts: rows are the true class, columns the predicted one."""
 
-    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+    def __init__(self, classes: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_classes = num_classes
-        zeros = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self.classes = tuple(classes)
+        zeros = torch.zeros(len(classes), len(classes), dtype=torch.int64)
         self.add_state("confusion", zeros, dist_reduce_fx="sum")
 
     def update(self, scores: Tensor, label: Tensor) -> None:
@@ -47,27 +52,34 @@ class ClassificationMetrics(Metric):
             Hep2ganError: for scores of another shape.
             ValueError, RuntimeError: of torchmetrics, for labels out of range.
         """
-        if scores.shape != (len(label), self.num_classes):
+        if scores.shape != (len(label), len(self.classes)):
             raise Hep2ganError(
                 f"class scores are {tuple(scores.shape)}",
-                f"they must be (B, K) = ({len(label)}, {self.num_classes})",
+                f"they must be (B, K) = ({len(label)}, {len(self.classes)})",
             )
-        self.confusion += multiclass_confusion_matrix(scores, label, self.num_classes)
+        self.confusion += multiclass_confusion_matrix(scores, label, len(self.classes))
 
     def compute(self) -> dict[str, float]:
-        """Give the five scores in [0, 1]; raises Hep2ganError before the first cell."""
+        """Give the scores in [0, 1]; raises Hep2ganError before the first cell.
+
+        Returns:
+            `accuracy`, `precision`, `recall`, `f1`, `mean_class_accuracy`, and `accuracy/<class>`,
+            the recall of each class that occurs in the truth.
+        """
         counts = self.confusion.cpu().double()
         if not counts.sum():
             raise Hep2ganError("no cells were classified", "a mean needs at least one cell")
         correct, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
-        occurs = (true + predicted) > 0
+        occurs, recall = (true + predicted) > 0, _divide(correct, true)
         values = {
             "accuracy": correct.sum() / counts.sum(),
             "precision": _divide(correct, predicted)[occurs].mean(),
-            "recall": _divide(correct, true)[occurs].mean(),
+            "recall": recall[occurs].mean(),
             "f1": _divide(2 * correct, true + predicted)[occurs].mean(),
-            "mean_class_accuracy": _divide(correct, true)[true > 0].mean(),
+            "mean_class_accuracy": recall[true > 0].mean(),
         }
+        by_class = zip(self.classes, recall, true, strict=True)
+        values |= {f"accuracy/{name}": value for name, value, cells in by_class if cells}
         return {name: float(value) for name, value in values.items()}
 
 

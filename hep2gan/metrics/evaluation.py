@@ -100,48 +100,43 @@ def compute_test_metrics(
 
 
 def _segmentation(predictions: Predictions, tolerance: float) -> dict[str, float]:
-    predicted, truth = predictions.foreground, predictions.truth.astype(np.bool_)
-    metrics = _prefixed("test/", _mask_scores(predicted, truth, predictions.crop_size, tolerance))
-    for number, name in enumerate(predictions.classes):
-        rows = predictions.label == number
-        if rows.any():
-            metrics[f"test/class/{name}/dice"] = _overlap(predicted[rows], truth[rows])["dice"]
-    return metrics
+    scores = _mask_scores(predictions.foreground, predictions, tolerance)
+    return _overall("test/", scores) | _by_class(scores, "dice")
 
 
 def _mask_baselines(
     predictions: Predictions, tolerance: float, margin: float, margin_share: float
 ) -> dict[str, float]:
-    truth, crop_size = predictions.truth.astype(np.bool_), predictions.crop_size
-    height, width = truth.shape[1:]
+    crop_size, (cells, height, width) = predictions.crop_size, predictions.truth.shape
     masks = {"ellipse": inscribed_ellipses(crop_size, (height, width), margin, margin_share)}
     if predictions.mean_mask is not None:
-        masks["mean_mask"] = np.broadcast_to(mean_mask(predictions.mean_mask), truth.shape)
+        constant = mean_mask(predictions.mean_mask)
+        masks["mean_mask"] = np.broadcast_to(constant, (cells, height, width))
     metrics: dict[str, float] = {}
     for name, mask in masks.items():
-        scores = _mask_scores(mask, truth, crop_size, tolerance)
-        metrics |= _prefixed(f"baseline/{name}_", scores)
+        metrics |= _overall(f"baseline/{name}_", _mask_scores(mask, predictions, tolerance))
     # Overlap alone: the outlines of scattered pixels cost seconds and say nothing more.
-    return metrics | _prefixed("baseline/otsu_", _overlap(otsu_masks(predictions.image), truth))
+    return metrics | _overall(
+        "baseline/otsu_", _overlap(otsu_masks(predictions.image), predictions)
+    )
 
 
 def _mask_scores(
-    predicted: npt.NDArray[np.bool_],
-    truth: npt.NDArray[np.bool_],
-    crop_size: npt.NDArray[np.int64],
-    tolerance: float,
+    predicted: npt.NDArray[np.bool_], predictions: Predictions, tolerance: float
 ) -> dict[str, float]:
-    edge = mean_boundary(predicted, truth, crop_size, tolerance)
-    return {**_overlap(predicted, truth), "boundary_f1": edge.f1, "hd95": edge.hd95}
+    truth = predictions.truth.astype(np.bool_)
+    edge = mean_boundary(predicted, truth, predictions.crop_size, tolerance)
+    return {**_overlap(predicted, predictions), "boundary_f1": edge.f1, "hd95": edge.hd95}
 
 
-def _overlap(predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> dict[str, float]:
+def _overlap(predicted: npt.NDArray[np.bool_], predictions: Predictions) -> dict[str, float]:
     # Without synchronising: one process of several may be the only one that scores.
-    metric = SegmentationMetrics(sync_on_compute=False)
-    for start in range(0, len(truth), CHUNK):
+    metric = SegmentationMetrics(predictions.classes, sync_on_compute=False)
+    for start in range(0, len(predicted), CHUNK):
         chunk = slice(start, start + CHUNK)
-        # A copy, as the mean mask is a read-only view.
-        metric.update(torch.tensor(predicted[chunk]), torch.tensor(truth[chunk]))
+        parts = (predicted[chunk], predictions.truth[chunk], predictions.label[chunk])
+        # Copies, as the mean mask is a read-only view.
+        metric.update(*map(torch.tensor, parts))
     return metric.compute()
 
 
@@ -149,33 +144,35 @@ def _classification(
     predictions: Predictions, probabilities: npt.NDArray[np.float32]
 ) -> dict[str, float]:
     label = predictions.label
-    metrics = _prefixed("test/", _class_scores(probabilities, label))
+    scores = _class_scores(probabilities, predictions)
+    metrics = _overall("test/", scores)
     areas = one_vs_rest_auroc(torch.from_numpy(probabilities), torch.from_numpy(label))
     if not areas.isnan().all():
         metrics["test/auroc"] = float(areas.nanmean())
     bins = reliability(probabilities, label)
     metrics["test/calibration_error"] = expected_calibration_error(bins)
     if predictions.probabilities_true_mask is not None:
-        true_mask = _class_scores(predictions.probabilities_true_mask, label)
+        true_mask = _class_scores(predictions.probabilities_true_mask, predictions)
         metrics["test/accuracy_true_mask"] = true_mask["accuracy"]
-    for number, name in enumerate(predictions.classes):
-        rows = label == number
-        if rows.any():
-            recall = float((predictions.predicted[rows] == number).mean())
-            metrics[f"test/class/{name}/recall"] = recall
+    metrics |= _by_class(scores, "recall")
     if predictions.train_counts is not None:
         constant = majority_class(predictions.train_counts, len(label))
-        metrics |= _prefixed("baseline/majority_", _class_scores(constant, label))
+        metrics |= _overall("baseline/majority_", _class_scores(constant, predictions))
     return metrics
 
 
 def _class_scores(
-    probabilities: npt.NDArray[np.float32], label: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32], predictions: Predictions
 ) -> dict[str, float]:
-    metric = ClassificationMetrics(probabilities.shape[1], sync_on_compute=False)
-    metric.update(torch.from_numpy(probabilities), torch.from_numpy(label))
+    metric = ClassificationMetrics(predictions.classes, sync_on_compute=False)
+    metric.update(torch.from_numpy(probabilities), torch.from_numpy(predictions.label))
     return metric.compute()
 
 
-def _prefixed(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
-    return {f"{prefix}{name}": value for name, value in scores.items()}
+def _overall(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}{name}": value for name, value in scores.items() if "/" not in name}
+
+
+def _by_class(scores: Mapping[str, float], metric: str) -> dict[str, float]:
+    names = {name: name.partition("/")[2] for name in scores if "/" in name}
+    return {f"test/class/{names[name]}/{metric}": scores[name] for name in names}

@@ -1,5 +1,6 @@
 """Dice and Jaccard of the foreground: per image, as the paper reports them, and pooled."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +23,10 @@ class SegmentationMetrics(Metric):
 
     The background is never counted. States are integers, so the result is the same to the last
     bit however the images are split, and half precision leaves it alone.
+
+    Args:
+        classes: K names in the order of the labels, for Dice by class.
+        kwargs: of torchmetrics.
     """
 
     is_differentiable = False
@@ -29,62 +34,62 @@ class SegmentationMetrics(Metric):
     full_state_update = False
 
     dice: Tensor
-    jaccard: Tensor
+    """(K,) sums in fixed point, like `jaccard`."""
     images: Tensor
+    """(K,) counts."""
+    jaccard: Tensor
     intersection: Tensor
     size: Tensor
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, classes: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name in ("dice", "jaccard", "images", "intersection", "size"):
-            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.classes = tuple(classes)
+        for name in ("dice", "images", "jaccard", "intersection", "size"):
+            shape = (len(classes),) if name in ("dice", "images") else ()
+            self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, probability: Tensor, truth: Tensor) -> None:
+    def update(self, probability: Tensor, truth: Tensor, label: Tensor) -> None:
         """Add B images.
 
         Args:
             probability: (B, 1, H, W) or (B, H, W), floats in [0, 1], foreground from 0.5 on; or
                 bool.
             truth: of the same shape, {0, 1} of any type.
+            label: (B,) int64 in [0, K).
 
         Raises:
             Hep2ganError: for other shapes and types.
         """
-        intersection, size = _overlap(probability, truth)
-        self.dice += to_fixed_point(2 * intersection, size).sum()
+        _check(probability, truth)
+        predicted, true = _foreground(probability), _foreground(truth)
+        intersection = (predicted & true).sum(dim=1)
+        size = predicted.sum(dim=1) + true.sum(dim=1)
+        dice = to_fixed_point(2 * intersection, size)
+        self.dice = self.dice.index_add(0, label, dice)
+        self.images = self.images.index_add(0, label, torch.ones_like(dice))
         self.jaccard += to_fixed_point(intersection, size - intersection).sum()
-        self.images += len(size)
         self.intersection += intersection.sum()
         self.size += size.sum()
 
     def compute(self) -> dict[str, float]:
-        """Give `dice`, `dice_pooled`, `jaccard` and `jaccard_pooled` in [0, 1].
+        """Give `dice`, `dice_pooled`, `jaccard`, `jaccard_pooled` and `dice/<class>` in [0, 1].
+
+        Classes without images are left out.
 
         Raises:
             Hep2ganError: before the first image.
         """
-        if not int(self.images):
+        if not self.images.any():
             raise Hep2ganError("no masks were scored", "a mean needs at least one image")
-        images = self.images << UNIT_BITS
+        units = self.images << UNIT_BITS
+        by_class = zip(self.classes, self.dice, units, strict=True)
         return {
-            "dice": ratio(self.dice, images),
+            "dice": ratio(self.dice.sum(), units.sum()),
             "dice_pooled": ratio(2 * self.intersection, self.size),
-            "jaccard": ratio(self.jaccard, images),
+            "jaccard": ratio(self.jaccard, units.sum()),
             "jaccard_pooled": ratio(self.intersection, self.size - self.intersection),
+            **{f"dice/{name}": ratio(dice, count) for name, dice, count in by_class if count},
         }
-
-
-def image_dice(probability: Tensor, truth: Tensor) -> Tensor:
-    """Dice of each of B images, (B,) int64 multiples of 2^-36, from what `update` takes."""
-    intersection, size = _overlap(probability, truth)
-    return to_fixed_point(2 * intersection, size)
-
-
-def _overlap(probability: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """|A∩B| and |A| + |B| of each of B images, both (B,) int64."""
-    _check(probability, truth)
-    predicted, true = _foreground(probability), _foreground(truth)
-    return (predicted & true).sum(dim=1), predicted.sum(dim=1) + true.sum(dim=1)
 
 
 def _foreground(values: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """Scores of the validation part, the same to the last bit over any batches and processes."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -11,60 +10,7 @@ from torchmetrics import Metric
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.classification import ClassificationMetrics
-from hep2gan.metrics.fixed_point import UNIT_BITS, to_fixed_point
-from hep2gan.metrics.segmentation import SegmentationMetrics, image_dice
-
-
-class MeanByClass(Metric):
-    """Mean over the cells of each of K classes of a number in [0, 1] that every cell has.
-
-    Of Dice: Dice by class. Of 1 where the class is named right and 0 elsewhere: accuracy by class,
-    which is recall. States are integers.
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
-    total: Tensor
-    cells: Tensor
-
-    def __init__(self, num_classes: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
-        for name in ("total", "cells"):
-            zeros = torch.zeros(num_classes, dtype=torch.int64)
-            self.add_state(name, zeros, dist_reduce_fx="sum")
-
-    def update(self, value: Tensor, label: Tensor) -> None:
-        """Add B cells.
-
-        value: (B,) int64 multiples of 2^-36 (`to_fixed_point`). label: (B,) int64 in [0, K). Raises
-        Hep2ganError for other shapes and types.
-        """
-        if value.dtype != torch.int64 or value.shape != label.shape or value.ndim != 1:
-            raise Hep2ganError(
-                f"values are {value.dtype} {tuple(value.shape)} for labels {tuple(label.shape)}",
-                "both must be (B,), values as int64 multiples of 2^-36",
-            )
-        own = F.one_hot(label, self.num_classes)
-        self.total += (own * value[:, None]).sum(dim=0)
-        self.cells += own.sum(dim=0)
-
-    def compute(self) -> list[float]:
-        """K means in [0, 1], NaN for a class without cells."""
-        pairs = zip(self.total.tolist(), self.cells.tolist(), strict=True)
-        return [total / (cells << UNIT_BITS) if cells else math.nan for total, cells in pairs]
-
-
-def correct(probabilities: Tensor, label: Tensor) -> Tensor:
-    """1 for each of B cells whose most probable class is its own, else 0, in fixed point.
-
-    probabilities: (B, K). label: (B,) int64. Returns (B,) int64 multiples of 2^-36.
-    """
-    right = (probabilities.argmax(dim=1) == label).long()
-    return to_fixed_point(right, torch.ones_like(right))
-
+from hep2gan.metrics.segmentation import SegmentationMetrics
 
 DISTANCE_UNIT_BITS = 20
 """Squared distances are summed as int64 multiples of 2^-20, so that sums have no order."""
@@ -148,12 +94,11 @@ class ValidationMetrics(nn.Module):
         mixture_distances: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        size = len(classes)
-        self.classes, self.segments, self.classifies = tuple(classes), segments, classifies
-        self.segmentation, self.classification = SegmentationMetrics(), ClassificationMetrics(size)
-        self.dice_by_class, self.accuracy_by_class = MeanByClass(size), MeanByClass(size)
+        self.segments, self.classifies = segments, classifies
+        self.segmentation = SegmentationMetrics(classes)
+        self.classification = ClassificationMetrics(classes)
         self.distances = MeanDistances()
-        self._mixture_distances = mixture_distances if size > 1 else None
+        self._mixture_distances = mixture_distances if len(classes) > 1 else None
 
     def update(
         self,
@@ -174,11 +119,9 @@ class ValidationMetrics(nn.Module):
             label: (B,) int64 in [0, K).
         """
         if mask is not None:
-            self.segmentation.update(mask, truth)
-            self.dice_by_class.update(image_dice(mask, truth), label)
+            self.segmentation.update(mask, truth, label)
         if probabilities is not None:
             self.classification.update(probabilities, label)
-            self.accuracy_by_class.update(correct(probabilities, label), label)
         if features is not None and self._mixture_distances is not None:
             self.distances.update(self._mixture_distances(features), label)
 
@@ -186,27 +129,19 @@ class ValidationMetrics(nn.Module):
         """Give the values under their logged names, and start anew; call it on all processes.
 
         Returns:
-            `val/<score>` of `SegmentationMetrics` and `ClassificationMetrics`, `val/dice/<class>`,
-            `val/accuracy/<class>`, `gm/val/own_distance` and `gm/val/other_distance`, as far as the
-            method has them. Classes without cells are left out.
+            `val/<name>` of `SegmentationMetrics` and `ClassificationMetrics`, scores by class last,
+            `gm/val/own_distance` and `gm/val/other_distance`, as far as the method has them.
         """
-        values: dict[str, float] = {}
+        scores: dict[str, float] = {}
         # By what the method has, not by what was seen: all processes must wait for each other.
         if self.segments:
-            values |= self.segmentation.compute()
+            scores |= self.segmentation.compute()
         if self.classifies:
-            values |= self.classification.compute()
-        if self.segments:
-            values |= self._by_class("dice", self.dice_by_class.compute())
-        if self.classifies:
-            values |= self._by_class("accuracy", self.accuracy_by_class.compute())
-        values = {f"val/{name}": value for name, value in values.items()}
+            scores |= self.classification.compute()
+        by_class_last = sorted(scores, key=lambda name: "/" in name)
+        values = {f"val/{name}": scores[name] for name in by_class_last}
         if self._mixture_distances is not None:
             values |= {f"gm/val/{name}": v for name, v in self.distances.compute().items()}
         for metric in self.children():
             cast(Metric, metric).reset()
         return values
-
-    def _by_class(self, name: str, values: Sequence[float]) -> dict[str, float]:
-        named = zip(self.classes, values, strict=True)
-        return {f"{name}/{label}": value for label, value in named if not math.isnan(value)}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, require_choice
 
 Norm = Literal["batch", "instance", "none"]
 KERNEL = 4
@@ -121,7 +121,4 @@ def _check_settings(n_layers: int, ndf: int, in_channels: int, norm: Norm) -> No
     for name, value in {"n_layers": n_layers, "ndf": ndf, "in_channels": in_channels}.items():
         if value < 1:
             raise Hep2ganError(f"discriminator.{name} is {value}", "must be at least 1")
-    if norm not in get_args(Norm):
-        raise Hep2ganError(
-            f"discriminator.norm is {norm!r}", f"choose from {', '.join(get_args(Norm))}"
-        )
+    require_choice("discriminator.norm", norm, get_args(Norm))

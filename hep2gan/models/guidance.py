@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, require_choice
 
 MaskSource = Literal["generated", "ground_truth", "none"]
 
@@ -31,9 +31,7 @@ class MaskGuidance:
     gradient: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.source not in get_args(MaskSource):
-            options = ", ".join(get_args(MaskSource))
-            raise Hep2ganError(f"guidance.source is {self.source!r}", f"choose from {options}")
+        require_choice("guidance.source", self.source, get_args(MaskSource))
         if self.gradient < 0:
             raise Hep2ganError(f"guidance.gradient is {self.gradient}", "must not be negative")
         if self.gradient and (self.hard or self.source != "generated"):

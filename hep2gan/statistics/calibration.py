@@ -28,11 +28,11 @@ class Reliability(NamedTuple):
     cells: npt.NDArray[np.int64]
     """(B,) number of cells."""
     right: npt.NDArray[np.int64]
-    """(B,) cells that are read right."""
+    """(B,) cells that are classified correctly."""
     confidence: npt.NDArray[np.float64]
     """(B,) mean confidence; NaN without cells."""
     accuracy: npt.NDArray[np.float64]
-    """(B,) share of cells read right; NaN without cells."""
+    """(B,) share of cells classified correctly; NaN without cells."""
 
 
 def reliability(
@@ -72,16 +72,21 @@ def expected_calibration_error(bins: Reliability) -> float:
 def negative_log_likelihood(
     probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
 ) -> float:
-    """Mean −log p(label) over cells, in nats; a probability of 0 counts as float32's least.
+    """Compute the mean −log p(label) over cells, in nats; 0 counts as float32's least probability.
 
-    probabilities: (N, K). label: (N,). Raises Hep2ganError when the shapes do not fit.
+    Args:
+        probabilities: (N, K).
+        label: (N,).
+
+    Raises:
+        Hep2ganError: where the shapes do not fit.
     """
     own = _checked(probabilities, label)[np.arange(len(label)), label]
     return float(-np.log(np.maximum(own, _TINY)).mean())
 
 
 def log_probabilities(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return logarithms of probabilities of any shape; of 0, that of float32's least number."""
+    """Return logarithms of probabilities of any shape; 0 counts as float32's least number."""
     return np.log(np.maximum(probabilities.astype(np.float64), _TINY))
 
 
@@ -99,11 +104,11 @@ def _checked(
 
 
 BOUNDS = (0.1, 10.0)
-"""Temperatures looked at. Where every cell is read right the likelihood rises to the lower one."""
+"""Range of temperatures. Where every cell is correct the likelihood rises to the lower end."""
 
 
 class CrossFittedTemperature(NamedTuple):
-    """Scaled probabilities, and how they came about."""
+    """Probabilities scaled by cross-fitted temperatures."""
 
     probabilities: npt.NDArray[np.float64]
     """(N, K) at the temperature of the cell's half."""
@@ -118,8 +123,14 @@ def apply_temperature(
 ) -> npt.NDArray[np.float64]:
     """Return softmax(log p / T) of (N, K) probabilities: softer above T = 1, sharper below.
 
-    Equal to scaling the logits, which a softmax forgets but for a constant. Raises Hep2ganError
-    unless T > 0.
+    Equal to scaling the logits, which a softmax forgets but for a constant.
+
+    Args:
+        probabilities: (N, K).
+        temperature: T, above 0.
+
+    Raises:
+        Hep2ganError: for other temperatures.
     """
     if not temperature > 0:
         raise Hep2ganError(f"temperature is {temperature}", "must be positive")
@@ -138,8 +149,8 @@ def fit_temperature(probabilities: npt.NDArray[np.floating], label: npt.NDArray[
         return negative_log_likelihood(scaled, label)
 
     # In the inverse temperature the loss is convex, so over log T it has one minimum as well.
-    found = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    result = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(result.x))
 
 
 def cross_fit_temperature(
@@ -150,10 +161,17 @@ def cross_fit_temperature(
 ) -> CrossFittedTemperature:
     """Scale each half of the cells at the temperature fitted on the other half.
 
-    For tests without a validation part: no cell helps to choose its own temperature.
-    probabilities: (N, K). label: (N,). specimen: (N,), -1 where unknown; a specimen is never
-    divided. The halves hold the classes in equal shares as far as that goes, and follow from the
-    seed. Raises Hep2ganError when there are fewer than two specimens (or cells, where unknown).
+    For tests without a validation part: no cell helps to choose its own temperature. The halves
+    hold the classes in equal shares as far as possible.
+
+    Args:
+        probabilities: (N, K).
+        label: (N,).
+        specimen: (N,), -1 where unknown; a specimen is never divided.
+        seed: of the halves.
+
+    Raises:
+        Hep2ganError: for fewer than two specimens (or cells, where unknown).
     """
     half = split_halves(label, specimen, seed)
     scaled = np.empty(probabilities.shape)

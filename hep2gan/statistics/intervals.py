@@ -18,8 +18,15 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson score interval (low, high) of successes / n, fractions in [0, 1].
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    JASA 22, 1927; no continuity correction. Raises Hep2ganError unless 0 <= successes <= n,
-    n > 0 and 0 < confidence < 1.
+    JASA 22, 1927; no continuity correction.
+
+    Args:
+        successes: between 0 and n.
+        n: above 0.
+        confidence: between 0 and 1.
+
+    Raises:
+        Hep2ganError: for other values.
 
     >>> low, high = wilson(1335, 1360)
     >>> f"{low:.4f} {high:.4f}"
@@ -29,5 +36,5 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
         raise Hep2ganError(f"{successes} of {n}", "a proportion needs 0 <= successes <= n, n > 0")
     if not 0 < confidence < 1:
         raise Hep2ganError(f"confidence is {confidence}", "must lie between 0 and 1", "say 0.95")
-    found = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return Interval(float(found.low), float(found.high))
+    interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(float(interval.low), float(interval.high))

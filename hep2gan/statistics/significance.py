@@ -13,12 +13,20 @@ PERMUTATIONS = 9999
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided exact p value of McNemar's test that two methods name equally many cells right.
+    """Compute the two-sided exact p value of McNemar's test that two methods are equally accurate.
 
-    only_first, only_second: discordant cells, that one method alone names right. Without any, 1.
-    Source: Q. McNemar, Psychometrika 12, 1947; exact by the binomial distribution. It takes cells
-    for independent; those of one specimen are not: see `sign_flip_test`. Raises Hep2ganError for
-    negative counts.
+    Source: Q. McNemar, Psychometrika 12, 1947; exact by the binomial distribution. It assumes that
+    cells are independent; those of one specimen are not: see `sign_flip_test`.
+
+    Args:
+        only_first: cells that the first method alone classifies correctly.
+        only_second: cells that the second method alone classifies correctly.
+
+    Returns:
+        The p value, 1 where both counts are 0.
+
+    Raises:
+        Hep2ganError: for negative counts.
     """
     if min(only_first, only_second) < 0:
         raise Hep2ganError(f"discordant cells are {only_first} and {only_second}", "0 or more each")
@@ -27,7 +35,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """P values corrected for being one of many, in the order given.
+    """Correct p values for being one of many; the order stays.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
     of Statistics 6, 1979.
@@ -45,19 +53,24 @@ def holm(p: Sequence[float]) -> list[float]:
 def sign_flip_test(
     differences: npt.NDArray[np.float64], *, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> float:
-    """Two-sided p value that two methods differ by nothing but chance, specimen by specimen.
+    """Compute the two-sided p value that two methods differ by chance alone, specimen by specimen.
 
-    differences: (U,) what the first has over the second in each independent unit, such as a
-    specimen: cells right, or a sum of Dice. Were the methods alike, each difference might as well
-    have the other sign; the sum is held against sums under all signs, or `permutations` random ones
-    where there are more. Cells of one specimen change sign together.
+    Were the methods alike, each difference might as well have the other sign; the sum is compared
+    with sums under all signs, or under random ones where there are more. Cells of one specimen
+    change sign together.
+
+    Args:
+        differences: (U,) lead of the first over the second in each independent unit, such as a
+            specimen: correct cells, or a sum of Dice.
+        permutations: number of random signs.
+        seed: of the random signs.
     """
-    # Zeros change no sum, and without them all signs can be gone through more often.
+    # Zeros change no sum, and without them all signs can be tried more often.
     differing = differences[differences != 0]
     # One alone is as large with either sign.
     if len(differing) < 2:
         return 1.0
-    found = permutation_test(
+    result = permutation_test(
         (differing,),
         np.sum,
         permutation_type="samples",
@@ -66,4 +79,4 @@ def sign_flip_test(
         batch=500,
         random_state=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(result.pvalue)

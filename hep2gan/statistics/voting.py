@@ -28,9 +28,14 @@ def majority_votes(
 ) -> VotingResult:
     """Let the cells of each specimen vote: a laboratory names patterns of patients, not of cells.
 
-    specimen, label: (N,). probabilities: (N, K). A cell's own vote is its most probable class.
-    Raises Hep2ganError where the specimen of a cell is unknown (-1), or a specimen has cells of
-    several classes.
+    Args:
+        specimen: (N,) specimen numbers.
+        label: (N,) true classes.
+        probabilities: (N, K); a cell's own vote is its most probable class.
+
+    Raises:
+        Hep2ganError: where the specimen of a cell is unknown (-1), or a specimen has cells of
+            several classes.
     """
     if (specimen < 0).any():
         raise Hep2ganError("specimens of some cells are unknown", "a vote needs those of all")

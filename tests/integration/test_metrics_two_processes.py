@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed
+from torch import Tensor
 
-from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.evaluation import compute_test_metrics
-from hep2gan.metrics.segmentation import SegmentationMetrics, image_dice
-from hep2gan.metrics.validation import MeanByClass, MeanDistances, correct
+from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.runs.predictions import Predictions
 
 
@@ -22,18 +21,19 @@ def sample_outputs():
     return probability, truth, scores / scores.sum(dim=1, keepdim=True), torch.arange(11) % 3
 
 
-def measured(rows: slice) -> dict[str, float | list[float]]:
+def measured(rows: slice) -> dict[str, float]:
     probability, truth, scores, label = (part[rows] for part in sample_outputs())
-    masks, classes = SegmentationMetrics(), ClassificationMetrics(3)
-    masks.update(probability, truth)
-    classes.update(scores, label)
-    dice, accuracy, distances = MeanByClass(3), MeanByClass(3), MeanDistances()
-    dice.update(image_dice(probability, truth), label)
-    accuracy.update(correct(scores, label), label)
-    distances.update(100 * scores, label)
-    by_class = {"dice": dice.compute(), "accuracy": accuracy.compute(), **distances.compute()}
-    details = {f"details/{name}": value for name, value in by_class.items()}
-    return {**masks.compute(), **classes.compute(), **details}
+    classes = ("Hom", "Spe", "Nuc")
+    metrics = ValidationMetrics(
+        classes, segments=True, classifies=True, mixture_distances=distances
+    )
+    metrics.update(probability, scores, scores, truth=truth, label=label)
+    return metrics.flush()
+
+
+def distances(features: Tensor) -> Tensor:
+    """Stands for distances to the means of a mixture."""
+    return 100 * features
 
 
 def predictions() -> Predictions:

@@ -5,12 +5,16 @@ from sklearn.metrics import (
     balanced_accuracy_score,
     confusion_matrix,
     precision_recall_fscore_support,
+    recall_score,
     roc_auc_score,
 )
 from torchmetrics.functional.classification import multiclass_recall
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.classification import ClassificationMetrics, one_vs_rest_auroc
+
+NAMES = ("Hom", "Spe", "Nuc", "Cen", "Num", "Gol")
+OVERALL = ("accuracy", "precision", "recall", "f1", "mean_class_accuracy")
 
 
 def sample_scores(cells: int = 200, classes: int = 6, seed: int = 0):
@@ -28,21 +32,22 @@ def one_hot(predicted, classes):
 
 def test_by_hand():
     # True 0: 3 cells, 2 right, one taken for 1. True 1: 1 cell, right.
-    metric = ClassificationMetrics(2)
+    metric = ClassificationMetrics(NAMES[:2])
     metric.update(one_hot([0, 0, 1, 1], 2), torch.tensor([0, 0, 0, 1]))
     found = metric.compute()
-    assert list(found) == ["accuracy", "precision", "recall", "f1", "mean_class_accuracy"]
+    assert list(found) == [*OVERALL, "accuracy/Hom", "accuracy/Spe"]
     assert found["accuracy"] == 3 / 4
     assert found["precision"] == pytest.approx((1 + 1 / 2) / 2)
     assert found["recall"] == pytest.approx((2 / 3 + 1) / 2)
     assert found["f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
     assert found["mean_class_accuracy"] == found["recall"]
+    assert (found["accuracy/Hom"], found["accuracy/Spe"]) == (2 / 3, 1)
 
 
 @pytest.mark.parametrize("batch", [7, 200])
 def test_against_sklearn(batch):
     probabilities, label = sample_scores()
-    metric = ClassificationMetrics(6)
+    metric = ClassificationMetrics(NAMES[:6])
     for start in range(0, 200, batch):
         metric.update(probabilities[start : start + batch], label[start : start + batch])
     predicted = probabilities.argmax(dim=1)
@@ -54,12 +59,14 @@ def test_against_sklearn(batch):
         "f1": f1,
         "mean_class_accuracy": balanced_accuracy_score(label, predicted),
     }
+    recalls = recall_score(label, predicted, average=None)
+    expected |= {f"accuracy/{name}": r for name, r in zip(NAMES, recalls, strict=True)}
     assert metric.compute() == pytest.approx(expected, abs=1e-14)
     assert np.array_equal(metric.confusion, confusion_matrix(label, predicted))
 
 
 def test_f1_is_the_mean_of_class_f1_not_the_harmonic_mean():
-    metric = ClassificationMetrics(2)
+    metric = ClassificationMetrics(NAMES[:2])
     metric.update(one_hot([0, 0, 1, 1], 2), torch.tensor([0, 0, 0, 1]))
     found = metric.compute()
     p, r = found["precision"], found["recall"]
@@ -69,10 +76,11 @@ def test_f1_is_the_mean_of_class_f1_not_the_harmonic_mean():
 def test_class_absent_from_the_truth():
     # Class 2 is predicted once, class 3 neither occurs nor is predicted.
     predicted, label = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 1, 1])
-    metric = ClassificationMetrics(4)
+    metric = ClassificationMetrics(NAMES[:4])
     metric.update(one_hot(predicted.tolist(), 4), label)
     found = metric.compute()
     assert found["mean_class_accuracy"] == (1 + 1 / 2) / 2
+    assert [name for name in found if "/" in name] == ["accuracy/Hom", "accuracy/Spe"]
     assert found["recall"] == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert found["recall"] == pytest.approx(float(multiclass_recall(predicted, label, 4)))
     precision, recall, f1, _ = precision_recall_fscore_support(
@@ -85,21 +93,21 @@ def test_class_absent_from_the_truth():
 
 def test_logits_and_probabilities_agree():
     probabilities, label = sample_scores()
-    one, other = ClassificationMetrics(6), ClassificationMetrics(6)
+    one, other = ClassificationMetrics(NAMES[:6]), ClassificationMetrics(NAMES[:6])
     one.update(probabilities, label)
     other.update(probabilities.log() * 3 - 7, label)
     assert one.compute() == other.compute()
 
 
 def test_accuracy_has_all_its_digits():
-    metric = ClassificationMetrics(2)
+    metric = ClassificationMetrics(NAMES[:2])
     metric.update(one_hot([0] * 1335 + [1] * 25, 2), torch.zeros(1360, dtype=torch.int64))
     assert metric.compute()["accuracy"] == 1335 / 1360
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_refuses():
-    metric = ClassificationMetrics(3)
+    metric = ClassificationMetrics(NAMES[:3])
     with pytest.raises(Hep2ganError, match="no cells were classified"):
         metric.compute()
     with pytest.raises(Hep2ganError, match=r"\(B, K\) = \(2, 3\)"):

@@ -16,11 +16,15 @@ def sample_masks(images: int, seed: int = 0, side: int = 9):
     return probability, truth
 
 
-def scores(probability, truth, batch: int | None = None):
-    metric = SegmentationMetrics()
-    batch = batch or len(truth)
-    for start in range(0, len(truth), batch):
-        metric.update(probability[start : start + batch], truth[start : start + batch])
+CLASSES = ("Homogeneous", "Golgi", "Absent")
+
+
+def scores(probability, truth, batch: int | None = None, label=None):
+    metric = SegmentationMetrics(CLASSES)
+    label = torch.zeros(len(truth), dtype=torch.int64) if label is None else label
+    for start in range(0, len(truth), batch or len(truth)):
+        rows = slice(start, start + (batch or len(truth)))
+        metric.update(probability[rows], truth[rows], label[rows])
     return metric.compute()
 
 
@@ -29,11 +33,23 @@ def test_by_hand():
     probability = torch.tensor([[[0.9, 0.5, 0.2, 0.1]], [[0.0, 0.0, 0.0, 1.0]]])
     truth = torch.tensor([[[0, 1, 1, 1]], [[0, 0, 0, 1]]])
     found = scores(probability, truth)
-    assert list(found) == ["dice", "dice_pooled", "jaccard", "jaccard_pooled"]
+    overall = ["dice", "dice_pooled", "jaccard", "jaccard_pooled"]
+    assert list(found) == [*overall, "dice/Homogeneous"]
     assert found["dice"] == pytest.approx((2 / 5 + 1) / 2, abs=1e-11)
     assert found["jaccard"] == pytest.approx((1 / 4 + 1) / 2, abs=1e-11)
     assert found["dice_pooled"] == 2 * 2 / (3 + 4)
     assert found["jaccard_pooled"] == 2 / 5
+
+
+def test_dice_by_class_by_hand():
+    # Golgi: Dice 2/5 and 1; Homogeneous: nothing in common.
+    probability = torch.tensor([[[0.9, 0.5, 0.2, 0.1]], [[0.0, 0, 0, 1]], [[1.0, 0, 0, 0]]])
+    truth = torch.tensor([[[0, 1, 1, 1]], [[0, 0, 0, 1]], [[0, 1, 0, 0]]])
+    found = scores(probability, truth, label=torch.tensor([1, 1, 0]))
+    assert found["dice/Golgi"] == pytest.approx((2 / 5 + 1) / 2, abs=1e-11)
+    assert found["dice/Homogeneous"] == 0
+    assert "dice/Absent" not in found
+    assert found["dice"] == pytest.approx((2 / 5 + 1 + 0) / 3, abs=1e-11)
 
 
 def test_against_sklearn():
@@ -75,9 +91,11 @@ def test_half_is_foreground():
 @pytest.mark.parametrize("batch", [1, 5, 16])
 def test_batches_change_no_bit(batch):
     probability, truth = sample_masks(33)
-    assert scores(probability, truth, batch) == scores(probability, truth)
+    label = torch.arange(33) % 3
+    whole = scores(probability, truth, label=label)
+    assert scores(probability, truth, batch, label) == whole
     order = torch.randperm(33, generator=torch.Generator().manual_seed(1))
-    assert scores(probability[order], truth[order], batch) == scores(probability, truth)
+    assert scores(probability[order], truth[order], batch, label[order]) == whole
 
 
 def test_shapes_and_types_of_masks():
@@ -94,22 +112,21 @@ def test_large_images_do_not_overflow():
 
 def test_survives_half_precision_and_reset():
     probability, truth = sample_masks(6)
-    metric = SegmentationMetrics().half()
-    metric.update(probability, truth)
+    metric = SegmentationMetrics(CLASSES).half()
+    metric.update(probability, truth, torch.zeros(6, dtype=torch.int64))
     assert metric.compute() == scores(probability, truth)
     metric.reset()
-    metric.update(torch.ones(1, 2, 2), torch.ones(1, 2, 2))
+    metric.update(torch.ones(1, 2, 2), torch.ones(1, 2, 2), torch.tensor([1]))
     assert metric.compute()["dice_pooled"] == 1
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_refuses():
-    metric = SegmentationMetrics()
     with pytest.raises(Hep2ganError, match="no masks were scored"):
-        metric.compute()
+        SegmentationMetrics(CLASSES).compute()
     with pytest.raises(Hep2ganError, match="true masks"):
-        metric.update(torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4))
+        scores(torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4))
     with pytest.raises(Hep2ganError, match="2 channels"):
-        metric.update(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4))
+        scores(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4))
     with pytest.raises(Hep2ganError, match="uint8"):
-        metric.update(torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(1, 4, 4))
+        scores(torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(1, 4, 4))

@@ -83,7 +83,7 @@ def test_blocks_order_and_copies_change_no_digit(monkeypatch):
     units = np.stack([rng.integers(0, 5, 50), np.full(50, 5)], axis=1).astype(float)
     whole = bootstrap(units, ratios)
     assert bootstrap(units[::-1], ratios) == whole
-    monkeypatch.setattr(module, "CONFIDENCE", 70)
+    monkeypatch.setattr(module, "BLOCK", 70)
     assert bootstrap(units, ratios) == whole
     assert bootstrap(units, ratios, seed=1) != whole
 

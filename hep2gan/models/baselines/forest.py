@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, require_choice
 from hep2gan.models.baselines.intensity import intensity_features
 from hep2gan.models.baselines.motif import motif_features
 from hep2gan.models.baselines.ric_lbp import ric_lbp_features
@@ -47,9 +47,7 @@ class ForestSettings:
     trees: int = 1000
 
     def __post_init__(self) -> None:
-        if self.features not in FEATURES:
-            fact = f"forest.features is {self.features!r}"
-            raise Hep2ganError(fact, f"choose from {', '.join(FEATURES)}")
+        require_choice("forest.features", self.features, tuple(FEATURES))
         if not isinstance(self.trees, int) or isinstance(self.trees, bool) or self.trees < 1:
             raise Hep2ganError(f"forest.trees is {self.trees!r}", "must be a positive whole number")
 
