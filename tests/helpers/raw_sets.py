@@ -1,4 +1,4 @@
-"""Small raw sets in the layouts that are in circulation, made of drawn blobs."""
+"""Small raw sets in the layouts that are in circulation, made of synthetic blobs."""
 
 import csv
 from collections.abc import Sequence
@@ -80,4 +80,4 @@ def cells(root: Path, count: int = 12) -> RawCells:
         for n in range(1, count + 1)
     ]
     specimens = tuple(f"s{k}" for k in range(count // 3 + 1))
-    return RawCells(f"drawn in {root}", ("a", "b"), found, specimens=specimens)
+    return RawCells(f"made in {root}", ("a", "b"), found, specimens=specimens)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hep2gan.data.readers.image import read_image, read_mask
 from hep2gan.errors import Hep2ganError
-from tests.data.readers.test_image_decoding import COLOUR, DEEP, GREY, png, saved
+from tests.data.readers.test_image import COLOUR, DEEP, GREY, png_bytes, saved
 
 
 def refused(path, *words, white_level=None):
@@ -36,7 +36,7 @@ def test_a_png_bomb_of_pixels_and_one_of_text(tmp_path):
     )
     refused(path, "too large", "crop the cells")
     text = b"Comment\0\0" + zlib.compress(bytes(8_000_000), 1)
-    whole = png(GREY, 8, 0)
+    whole = png_bytes(GREY, 8, 0)
     path.write_bytes(whole[:33] + chunk(b"zTXt", text) * 3 + whole[33:])
     refused(path, "damaged")
 

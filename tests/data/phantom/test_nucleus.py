@@ -9,13 +9,13 @@ def circle(radius):
     return Outline(np.full(720, radius, dtype=np.float32), 2.0 * radius)
 
 
-def drawn(seed, shape=(120, 120), centre=(60.3, 59.8)):
+def sample_nucleus(seed, shape=(120, 120), centre=(60.3, 59.8)):
     return Nucleus(sample_outline(np.random.default_rng(seed)), centre, shape)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_area_is_that_of_the_equivalent_circle(seed):
-    nucleus = drawn(seed)
+    nucleus = sample_nucleus(seed)
     area = np.pi * nucleus.outline.diameter**2 / 4
     angle = np.arange(720) * np.pi / 360
     y, x = nucleus.outline.radius * np.sin(angle), nucleus.outline.radius * np.cos(angle)
@@ -48,7 +48,7 @@ def axis_ratio(outline):
 
 
 def test_depth_is_the_distance_from_the_outline():
-    nucleus = drawn(3)
+    nucleus = sample_nucleus(3)
     inner = ndimage.distance_transform_edt(nucleus.mask) - 0.5
     outer = ndimage.distance_transform_edt(~nucleus.mask) - 0.5
     true = np.where(nucleus.mask, inner, -outer)
@@ -79,7 +79,7 @@ def test_circles_overlap_when_nearer_than_the_gap():
 
 
 def test_points_lie_where_they_are_asked_for():
-    nucleus = drawn(1)
+    nucleus = sample_nucleus(1)
     angle = np.linspace(0, 2 * np.pi, 50)
     outside = ndimage.distance_transform_edt(~nucleus.mask)
     for outward in (3.0, 9.0):

@@ -49,9 +49,9 @@ def peaks(stain, where, rise=0.3):
 
 @pytest.mark.parametrize("stain", STAINS)
 def test_specimens_keep_to_the_recipe_and_use_all_of_it(stain, rng):
-    drawn = [stain.sample(rng) for _ in range(400)]
+    sampled = [stain.sample(rng) for _ in range(400)]
     for name, (low, high) in RANGES[stain].items():
-        values = np.array([getattr(one, name) for one in drawn])
+        values = np.array([getattr(one, name) for one in sampled])
         width = high - low
         assert low <= values.min() < low + 0.05 * width
         assert high - 0.05 * width < values.max() <= high
@@ -60,12 +60,12 @@ def test_specimens_keep_to_the_recipe_and_use_all_of_it(stain, rng):
 @pytest.mark.parametrize("stain", STAINS)
 def test_stains_are_light(stain, nucleus, rng):
     for _ in range(20):
-        drawn = stain.sample(rng).render(nucleus, rng)
-        assert drawn.shape == nucleus.shape
-        assert drawn.dtype == np.float32
-        assert np.isfinite(drawn).all()
-        assert drawn.min() >= -1e-6
-        assert drawn[nucleus.mask].mean() > 0.02
+        rendered = stain.sample(rng).render(nucleus, rng)
+        assert rendered.shape == nucleus.shape
+        assert rendered.dtype == np.float32
+        assert np.isfinite(rendered).all()
+        assert rendered.min() >= -1e-6
+        assert rendered[nucleus.mask].mean() > 0.02
 
 
 def test_homogeneous_is_a_mottled_dome(nucleus, rng):
@@ -90,9 +90,9 @@ def test_half_the_homogeneous_cells_show_nucleoli(nucleus, rng):
 
 def test_homogeneous_cytoplasm_is_faint(nucleus, rng):
     stain = Homogeneous(power=0.4, mottle=0.05, scale=3.0, cytoplasm=0.15)
-    drawn = stain.render(nucleus, rng)
-    assert drawn[~nucleus.mask].max() <= 0.15 + 1e-6
-    assert drawn[nucleus.depth < -25].max() < 0.001
+    rendered = stain.render(nucleus, rng)
+    assert rendered[~nucleus.mask].max() <= 0.15 + 1e-6
+    assert rendered[nucleus.depth < -25].max() < 0.001
 
 
 @pytest.mark.parametrize(("contrast", "scale"), [(0.12, 1.0), (0.35, 1.8)])
@@ -119,11 +119,11 @@ def test_speckled_cells_have_dark_nucleoli(nucleus, rng):
 
 
 def test_speckled_specimens_are_fine_or_coarse(rng):
-    drawn = [Speckled.sample(rng) for _ in range(400)]
-    fine = [one for one in drawn if one.contrast < 0.2]
+    sampled = [Speckled.sample(rng) for _ in range(400)]
+    fine = [one for one in sampled if one.contrast < 0.2]
     assert len(fine) / 400 == pytest.approx(0.5, abs=0.1)
     assert all(one.scale <= 1.3 for one in fine if one.contrast < 0.199)
-    assert all(one.scale >= 1.2 for one in drawn if one.contrast > 0.2201)
+    assert all(one.scale >= 1.2 for one in sampled if one.contrast > 0.2201)
 
 
 @pytest.mark.parametrize(("kind", "fewest", "most"), [("round", 1, 6), ("dotted", 1, 30)])
@@ -131,10 +131,10 @@ def test_nucleoli_are_few_and_bright(nucleus, rng, kind, fewest, most):
     stain = Nucleolar(power=0.4, base=0.2, bright=3.0, kind=kind)
     found, height = [], []
     for _ in range(60):
-        drawn = stain.render(nucleus, rng)
-        found.append(peaks(drawn, nucleus.mask))
-        height.append(drawn.max())
-        assert drawn[nucleus.rho > 1.15].max() < 0.25 * drawn.max()
+        rendered = stain.render(nucleus, rng)
+        found.append(peaks(rendered, nucleus.mask))
+        height.append(rendered.max())
+        assert rendered[nucleus.rho > 1.15].max() < 0.25 * rendered.max()
     assert fewest <= min(found)
     assert max(found) <= most
     assert len(set(found)) >= 4
@@ -173,9 +173,9 @@ def test_centromeres_are_many_small_and_inside(nucleus, rng):
     stain = Centromere(power=0.4, base=0.2, bright=3.0, apart=2.5, sigma=0.9)
     found = []
     for _ in range(60):
-        drawn = stain.render(nucleus, rng)
-        found.append(peaks(drawn, nucleus.mask, rise=0.1))
-        assert drawn[nucleus.depth < -3].max() < 0.05
+        rendered = stain.render(nucleus, rng)
+        found.append(peaks(rendered, nucleus.mask, rise=0.1))
+        assert rendered[nucleus.depth < -3].max() < 0.05
     assert min(found) >= 10
     assert max(found) <= 55
     assert 22 < np.median(found) < 42
@@ -209,11 +209,11 @@ def test_membrane_is_brightest_at_the_border(nucleus, rng, inset):
 
 
 def test_three_in_ten_membranes_are_punctate(nucleus, rng):
-    drawn = [NuclearMembrane.sample(rng) for _ in range(600)]
-    assert np.mean([one.punctate for one in drawn]) == pytest.approx(0.3, abs=0.06)
+    sampled = [NuclearMembrane.sample(rng) for _ in range(600)]
+    assert np.mean([one.punctate for one in sampled]) == pytest.approx(0.3, abs=0.06)
     rim = np.abs(nucleus.depth - 0.5) < 0.5
     spread = [
-        replace(drawn[0], ring=0.8, inset=0.5, punctate=punctate).render(nucleus, rng)[rim].std()
+        replace(sampled[0], ring=0.8, inset=0.5, punctate=punctate).render(nucleus, rng)[rim].std()
         for punctate in (False, True)
     ]
     assert spread[1] > 2 * spread[0]
@@ -237,9 +237,9 @@ def test_golgi_granules_lie_outside_at_one_side(nucleus, rng):
 
 def test_golgi_nucleus_is_as_dull_as_the_cytoplasm(nucleus, rng):
     stain = Golgi(body=0.8, power=0.4, cytoplasm=0.9, reach=12.0, bright=1e-9)
-    drawn = stain.render(nucleus, rng)
-    assert profile(drawn, nucleus, 12, 30) == pytest.approx(0.8, abs=0.02)
-    assert profile(drawn, nucleus, -2, -1) == pytest.approx(0.72, abs=0.03)
+    rendered = stain.render(nucleus, rng)
+    assert profile(rendered, nucleus, 12, 30) == pytest.approx(0.8, abs=0.02)
+    assert profile(rendered, nucleus, -2, -1) == pytest.approx(0.72, abs=0.03)
 
 
 def test_haze_fades_outwards(nucleus):

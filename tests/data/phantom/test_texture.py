@@ -52,9 +52,9 @@ def test_points_keep_apart(nucleus):
 
 def test_lognormal_has_its_median_and_spread():
     rng = np.random.default_rng(0)
-    drawn = np.array([lognormal(rng, 3.0, 0.8) for _ in range(4000)])
-    assert np.median(drawn) == pytest.approx(3.0, rel=0.05)
-    assert np.log(drawn).std() == pytest.approx(0.8, rel=0.05)
+    sampled = np.array([lognormal(rng, 3.0, 0.8) for _ in range(4000)])
+    assert np.median(sampled) == pytest.approx(3.0, rel=0.05)
+    assert np.log(sampled).std() == pytest.approx(0.8, rel=0.05)
 
 
 def test_holes_are_one_to_four_and_as_deep_as_told(nucleus):

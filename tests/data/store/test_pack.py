@@ -17,7 +17,7 @@ from hep2gan.data.store.integrity import check_content
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
-from tests.data.readers.test_image_decoding import png
+from tests.data.readers.test_image import png_bytes
 from tests.helpers.raw_sets import cells, draw, write_pair
 
 
@@ -380,6 +380,6 @@ def test_16_bit_colour_is_noted(tmp_path):
     raw = cells(tmp_path / "raw", 2)
     with Image.open(raw.cells[0].image) as image:
         deep = np.asarray(image).astype(">u2")[..., None].repeat(3, 2) * 256
-    raw.cells[0].image.write_bytes(png(deep, depth=16, kind=2))
+    raw.cells[0].image.write_bytes(png_bytes(deep, depth=16, kind=2))
     notes = pack_cells(raw, tmp_path / "store", size=32).manifest["findings"]["notes"]
     assert notes[0].startswith("1 images are 16-bit colour")

@@ -1,3 +1,5 @@
+"""Grey levels of the raw crop, back from the store."""
+
 import json
 import pickle
 import time
@@ -6,10 +8,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from hep2gan.data.readers.image import resize, stretch
 from hep2gan.data.store.integrity import COLUMNS, check_content
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
+from tests.helpers.made_store import made_store
 from tests.helpers.raw_sets import cells
 
 
@@ -166,3 +170,26 @@ def test_damaged_pixels_are_packed_again(store, tmp_path):
     file.write_bytes(whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:])
     check_content(pack_cells(cells(tmp_path / "raw", 4), store.path, size=32))
     assert file.read_bytes() == whole
+
+
+def store_of(crop, size):
+    stored, levels = stretch(resize(crop, size))
+    store = made_store([0], size=size, image=stored[None], levels=np.asarray([levels]))
+    store.crop_size[0] = crop.shape
+    return store
+
+
+def test_crops_of_the_stored_size_come_back_exactly():
+    rng = np.random.default_rng(0)
+    for low, high in ((0, 256), (12, 40), (7, 8)):
+        crop = rng.integers(low, high, (24, 24)).astype(np.float32)
+        np.testing.assert_array_equal(store_of(crop, 24).crop(0), crop)
+
+
+def test_other_crops_come_back_at_their_size_and_nearly():
+    y, x = np.mgrid[:50, :60]
+    crop = np.rint(40 + 25 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)
+    back = store_of(crop, 64).crop(0)
+    assert back.shape == crop.shape
+    assert np.abs(back - crop)[2:-2, 2:-2].max() <= 1.5
+    assert (back == np.rint(back)).all()

@@ -37,7 +37,7 @@ def cells(count, side=16, seed=0):
 
 @pytest.fixture
 def fixed(monkeypatch):
-    """Have every cell draw the same numbers: 0.5 unless named."""
+    """Give every cell the same numbers: 0.5 unless named."""
 
     def fix(**numbers):
         def sample(batch_seed, device):
@@ -245,7 +245,7 @@ def test_blur_of_an_image_smaller_than_the_kernel(fixed):
     assert found.std() < image.std()
 
 
-def test_noise_has_the_width_that_was_drawn():
+def test_noise_has_the_width_that_was_sampled():
     image = torch.zeros(5, 1, 64, 64)
     noisy, mask = Augmentation(noise=0.4, **OFF)(image, image, draw(5), bounded=False)
     widths = 0.4 * AugmentationParams.sample(draw(5), torch.device("cpu")).noise
@@ -294,12 +294,12 @@ def test_ranks_together_do_what_one_does_alone(world):
 
 
 def test_numbers_differ_by_seed_epoch_batch_and_cell_and_repeat():
-    drawn = [
+    noises = [
         torch.stack(AugmentationParams.sample(BatchSeed(*which, 0, 1, 4), torch.device("cpu")))
         for which in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)]
     ]
-    assert torch.equal(drawn[0], drawn[4])
-    everything = torch.cat([d.flatten() for d in drawn[:4]])
+    assert torch.equal(noises[0], noises[4])
+    everything = torch.cat([d.flatten() for d in noises[:4]])
     assert len(set(everything.tolist())) == 4 * 13 * 4
     assert everything.dtype == torch.float32
 

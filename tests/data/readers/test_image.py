@@ -1,13 +1,27 @@
+"""A PNG's chunks are held against their checksums."""
+
+import io
+import re
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
 from hep2gan.data.readers import image
-from hep2gan.data.readers.image import decode_image
+from hep2gan.data.readers.image import (
+    check_png_checksums,
+    decode_image,
+    read_image,
+    read_mask,
+    resize,
+    resize_mask,
+    stretch,
+)
 from hep2gan.errors import Hep2ganError
 
 GREY = np.random.default_rng(0).integers(0, 256, (7, 5), dtype=np.uint8)
@@ -16,7 +30,7 @@ DEEP = np.random.default_rng(2).integers(0, 65536, (7, 5), dtype=np.uint16)
 
 
 def saved(path: Path, array: np.ndarray, mode: str | None = None, **options: object) -> Path:
-    image = Image.fromarray(array)
+    image = Image.fromarray(np.asarray(array))
     (image.convert(mode) if mode else image).save(path, **options)
     return path
 
@@ -82,14 +96,14 @@ def test_exif_orientation_is_honoured(tmp_path, suffix):
 def test_16_bit_colour_is_told_from_8_bit(tmp_path):
     rgb = np.arange(18, dtype=">u2").reshape(2, 3, 3) * 3000
     path = tmp_path / "a.png"
-    path.write_bytes(png(rgb, depth=16, kind=2))
+    path.write_bytes(png_bytes(rgb, depth=16, kind=2))
     decoded = decode_image(path)
     assert decoded.depth_reduced
     assert decoded.full_scale == 255
     assert not decode_image(saved(tmp_path / "b.png", COLOUR)).depth_reduced
 
 
-def png(array: np.ndarray, depth: int, kind: int) -> bytes:
+def png_bytes(array: np.ndarray, depth: int, kind: int) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -153,7 +167,7 @@ def test_several_frames_are_refused(tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    (tmp_path / "a.png").write_bytes(png(np.zeros((1, 1), np.uint8), 8, 0))
+    (tmp_path / "a.png").write_bytes(png_bytes(np.zeros((1, 1), np.uint8), 8, 0))
     data = bytearray((tmp_path / "a.png").read_bytes())
     for side, said in ((5000, "5000 × 5000 pixels"), (60000, "too large")):
         data[16:24] = struct.pack(">II", side, side)
@@ -172,3 +186,149 @@ def test_modes_without_grey_levels_are_refused(tmp_path):
         refused(tmp_path / "b.tif", "non-finite")
     saved(tmp_path / "c.tif", np.array([[-1, 4]], np.int32))
     refused(tmp_path / "c.tif", "negative")
+
+
+DIM = np.array([[0, 1000], [2000, 4095]], np.uint16)
+
+
+def test_16_bit_levels_are_scaled_by_white(tmp_path):
+    path = saved(tmp_path / "a.png", DIM)
+    np.testing.assert_allclose(read_image(path), DIM / 65535 * 255, rtol=1e-6)
+    np.testing.assert_allclose(read_image(path, white_level=4095), DIM / 4095 * 255, rtol=1e-6)
+    assert read_image(path, white_level=4095).max() == pytest.approx(255)
+
+
+def test_white_leaves_8_bit_files_alone(tmp_path):
+    np.testing.assert_array_equal(
+        read_image(saved(tmp_path / "a.png", GREY), white_level=4095), GREY
+    )
+
+
+def test_values_above_white_are_refused(tmp_path):
+    path = saved(tmp_path / "a.png", DIM)
+    with pytest.raises(Hep2ganError, match=r"a\.png holds 4095: data\.white_level=4000"):
+        read_image(path, white_level=4000)
+
+
+def test_float_files_need_white(tmp_path):
+    path = saved(tmp_path / "a.tif", np.array([[0, 0.5]], np.float32))
+    np.testing.assert_allclose(read_image(path, white_level=1), [[0, 127.5]])
+    with pytest.raises(Hep2ganError, match=r"a\.tif .*scale is unknown.*data\.white_level"):
+        read_image(path)
+
+
+def test_16_bit_colour_is_read_at_8_bits_without_white_only(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png_bytes(np.full((2, 2, 3), 0x8000, ">u2"), depth=16, kind=2))
+    np.testing.assert_array_equal(read_image(path), np.full((2, 2), 128))
+    with pytest.raises(Hep2ganError, match="16-bit colour"):
+        read_image(path, white_level=4095)
+
+
+@pytest.mark.parametrize("values", [[0, 1], [0, 255], [0, 7], [0, 0], [255, 255], [1, 1]])
+def test_masks_of_two_values_are_binary(tmp_path, values):
+    mask = read_mask(saved(tmp_path / "m.png", np.array([values], np.uint8)))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, [[int(value > 0) for value in values]])
+
+
+def test_masks_may_be_16_bit_or_coloured(tmp_path):
+    path = saved(tmp_path / "m.png", np.array([[0, 65535]], np.uint16))
+    np.testing.assert_array_equal(read_mask(path), [[0, 1]])
+    red = np.zeros((1, 2, 3), np.uint8)
+    red[0, 1, 0] = 255
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / "r.png", red)), [[0, 1]])
+
+
+@pytest.mark.parametrize("values", [[0, 1, 2], [5, 9, 9], [7, 7, 7], [0, 128, 255]])
+def test_masks_of_other_values_are_refused(tmp_path, values):
+    path = saved(tmp_path / "m.png", np.array([values], np.uint8))
+    with pytest.raises(Hep2ganError, match=r"m\.png is not binary.*Fix"):
+        read_mask(path)
+
+
+def test_resize_is_antialiased_and_in_float():
+    # Halving by a bilinear filter of support 2 weighs neighbours 1/8, 3/8, 3/8, 1/8.
+    row = np.array([0, 0, 0, 8, 0, 0, 0, 0], np.float32)
+    small = resize(np.tile(row, (8, 1)), 4)
+    np.testing.assert_allclose(small, np.tile([0, 3, 1, 0], (4, 1)), atol=1e-5)
+    assert resize(np.full((3, 5), 0.3, np.float32), 16)[7, 9] == pytest.approx(0.3)
+
+
+def test_resized_masks_stay_binary_and_keep_their_place():
+    mask = np.zeros((10, 20), np.uint8)
+    mask[:, 10:] = 1
+    expected = np.tile([0] * 8 + [1] * 8, (16, 1))
+    np.testing.assert_array_equal(resize_mask(mask, 16), expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 200), st.floats(1e-2, 55))
+def test_stretching_loses_less_than_half_a_step(seed, lo, span):
+    image = np.random.default_rng(seed).uniform(lo, lo + span, (6, 6)).astype(np.float32)
+    stored, levels = stretch(image)
+    assert (stored.min(), stored.max()) == (0, 255)
+    assert (levels.lo, levels.hi) == (image.min(), image.max())
+    back = levels.lo + stored / 255 * (levels.hi - levels.lo)
+    assert np.abs(back - image).max() <= (levels.hi - levels.lo) / 510 + 1e-4
+
+
+def test_a_constant_image_becomes_zeros():
+    stored, levels = stretch(np.full((4, 4), 33, np.float32))
+    assert not stored.any()
+    assert levels == (33, 33)
+
+
+WRONG = re.compile("checksum|too early|no chunk")
+
+
+@pytest.fixture(scope="module")
+def png():
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 7), np.uint8)
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_whole_file_and_what_follows_it_pass(png):
+    check_png_checksums(png)
+    check_png_checksums(png + b"anything")
+
+
+def test_every_flipped_byte_of_the_content_is_noticed(png):
+    for place in range(8, len(png) - 12):
+        broken = bytearray(png)
+        broken[place] ^= 1
+        with pytest.raises(ValueError, match=WRONG):
+            check_png_checksums(bytes(broken))
+
+
+def test_every_cut_before_the_end_is_noticed(png):
+    for length in range(len(png) - 4):
+        with pytest.raises(ValueError, match="too early"):
+            check_png_checksums(png[:length])
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x20, 0x80])
+def test_it_refuses_exactly_what_pillow_refuses(png, bit):
+    """Pillow's own `verify` is the reference, behind the header that opening checks."""
+    cases = [png[:length] for length in range(41, len(png) + 1)]
+    for place in range(33, len(png)):
+        broken = bytearray(png)
+        broken[place] ^= bit
+        cases.append(bytes(broken))
+    for data in cases:
+        assert accepts(check_png_checksums, data) == accepts(verified, data)
+
+
+def accepts(check, data):
+    try:
+        check(data)
+    except (ValueError, SyntaxError, OSError):
+        return False
+    return True
+
+
+def verified(data):
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        image.verify()

@@ -67,7 +67,7 @@ def test_no_class_and_no_place_is_preferred():
     # 200 expected of each; the standard deviation is 11.5.
     for counts in (firsts, extras):
         assert all(abs(counts[k] - 200) < 46 for k in (0, 4, 5)), counts
-    # Drawn without order: (7·6 + 7·6 + 6·5) / (20·19) of the pairs are of one class.
+    # Sampled without order: (7·6 + 7·6 + 6·5) / (20·19) of the pairs are of one class.
     assert abs(twins - 180) < 45
 
 
