@@ -1,4 +1,4 @@
-"""What can be had without a network: read every score against these, on the same cells."""
+"""Trivial baselines, which never learn: read every score against these, on the same cells."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,20 @@ def inscribed_ellipses(
     margin: float = CROP_MARGIN,
     margin_share: float = 0.0,
 ) -> npt.NDArray[np.bool_]:
-    """(N, H, W) ellipses inscribed in the crops less their margin; no pixel is ever looked at.
+    """Inscribe ellipses in the crops less their margin, without looking at a pixel.
 
-    crop_size: (N, 2) raw height and width. shape: (H, W) to which the crops were resized.
-    The margin on each side is `margin` raw pixels plus `margin_share` of the crop's own side (a
-    bounding box widened by 20 % on each side leaves 0.2 / 1.4 of it). A pixel belongs to the
-    ellipse when its centre does. A crop that is all margin gives an empty mask.
+    A pixel belongs to the ellipse when its centre does. A crop that is all margin gives an empty
+    mask.
+
+    Args:
+        crop_size: (N, 2) raw height and width.
+        shape: (H, W) to which the crops were resized.
+        margin: on each side, in raw pixels.
+        margin_share: added to it, as a share of the crop's own side (a bounding box widened by 20 %
+            on each side leaves 0.2 / 1.4 of it).
+
+    Returns:
+        Masks (N, H, W).
     """
     height, width = shape
     masks = np.empty((len(crop_size), height, width), dtype=np.bool_)
@@ -43,17 +51,22 @@ def _square_of_normalised_distance(
 
 
 def mean_mask(average: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """(H, W) pixels that are foreground in at least half of the training masks."""
+    """Threshold the average of the training masks (H, W) at one half."""
     return average >= 0.5
 
 
 def otsu_masks(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """(N, H, W) pixels brighter than each image's own threshold, the best that two levels can do.
+    """Threshold each image at its own level by Otsu's method.
 
-    image: (N, H, W) grey levels 0..255. The threshold is the level that parts the pixels into two
-    classes of the largest variance between them, the lowest of equals (N. Otsu, "A threshold
-    selection method from gray-level histograms", IEEE Transactions on Systems, Man, and Cybernetics
-    9, 1979, eq. 18). An image of one level gives an empty mask.
+    The threshold is the level that divides the pixels into two classes of the largest variance
+    between them, the lowest of equals (N. Otsu, "A threshold selection method from gray-level
+    histograms", IEEE Transactions on Systems, Man, and Cybernetics 9, 1979, eq. 18).
+
+    Args:
+        image: (N, H, W) grey levels 0..255.
+
+    Returns:
+        Masks (N, H, W) of the brighter pixels; empty for an image of one level.
     """
     return np.stack([one > _threshold(one) for one in image])
 
@@ -64,13 +77,13 @@ def _threshold(image: npt.NDArray[np.uint8]) -> int:
     below, level = np.cumsum(share), np.cumsum(share * np.arange(256))
     spread = below * (1 - below)
     between = np.zeros(256)
-    parted = spread > 1e-12
-    between[parted] = (level[-1] * below - level)[parted] ** 2 / spread[parted]
-    return int(between.argmax()) if parted.any() else 255
+    divided = spread > 1e-12
+    between[divided] = (level[-1] * below - level)[divided] ** 2 / spread[divided]
+    return int(between.argmax()) if divided.any() else 255
 
 
 def majority_class(train_counts: npt.NDArray[np.int64], cells: int) -> npt.NDArray[np.float32]:
-    """(N, K) probabilities that name the class most frequent in training (the first of equals)."""
+    """Return (N, K) probabilities of the class most frequent in training (the first of equals)."""
     probabilities = np.zeros((cells, len(train_counts)), dtype=np.float32)
     probabilities[:, train_counts.argmax()] = 1.0
     return probabilities

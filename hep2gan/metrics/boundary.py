@@ -1,4 +1,4 @@
-"""How far the predicted outline lies from the true one, in pixels of the raw crop."""
+"""Boundary F1 and Hausdorff distance of masks, in pixels of the raw crop."""
 
 from typing import NamedTuple
 
@@ -12,12 +12,11 @@ BinaryMask = npt.NDArray[np.bool_]
 OutlineDistances = npt.NDArray[np.float64]
 
 TOLERANCE = 2.0
-"""Raw pixels an outline may be off and still count as found: about 4 % of a nucleus' diameter.
+"""Raw pixels an outline may be off and still count as correct: about 4 % of a nucleus' diameter.
 
 Csurka et al. take 0.75 % of the image diagonal, 0.7 px in a cell crop: less than the pixel in
-which the true masks were drawn.
+which the true masks were annotated.
 """
-
 
 _FEW_PAIRS = 40_000
 """Pairs of outline pixels up to which all of them are faster than two distance transforms."""
@@ -42,10 +41,15 @@ def mask_outline(mask: BinaryMask) -> BinaryMask:
 def outline_distances(
     predicted: BinaryMask, truth: BinaryMask, spacing: tuple[float, float] = (1.0, 1.0)
 ) -> tuple[OutlineDistances, OutlineDistances]:
-    """Distances from each outline's pixels to the other outline; neither mask may be empty.
+    """Measure the distances from each outline's pixels to the other outline.
 
-    predicted, truth: (H, W). spacing: raw pixels from row to row and from column to column.
-    Returns ((P,), (T,)): of the P predicted outline pixels, and of the T true ones.
+    Args:
+        predicted: (H, W), not empty.
+        truth: (H, W), not empty.
+        spacing: raw pixels from row to row and from column to column.
+
+    Returns:
+        Distances (P,) of the P predicted outline pixels and (T,) of the T true ones.
     """
     box = _bounding_box(predicted | truth)
     ours, theirs = mask_outline(predicted[box]), mask_outline(truth[box])
@@ -59,7 +63,7 @@ def outline_distances(
 def _nearest(
     ours: BinaryMask, theirs: BinaryMask, spacing: tuple[float, float]
 ) -> tuple[OutlineDistances, OutlineDistances]:
-    """The same from all pairs of pixels: the transform's own terms, so also its bits."""
+    """Measure all pairs of pixels: the terms of the distance transform, so also its bits."""
     (our_rows, our_columns), (their_rows, their_columns) = np.nonzero(ours), np.nonzero(theirs)
     squares = np.square((our_rows[:, None] - their_rows) * spacing[0])
     squares += np.square((our_columns[:, None] - their_columns) * spacing[1])
@@ -73,20 +77,25 @@ def boundary_scores(
     tolerance: float = TOLERANCE,
     percentile: float = 95.0,
 ) -> BoundaryScores:
-    """Boundary F1 and Hausdorff distance of one image.
+    """Compute boundary F1 and Hausdorff distance of one image.
 
-    predicted, truth: (H, W) masks of a crop of `crop_size` = (height, width) raw pixels, resized.
     F1 is the harmonic mean of the share of predicted outline pixels within `tolerance` raw pixels
     of the true outline, and of the share of true ones near the predicted outline (Csurka et al.,
     "What is a good evaluation measure for semantic segmentation?", BMVC 2013). The distance is the
     larger of the two directed 95th percentiles (Maier-Hein et al., "Metrics reloaded", Nature
     Methods 2024). Two empty masks score (1, 0); one empty mask scores 0 and the crop's diagonal.
+
+    Args:
+        predicted: (H, W) mask of a resized crop.
+        truth: (H, W).
+        crop_size: height and width of the crop in raw pixels.
+        tolerance: of F1, in raw pixels.
+        percentile: of the distance.
     """
+    if not predicted.any() and not truth.any():
+        return BoundaryScores(1.0, 0.0)
     if not predicted.any() or not truth.any():
-        both = not predicted.any() and not truth.any()
-        return (
-            BoundaryScores(1.0, 0.0) if both else BoundaryScores(0.0, float(np.hypot(*crop_size)))
-        )
+        return BoundaryScores(0.0, float(np.hypot(*crop_size)))
     spacing = (crop_size[0] / truth.shape[0], crop_size[1] / truth.shape[1])
     to_truth, to_predicted = outline_distances(predicted, truth, spacing)
     precision = float((to_truth <= tolerance).mean())
@@ -97,12 +106,12 @@ def boundary_scores(
 
 
 def _percentile(values: OutlineDistances, percentile: float) -> float:
-    """numpy.percentile to the last bit; its checks take longer than all else here."""
-    place = (len(values) - 1) * (percentile / 100)
-    below, ordered = int(place), np.sort(values)
+    """Compute numpy.percentile to the last bit; its checks take longer than all else here."""
+    position = (len(values) - 1) * (percentile / 100)
+    below, ordered = int(position), np.sort(values)
     low, high = float(ordered[below]), float(ordered[min(below + 1, len(values) - 1)])
-    share = place - below
-    # From the nearer end, as numpy has it.
+    share = position - below
+    # From the nearer end, as numpy does.
     return high - (high - low) * (1 - share) if share >= 0.5 else low + (high - low) * share
 
 
@@ -112,10 +121,16 @@ def mean_boundary(
     crop_size: npt.NDArray[np.int64],
     tolerance: float = TOLERANCE,
 ) -> BoundaryScores:
-    """Means over N images of `boundary_scores`.
+    """Average `boundary_scores` over N images.
 
-    predicted, truth: (N, H, W). crop_size: (N, 2) raw height and width.
-    Raises Hep2ganError when the shapes do not fit together or N is 0.
+    Args:
+        predicted: (N, H, W).
+        truth: (N, H, W).
+        crop_size: (N, 2) raw height and width.
+        tolerance: of F1, in raw pixels.
+
+    Raises:
+        Hep2ganError: when the shapes do not fit together or N is 0.
     """
     if predicted.shape != truth.shape or crop_size.shape != (len(truth), 2) or not len(truth):
         raise Hep2ganError(

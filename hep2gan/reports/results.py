@@ -20,6 +20,8 @@ from hep2gan.runs.predictions import Predictions
 class TestCells:
     """Arrays of N test cells in K classes; None what the method does not produce."""
 
+    __test__ = False  # no class of tests, whatever pytest makes of its name
+
     classes: tuple[str, ...]
     id: npt.NDArray[np.str_]
     """(N,)"""
