@@ -8,11 +8,11 @@ from typing import NamedTuple
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_write
 from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, render_figure
-from hep2gan.reports.page.elements import PartName, Picture, make_picture
+from hep2gan.reports.page.elements import Picture, make_picture
 from hep2gan.reports.page.page import rendered_page
 from hep2gan.reports.study import Study, read_study
 from hep2gan.reports.study_figures import make_study_figures
-from hep2gan.reports.tables.catalogue import TABLE_NAMES, table_texts
+from hep2gan.reports.tables.catalogue import TABLES, make_tables, table_files
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ FIGURES = (
     *_SIDE_BY_SIDE,
     *("intervals", "specimens", "worst_segmented", "worst_classified"),
 )
-NAMES = tuple(dict.fromkeys([PAGE, *TABLE_NAMES, *FIGURES]))
+NAMES = tuple(dict.fromkeys([PAGE, *TABLES, *FIGURES]))
 """What `only` may name; specimens are a table and figures."""
 
 
@@ -55,11 +55,11 @@ def write_report(
         log.warning(study.not_shown)
     drawn = _drawn(study, wanted) if figures else _Drawn({}, {})
     files: dict[str, str | bytes] = {}
+    several = len(study.runs) > 1
+    tables = make_tables(study) if several or wanted.intersection(TABLES) else {}
     if PAGE in wanted:
-        files[page] = rendered_page(study, drawn.pictures, title=title, question=question)
-    if wanted.intersection(TABLE_NAMES):
-        texts = table_texts(study.tables)
-        files |= {name: text for name, text in texts.items() if _stem(name) in wanted}
+        files[page] = rendered_page(study, tables, drawn.pictures, title=title, question=question)
+    files |= table_files({name: table for name, table in tables.items() if name in wanted})
     files |= drawn.files
     if only:
         _check_made(only, [PAGE if name == page else _stem(name) for name in files], study)
@@ -84,13 +84,13 @@ def page_file(destination: Path) -> Path:
 
 class _Drawn(NamedTuple):
     files: Mapping[str, bytes]
-    pictures: Mapping[PartName, Sequence[Picture]]
+    pictures: Mapping[str, Sequence[Picture]]
 
 
 def _drawn(study: Study, wanted: frozenset[str]) -> _Drawn:
     """Draw each figure once, for its files, the page of several runs, or both."""
     files: dict[str, bytes] = {}
-    pictures: dict[PartName, list[Picture]] = {}
+    pictures: dict[str, list[Picture]] = {}
     embed = PAGE in wanted and len(study.runs) > 1
     for one in make_study_figures(study, FIGURES if embed else wanted):
         if (figure := one.draw()) is None:
@@ -101,7 +101,7 @@ def _drawn(study: Study, wanted: frozenset[str]) -> _Drawn:
         if embed:
             alt = f"{one.title}. {one.caption}"
             found = make_picture(one.name, one.title, one.caption, alt, content)
-            pictures.setdefault(one.part, []).append(found)
+            pictures.setdefault(one.heading, []).append(found)
     return _Drawn(files, pictures)
 
 

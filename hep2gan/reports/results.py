@@ -165,11 +165,6 @@ class MethodResults:
         """The run folders."""
         return tuple(result.run.path for result in self.results)
 
-    def run_numbers(self, runs: Sequence[FinishedRun]) -> list[int]:
-        """Return the numbers, from 1, that the method's runs have among `runs`."""
-        members = {id(result.run) for result in self.results}
-        return [number for number, run in enumerate(runs, start=1) if id(run) in members]
-
 
 def group_methods(results: Sequence[RunResult]) -> list[MethodResults]:
     """Gather runs of one study and name; the paper's rows in its order, then all others.

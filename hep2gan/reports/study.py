@@ -16,7 +16,8 @@ from hep2gan.reports.results import (
     group_methods,
     pool,
 )
-from hep2gan.reports.tables.catalogue import Tables, build_tables
+from hep2gan.reports.tables.leakage import Gap, ProtocolRow, leakage_rows
+from hep2gan.reports.tables.table_1 import Table1Row, table_1_rows
 from hep2gan.runs.finished import FinishedRun, read_finished_run
 from hep2gan.runs.predictions import Predictions
 
@@ -73,9 +74,14 @@ class Study:
         return pool([run.predictions() for run in own])
 
     @cached_property
-    def tables(self) -> Tables:
-        """All tables; computed when first asked for."""
-        return build_tables(self.results, self.methods, self.reference)
+    def table_1(self) -> list[Table1Row]:
+        """The measures of each method, and how it compares with another."""
+        return table_1_rows(self.methods, self.reference)
+
+    @cached_property
+    def leakage(self) -> tuple[list[ProtocolRow], list[Gap]]:
+        """Methods under several kinds of split, and what those differ by."""
+        return leakage_rows(self.results)
 
 
 def read_study(

@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 
 from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, RUN_FIGURES
 from hep2gan.reports.figures.intervals import IntervalGroup, PlottedInterval, interval_dots
-from hep2gan.reports.page.elements import PartName
+from hep2gan.reports.page.elements import (
+    CALIBRATION,
+    INTERVALS,
+    SIDE_BY_SIDE,
+    SPECIMENS,
+    WORST,
+)
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import Estimate
 from hep2gan.reports.tables.table_1 import REFERENCE
@@ -20,14 +26,14 @@ _SINGLE = {drawing.name: drawing for drawing in RUN_FIGURES}
 
 
 class StudyFigure(NamedTuple):
-    """One figure: its file name, the part of the page it stands in, its words, how it is drawn.
+    """One figure: its file name, its heading in the page, its words, how it is drawn.
 
     kind: what it is called in `evidence.NAMES`; the name of one method's figure has the method's.
     """
 
     kind: str
     name: str
-    part: PartName
+    heading: str
     title: str
     caption: str
     draw: Callable[[], Figure | None]
@@ -57,7 +63,7 @@ def _comparisons(study: Study) -> list[StudyFigure]:
         StudyFigure(
             one.name,
             one.name,
-            PartName.CALIBRATION if one.name == "calibration" else PartName.FIGURES,
+            CALIBRATION if one.name == "calibration" else SIDE_BY_SIDE,
             one.title,
             one.caption + which,
             partial(one.draw, study.shown),
@@ -72,17 +78,17 @@ def _intervals(study: Study) -> StudyFigure:
     )
     draw = partial(_accuracies, study)
     title = "Accuracy and its interval"
-    return StudyFigure("intervals", "intervals", PartName.INTERVALS, title, caption, draw)
+    return StudyFigure("intervals", "intervals", INTERVALS, title, caption, draw)
 
 
 def _accuracies(study: Study) -> Figure | None:
     """A row a split with a dot a method, where there are several splits, else a row a method."""
     groups: dict[str, dict[str, PlottedInterval]] = {}
-    for protocol_row in study.tables.protocols:
+    for protocol_row in study.leakage[0]:
         own = groups.setdefault(protocol_row.protocol.words, {})
         own[protocol_row.method.title] = _dot(protocol_row.estimates["accuracy"])
     if not groups:
-        for row in study.tables.table_1:
+        for row in study.table_1:
             if "accuracy" in row.estimates:
                 groups[row.method.title] = {"accuracy": _dot(row.estimates["accuracy"])}
     if len(groups) < 2:
@@ -99,25 +105,23 @@ def _specimens(study: Study) -> list[StudyFigure]:
     titles = [method.title for method in study.methods]
     if len(titles) > _FEW:
         titles = _best(study, "accuracy")
-        rows = study.tables.table_1
+        rows = study.table_1
         titles += [row.method.title for row in rows if row.comparison == REFERENCE]
-    return [
-        _of_one(study, "specimens", PartName.SPECIMENS, title) for title in dict.fromkeys(titles)
-    ]
+    return [_of_one(study, "specimens", SPECIMENS, title) for title in dict.fromkeys(titles)]
 
 
 def _worst(study: Study, kind: str) -> list[StudyFigure]:
     """Return the worst cells of the best method: what even it gets wrong."""
-    return [_of_one(study, kind, PartName.WORST, title) for title in _best(study, _WORST[kind])]
+    return [_of_one(study, kind, WORST, title) for title in _best(study, _WORST[kind])]
 
 
-def _of_one(study: Study, kind: str, part: PartName, name: str) -> StudyFigure:
+def _of_one(study: Study, kind: str, heading: str, name: str) -> StudyFigure:
     drawing = _SINGLE[kind]
     several = len(study.methods) > 1
     file = f"{kind}_{name.replace('/', '_')}" if several else kind
     title = f"{drawing.title}: {name}" if several else drawing.title
     return StudyFigure(
-        kind, file, part, title, drawing.caption, lambda: drawing.draw(study.predictions(name))
+        kind, file, heading, title, drawing.caption, lambda: drawing.draw(study.predictions(name))
     )
 
 
@@ -125,7 +129,7 @@ def _best(study: Study, measure: str) -> list[str]:
     """Return the title of the method of the highest mean over its seeds, if any has the measure."""
     found = {
         row.method.title: row.estimates[measure].mean
-        for row in study.tables.table_1
+        for row in study.table_1
         if measure in row.estimates
     }
     name = max(found, key=lambda name: found[name], default=None)

@@ -6,7 +6,6 @@ import pytest
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports import study, study_figures
 from hep2gan.reports.build import FIGURES, NAMES, PAGE, page_file, write_report
-from hep2gan.reports.page.elements import PartName
 from tests.helpers.report_fixtures import another, write_page, write_run
 from tests.reports.test_study import folds
 
@@ -168,10 +167,3 @@ def test_an_output_below_a_file_cannot_be_written(runs, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(Hep2ganError, match=r"cannot be written \(.*\)\. Fix: choose another"):
         write_page(runs[:1], tmp_path / "file" / "report.html")
-
-
-def test_parts_stand_in_the_order_of_a_report():
-    assert [part.name for part in PartName] == [
-        "LEAKAGE", "CONFIGURATION", "RESULTS", "TABLES", "FIGURES", "INTERVALS", "CALIBRATION",
-        "SPECIMENS", "WORST",
-    ]  # fmt: skip

@@ -39,7 +39,7 @@ def test_predictions_are_read_once_a_run(seeds, monkeypatch):
     load = Predictions.load
     monkeypatch.setattr(Predictions, "load", lambda path: read.append(path) or load(path))
     study = read_study(seeds)
-    assert (len(study.sections), len(study.tables.table_1)) == (3, 2)
+    assert (len(study.sections), len(study.table_1)) == (3, 2)
     assert read == [path.resolve() / "predictions.npz" for path in seeds]
 
 
@@ -73,8 +73,9 @@ def test_folds_are_shown_as_one_test_set(predictions, tmp_path):
 
     study = read_study(folds(tmp_path, predictions, write_run), page=False)
     assert sorted(study.shown["m"].id) == predictions.id.tolist()
-    (row,) = study.tables.folds
-    assert (row.folds, len(row.method.cells)) == ((0, 1), 62)
+    (method,) = study.methods
+    assert [result.run.fold for result in method.results] == [0, 1]
+    assert len(method.cells) == 62
 
 
 def test_a_folder_that_is_named_twice_is_one_run(seeds):

@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
 
@@ -19,9 +18,19 @@ from hep2gan.reports.figures.catalogue import (
     render_figure,
 )
 from hep2gan.reports.figures.curves import curves
+from hep2gan.reports.tables.table import Cell, Table
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.predictions import Predictions
 
+FIGURE_HEADINGS = (
+    "Methods side by side",
+    "Accuracy and its interval",
+    "Calibration",
+    "Accuracy by specimen",
+    "Where to look first",
+)
+"""What figures of several methods stand under, in the order of a report."""
+SIDE_BY_SIDE, INTERVALS, CALIBRATION, SPECIMENS, WORST = FIGURE_HEADINGS
 _CSS_DPI = 96 * 1.3
 
 
@@ -90,72 +99,16 @@ def make_picture(name: str, title: str, caption: str, alt: str, content: bytes) 
     return Picture(name, title, caption, alt, source, width, height)
 
 
-class HtmlCell(NamedTuple):
-    """Words or a number, and the numbers, from 1, of the runs that they are about.
+class PagePart(NamedTuple):
+    """What stands under one heading; what is empty is left out.
 
-    What is about one run leads to it; what is about several is followed by links to them, in a
-    table to every one.
+    points: findings, one a line, with the runs that they are about. alarm: whether it is set apart
+    as something that is wrong.
     """
 
-    text: str
-    runs: Sequence[int] = ()
-    note: str = ""
-    """What stands beside the text in small type: an interval, a p-value."""
-
-
-class HtmlRow(NamedTuple):
-    """One row: what heads it, and a cell for each column; without cells the head spans them."""
-
-    head: HtmlCell
-    cells: Sequence[HtmlCell]
-    kind: str = ""
-    """How it looks: empty, `mean` (shaded), `paper` (in italics), `comparison` (small)."""
-
-
-class HtmlTable(NamedTuple):
-    """A table of any kind: Table I, leakage, priors, folds."""
-
-    corner: str
-    """What heads the column of the rows' heads."""
-    columns: Sequence[str]
-    rows: Sequence[HtmlRow]
-    note: str = ""
-    """How to read it, in small type above."""
-    notes: Sequence[str] = ()
-    """What else must be said of it, in small type below."""
-    words: bool = False
-    """True where cells hold words, which are set to the left; numbers are set to the right."""
-
-
-class PartName(IntEnum):
-    """The order in which a report is read."""
-
-    LEAKAGE = 1
-    CONFIGURATION = 2
-    RESULTS = 3
-    TABLES = 4
-    FIGURES = 5
-    INTERVALS = 6
-    CALIBRATION = 7
-    SPECIMENS = 8
-    WORST = 9
-
-
-class PagePart(NamedTuple):
-    """What stands under one heading; what is empty is left out."""
-
-    part: PartName
     title: str
-    text: Sequence[str] = ()
-    """Paragraphs."""
-    points: Sequence[HtmlCell] = ()
-    """Findings, one a line, with the runs that they are about."""
-    tables: Sequence[HtmlTable] = ()
-    folded: str = ""
-    """What the tables are folded into; empty shows them."""
+    text: str = ""
+    points: Sequence[Cell] = ()
+    table: Table | None = None
     pictures: Sequence[Picture] = ()
-
-
-def order_parts(parts: Sequence[PagePart]) -> list[PagePart]:
-    """Sort by part; what is of the same part stays as given."""
-    return sorted(parts, key=lambda one: one.part)
+    alarm: bool = False

@@ -32,13 +32,6 @@ _GROUPS = (
 )
 
 
-class ConfigurationDifference(NamedTuple):
-    """A key that runs do not agree on: each value in words, and the numbers of its runs."""
-
-    key: str
-    values: list[tuple[str, list[int]]]
-
-
 def highlights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what was run, one line a part; parts that did not take part are left out."""
     off = {part for key, parts in _UNUSED.items() if config.get(key) is False for part in parts}
@@ -83,19 +76,19 @@ def humanize(key: object) -> str:
 
 def configuration_differences(
     configs: Sequence[Mapping[str, Any]],
-) -> list[ConfigurationDifference]:
-    """Return the keys whose values differ between runs; where things lie does not count."""
+) -> dict[str, dict[str, list[int]]]:
+    """Return the keys that configurations do not agree on; where things lie does not count.
+
+    Each key has its values in words, each with the places of the configurations that have it.
+    """
     every = [dict(flatten(config)) for config in configs]
-    keys = dict.fromkeys(key for one in every for key in one)
-    found = []
-    for key in keys:
-        if key.startswith(_PLACES):
-            continue
+    found = {}
+    for key in dict.fromkeys(key for one in every for key in one):
         values: dict[str, list[int]] = {}
-        for number, one in enumerate(every):
-            values.setdefault(_words(one, key), []).append(number)
-        if len(values) > 1:
-            found.append(ConfigurationDifference(key, list(values.items())))
+        for place, one in enumerate(every):
+            values.setdefault(_words(one, key), []).append(place)
+        if len(values) > 1 and not key.startswith(_PLACES):
+            found[key] = values
     return found
 
 
@@ -136,15 +129,6 @@ def read_notes(run: FinishedRun) -> RunNotes:
         clean = "No specimen and no byte-identical cell is in both training and test."
         return RunNotes(leaks, [clean])
     return RunNotes(leaks, [])
-
-
-def shared_notes(found: Sequence[RunNotes]) -> dict[str, list[int]]:
-    """Return each leak with the places of the runs that have it."""
-    places: dict[str, list[int]] = {}
-    for place, one in enumerate(found):
-        for sentence in one.leaks:
-            places.setdefault(sentence, []).append(place)
-    return places
 
 
 _SPACE = "\N{NARROW NO-BREAK SPACE}"

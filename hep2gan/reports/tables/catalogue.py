@@ -1,84 +1,39 @@
 """All tables that a set of runs makes."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
-from hep2gan.reports.results import MethodResults, RunResult
-from hep2gan.reports.tables.baselines import (
-    BaselinesRow,
-    baseline_rows,
-    baselines_csv,
-    baselines_markdown,
-)
-from hep2gan.reports.tables.classes import (
-    ClassScoresRow,
-    class_scores_rows,
-    classes_csv,
-    classes_markdown,
-)
-from hep2gan.reports.tables.folds import FoldsRow, folds_csv, folds_markdown, folds_rows
-from hep2gan.reports.tables.leakage import (
-    Gap,
-    ProtocolRow,
-    leakage_csv,
-    leakage_markdown,
-    leakage_rows,
-)
-from hep2gan.reports.tables.specimens import SpecimenTableRow, specimen_table_rows, specimens_csv
-from hep2gan.reports.tables.table_1 import (
-    Table1Row,
-    table_1,
-    table_1_csv,
-    table_1_latex,
-    table_1_markdown,
-)
+from hep2gan.reports.study import Study
+from hep2gan.reports.tables.baselines import baselines_table
+from hep2gan.reports.tables.classes import classes_table
+from hep2gan.reports.tables.folds import folds_table
+from hep2gan.reports.tables.leakage import leakage_table
+from hep2gan.reports.tables.specimens import specimens_table
+from hep2gan.reports.tables.table import Table
+from hep2gan.reports.tables.table_1 import table_1
 
-TABLE_NAMES = ("table_1", "leakage", "priors", "folds", "classes", "specimens")
+TABLES: dict[str, Callable[[Study], Table | None]] = {
+    "table_1": lambda study: table_1(study.table_1),
+    "leakage": lambda study: leakage_table(*study.leakage),
+    "priors": lambda study: baselines_table(study.methods),
+    "folds": lambda study: folds_table(study.methods),
+    "classes": lambda study: classes_table(study.methods),
+    "specimens": lambda study: specimens_table(study.methods),
+}
+"""Name of a table's files, and what makes it: None where the runs do not have what it shows."""
 
 
-class Tables(NamedTuple):
-    """Table I, and the rows of the others where the runs have several kinds of split, generated
-    masks, folds, classifiers, known specimens."""
-
-    table_1: list[Table1Row]
-    protocols: list[ProtocolRow]
-    gaps: list[Gap]
-    priors: list[BaselinesRow]
-    folds: list[FoldsRow]
-    classes: list[ClassScoresRow]
-    specimens: list[SpecimenTableRow]
+def make_tables(study: Study) -> dict[str, Table]:
+    """Return the tables that these runs make, by name."""
+    made = {name: make(study) for name, make in TABLES.items()}
+    return {name: table for name, table in made.items() if table is not None}
 
 
-def build_tables(
-    results: Sequence[RunResult], found: Sequence[MethodResults], reference: str = ""
-) -> Tables:
-    """Compute all tables of results, which are gathered in methods; reference: of `table_1`."""
-    return Tables(
-        table_1(found, reference),
-        *leakage_rows(results),
-        baseline_rows(found),
-        folds_rows(found),
-        class_scores_rows(found),
-        specimen_table_rows(found),
-    )
-
-
-def table_texts(tables: Tables) -> dict[str, str]:
-    """File name to content; the same runs give the same bytes."""
-    rows = tables.table_1
-    texts = {"table_1.md": table_1_markdown(rows), "table_1.tex": table_1_latex(rows)}
-    texts["table_1.csv"] = table_1_csv(rows)
-    if tables.protocols:
-        texts["leakage.md"] = leakage_markdown(tables.protocols, tables.gaps)
-        texts["leakage.csv"] = leakage_csv(tables.protocols, tables.gaps)
-    if tables.priors:
-        texts |= {"priors.md": baselines_markdown(tables.priors)}
-        texts |= {"priors.csv": baselines_csv(tables.priors)}
-    if tables.folds:
-        texts |= {"folds.md": folds_markdown(tables.folds), "folds.csv": folds_csv(tables.folds)}
-    if tables.classes:
-        texts |= {"classes.md": classes_markdown(tables.classes)}
-        texts |= {"classes.csv": classes_csv(tables.classes)}
-    if tables.specimens:
-        texts["specimens.csv"] = specimens_csv(tables.specimens)
-    return texts
+def table_files(tables: dict[str, Table]) -> dict[str, str]:
+    """Return file name to content; the same runs give the same bytes."""
+    writers = {"md": Table.to_markdown, "tex": Table.to_latex, "csv": Table.to_csv}
+    return {
+        f"{name}.{ending}": write(table)
+        for name, table in tables.items()
+        for ending, write in writers.items()
+        if ending in table.outputs
+    }

@@ -1,34 +1,30 @@
 """Results class by class: which patterns a method reads, beside other methods."""
 
 from collections.abc import Sequence
-from statistics import fmean, stdev
-from typing import NamedTuple
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import MethodResults, TestCells
+from hep2gan.reports.tables.estimates import mean_and_sd
 from hep2gan.reports.tables.table import (
-    ABSENT,
-    NamedRuns,
-    TextTable,
-    Value,
-    csv_table,
+    Cell,
+    Row,
+    Table,
     format_interval,
-    inline_code,
-    markdown_table,
+    hundredths,
+    interval_values,
     mean_sd,
-    row_identity,
-    rows_below,
-    run_paths,
+    method_cell,
+    value_cell,
 )
-from hep2gan.reports.tables.table_1 import interval_ends
 from hep2gan.statistics.confusion import scores_by_class
-from hep2gan.statistics.intervals import Interval, wilson
+from hep2gan.statistics.intervals import wilson
 
 CLASS_MEASURES = {"recall": "Recall", "precision": "Precision", "f1": "F1", "auroc": "AUROC"}
-NOTE = (
+_NOTE = (
     "Percentages; mean ± standard deviation over seeds, the folds of a seed are one test set. "
     "Recall is the share of a class's cells that is read right, its accuracy; its 95 % interval "
     "is Wilson's, for a method with one seed, and takes cells for independent: where a class has "
@@ -37,48 +33,27 @@ NOTE = (
 )
 
 
-class ClassScore(NamedTuple):
-    """A figure in [0, 1]: mean and sample standard deviation over seeds that have the class.
-
-    sd: None with one such seed.
-    """
-
-    mean: float
-    sd: float | None
-
-
-class ClassScoresRow(NamedTuple):
-    """One class as one method reads it.
-
-    cells: of the class, each once. scores: by the names of MEASURES, those that are known.
-    interval: of the recall, where the method has one seed.
-    """
-
-    method: MethodResults
-    name: str
-    cells: int
-    scores: dict[str, ClassScore]
-    interval: Interval | None
-
-
-def class_scores_rows(found: Sequence[MethodResults]) -> list[ClassScoresRow]:
+def classes_table(methods: Sequence[MethodResults]) -> Table | None:
     """Return the classes of every classifier, methods below each other in each class."""
-    classify = [method for method in found if method.cells.predicted is not None]
-    names = dict.fromkeys(name for method in classify for name in method.cells.classes)
+    classify = [method for method in methods if method.cells.predicted is not None]
     by_seed = {
         method.title: [scores_of_method(cells) for cells in method.tests.values()]
         for method in classify
     }
-    return [
+    names = dict.fromkeys(name for method in classify for name in method.cells.classes)
+    rows = [
         _row(method, method.cells.classes.index(name), by_seed[method.title])
         for name in names
         for method in classify
         if name in method.cells.classes
     ]
+    folded = f"{len(names)} classes by {len(by_seed)} method{'s' * (len(by_seed) > 1)}"
+    text = _hardest(rows)
+    return Table("Class by class", rows, notes=(_NOTE,), text=text, folded=folded) if rows else None
 
 
 def scores_of_method(cells: TestCells) -> dict[str, npt.NDArray[np.float64]]:
-    """Return (K,) fractions by the names of MEASURES, as `scores_by_class` has them.
+    """Return (K,) fractions by the names of CLASS_MEASURES, as `scores_by_class` has them.
 
     Raises Hep2ganError without a classifier.
     """
@@ -89,53 +64,41 @@ def scores_of_method(cells: TestCells) -> dict[str, npt.NDArray[np.float64]]:
 
 def _row(
     method: MethodResults, label: int, by_seed: Sequence[dict[str, npt.NDArray[np.float64]]]
-) -> ClassScoresRow:
-    scores = {}
-    for measure in CLASS_MEASURES:
-        values = [float(one[measure][label]) for one in by_seed if np.isfinite(one[measure][label])]
-        if values:
-            scores[measure] = ClassScore(fmean(values), stdev(values) if len(values) > 1 else None)
-    own = method.cells.label == label
-    interval = None
-    if method.cells.predicted is not None and own.any() and len(by_seed) == 1:
-        interval = wilson(int((method.cells.predicted[own] == label).sum()), int(own.sum()))
-    return ClassScoresRow(method, method.cells.classes[label], int(own.sum()), scores, interval)
+) -> Row:
+    """One class as one method reads it; the interval is of a method with one seed."""
+    cells, interval = method.cells, None
+    own = cells.label == label
+    if cells.predicted is not None and own.any() and len(by_seed) == 1:
+        interval = wilson(int((cells.predicted[own] == label).sum()), int(own.sum()))
+    scores = []
+    for measure, heading in CLASS_MEASURES.items():
+        mean, sd = mean_and_sd([float(one[measure][label]) for one in by_seed])
+        scores.append(Cell(heading, mean_sd(mean, sd), {measure: mean, f"{measure}_sd": sd}))
+    name = cells.classes[label]
+    head = [method_cell(method), Cell("Class", name, {"class": name}, code=True)]
+    fields = [
+        Cell(values={"seeds": len(method.tests), "runs": len(method.runs)}),
+        value_cell("Cells", "cells", int(own.sum()), "{:,}".format),
+        scores[0],
+        Cell("95 % interval", format_interval(interval)),
+        *scores[1:],
+        Cell(values=interval_values("recall_wilson", interval)),
+    ]
+    return Row(head, [fields])
 
 
-def classes_markdown(rows: Sequence[ClassScoresRow]) -> str:
-    """A table with a line a class and method, and the runs."""
-    parts = ["# Class by class\n", markdown_table(*class_table(rows, inline_code))]
-    runs = {row.method.title: row.method.runs for row in rows}
-    return "\n".join([*parts, *rows_below(NOTE, [row.method for row in rows], runs)])
-
-
-def class_table(rows: Sequence[ClassScoresRow], named: NamedRuns = str) -> TextTable:
-    """A line a class and method."""
-    header = ["Method", "Class", "Cells", "Recall", "95 % interval"]
-    header += list(CLASS_MEASURES.values())[1:]
-    return TextTable(header, [_shown(row, named) for row in rows])
-
-
-def classes_csv(rows: Sequence[ClassScoresRow]) -> str:
-    """A line a class and method: fractions."""
-    return csv_table([_line(row) for row in rows])
-
-
-def _shown(row: ClassScoresRow, named: NamedRuns) -> list[str]:
-    found = [row.scores.get(measure) for measure in CLASS_MEASURES]
-    recall, *others = [ABSENT if one is None else mean_sd(*one) for one in found]
-    fields = [named(row.method.title), named(row.name), f"{row.cells:,}"]
-    return [*fields, recall, format_interval(row.interval), *others]
-
-
-def _line(row: ClassScoresRow) -> dict[str, Value]:
-    line = row_identity(row.method) | {"class": row.name, "seeds": len(row.method.tests)}
-    line |= {"runs": len(row.method.runs), "cells": row.cells}
-    for measure in CLASS_MEASURES:
-        mean, sd = row.scores.get(measure, (None, None))
-        line |= {measure: mean, f"{measure}_sd": sd}
-    return (
-        line
-        | interval_ends("recall_wilson", row.interval)
-        | {"run_paths": run_paths(row.method.runs)}
-    )
+def _hardest(rows: Sequence[Row]) -> str:
+    """Say which class has the lowest recall, on average over methods, and how far those differ."""
+    recalls: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if isinstance(recall := row.values["recall"], float):
+            recalls.setdefault(row.head[1].text, {})[row.head[0].text] = recall
+    if not recalls:
+        return ""
+    name = min(recalls, key=lambda name: fmean(recalls[name].values()))
+    own = recalls[name]
+    low, high = min(own, key=lambda title: own[title]), max(own, key=lambda title: own[title])
+    share = f"{hundredths(own[low])} % of its cells"
+    if own[low] < own[high]:
+        share = f"from {share} ({low}) to {hundredths(own[high])} % ({high})"
+    return f"{name} is read right least often: {share}."

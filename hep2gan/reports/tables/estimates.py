@@ -1,9 +1,10 @@
 """The figures of a method with their intervals, and differences of two methods."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.naming import seed_order
 from hep2gan.reports.results import MethodResults, TestCells, pool
+from hep2gan.reports.tables.table import Value, interval_values
 from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap, ratios
 from hep2gan.statistics.confusion import MACRO_SCORES, cell_confusions, macro_scores, sum_by_group
 from hep2gan.statistics.intervals import Interval
@@ -176,6 +178,22 @@ class Estimate(NamedTuple):
     def interval(self) -> Interval | None:
         """Over specimens where they are known, else over cells."""
         return self.specimens if self.by_specimen else self.cells
+
+
+def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return mean and sample standard deviation of the finite values; None where there is none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return (fmean(finite) if finite else None, stdev(finite) if len(finite) > 1 else None)
+
+
+def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
+    """Return the columns of a measure in a CSV file: mean, standard deviation, both intervals."""
+    return {
+        measure: found and found.mean,
+        f"{measure}_sd": found and found.sd,
+        **interval_values(f"{measure}_cells", found and found.cells),
+        **interval_values(f"{measure}_specimens", found and found.specimens),
+    }
 
 
 def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:

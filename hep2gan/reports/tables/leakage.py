@@ -1,6 +1,7 @@
 """How the cells were dealt to training and test, as far as runs of a method differ in it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hep2gan.reports.naming import with_study, without_split
@@ -9,30 +10,28 @@ from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     Estimate,
     PairedResults,
+    estimate_values,
     make_estimates,
     method_differences,
     pair_results,
 )
 from hep2gan.reports.tables.table import (
-    ABSENT,
     LEVEL,
-    NamedRuns,
-    TextTable,
+    Cell,
+    Part,
+    Row,
+    Table,
     Value,
-    csv_table,
     format_interval,
     format_points,
     format_points_interval,
-    inline_code,
-    markdown_table,
+    interval_cell,
     mean_sd,
+    method_cell,
     p_value,
-    row_identity,
-    rows_below,
-    run_paths,
+    value_cell,
     verdict,
 )
-from hep2gan.reports.tables.table_1 import estimate_columns, interval_ends
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.statistics.bootstrap import Bootstrapped
 from hep2gan.statistics.significance import holm
@@ -189,45 +188,24 @@ def _p(pairs: PairedResults) -> float:
     return pairs.p_cells() if p is None else p
 
 
-_SHOWN = ("accuracy", "mean_class_accuracy")
-_FIGURES = [column for m in _SHOWN for column in (ESTIMATED_MEASURES[m], "95 % interval")]
-NOTE = (
+_MEASURES = ("accuracy", "mean_class_accuracy")
+_NOTE = (
     "Intervals are at 95 %, BCa bootstrap over whole specimens (over cells where specimens are "
     "unknown). Differences are on cells tested under both splits with the same seed, in percentage "
     "points; p of the accuracy is by sign flips of specimens (McNemar's where they are unknown), "
     "corrected by Holm over the table."
 )
+_PARTS = (Part(), Part("One split less another, on the same cells"))
 
 
-def leakage_markdown(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
-    """A sentence a method, accuracies under each split, differences, and the runs."""
-    parts = ["# What the split flatters\n"]
-    parts += ["\n".join(f"- {one}" for one in leakage_sentences(rows, gaps, inline_code)) + "\n"]
-    parts.append(markdown_table(*protocol_table(rows, inline_code)))
-    if gaps:
-        parts.append(markdown_table(*gap_table(gaps, inline_code)))
-    runs = {f"{row.method.title} ({row.protocol.words})": row.method.runs for row in rows}
-    return "\n".join([*parts, *rows_below(NOTE, [row.method for row in rows], runs)])
-
-
-def protocol_table(rows: Sequence[ProtocolRow], named: NamedRuns = str) -> TextTable:
-    """A line a method and split."""
-    header = ["Method", "Split", "Tested on", "Specimens", *_FIGURES]
-    return TextTable(header, [_shown(row, named) for row in rows])
-
-
-def gap_table(gaps: Sequence[Gap], named: NamedRuns = str) -> TextTable:
-    """A line a difference of two splits."""
-    header = ["Method", "Split", "less split", "Same cells", *_FIGURES, "Accuracy"]
-    return TextTable(header, [_shown_gap(gap, named) for gap in gaps])
-
-
-def leakage_sentences(
-    rows: Sequence[ProtocolRow], gaps: Sequence[Gap], named: NamedRuns = str
-) -> list[str]:
-    """Say of each method how much the random split flatters."""
+def leakage_table(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> Table | None:
+    """Return a row a method and split, then a row a difference of two splits."""
     titles = dict.fromkeys(row.method.title for row in rows)
-    return [f"{named(title)}: {leakage_sentence(title, gaps)}" for title in titles]
+    findings = [(title, leakage_sentence(title, gaps)) for title in titles]
+    runs = {(row.method.title, row.protocol): row.method.runs for row in rows}
+    lines = [*map(_protocol_row, rows), *(_gap_row(gap, runs) for gap in gaps)]
+    title = "What the split flatters"
+    return Table(title, lines, _PARTS, notes=(_NOTE,), findings=findings) if rows else None
 
 
 def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
@@ -239,39 +217,74 @@ def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
         why = across[0].problem if across else "it was not run under a random and another split"
         return f"how much a random split flatters cannot be said: {why}."
     gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
-    found = gap.differences["accuracy"]
-    size = (
-        f"{format_points(found.estimate)} points of accuracy against {gap.second.kind}s kept apart"
-    )
-    size += _bracketed(gap.second)
-    unit = "specimens" if gap.specimens else "cells"
-    over = f"95 %: {format_points_interval(found.interval)} over {unit}"
-    words = "flatters" if found.estimate > 0 else "does not flatter"
+    accuracy = gap.differences["accuracy"]
+    words = "flatters" if accuracy.estimate > 0 else "does not flatter"
     if not gap.significant:
         words = "flatters by no more than noise"
-    drawn = " on drawn cells" if gap.method.is_synthetic else ""
-    split = f"a random split{_bracketed(gap.first)}"
-    return f"{split} {words}{drawn}: {size} ({over}; {p_value(gap.p_holm)})."
+    words += " on drawn cells" * gap.method.is_synthetic
+    return (
+        f"a random split{_bracketed(gap.first)} {words}: "
+        f"{format_points(accuracy.estimate)} points of accuracy against {gap.second.kind}s kept "
+        f"apart{_bracketed(gap.second)} (95 %: {format_points_interval(accuracy.interval)} over "
+        f"{'specimens' if gap.specimens else 'cells'}; {p_value(gap.p_holm)})."
+    )
 
 
 def _bracketed(protocol: Protocol) -> str:
     return f" ({', '.join(protocol.details)})" if protocol.details else ""
 
 
-def leakage_csv(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> str:
-    """A line a protocol, then a line a difference, whose `less_…` columns are filled."""
-    lines = [
-        _line(row.method, row.protocol, None)
-        | {"cells": len(row.method.cells), "specimens": row.method.cells.specimens or None}
-        | {k: v for m in _SHOWN for k, v in estimate_columns(m, row.estimates[m]).items()}
-        | {"p": None, "p_holm": None, "problem": None, "run_paths": run_paths(row.method.runs)}
-        for row in rows
+def _protocol_row(row: ProtocolRow) -> Row:
+    cells = row.method.cells
+    fields = [
+        Cell("Split", row.protocol.words, _values(row.protocol, None)),
+        Cell("Tested on", row.method.cells_in_words, {"cells": len(cells)}),
+        Cell(
+            "Specimens", str(cells.specimens or "unknown"), {"specimens": cells.specimens or None}
+        ),
     ]
-    return csv_table(lines + [_gap_line(gap, rows) for gap in gaps])
+    for measure in _MEASURES:
+        found = row.estimates[measure]
+        text = mean_sd(found.mean, found.sd)
+        fields.append(Cell(ESTIMATED_MEASURES[measure], text, estimate_values(measure, found)))
+        fields.append(Cell("95 % interval", format_interval(found.interval)))
+    fields.append(Cell(values=dict.fromkeys(("p", "p_holm", "problem"))))
+    head = method_cell(row.method)._replace(text=row.method.name)
+    return Row([head], [fields], label=f"{row.method.title} ({row.protocol.words})")
 
 
-def _line(method: MethodResults, first: Protocol, second: Protocol | None) -> dict[str, Value]:
-    return row_identity(method) | {
+def _gap_row(gap: Gap, runs: Mapping[tuple[str, Protocol], Sequence[Path]]) -> Row:
+    first, second = (runs[gap.method.title, protocol] for protocol in (gap.first, gap.second))
+    over = "specimens" if gap.specimens else "cells"
+    fields = [
+        Cell("Split", gap.first.words, _values(gap.first, gap.second), runs=first),
+        Cell("less split", gap.second.words, runs=second),
+        value_cell("Same cells", "cells", gap.cells, "{:,}".format),
+        Cell(values={"specimens": gap.specimens or None}),
+    ]
+    for measure in _MEASURES:
+        found = gap.differences.get(measure)
+        estimate, ends = found or (None, None)
+        name = f"{measure}_{over}"
+        fields += [
+            value_cell(ESTIMATED_MEASURES[measure], measure, estimate, format_points),
+            interval_cell("95 % interval", name, ends, format_points_interval),
+        ]
+    p, p_holm = (None, None) if gap.problem else (gap.p, gap.p_holm)
+    words = gap.problem or verdict(gap.p_holm)
+    values = {"p": p, "p_holm": p_holm, "problem": gap.problem or None}
+    head = method_cell(gap.method)._replace(text=gap.method.name, runs=())
+    own = [
+        run
+        for (title, protocol), paths in runs.items()
+        if title == gap.method.title and protocol in (gap.first, gap.second)
+        for run in paths
+    ]
+    return Row([head], [(), [*fields, Cell("Accuracy", words, values)]], runs=own)
+
+
+def _values(first: Protocol, second: Protocol | None) -> dict[str, Value]:
+    return {
         "split": first.kind,
         "group_duplicates": first.grouped,
         "split_settings": _settings(first),
@@ -283,41 +296,3 @@ def _line(method: MethodResults, first: Protocol, second: Protocol | None) -> di
 
 def _settings(protocol: Protocol) -> str | None:
     return ";".join(f"{name}={value}" for name, value in protocol.settings) or None
-
-
-def _gap_line(gap: Gap, rows: Sequence[ProtocolRow]) -> dict[str, Value]:
-    line = _line(gap.method, gap.first, gap.second)
-    line |= {"cells": gap.cells, "specimens": gap.specimens or None}
-    over = "specimens" if gap.specimens else "cells"
-    for measure in _SHOWN:
-        found = gap.differences.get(measure)
-        line |= {measure: found and found.estimate}
-        line |= interval_ends(f"{measure}_{over}", found and found.interval)
-    line |= {"p": None if gap.problem else gap.p, "p_holm": None if gap.problem else gap.p_holm}
-    own = [
-        run
-        for row in rows
-        if row.method.title == gap.method.title and row.protocol in (gap.first, gap.second)
-        for run in row.method.runs
-    ]
-    return line | {"problem": gap.problem or None, "run_paths": run_paths(own)}
-
-
-def _shown(row: ProtocolRow, named: NamedRuns) -> list[str]:
-    cells = row.method.cells
-    fields = [named(row.method.name), row.protocol.words, row.method.cells_in_words]
-    fields.append(str(cells.specimens or "unknown"))
-    for measure in _SHOWN:
-        found = row.estimates[measure]
-        fields += [mean_sd(found.mean, found.sd), format_interval(found.interval)]
-    return fields
-
-
-def _shown_gap(gap: Gap, named: NamedRuns) -> list[str]:
-    fields = [named(gap.method.name), gap.first.words, gap.second.words, f"{gap.cells:,}"]
-    if gap.problem:
-        return [*fields, *[ABSENT] * 4, gap.problem]
-    for measure in _SHOWN:
-        found = gap.differences[measure]
-        fields += [format_points(found.estimate), format_points_interval(found.interval)]
-    return [*fields, verdict(gap.p_holm)]

@@ -1,17 +1,31 @@
-"""Tables as Markdown, LaTeX and CSV text."""
+"""A table of typed cells, and its four writers: Markdown, LaTeX, CSV and HTML."""
 
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple, TypeVar
+
+from jinja2 import StrictUndefined, Template
 
 from hep2gan.reports.results import MethodResults
 from hep2gan.statistics.intervals import Interval
 
 Value = str | int | float | bool | None
+V = TypeVar("V", int, float, str)
+Output = Literal["md", "tex", "csv", "html"]
 
+ABSENT = "–"
+LEVEL = 0.05
+"""A difference with a smaller (corrected) p value is called more than noise."""
+SYNTHETIC_NOTE = (
+    "Drawn cells are no micrographs: their figures cannot be held against the paper's and say "
+    "nothing about patients' cells."
+)
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -26,37 +40,304 @@ _LATEX = {
     "\N{MINUS SIGN}": "$-$",
     "’": "'",
 }
+_HTML = Template(
+    """\
+{% macro line(row, cells, columns) %}
+<tr{% if row.kind not in ("", "total") %} class="{{ row.kind }}"{% endif %}><th scope="row"\
+{% if not row.parts %} colspan="{{ columns }}"{% endif %}>{{ link(cells[0]) }}</th>
+{%- for cell in cells[1:] %}<td data-label="{{ cell.heading }}">{{ link(cell) }}</td>{% endfor %}\
+</tr>
+{% endmacro %}
+{% for number, part, columns, lines in printed %}
+{% set note = anchor ~ "-note-" ~ (number + 1) %}
+{% if part.caption %}
+<p class="small" id="{{ note }}">{{ part.words }}.</p>
+{% endif %}
+<table class="{{ "words " if table.words }}{{ "dense " if columns | length > 8 }}\
+{{ "wide" if columns | length > 4 or table.words }}"\
+{% if part.caption %} aria-describedby="{{ note }}"\
+{% elif anchor %} aria-labelledby="{{ anchor }}"{% endif %}>
+<thead><tr>{% for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row, cells in lines if row.kind != "total" %}
+{{ line(row, cells, columns | length) }}
+{%- endfor %}
+</tbody>
+{% for row, cells in lines if row.kind == "total" %}
+<tfoot>{{ line(row, cells, columns | length) | trim }}</tfoot>
+{% endfor %}
+</table>
+{{ "\\n" if not loop.last -}}
+{% endfor %}
+{% for note in table.paragraphs %}
+<p class="small">{{ note }}</p>
+{% endfor %}
+""",
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
-class TextTable(NamedTuple):
-    """A table of printed fields, the first column naming its rows."""
+class Cell(NamedTuple):
+    """One field of a row.
 
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    Attributes:
+        heading: Of its column; empty for what only the CSV file holds.
+        text: As Markdown, LaTeX and HTML print it.
+        values: Columns of the CSV file at full precision: name to value, None where there is none.
+        note: What HTML prints beside the text in small type, such as an interval.
+        runs: The run folders that the text is about, to which HTML links.
+        code: Whether it is a name, which Markdown sets as code.
+    """
+
+    heading: str = ""
+    text: str = ""
+    values: Mapping[str, Value] = MappingProxyType({})
+    note: str = ""
+    runs: Sequence[Path] = ()
+    code: bool = False
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A pipe table, its first column left, the others right; text may hold code and emphasis."""
-    rule = [":--", *["--:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows)) + "\n"
+class Row(NamedTuple):
+    """One row of each part of a table that it has cells in, and one line of the CSV file.
+
+    Attributes:
+        head: The cells that name it, in every part.
+        parts: Its cells in each part. Without any, the head spans all columns.
+        label: What the list of runs calls it; empty is the text of its first cell.
+        runs: Its run folders, where they are not those of its first cell.
+        kind: `paper` rows are set in italics, a `total` is the table's foot; `run`, `mean` and
+            `comparison` are classes of HTML.
+    """
+
+    head: Sequence[Cell]
+    parts: Sequence[Sequence[Cell]] = ()
+    label: str = ""
+    runs: Sequence[Path] = ()
+    kind: Literal["", "run", "mean", "paper", "comparison", "total"] = ""
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """Its columns of the CSV file."""
+        cells = chain(self.head, *self.parts)
+        return {name: value for cell in cells for name, value in cell.values.items()}
 
 
-NamedRuns = Callable[[str], str]
-"""How a table writes a name: `code` in Markdown, `str` where nothing needs to be escaped."""
+class Part(NamedTuple):
+    """Columns of a table that are printed apart from the others.
+
+    Attributes:
+        caption: One sentence without its full stop; that of the first part is not in Markdown.
+        method: A method's name at the end of the caption.
+        label: Of LaTeX, without `tab:`.
+        ruled: Whether LaTeX draws a rule above every row.
+    """
+
+    caption: str = ""
+    method: str = ""
+    label: str = ""
+    ruled: bool = False
+
+    @property
+    def words(self) -> str:
+        """The caption with the name."""
+        return f"{self.caption} {self.method}".rstrip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is written as Markdown, LaTeX, CSV and HTML; cells hold their headings.
+
+    Attributes:
+        title: Its heading.
+        rows: At least one; those of a part have cells of the same headings.
+        parts: What is printed apart; one where the table is printed as a whole.
+        notes: Paragraphs below it; what synthetic cells are worth is added where there are any.
+        findings: What it shows in words: a name, and what is said of it.
+        text: A sentence above it in HTML.
+        folded: What HTML folds it into; empty shows it.
+        words: Whether its cells hold words, which HTML sets to the left; numbers stand right.
+        outputs: What a report writes of it: files, and `html` for its page.
+    """
+
+    title: str
+    rows: Sequence[Row]
+    parts: Sequence[Part] = (Part(),)
+    notes: Sequence[str] = ()
+    findings: Sequence[tuple[str, str]] = ()
+    text: str = ""
+    folded: str = ""
+    words: bool = False
+    outputs: Sequence[Output] = ("md", "csv", "html")
+
+    def to_markdown(self) -> str:
+        """Return headings, findings, pipe tables, notes, and the runs of each row."""
+        blocks = [f"# {self.title}\n"]
+        if self.findings:
+            points = [f"- {inline_code(name)}: {text}" for name, text in self.findings]
+            blocks.append("\n".join(points) + "\n")
+        for number, part, names, lines in self._printed():
+            if number and part.caption:
+                method = f" {inline_code(part.method)}" if part.method else ""
+                blocks.append(f"## {part.caption}{method}\n")
+            blocks.append(_pipe_table(names, lines))
+        blocks += [f"{note}\n" for note in self.paragraphs]
+        runs = [
+            f"- {inline_code(name)}: {', '.join(inline_code(str(run)) for run in own)}"
+            for name, own in self._runs().items()
+        ]
+        if runs:
+            blocks.append("\n".join(["Runs:", "", *runs]) + "\n")
+        return "\n".join(blocks)
+
+    def to_latex(self) -> str:
+        """Return a `table*` a part, with booktabs' rules; all text is escaped.
+
+        A table wider than the page shrinks to it. The notes stand below the first. The document
+        needs \\usepackage{booktabs,graphicx}.
+        """
+        text = "% needs \\usepackage{booktabs,graphicx}\n"
+        for name, runs in self._runs().items():
+            text += f"% {_one_line(name)}: {_paths(runs)}\n"
+        for number, part, names, lines in self._printed():
+            head = [r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
+            head += [rf"\caption{{{escape_latex(part.words or self.title)}.}}"]
+            head += [rf"\label{{tab:{part.label}}}"] if part.label else []
+            body = _latex_rows(names, lines, ruled=part.ruled)
+            notes = [escape_latex(note) for note in self.paragraphs] if number == 0 else []
+            if notes:
+                body += ["", r"\medskip\begin{minipage}{0.95\linewidth}"]
+                body += ["\n\n".join(notes), r"\end{minipage}"]
+            text += "\n".join([*head, *body, r"\end{table*}"]) + "\n"
+        return text
+
+    def to_csv(self) -> str:
+        """Return a line a row that has values, its runs last; empty where there is no value."""
+        lines = [
+            row.values | {"run_paths": _paths(row.runs or row.head[0].runs)}
+            for row in self.rows
+            if row.values
+        ]
+        names = dict.fromkeys(name for row in self.rows for name in row.values)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [*names, "run_paths"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _csv_field(v) for name, v in line.items()} for line in lines)
+        return text.getvalue()
+
+    def to_html(self, link: Callable[[Cell], str], anchor: str = "") -> str:
+        """Return a `<table>` a part, its caption above, and the notes below all of them.
+
+        Args:
+            link: Returns the markup of a cell: its text with links to its runs.
+            anchor: Id of the heading above, in the ids of the captions; empty where there is none.
+        """
+        printed = self._printed()
+        return str(_HTML.render(table=self, printed=printed, link=link, anchor=anchor))
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The notes, with what synthetic cells are worth where a row is about such."""
+        synthetic = any(row.values.get("drawn") for row in self.rows)
+        return [*self.notes, *[SYNTHETIC_NOTE] * synthetic]
+
+    def _printed(self) -> Iterator[tuple[int, Part, list[str], "_Lines"]]:
+        """Yield each part that any row has cells in: its place, itself, its headings and rows."""
+        for number, part in enumerate(self.parts):
+            lines = []
+            for row in self.rows:
+                own = row.parts[number] if number < len(row.parts) else ()
+                cells = [cell for cell in own if cell.heading]
+                if cells or not row.parts:
+                    lines.append((row, [*(cell for cell in row.head if cell.heading), *cells]))
+            if lines:
+                widest = max((cells for _, cells in lines), key=len)
+                yield number, part, [cell.heading for cell in widest], lines
+
+    def _runs(self) -> dict[str, Sequence[Path]]:
+        """Return the runs of each row whose first cell has any, by its label."""
+        heads = [(row.label, row.head[0]) for row in self.rows]
+        return {label or head.text: head.runs for label, head in heads if head.runs}
+
+
+_Lines = Sequence[tuple[Row, Sequence[Cell]]]
+"""The rows of a part, each with its printed cells."""
+
+
+def hundredths(value: float | None) -> str:
+    """Format a fraction as a percentage without its sign; a dash where there is none."""
+    return ABSENT if value is None or not math.isfinite(value) else f"{100 * value:.2f}"
+
+
+def mean_sd(mean: float | None, sd: float | None) -> str:
+    """Format mean ± standard deviation as percentages."""
+    return hundredths(mean) if sd is None else f"{hundredths(mean)} ± {hundredths(sd)}"
+
+
+def format_interval(interval: Interval | None) -> str:
+    """Format both ends as percentages."""
+    return ABSENT if interval is None else f"{hundredths(interval.low)}–{hundredths(interval.high)}"
+
+
+def format_points(value: float) -> str:
+    """Format a difference of fractions in percentage points, with its sign."""
+    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def format_points_interval(interval: Interval | None) -> str:
+    """Format both ends of a difference's interval."""
+    if interval is None:
+        return ABSENT
+    return f"{format_points(interval.low)} to {format_points(interval.high)}"
+
+
+def p_value(p: float) -> str:
+    """Format a p value in words that fit into a sentence."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def verdict(p: float) -> str:
+    """Say whether a difference is more than noise, with its p value."""
+    return f"{'more than' if p < LEVEL else 'within'} noise ({p_value(p)})"
+
+
+def method_cell(method: MethodResults) -> Cell:
+    """Name a method by its title, with its runs; CSV has its study and name."""
+    identity: dict[str, Value] = {
+        "study": method.study,
+        "method": method.name,
+        "drawn": method.is_synthetic,
+    }
+    return Cell("Method", method.title, identity, runs=method.runs, code=True)
+
+
+def value_cell(heading: str, name: str, value: V | None, form: Callable[[V], str] = str) -> Cell:
+    """Print a value, or a dash where there is none."""
+    values: dict[str, Value] = {name: value}
+    return Cell(heading, ABSENT if value is None else form(value), values)
+
+
+def interval_cell(
+    heading: str,
+    name: str,
+    interval: Interval | None,
+    form: Callable[[Interval | None], str] = format_interval,
+) -> Cell:
+    """Print both ends of an interval, as percentages if not in another form."""
+    return Cell(heading, form(interval), interval_values(name, interval))
+
+
+def interval_values(name: str, interval: Interval | None) -> dict[str, Value]:
+    """Return the two columns of an interval in a CSV file, name_low and name_high."""
+    low, high = interval or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def inline_code(text: str) -> str:
-    """A name in Markdown, whatever it holds."""
-    return "`" + join_lines(text).replace("`", "'").replace("|", "\\|") + "`"
-
-
-def run_list(runs: Mapping[str, Sequence[Path]]) -> str:
-    """The runs below a Markdown table: a line a row of the table."""
-    lines = [
-        f"- {inline_code(name)}: {', '.join(inline_code(str(p)) for p in r)}"
-        for name, r in runs.items()
-    ]
-    return "\n".join(["Runs:", "", *lines]) + "\n"
+    """Return a name as code of Markdown, whatever it holds."""
+    return "`" + _one_line(text).replace("`", "'").replace("|", "\\|") + "`"
 
 
 def escape_latex(text: str) -> str:
@@ -64,117 +345,39 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
-def latex_table(
-    header: Sequence[str],
-    blocks: Sequence[Sequence[Sequence[str]]],
-    caption: str,
-    label: str,
-    notes: Sequence[str] = (),
-) -> str:
-    """A `table*` with booktabs' rules, a rule between blocks of rows, notes below; all is escaped.
+def _pipe_table(names: list[str], lines: _Lines) -> str:
+    """Return a table of Markdown, its first column left, the others right."""
+    rows = [names, [":--", *["--:"] * (len(names) - 1)]]
+    for row, cells in lines:
+        texts = [inline_code(cell.text) if cell.code else cell.text for cell in cells]
+        rows.append([f"*{text}*" for text in texts] if row.kind == "paper" else texts)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
-    A table wider than the page shrinks to it. The document needs \\usepackage{booktabs,graphicx}.
-    """
-    lines = [r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
-    lines += [rf"\caption{{{escape_latex(caption)}}}", rf"\label{{{label}}}"]
+
+def _latex_rows(names: list[str], lines: _Lines, *, ruled: bool) -> list[str]:
     shrunk = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
-    lines += [rf"{shrunk}\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}"]
-    lines += [r"\toprule", _latex_row(header)]
-    for rows in blocks:
-        lines += [r"\midrule", *map(_latex_row, rows)]
-    lines += [r"\bottomrule", r"\end{tabular}}"]
-    if notes:
-        lines += ["", r"\medskip\begin{minipage}{0.95\linewidth}"]
-        lines += ["\n\n".join(map(escape_latex, notes)), r"\end{minipage}"]
-    lines.append(r"\end{table*}")
-    return "\n".join(lines) + "\n"
-
-
-def csv_table(rows: Sequence[Mapping[str, Value]]) -> str:
-    """One value a column at full precision, empty where there is none; columns of the first row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _field(value) for name, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def join_lines(text: str) -> str:
-    """Text whose white space cannot end a comment or a row."""
-    return " ".join(text.split())
-
-
-def run_paths(runs: Sequence[Path]) -> str:
-    """The runs of a row in one CSV field."""
-    return ";".join(str(run) for run in runs)
+    found = [rf"{shrunk}\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}", r"\toprule"]
+    found.append(_latex_row(names))
+    for number, (row, cells) in enumerate(lines):
+        rule = [r"\midrule"] if number == 0 or (ruled and row.kind != "paper") else []
+        found += [*rule, _latex_row([cell.text for cell in cells])]
+    return [*found, r"\bottomrule", r"\end{tabular}}"]
 
 
 def _latex_row(fields: Sequence[str]) -> str:
-    return " & ".join(escape_latex(field) for field in fields) + r" \\"
+    return " & ".join(map(escape_latex, fields)) + r" \\"
 
 
-def _field(value: Value) -> str:
+def _one_line(text: str) -> str:
+    """Return text whose white space cannot end a comment or a row."""
+    return " ".join(text.split())
+
+
+def _paths(runs: Sequence[Path]) -> str:
+    return ";".join(str(run) for run in runs)
+
+
+def _csv_field(value: Value) -> str:
     if value is None or value != value:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-SYNTHETIC_NOTE = (
-    "Drawn cells are no micrographs: their figures cannot be held against the paper's and say "
-    "nothing about patients' cells."
-)
-
-
-def rows_below(
-    note: str, methods: Iterable[MethodResults], runs: Mapping[str, Sequence[Path]]
-) -> list[str]:
-    """The parts below a Markdown table: its note, what drawn cells are worth, the runs."""
-    drawn = [SYNTHETIC_NOTE + "\n"] if any(method.is_synthetic for method in methods) else []
-    return [note + "\n", *drawn, run_list(runs)]
-
-
-def row_identity(method: MethodResults) -> dict[str, Value]:
-    """The first columns of a CSV line: study, method, whether its cells are drawn."""
-    return {"study": method.study, "method": method.name, "drawn": method.is_synthetic}
-
-
-ABSENT = "–"
-LEVEL = 0.05
-"""A difference with a smaller (corrected) p value is called more than noise."""
-
-
-def hundredths(value: float | None) -> str:
-    """A fraction as a percentage without its sign; a dash where there is none."""
-    return ABSENT if value is None or not math.isfinite(value) else f"{100 * value:.2f}"
-
-
-def mean_sd(mean: float | None, sd: float | None) -> str:
-    """Mean ± standard deviation, as percentages."""
-    return hundredths(mean) if sd is None else f"{hundredths(mean)} ± {hundredths(sd)}"
-
-
-def format_interval(interval: Interval | None) -> str:
-    """Both ends, as percentages."""
-    return ABSENT if interval is None else f"{hundredths(interval.low)}–{hundredths(interval.high)}"
-
-
-def format_points(value: float) -> str:
-    """A difference of fractions in percentage points, with its sign."""
-    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
-
-
-def format_points_interval(interval: Interval | None) -> str:
-    """Both ends of a difference's interval."""
-    if interval is None:
-        return ABSENT
-    return f"{format_points(interval.low)} to {format_points(interval.high)}"
-
-
-def p_value(p: float) -> str:
-    """P value in words that fit into a sentence."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def verdict(p: float) -> str:
-    """Say whether a difference is more than noise, with its p value."""
-    return f"{'more than' if p < LEVEL else 'within'} noise ({p_value(p)})"

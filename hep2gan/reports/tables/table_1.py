@@ -1,14 +1,16 @@
 """The paper's Table I from runs: figures, intervals, each method against another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.reports.published import PublishedRow
 from hep2gan.reports.results import MethodResults
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     Estimate,
     PairedResults,
+    estimate_values,
     make_estimates,
     method_differences,
     pair_results,
@@ -16,22 +18,20 @@ from hep2gan.reports.tables.estimates import (
 from hep2gan.reports.tables.table import (
     ABSENT,
     LEVEL,
-    SYNTHETIC_NOTE,
-    Value,
-    csv_table,
+    Cell,
+    Part,
+    Row,
+    Table,
     format_interval,
     format_points,
     format_points_interval,
     hundredths,
-    inline_code,
-    join_lines,
-    latex_table,
-    markdown_table,
+    interval_cell,
+    interval_values,
     mean_sd,
+    method_cell,
     p_value,
-    row_identity,
-    run_list,
-    run_paths,
+    value_cell,
     verdict,
 )
 from hep2gan.statistics.bootstrap import Bootstrapped
@@ -99,7 +99,7 @@ class Table1Row(NamedTuple):
         return self.comparison not in (NO_CLASSIFIER, LAST, REFERENCE)
 
 
-def table_1(found: Sequence[MethodResults], reference: str = "") -> list[Table1Row]:
+def table_1_rows(found: Sequence[MethodResults], reference: str = "") -> list[Table1Row]:
     """Return a row a method, in the order given.
 
     reference: name or title of the method that each other is compared with; empty is the row below.
@@ -196,64 +196,7 @@ def _corrected(found: Sequence[MethodComparison | str]) -> list[MethodComparison
     ]
 
 
-def table_1_csv(rows: Sequence[Table1Row]) -> str:
-    """A line a method: fractions, not percentages."""
-    return csv_table([_line(row) for row in rows])
-
-
-def _line(row: Table1Row) -> dict[str, Value]:
-    method = row.method
-    line = row_identity(method)
-    line |= {"seeds": len(method.tests), "runs": len(method.runs), "cells": len(method.cells)}
-    line["specimens"] = method.cells.specimens or None
-    for measure in ESTIMATED_MEASURES:
-        line |= estimate_columns(measure, row.estimates.get(measure))
-        printed = method.published
-        line[f"{measure}_paper"] = printed and printed.metrics.get(f"test/{measure}")
-    line |= interval_ends("accuracy_wilson", row.wilson)
-    return line | _comparison_line(row.comparison) | {"run_paths": run_paths(method.runs)}
-
-
-def estimate_columns(measure: str, found: Estimate | None) -> dict[str, Value]:
-    """Columns of a measure: mean, standard deviation, both intervals."""
-    return {
-        measure: found and found.mean,
-        f"{measure}_sd": found and found.sd,
-        **interval_ends(f"{measure}_cells", found and found.cells),
-        **interval_ends(f"{measure}_specimens", found and found.specimens),
-    }
-
-
-def interval_ends(name: str, interval: Interval | None) -> dict[str, Value]:
-    """Two columns, name_low and name_high."""
-    low, high = interval or (None, None)
-    return {f"{name}_low": low, f"{name}_high": high}
-
-
-def _comparison_line(comparison: MethodComparison | str) -> dict[str, Value]:
-    one = comparison if isinstance(comparison, MethodComparison) else None
-    over_specimens = one and one.over_specimens
-    return {
-        "against": one and one.other.title,
-        "paired_cells": one and one.cells,
-        "only_here": one and one.only_here,
-        "only_there": one and one.only_there,
-        "difference": one and one.over_cells.estimate,
-        **interval_ends("difference_cells", one and one.over_cells.interval),
-        **interval_ends("difference_specimens", over_specimens and over_specimens.interval),
-        "difference_mean_class_accuracy": one and one.mean_class_accuracy.estimate,
-        **interval_ends("difference_mean_class_accuracy", one and one.mean_class_accuracy.interval),
-        "p_mean_class_accuracy": one and one.p_class,
-        "p_mean_class_accuracy_holm": one and one.p_class_holm,
-        "p_mcnemar": one and one.p_cells,
-        "p_mcnemar_holm": one and one.p_cells_holm,
-        "p_specimens": one and one.p_specimens,
-        "p_specimens_holm": one and one.p_specimens_holm,
-        "verdict": one.verdict if one else str(comparison),
-    }
-
-
-_FIGURES = (
+_NOTE = (
     "Percentages on the test cells. The paper's figures are of the ICPR 2016 set, one random 9 : 1 "
     "split and one run a row."
 )
@@ -273,109 +216,99 @@ NOTES = (
 )
 
 
-def table_1_notes(found: Sequence[MethodResults]) -> list[str]:
-    """Return what must be said below a table of these methods."""
-    return [
-        _FIGURES,
-        *NOTES,
-        *([SYNTHETIC_NOTE] if any(method.is_synthetic for method in found) else []),
+def table_1(rows: Sequence[Table1Row]) -> Table:
+    """Return the measures with the paper's below ours, intervals, and comparisons."""
+    reference = "".join(row.method.title for row in rows if row.comparison == REFERENCE)
+    against = "Each method against" if reference else "Each method against the row below"
+    parts = [
+        Part("Methods on the test cells", label="methods", ruled=True),
+        Part("Accuracy: 95 % intervals", label="intervals"),
+        Part(against, reference, "comparisons"),
     ]
-
-
-def table_1_markdown(rows: Sequence[Table1Row]) -> str:
-    """Three tables (figures, intervals, comparisons), notes and the runs."""
-    figures = []
+    lines = []
     for row in rows:
-        figures.append([inline_code(row.method.title), *_figures(row)])
-        if (printed := _published(row.method)) is not None:
-            figures.append([f"*{field}*" for field in printed])
-    intervals = [[inline_code(row.method.title), *_intervals(row)] for row in rows]
-    compared = [
-        [inline_code(row.method.title), *_compared(row, inline_code)]
-        for row in rows
-        if row.compared
+        own = [_measures(row), _intervals(row), _compared(row.comparison)]
+        lines.append(Row([method_cell(row.method)], own))
+        if (printed := row.method.published) is not None:
+            lines.append(_published_row(printed))
+    return Table("Table I", lines, parts, notes=(_NOTE, *NOTES), outputs=("md", "tex", "csv"))
+
+
+def _measures(row: Table1Row) -> list[Cell]:
+    method, printed = row.method, row.method.published
+    counts = {"seeds": len(method.tests), "runs": len(method.runs), "cells": len(method.cells)}
+    found = [Cell(values=counts | {"specimens": method.cells.specimens or None})]
+    for measure, heading in ESTIMATED_MEASURES.items():
+        own = row.estimates.get(measure)
+        values = estimate_values(measure, own)
+        values[f"{measure}_paper"] = printed and printed.metrics.get(f"test/{measure}")
+        found.append(Cell(heading, mean_sd(own.mean, own.sd) if own else ABSENT, values))
+    return found
+
+
+def _published_row(printed: PublishedRow) -> Row:
+    fields = [
+        Cell(heading, hundredths(printed.metrics.get(f"test/{measure}")))
+        for measure, heading in ESTIMATED_MEASURES.items()
     ]
-    parts = ["# Table I\n", markdown_table(["Method", *ESTIMATED_MEASURES.values()], figures)]
-    parts += ["## Accuracy: 95 % intervals\n", markdown_table(_INTERVALS, intervals)]
-    if compared:
-        parts += [f"## {_heading(rows, inline_code)}\n", markdown_table(_COMPARED, compared)]
-    parts += [note + "\n" for note in table_1_notes([row.method for row in rows])]
-    return "\n".join([*parts, run_list({row.method.title: row.method.runs for row in rows})])
+    return Row([Cell("Method", f"Paper: {printed.name}")], [fields], kind="paper")
 
 
-def table_1_latex(rows: Sequence[Table1Row]) -> str:
-    """One `table*` a part: figures with the paper's below ours, intervals, comparisons."""
-    figures = []
-    for row in rows:
-        printed = _published(row.method)
-        own = [row.method.title, *_figures(row)]
-        figures.append([own] if printed is None else [own, printed])
-    intervals = [[row.method.title, *_intervals(row)] for row in rows]
-    compared = [[row.method.title, *_compared(row, str)] for row in rows if row.compared]
-    below = table_1_notes([row.method for row in rows])
-    text = "% needs \\usepackage{booktabs,graphicx}\n"
-    text += "".join(
-        f"% {join_lines(row.method.title)}: {run_paths(row.method.runs)}\n" for row in rows
-    )
-    text += latex_table(
-        ["Method", *ESTIMATED_MEASURES.values()],
-        figures,
-        "Methods on the test cells.",
-        "tab:methods",
-        below,
-    )
-    text += latex_table(_INTERVALS, [intervals], "Accuracy: 95 % intervals.", "tab:intervals")
-    if compared:
-        words = _heading(rows, str)
-        text += latex_table(_COMPARED, [compared], f"{words}.", "tab:comparisons")
-    return text
-
-
-_INTERVALS = ["Method", "Tested on", "Specimens", "Wilson", "Over cells", "Over specimens"]
-_COMPARED = ["Method", "Against", "Same cells", "Right here alone", "Right there alone"]
-_COMPARED += ["Accuracy, points", "Over cells", "Over specimens", "Mean class accuracy, points"]
-_COMPARED += ["McNemar, Holm", "Verdict"]
-
-
-def _heading(rows: Sequence[Table1Row], named: Callable[[str], str]) -> str:
-    reference = [named(row.method.title) for row in rows if row.comparison == REFERENCE]
-    return f"Each method against {reference[0] if reference else 'the row below'}"
-
-
-def _figures(row: Table1Row) -> list[str]:
-    found = [row.estimates.get(measure) for measure in ESTIMATED_MEASURES]
-    return [ABSENT if one is None else mean_sd(one.mean, one.sd) for one in found]
-
-
-def _published(method: MethodResults) -> list[str] | None:
-    if (printed := method.published) is None:
-        return None
-    values = [printed.metrics.get(f"test/{measure}") for measure in ESTIMATED_MEASURES]
-    return [f"Paper: {printed.name}", *map(hundredths, values)]
-
-
-def _intervals(row: Table1Row) -> list[str]:
-    specimens = row.method.cells.specimens
-    found = row.estimates.get("accuracy")
-    ends = (row.wilson, found.cells, found.specimens) if found else (None, None, None)
-    return [row.method.cells_in_words, str(specimens or "unknown"), *map(format_interval, ends)]
-
-
-def _compared(row: Table1Row, named: Callable[[str], str]) -> list[str]:
-    comparison = row.comparison
-    if isinstance(comparison, str):
-        return [*[ABSENT] * (len(_COMPARED) - 2), comparison]
-    over_specimens, by_class = comparison.over_specimens, comparison.mean_class_accuracy
+def _intervals(row: Table1Row) -> list[Cell]:
+    accuracy = row.estimates.get("accuracy")
     return [
-        named(comparison.other.title),
-        f"{comparison.cells:,}",
-        str(comparison.only_here),
-        str(comparison.only_there),
-        format_points(comparison.over_cells.estimate),
-        format_points_interval(comparison.over_cells.interval),
-        format_points_interval(over_specimens.interval) if over_specimens else ABSENT,
-        f"{format_points(by_class.estimate)} ({format_points_interval(by_class.interval)}; "
-        f"{p_value(comparison.p_class_holm)})",
-        p_value(comparison.p_cells_holm),
-        comparison.verdict,
+        Cell("Tested on", row.method.cells_in_words),
+        Cell("Specimens", str(row.method.cells.specimens or "unknown")),
+        interval_cell("Wilson", "accuracy_wilson", row.wilson),
+        Cell("Over cells", format_interval(accuracy and accuracy.cells)),
+        Cell("Over specimens", format_interval(accuracy and accuracy.specimens)),
     ]
+
+
+def _compared(comparison: MethodComparison | str) -> list[Cell]:
+    one = comparison if isinstance(comparison, MethodComparison) else None
+    over_specimens = one and one.over_specimens and one.over_specimens.interval
+    by_class = "difference_mean_class_accuracy"
+    cells = [
+        value_cell("Against", "against", one and one.other.title)._replace(code=one is not None),
+        value_cell("Same cells", "paired_cells", one and one.cells, "{:,}".format),
+        value_cell("Right here alone", "only_here", one and one.only_here),
+        value_cell("Right there alone", "only_there", one and one.only_there),
+        value_cell(
+            "Accuracy, points", "difference", one and one.over_cells.estimate, format_points
+        ),
+        interval_cell(
+            "Over cells",
+            "difference_cells",
+            one and one.over_cells.interval,
+            format_points_interval,
+        ),
+        interval_cell(
+            "Over specimens", "difference_specimens", over_specimens, format_points_interval
+        ),
+        Cell(
+            "Mean class accuracy, points",
+            f"{format_points(one.mean_class_accuracy.estimate)} "
+            f"({format_points_interval(one.mean_class_accuracy.interval)}; "
+            f"{p_value(one.p_class_holm)})"
+            if one
+            else ABSENT,
+            {
+                by_class: one and one.mean_class_accuracy.estimate,
+                **interval_values(by_class, one and one.mean_class_accuracy.interval),
+                "p_mean_class_accuracy": one and one.p_class,
+                "p_mean_class_accuracy_holm": one and one.p_class_holm,
+                "p_mcnemar": one and one.p_cells,
+            },
+        ),
+        value_cell("McNemar, Holm", "p_mcnemar_holm", one and one.p_cells_holm, p_value),
+        Cell(
+            values={
+                "p_specimens": one and one.p_specimens,
+                "p_specimens_holm": one and one.p_specimens_holm,
+            }
+        ),
+        value_cell("Verdict", "verdict", one.verdict if one else str(comparison)),
+    ]
+    printed = comparison not in (NO_CLASSIFIER, LAST, REFERENCE)
+    return cells if printed else [cell._replace(heading="") for cell in cells]

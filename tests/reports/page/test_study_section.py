@@ -1,7 +1,7 @@
 import dataclasses
 
 from hep2gan.reports.page.run_section import illustrate
-from hep2gan.reports.page.study_section import configuration_parts
+from hep2gan.reports.page.study_section import configuration_part
 
 
 def test_figures_of_few_runs_are_all_embedded_and_of_many_one_a_method(grid):
@@ -13,11 +13,12 @@ def test_figures_of_few_runs_are_all_embedded_and_of_many_one_a_method(grid):
 
 def test_the_setting_of_most_runs_is_the_last_and_unnamed(grid):
     odd = dataclasses.replace(grid[2], config=grid[2].config | {"segment": False})
-    table = configuration_parts([*grid[:2], odd, *grid[3:]]).tables[0]
-    told = [(row.head.text, *(cell.text for cell in row.cells)) for row in table.rows]
-    assert told == [("segment", "off", ""), ("segment", "on", "all others")]
-    assert list(table.rows[0].cells[1].runs) == [3]
-    assert configuration_parts(grid).tables == ()
+    odd = dataclasses.replace(odd, path=odd.path / "odd")
+    rows = configuration_part([*grid[:2], odd, *grid[3:]]).table.rows
+    texts = [[cell.text for cell in (*row.head, *row.parts[0])] for row in rows]
+    assert texts == [["segment", "off", ""], ["segment", "on", "all others"]]
+    assert rows[0].parts[0][1].runs == [odd.path]
+    assert configuration_part(grid).table is None
 
 
 def test_folds_are_told_by_the_names_of_the_runs(grid):
@@ -25,4 +26,4 @@ def test_folds_are_told_by_the_names_of_the_runs(grid):
         dataclasses.replace(grid[0], config=grid[0].config | {"split": {"folds": 2, "fold": fold}})
         for fold in range(2)
     ]
-    assert configuration_parts(folds).tables == ()
+    assert configuration_part(folds).table is None

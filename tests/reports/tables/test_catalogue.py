@@ -1,7 +1,7 @@
 import pytest
 
-from hep2gan.reports.results import group_methods
-from hep2gan.reports.tables.catalogue import TABLE_NAMES, build_tables, table_texts
+from hep2gan.reports.study import Study
+from hep2gan.reports.tables.catalogue import TABLES, make_tables, table_files
 from tests.helpers.made_up_results import cells, read_csv, result
 
 
@@ -13,7 +13,7 @@ def study(**split):
 
 
 def texts(results):
-    return table_texts(build_tables(results, group_methods(results)))
+    return table_files(make_tables(Study(tuple(results), {})))
 
 
 def test_table_one_is_always_made_and_the_others_where_the_runs_allow():
@@ -28,7 +28,7 @@ def test_table_one_is_always_made_and_the_others_where_the_runs_allow():
     assert list(found) == [*names, "priors.md", "priors.csv"]
     unknown = [result("m", cells(range(4), [1] * 4, known=False))]
     assert list(texts(unknown)) == [*names, *last[:2]]
-    assert {name.partition(".")[0] for name in texts(several)} < set(TABLE_NAMES)
+    assert {name.partition(".")[0] for name in texts(several)} < set(TABLES)
 
 
 def test_numbers_and_runs_of_the_files():

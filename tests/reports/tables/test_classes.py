@@ -9,9 +9,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import group_methods
 from hep2gan.reports.tables.classes import (
     CLASS_MEASURES,
-    class_scores_rows,
-    classes_csv,
-    classes_markdown,
+    classes_table,
     scores_of_method,
 )
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
@@ -65,23 +63,43 @@ def test_a_class_that_no_cell_is_read_as_and_one_that_is_alone():
         scores_of_method(cells([0], [1], classify=False))
 
 
+def lines_of(*found):
+    return read_csv(classes_table(group_methods(found)).to_csv())
+
+
 def test_methods_stand_below_each_other_with_wilsons_interval_for_one_seed():
     one, other = guesses(0), guesses(1)
     silent = dataclasses.replace(one, probabilities=None, predicted=None)
-    rows = class_scores_rows(
-        group_methods([result("a", one), result("b", other), result("c", silent)])
-    )
-    assert [(row.name, row.method.name) for row in rows] == [
+    lines = lines_of(result("a", one), result("b", other), result("c", silent))
+    assert [(line["class"], line["method"]) for line in lines] == [
         (name, method) for name in NAMES for method in "ab"
     ]
-    row, expected = rows[3], by_sklearn(other)
-    assert {m: (s.mean, s.sd) for m, s in row.scores.items()} == {
-        m: (pytest.approx(values[1]), None) for m, values in expected.items()
-    }
+    line, expected = lines[3], by_sklearn(other)
+    for measure, values in expected.items():
+        assert float(line[measure]) == pytest.approx(values[1])
+        assert line[f"{measure}_sd"] == lines[7][measure] == ""
     own = other.label == 1
     right = int((other.predicted[own] == 1).sum())
-    assert row.interval == pytest.approx(proportion_confint(right, own.sum(), method="wilson"))
-    assert (row.cells, rows[7].cells, rows[7].scores, rows[7].interval) == (30, 0, {}, None)
+    ends = [float(line[f"recall_wilson_{end}"]) for end in ("low", "high")]
+    assert ends == pytest.approx(proportion_confint(right, own.sum(), method="wilson"))
+    assert (line["cells"], lines[7]["cells"], lines[7]["recall_wilson_low"]) == ("30", "0", "")
+
+
+def test_masks_alone_have_no_classes():
+    silent = dataclasses.replace(guesses(0), probabilities=None, predicted=None)
+    assert classes_table(group_methods([result("c", silent)])) is None
+
+
+def test_the_class_that_is_read_right_least_often():
+    found = [result("a", guesses(0)), result("b", guesses(1))]
+    table = classes_table(group_methods(found))
+    recalls = np.array([by_sklearn(one.cells)["recall"] for one in found])
+    worst = recalls.mean(axis=0).argmin()
+    low, high = sorted(100 * recalls[:, worst])
+    names = "ab" if recalls[0, worst] < recalls[1, worst] else "ba"
+    share = f"from {low:.2f} % of its cells ({names[0]}) to {high:.2f} % ({names[1]})"
+    assert table.text == f"{NAMES[worst]} is read right least often: {share}."
+    assert table.folded == "4 classes by 2 methods"
 
 
 def test_seeds_are_averaged_and_folds_are_one_test_set():
@@ -92,7 +110,7 @@ def test_seeds_are_averaged_and_folds_are_one_test_set():
         for seed, own in (("0", parts), ("1", both))
         for fold, part in enumerate(own)
     ]
-    row = class_scores_rows(group_methods(found))[0]
+    line = lines_of(*found)[0]
     values = []
     for first, second in (parts, both):
         whole = dataclasses.replace(
@@ -102,23 +120,24 @@ def test_seeds_are_averaged_and_folds_are_one_test_set():
             probabilities=np.concatenate([first.probabilities, second.probabilities]),
         )
         values.append([values[0] for values in by_sklearn(whole).values()])
-    expected = zip(np.mean(values, axis=0), np.std(values, axis=0, ddof=1), strict=True)
-    assert list(row.scores.values()) == [pytest.approx(pair) for pair in expected]
-    assert (row.cells, row.interval) == (30, None)
+    for place, measure in enumerate(CLASS_MEASURES):
+        own = [one[place] for one in values]
+        assert float(line[measure]) == pytest.approx(np.mean(own))
+        assert float(line[f"{measure}_sd"]) == pytest.approx(np.std(own, ddof=1))
+    assert (line["cells"], line["recall_wilson_low"]) == ("30", "")
 
 
 def test_text_reads_back():
-    rows = class_scores_rows(
-        group_methods([result("a", guesses(0)), result("a", guesses(5), seed="1")])
-    )
+    found = [result("a", guesses(0)), result("a", guesses(5), seed="1")]
+    table = classes_table(group_methods(found))
     recalls = [by_sklearn(guesses(seed))["recall"][1] for seed in (0, 5)]
-    line = read_csv(classes_csv(rows))[1]
+    line = read_csv(table.to_csv())[1]
     assert (line["method"], line["class"], line["seeds"], line["cells"]) == ("a", "Spe", "2", "30")
     assert float(line["recall"]) == pytest.approx(np.mean(recalls))
     assert float(line["recall_sd"]) == pytest.approx(np.std(recalls, ddof=1))
     assert line["recall_wilson_low"] == ""
     assert line["run_paths"] == "runs/s/a/seed0;runs/s/a/seed1"
-    text = classes_markdown(rows)
+    text = table.to_markdown()
     recall = f"{100 * np.mean(recalls):.2f} ± {100 * np.std(recalls, ddof=1):.2f}"
     assert read_markdown(text)[2][:5] == ["a", "Spe", "30", recall, "–"]
     assert read_markdown(text)[4] == ["a", "Gol", "0", *"–––––"]

@@ -8,10 +8,9 @@ from hep2gan.reports.tables.estimates import PairedResults, method_differences
 from hep2gan.reports.tables.leakage import (
     Protocol,
     distinct_protocols,
-    leakage_csv,
-    leakage_markdown,
     leakage_rows,
     leakage_sentence,
+    leakage_table,
 )
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
@@ -117,8 +116,8 @@ def test_other_cells_are_told_not_guessed():
     found.append(result("m,split=block", cells(range(50, 70), [1] * 20), kind="block"))
     rows, gaps = leakage_rows(found)
     assert "cannot be said: not paired: no cell is tested by both" in leakage_sentence("m", gaps)
-    assert "not paired" in read_csv(leakage_csv(rows, gaps))[-1]["problem"]
-    assert "not paired" in leakage_markdown(rows, gaps)
+    assert "not paired" in read_csv(leakage_table(rows, gaps).to_csv())[-1]["problem"]
+    assert "not paired" in leakage_table(rows, gaps).to_markdown()
     only = folded("m", "specimen", NAMED["block"]) + folded("m", "block", NAMED["block"])
     assert "not run under a random and another split" in leakage_sentence(
         "m", leakage_rows(only)[1]
@@ -127,7 +126,7 @@ def test_other_cells_are_told_not_guessed():
 
 def test_text_reads_back():
     rows, gaps = leakage_rows(study())
-    found = read_csv(leakage_csv(rows, gaps))
+    found = read_csv(leakage_table(rows, gaps).to_csv())
     assert len(found) == 7
     line = next(r for r in found if r["split"] == "specimen" and not r["less_split"])
     assert float(line["accuracy"]) == pytest.approx(NAMED["specimen"].mean())
@@ -141,7 +140,7 @@ def test_text_reads_back():
     assert float(gap["accuracy"]) == gaps[0].differences["accuracy"].estimate
     assert float(gap["accuracy_specimens_high"]) == gaps[0].differences["accuracy"].interval.high
     assert float(gap["p_holm"]) == gaps[0].p_holm
-    text = leakage_markdown(rows, gaps)
+    text = leakage_table(rows, gaps).to_markdown()
     lines = read_markdown(text)
     accuracy = f"{100 * NAMED['specimen'].mean():.2f}"
     assert ["proposed", "specimen", "400 cells", "80", accuracy] in [one[:5] for one in lines]
@@ -151,6 +150,7 @@ def test_text_reads_back():
 
 def test_one_protocol_makes_no_table():
     assert leakage_rows(folded("m", "random", NAMED["random"])) == ([], [])
+    assert leakage_table([], []) is None
 
 
 def test_settings_that_runs_of_a_kind_differ_in_tell_them_apart():
@@ -167,7 +167,7 @@ def test_settings_that_runs_of_a_kind_differ_in_tell_them_apart():
     }
     assert five.words == "block, blocks per class 5"
     assert {(gap.first.kind, gap.second) for gap in gaps} == {("random", five), ("random", twenty)}
-    lines = read_csv(leakage_csv(rows, gaps))
+    lines = read_csv(leakage_table(rows, gaps).to_csv())
     assert {line["split_settings"] for line in lines if line["split"] == "block"} == {
         "blocks_per_class=5",
         "blocks_per_class=20",

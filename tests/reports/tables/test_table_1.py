@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import group_methods
 from hep2gan.reports.tables.estimates import PairedResults, make_estimates, method_differences
-from hep2gan.reports.tables.table_1 import table_1, table_1_csv, table_1_latex, table_1_markdown
+from hep2gan.reports.tables.table_1 import table_1, table_1_rows
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
 N = 200
@@ -39,7 +39,7 @@ def made(**keywords):
 
 @pytest.fixture(scope="module")
 def rows():
-    return table_1(group_methods(made()))
+    return table_1_rows(group_methods(made()))
 
 
 def test_rows_and_figures(rows):
@@ -86,7 +86,7 @@ def test_each_method_against_the_row_below(rows):
 
 
 def test_each_method_against_the_reference():
-    rows = table_1(group_methods(made()), "proposed")
+    rows = table_1_rows(group_methods(made()), "proposed")
     first, second, third, last = (row.comparison for row in rows)
     assert first.other.name == second.other.name == "proposed"
     assert (third, last) == ("the reference", "no classifier")
@@ -97,11 +97,11 @@ def test_each_method_against_the_reference():
     raw = [mcnemar([[0, a], [b, 0]], exact=True).pvalue for a, b in ((2, 47), (0, 1))]
     corrected = multipletests(raw, method="holm")[1]
     assert [first.p_cells_holm, second.p_cells_holm] == pytest.approx(corrected)
-    text = table_1_markdown(rows)
+    text = table_1(rows).to_markdown()
     assert "## Each method against `proposed`\n" in text
     assert ["resnet50", "proposed", "200", "2", "47"] in [n[:5] for n in read_markdown(text)]
-    assert "{Each method against proposed.}" in table_1_latex(rows)
-    lines = read_csv(table_1_csv(rows))
+    assert "{Each method against proposed.}" in table_1(rows).to_latex()
+    lines = read_csv(table_1(rows).to_csv())
     assert [line["against"] for line in lines] == ["proposed", "proposed", "", ""]
     assert lines[2]["verdict"] == "the reference"
 
@@ -117,7 +117,7 @@ def test_each_method_against_the_reference():
 def test_a_reference_that_cannot_be_one(reference, study, words):
     found = [result("gao", cells(range(20), [1] * 20), study=name) for name in ("s", "t")]
     with pytest.raises(Hep2ganError, match=f"(?s){words}"):
-        table_1(group_methods(found if study else made()), reference)
+        table_1_rows(group_methods(found if study else made()), reference)
 
 
 def test_difference_of_mean_class_accuracy(rows):
@@ -130,10 +130,10 @@ def test_difference_of_mean_class_accuracy(rows):
     assert compared.p_class == pairs.p_mean_class_accuracy()
     assert compared.mean_class_accuracy == specimens
     line = next(
-        n for n in read_markdown(table_1_markdown(rows)) if n[:2] == ["resnet50", "without_gm"]
+        n for n in read_markdown(table_1(rows).to_markdown()) if n[:2] == ["resnet50", "without_gm"]
     )
     assert line[8].startswith(f"{100 * (mean - low):+.2f}".replace("-", "−") + " (−")
-    csv = read_csv(table_1_csv(rows))[0]
+    csv = read_csv(table_1(rows).to_csv())[0]
     assert float(csv["difference_mean_class_accuracy"]) == compared.mean_class_accuracy.estimate
     assert float(csv["difference_mean_class_accuracy_high"]) == specimens.interval.high
 
@@ -143,7 +143,7 @@ def test_one_bad_specimen_is_noise_over_specimens():
     bad = np.arange(N) < 20
     found = [result("gao", cells(ids, ~bad, per_specimen=20))]
     found.append(result("vgg16", cells(ids, ids >= 0, per_specimen=20)))
-    compared = table_1(group_methods(found))[0].comparison
+    compared = table_1_rows(group_methods(found))[0].comparison
     assert compared.p_cells_holm < 1e-4
     assert compared.p_specimens_holm == 1.0
     assert compared.verdict == "within noise (p = 1.000)"
@@ -151,7 +151,7 @@ def test_one_bad_specimen_is_noise_over_specimens():
         one._replace(cells=cells(ids, named, known=False))
         for one, named in zip(found, (~bad, ids >= 0), strict=True)
     ]
-    compared = table_1(group_methods(found))[0].comparison
+    compared = table_1_rows(group_methods(found))[0].comparison
     assert compared.p_specimens is compared.over_specimens is None
     assert compared.significant
 
@@ -183,7 +183,7 @@ def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
         for seed, share in enumerate(own)
         for fold in (0, 1)
     ]  # fmt: skip
-    rows = table_1(group_methods(found))
+    rows = table_1_rows(group_methods(found))
     compared = rows[0].comparison
     gap = rows[0].estimates["accuracy"].mean - rows[1].estimates["accuracy"].mean
     assert compared.over_cells.estimate == pytest.approx(gap)
@@ -205,15 +205,15 @@ def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
 def test_no_interval_where_units_show_no_spread():
     perfect = [result("gao", cells(np.arange(N), right([])), seed=str(k)) for k in range(2)]
     perfect.append(result("vgg16", cells(np.arange(N), right([]))))
-    rows = table_1(group_methods(perfect))
+    rows = table_1_rows(group_methods(perfect))
     assert rows[0].estimates["accuracy"].cells is rows[0].estimates["accuracy"].interval is None
     assert rows[0].comparison.over_cells.interval is None
     assert rows[0].comparison.p == 1.0
-    lines = read_markdown(table_1_markdown(rows))
+    lines = read_markdown(table_1(rows).to_markdown())
     assert ["gao", "200 cells", "40", "–", "–", "–"] in lines
     compared = next(line for line in lines if line[:2] == ["gao", "vgg16"])
     assert compared[5:9] == ["+0.00", "–", "–", "+0.00 (–; p = 1.000)"]
-    assert read_csv(table_1_csv(rows))[0]["difference_cells_low"] == ""
+    assert read_csv(table_1(rows).to_csv())[0]["difference_cells_low"] == ""
     one = make_estimates([cells(np.arange(N), right(range(40)), per_specimen=N)])["accuracy"]
     assert one.specimens is one.interval is None
     assert one.cells is not None
@@ -227,7 +227,7 @@ def test_seeds_on_the_same_cells_do_not_narrow_the_interval():
 
 
 def test_csv_holds_full_values_and_paths(rows):
-    found = read_csv(table_1_csv(rows))
+    found = read_csv(table_1(rows).to_csv())
     proposed = found[2]
     assert float(proposed["accuracy"]) == rows[2].estimates["accuracy"].mean
     assert float(proposed["dice_sd"]) == rows[2].estimates["dice"].sd
@@ -244,7 +244,7 @@ def test_csv_holds_full_values_and_paths(rows):
 
 
 def test_markdown(rows):
-    text = table_1_markdown(rows)
+    text = table_1(rows).to_markdown()
     lines = read_markdown(text)
     assert lines[5][:2] == ["proposed", "97.00 ± 0.71"]
     assert lines[6] == [
@@ -265,7 +265,7 @@ def test_markdown(rows):
 
 
 def test_latex_is_balanced_and_escaped(rows):
-    text = table_1_latex(rows)
+    text = table_1(rows).to_latex()
     assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 3
     for body in re.findall(r"\\begin\{tabular\}(.*?)\\end\{tabular\}", text, re.S):
         columns = len(re.match(r"\{(l?r+)\}", body).group(1))
@@ -292,7 +292,7 @@ def test_latex_compiles_and_fits_a_page_of_two_columns(rows, tmp_path):
         r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}"
         r"\usepackage{booktabs,graphicx}\begin{document}" + "\n%s\n" + r"\end{document}"
     )
-    (tmp_path / "paper.tex").write_text(document % table_1_latex(rows))
+    (tmp_path / "paper.tex").write_text(document % table_1(rows).to_latex())
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
@@ -301,23 +301,23 @@ def test_latex_compiles_and_fits_a_page_of_two_columns(rows, tmp_path):
 
 
 def test_synthetic_cells_are_called_so_everywhere():
-    rows = table_1(group_methods(made(data="phantom")))
-    assert "200 synthetic cells" in table_1_markdown(rows)
-    assert "200 synthetic cells" in table_1_latex(rows)
-    for text in (table_1_markdown(rows), table_1_latex(rows)):
+    rows = table_1_rows(group_methods(made(data="phantom")))
+    assert "200 synthetic cells" in table_1(rows).to_markdown()
+    assert "200 synthetic cells" in table_1(rows).to_latex()
+    for text in (table_1(rows).to_markdown(), table_1(rows).to_latex()):
         assert "Drawn cells are no micrographs" in text
-    assert {line["drawn"] for line in read_csv(table_1_csv(rows))} == {"true"}
+    assert {line["drawn"] for line in read_csv(table_1(rows).to_csv())} == {"true"}
 
 
 def test_methods_on_other_cells_are_not_compared():
     found = [result("gao", cells(range(20), [1] * 20))]
     found.append(result("vgg16", cells(range(50, 70), [1] * 20)))
-    rows = table_1(group_methods(found))
+    rows = table_1_rows(group_methods(found))
     words = "vgg16: not paired: no cell is tested by both under the same seed and fold"
     assert rows[0].comparison == words
-    assert words in table_1_markdown(rows)
-    assert words in table_1_latex(rows)
-    assert read_csv(table_1_csv(rows))[0]["verdict"] == words
+    assert words in table_1(rows).to_markdown()
+    assert words in table_1(rows).to_latex()
+    assert read_csv(table_1(rows).to_csv())[0]["verdict"] == words
 
 
 def test_names_cannot_break_a_table():
@@ -325,8 +325,8 @@ def test_names_cannot_break_a_table():
         result("a|b`c\nd", cells(range(20), [1] * 20), study="x%_&{\\"),
         result("plain", cells(range(20), [1] * 20), study="other"),
     ]
-    rows = table_1(group_methods(found))
-    assert table_1_markdown(rows).splitlines()[4].count(" | ") == 7
-    assert r"x\%\_\&\{\textbackslash{}/a\textbar{}b" in table_1_latex(rows)
-    assert "\nother/plain & " in table_1_latex(rows)
-    assert Path(read_csv(table_1_csv(rows))[0]["run_paths"]).name == "seed0"
+    rows = table_1_rows(group_methods(found))
+    assert table_1(rows).to_markdown().splitlines()[4].count(" | ") == 7
+    assert r"x\%\_\&\{\textbackslash{}/a\textbar{}b" in table_1(rows).to_latex()
+    assert "\nother/plain & " in table_1(rows).to_latex()
+    assert Path(read_csv(table_1(rows).to_csv())[0]["run_paths"]).name == "seed0"
