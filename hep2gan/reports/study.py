@@ -100,7 +100,7 @@ def read_study(
     runs = [read_finished_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     check_distinct(runs)
     kept = _first_seeds(runs) if figures else {}
-    drawn = illustrate(runs)
+    illustrated = illustrate(runs)
     results: list[RunResult] = []
     sections: list[RunSection] = []
     parts: dict[str, list[Predictions]] = {}
@@ -111,7 +111,7 @@ def read_study(
             parts.setdefault(kept[number], []).append(predictions)
         if page:
             name = short_name(run, runs)
-            sections.append(run_section(run, number, name, predictions, drawn=number in drawn))
+            sections.append(run_section(run, number, name, predictions, figures=number in illustrated))
     names = [method.title for method in group_methods(results)]
     shown = {name: pool(parts[name]) for name in names if name in parts}
     return Study(tuple(results), shown, tuple(sections), reference)

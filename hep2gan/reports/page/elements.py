@@ -50,7 +50,7 @@ def make_pictures(run: FinishedRun, predictions: Predictions) -> list[Picture]:
     """Return all figures of a run in the order of a report.
 
     Files under figures/ are taken where they are whole and no older than what they show;
-    the others are drawn, without writing into the run.
+    the others are plotted, without writing into the run.
     """
     found = []
     for drawing in RUN_FIGURES:

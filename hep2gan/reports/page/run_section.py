@@ -297,17 +297,17 @@ def illustrate(runs: Sequence[FinishedRun]) -> set[int]:
 
 
 def run_section(
-    run: FinishedRun, number: int, name: str, predictions: Predictions, *, drawn: bool
+    run: FinishedRun, number: int, name: str, predictions: Predictions, *, figures: bool
 ) -> RunSection:
-    """Gather what the template prints of run `number`, from 1; its figures only where `drawn`."""
-    shown = make_pictures(run, predictions) if drawn else []
+    """Gather what the template prints of run `number`, from 1; its figures only if `figures`."""
+    shown = make_pictures(run, predictions) if figures else []
     anchor = f"run-{number}"
     return RunSection(
         anchor=anchor,
         name=name,
         run=run,
         tested=TestCells.from_predictions(predictions),
-        word="drawn cells" if run.is_synthetic else "cells",
+        word="synthetic cells" if run.is_synthetic else "cells",
         findings=read_notes(run),
         headlines=headlines(run.metrics),
         highlights=highlights(run.config),

@@ -91,7 +91,7 @@ def results_part(study: Study) -> PagePart:
         "ICPR 2016 set with one random 9 : 1 split"
     )
     if any(run.is_synthetic for run in study.runs):
-        caption += "; they cannot be compared with runs on drawn cells"
+        caption += "; they cannot be compared with runs on synthetic cells"
     rows = [row for one in study.table_1 for row in _method_rows(one, study.runs)]
     return PagePart("Results", table=Table("Results", rows, [Part(caption)], notes=NOTES))
 

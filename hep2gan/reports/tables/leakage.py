@@ -221,7 +221,7 @@ def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
     words = "flatters" if accuracy.estimate > 0 else "does not flatter"
     if not gap.significant:
         words = "flatters by no more than noise"
-    words += " on drawn cells" * gap.method.is_synthetic
+    words += " on synthetic cells" * gap.method.is_synthetic
     return (
         f"a random split{_bracketed(gap.first)} {words}: "
         f"{format_points(accuracy.estimate)} points of accuracy against {gap.second.kind}s kept "

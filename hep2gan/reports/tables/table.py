@@ -23,8 +23,8 @@ ABSENT = "–"
 LEVEL = 0.05
 """A difference with a smaller (corrected) p value is called more than noise."""
 SYNTHETIC_NOTE = (
-    "Drawn cells are no micrographs: their figures cannot be held against the paper's and say "
-    "nothing about patients' cells."
+    "Synthetic cells are not micrographs: their results cannot be compared with the paper's and "
+    "say nothing about patients' cells."
 )
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
@@ -240,7 +240,7 @@ class Table:
     @property
     def paragraphs(self) -> list[str]:
         """The notes, with what synthetic cells are worth where a row is about such."""
-        synthetic = any(row.values.get("drawn") for row in self.rows)
+        synthetic = any(row.values.get("synthetic") for row in self.rows)
         return [*self.notes, *[SYNTHETIC_NOTE] * synthetic]
 
     def _printed(self) -> Iterator[tuple[int, Part, list[str], "_Lines"]]:
@@ -308,7 +308,7 @@ def method_cell(method: MethodResults) -> Cell:
     identity: dict[str, Value] = {
         "study": method.study,
         "method": method.name,
-        "drawn": method.is_synthetic,
+        "synthetic": method.is_synthetic,
     }
     return Cell("Method", method.title, identity, runs=method.runs, code=True)
 

@@ -133,9 +133,9 @@ def test_leakage_is_told_before_the_first_number(page):
     assert page.text.count("byte-identical twin") == 1
 
 
-def test_drawn_cells_are_called_drawn_cells(page):
-    assert "tested on 62 drawn cells of 6 classes" in page.text
-    assert "These are drawn cells, not micrographs." in page.text
+def test_synthetic_cells_are_called_so(page):
+    assert "tested on 62 synthetic cells of 6 classes" in page.text
+    assert "These are synthetic cells, not micrographs." in page.text
 
 
 def test_cells_by_class_and_part(page):
@@ -181,7 +181,7 @@ def test_a_run_worse_than_its_priors_is_told_so(plain):
     assert "no better than the majority class" in text
 
 
-def test_figures_of_the_run_are_taken_and_damaged_or_old_ones_drawn_anew(plain):
+def test_figures_of_the_run_are_taken_and_damaged_or_old_ones_plotted_anew(plain):
     import os
 
     roc = plain / "figures" / "roc.png"
@@ -255,7 +255,7 @@ def test_several_runs_are_compared_after_table_one(plain, tmp_path, predictions,
     ]
     places = [next(p for p, row in enumerate(rows) if row.startswith(text)) for text in order]
     assert places == list(range(places[0], places[0] + 6))
-    assert "they cannot be compared with runs on drawn cells" in page.text
+    assert "they cannot be compared with runs on synthetic cells" in page.text
     assert "loss.beta 10.0 proposed/seed0 , other/seed1" in rows
     assert "loss.beta 100.0 proposed/seed1" in rows
     assert "loss.alpha" not in page.text.split("tested on")[0]

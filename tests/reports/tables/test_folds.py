@@ -66,11 +66,11 @@ def test_text_reads_back():
     vote = f"83.33 (5 of 6; {100 * low:.2f}–{100 * high:.2f})"
     assert lines[3][4:7] == ["30 synthetic cells", "6", "76.67"]
     assert lines[3][-2:] == [vote, vote]
-    assert "Drawn cells are no micrographs" in text
+    assert "Synthetic cells are not micrographs" in text
     (found,) = read_csv(table.to_csv())
     assert float(found["accuracy_fold_mean"]) == pytest.approx(0.775)
     assert float(found["accuracy_pooled"]) == pytest.approx(23 / 30)
     ends = [100 * float(found[f"accuracy_pooled_specimens_{end}"]) for end in ("low", "high")]
     assert lines[3][8] == "–".join(f"{end:.2f}" for end in ends)
-    assert (found["votes_majority_right"], found["specimens"], found["drawn"]) == ("5", "6", "true")
+    assert (found["votes_majority_right"], found["specimens"], found["synthetic"]) == ("5", "6", "true")
     assert found["run_paths"].count("seed0") == 2

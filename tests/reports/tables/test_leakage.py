@@ -104,7 +104,7 @@ def test_sentences():
     assert text.startswith(start + " specimens kept apart (95 %: +")
     assert text.endswith("over specimens; p < 0.001).")
     _, gaps = leakage_rows(study(data="phantom"))
-    assert "flatters on drawn cells: +" in leakage_sentence("proposed", gaps)
+    assert "flatters on synthetic cells: +" in leakage_sentence("proposed", gaps)
     alike = folded("m", "random", NAMED["random"]) + folded("m", "block", NAMED["random"])
     _, gaps = leakage_rows(alike)
     text = leakage_sentence("m", gaps)

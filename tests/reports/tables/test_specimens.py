@@ -70,7 +70,7 @@ def test_lines_read_back():
     assert lines[4] == {
         "study": "s",
         "method": "a",
-        "drawn": "false",
+        "synthetic": "false",
         "seed": "1",
         "specimen": "4",
         "class": HOM,

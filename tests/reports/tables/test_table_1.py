@@ -234,7 +234,7 @@ def test_csv_holds_full_values_and_paths(rows):
     assert proposed["accuracy_paper"] == "0.9816"
     assert proposed["accuracy_wilson_low"] == ""
     assert proposed["run_paths"].split(";") == ["runs/s/proposed/seed0", "runs/s/proposed/seed1"]
-    assert (proposed["drawn"], proposed["cells"], proposed["specimens"]) == ("false", "200", "40")
+    assert (proposed["synthetic"], proposed["cells"], proposed["specimens"]) == ("false", "200", "40")
     first = found[0]
     assert (first["only_here"], first["only_there"], first["paired_cells"]) == ("3", "47", "200")
     assert float(first["p_mcnemar_holm"]) == rows[0].comparison.p_cells_holm
@@ -259,7 +259,7 @@ def test_markdown(rows):
     assert compared[-1] == "more than noise (p < 0.001)"
     assert "- `proposed`: `runs/s/proposed/seed0`, `runs/s/proposed/seed1`" in text
     assert "means over seeds" in text
-    assert "drawn" not in text.lower()
+    assert "synthetic" not in text.lower()
     widths = [line.count(" | ") for line in text.splitlines() if line.startswith("|")]
     assert set(widths) == {7, 5, 10}
 
@@ -305,8 +305,8 @@ def test_synthetic_cells_are_called_so_everywhere():
     assert "200 synthetic cells" in table_1(rows).to_markdown()
     assert "200 synthetic cells" in table_1(rows).to_latex()
     for text in (table_1(rows).to_markdown(), table_1(rows).to_latex()):
-        assert "Drawn cells are no micrographs" in text
-    assert {line["drawn"] for line in read_csv(table_1(rows).to_csv())} == {"true"}
+        assert "Synthetic cells are not micrographs" in text
+    assert {line["synthetic"] for line in read_csv(table_1(rows).to_csv())} == {"true"}
 
 
 def test_methods_on_other_cells_are_not_compared():
