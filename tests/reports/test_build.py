@@ -9,7 +9,7 @@ from hep2gan.reports.build import FIGURES, NAMES, PAGE, page_file, write_report
 from tests.helpers.report_fixtures import another, write_page, write_run
 from tests.reports.test_study import folds
 
-TABLES = ["table_1.md", "table_1.tex", "table_1.csv", "priors.md", "priors.csv"]
+TABLES = ["table_1.md", "table_1.tex", "table_1.csv", "baselines.md", "baselines.csv"]
 TABLES += ["classes.md", "classes.csv", "specimens.csv"]
 
 

@@ -14,7 +14,7 @@ from hep2gan.reports.tables.table_1 import table_1
 TABLES: dict[str, Callable[[Study], Table | None]] = {
     "table_1": lambda study: table_1(study.table_1),
     "leakage": lambda study: leakage_table(*study.leakage),
-    "priors": lambda study: baselines_table(study.methods),
+    "baselines": lambda study: baselines_table(study.methods),
     "folds": lambda study: folds_table(study.methods),
     "classes": lambda study: classes_table(study.methods),
     "specimens": lambda study: specimens_table(study.methods),

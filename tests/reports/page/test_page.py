@@ -109,7 +109,7 @@ def test_images_are_embedded_decode_and_have_words(page):
         assert len(image["alt"]) > 60
 
 
-def test_headlines_stand_beside_their_priors(page, finished):
+def test_headlines_stand_beside_their_baselines(page, finished):
     metrics = json.loads((finished / "metrics.json").read_text())
     assert f"Dice {metrics['test/dice']:.3f} inscribed ellipse 0.945 mean mask 0.937" in page.text
     assert re.search(r"Accuracy 90\.3\s% 81\.3–95\.3\s% with true masks 91\.9\s%", page.text)
@@ -169,7 +169,7 @@ def test_what_was_run_in_words_and_in_full(page, finished):
     assert "hep2gan.models.generator.DeepLabV3PlusGenerator" in page.text
 
 
-def test_a_run_worse_than_its_priors_is_told_so(plain):
+def test_a_run_worse_than_its_baselines_is_told_so(plain):
     metrics = {"test/dice": 0.94, "baseline/ellipse_dice": 0.945, "baseline/mean_mask_dice": 0.937}
     metrics |= {"test/hd95": 5.0, "baseline/mean_mask_hd95": 4.9, "test/accuracy": 0.2}
     metrics |= {"baseline/majority_accuracy": 0.2}

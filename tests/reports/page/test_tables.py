@@ -39,9 +39,9 @@ def linked(page, title):
 
 
 def test_rows_lead_to_all_their_runs(splits):
-    priors = linked(splits, "Masks beside trivial baselines")
-    assert [runs for _, runs in priors] == [[1, 2]] * 3 + [[3, 4]] * 3
-    assert priors[3][0].startswith("m,split=specimen Dice")
+    baselines = linked(splits, "Masks beside trivial baselines")
+    assert [runs for _, runs in baselines] == [[1, 2]] * 3 + [[3, 4]] * 3
+    assert baselines[3][0].startswith("m,split=specimen Dice")
     folds = linked(splits, "Cross-validation")
     assert [runs for _, runs in folds] == [[1, 2], [3, 4]] * 2
     results = dict(linked(splits, "Results"))

@@ -25,7 +25,7 @@ def test_table_one_is_always_made_and_the_others_where_the_runs_allow():
     assert list(texts(several)) == [*names, "leakage.md", "leakage.csv", *last]
     masks = cells(range(4), [1] * 4, dice=[0.9] * 4, classify=False)
     found = texts([result("m", masks, metrics={"test/dice": 0.9})])
-    assert list(found) == [*names, "priors.md", "priors.csv"]
+    assert list(found) == [*names, "baselines.md", "baselines.csv"]
     unknown = [result("m", cells(range(4), [1] * 4, known=False))]
     assert list(texts(unknown)) == [*names, *last[:2]]
     assert {name.partition(".")[0] for name in texts(several)} < set(TABLES)

@@ -100,7 +100,7 @@ def study():
         result(
             f"m,split={kind},split.fold={fold}",
             cells(ids, rng.random(20) < 0.8, dice=rng.random(20)),
-            metrics={"test/dice": 0.9, "prior/otsu_dice": 0.7},
+            metrics={"test/dice": 0.9, "baseline/otsu_dice": 0.7},
             kind=kind,
             folds=2,
             fold=fold,
