@@ -2,6 +2,7 @@
 
 import logging
 import math
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -134,6 +135,22 @@ ALLOWED_NETWORKS = frozenset(
 ALLOWED_OPTIMIZERS = frozenset(
     f"torch.optim.{name}" for name in ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop")
 )
+
+
+def import_class(path: str) -> type:
+    """Import the class at a dotted path; what may be imported is for `check_targets` to say.
+
+    Raises:
+        Hep2ganError: The path leads nowhere, or not to a class.
+    """
+    try:
+        found = pkgutil.resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        fix = "check its spelling, and that its package is installed"
+        raise Hep2ganError(f"{path} cannot be imported ({error})", "", fix) from error
+    if not isinstance(found, type):
+        raise Hep2ganError(f"{path} is no class", "_target_ names a class")
+    return found
 
 
 def check_targets(config: Any, trusted: Sequence[str] = ()) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hep2gan.cli import pack
 from hep2gan.cli.app import config_folder
 from hep2gan.config import invalid_settings, rule_of
-from hep2gan.runs.folder import flatten
-from hep2gan.training.setup import run_preflight
+from hep2gan.runs.folder import RunFolder, flatten
+from hep2gan.training.preflight import run_preflight
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
 from tests.helpers.packed import inside_packed
@@ -45,7 +45,8 @@ def changed(key, value):
 
 
 def problems(config):
-    return [text for _, state, text in run_preflight(config, TRUSTED).results if state == "problem"]
+    report = run_preflight(config, RunFolder.from_config(config), TRUSTED)
+    return [text for _, state, text in report.results if state == "problem"]
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -50,7 +50,8 @@ from hep2gan.training.devices import resolve_device as choose_device
 from hep2gan.training.loggers.csv import CsvLogger
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.profiler import mark, seconds_between, wait
-from hep2gan.training.setup import build_data, open_run_setup
+from hep2gan.training.run import open_run
+from hep2gan.training.setup import RunSetup
 from hep2gan.training.signals import SignalHandler
 from hep2gan.training.strategy import disable_lightning_signal_handlers
 from hep2gan.training.trainer import build_callbacks, build_trainer, prepare_networks
@@ -469,13 +470,13 @@ def prepare_run(path: Path, overrides: Sequence[str], batches: int | None = None
     config = compose_config(*SYNTHETIC, f"run_dir={path}", *overrides)
     folder = RunFolder(path)
     torch.manual_seed(0)
-    # Of type Any, since what is prepared is never None after its checks.
-    preparation: Any = open_run_setup(config, folder, None)
-    store, split, task = preparation.store, preparation.split, preparation.task
+    setup = RunSetup(config, folder)
+    open_run(setup)
     if batches is not None:
+        split = setup.split
         rows = np.resize(split.train, batches * config["trainer"]["batch_size"])
-        split = Split(rows, np.empty(0, np.int64), split.test, split.settings)
-    return Run(config, folder, task, build_data(config, store, split))
+        setup.split = Split(rows, np.empty(0, np.int64), split.test, split.settings)
+    return Run(config, folder, setup.task, setup.data)
 
 
 def load_batches(data: CellDataModule, device: torch.device) -> Iterator[Batch]:

@@ -16,6 +16,7 @@ from hep2gan.models.classifier import (
     check_input,
     concat_mask,
     pooled_width,
+    require_backbone_weights,
     timm_backbone,
 )
 
@@ -52,6 +53,7 @@ class AttentionPoolingClassifier(nn.Module):
     """
 
     feature_dim: int
+    require_weights = staticmethod(require_backbone_weights)
 
     def __init__(
         self,

@@ -95,6 +95,14 @@ def concat_mask(image: Tensor, mask: Tensor | None, image_channels: int = 1) -> 
     return grey if mask is None else torch.cat([grey, mask.to(image.dtype)], dim=1)
 
 
+def require_backbone_weights(
+    backbone: str, pretrained: bool, weights: str | Path | None, **_: Any
+) -> str:
+    """Name the backbone; raises Hep2ganError where its weights cannot be had. Loads nothing."""
+    backbone_weights(backbone, pretrained, weights).require_reachable()
+    return backbone
+
+
 class TimmClassifier(nn.Module):
     """Features of a timm backbone and, apart from them, the output layer.
 
@@ -123,6 +131,7 @@ class TimmClassifier(nn.Module):
     """
 
     feature_dim: int
+    require_weights = staticmethod(require_backbone_weights)
 
     def __init__(
         self,
@@ -163,8 +172,3 @@ class TimmClassifier(nn.Module):
         pooled = self.backbone(concat_mask(image, mask, self.image_channels))
         features = self.embedding(pooled)
         return self.output(self.dropout(features)), features
-
-
-def require_backbone_weights(backbone: str, pretrained: bool, weights: str | Path | None) -> None:
-    """Raise Hep2ganError for an unknown backbone or weights that cannot be had; loads nothing."""
-    backbone_weights(backbone, pretrained, weights).require_reachable()

@@ -105,6 +105,18 @@ class DeepLabV3PlusGenerator(nn.Module):
             )
         initial.require_filled(self.network.encoder)
 
+    @staticmethod
+    def require_weights(
+        encoder: str, pretrained: bool, weights: str | Path | None, **_: Any
+    ) -> str:
+        """Name the encoder; raises Hep2ganError where its weights cannot be had. Loads nothing."""
+        initial = _initial(encoder, pretrained, weights)
+        if encoder.startswith(TIMM):
+            initial.require_reachable()
+        else:
+            _encoder_arguments(encoder, initial)
+        return encoder
+
     def forward(self, image: Tensor) -> Tensor:
         """Compute mask logits, float32 (B, 1, H, W) also under autocast, of images (B, 1, H, W).
 
@@ -124,15 +136,6 @@ class DeepLabV3PlusGenerator(nn.Module):
             )
         logits = cast(Tensor, self.network(image))
         return logits if logits.dtype.itemsize >= 4 else logits.float()
-
-
-def require_encoder_weights(encoder: str, pretrained: bool, weights: str | Path | None) -> None:
-    """Raise Hep2ganError for an unknown encoder or weights that cannot be had; loads nothing."""
-    initial = _initial(encoder, pretrained, weights)
-    if encoder.startswith(TIMM):
-        initial.require_reachable()
-    else:
-        _encoder_arguments(encoder, initial)
 
 
 def _initial(encoder: str, pretrained: bool, weights: str | Path | None) -> PretrainedWeights:

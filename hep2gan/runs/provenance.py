@@ -9,10 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from hep2gan.data.splits import Split
-from hep2gan.data.store.store import Store
 from hep2gan.io import atomic_write
 
 PACKAGES = (
@@ -24,31 +20,30 @@ PACKAGES = (
 
 def provenance(
     config: Mapping[str, Any],
-    store: Store,
-    split: Split,
-    networks: Mapping[str, nn.Module],
+    *,
+    store: Mapping[str, Any],
+    split: Mapping[str, int],
+    parameters: Mapping[str, int],
 ) -> dict[str, Any]:
-    """All that a result may hang on and that the configuration does not say; plain containers."""
+    """Record all that a result may depend on and that the configuration does not say.
+
+    Args:
+        config: The configuration of the run.
+        store: Facts of the packed cells: fingerprint, cells, size, classes.
+        split: Number of cells by part.
+        parameters: Number of parameters by network.
+
+    Returns:
+        Plain containers, for JSON.
+    """
     return {
         "revision": revision(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "versions": versions(),
-        "parameters": parameters(networks),
-        "data": {
-            "name": config["data"]["name"],
-            "fingerprint": store.fingerprint,
-            "cells": len(store),
-            "size": store.size,
-            "classes": list(store.classes),
-        },
-        "split": {
-            "kind": config["split"]["kind"],
-            "seed": config["split"]["seed"],
-            "train": len(split.train),
-            "validation": len(split.validation),
-            "test": len(split.test),
-        },
+        "parameters": dict(parameters),
+        "data": {"name": config["data"]["name"], **store},
+        "split": {"kind": config["split"]["kind"], "seed": config["split"]["seed"], **split},
     }
 
 
@@ -88,13 +83,6 @@ def versions(more: Sequence[str] = ()) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def parameters(networks: Mapping[str, nn.Module]) -> dict[str, int]:
-    """Number of parameters by network."""
-    return {
-        name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()
-    }
 
 
 def write_provenance(path: Path, record: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""From a resolved configuration to networks, losses and the task."""
+"""Build the task, with its networks, losses and optimizers, from a resolved configuration."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -6,10 +6,9 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
-from hydra.utils import get_class
 from torch import nn
 
-from hep2gan.config import check_targets
+from hep2gan.config import TRAINED, check_targets, import_class
 from hep2gan.errors import Hep2ganError, raise_all
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
@@ -23,7 +22,7 @@ from hep2gan.training.module import OptimizerFactory, SegmentationGuidedClassifi
 from hep2gan.training.optimizers import build_optimizer
 
 Config = Mapping[str, Any]
-Part = TypeVar("Part")
+T = TypeVar("T")
 
 
 def build_task(
@@ -35,38 +34,47 @@ def build_task(
     load_weights: bool = True,
     trusted: Sequence[str] = (),
 ) -> SegmentationGuidedClassification:
-    """Build what `config` describes for K `classes` and images of `size` px.
+    """Build the networks, losses and optimizers that `config` describes.
 
-    load_weights=False leaves ImageNet weights aside, for networks whose checkpoint is loaded next.
-    Raises Hep2ganError for unknown options, sizes that do not fit and unreachable weights.
+    Args:
+        config: The resolved configuration of a run.
+        classes: The K pattern names.
+        size: Side of the images in pixels.
+        train_counts: Cells of each class in the training part, for empirical priors.
+        load_weights: Whether networks begin with their pretrained weights; false where a
+            checkpoint is loaded next.
+        trusted: Packages of the user's own that `_target_` may name.
+
+    Returns:
+        The task, on the CPU.
+
+    Raises:
+        Hep2ganError: Unknown options, sizes that do not fit or unreachable weights; lists all.
     """
     check_targets(config, trusted)
-    segment, classify = config["segment"], config["classify"]
-    tried = _Tried()
+    loss, epochs = config["loss"], config["trainer"]["max_epochs"]
+    tried = _ErrorCollector()
     guidance = tried(lambda: MaskGuidance(**config["guidance"]))
-    # Runs from before the option have no key for it.
-    views = tried(lambda: TestTimeAugmentation(config.get("test_time_views", 1)))
+    views = tried(lambda: TestTimeAugmentation(config["test_time_views"]))
     weights: dict[str, Any] = {} if load_weights else {"pretrained": False, "weights": None}
     generator = discriminator = classifier = classification_loss = None
-    if segment:
+    if config["segment"]:
         generator = tried(lambda: _network(config, "generator", image_size=size, **weights))
-        if config["loss"]["adversarial"] != "none":
+        if loss["adversarial"] != "none":
             discriminator = tried(lambda: _network(config, "discriminator"))
-    if classify:
-        given = {"num_classes": len(classes), "guided": config["guidance"]["source"] != "none"}
-        classifier = tried(lambda: _network(config, "classifier", **given, **weights))
+    if config["classify"]:
+        kwargs = {"num_classes": len(classes), "guided": config["guidance"]["source"] != "none"}
+        classifier = tried(lambda: _network(config, "classifier", **kwargs, **weights))
     if classifier is not None:
         classification_loss = tried(
             lambda: _classification_loss(config, classifier, len(classes), train_counts)
         )
-    adversarial = tried(lambda: _adversarial_loss(config["loss"]))
-    softening = tried(lambda: MaskSoftening(**config["loss"]["soften"]))
-    generator_loss = tried(lambda: _generator_loss(config["loss"], adversarial))
-    optimizers = {name: tried(partial(optimizer_factory, config, name)) for name in _NETWORKS}
-    stages = tried(
-        lambda: TrainingStages.from_setting(config["gan_epochs"], config["trainer"]["max_epochs"])
-    )
-    tried.require()
+    adversarial = tried(lambda: _adversarial_loss(loss))
+    softening = tried(lambda: MaskSoftening(**loss["soften"]))
+    generator_loss = tried(lambda: _generator_loss(loss, adversarial))
+    optimizers = {name: tried(partial(optimizer_factory, config, name)) for name in TRAINED}
+    stages = tried(lambda: TrainingStages.from_setting(config["gan_epochs"], epochs))
+    raise_all(tried.problems)
     mixture = classification_loss.gaussian_mixture if classification_loss else None
     return SegmentationGuidedClassification(
         generator=generator,
@@ -77,11 +85,11 @@ def build_task(
         generator_loss=cast(GeneratorLoss, generator_loss),
         classification_loss=classification_loss,
         optimizers=cast(dict[str, OptimizerFactory], optimizers),
-        schedules={name: _schedule(config["optimizer"]["schedule"][name]) for name in _NETWORKS},
+        schedules={name: _schedule(config["optimizer"]["schedule"][name]) for name in TRAINED},
         metrics=ValidationMetrics(
             classes,
-            segments=segment,
-            classifies=classify,
+            segments=config["segment"],
+            classifies=config["classify"],
             mixture_distances=mixture.distances if mixture else None,
         ),
         guidance=guidance,
@@ -90,79 +98,86 @@ def build_task(
     )
 
 
-class _Tried:
-    """Builds part by part; what goes wrong is kept, to be told with what else does."""
+def parameter_counts(networks: Mapping[str, nn.Module]) -> dict[str, int]:
+    """Count the parameters of each network."""
+    return {
+        name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()
+    }
+
+
+class _ErrorCollector:
+    """Calls one builder after the other and keeps their errors, to be raised together."""
 
     def __init__(self) -> None:
         self.problems: list[Hep2ganError] = []
 
-    def __call__(self, build: Callable[[], Part]) -> Part | None:
+    def __call__(self, build: Callable[[], T]) -> T | None:
         try:
             return build()
         except Hep2ganError as error:
             self.problems.append(error)
             return None
 
-    def require(self) -> None:
-        raise_all(self.problems)
 
-
-_NETWORKS = ("generator", "discriminator", "classifier")
-
-
-def _network(config: Config, name: str, **given: Any) -> nn.Module:
-    """The class that `config` names; of what is `given` it gets what its constructor takes."""
-    arguments = {key: value for key, value in config[name].items() if key != "_target_"}
-    target = config[name]["_target_"]
-    network = get_class(target)
+def _network(config: Config, name: str, **kwargs: Any) -> nn.Module:
+    """Build the class that `config` names, with those `kwargs` that its constructor takes."""
+    target, arguments = _target_and_arguments(config[name])
+    network = import_class(target)
     try:
-        return cast(nn.Module, network(**(arguments | _accepted_arguments(network, given))))
+        return cast(nn.Module, network(**(arguments | _accepted(network, kwargs))))
     except TypeError as error:
-        raise Hep2ganError(
-            f"{name} cannot be built ({error})",
-            f"its options are the arguments of {target}",
-            f"see --cfg job and the files in conf/{name}/; remove options left from another choice",
-        ) from error
+        raise _wrong_arguments(name, target, error, "options") from error
 
 
-def _accepted_arguments(network: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def _target_and_arguments(settings: Config) -> tuple[str, dict[str, Any]]:
+    arguments = dict(settings)
+    return arguments.pop("_target_"), arguments
+
+
+def _accepted(network: type, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     # A network of the user's own need not know of pretrained weights or image sizes.
     parameters = inspect.signature(network).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return dict(given)
-    return {key: value for key, value in given.items() if key in parameters}
+        return dict(kwargs)
+    return {key: value for key, value in kwargs.items() if key in parameters}
+
+
+def _wrong_arguments(place: str, target: str, error: Exception, words: str) -> Hep2ganError:
+    group = place.partition(".")[0]
+    return Hep2ganError(
+        f"{place} cannot be built ({error})",
+        f"its {words} are the arguments of {target}",
+        f"see --cfg job and the files in conf/{group}/; remove {words} left from another choice",
+    )
 
 
 def optimizer_factory(config: Config, name: str) -> OptimizerFactory:
-    """The optimizer of a network, given its parameters.
+    """Return what builds the optimizer of the network `name` from its parameters.
 
-    Raises Hep2ganError where torch would refuse its settings: one is made to see.
+    Raises:
+        Hep2ganError: torch would refuse the settings; an optimizer is built to see.
     """
-    settings = config["optimizer"][name]
-    arguments = {key: value for key, value in settings.items() if key != "_target_"}
+    target, arguments = _target_and_arguments(config["optimizer"][name])
     if isinstance(arguments.get("betas"), list):
         arguments["betas"] = tuple(arguments["betas"])
-    fused = config["trainer"].get("fused_optimizers", "auto")
-    kind = get_class(settings["_target_"])
     # Any: mypy takes the dictionary's values for positional arguments.
-    make: Any = partial(build_optimizer, kind=kind, **({"fused": fused} | arguments))
+    factory: Any = partial(
+        build_optimizer,
+        kind=import_class(target),
+        **({"fused": config["trainer"]["fused_optimizers"]} | arguments),
+    )
     try:
-        make([{"params": [nn.Parameter(torch.zeros(1))]}])
+        factory([{"params": [nn.Parameter(torch.zeros(1))]}])
     except (TypeError, ValueError) as error:
-        raise Hep2ganError(
-            f"optimizer.{name} cannot be built ({error})",
-            f"its keys are the arguments of {settings['_target_']}",
-            "see --cfg job and the files in conf/optimizer/; remove keys left from another choice",
-        ) from error
-    return cast(OptimizerFactory, make)
+        raise _wrong_arguments(f"optimizer.{name}", target, error, "keys") from error
+    return cast(OptimizerFactory, factory)
 
 
 def _schedule(settings: Config | None) -> Any:
     if settings is None:
         return None
-    return partial(
-        torch.optim.lr_scheduler.StepLR, step_size=settings["step"], gamma=settings["factor"]
-    )
+    step_lr = torch.optim.lr_scheduler.StepLR
+    return partial(step_lr, step_size=settings["step"], gamma=settings["factor"])
 
 
 def _adversarial_loss(loss: Config) -> AdversarialLoss | None:
@@ -172,11 +187,8 @@ def _adversarial_loss(loss: Config) -> AdversarialLoss | None:
 
 
 def _generator_loss(loss: Config, adversarial: AdversarialLoss | None) -> GeneratorLoss:
-    pixels = {"l1": L1Loss, "bce_dice": BceDiceLoss}
-    if loss["pixel"] not in pixels:
-        rule = f"choose from {', '.join(pixels)}"
-        raise Hep2ganError(f"loss.pixel is {loss['pixel']!r}", rule, "set loss.pixel=l1")
-    return GeneratorLoss(loss["alpha"], loss["beta"], adversarial, pixels[loss["pixel"]]())
+    pixel = {"l1": L1Loss, "bce_dice": BceDiceLoss}[loss["pixel"]]
+    return GeneratorLoss(loss["alpha"], loss["beta"], adversarial, pixel())
 
 
 def _classification_loss(

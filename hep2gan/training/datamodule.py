@@ -75,14 +75,21 @@ class CellDataModule(L.LightningDataModule):
         every = len(self.split.train) // self.batch_size
         return every if self.limit_batches is None else min(every, self.limit_batches)
 
+    @property
+    def batches_done(self) -> int:
+        """Batches of training before this start, over all epochs: the number of the next one."""
+        return self.start.epochs * self.batches + self.start.batches
+
     def setup(self, stage: str) -> None:
         """Check the batch size before anything expensive starts."""
         if stage == "fit":
             self._batches(self.split.train, training=True)
             ranks = self.trainer.world_size if self.trainer else 1
-            require_shares("validation", len(self.split.validation), self.eval_batch_size, ranks)
+            check_batches_per_rank(
+                "validation", len(self.split.validation), self.eval_batch_size, ranks
+            )
             # Now, and not when the training is over.
-            require_shares("test", len(self.split.test), self.eval_batch_size, ranks)
+            check_batches_per_rank("test", len(self.split.test), self.eval_batch_size, ranks)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled anew every epoch; the last incomplete batch is dropped."""
@@ -140,7 +147,7 @@ class CellDataModule(L.LightningDataModule):
             sampler=self._batches(rows, training),
             batch_size=None,
             # Tensors already, each batch whole.
-            collate_fn=_as_it_is,
+            collate_fn=_identity,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=self._device.type == "cuda" and not self.resident,
@@ -175,11 +182,11 @@ class CellDataModule(L.LightningDataModule):
         return self._cells
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch
 
 
-def require_shares(part: str, cells: int, batch_size: int, ranks: int) -> None:
+def check_batches_per_rank(part: str, cells: int, batch_size: int, ranks: int) -> None:
     """Raise Hep2ganError where a rank would get no batch of a part that has cells."""
     batches = -(-cells // batch_size)
     # A rank without any would not come to where the ranks' results are joined.

@@ -29,6 +29,11 @@ class _Host:
     group: dist.ProcessGroup | None = None
 
 
+def is_first_process() -> bool:
+    """Whether this process is the only one of the run, or the first of those that were started."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
 def is_launched() -> bool:
     """Whether a launcher (torchrun or ours) started this process as one of several ranks."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -1,34 +1,42 @@
-"""What was looked at before a run, and what was found."""
+"""Preflight checks: everything that can be known before a training starts, in one report."""
 
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from hydra.utils import get_class
 from torch import nn
 
-from hep2gan.config import ALLOWED_OPTIMIZERS, COMPILE_MODES, uses_cuda_graphs
+from hep2gan.config import (
+    ALLOWED_NETWORKS,
+    ALLOWED_OPTIMIZERS,
+    COMPILE_MODES,
+    cross_field_errors,
+    find_wrong_targets,
+    import_class,
+    invalid_settings,
+    uses_cuda_graphs,
+)
 from hep2gan.data.sampler import EpochBatchSampler
-from hep2gan.data.splits import PARTS, Split
-from hep2gan.data.store.store import Store
-from hep2gan.errors import Hep2ganError, WrongSettingsError, bullet_list
-from hep2gan.models.classifier import require_backbone_weights
-from hep2gan.models.generator import require_encoder_weights
-from hep2gan.runs.checkpoints import TrainingPosition
+from hep2gan.data.splits import PARTS
+from hep2gan.errors import Hep2ganError, WrongSettingsError, bullet_list, pluralize
+from hep2gan.runs.checkpoints import TrainingPosition, latest_readable
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import lock_owner, locked_error
-from hep2gan.training.datamodule import require_shares
+from hep2gan.training.build import build_task, parameter_counts
+from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
 from hep2gan.training.loggers.csv import require_epochs
 from hep2gan.training.optimizers import check_fused
+from hep2gan.training.setup import RunSetup
 
+Config = Mapping[str, Any]
 State = Literal["ok", "note", "problem"]
 
 
@@ -38,41 +46,37 @@ class Note(NamedTuple):
     text: str
 
 
+Finding = str | Note | Hep2ganError
+"""What a check yields: a sentence on what is right, a note, or a problem."""
+
+
 class Result(NamedTuple):
-    """One line of a list: what was looked at, how it is, what was found."""
+    """One line of a report."""
 
     check: str
     state: State
     text: str
 
 
-Finding = str | Note | Hep2ganError
-
-
 class PreflightReport:
-    """Results in the order in which they were found; problems are kept to be told together."""
+    """Results of checks in their order; problems are kept to be raised together."""
 
     def __init__(self) -> None:
         self.results: list[Result] = []
         self.problems: list[Hep2ganError] = []
 
-    def take(self, check: str, findings: Iterable[Finding]) -> bool:
-        """Go through the findings of one check; whether none of them is a problem.
-
-        A finding is a sentence, a Note, or an error; a Hep2ganError that is raised is one too.
-        """
-        before = len(self.problems)
+    def add(self, check: str, findings: Iterable[Finding]) -> None:
+        """Record the findings of a check; a Hep2ganError that it raises is one too."""
         try:
             for finding in findings:
-                self._add(check, finding)
+                self._record(check, finding)
         except WrongSettingsError as several:
             for error in several.problems:
-                self._add(check, error)
+                self._record(check, error)
         except Hep2ganError as error:
-            self._add(check, error)
-        return len(self.problems) == before
+            self._record(check, error)
 
-    def _add(self, check: str, finding: Finding) -> None:
+    def _record(self, check: str, finding: Finding) -> None:
         if isinstance(finding, Hep2ganError):
             self.problems.append(finding)
             self.results.append(Result(check, "problem", str(finding)))
@@ -80,6 +84,11 @@ class PreflightReport:
             self.results.append(Result(check, "note", finding.text))
         else:
             self.results.append(Result(check, "ok", finding))
+
+    @property
+    def notes(self) -> list[str]:
+        """What is worth knowing and stops nothing."""
+        return [text for _, state, text in self.results if state == "note"]
 
     def lines(self) -> list[str]:
         """The results for a terminal; problems last, where they are seen."""
@@ -91,83 +100,154 @@ class PreflightReport:
         """Raise Hep2ganError with every problem of `what` in one list, each with its fix."""
         if len(self.problems) == 1:
             raise self.problems[0]
-        if self.problems:
-            told = bullet_list(
-                [str(problem) for problem in self.problems], limit=len(self.problems)
-            )
+        if count := len(self.problems):
+            problems = bullet_list([str(problem) for problem in self.problems], limit=count)
             raise Hep2ganError(
-                f"{len(self.problems)} things stand in the way of {what}\n{told}\n",
+                f"{count} things stand in the way of {what}\n{problems}\n",
                 "nothing was started",
                 "mend them and give the same command again; doctor=true looks without starting",
             )
 
 
-GB = 1e9
-_REST = 20_000_000
-"""Figures, tables and logs."""
+def run_preflight(config: Config, run: RunFolder, trusted: Sequence[str] = ()) -> PreflightReport:
+    """Check everything and start nothing: what `doctor=true` prints."""
+    newest = latest_readable(run.checkpoints)
+    return preflight(RunSetup(config, run, newest, trusted, dry_run=True))
 
 
-def checkpoint_bytes(parts: Mapping[str, nn.Module], optimizers: Mapping[str, Any]) -> int:
-    """Size of one checkpoint: parameters, buffers and what the optimizers keep of each parameter.
+def preflight(setup: RunSetup) -> PreflightReport:
+    """Check settings and surroundings, then open the data and build the networks of `setup`.
 
-    parts: networks by name, with the parameters of their losses. optimizers: their settings.
+    What rests on invalid settings or on data that cannot be opened is left out.
     """
-    total = 0
-    for name, part in parts.items():
-        parameters, buffers = _bytes(part.parameters()), _bytes(part.buffers())
-        total += parameters * (1 + state_copies(optimizers[name])) + buffers
-    return total
+    config, report = setup.config, PreflightReport()
+    invalid = invalid_settings(config)
+
+    def valid(*groups: str) -> bool:
+        return not any(f"{key}.".startswith(f"{group}.") for key in invalid for group in groups)
+
+    def check(name: str, findings: Iterable[Finding], *groups: str) -> None:
+        if valid(*groups):
+            report.add(name, findings)
+
+    check("settings", check_settings(setup, invalid))
+    builds = not report.problems and not config["forest"]
+    trains = valid("trainer", "forest") and not config["forest"]
+    if trains:
+        check("devices", check_devices(config))
+        check("switches", check_trainer_flags(config))
+    check("logger", check_logger(config), "logger")
+    check("run folder", check_folder(setup))
+    if setup.checkpoint is None:
+        check("weights", check_weights(config), "segment", "classify", "pretrained", *_WITH_WEIGHTS)
+    check("data", check_store(setup), "data", "stores", "classify")
+    if setup.is_open("store"):
+        check("split", check_split(setup), "split", "seed", "loss.gaussian_mixture")
+    if trains:
+        check("batches", check_batches(setup), "segment")
+    if builds:
+        # Behind a problem nothing starts: the build shows what else is wrong.
+        setup.load_weights &= not report.problems
+        check("networks", check_networks(setup))
+    if setup.is_open("task"):
+        check("disk", check_disk_space(setup))
+    return report
 
 
-def _bytes(tensors: Iterable[Any]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+# ---------------------------------------------------------------------- settings, surroundings
 
 
-def state_copies(settings: Mapping[str, Any]) -> int:
-    """Numbers that an optimizer keeps of each parameter; 2 for one that is not known."""
-    name = str(settings["_target_"]).rpartition(".")[2]
-    momentum = int(bool(settings.get("momentum")))
-    if name == "SGD":
-        return momentum
-    if name == "RMSprop":
-        return 1 + momentum + int(bool(settings.get("centered")))
-    return 2 + int(bool(settings.get("amsgrad")))
+def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iterator[Finding]:
+    """Yield each invalid setting, settings that do not fit together, and refused classes."""
+    config = setup.config
+    problems = [
+        *invalid.values(),
+        *cross_field_errors(config, invalid),
+        *find_wrong_targets(config, setup.trusted),
+    ]
+    yield from problems
+    if not problems:
+        epochs = pluralize(config["trainer"]["max_epochs"], "epoch")
+        yield f"{config['name']}, {epochs}, {config['trainer']['precision']}"
 
 
-def prediction_bytes(cells: int, size: int, classes: int, features: int) -> int:
-    """Most that predictions.npz can take: three pictures, two rows of probabilities, features."""
-    return cells * (3 * size**2 + 4 * (2 * classes + features) + 100)
+def check_devices(config: Config) -> Iterator[Finding]:
+    """As many devices as are asked for."""
+    yield require_devices(config["trainer"]["accelerator"], config["trainer"]["devices"])
 
 
-def require_disk_space(folder: Path, checkpoint: int, *, chooses: bool, predictions: int) -> str:
-    """Say what the run takes and what is free; raises Hep2ganError where that is not enough.
+def check_logger(config: Config) -> Iterator[Finding]:
+    """A logger that can begin, with the key and the server that it needs."""
+    yield require_logger(config["logger"])
 
-    Two checkpoints are kept and a third is written before the oldest goes; where an epoch is
-    chosen, the same for the best. What an earlier start left counts as room.
-    """
-    count = 5 if chooses else 3
-    there = sum(file.stat().st_size for file in (folder / "checkpoints").glob("*.ckpt"))
-    needed = max(0, count * checkpoint - there) + predictions + _REST
-    free = shutil.disk_usage(existing_parent(folder)).free
-    told = f"{count} checkpoints of {checkpoint / GB:.2f} GB, predictions {predictions / GB:.2f} GB"
-    if free < needed:
-        raise Hep2ganError(
-            f"{existing_parent(folder)} has {free / GB:.2f} GB free",
-            f"the run takes up to {needed / GB:.2f} GB more ({told})",
-            "free space, or choose another place with runs=FOLDER",
+
+def check_folder(setup: RunSetup) -> Iterator[Finding]:
+    """A folder that can be written, is not in use and holds this run or none."""
+    run, newest = setup.run, setup.checkpoint
+    if (error := _unwritable(run.path)) is not None:
+        yield error
+    # At a start the folder is in use by this process.
+    if setup.dry_run and (owner := lock_owner(run.path)) is not None:
+        yield locked_error(run.path, owner)
+    run.check_config(setup.config)
+    if not run.done:
+        require_epochs(run.curves_file, TrainingPosition.of(newest).epochs)
+    state = "finished" if run.done else f"from {newest.name}" if newest else "new"
+    yield f"{run.path}: {state}"
+
+
+def _unwritable(folder: Path) -> Hep2ganError | None:
+    parent = existing_parent(folder)
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            return None
+    except OSError as error:
+        return Hep2ganError(
+            f"{parent} cannot be written ({error.strerror})",
+            "a run keeps everything in its folder",
+            "choose another place with runs=FOLDER",
         )
-    return f"up to {needed / GB:.2f} GB ({told}), {free / GB:.1f} GB free"
 
 
 def existing_parent(folder: Path) -> Path:
-    """`folder`, or the nearest folder above it that is there."""
+    """`folder`, or the nearest folder above it that exists."""
     folder = folder.absolute()
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-def check_store(store: Store, config: Mapping[str, Any]) -> Iterator[Finding]:
-    """Classes and image size."""
-    if config["classify"] and len(store.classes) < 2:
+_WITH_WEIGHTS = {"generator": "segment", "classifier": "classify"}
+"""Networks that may begin with weights, and the setting that each is used with."""
+
+
+def check_weights(config: Config) -> Iterator[Finding]:
+    """Weights that a new run's networks begin with; nothing is downloaded."""
+    for name, used in _WITH_WEIGHTS.items():
+        settings = config[name]
+        if not config[used] or str(settings["_target_"]) not in ALLOWED_NETWORKS:
+            continue
+        require_weights = getattr(import_class(settings["_target_"]), "require_weights", None)
+        if require_weights is None:
+            continue
+        try:
+            model = require_weights(**{k: v for k, v in settings.items() if k != "_target_"})
+        except Hep2ganError as error:
+            yield error
+            continue
+        source = "ImageNet" if settings["pretrained"] else "from scratch"
+        yield f"{name} {model}: {settings['weights'] or source}"
+
+
+# ---------------------------------------------------------------------- data
+
+
+def check_store(setup: RunSetup) -> Iterator[Finding]:
+    """Classes and image size of the packed cells."""
+    data = setup.config["data"]
+    if setup.dry_run and data["reader"] == "phantom" and not Path(data["store"]).exists():
+        yield Note(f"{data['store']} does not exist yet: the first start generates its cells")
+        return
+    store = setup.store
+    if setup.config["classify"] and len(store.classes) < 2:
         yield Hep2ganError(
             f"{store.path} has the class {', '.join(store.classes)} alone",
             "a classifier needs at least 2 classes",
@@ -185,135 +265,171 @@ def check_store(store: Store, config: Mapping[str, Any]) -> Iterator[Finding]:
     )
 
 
-def check_split(store: Store, split: Split, config: Mapping[str, Any]) -> Iterator[Finding]:
-    """Classes that a part does not have."""
-    counts = split.counts(store)
+def check_split(setup: RunSetup) -> Iterator[Finding]:
+    """Classes that a part of the split does not have."""
+    config, store = setup.config, setup.store
+    counts = setup.split.counts(store)
     sizes = {part: sum(counts[part].values()) for part in PARTS}
     absent = {
         part: [name for name, count in counts[part].items() if not count]
         for part in PARTS
         if sizes[part]
     }
-    unseen = [c for c in absent.get("train", []) if any(counts[part][c] for part in PARTS)]
+    empty = [name for name in store.classes if not any(counts[part][name] for part in PARTS)]
+    unseen = [name for name in absent.get("train", []) if name not in empty]
     if unseen and config["classify"]:
         yield Hep2ganError(
             f"the training part has no cell of {', '.join(unseen)}, other parts have",
             "a class that training never saw cannot be named",
             "choose another split, or leave the class out of the store",
         )
-    empty = [c for c in store.classes if not any(counts[part][c] for part in PARTS)]
     if empty:
         yield Note(f"the store has no cell of {', '.join(empty)}")
-    priors = config["loss"]["gaussian_mixture"]
-    if config["classify"] and empty and priors["enabled"] and priors["priors"] == "empirical":
+    mixture = config["loss"]["gaussian_mixture"]
+    if config["classify"] and empty and mixture["enabled"] and mixture["priors"] == "empirical":
         yield Hep2ganError(
             f"{', '.join(empty)} has no cells",
             "empirical priors need cells of every class",
             "set loss.gaussian_mixture.priors=uniform",
         )
     for part in ("validation", "test"):
-        if lacking := [c for c in absent.get(part, []) if c not in empty]:
-            yield Note(f"the {part} part has no cell of {', '.join(lacking)}")
+        if missing := [name for name in absent.get(part, []) if name not in empty]:
+            yield Note(f"the {part} part has no cell of {', '.join(missing)}")
     yield ", ".join(f"{sizes[part]:,} {part}" for part in PARTS) + " cells"
 
 
-def check_batches(split: Split | None, config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_batches(setup: RunSetup) -> Iterator[Finding]:
     """Batches that the devices divide and the parts fill; without a split, what needs no cells."""
-    settings = config["trainer"]
-    world, size = settings["devices"] * settings["nodes"], settings["batch_size"]
+    settings = setup.config["trainer"]
+    ranks, size = settings["devices"] * settings["nodes"], settings["batch_size"]
+    split = setup.split if setup.is_open("split") else None
     rows = np.arange(size) if split is None else split.train
     try:
-        EpochBatchSampler(rows, size, world_size=world, training=True)
+        EpochBatchSampler(rows, size, world_size=ranks, training=True)
     except Hep2ganError as error:
         yield error
-    if config["segment"] and size // world == 1:
+    if setup.config["segment"] and size // ranks == 1:
         yield Hep2ganError(
-            f"trainer.batch_size is {size} for {world} devices",
+            f"trainer.batch_size is {size} for {ranks} devices",
             "the generator's batch normalisation needs 2 cells on each",
-            f"set trainer.batch_size={2 * world} or more",
+            f"set trainer.batch_size={2 * ranks} or more",
         )
     if split is None:
         return
-    for part, cells in (("validation", split.validation), ("test", split.test)):
+    for part in ("validation", "test"):
+        cells = len(getattr(split, part))
         try:
-            require_shares(part, len(cells), settings["eval_batch_size"], world)
+            check_batches_per_rank(part, cells, settings["eval_batch_size"], ranks)
         except Hep2ganError as error:
             yield error
     yield f"{len(split.train) // size:,} of {size} an epoch"
 
 
-Config = Mapping[str, Any]
-
-_WEIGHTS: dict[str, tuple[str, Callable[[str, bool, str | None], None]]] = {
-    "hep2gan.models.generator.DeepLabV3PlusGenerator": ("encoder", require_encoder_weights),
-    "hep2gan.models.classifier.TimmClassifier": ("backbone", require_backbone_weights),
-    "hep2gan.models.attention_pooling.AttentionPoolingClassifier": (
-        "backbone",
-        require_backbone_weights,
-    ),
-}
-"""Networks of ours that take weights: the setting that names the model, and who knows of them."""
+# ---------------------------------------------------------------------- networks, disk space
 
 
-def check_devices(config: Config) -> Iterator[Finding]:
-    """As many devices as are asked for."""
-    settings = config["trainer"]
-    yield require_devices(settings["accelerator"], settings["devices"])
-
-
-def check_logger(config: Config) -> Iterator[Finding]:
-    """Where curves go."""
-    yield require_logger(config["logger"])
-
-
-def check_folder(
-    run: RunFolder, config: Config, newest: Path | None, *, starts: bool
-) -> Iterator[Finding]:
-    """A folder that can be written, is free and holds this run or none.
-
-    newest: the checkpoint to go on from. starts: the caller holds the folder itself.
-    """
-    if (error := _unwritable(run)) is not None:
-        yield error
-    if not starts and (owner := lock_owner(run.path)) is not None:
-        yield locked_error(run.path, owner)
-    run.check_config(config)
-    if not run.done:
-        require_epochs(run.curves_file, TrainingPosition.of(newest).epochs)
-    state = "finished" if run.done else f"from {newest.name}" if newest else "new"
-    yield f"{run.path}: {state}"
-
-
-def _unwritable(run: RunFolder) -> Hep2ganError | None:
-    place = existing_parent(run.path)
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            return None
-    except OSError as error:
-        return Hep2ganError(
-            f"{place} cannot be written ({error.strerror})",
-            "a run keeps everything in its folder",
-            "choose another place with runs=FOLDER",
+def check_networks(setup: RunSetup) -> Iterator[Finding]:
+    """Networks, losses and optimizers that can be built."""
+    if not setup.is_open("split"):
+        # Without cells, as many classes as there must be: it shows what else is wrong.
+        build_task(
+            setup.config,
+            classes=("a", "b"),
+            size=setup.config["data"]["size"],
+            train_counts=[1, 1],
+            load_weights=False,
+            trusted=setup.trusted,
         )
+        return
+    counts = parameter_counts(setup.task.networks)
+    yield ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in counts.items())
 
 
-def check_weights(config: Config) -> Iterator[Finding]:
-    """Weights that a new run's networks begin with; nothing is downloaded."""
-    for name, key in {"generator": "segment", "classifier": "classify"}.items():
-        settings = config[name]
-        if not config[key] or str(settings["_target_"]) not in _WEIGHTS:
-            continue
-        model, require = _WEIGHTS[settings["_target_"]]
-        try:
-            require(settings[model], settings["pretrained"], settings["weights"])
-        except Hep2ganError as error:
-            yield error
-            continue
-        source = "ImageNet" if settings["pretrained"] else "from scratch"
-        yield f"{name} {settings[model]}: {settings['weights'] or source}"
+def check_disk_space(setup: RunSetup) -> Iterator[Finding]:
+    """Room for checkpoints and predictions."""
+    features = int(getattr(setup.task.classifier, "feature_dim", 0) or 0)
+    store, split = setup.store, setup.split
+    yield require_disk_space(
+        setup.run.path,
+        checkpoint_bytes(setup.task.optimized_modules, setup.config["optimizer"]),
+        keeps_best=len(split.validation) > 0,
+        predictions=prediction_bytes(len(split.test), store.size, len(store.classes), features),
+    )
 
 
-_OLDEST = (7, 0)
+GB = 1e9
+_OTHER_FILES = 20_000_000
+"""Bytes of figures, tables and logs."""
+
+
+def checkpoint_bytes(parts: Mapping[str, nn.Module], optimizers: Mapping[str, Any]) -> int:
+    """Size of one checkpoint: parameters, buffers and what the optimizers keep of each parameter.
+
+    Args:
+        parts: Networks by name, with the parameters of their losses.
+        optimizers: Their settings by the same names.
+    """
+    return sum(
+        _bytes(part.parameters()) * (1 + state_copies(optimizers[name])) + _bytes(part.buffers())
+        for name, part in parts.items()
+    )
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def state_copies(settings: Mapping[str, Any]) -> int:
+    """Numbers that an optimizer keeps of each parameter; 2 for an unknown one."""
+    name = str(settings["_target_"]).rpartition(".")[2]
+    momentum = int(bool(settings.get("momentum")))
+    if name == "SGD":
+        return momentum
+    if name == "RMSprop":
+        return 1 + momentum + int(bool(settings.get("centered")))
+    return 2 + int(bool(settings.get("amsgrad")))
+
+
+def prediction_bytes(cells: int, size: int, classes: int, features: int) -> int:
+    """Most that predictions.npz can take: three pictures, two rows of probabilities, features."""
+    return cells * (3 * size**2 + 4 * (2 * classes + features) + 100)
+
+
+def require_disk_space(folder: Path, checkpoint: int, *, keeps_best: bool, predictions: int) -> str:
+    """Describe what the run takes and what is free.
+
+    Two checkpoints are kept and a third is written before the oldest goes; where an epoch is
+    chosen, the same for the best. What an earlier start left counts as room.
+
+    Args:
+        folder: The run's folder.
+        checkpoint: Bytes of one checkpoint.
+        keeps_best: Whether a validation part chooses an epoch.
+        predictions: Bytes of predictions.npz.
+
+    Raises:
+        Hep2ganError: There is not enough room.
+    """
+    count = 5 if keeps_best else 3
+    present = sum(file.stat().st_size for file in (folder / "checkpoints").glob("*.ckpt"))
+    needed = max(0, count * checkpoint - present) + predictions + _OTHER_FILES
+    free = shutil.disk_usage(existing_parent(folder)).free
+    sizes = (
+        f"{count} checkpoints of {checkpoint / GB:.2f} GB, predictions {predictions / GB:.2f} GB"
+    )
+    if free < needed:
+        raise Hep2ganError(
+            f"{existing_parent(folder)} has {free / GB:.2f} GB free",
+            f"the run takes up to {needed / GB:.2f} GB more ({sizes})",
+            "free space, or choose another place with runs=FOLDER",
+        )
+    return f"up to {needed / GB:.2f} GB ({sizes}), {free / GB:.1f} GB free"
+
+
+# ---------------------------------------------------------------------- flags of the trainer
+
+
+_OLDEST_CAPABILITY = (7, 0)
 """Compute capability from which torch.compile makes kernels for a GPU (Volta)."""
 
 
@@ -323,37 +439,42 @@ def check_trainer_flags(config: Config) -> Iterator[Finding]:
     on_gpu = settings["accelerator"] == "gpu" or (
         settings["accelerator"] == "auto" and torch.cuda.is_available()
     )
-    several = settings["devices"] * settings["nodes"] > 1
+    ranks = settings["devices"] * settings["nodes"]
     if settings["compile"]:
-        yield from _compile(settings, on_gpu, several)
-    yield from _statistics(settings, on_gpu, several)
-    yield from _fused(config)
-    yield from _no_effect(settings)
+        yield from _check_compile(settings, on_gpu, ranks)
+    if settings["sync_batchnorm"] and not on_gpu:
+        yield Hep2ganError(
+            "trainer.sync_batchnorm is true on the CPU",
+            "torch has this for GPUs alone",
+            "set trainer.sync_batchnorm=false",
+        )
+    elif settings["sync_batchnorm"] and ranks == 1:
+        yield Note("trainer.sync_batchnorm has no effect on one device")
+    yield from _check_fused(config)
+    if settings["resident"] and settings["workers"]:
+        yield Note(
+            f"trainer.workers={settings['workers']} has no effect with trainer.resident=true:"
+            " cells that lie on the device need no worker"
+        )
 
 
-def _compile(settings: Config, on_gpu: bool, several: bool) -> Iterator[Finding]:
+def _check_compile(settings: Config, on_gpu: bool, ranks: int) -> Iterator[Finding]:
     mode = settings["compile"]
+    fact, off = f"trainer.compile is {str(mode).lower()}", "set trainer.compile=false"
     if mode not in COMPILE_MODES or not isinstance(mode, bool | str):
-        yield Hep2ganError(
-            f"trainer.compile is {mode!r}",
-            f"choose from {', '.join(str(mode).lower() for mode in COMPILE_MODES)}",
-        )
+        options = ", ".join(str(mode).lower() for mode in COMPILE_MODES)
+        yield Hep2ganError(f"trainer.compile is {mode!r}", f"choose from {options}")
         return
-    fact = f"trainer.compile is {str(mode).lower()}"
-    if not _finds(_compilers(on_gpu)):
-        yield Hep2ganError(
-            f"{fact}, and none of {', '.join(_compilers(on_gpu))} is installed",
-            "torch.compile needs a compiler",
-            "install gcc, or set trainer.compile=false",
-        )
-    if on_gpu and torch.cuda.is_available() and torch.cuda.get_device_capability() < _OLDEST:
-        yield Hep2ganError(
-            f"{fact} on a GPU of compute capability"
-            f" {'.'.join(map(str, torch.cuda.get_device_capability()))}",
-            "torch.compile makes kernels from 7.0 on",
-            "set trainer.compile=false",
-        )
-    if settings["sync_batchnorm"] and several:
+    compilers = _compilers(on_gpu)
+    if not any(map(shutil.which, compilers)):
+        missing = f"{fact}, and none of {', '.join(compilers)} is installed"
+        yield Hep2ganError(missing, "torch.compile needs a compiler", f"install gcc, or {off}")
+    if on_gpu and torch.cuda.is_available():
+        capability = torch.cuda.get_device_capability()
+        if capability < _OLDEST_CAPABILITY:
+            old = f"{fact} on a GPU of compute capability {'.'.join(map(str, capability))}"
+            yield Hep2ganError(old, "torch.compile makes kernels from 7.0 on", off)
+    if settings["sync_batchnorm"] and ranks > 1:
         yield Hep2ganError(
             f"{fact} with trainer.sync_batchnorm=true",
             "each such layer talks to the other devices, where torch.compile has to stop and begin"
@@ -362,9 +483,9 @@ def _compile(settings: Config, on_gpu: bool, several: bool) -> Iterator[Finding]
         )
     if uses_cuda_graphs(mode) and not on_gpu:
         yield Hep2ganError(fact, "CUDA graphs need a GPU", "set trainer.compile=true or false")
-    elif uses_cuda_graphs(mode) and several:
+    elif uses_cuda_graphs(mode) and ranks > 1:
         yield Hep2ganError(
-            f"{fact} on {settings['devices'] * settings['nodes']} devices",
+            f"{fact} on {ranks} devices",
             "CUDA graphs beside the reduction of gradients are known to fail (pytorch issues"
             " 113809, 140395)",
             "set trainer.compile=true",
@@ -378,39 +499,14 @@ def _compilers(on_gpu: bool) -> tuple[str, ...]:
     return (os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"),)
 
 
-def _finds(names: tuple[str, ...]) -> bool:
-    return any(shutil.which(name) for name in names)
-
-
-def _statistics(settings: Config, on_gpu: bool, several: bool) -> Iterator[Finding]:
-    if not settings["sync_batchnorm"]:
-        return
-    if not on_gpu:
-        yield Hep2ganError(
-            "trainer.sync_batchnorm is true on the CPU",
-            "torch has this for GPUs alone",
-            "set trainer.sync_batchnorm=false",
-        )
-    elif not several:
-        yield Note("trainer.sync_batchnorm has no effect on one device")
-
-
-def _fused(config: Config) -> Iterator[Finding]:
+def _check_fused(config: Config) -> Iterator[Finding]:
     for name in ("generator", "discriminator", "classifier"):
         target = config["optimizer"][name]["_target_"]
-        # Others are looked up by who knows whether they may be.
+        # Other classes are refused elsewhere, or the user's own.
         if not isinstance(target, str) or target not in ALLOWED_OPTIMIZERS:
             continue
         try:
-            check_fused(config["trainer"]["fused_optimizers"], get_class(target))
+            check_fused(config["trainer"]["fused_optimizers"], import_class(target))
         except Hep2ganError as error:
             yield error
             return
-
-
-def _no_effect(settings: Config) -> Iterator[Finding]:
-    if settings["resident"] and settings["workers"]:
-        yield Note(
-            f"trainer.workers={settings['workers']} has no effect with trainer.resident=true:"
-            " cells that lie on the device need no worker"
-        )

@@ -1,56 +1,67 @@
-"""One run from a resolved configuration: split, fit or resume, test, DONE."""
+"""One run from its settings: check and open everything, fit or resume, test, record, DONE."""
 
+import json
 import logging
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
+from hep2gan.data.leakage import measure_leakage
+from hep2gan.data.splits import PARTS
+from hep2gan.data.store.store import Store
 from hep2gan.io import atomic_write, silence_libraries
-from hep2gan.runs.checkpoints import (
-    TrainingPosition,
-    latest_readable,
-    list_checkpoints,
-    load_best_or_latest,
-)
+from hep2gan.runs.checkpoints import latest_readable, list_checkpoints, load_best_or_latest
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import run_lock
 from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.provenance import provenance, write_provenance
 from hep2gan.training import distributed
-from hep2gan.training.datamodule import CellDataModule
+from hep2gan.training.build import parameter_counts
 from hep2gan.training.evaluation import evaluate_run, figure_files, format_summary
-from hep2gan.training.loggers import build_logger, log_results, logger_session
-from hep2gan.training.module import SegmentationGuidedClassification
-from hep2gan.training.setup import build_data, open_run_setup
+from hep2gan.training.loggers import Dashboard, build_logger, logger_session
+from hep2gan.training.preflight import preflight
+from hep2gan.training.setup import RunSetup
 from hep2gan.training.signals import RunStopped, SignalHandler
-from hep2gan.training.trainer import batches_done, fit
+from hep2gan.training.trainer import fit
 
 log = logging.getLogger(__name__)
 Config = Mapping[str, Any]
 
 
-def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
+def train_run(config: Config, run: RunFolder, trusted: Sequence[str] = ()) -> dict[str, float]:
     """Train, test and record the run that `config` describes; resume it where it was left.
 
-    A finished run is left alone and its metrics are returned. As one of several ranks, takes its
-    share. Raises `RunStopped`, which ends the process with status 143 (130 after Ctrl-C), when a
-    signal asked for it: the run goes on from there when it is started again.
+    A finished run is left alone. As one of several ranks, takes its share; a forest is left to the
+    first of them.
+
+    Args:
+        config: The resolved configuration.
+        run: The folder that it names.
+        trusted: Packages of the user's own that `_target_` may name.
+
+    Returns:
+        The flat metrics of the test; empty on ranks that have no share in a forest.
+
+    Raises:
+        RunStopped: A signal asked for it; ends the process with status 143 (130 after Ctrl-C). The
+            run resumes when it is started again.
+        Hep2ganError: The run cannot be started; lists everything that is wrong.
     """
+    if config["forest"] and not distributed.is_first_process():
+        return {}
     silence_libraries()
-    run = RunFolder.from_config(config)
     with SignalHandler().listening() as stop:
-        distributed.init_process_group(config["trainer"]["accelerator"])
+        if not config["forest"]:
+            distributed.init_process_group(config["trainer"]["accelerator"])
         distributed.redirect_worker_output(run.path)
         distributed.check_same_config(config)
-        if distributed.world_size() > 1:
-            log.info(
-                "rank %d of %d trains %s", distributed.rank(), distributed.world_size(), run.path
-            )
+        rank, ranks = distributed.rank(), distributed.world_size()
+        if ranks > 1:
+            log.info("rank %d of %d trains %s", rank, ranks, run.path)
         # Asked first: a finished run may lie where nothing can be written.
-        alone = distributed.rank() == 0 and not run.done
-        with run_lock(run.path) if alone else nullcontext(), _telling_what_is_saved(run):
+        writes = rank == 0 and not run.done
+        with run_lock(run.path) if writes else nullcontext(), _log_what_is_saved(run):
             metrics = _train(config, run, trusted, stop)
         # Not after an error: the others may never come.
         distributed.destroy_process_group()
@@ -58,16 +69,16 @@ def train_run(config: Config, trusted: Sequence[str] = ()) -> dict[str, float]:
 
 
 @contextmanager
-def _telling_what_is_saved(run: RunFolder) -> Iterator[None]:
-    """Say after a stop what there is to go on from."""
+def _log_what_is_saved(run: RunFolder) -> Iterator[None]:
+    """Log after a stop what the run can resume from."""
     try:
         yield
     except RunStopped as stop:
         if distributed.rank() == 0:
-            saved = next((path.name for path in list_checkpoints(run.checkpoints)), None)
-            there = f"{saved} is saved in {run.checkpoints}" if saved else "nothing was trained yet"
+            newest = next((path.name for path in list_checkpoints(run.checkpoints)), None)
+            saved = f"{newest} is saved in {run.checkpoints}" if newest else "nothing is saved yet"
             name = signal.Signals(stop.signum).name
-            log.info("Stopped by %s: %s. The same command goes on from there.", name, there)
+            log.info("Stopped by %s: %s. The same command goes on from there.", name, saved)
         raise
 
 
@@ -78,42 +89,93 @@ def _train(
         run.check_config(config)
         log.info("%s is finished already.%s", run.path, format_summary(run.metrics()))
         return run.metrics()
-    newest = distributed.broadcast(
-        latest_readable(run.checkpoints) if distributed.rank() == 0 else None
-    )
+    newest = latest_readable(run.checkpoints) if distributed.rank() == 0 else None
+    setup = RunSetup(config, run, distributed.broadcast(newest), trusted)
     with distributed.rank_zero_first():
-        preparation = open_run_setup(config, run, newest, trusted)
-    store, split, task = preparation.store, preparation.split, preparation.task
-    assert store is not None
-    assert split is not None
-    assert task is not None
-    data = build_data(config, store, split, TrainingPosition.of(newest))
-    if newest:
-        log.info("Resuming %s from %s", run.path, newest.name)
-    return _fit_and_test(config, run, task, data, newest, stop)
-
-
-def _fit_and_test(
-    config: Config,
-    run: RunFolder,
-    task: SegmentationGuidedClassification,
-    data: CellDataModule,
-    newest: Path | None,
-    stop: SignalHandler,
-) -> dict[str, float]:
-    origin = provenance(config, data.store, data.split, task.networks)
-    if distributed.rank() == 0:
-        write_provenance(run.path / "provenance.json", origin)
-    logger = build_logger(
-        config, run.path, rank=distributed.rank(), start=batches_done(data), provenance=origin
-    )
-    with logger_session(logger):
-        fit(config, run, task, data, logger, newest, stop)
-        task.load_state_dict(load_best_or_latest(run.checkpoints)[1]["state_dict"])
-        metrics = evaluate_run(task, data, run, config)
-        predictions = Predictions.load(run.predictions_file) if logger else None
-        log_results(logger, metrics, figure_files(run.figures), predictions)
+        open_run(setup)
+    if setup.checkpoint:
+        log.info("Resuming %s from %s", run.path, setup.checkpoint.name)
+    metrics = _fit_and_test(setup, stop)
     if distributed.rank() == 0:
         atomic_write(run.done_file, "")
     log.info("%s\n\n%s", format_summary(metrics), run.path)
     return metrics
+
+
+def open_run(setup: RunSetup) -> None:
+    """Check and open what a run needs; rank 0 records config, store and split in its folder.
+
+    Raises:
+        Hep2ganError: The run cannot start; lists everything that is wrong. Nothing is written then.
+    """
+    run = setup.run
+    if distributed.rank() == 0:
+        report = preflight(setup)
+        report.require(str(run.path))
+        for note in report.notes:
+            log.warning("%s.", note[:1].upper() + note[1:])
+        run.save_config(setup.config)
+        store = {"path": str(setup.store.path)} | _describe_store(setup.store)
+        atomic_write(run.store_file, json.dumps(store, indent=1) + "\n")
+        if not (run.path / "split.csv").exists():
+            setup.split.save(run.path, setup.store)
+    sizes = [len(getattr(setup.split, part)) for part in PARTS]
+    log.info("%d cells for training, %d for validation, %d for the test", *sizes)
+    for sentence in measure_leakage(setup.store, setup.split).warnings():
+        log.warning(sentence)
+
+
+def _describe_store(store: Store) -> dict[str, Any]:
+    """Describe the data that a run was trained on, wherever it lies."""
+    return {
+        "fingerprint": store.fingerprint,
+        "size": store.size,
+        "cells": len(store),
+        "classes": list(store.classes),
+    }
+
+
+def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
+    """Fit and test the method, with the dashboard's run open meanwhile."""
+    config, run, rank = setup.config, setup.run, distributed.rank()
+    method = train_forest if config["forest"] else train_networks
+    split, networks = setup.split, {} if config["forest"] else setup.task.networks
+    origin = provenance(
+        config,
+        store=_describe_store(setup.store),
+        split={part: len(getattr(split, part)) for part in PARTS},
+        parameters=parameter_counts(networks),
+    )
+    if rank == 0:
+        write_provenance(run.path / "provenance.json", origin)
+    start = setup.data.batches_done
+    logger = build_logger(config, run.path, rank=rank, start=start, provenance=origin)
+    with logger_session(logger):
+        metrics = method(setup, logger, stop)
+        if logger:
+            predictions = Predictions.load(run.predictions_file)
+            logger.log_results(metrics, figure_files(run.figures), predictions)
+    return metrics
+
+
+Method = Callable[[RunSetup, Dashboard | None, SignalHandler], dict[str, float]]
+"""Fits, tests and writes predictions, metrics and figures; returns the metrics, on every rank."""
+
+
+def train_networks(
+    setup: RunSetup, logger: Dashboard | None, stop: SignalHandler
+) -> dict[str, float]:
+    """Train the networks, then test those of the best epoch, or of the last; see `Method`."""
+    fit(setup, logger, stop)
+    _, checkpoint = load_best_or_latest(setup.run.checkpoints)
+    setup.task.load_state_dict(checkpoint["state_dict"])
+    return evaluate_run(setup.task, setup.data, setup.run, setup.config)
+
+
+def train_forest(
+    setup: RunSetup, logger: Dashboard | None, stop: SignalHandler
+) -> dict[str, float]:
+    """Grow a random forest on texture features and test it, without any curve; see `Method`."""
+    from hep2gan.training.forest import fit_and_test_forest
+
+    return fit_and_test_forest(setup.config, setup.run, setup.store, setup.split)

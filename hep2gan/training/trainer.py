@@ -1,9 +1,7 @@
-"""What happens around the training step: checkpoints, seeds, stops, the outputs of a test."""
+"""The Lightning trainer of a run: its loggers, its callbacks in their order, its precision."""
 
-import logging
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -11,7 +9,6 @@ import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.profilers import Profiler
 
-from hep2gan.data.splits import Split
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
 from hep2gan.training.callbacks.collapse import CollapseMonitor
@@ -28,52 +25,39 @@ from hep2gan.training.loggers.csv import CsvLogger
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
 from hep2gan.training.profiler import build_profiler
+from hep2gan.training.setup import RunSetup
 from hep2gan.training.signals import SignalHandler
 from hep2gan.training.strategy import devices_and_strategy, disable_lightning_signal_handlers
 
-
-def progress_bars() -> list[Callback]:
-    """A bar on a terminal, none elsewhere."""
-    return [RichProgressBar()] if sys.stdout.isatty() else []
-
-
-def monitor_name(config: Mapping[str, Any]) -> str:
-    """The validation metric that chooses the epoch."""
-    return "val/f1" if config["classify"] else "val/dice"
-
-
-log = logging.getLogger(__name__)
 Config = Mapping[str, Any]
 
 
-def batches_done(data: CellDataModule) -> int:
-    """Batches of training before this start, over all epochs: the next one's number."""
-    return data.start.epochs * data.batches + data.start.batches
+def progress_bars() -> list[Callback]:
+    """Return a bar on a terminal, none elsewhere."""
+    return [RichProgressBar()] if sys.stdout.isatty() else []
 
 
-def monitored_metric(config: Config, split: Split) -> str | None:
-    """The validation metric that chooses the epoch; None without a validation part (the paper)."""
-    if len(split.validation) == 0:
-        return None
-    return monitor_name(config)
+def monitor_name(config: Config) -> str:
+    """Name the validation metric that chooses the epoch."""
+    return "val/f1" if config["classify"] else "val/dice"
 
 
-def fit(
-    config: Config,
-    run: RunFolder,
-    task: SegmentationGuidedClassification,
-    data: CellDataModule,
-    logger: Any,
-    newest: Path | None,
-    stop: SignalHandler,
-) -> None:
-    """Train `task`, from the checkpoint `newest` on; metrics.csv and checkpoints go to `run`.
+def fit(setup: RunSetup, logger: Any, stop: SignalHandler) -> None:
+    """Train the networks of `setup`, from its checkpoint on; fills metrics.csv and checkpoints.
 
-    logger: another one beside metrics.csv. Raises what `train_run` raises.
+    Args:
+        setup: The run.
+        logger: Another logger beside metrics.csv, or None.
+        stop: Listens for the signals that end the training early.
+
+    Raises:
+        RunStopped: A signal asked for it; everything is saved.
+        Hep2ganError: The training cannot go on, as with losses that are not finite.
     """
+    config, run, task, data = setup.config, setup.run, setup.task, setup.data
     settings = config["trainer"]
     prepare_networks(task, settings)
-    curves = CsvLogger(run.curves_file, batches_done(data))
+    curves = CsvLogger(run.curves_file, data.batches_done)
     profiler = build_profiler(settings, run, task)
     trainer = build_trainer(
         settings,
@@ -84,7 +68,7 @@ def fit(
     )
     disable_lightning_signal_handlers(trainer)
     with stop.deferred():
-        trainer.fit(task, data, ckpt_path=newest, weights_only=True)
+        trainer.fit(task, data, ckpt_path=setup.checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if profiler:
@@ -92,18 +76,20 @@ def fit(
 
 
 def console_loggers(epochs: int) -> list[ConsoleLogger]:
-    """A line an epoch where no bar shows how far it is."""
+    """Return a logger that prints a line an epoch, where there is no bar."""
     return [] if progress_bars() else [ConsoleLogger(epochs)]
 
 
 def build_callbacks(
     config: Config, run: RunFolder, data: CellDataModule, stop: SignalHandler
 ) -> list[Callback]:
-    """All that a training does besides its steps, in this order."""
+    """Build all that a training does besides its steps, in this order."""
     settings = config["trainer"]
+    # Without a validation part the last epoch counts, as in the paper.
+    monitor = monitor_name(config) if len(data.split.validation) else None
     skipping = SkipNonfinite() if settings["nonfinite"] == "skip" else None
     return [
-        EpochCheckpoint(run.checkpoints, monitored_metric(config, data.split), stop),
+        EpochCheckpoint(run.checkpoints, monitor, stop),
         SeedEachBatch(config["seed"]),
         StoreGuard(data.store),
         skipping or StopAtNonfinite(run.path, data.store.id, settings["log_every"]),
@@ -116,7 +102,7 @@ def build_callbacks(
 
 
 def prepare_networks(task: SegmentationGuidedClassification, settings: Config) -> None:
-    """Choose the precision of products and the memory format of weights."""
+    """Set the precision of float32 products and the memory format of weights."""
     use_tf32(settings["tf32"])
     # Deterministic operations fill new memory before they write to it, at 2 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -131,7 +117,7 @@ def build_trainer(
     validates: bool,
     profiler: Profiler | None = None,
 ) -> L.Trainer:
-    """A Lightning trainer that leaves order, checkpoints and logging intervals to us."""
+    """Build a Lightning trainer that leaves order, checkpoints and logging intervals to us."""
     bars = progress_bars()
     return L.Trainer(
         **devices_and_strategy(settings, AtomicCheckpointIO()),

@@ -5,9 +5,8 @@ import subprocess
 
 import pytest
 import torch
-from torch import nn
 
-from hep2gan.runs.provenance import parameters, revision, versions, write_provenance
+from hep2gan.runs.provenance import provenance, revision, versions, write_provenance
 
 
 @pytest.fixture
@@ -58,11 +57,13 @@ def test_without_git_there_is_no_revision(checkout, monkeypatch):
     assert revision(checkout / "hep2gan") is None
 
 
-def test_parameters_by_network():
-    assert parameters({"a": nn.Linear(3, 2), "b": nn.Conv2d(1, 4, 3, bias=False)}) == {
-        "a": 8,
-        "b": 36,
-    }
+def test_a_record_holds_the_facts_of_data_split_and_networks():
+    config = {"data": {"name": "mine"}, "split": {"kind": "random", "seed": 3, "folds": None}}
+    store, split = {"fingerprint": "abc", "cells": 9}, {"train": 7, "test": 2}
+    record = provenance(config, store=store, split=split, parameters={"generator": 5})
+    assert record["data"] == {"name": "mine", "fingerprint": "abc", "cells": 9}
+    assert record["split"] == {"kind": "random", "seed": 3, "train": 7, "test": 2}
+    assert record["parameters"] == {"generator": 5}
 
 
 def test_versions_are_those_installed():

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from hep2gan.losses.segmentation import BceDiceLoss
-from hep2gan.training.build import build_task
+from hep2gan.training.build import build_task, parameter_counts
 from tests.helpers import tiny
 from tests.helpers.configs import composed
 
@@ -84,6 +85,11 @@ def test_weights_are_left_aside_where_a_checkpoint_follows():
     with torch.device("meta"):
         task = built("classifier.weights=gone.pth", "method=resnet50_t", load_weights=False)
     assert task.classifier.feature_dim == 512
+
+
+def test_parameters_by_network():
+    networks = {"a": nn.Linear(3, 2), "b": nn.Conv2d(1, 4, 3, bias=False)}
+    assert parameter_counts(networks) == {"a": 8, "b": 36}
 
 
 def test_without_an_adversarial_loss_no_discriminator_is_built():

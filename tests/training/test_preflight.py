@@ -18,13 +18,15 @@ from hep2gan.runs.checkpoints import list_checkpoints
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import preflight
 from hep2gan.training.preflight import (
+    PreflightReport,
     check_split,
     check_weights,
     checkpoint_bytes,
     require_disk_space,
+    run_preflight,
     state_copies,
 )
-from hep2gan.training.setup import RunSetup, run_preflight
+from hep2gan.training.setup import RunSetup
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
 from tests.helpers.made_store import made_store
@@ -54,7 +56,7 @@ def told(*overrides):
     trusted = config.pop("trusted")
     config.pop("doctor")
     found = {}
-    for check, state, text in run_preflight(config, trusted).results:
+    for check, state, text in run_preflight(config, RunFolder.from_config(config), trusted).results:
         found.setdefault(check, []).append((state, text))
     return found
 
@@ -132,11 +134,11 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     rules = ["not in the cache.*no route", "no.pth does not exist", "empty.pth is empty"]
     for file, rule in zip(files, rules, strict=True):
         ours["generator"]["weights"] = ours["classifier"]["weights"] = file
-        preparation = RunSetup(ours, RunFolder(tmp_path), None, starts=True)
-        preparation.checklist.take("weights", check_weights(ours))
-        assert len(preparation.checklist.problems) == 2
+        report = PreflightReport()
+        report.add("weights", check_weights(ours))
+        assert len(report.problems) == 2
         with pytest.raises(Hep2ganError, match=rf"(?s)2 things.*{rule}.*generator.*{rule}.*class"):
-            preparation.checklist.require("it")
+            report.require("it")
 
 
 def test_wandb_without_key_or_server(tmp_path, monkeypatch):
@@ -158,9 +160,9 @@ def test_classes_that_a_part_lacks():
     label, part = np.repeat([0, 1], 4), np.repeat([0, 2], 4)
     store = made_store(label, part=part, classes=("A", "B", "C"))
     config = composed("train", "data.root=x", "loss.gaussian_mixture.priors=empirical")
-    found = [
-        str(f) for f in check_split(store, make_split(store, SplitSettings(kind="given")), config)
-    ]
+    setup = RunSetup(config, RunFolder(Path("none")))
+    setup.store, setup.split = store, make_split(store, SplitSettings(kind="given"))
+    found = [str(finding) for finding in check_split(setup)]
     assert "training part has no cell of B, other parts have" in found[0]
     assert any("store has no cell of C" in text for text in found)
     assert any("C has no cells: empirical priors" in text for text in found)
@@ -192,13 +194,13 @@ def test_no_room_is_told_with_its_sum(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     room = {"checkpoint": 300_000_000, "predictions": 50_000_000}
     # 3 x 0.30 + 0.05 + 0.02 GB of figures and tables.
-    assert "up to 0.97 GB" in require_disk_space(tmp_path / "run", chooses=False, **room)
+    assert "up to 0.97 GB" in require_disk_space(tmp_path / "run", keeps_best=False, **room)
     with pytest.raises(Hep2ganError, match=r"1\.00 GB free.*up to 1\.57 GB more \(5 checkpoints"):
-        require_disk_space(tmp_path / "run", chooses=True, **room)
+        require_disk_space(tmp_path / "run", keeps_best=True, **room)
     (tmp_path / "run/checkpoints").mkdir(parents=True)
     with (tmp_path / "run/checkpoints/epoch0001.ckpt").open("wb") as file:
         file.truncate(600_000_000)
-    assert "up to 0.97 GB" in require_disk_space(tmp_path / "run", chooses=True, **room)
+    assert "up to 0.97 GB" in require_disk_space(tmp_path / "run", keeps_best=True, **room)
 
 
 def test_the_command_prints_a_list_and_starts_nothing(place, capsys):
@@ -230,9 +232,7 @@ def test_a_run_says_where_it_stands_and_how_large_its_checkpoints_are(place):
     config = composed("train", *SMALL, *NETS, *options)
     config.pop("doctor")
     run = RunFolder(place / "runs/stands/proposed/seed0")
-    preparation = RunSetup(config, run, None, config.pop("trusted"), starts=False)
-    preparation.open()
-    parts = preparation.task.optimized_modules
+    parts = RunSetup(config, run, None, config.pop("trusted"), dry_run=True).task.optimized_modules
     said = checkpoint_bytes(parts, config["optimizer"])
     tensors = [
         tensor.numel() * 4

@@ -38,12 +38,13 @@ def launch(config: Config) -> None:
     configuration and not from the command line, which in a sweep is another one.
     """
     # Before anything is logged, which opens train.log.
-    RunFolder.from_config(config).refuse_links()
+    run = RunFolder.from_config(config)
+    run.refuse_links()
     if not isinstance(trusted := config["trusted"], list) or not all(map(_is_text, trusted)):
         fact, rule = f"trusted is {trusted!r}", "it must be a list of packages"
         raise Hep2ganError(fact, rule, "set trusted=[mylab.nets], say")
     if config.get("doctor"):
-        _examine(config)
+        _preflight(config, run)
         return
     counts = [config["trainer"][key] for key in ("devices", "nodes")]
     # What is no count is refused with everything else that is wrong, by a single process.
@@ -58,14 +59,11 @@ def launch(config: Config) -> None:
             "each rank is one device",
             "set trainer.devices and trainer.nodes to what the launcher starts, or trainer=ddp",
         )
-    if config["forest"]:
-        from hep2gan.training.forest import train_forest
-
-        train_forest(run_settings(config))
-    elif ranks == 1 or given is not None:
+    # A forest needs no ranks.
+    if ranks == 1 or given is not None or config["forest"]:
         from hep2gan.training.run import train_run
 
-        train_run(run_settings(config), config["trusted"])
+        train_run(run_settings(config), run, config["trusted"])
     else:
         _launch_ranks(config)
 
@@ -79,16 +77,16 @@ def run_settings(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in ("trusted", "doctor")}
 
 
-def _examine(config: Config) -> None:
-    """Look at everything, start nothing; exit status 2 where something stands in the way."""
+def _preflight(config: Config, run: RunFolder) -> None:
+    """Check everything, start nothing; exit status 2 where something stands in the way."""
     if os.environ.get("RANK", "0") != "0":
         return
-    from hep2gan.training.setup import run_preflight
+    from hep2gan.training.preflight import run_preflight
 
-    checklist = run_preflight(run_settings(config), config["trusted"])
-    for line in checklist.lines():
+    report = run_preflight(run_settings(config), run, config["trusted"])
+    for line in report.lines():
         log.info(line)
-    if checklist.problems:
+    if report.problems:
         sys.exit(2)
 
 

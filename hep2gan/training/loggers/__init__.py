@@ -5,145 +5,105 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-from lightning.pytorch.loggers.logger import Logger
+from typing import Any, Protocol
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.predictions import Predictions
 
+LOGGER_KINDS = ("csv", "wandb", "tensorboard")
+
+
+class Dashboard(Protocol):
+    """A Lightning logger that also takes the results of the test, and knows how its run ended."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log one row."""
+
+    def log_results(
+        self, metrics: Mapping[str, float], figures: Mapping[str, Path], predictions: Predictions
+    ) -> None:
+        """Send the test's metrics, figures (PNG files by name) and what predictions show."""
+
+    def finish(self, exit_code: int) -> None:
+        """Close the run: 0 finished, 143 stopped by SIGTERM, anything else failed."""
+
 
 def build_logger(
     config: Mapping[str, Any],
-    run: Path,
+    folder: Path,
     *,
     rank: int = 0,
     start: int = 0,
     provenance: Mapping[str, Any] | None = None,
-) -> Logger | None:
-    """The logger that `logger=` names; None for csv alone, and on all ranks but the first.
+) -> Dashboard | None:
+    """Build the logger that `logger=` names.
 
-    start: batches of training that are done, 0 for a new run. provenance: what `provenance` gives,
-    for the dashboard's configuration. wandb is offline unless a key is set (WANDB_API_KEY or `wandb
-    login`) or mode says otherwise. Raises Hep2ganError for another kind and when it cannot begin.
+    wandb is offline unless a key is set (WANDB_API_KEY or `wandb login`) or mode says otherwise.
+
+    Args:
+        config: The configuration of a run.
+        folder: The run's folder.
+        rank: This process's; all but rank 0 get no logger.
+        start: Batches of training that are done, 0 for a new run.
+        provenance: What `provenance` returns, for the dashboard's configuration.
+
+    Returns:
+        The logger; None for csv alone.
+
+    Raises:
+        Hep2ganError: The kind is unknown, or its run cannot begin.
     """
-    kind = config["logger"]["kind"]
-    _require_kind(kind)
+    kind = _kind(config["logger"])
     if rank != 0 or kind == "csv":
         return None
     if kind == "tensorboard":
-        return _tensorboard(run)
+        _require_tensorboard()
+        from hep2gan.training.loggers.tensorboard import RunTensorBoardLogger
+
+        return RunTensorBoardLogger(folder)
     from hep2gan.training.loggers.wandb import start_wandb_run
 
-    return start_wandb_run(config, run, start=start, provenance=provenance)
-
-
-LOGGER_KINDS = ("csv", "wandb", "tensorboard")
+    return start_wandb_run(config, folder, start=start, provenance=provenance)
 
 
 def require_logger(settings: Mapping[str, Any]) -> str:
-    """Say where curves will go; raises Hep2ganError where they cannot. Begins no run."""
-    kind = settings["kind"]
-    _require_kind(kind)
+    """Describe where curves will go; raises Hep2ganError where they cannot. Begins no run."""
+    kind = _kind(settings)
     if kind == "csv":
         return "metrics.csv"
     if kind == "tensorboard":
-        if find_spec("tensorboard") is None:
-            raise _no_tensorboard()
+        _require_tensorboard()
         return "metrics.csv and TensorBoard"
     from hep2gan.training.loggers.wandb import require_wandb
 
     return f"metrics.csv and wandb, {require_wandb(settings)}"
 
 
-def _require_kind(kind: str) -> None:
+def _kind(settings: Mapping[str, Any]) -> str:
+    kind = str(settings["kind"])
     if kind not in LOGGER_KINDS:
         raise Hep2ganError(f"logger.kind is {kind!r}", f"choose from {', '.join(LOGGER_KINDS)}")
+    return kind
 
 
-def _no_tensorboard() -> Hep2ganError:
-    return Hep2ganError(
-        "logger=tensorboard, but TensorBoard is not installed",
-        "",
-        'pip install "hep2gan[tensorboard]"',
-    )
-
-
-def _tensorboard(run: Path) -> Logger:
-    try:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
-        return TensorBoardLogger(run, name="tensorboard", version="")
-    except ModuleNotFoundError as error:
-        raise _no_tensorboard() from error
-
-
-def log_results(
-    logger: Logger | None,
-    metrics: Mapping[str, float],
-    figures: Mapping[str, Path],
-    predictions: Predictions | None = None,
-) -> None:
-    """Send the test's metrics and figures (PNG files by name) to the dashboard.
-
-    predictions: those of the test, for wandb's confusion matrix, ROC curves and worst cells.
-    """
-    if logger is None:
-        return
-    logger.log_metrics(dict(metrics))
-    from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-
-    if isinstance(logger, WandbLogger):
-        _results_to_wandb(logger, metrics, figures, predictions)
-    elif isinstance(logger, TensorBoardLogger):
-        import numpy as np
-        from PIL import Image
-
-        for name, path in figures.items():
-            pixels = np.asarray(Image.open(path).convert("RGB"))
-            logger.experiment.add_image(f"figure/{name}", pixels, dataformats="HWC")
-
-
-def _results_to_wandb(
-    logger: Any,
-    metrics: Mapping[str, float],
-    figures: Mapping[str, Path],
-    predictions: Predictions | None,
-) -> None:
-    if logger.lost:
-        return
-    import wandb
-
-    from hep2gan.training.loggers.wandb import result_panels
-
-    with logger.surviving():
-        shown = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-        logger.experiment.log(
-            shown | (result_panels(predictions) if predictions is not None else {})
-        )
-        logger.experiment.summary.update(dict(metrics))
-
-
-def finish_run(logger: Logger | None, exit_code: int) -> None:
-    """Close the dashboard's run: 0 finished, 143 stopped by SIGTERM, anything else failed."""
-    from lightning.pytorch.loggers import WandbLogger
-
-    if isinstance(logger, WandbLogger):
-        from hep2gan.training.loggers.wandb import RunWandbLogger, finish_wandb_run
-
-        assert isinstance(logger, RunWandbLogger)
-        finish_wandb_run(logger, int(exit_code))
+def _require_tensorboard() -> None:
+    if find_spec("tensorboard") is None:
+        fact = "logger=tensorboard, but TensorBoard is not installed"
+        raise Hep2ganError(fact, "", 'pip install "hep2gan[tensorboard]"')
 
 
 @contextmanager
-def logger_session(logger: Logger | None) -> Iterator[None]:
-    """Close the dashboard's run when the block ends, with the exit code of how it ended."""
+def logger_session(logger: Dashboard | None) -> Iterator[None]:
+    """Finish the dashboard's run when the block ends, with the exit code of how it ended."""
+    exit_code = 0
     try:
         yield
     except BaseException as error:
-        finish_run(logger, exit_code_of(error))
+        exit_code = exit_code_of(error)
         raise
-    finish_run(logger, 0)
+    finally:
+        if logger:
+            logger.finish(exit_code)
 
 
 def exit_code_of(error: BaseException) -> int:

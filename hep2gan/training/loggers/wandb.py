@@ -1,4 +1,4 @@
-"""What a test leaves on the dashboard beside its numbers: confusion, ROC, the worst cells."""
+"""Weights & Biases: one run a training, resumed with it, and the test's results as panels."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -20,108 +20,12 @@ from lightning.pytorch.loggers import WandbLogger
 from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import atomic_write
+from hep2gan.io import atomic_write, read_json
 from hep2gan.reports.figures.overlay import draw_overlay_outline
 from hep2gan.reports.figures.roc import roc_curves
 from hep2gan.reports.selection import confident_errors, lowest_dice
 from hep2gan.runs.predictions import Predictions
 from hep2gan.training.loggers.csv import logged_before
-
-WORST = 20
-POINTS = 100
-"""Most points of one class's ROC curve: more than a panel has pixels to tell apart."""
-
-
-def result_panels(predictions: Predictions) -> dict[str, Any]:
-    """wandb's objects by key, those that the method has predictions for."""
-    found: dict[str, Any] = {}
-    if predictions.probabilities is not None:
-        found["test/confusion_matrix"] = confusion_panel(predictions)
-        found["test/roc"] = roc_panel(predictions)
-    rows = worst_cells(predictions)
-    if rows:
-        found["test/worst_cells"] = cell_table(predictions, rows)
-        # The table keeps its pictures in an artifact; these show without opening one.
-        found["test/worst_pictures"] = [picture_of(predictions, row) for row in rows]
-    return found
-
-
-def confusion_panel(predictions: Predictions) -> Any:
-    """The confusion matrix: K x K numbers of cells."""
-    return wandb.plot.confusion_matrix(
-        y_true=predictions.label.tolist(),
-        preds=predictions.predicted.tolist(),
-        class_names=list(predictions.classes),
-        title="Confusion matrix (test)",
-    )
-
-
-def roc_panel(predictions: Predictions) -> Any:
-    """Each class against the rest; only the corners of a curve, and at most 100 of them."""
-    rows = [
-        [predictions.classes[curve.label], float(fpr), float(tpr)]
-        for curve in roc_curves(predictions)
-        for fpr, tpr in zip(
-            _thinned(curve.false_positive_rate), _thinned(curve.true_positive_rate), strict=True
-        )
-    ]
-    return wandb.plot_table(
-        data_table=wandb.Table(columns=["class", "fpr", "tpr"], data=rows),
-        vega_spec_name="wandb/area-under-curve/v0",
-        fields={"x": "fpr", "y": "tpr", "class": "class"},
-        string_fields={
-            "title": "ROC (test)",
-            "x-axis-title": "False positive rate",
-            "y-axis-title": "True positive rate",
-        },
-    )
-
-
-def _thinned(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    if len(values) <= POINTS:
-        return values
-    kept: npt.NDArray[np.float64] = values[
-        np.linspace(0, len(values) - 1, POINTS).round().astype(int)
-    ]
-    return kept
-
-
-def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
-    """At most `count` rows: the surest misreadings and the lowest Dice in turn, none twice."""
-    errors = [] if predictions.probabilities is None else confident_errors(predictions, count)
-    dice = [] if predictions.mask is None else lowest_dice(predictions, count)
-    turns = chain.from_iterable(zip_longest(errors, dice))
-    return list(dict.fromkeys(row for row in turns if row is not None))[:count]
-
-
-def picture_of(predictions: Predictions, row: int) -> Any:
-    """One cell with its true and its generated outline, its id below it."""
-    return wandb.Image(draw_overlay_outline(predictions, row), caption=str(predictions.id[row]))
-
-
-def cell_table(predictions: Predictions, rows: list[int]) -> Any:
-    """A table of cells: a picture of both outlines, id, specimen, patterns, Dice, probabilities.
-
-    Fields of what the method does not have are empty.
-    """
-    probabilities = [f"p({name})" for name in predictions.classes]
-    columns = ["cell", "id", "specimen", "true", "predicted", "dice", *probabilities]
-    dice = None if predictions.mask is None else predictions.dice
-    data = []
-    for row in rows:
-        scores: list[Any] = [None] * len(predictions.classes)
-        guess = None
-        if predictions.probabilities is not None:
-            scores = [float(p) for p in predictions.probabilities[row]]
-            guess = predictions.classes[predictions.predicted[row]]
-        picture = picture_of(predictions, row)
-        specimen = int(predictions.specimen[row])
-        true = predictions.classes[predictions.label[row]]
-        fit = None if dice is None else float(dice[row])
-        name = str(predictions.id[row])
-        data.append([picture, name, specimen, true, guess, fit, *scores])
-    return wandb.Table(columns=columns, data=data)
-
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +38,7 @@ AXES = {
 STOPPED = 143
 """Exit code of a job that SIGTERM stopped: 128 + 15."""
 
-_LONGEST_TAG, _LONGEST_NAME = 64, 128
+_MAX_TAG, _MAX_NAME = 64, 128
 _NOT_LOSSES = ("p_real", "p_fake")
 
 
@@ -143,6 +47,8 @@ class RunWandbLogger(WandbLogger):
 
     The summary holds the last value of a metric under its own name, where sweeps and tables look
     for it, and the best under best/<name>: the highest of val/*, the lowest of the losses train/*.
+    wandb's own `define_metric(summary="max")` takes the last value away, NaN for a maximum, and
+    begins anew when a run is resumed.
     """
 
     def __init__(self, run: Any, folder: Path) -> None:
@@ -151,7 +57,7 @@ class RunWandbLogger(WandbLogger):
         self.lost = False
 
     @contextmanager
-    def surviving(self) -> Iterator[None]:
+    def _surviving(self) -> Iterator[None]:
         """Let the training go on when wandb's own process or its disk is gone."""
         try:
             yield
@@ -164,25 +70,50 @@ class RunWandbLogger(WandbLogger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log one row."""
-        better = self.learn(metrics)
+        best = self.update_best(metrics)
         if self.lost:
             return
-        with self.surviving():
+        with self._surviving():
             super().log_metrics(metrics, step)
-            if better:
-                self.experiment.summary.update({f"best/{name}": better[name] for name in better})
+            if best:
+                self.experiment.summary.update({f"best/{name}": best[name] for name in best})
 
-    def learn(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Take note of values without logging them; returns those that are new bests."""
-        better = {}
-        for name, raw in metrics.items():
-            value, sign = float(raw), _sign(name)
-            if not sign or not math.isfinite(value):
-                continue
-            if name not in self._best or sign * value > sign * self._best[name]:
-                better[name] = value
+    def update_best(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Take note of a row without logging it; returns the values that are the best so far."""
+        better = {
+            name: float(value)
+            for name, value in metrics.items()
+            if (sign := _sign(name)) and math.isfinite(value)
+            if name not in self._best or sign * value > sign * self._best[name]
+        }
         self._best |= better
         return better
+
+    def log_results(
+        self, metrics: Mapping[str, float], figures: Mapping[str, Path], predictions: Predictions
+    ) -> None:
+        """Log metrics and figures of the test, its confusion matrix, ROC curves and worst cells."""
+        self.log_metrics(metrics)
+        if self.lost:
+            return
+        with self._surviving():
+            images = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+            self.experiment.log(images | result_panels(predictions))
+            self.experiment.summary.update(dict(metrics))
+
+    def finish(self, exit_code: int) -> None:
+        """Close the run as finished (0) or failed; one that SIGTERM stopped (143) as preempted.
+
+        A preempted run of a sweep is handed out again by wandb.
+        """
+        with self._surviving():
+            if exit_code == STOPPED:
+                self.experiment.mark_preempting()
+            self.experiment.finish(exit_code=exit_code)
+        if self.lost:
+            # Else wandb says goodbye to its dead process when ours ends, and prints a traceback.
+            with suppress(OSError, wandb.Error):
+                wandb.teardown(exit_code)
 
 
 def _sign(name: str) -> int:
@@ -200,27 +131,40 @@ def start_wandb_run(
     start: int = 0,
     provenance: Mapping[str, Any] | None = None,
 ) -> RunWandbLogger:
-    """Begin a run in `folder`, or go on with the one that was begun there.
+    """Start a wandb run in `folder`, or resume the one that was started there.
 
-    start: batches of training that are done. Online, the run of the start before goes on. Offline
-    runs cannot be appended to: a new one takes the rows that metrics.csv keeps, so that it is
-    complete by itself, and the folders before it move to wandb/superseded/. Inside `wandb agent`
-    the agent's run is joined. Raises Hep2ganError when wandb cannot begin.
+    Online, the run of the start before goes on. Offline runs cannot be appended to: a new one takes
+    the rows that metrics.csv keeps, so that it is complete by itself, and the folders before it
+    move to wandb/superseded/. Inside `wandb agent` the agent's run is joined.
+
+    Args:
+        config: The configuration of the training.
+        folder: Its folder.
+        start: Batches of training that are done.
+        provenance: Kept in wandb's configuration.
+
+    Raises:
+        Hep2ganError: wandb cannot start a run.
     """
     mode = _mode(config["logger"])
     id_file = folder / "wandb" / "id.json"
-    before = _read(id_file)
+    former = _read_id(id_file)
     in_agent = bool(os.environ.get("WANDB_SWEEP_ID"))
-    goes_on = in_agent or (mode == "online" and before.get("mode") == "online")
-    identity = before["id"] if goes_on and "id" in before else secrets.token_hex(8)
+    resumes = in_agent or (mode == "online" and former.get("mode") == "online")
+    run_id = former["id"] if resumes and "id" in former else secrets.token_hex(8)
     _supersede(folder / "wandb")
     _stage_in(folder.resolve() / "wandb" / "staged")
-    run = _init(config, folder, mode, identity, in_agent, provenance)
+    run = _init(config, folder, mode, None if in_agent else run_id, provenance)
     logger = RunWandbLogger(run, folder)
     try:
         atomic_write(id_file, json.dumps({"id": run.id, "mode": mode}) + "\n")
-        _define(run)
-        _replay(logger, logged_before(folder / "metrics.csv", start), bool(run.resumed))
+        for axis, patterns in AXES.items():
+            run.define_metric(axis)
+            for pattern in patterns:
+                run.define_metric(pattern, step_metric=axis)
+        for step, row in logged_before(folder / "metrics.csv", start):
+            # A resumed run has its rows, but their best values must not be lost.
+            logger.update_best(row) if run.resumed else logger.log_metrics(row, step)
     except BaseException:
         run.finish(exit_code=1)
         raise
@@ -228,13 +172,13 @@ def start_wandb_run(
 
 
 def _mode(settings: Mapping[str, Any]) -> str:
-    """What is asked for, or online where there is a key."""
-    asked = settings["mode"] or os.environ.get("WANDB_MODE")
-    return str(asked) if asked else ("online" if _has_key() else "offline")
+    """The requested mode, or online where there is a key."""
+    requested = settings["mode"] or os.environ.get("WANDB_MODE")
+    return str(requested or ("online" if _has_key() else "offline"))
 
 
 def require_wandb(settings: Mapping[str, Any]) -> str:
-    """The mode that a run will have; raises Hep2ganError where online lacks its key or server."""
+    """Describe the mode of a run; raises Hep2ganError where online lacks its key or server."""
     mode, fix = _mode(settings), "set logger.mode=offline, and `wandb sync` later"
     if mode != "online" or os.environ.get("WANDB_SWEEP_ID"):
         return mode
@@ -272,20 +216,19 @@ def _init(
     config: Mapping[str, Any],
     folder: Path,
     mode: str,
-    identity: str,
-    in_agent: bool,
+    run_id: str | None,
     provenance: Mapping[str, Any] | None,
 ) -> Any:
     settings, method = config["logger"], str(config["name"]).partition(",")[0]
-    # An agent has chosen these already, and wandb warns of other choices.
-    own = {"id": identity, "project": settings["project"], "entity": settings["entity"]}
+    identity = {"id": run_id, "project": settings["project"], "entity": settings["entity"]}
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     try:
         run = wandb.init(
-            **({} if in_agent else own),
-            name=f"{config['name']}-seed{config['seed']}"[:_LONGEST_NAME],
-            group=str(config["study"])[:_LONGEST_NAME],
-            job_type=method[:_LONGEST_NAME],
+            # An agent has chosen these already, and wandb warns of other choices.
+            **(identity if run_id else {}),
+            name=f"{config['name']}-seed{config['seed']}"[:_MAX_NAME],
+            group=str(config["study"])[:_MAX_NAME],
+            job_type=method[:_MAX_NAME],
             tags=_tags(config),
             config={**config, **({"provenance": dict(provenance)} if provenance else {})},
             # Absolute: wandb's own process may have begun in another working directory.
@@ -309,33 +252,16 @@ def _init(
 def _tags(config: Mapping[str, Any]) -> list[str]:
     data = config["data"]
     facts = (data["name"], config["split"]["kind"], f"{data['size']}px")
-    tags = [str(tag)[:_LONGEST_TAG] for tag in (*(config["logger"]["tags"] or ()), *facts)]
+    tags = [str(tag)[:_MAX_TAG] for tag in (*(config["logger"]["tags"] or ()), *facts)]
     return list(dict.fromkeys(tag for tag in tags if tag))
-
-
-def _define(run: Any) -> None:
-    for axis, patterns in AXES.items():
-        run.define_metric(axis)
-        for pattern in patterns:
-            run.define_metric(pattern, step_metric=axis)
-
-
-def _replay(
-    logger: RunWandbLogger, rows: Iterable[tuple[int | None, dict[str, float]]], has_them: bool
-) -> None:
-    for step, row in rows:
-        if has_them:
-            logger.learn(row)
-        else:
-            logger.log_metrics(row, step)
 
 
 def _supersede(folder: Path) -> None:
     """Move offline runs of earlier starts aside, so that one folder a job is left to sync."""
-    old = sorted(folder.glob("offline-run-*"))
-    if old:
+    former = sorted(folder.glob("offline-run-*"))
+    if former:
         (folder / "superseded").mkdir(exist_ok=True)
-    for path in old:
+    for path in former:
         path.rename(folder / "superseded" / path.name)
 
 
@@ -346,24 +272,106 @@ def _stage_in(staged: Path) -> None:
         os.environ["WANDB_DATA_DIR"] = str(staged)
 
 
-def _read(path: Path) -> dict[str, str]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _read_id(path: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        return read_json(path)
+    return {}
 
 
-def finish_wandb_run(logger: RunWandbLogger, exit_code: int) -> None:
-    """Close the run as finished (0) or failed; one that SIGTERM stopped (143) as preempted.
+WORST = 20
+POINTS = 100
+"""Most points of one class's ROC curve: more than a panel has pixels to tell apart."""
 
-    A preempted run of a sweep is handed out again by wandb.
+
+def result_panels(predictions: Predictions) -> dict[str, Any]:
+    """wandb's objects by key, those that the method has predictions for."""
+    panels: dict[str, Any] = {}
+    if predictions.probabilities is not None:
+        panels["test/confusion_matrix"] = confusion_panel(predictions)
+        panels["test/roc"] = roc_panel(predictions)
+    if rows := worst_cells(predictions):
+        panels["test/worst_cells"] = cell_table(predictions, rows)
+        # The table keeps its pictures in an artifact; these show without opening one.
+        panels["test/worst_pictures"] = [picture_of(predictions, row) for row in rows]
+    return panels
+
+
+def confusion_panel(predictions: Predictions) -> Any:
+    """The confusion matrix: K x K numbers of cells."""
+    return wandb.plot.confusion_matrix(
+        y_true=predictions.label.tolist(),
+        preds=predictions.predicted.tolist(),
+        class_names=list(predictions.classes),
+        title="Confusion matrix (test)",
+    )
+
+
+def roc_panel(predictions: Predictions) -> Any:
+    """Each class against the rest; only the corners of a curve, and at most 100 of them."""
+    rows = [
+        [predictions.classes[curve.label], float(fpr), float(tpr)]
+        for curve in roc_curves(predictions)
+        for fpr, tpr in zip(
+            _thinned(curve.false_positive_rate), _thinned(curve.true_positive_rate), strict=True
+        )
+    ]
+    return wandb.plot_table(
+        data_table=wandb.Table(columns=["class", "fpr", "tpr"], data=rows),
+        vega_spec_name="wandb/area-under-curve/v0",
+        fields={"x": "fpr", "y": "tpr", "class": "class"},
+        string_fields={
+            "title": "ROC (test)",
+            "x-axis-title": "False positive rate",
+            "y-axis-title": "True positive rate",
+        },
+    )
+
+
+def _thinned(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    count = min(len(values), POINTS)
+    kept: npt.NDArray[np.float64] = values[
+        np.linspace(0, len(values) - 1, count).round().astype(int)
+    ]
+    return kept
+
+
+def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
+    """At most `count` rows: the surest misreadings and the lowest Dice in turn, none twice."""
+    errors = [] if predictions.probabilities is None else confident_errors(predictions, count)
+    dice = [] if predictions.mask is None else lowest_dice(predictions, count)
+    turns = chain.from_iterable(zip_longest(errors, dice))
+    return list(dict.fromkeys(row for row in turns if row is not None))[:count]
+
+
+def picture_of(predictions: Predictions, row: int) -> Any:
+    """One cell with its true and its generated outline, its id below it."""
+    return wandb.Image(draw_overlay_outline(predictions, row), caption=str(predictions.id[row]))
+
+
+def cell_table(predictions: Predictions, rows: list[int]) -> Any:
+    """A table of cells: a picture of both outlines, id, specimen, patterns, Dice, probabilities.
+
+    Fields of what the method does not have are empty.
     """
-    with logger.surviving():
-        if exit_code == STOPPED:
-            logger.experiment.mark_preempting()
-        logger.experiment.finish(exit_code=exit_code)
-    if logger.lost:
-        # Else wandb says goodbye to its dead process when ours ends, and prints a traceback.
-        with suppress(OSError, wandb.Error):
-            wandb.teardown(exit_code)
+    probabilities = [f"p({name})" for name in predictions.classes]
+    columns = ["cell", "id", "specimen", "true", "predicted", "dice", *probabilities]
+    dice = None if predictions.mask is None else predictions.dice
+    data = []
+    for row in rows:
+        scores: list[Any] = [None] * len(predictions.classes)
+        predicted = None
+        if predictions.probabilities is not None:
+            scores = [float(p) for p in predictions.probabilities[row]]
+            predicted = predictions.classes[predictions.predicted[row]]
+        data.append(
+            [
+                picture_of(predictions, row),
+                str(predictions.id[row]),
+                int(predictions.specimen[row]),
+                predictions.classes[predictions.label[row]],
+                predicted,
+                None if dice is None else float(dice[row]),
+                *scores,
+            ]
+        )
+    return wandb.Table(columns=columns, data=data)

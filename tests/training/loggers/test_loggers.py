@@ -1,14 +1,18 @@
 """Dashboards: real offline wandb runs and TensorBoard files, read back."""
 
+import dataclasses
+
 import pytest
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.loggers import build_logger, finish_run, log_results
+from hep2gan.training.loggers import build_logger, logger_session
 from tests.helpers.configs import composed
 from tests.helpers.offline import without_wandb_settings
+from tests.helpers.report_fixtures import make_predictions
 from tests.helpers.wandb_reader import offline_run
 
+NO_PANELS = dataclasses.replace(make_predictions(), mask=None, probabilities=None)
 METRICS = {"test/dice": 0.75, "test/accuracy": 0.5}
 
 
@@ -32,8 +36,8 @@ def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, exit_cod
         logger.log_metrics(
             {"train/generator/l1": 0.5 / (epoch + 1), "epoch": epoch}, step=epoch * 7
         )
-    log_results(logger, METRICS, picture)
-    finish_run(logger, exit_code)
+    logger.log_results(METRICS, picture, NO_PANELS)
+    logger.finish(exit_code)
     found = offline_run(tmp_path)
     run = found["run"]
     assert (run.run_group, run.job_type, run.project) == ("ablation", "without_gm", "hep2gan")
@@ -55,9 +59,8 @@ def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     logger = build_logger(composed("train", "logger=tensorboard"), tmp_path)
     logger.log_metrics({"train/generator/l1": 0.5}, step=4)
-    log_results(logger, METRICS, picture)
-    logger.save()
-    logger.finalize("success")
+    logger.log_results(METRICS, picture, NO_PANELS)
+    logger.finish(0)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("train/generator/l1")] == [(4, 0.5)]
@@ -68,8 +71,8 @@ def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
 
 def test_csv_alone_needs_no_logger(tmp_path):
     assert build_logger(composed("train"), tmp_path) is None
-    log_results(None, METRICS, {})
-    finish_run(None, 1)
+    with logger_session(None):
+        pass
 
 
 def test_an_unknown_logger_is_named(tmp_path):
@@ -93,9 +96,9 @@ def test_training_goes_on_when_wandbs_process_dies(tmp_path, picture, caplog):
     logger = RunWandbLogger(run := Dead(), tmp_path)
     for step in range(3):
         logger.log_metrics({"train/generator/l1": 0.5, "epoch": 1}, step=step)
-    log_results(logger, METRICS, picture)
+    logger.log_results(METRICS, picture, NO_PANELS)
     asked = run.asked
-    finish_run(logger, 0)
+    logger.finish(0)
     assert logger.lost
     assert caplog.text.count("wandb is lost to this run (Connection lost)") == 1
     assert (asked, run.asked) == (1, 2)

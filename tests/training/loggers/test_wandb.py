@@ -13,7 +13,7 @@ import pytest
 import wandb
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.loggers import build_logger, exit_code_of, finish_run, logger_session
+from hep2gan.training.loggers import build_logger, exit_code_of, logger_session
 from hep2gan.training.loggers import wandb as run_wandb
 from hep2gan.training.loggers.csv import CsvLogger
 from tests.helpers.configs import composed
@@ -46,7 +46,7 @@ def epoch(logger, number, value=0.5, steps=2):
 def test_what_users_filter_by(tmp_path, config):
     config["name"] = "proposed,loss.beta=5"
     logger = build_logger(config, tmp_path, provenance=PROVENANCE)
-    finish_run(logger, 0)
+    logger.finish(0)
     (found,) = runs(tmp_path)
     run = found["run"]
     assert (run.run_group, run.job_type) == ("s", "proposed")
@@ -59,7 +59,7 @@ def test_what_users_filter_by(tmp_path, config):
 def test_names_longer_than_wandb_takes_are_cut(tmp_path, config):
     config |= {"name": "n" * 300, "study": "s" * 300}
     config["logger"]["tags"] = ["t" * 100]
-    finish_run(build_logger(config, tmp_path), 0)
+    build_logger(config, tmp_path).finish(0)
     (found,) = runs(tmp_path)
     assert len(found["run"].display_name) == len(found["run"].run_group) == 128
     assert found["run"].tags[0] == "t" * 64
@@ -71,7 +71,7 @@ def test_axes_and_best_values(tmp_path, config):
         epoch(logger, number, value)
         row = {"train/discriminator/p_real": value, "gm/val/own_distance": value, "epoch": number}
         logger.log_metrics(row, step=number)
-    finish_run(logger, 0)
+    logger.finish(0)
     (found,) = runs(tmp_path)
     axes = {f"{group}/*": "epoch" for group in ("train", "val", "lr", "gm", "speed")}
     assert axes.items() <= found["metrics"].items()
@@ -89,8 +89,8 @@ def test_two_jobs_in_one_process_make_two_runs(tmp_path, config):
     # A job that died before it could close its run.
     second = build_logger(config | {"seed": 1}, tmp_path / "b")
     epoch(second, 0, 0.25)
-    finish_run(second, 0)
-    finish_run(first, 1)
+    second.finish(0)
+    first.finish(1)
     (a,), (b,) = runs(tmp_path / "a"), runs(tmp_path / "b")
     assert a["run"].run_id != b["run"].run_id
     assert (a["exit"], b["exit"]) == (1, 0)
@@ -102,7 +102,7 @@ def test_two_jobs_in_one_process_make_two_runs(tmp_path, config):
 def test_an_id_in_the_environment_does_not_join_two_jobs(tmp_path, config, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "fixed")
     for seed in (0, 1):
-        finish_run(build_logger(config | {"seed": seed}, tmp_path / str(seed)), 0)
+        build_logger(config | {"seed": seed}, tmp_path / str(seed)).finish(0)
     (a,), (b,) = runs(tmp_path / "0"), runs(tmp_path / "1")
     assert len({a["run"].run_id, b["run"].run_id, "fixed"}) == 3
 
@@ -118,7 +118,7 @@ def test_a_resumed_offline_run_is_complete_by_itself(tmp_path, config):
     again = build_logger(config, tmp_path, start=4)
     csv = CsvLogger(tmp_path / "metrics.csv", 4)
     epoch([csv, again], 2, 0.3)
-    finish_run(again, 0)
+    again.finish(0)
     (found,) = runs(tmp_path)
     assert curve(found, "train/generator/l1") == [(0, 0.5), (1, 0.4), (2, 0.3)]
     steps = curve(found, "step/generator/l1", "trainer/global_step")
@@ -157,7 +157,7 @@ def test_a_killed_process_leaves_the_next_start_alone(tmp_path, config):
     (tmp_path / "wandb/id.json").write_text("{half")
     logger = build_logger(config, tmp_path, start=1)
     epoch(logger, 1, 0.4)
-    finish_run(logger, 0)
+    logger.finish(0)
     (found,) = runs(tmp_path)
     assert curve(found, "train/generator/l1") == [(0, 0.5), (1, 0.4)]
     assert len(list((tmp_path / "wandb/superseded").iterdir())) == 1
@@ -166,10 +166,10 @@ def test_a_killed_process_leaves_the_next_start_alone(tmp_path, config):
 AGENT = """
 import sys
 from pathlib import Path
-from hep2gan.training.loggers import build_logger, finish_run
+from hep2gan.training.loggers import build_logger
 from tests.helpers.configs import composed
 config = composed("train", "logger=wandb", "loss.beta=5")
-finish_run(build_logger(config, Path(sys.argv[1])), 0)
+build_logger(config, Path(sys.argv[1])).finish(0)
 """
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.training.loggers import build_logger, finish_run, log_results
+from hep2gan.training.loggers import build_logger
 from hep2gan.training.loggers.wandb import POINTS, WORST, result_panels, worst_cells
 from tests.helpers.configs import composed
 from tests.helpers.offline import runs, without_wandb_settings
@@ -27,8 +27,8 @@ def made():
 def logged(folder, predictions):
     """Keys to the tables of a run, as they lie in its folder."""
     logger = build_logger(composed("train", "logger=wandb"), folder)
-    log_results(logger, {"test/dice": 0.5}, {}, predictions)
-    finish_run(logger, 0)
+    logger.log_results({"test/dice": 0.5}, {}, predictions)
+    logger.finish(0)
     (run,) = runs(folder)
     (files,) = folder.glob("wandb/offline-run-*/files")
     tables = {
