@@ -111,7 +111,9 @@ def read_study(
             parts.setdefault(kept[number], []).append(predictions)
         if page:
             name = short_name(run, runs)
-            sections.append(run_section(run, number, name, predictions, figures=number in illustrated))
+            sections.append(
+                run_section(run, number, name, predictions, figures=number in illustrated)
+            )
     names = [method.title for method in group_methods(results)]
     shown = {name: pool(parts[name]) for name in names if name in parts}
     return Study(tuple(results), shown, tuple(sections), reference)

@@ -72,5 +72,9 @@ def test_text_reads_back():
     assert float(found["accuracy_pooled"]) == pytest.approx(23 / 30)
     ends = [100 * float(found[f"accuracy_pooled_specimens_{end}"]) for end in ("low", "high")]
     assert lines[3][8] == "–".join(f"{end:.2f}" for end in ends)
-    assert (found["votes_majority_right"], found["specimens"], found["synthetic"]) == ("5", "6", "true")
+    assert (found["votes_majority_right"], found["specimens"], found["synthetic"]) == (
+        "5",
+        "6",
+        "true",
+    )
     assert found["run_paths"].count("seed0") == 2

@@ -234,7 +234,11 @@ def test_csv_holds_full_values_and_paths(rows):
     assert proposed["accuracy_paper"] == "0.9816"
     assert proposed["accuracy_wilson_low"] == ""
     assert proposed["run_paths"].split(";") == ["runs/s/proposed/seed0", "runs/s/proposed/seed1"]
-    assert (proposed["synthetic"], proposed["cells"], proposed["specimens"]) == ("false", "200", "40")
+    assert (proposed["synthetic"], proposed["cells"], proposed["specimens"]) == (
+        "false",
+        "200",
+        "40",
+    )
     first = found[0]
     assert (first["only_here"], first["only_there"], first["paired_cells"]) == ("3", "47", "200")
     assert float(first["p_mcnemar_holm"]) == rows[0].comparison.p_cells_holm
