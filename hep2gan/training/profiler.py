@@ -1,6 +1,5 @@
 """trainer.profile: what a training step spends its time on, in the paper's words."""
 
-import itertools
 import json
 import logging
 import statistics
@@ -8,8 +7,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from lightning.pytorch.profilers import Profiler
 from torch.profiler import record_function
@@ -247,25 +247,6 @@ def _device_name(device: torch.device) -> str:
 # ---------------------------------------------------------------------- summary
 
 
-class Spread(NamedTuple):
-    """The mean of some values, their median and quartiles."""
-
-    mean: float
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """From one value or more."""
-        low, median, high = (
-            statistics.quantiles(values, n=4, method="inclusive")
-            if len(values) > 1
-            else [*values] * 3
-        )
-        return cls(statistics.fmean(values), median, low, high)
-
-
 @dataclass(frozen=True)
 class StepProfile:
     """Steps that train the same networks: seconds by label "group/part", which leave nothing out.
@@ -288,39 +269,43 @@ class StepProfile:
     def groups(self) -> dict[str, list[str]]:
         """Labels by group, in the order of a step; groups follow each other as they end in it."""
         labels = list(dict.fromkeys(label for step in self.steps for label in step))
-        ends = {label.partition("/")[0]: label for label in labels}
-        ordered = sorted(ends, key=lambda group: labels.index(ends[group]))
-        return {group: [x for x in labels if x.startswith(f"{group}/")] for group in ordered}
+        ends = {label.partition("/")[0]: n for n, label in enumerate(labels)}
+        return {
+            group: [label for label in labels if label.startswith(f"{group}/")]
+            for group in sorted(ends, key=lambda group: ends[group])
+        }
 
-    def spread(self, *labels: str) -> Spread:
-        """Seconds of some parts together; a step without them counts as 0."""
-        return Spread.of([sum(step.get(label, 0.0) for label in labels) for step in self.steps])
+    def seconds(self, labels: Sequence[str] | None = None) -> dict[str, float]:
+        """Mean, median and quartiles of the seconds of some parts together; None: a whole step.
 
-    @property
-    def step(self) -> Spread:
-        """Seconds of a whole step."""
-        return Spread.of([sum(step.values()) for step in self.steps])
+        A step without a part took no time for it.
+        """
+        times = [
+            sum(step.values() if labels is None else (step.get(label, 0.0) for label in labels))
+            for step in self.steps
+        ]
+        low, median, high = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
+        return {"mean": statistics.fmean(times), "median": median, "low": low, "high": high}
 
-    def share(self, *labels: str) -> float:
+    def share(self, labels: Sequence[str] | None = None) -> float:
         """Share of the time of all steps; the shares of all parts add up to 1."""
-        return self.spread(*labels).mean / self.step.mean
+        return self.seconds(labels)["mean"] / self.seconds()["mean"]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything for JSON; times are seconds."""
-        parts = [
-            {"group": group, "part": label.partition("/")[2], "share": self.share(label)}
-            | {"seconds": self.spread(label)._asdict()}
-            for group, labels in self.groups.items()
-            for label in labels
-        ]
         return {
             "trained": list(self.trained),
             "steps": len(self.steps),
             "steps_left_out": self.left_out,
             "cells": self.cells,
             "device": self.device,
-            "seconds": self.step._asdict(),
-            "parts": parts,
+            "seconds": self.seconds(),
+            "parts": [
+                {"group": group, "part": label.partition("/")[2], "share": self.share([label])}
+                | {"seconds": self.seconds([label])}
+                for group, labels in self.groups.items()
+                for label in labels
+            ],
         }
 
     @property
@@ -328,21 +313,21 @@ class StepProfile:
         """The same as Markdown: what is profiled in a line, then a row a group and a row a part."""
         rows = [("part of a training step", "share", "mean, ms", "quartiles, ms")]
         for group, labels in self.groups.items():
-            rows.append(self._row(f"**{group}**", *labels))
-            rows += [self._row(f"· {label.partition('/')[2]}", label) for label in labels]
-        rows.append(self._row("**the whole step**", *itertools.chain(*self.groups.values())))
+            rows.append(self._row(f"**{group}**", labels))
+            rows += [self._row(f"· {label.partition('/')[2]}", [label]) for label in labels]
+        rows.append(self._row("**the whole step**"))
         before = f", {self.left_out} before them left out" if self.left_out else ""
         number = "One step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
         return (
             f"{number} of {self.cells} cells on {self.device}{before}:"
-            f" {self.cells / self.step.mean:.3g} cells a second."
+            f" {self.cells / self.seconds()['mean']:.3g} cells a second."
             f" Trained: {', '.join(self.trained)}.\n\n{_markdown_table(rows)}"
         )
 
-    def _row(self, name: str, *labels: str) -> tuple[str, str, str, str]:
-        spread = self.spread(*labels)
-        quartiles = f"{_milliseconds(spread.low)}–{_milliseconds(spread.high)}"
-        return name, f"{100 * self.share(*labels):.1f} %", _milliseconds(spread.mean), quartiles
+    def _row(self, name: str, labels: Sequence[str] | None = None) -> tuple[str, str, str, str]:
+        seconds = self.seconds(labels)
+        mean, low, high = (_milliseconds(seconds[key]) for key in ("mean", "low", "high"))
+        return name, f"{100 * self.share(labels):.1f} %", mean, f"{low}–{high}"
 
 
 def _milliseconds(seconds: float) -> str:

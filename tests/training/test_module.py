@@ -268,30 +268,6 @@ def test_two_stages_train_the_gan_and_then_the_classifier():
     assert moved(first, second, "classifier")
 
 
-def test_epoch_means_and_learning_rates_are_logged():
-    task, logger = tiny.task(), Rows()
-    fit(task, [tiny.batch(seed=s) for s in range(2)], logger=logger)
-    steps = [row for _, row in logger.rows if "step/generator/l1" in row]
-    ((step, means),) = [(step, row) for step, row in logger.rows if "train/generator/l1" in row]
-    assert step == 1
-    for name in ("discriminator/p_real", "generator/l1", "classifier/gaussian_mixture"):
-        mean = sum(row[f"step/{name}"] for row in steps) / 2
-        assert means[f"train/{name}"] == pytest.approx(mean, rel=1e-6)
-    assert means["lr/classifier"] == pytest.approx(0.01)
-    total = 0.5 * means["train/generator/adversarial"] + 10 * means["train/generator/l1"]
-    assert means["train/generator/total"] == pytest.approx(total, rel=1e-5)
-
-
-def test_losses_are_logged_once_every_few_batches_by_batch():
-    task, logger = tiny.task(), Rows()
-    batches = [tiny.batch(seed=s) for s in range(5)]
-    fit(task, batches, epochs=2, logger=logger, log_every=2)
-    rows = [(step, row) for step, row in logger.rows if "step/generator/l1" in row]
-    assert [(step, row["epoch"]) for step, row in rows] == [(1, 0), (3, 0), (6, 1), (8, 1)]
-    means = [row for _, row in logger.rows if "train/generator/l1" in row]
-    assert [row["epoch"] for row in means] == [0, 1]
-
-
 def test_forward_gives_probabilities_with_generated_and_true_masks():
     task, batch = tiny.task().eval(), tiny.batch()
     outputs = task(batch.image, batch.mask)

@@ -15,7 +15,6 @@ from hep2gan.runs.folder import RunFolder
 from hep2gan.training.nonfinite import SkipNonfinite
 from hep2gan.training.profiler import (
     WARM_UP,
-    Spread,
     StepProfile,
     StepProfiler,
     StepTimeline,
@@ -282,10 +281,10 @@ PROFILE = StepProfile(["discriminator", "generator"], STEPS, cells=3, device="a 
 
 
 def test_shares_are_of_the_time_of_all_steps_and_add_up_to_1():
-    assert PROFILE.share(MASK) == pytest.approx(18 / 30)
-    assert PROFILE.share(MASK, UPDATE) == pytest.approx(22 / 30)
-    assert PROFILE.share(REST) == pytest.approx(2 / 30)
-    assert sum(map(PROFILE.share, [READ, MASK, SCORES, UPDATE, REST])) == pytest.approx(1)
+    assert PROFILE.share([MASK]) == pytest.approx(18 / 30)
+    assert PROFILE.share([MASK, UPDATE]) == pytest.approx(22 / 30)
+    assert PROFILE.share([REST]) == pytest.approx(2 / 30)
+    assert sum(map(PROFILE.share, PROFILE.groups.values())) == pytest.approx(1)
 
 
 def test_a_group_stands_together_where_it_ends():
@@ -297,12 +296,19 @@ def test_a_group_stands_together_where_it_ends():
     ]
 
 
-def test_a_spread_by_hand():
-    assert Spread.of([1.0, 2.0, 3.0, 4.0, 10.0]) == Spread(4.0, 3.0, 2.0, 4.0)
-    assert Spread.of([2.0]) == Spread(2.0, 2.0, 2.0, 2.0)
-    assert PROFILE.step == pytest.approx((0.015, 0.015, 0.0125, 0.0175))
+def test_means_medians_and_quartiles_by_hand():
+    names = ("mean", "median", "low", "high")
+
+    def of(*values):
+        steps = [{MASK: value} for value in values]
+        return StepProfile(["generator"], steps, cells=3, device="a CPU").seconds()
+
+    assert of(1.0, 2.0, 3.0, 4.0, 10.0) == dict(zip(names, (4.0, 3.0, 2.0, 4.0), strict=True))
+    assert of(2.0) == dict.fromkeys(names, 2.0)
+    step, rest = PROFILE.seconds(), PROFILE.seconds([REST])
+    assert [*step.values()] == pytest.approx([0.015, 0.015, 0.0125, 0.0175])
     # A step without the part took no time for it.
-    assert PROFILE.spread(REST) == pytest.approx((0.001, 0.001, 0.0005, 0.0015))
+    assert [*rest.values()] == pytest.approx([0.001, 0.001, 0.0005, 0.0015])
 
 
 def test_the_table():

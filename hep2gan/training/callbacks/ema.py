@@ -8,24 +8,12 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from hep2gan.errors import Hep2ganError
 from hep2gan.runs.checkpoints import Checkpoint
 from hep2gan.training import distributed
 from hep2gan.training.distributed import running_statistics, sync_batch_norm_statistics
 
 # Evaluation does not use the discriminator.
 _AVERAGED = ("generator.", "classifier.", "classification_loss.")
-
-
-def check_decay(decay: Any) -> None:
-    """Raise Hep2ganError unless `decay` is None or a number above 0 and below 1."""
-    number = isinstance(decay, int | float) and not isinstance(decay, bool)
-    if decay is not None and not (number and 0 < decay < 1):
-        raise Hep2ganError(
-            f"ema is {decay!r}",
-            "it must be a number above 0 and below 1, the share of the average that a batch leaves",
-            "set ema=0.999, or ema=null for the last weights",
-        )
 
 
 class ExponentialMovingAverage(Callback):
@@ -42,7 +30,6 @@ class ExponentialMovingAverage(Callback):
     """
 
     def __init__(self, decay: float) -> None:
-        check_decay(decay)
         self._update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self._average: dict[str, Tensor] = {}
         self._current: dict[str, Tensor] = {}

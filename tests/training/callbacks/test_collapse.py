@@ -1,4 +1,4 @@
-"""Trainings that learn nothing are told: in the log once, in the metrics every epoch."""
+"""Trainings that learn nothing: one warning in the log, a metric in every epoch."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def rows(logger, name):
     return [row[name] for _, row in logger.rows if name in row]
 
 
-def test_a_discriminator_that_has_won_is_told_once(caplog):
+def test_a_discriminator_that_has_won_is_warned_of_once(caplog):
     task, logger = tiny.task(), Rows()
     fit(task, [tiny.batch()], epochs=2, callbacks=[CollapseMonitor()], logger=logger)
     assert rows(logger, "health/discriminator_won") == [0, 0]
@@ -78,7 +78,7 @@ def test_variances_at_their_bound_are_counted(caplog):
 
 
 @pytest.mark.parametrize(("bias", "what"), [(50.0, "full"), (-50.0, "empty"), (None, None)])
-def test_a_collapsed_generator_is_told(bias, what, caplog):
+def test_a_collapsed_generator_is_warned_of(bias, what, caplog):
     task, logger = tiny.task(), Rows()
     # One pixel of the image decides one of the mask; without weight, the bias decides all.
     generator = task.generator = task.optimized_modules["generator"] = nn.Conv2d(1, 1, 1)
@@ -99,7 +99,7 @@ def test_methods_without_gan_or_mixture_have_no_health_metrics():
     assert not [name for _, row in logger.rows for name in row if name.startswith("health/")]
 
 
-def test_constant_masks_of_the_test_are_told(caplog):
+def test_constant_masks_of_the_test_are_warned_of(caplog):
     found = predictions()
     assert constant_masks(found) == {"test/constant_masks": 0.0}
     found.mask[:] = found.mask[:1]

@@ -6,13 +6,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from hep2gan.cli import evaluate, pack, train
-from hep2gan.errors import Hep2ganError
+from hep2gan.config import invalid_settings
 from hep2gan.inference.load import load_run
 from hep2gan.runs.checkpoints import latest_readable, load_best_or_latest, read_checkpoint
 from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
-from hep2gan.training.callbacks.ema import ExponentialMovingAverage, averaged_weights, check_decay
+from hep2gan.training.callbacks.ema import ExponentialMovingAverage, averaged_weights
 from tests.helpers import tiny
 from tests.helpers.commands import call
+from tests.helpers.configs import composed
 
 DECAY = 0.7
 
@@ -122,15 +123,16 @@ def test_what_is_chosen_is_the_average(tmp_path):
 
 @pytest.mark.parametrize("wrong", [0, 1, 0.0, 1.0, -0.1, 2, "0.9", True, [0.9]])
 def test_other_decays_are_refused(wrong):
-    with pytest.raises(Hep2ganError, match="ema is") as error:
-        check_decay(wrong)
-    assert error.value.fix
-    with pytest.raises(Hep2ganError):
-        ExponentialMovingAverage(wrong)
+    config = composed("train", "data=phantom")
+    config["ema"] = wrong
+    (error,) = invalid_settings(config).values()
+    assert "ema is" in str(error)
+    assert error.fix
 
 
-def test_none_and_fractions_are_accepted():
-    assert check_decay(None) is check_decay(0.5) is check_decay(0.9999) is None
+@pytest.mark.parametrize("decay", ["null", 0.5, 0.9999])
+def test_none_and_fractions_are_accepted(decay):
+    assert invalid_settings(composed("train", "data=phantom", f"ema={decay}")) == {}
 
 
 def test_a_run_is_tested_and_opened_with_the_average(tmp_path, monkeypatch):
@@ -155,7 +157,7 @@ def test_a_run_is_tested_and_opened_with_the_average(tmp_path, monkeypatch):
     assert json.loads((run / "metrics.json").read_text()) != metrics
 
 
-def test_a_decay_out_of_range_is_told_before_the_training(tmp_path, monkeypatch, capsys):
+def test_a_decay_out_of_range_is_refused_before_the_training(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(train, "data=phantom", "scale=laptop", "ema=1.5") == 2
     assert "ema is 1.5" in capsys.readouterr().err
