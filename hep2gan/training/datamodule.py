@@ -24,20 +24,29 @@ from hep2gan.runs.checkpoints import TRAINING_START, TrainingPosition
 class CellDataModule(L.LightningDataModule):
     """Batches of the three parts of a split; use with Trainer(use_distributed_sampler=False).
 
-    batch_size: cells of a training batch over all devices together, so that the number of devices
-    changes nothing but speed. eval_batch_size: cells of a batch of evaluation on each device, the
-    training size if None. seed: of order and augmentation, which are pure functions of
-    (seed, epoch): a resumed run goes on as if never stopped. start: where an epoch that was left in
-    its middle goes on. limit_batches: the Trainer's limit of batches an epoch, None for all.
-    sampling: all trains on every cell once an epoch, balanced on every class equally often.
-    workers: loader processes; 0 is fastest, since the store is memory-mapped. resident: keep the
-    store on the device, as uint8, where no worker is needed. channels_last: hand images and masks
-    out in that memory format.
-
     Cells travel as uint8 and become float32 on the device, where they are normalised and, while
-    training, augmented. Raises Hep2ganError for unknown sampling, gamma jitter of z-scores, and,
-    when training starts, for a batch size that the devices do not divide or the training part does
-    not fill.
+    training, augmented.
+
+    Args:
+        store: The packed cells.
+        split: Their split.
+        batch_size: Cells of a training batch over all devices together, so that the number of
+            devices changes nothing but speed.
+        eval_batch_size: Cells of a batch of evaluation on each device; the training size if None.
+        seed: Of order and augmentation, which are pure functions of (seed, epoch): a resumed run
+            continues as if it had never been stopped.
+        normalisation: Of the images.
+        augmentation: Of the training part.
+        workers: Loader processes; 0 is fastest, since the store is memory-mapped.
+        resident: Keep the store on the device, as uint8, where no worker is needed.
+        start: Where training starts, also within an epoch.
+        limit_batches: The Trainer's limit of batches an epoch, None for all.
+        sampling: "all" trains on every cell once an epoch, "balanced" on every class equally often.
+        channels_last: Hand images and masks out in that memory format.
+
+    Raises:
+        Hep2ganError: Unknown sampling, or gamma jitter of z-scores; when training starts, a batch
+            size that the devices do not divide or the training part does not fill.
     """
 
     def __init__(
@@ -72,8 +81,8 @@ class CellDataModule(L.LightningDataModule):
     @property
     def batches(self) -> int:
         """Batches of an epoch of training."""
-        every = len(self.split.train) // self.batch_size
-        return every if self.limit_batches is None else min(every, self.limit_batches)
+        batches = len(self.split.train) // self.batch_size
+        return batches if self.limit_batches is None else min(batches, self.limit_batches)
 
     @property
     def batches_done(self) -> int:

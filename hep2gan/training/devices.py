@@ -1,4 +1,4 @@
-"""Which device a name stands for, and what suits it."""
+"""Devices by name, and the precision and memory format that suit them."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from hep2gan.errors import Hep2ganError, pluralize
 
 
 def resolve_device(accelerator: str) -> torch.device:
-    """The first GPU for 'gpu', the CPU for 'cpu', whichever is there for 'auto'."""
+    """Return the first GPU for 'gpu', the CPU for 'cpu', and the GPU if there is one for 'auto'."""
     if accelerator not in ("auto", "cpu", "gpu"):
         raise Hep2ganError(f"accelerator is {accelerator!r}", "choose from auto, cpu, gpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
@@ -25,40 +25,40 @@ def use_tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allowed
 
 
-def require_devices(accelerator: str, wanted: int) -> str:
-    """Say what `wanted` devices of this machine are; Hep2ganError where there are fewer GPUs."""
+def require_devices(accelerator: str, count: int) -> str:
+    """Describe `count` devices of this machine; raises Hep2ganError where there are fewer GPUs."""
     gpus = torch.cuda.device_count()
     if resolve_device(accelerator).type == "cpu":
-        return f"{wanted} {'process' if wanted == 1 else 'processes'} on the CPU"
-    if gpus < wanted:
+        return f"{pluralize(count, 'process', 'processes')} on the CPU"
+    if gpus < count:
         raise Hep2ganError(
-            f"trainer.devices is {wanted}, this machine has {pluralize(gpus, 'GPU')}",
+            f"trainer.devices is {count}, this machine has {pluralize(gpus, 'GPU')}",
             "each rank needs one of its own",
             f"set trainer.devices={max(gpus, 1)}, or trainer.accelerator=cpu",
         )
-    return f"{wanted} of {pluralize(gpus, 'GPU')} ({torch.cuda.get_device_name(0)})"
+    return f"{count} of {pluralize(gpus, 'GPU')} ({torch.cuda.get_device_name(0)})"
 
 
 def to_channels_last(networks: Iterable[nn.Module]) -> None:
-    """Lay the weights of convolutions channels last, for good."""
+    """Convert the weights of convolutions to channels last, in place."""
     for network in networks:
         network.to(memory_format=torch.channels_last)
 
 
 @contextmanager
 def channels_last_inference(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Networks whose weights lie channels last on the CPU, and as they were afterwards.
+    """Keep the weights of `networks` channels last in this block, on the CPU.
 
     A forward takes a third less time so, and its outputs differ in their last bits. On a GPU that
     is left to trainer.channels_last.
     """
     kernels = [p for network in networks for p in network.parameters() if p.ndim == 4]
-    as_they_were = [kernel.data for kernel in kernels]
+    former = [kernel.data for kernel in kernels]
     try:
         if device.type == "cpu":
             for kernel in kernels:
                 kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
         yield
     finally:
-        for kernel, data in zip(kernels, as_they_were, strict=True):
+        for kernel, data in zip(kernels, former, strict=True):
             kernel.data = data

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,43 +32,6 @@ from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.strategy import devices_and_strategy
 from hep2gan.training.trainer import progress_bars
 
-
-class CollectOutputs(Callback):
-    """Keep what `test_step` returns, batch by batch."""
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[Tensor, ModelOutput]] = []
-
-    def on_test_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
-    ) -> None:
-        """Take the rows and outputs of one batch."""
-        self.batches.append((outputs["rows"], outputs["outputs"]))
-
-
-def concatenate_in_order(batches: list[tuple[Tensor, ModelOutput]]) -> tuple[Tensor, ModelOutput]:
-    """Rows of the store (N,), ascending, and the outputs over all of them, from any ranks."""
-    rows = torch.cat([rows for rows, _ in batches])
-    order = rows.argsort()
-    columns = zip(*(outputs for _, outputs in batches), strict=True)
-    return rows[order], ModelOutput(
-        *(None if column[0] is None else torch.cat(column)[order] for column in columns)
-    )
-
-
-@torch.inference_mode()
-def mixture_log_likelihoods(
-    mixture: GaussianMixtureLoss, features: Tensor, label: Tensor
-) -> dict[str, float]:
-    """gm/test/own_distance and gm/test/other_distance of (N, D) features and (N,) labels."""
-    metric = MeanDistances(sync_on_compute=False)
-    if mixture.num_classes < 2:
-        return {}
-    device = mixture.means.device
-    metric.to(device).update(mixture.distances(features.to(device)), label.to(device))
-    return {f"gm/test/{name}": value for name, value in metric.compute().items()}
-
-
 log = logging.getLogger(__name__)
 
 
@@ -81,19 +45,31 @@ def evaluate_run(
 ) -> dict[str, float]:
     """Test `task` on the test part and write predictions.npz, metrics.json and figures/.
 
-    config: the run's, for its devices and precision and for the margin of its crops. Several ranks
-    share the work, and rank 0 writes; the results do not depend on their number. Returns the flat
-    metrics, on every rank. Raises Hep2ganError when there are no test cells.
+    Several ranks share the work, and rank 0 writes; the results do not depend on their number.
+
+    Args:
+        task: The trained networks.
+        data: The cells.
+        run: The folder that is written to.
+        config: The run's configuration, for devices, precision and the margin of its crops.
+        figures: Whether figures are plotted.
+
+    Returns:
+        The flat metrics, on every rank.
+
+    Raises:
+        Hep2ganError: There are no test cells.
     """
     check_test_cells(data.split)
     silence_libraries()
-    use_tf32(config["trainer"].get("tf32", True))
-    collect = CollectOutputs()
+    settings = config["trainer"]
+    use_tf32(settings["tf32"])
+    collected = CollectOutputs()
     trainer = L.Trainer(
-        **devices_and_strategy(config["trainer"]),
-        precision=config["trainer"]["precision"],
+        **devices_and_strategy(settings),
+        precision=settings["precision"],
         logger=False,
-        callbacks=[collect, *(bars := progress_bars())],
+        callbacks=[collected, *(bars := progress_bars())],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=bool(bars),
@@ -102,15 +78,61 @@ def evaluate_run(
     )
     with channels_last_inference(task.networks.values(), trainer.strategy.root_device):
         trainer.test(task, data, verbose=False)
-    every = [batch for batches in distributed.gather(collect.batches) for batch in batches]
+    batches = list(chain.from_iterable(distributed.gather(collected.batches)))
     metrics: dict[str, float] = {}
     if distributed.rank() == 0:
-        predictions = build_predictions(*concatenate_in_order(every), data.store, data.split)
-        extra = mixture_distances(task, predictions)
+        rows, outputs = concatenate_in_order(batches)
+        predictions = build_predictions(rows, outputs, data.store, data.split)
+        loss = task.classification_loss
+        if loss and loss.gaussian_mixture and outputs.features is not None:
+            label = torch.from_numpy(predictions.label)
+            metrics = mixture_distances(loss.gaussian_mixture, outputs.features.float(), label)
         metrics = write_results(
-            predictions, data.store, data.split, run, config["data"], figures=figures, extra=extra
+            predictions, data.store, data.split, run, config["data"], figures=figures, extra=metrics
         )
     return cast(dict[str, float], distributed.broadcast(metrics))
+
+
+class CollectOutputs(Callback):
+    """Keep the rows and outputs that `test_step` returns, batch by batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[Tensor, ModelOutput]] = []
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        """Take the rows and outputs of one batch."""
+        self.batches.append((outputs["rows"], outputs["outputs"]))
+
+
+def concatenate_in_order(batches: list[tuple[Tensor, ModelOutput]]) -> tuple[Tensor, ModelOutput]:
+    """Join batches of any ranks: rows of the store (N,), ascending, and the outputs for them."""
+    rows = torch.cat([rows for rows, _ in batches])
+    order = rows.argsort()
+    columns = zip(*(outputs for _, outputs in batches), strict=True)
+    return rows[order], ModelOutput(
+        *(None if column[0] is None else torch.cat(column)[order] for column in columns)
+    )
+
+
+@torch.inference_mode()
+def mixture_distances(
+    mixture: GaussianMixtureLoss, features: Tensor, label: Tensor
+) -> dict[str, float]:
+    """Compute gm/test/own_distance and gm/test/other_distance.
+
+    Args:
+        mixture: The mixture of a trained method; one of a single class has no such distances.
+        features: Features of the test cells (N, D).
+        label: Their classes (N,).
+    """
+    if mixture.num_classes < 2:
+        return {}
+    device = mixture.means.device
+    metric = MeanDistances(sync_on_compute=False).to(device)
+    metric.update(mixture.distances(features.to(device)), label.to(device))
+    return {f"gm/test/{name}": value for name, value in metric.compute().items()}
 
 
 def check_test_cells(split: Split) -> None:
@@ -124,24 +146,33 @@ def write_results(
     store: Store,
     split: Split,
     run: RunFolder,
-    source: Mapping[str, Any],
+    data: Mapping[str, Any],
     *,
     figures: bool = True,
     extra: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """Write predictions.npz, metrics.json and figures/ of a test; returns the flat metrics.
+    """Write predictions.npz, metrics.json and figures/ of a test.
 
-    source: the run's `data`, for the margin of its crops. extra: metrics that the predictions alone
-    do not give.
+    Args:
+        predictions: Of the test part.
+        store: The packed cells.
+        split: Their split.
+        run: The folder that is written to.
+        data: Settings of the data, for the margin of its crops.
+        figures: Whether figures are plotted.
+        extra: Metrics that the predictions alone do not give.
+
+    Returns:
+        The flat metrics.
     """
     predictions.save(run.predictions_file)
-    margins = {"margin": source["crop_margin"], "margin_share": source["crop_margin_share"]}
+    margins = {"margin": data["crop_margin"], "margin_share": data["crop_margin_share"]}
     metrics = compute_test_metrics(predictions, **margins) | measure_leakage(store, split).metrics()
     metrics |= constant_masks(predictions)
     metrics |= accuracy_interval(metrics, len(predictions.label)) | dict(extra or {})
     run.save_metrics(metrics)
     if figures:
-        # Here, so that a training starts without the libraries that draw.
+        # Here, so that a training starts without the libraries that plot.
         from hep2gan.reports.figures.catalogue import write_figures
 
         write_figures(predictions, run.figures, run.curves_file)
@@ -154,29 +185,25 @@ def constant_masks(predictions: Predictions) -> dict[str, float]:
         return {}
     variety = ConstantMasks(sync_on_compute=False)
     variety.update(torch.from_numpy(predictions.foreground).unsqueeze(1))
-    found = variety.compute()
-    if found is not None:
-        log.warning("Every generated mask of the test part is %s: the GAN has collapsed.", found)
-    return {"test/constant_masks": float(found is not None)}
-
-
-def mixture_distances(
-    task: SegmentationGuidedClassification, predictions: Predictions
-) -> dict[str, float]:
-    """The distances of the features to the mixture's means, where the method has a mixture."""
-    loss = task.classification_loss
-    if loss is None or loss.gaussian_mixture is None or predictions.features is None:
-        return {}
-    features, label = torch.from_numpy(predictions.features), torch.from_numpy(predictions.label)
-    return mixture_log_likelihoods(loss.gaussian_mixture, features, label)
+    constant = variety.compute()
+    if constant is not None:
+        log.warning("Every generated mask of the test part is %s: the GAN has collapsed.", constant)
+    return {"test/constant_masks": float(constant is not None)}
 
 
 def build_predictions(
     rows: Tensor, outputs: ModelOutput, store: Store, split: Split
 ) -> Predictions:
-    """Join what the networks said of `rows` with what the store knows of them.
+    """Join the outputs for `rows` with what the store holds of them.
 
-    Raises Hep2ganError where a file of the store was cut off since it was opened.
+    Args:
+        rows: Rows of the store (N,).
+        outputs: Of the networks, or of a forest, for these rows.
+        store: The packed cells.
+        split: Their split, for the mean mask and the class counts of the training part.
+
+    Raises:
+        Hep2ganError: A file of the store was truncated since it was opened.
     """
     index = rows.numpy()
     store.check_not_truncated()
@@ -206,7 +233,7 @@ def _array(tensor: Tensor | None) -> "np.ndarray[tuple[int, ...], np.dtype[np.fl
 
 
 def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
-    """Mean of the masks of `rows` (H, W), read in blocks so that memory stays flat."""
+    """Average the masks of `rows` to (H, W), read in blocks so that memory stays flat."""
     total = np.zeros((store.size, store.size), np.int64)
     for start in range(0, len(rows), 1024):
         store.check_not_truncated()
@@ -215,7 +242,7 @@ def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
 
 
 def accuracy_interval(metrics: Mapping[str, float], cells: int) -> dict[str, float]:
-    """The 95 % interval of the accuracy on so many cells, where there is an accuracy."""
+    """Compute the 95 % interval of the accuracy on so many cells, where there is one."""
     if "test/accuracy" not in metrics:
         return {}
     low, high = wilson(round(metrics["test/accuracy"] * cells), cells)
@@ -223,7 +250,7 @@ def accuracy_interval(metrics: Mapping[str, float], cells: int) -> dict[str, flo
 
 
 def format_summary(metrics: Mapping[str, float]) -> str:
-    """The results as a small table: each metric beside the trivial baselines on the same cells."""
+    """Format the results as a table: each metric beside the trivial baselines on the same cells."""
     lines = ["", f"{'on the test cells':<28}{'run':>8}   trivial baselines on the same cells"]
     for row in metrics_table(metrics):
         if row.metric in _LABELS:
@@ -251,5 +278,5 @@ _LABELS = {
 
 
 def figure_files(folder: Path) -> dict[str, Path]:
-    """PNG figures of a run by name."""
+    """Find the PNG figures of a run, by name."""
     return {path.stem: path for path in sorted(folder.glob("*.png"))}

@@ -1,4 +1,4 @@
-"""torch's optimizers as a configuration names them, fused where that is wanted."""
+"""torch's optimizers as a configuration names them, fused where that is possible."""
 
 import inspect
 from collections.abc import Iterable
@@ -17,9 +17,14 @@ def has_fused_form(kind: type[Optimizer]) -> bool:
 
 
 def check_fused(fused: Any, kind: type[Optimizer]) -> None:
-    """Raise Hep2ganError for an unknown choice, and where `kind` has no fused form.
+    """Check that an optimizer can be built as requested.
 
-    fused: true, false, or auto: on GPUs, where there is such a form.
+    Args:
+        fused: true, false, or "auto": on GPUs, where there is such a form.
+        kind: The optimizer's class.
+
+    Raises:
+        Hep2ganError: `fused` is none of these, or true where `kind` has no fused form.
     """
     if fused != "auto" and not isinstance(fused, bool):
         raise Hep2ganError(
@@ -36,24 +41,29 @@ def check_fused(fused: Any, kind: type[Optimizer]) -> None:
 def build_optimizer(
     groups: Iterable[dict[str, Any]], *, kind: type[Optimizer], fused: FusedOption, **arguments: Any
 ) -> Optimizer:
-    """The optimizer of class `kind` for parameter `groups` that lie on their device already.
+    """Build an optimizer; it keeps its form whichever form a loaded checkpoint comes from.
 
-    fused: see `check_fused`, whose errors it raises. A checkpoint may come from the other form:
-    whatever it says of that, the optimizer stays as it was built.
+    Args:
+        groups: Parameter groups, whose parameters lie on their device already.
+        kind: The optimizer's class.
+        fused: See `check_fused`.
+        arguments: More arguments of the class.
+
+    Raises:
+        Hep2ganError: See `check_fused`.
     """
     check_fused(fused, kind)
-    every = list(groups)
+    groups = list(groups)
     if not has_fused_form(kind):
-        return kind(every, **arguments)
-    on_gpu = all(p.device.type == "cuda" for group in every for p in group["params"])
-    wanted = on_gpu if fused == "auto" else fused
-    # Not False: torch's own choice between its other forms would go with it.
-    form: dict[str, Any] = {"fused": wanted or None}
-    optimizer = kind(every, **arguments, **form)
-    optimizer.register_load_state_dict_pre_hook(_stay_as_built)
+        return kind(groups, **arguments)
+    on_gpu = all(p.device.type == "cuda" for group in groups for p in group["params"])
+    # Not False: it would also switch torch's own choice between its other forms off.
+    arguments["fused"] = (on_gpu if fused == "auto" else fused) or None
+    optimizer = kind(groups, **arguments)
+    optimizer.register_load_state_dict_pre_hook(_keep_fused)
     return optimizer
 
 
-def _stay_as_built(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+def _keep_fused(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     fused = optimizer.defaults["fused"]
     return state | {"param_groups": [group | {"fused": fused} for group in state["param_groups"]]}

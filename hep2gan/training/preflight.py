@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -304,10 +304,7 @@ def check_batches(setup: RunSetup) -> Iterator[Finding]:
     ranks, size = settings["devices"] * settings["nodes"], settings["batch_size"]
     split = setup.split if setup.is_open("split") else None
     rows = np.arange(size) if split is None else split.train
-    try:
-        EpochBatchSampler(rows, size, world_size=ranks, training=True)
-    except Hep2ganError as error:
-        yield error
+    yield from _errors_of(EpochBatchSampler, rows, size, world_size=ranks, training=True)
     if setup.config["segment"] and size // ranks == 1:
         yield Hep2ganError(
             f"trainer.batch_size is {size} for {ranks} devices",
@@ -317,12 +314,18 @@ def check_batches(setup: RunSetup) -> Iterator[Finding]:
     if split is None:
         return
     for part in ("validation", "test"):
-        cells = len(getattr(split, part))
-        try:
-            check_batches_per_rank(part, cells, settings["eval_batch_size"], ranks)
-        except Hep2ganError as error:
-            yield error
+        cells, eval_size = len(getattr(split, part)), settings["eval_batch_size"]
+        yield from _errors_of(check_batches_per_rank, part, cells, eval_size, ranks)
     yield f"{len(split.train) // size:,} of {size} an epoch"
+
+
+def _errors_of(check: Callable[..., object], *args: Any, **kwargs: Any) -> list[Hep2ganError]:
+    """Collect the error that a call raises, if any: other checks follow."""
+    try:
+        check(*args, **kwargs)
+    except Hep2ganError as error:
+        return [error]
+    return []
 
 
 # ---------------------------------------------------------------------- networks, disk space
@@ -505,8 +508,7 @@ def _check_fused(config: Config) -> Iterator[Finding]:
         # Other classes are refused elsewhere, or the user's own.
         if not isinstance(target, str) or target not in ALLOWED_OPTIMIZERS:
             continue
-        try:
-            check_fused(config["trainer"]["fused_optimizers"], import_class(target))
-        except Hep2ganError as error:
-            yield error
+        fused = config["trainer"]["fused_optimizers"]
+        if errors := _errors_of(check_fused, fused, import_class(target)):
+            yield from errors
             return

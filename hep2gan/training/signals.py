@@ -1,4 +1,4 @@
-"""Being told to stop by a signal."""
+"""Signals that stop a run: noted at once, answered where everything can be saved."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ EXIT_STATUS = {signal.SIGINT: 130, signal.SIGHUP: 129}
 
 
 class RunStopped(SystemExit):
-    """The run was told to stop and can be gone on with; carries the exit status."""
+    """Raised when a signal stopped the run, which can be resumed; carries the exit status."""
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
@@ -23,13 +23,13 @@ class RunStopped(SystemExit):
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """SIGTERM, SIGHUP and Ctrl-C; inside Slurm also the ones that announce the end of its time."""
+    """Return SIGTERM, SIGHUP and Ctrl-C; inside Slurm also those that announce its time limit."""
     in_slurm = (signal.SIGUSR1, signal.SIGUSR2) if "SLURM_JOB_ID" in os.environ else ()
     return (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *in_slurm)
 
 
 class SignalHandler:
-    """Listens for signals; while `deferred`, a signal is noted instead of ending the process.
+    """Raises `RunStopped` at a signal; while `deferred`, it is noted instead, as `signum`.
 
     A second Ctrl-C does not wait; any other further signal changes nothing. When listening ends
     after a signal, a handler that was there before is called: Slurm's launcher puts the job into
@@ -58,13 +58,13 @@ class SignalHandler:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            earlier = before.get(self.signum) if self.signum else None  # type: ignore[call-overload]
-            if callable(earlier) and earlier is not signal.default_int_handler:
-                earlier(self.signum, None)
+            former = before.get(self.signum) if self.signum else None  # type: ignore[call-overload]
+            if callable(former) and former is not signal.default_int_handler:
+                former(self.signum, None)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only note a signal in this block, and raise `RunStopped` after it."""
+        """Only note a signal in this block; raises `RunStopped` after it."""
         self._deferred = True
         try:
             yield
@@ -74,10 +74,10 @@ class SignalHandler:
             raise RunStopped(self.signum)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        again = self.signum is not None
+        repeated = self.signum is not None
         self.signum = signum
-        if signum == signal.SIGINT and again:
+        if signum == signal.SIGINT and repeated:
             raise KeyboardInterrupt
         # Sent to a whole group, one stop may come twice, the second time amid what saves.
-        if not self._deferred and not again:
+        if not self._deferred and not repeated:
             raise RunStopped(signum)

@@ -47,7 +47,7 @@ class PerNetworkDDP(DDPStrategy):
         wrapped = DistributedDataParallel(
             part,
             device_ids=self.determine_ddp_device_ids(),
-            # Statistics of batch normalisation are averaged once an epoch (see buffers).
+            # `sync_batch_norm_statistics` averages them once an epoch.
             forward_sync_buffers=False,
             gradient_as_bucket_view=True,
         )
@@ -80,7 +80,7 @@ class SyncBatchNormConversion(LayerSync):
 
 
 def devices_and_strategy(settings: Any, *plugins: Any) -> dict[str, Any]:
-    """The Trainer's arguments for one device, or for the ranks that were started."""
+    """Return the Trainer's arguments for one device, or for the ranks that were started."""
     several = settings["devices"] * settings["nodes"] > 1
     # Named, since Lightning would else guess Slurm from the environment and take its signals over.
     environment = TorchElasticEnvironment() if several else LightningEnvironment()
@@ -99,7 +99,7 @@ def disable_lightning_signal_handlers(trainer: L.Trainer) -> None:
     """Keep Lightning from answering SIGTERM, which it does with a collective inside the handler.
 
     It also broadcasts a flag and waits for the device before every batch; ours travels beside the
-    training (see `stopping`).
+    training (see `StopConsensus`).
     """
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]

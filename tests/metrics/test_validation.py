@@ -6,7 +6,7 @@ import torch
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.validation import CAP, MeanDistances, ValidationMetrics
 from hep2gan.models.guidance import MaskGuidance
-from hep2gan.training.evaluation import mixture_log_likelihoods
+from hep2gan.training.evaluation import mixture_distances
 from tests.helpers import tiny
 from tests.training.test_module import Rows, fit_and_validate
 
@@ -99,7 +99,7 @@ def test_the_test_part_is_measured_as_the_validation_part_is():
     metrics, batch = metrics_of(task), tiny.batch()
     outputs = task(batch.image, batch.mask)
     update(metrics, outputs, batch)
-    found = mixture_log_likelihoods(
+    found = mixture_distances(
         task.classification_loss.gaussian_mixture, outputs.features.detach(), batch.label
     )
     flushed = metrics.flush()

@@ -130,14 +130,14 @@ class EpochCheckpoint(Checkpoint):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop here if it was requested during the last batch of the epoch before."""
-        if signum := self._stop.settle():
+        if signum := self._stop.wait():
             raise RunStopped(signum)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
         """Save within the epoch and stop, if requested; the end of an epoch saves by itself."""
-        done, signum = args[-1] + 1, self._stop.ask()
+        done, signum = args[-1] + 1, self._stop.poll()
         if signum and done < trainer.num_training_batches:
             self._save(trainer, TrainingPosition(trainer.current_epoch, done))
             raise RunStopped(signum)
@@ -156,7 +156,7 @@ class EpochCheckpoint(Checkpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """A stop requested during the last epoch comes before the test."""
-        if signum := self._stop.settle():
+        if signum := self._stop.wait():
             raise RunStopped(signum)
 
     def _improved(self, trainer: L.Trainer) -> bool:

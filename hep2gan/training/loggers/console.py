@@ -10,13 +10,14 @@ from lightning.pytorch.utilities import rank_zero_only
 log = logging.getLogger(__name__)
 
 _SECONDS = "speed/seconds_per_epoch"
-_SHOWN = ("val/dice", "val/f1")
+_SCORES = ("val/dice", "val/f1")
 
 
 class ConsoleLogger(Logger):
-    """Say of each epoch its number of `epochs`, each network's whole loss, and the seconds.
+    """Log a line an epoch: its number of `epochs`, each network's total loss, and the seconds.
 
-    >>> EpochLines(200).told(2, {"train/generator/total": 1.25, "speed/seconds_per_epoch": 12.3})
+    >>> row = {"train/generator/total": 1.25, "speed/seconds_per_epoch": 12.3}
+    >>> ConsoleLogger(200).format_epoch(2, row)
     'epoch 3/200  generator 1.25  12.3 s'
     """
 
@@ -44,16 +45,16 @@ class ConsoleLogger(Logger):
         """Gather an epoch's rows, and print when losses and time are there."""
         self._row |= {name: float(value) for name, value in metrics.items()}
         if _SECONDS in self._row and any(name.startswith("train/") for name in self._row):
-            log.info(self.told(int(self._row.get("epoch", 0)), self._row))
+            log.info(self.format_epoch(int(self._row.get("epoch", 0)), self._row))
             self._row = {}
 
-    def told(self, epoch: int, row: dict[str, float]) -> str:
-        """The line of an epoch, counted from 0."""
+    def format_epoch(self, epoch: int, row: dict[str, float]) -> str:
+        """Format the line of an epoch, counted from 0."""
         losses = {
             name.split("/")[1]: value
             for name, value in row.items()
             if name.startswith("train/") and name.endswith("/total")
         }
-        shown = losses | {name: row[name] for name in _SHOWN if name in row}
-        words = [f"{name} {value:.4g}" for name, value in shown.items()]
+        values = losses | {name: row[name] for name in _SCORES if name in row}
+        words = [f"{name} {value:.4g}" for name, value in values.items()]
         return "  ".join([f"epoch {epoch + 1}/{self._epochs}", *words, f"{row[_SECONDS]:.1f} s"])

@@ -21,10 +21,12 @@ log = logging.getLogger(__name__)
 class CsvLogger(Logger):
     """Append metrics to a CSV file with the columns epoch, step and one for each metric.
 
-    Lightning's CSVLogger deletes the file of a run that is resumed; this one goes on with it and
-    drops the rows of batches that will be trained again.
+    Lightning's CSVLogger deletes the file of a run that is resumed; this one continues it and drops
+    the rows of batches that will be trained again.
 
-    start: the first batch, counted over all epochs, that is still to come.
+    Args:
+        path: The file.
+        start: The first batch, counted over all epochs, that is still to come.
     """
 
     def __init__(self, path: Path, start: int = 0) -> None:
@@ -70,9 +72,9 @@ class CsvLogger(Logger):
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _read(self) -> list[dict[str, str]]:
-        found = _table(self._path)
-        self._columns = found.columns or self._columns
-        return found.rows
+        table = _table(self._path)
+        self._columns = table.columns or self._columns
+        return table.rows
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         with atomic_open(self._path) as file:
@@ -96,34 +98,34 @@ def _before(rows: list[dict[str, str]], start: int) -> list[dict[str, str]]:
 
 
 def require_epochs(path: Path, epochs: int) -> None:
-    """Raise Hep2ganError unless the file is sound and holds all `epochs` that are done.
+    """Raise Hep2ganError unless the file is intact and holds all `epochs` that are done.
 
-    A missing file is none: curves then begin where the run goes on.
+    A missing file is no error: curves then begin where the run resumes.
     """
     if path.is_file():
-        found = _table(path)
+        logged = epochs_of(_table(path).rows)
         try:
-            check_epochs([n for n in epochs_of(found.rows) if n < epochs], epochs)
+            check_epochs([epoch for epoch in logged if epoch < epochs], epochs)
         except ValueError as error:
             raise _damaged(path, error) from error
 
 
 def _table(path: Path) -> MetricsTable:
-    """Columns and rows of the file, none where it is missing."""
+    """Read columns and rows of the file, none where it is missing."""
     if not path.is_file():
         return MetricsTable([], [], cut=False)
     try:
-        found = read_metrics_csv(path)
+        table = read_metrics_csv(path)
     except ValueError as error:
         raise _damaged(path, error) from error
-    if found.cut:
+    if table.cut:
         log.warning("%s ended within a line, which is left out.", path)
-    return found
+    return table
 
 
 def _damaged(path: Path, error: ValueError) -> Hep2ganError:
     return Hep2ganError(
         f"{path} is damaged ({error})",
-        "a run goes on with all of its curves",
-        "restore it, or delete it: its curves then begin where the run goes on",
+        "a run is resumed with all of its curves",
+        "restore it, or delete it: its curves then begin where the run resumes",
     )
