@@ -1,8 +1,9 @@
 """A configuration may not run code of its choosing."""
 
 import pytest
+import torch
 
-from hep2gan.config import check_targets
+from hep2gan.config import check_targets, import_class
 from hep2gan.errors import Hep2ganError
 from hep2gan.training.build import build_task
 from tests.helpers.configs import composed
@@ -57,3 +58,16 @@ def test_options_left_from_another_network_are_named():
     config["discriminator"]["encoder"] = "x"
     with pytest.raises(Hep2ganError, match=r"discriminator cannot be built .*'encoder'"):
         build_task(config, classes="abcdef", size=64)
+
+
+def test_classes_are_imported_by_their_path():
+    assert import_class("torch.optim.SGD") is torch.optim.SGD
+    for path, reason in (
+        ("torch.optim.Sgd", "cannot be imported"),
+        ("nosuchpackage.Net", "cannot be imported"),
+        ("", "cannot be imported"),
+        ("torch.optim", "is no class"),
+        ("torch.load", "is no class"),
+    ):
+        with pytest.raises(Hep2ganError, match=reason):
+            import_class(path)

@@ -106,7 +106,8 @@ def open_run(setup: RunSetup) -> None:
     """Check and open what a run needs; rank 0 records config, store and split in its folder.
 
     Raises:
-        Hep2ganError: The run cannot start; lists everything that is wrong. Nothing is written then.
+        Hep2ganError: The run cannot start; lists everything that is wrong. Nothing is
+            recorded then.
     """
     run = setup.run
     if distributed.rank() == 0:
@@ -138,7 +139,7 @@ def _describe_store(store: Store) -> dict[str, Any]:
 def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
     """Fit and test the method, with the dashboard's run open meanwhile."""
     config, run, rank = setup.config, setup.run, distributed.rank()
-    method = train_forest if config["forest"] else train_networks
+    method: Method = train_forest if config["forest"] else train_networks
     split, networks = setup.split, {} if config["forest"] else setup.task.networks
     origin = provenance(
         config,
