@@ -3,7 +3,7 @@
 NAME is a file beside this one, which says the question and the sweep; overrides as for
 hep2gan-train take the place of the study's own. Runs that are finished already are not trained
 again; train=false trains none, and sums up those that are. Tables, figures and report.html go to
-runs/<study>/evidence/; what shows a part of another study's runs, as figure_3 does, has a folder of
+runs/<study>/report/; what shows a part of another study's runs, as figure_3 does, has a folder of
 its own there.
 """
 
@@ -168,7 +168,7 @@ def ended(sweep: subprocess.Popen[bytes], stop: SignalHandler) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train what is missing, then write the evidence; the exit status."""
+    """Train what is missing, then write the report; the exit status."""
     from hep2gan.reports.build import write_report
 
     if not arguments:
@@ -191,13 +191,13 @@ def main(arguments: Sequence[str]) -> int:
     if status:
         some = f"{len(runs)} of {pluralize(len(jobs), 'run')} are finished"
         command = shlex.join(["make", study.name, *given, TRAIN_NONE])
-        print(f"No evidence is written: {some}. To sum up these: {command}", file=sys.stderr)
+        print(f"No report is written: {some}. To sum up these: {command}", file=sys.stderr)
         return status
     values = dict(override.split("=", 1) for override in commands[0])
     folder = Path(jobs[0].config["runs"]) / jobs[0].config["study"]
     written = write_report(
         runs,
-        folder / "evidence" / (study.name if study.only else ""),
+        folder / "report" / (study.name if study.only else ""),
         title=study.title,
         question=study.question,
         only=study.only,

@@ -1,29 +1,39 @@
 """All that a set of runs has to show, as files: the page, tables and figures."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_write
 from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, render_figure
+from hep2gan.reports.naming import short_name
+from hep2gan.reports.page import elements
 from hep2gan.reports.page.elements import Picture, make_picture
 from hep2gan.reports.page.page import rendered_page
-from hep2gan.reports.study import Study, read_study
-from hep2gan.reports.study_figures import make_study_figures
+from hep2gan.reports.page.run_section import RunSection, illustrate, run_section
+from hep2gan.reports.study import Study, read_runs, read_study
+from hep2gan.reports.study_figures import FIGURE_NAMES, study_figures
 from hep2gan.reports.tables.catalogue import TABLES, make_tables, table_files
+from hep2gan.runs.finished import FinishedRun
+from hep2gan.runs.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
 PAGE = "report"
-_SIDE_BY_SIDE = tuple(one.name for one in COMPARISON_FIGURES)
-FIGURES = (
-    *_SIDE_BY_SIDE,
-    *("intervals", "specimens", "worst_segmented", "worst_classified"),
-)
-NAMES = tuple(dict.fromkeys([PAGE, *TABLES, *FIGURES]))
+NAMES = tuple(dict.fromkeys([PAGE, *TABLES, *FIGURE_NAMES]))
 """What `only` may name; specimens are a table and figures."""
+
+_COMPARISONS = frozenset(spec.name for spec in COMPARISON_FIGURES)
+_HEADINGS = {
+    "intervals": elements.INTERVALS,
+    "calibration": elements.CALIBRATION,
+    "specimens": elements.SPECIMENS,
+    "worst_segmented": elements.WORST,
+    "worst_classified": elements.WORST,
+}
+"""What figures stand under in the page; the others show methods side by side."""
 
 
 def write_report(
@@ -38,32 +48,47 @@ def write_report(
 ) -> list[Path]:
     """Write what finished runs have to show into `folder`: the page; beside it tables and figures.
 
-    runs: folders runs/<study>/<method>/seed<k>/. title, question: of the page, as in
-    `rendered_page`. only: some of NAMES, to write just those. page: the page's file name.
-    reference: the method that each other is compared with; empty is the row below in Table I.
-    Returns the files, the page first. Each is written whole or not at all. Raises Hep2ganError
-    naming the run and the command to mend it when one is missing, unfinished or damaged, naming
-    two that are one seed and fold of a method, for names in `only` that are none or that these
-    runs do not make, for a reference that is none of the methods, and when a file cannot be
-    written.
+    Each file is written whole or not at all.
+
+    Args:
+        runs: folders runs/<study>/<method>/seed<k>/.
+        folder: made if it is not there.
+        title: heading of the page; else the run, or the number of runs.
+        question: what the runs were to answer, in one sentence.
+        only: some of NAMES, to write just those; empty for all that the runs make.
+        page: the page's file name.
+        reference: the method that each other is compared with; empty is the row below in Table I.
+
+    Returns:
+        The files, the page first.
+
+    Raises:
+        Hep2ganError: naming the run and the command to mend it when one is missing, unfinished or
+            damaged; naming two that are one seed and fold of a method; for names in `only` that
+            are none or that these runs do not make; for a reference that is none of the methods;
+            when a file cannot be written.
     """
-    _check(only)
-    wanted = frozenset(only or NAMES)
-    figures = bool(wanted.intersection(FIGURES)) or (PAGE in wanted and len(runs) > 1)
-    study = read_study(runs, page=PAGE in wanted, figures=figures, reference=reference)
-    if study.not_shown and figures and wanted.intersection([PAGE, *_SIDE_BY_SIDE]):
-        log.warning(study.not_shown)
-    drawn = _drawn(study, wanted) if figures else _Drawn({}, {})
+    _check_names(only)
+    names = frozenset(only or NAMES)
+    finished = read_runs(runs)
+    sections = _Sections(finished)
+    plots = bool(names.intersection(FIGURE_NAMES)) or (PAGE in names and len(finished) > 1)
+    visit = sections.add if PAGE in names else None
+    study = read_study(finished, figures=plots, reference=reference, visit=visit)
+    if study.not_comparable and plots and names.intersection([PAGE, *_COMPARISONS]):
+        log.warning(study.not_comparable)
+    figures = _render_figures(study, names) if plots else _Rendered({}, {})
     files: dict[str, str | bytes] = {}
-    several = len(study.runs) > 1
-    tables = make_tables(study) if several or wanted.intersection(TABLES) else {}
-    if PAGE in wanted:
-        files[page] = rendered_page(study, tables, drawn.pictures, title=title, question=question)
-    files |= table_files({name: table for name, table in tables.items() if name in wanted})
-    files |= drawn.files
+    tables = make_tables(study) if len(finished) > 1 or names.intersection(TABLES) else {}
+    if PAGE in names:
+        files[page] = rendered_page(
+            study, sections.made, tables, figures.pictures, title=title, question=question
+        )
+    files |= table_files({name: table for name, table in tables.items() if name in names})
+    files |= figures.files
     if only:
         _check_made(only, [PAGE if name == page else _stem(name) for name in files], study)
-    return _written(files, folder)
+    return _write_files(files, folder)
 
 
 def page_file(destination: Path) -> Path:
@@ -82,34 +107,46 @@ def page_file(destination: Path) -> Path:
     return destination
 
 
-class _Drawn(NamedTuple):
+class _Sections:
+    """The sections of single runs, made while each run's predictions are in memory."""
+
+    def __init__(self, runs: Sequence[FinishedRun]) -> None:
+        self.made: list[RunSection] = []
+        self._runs, self._illustrated = runs, illustrate(runs)
+
+    def add(self, run: FinishedRun, predictions: Predictions) -> None:
+        number, name = len(self.made) + 1, short_name(run, self._runs)
+        pictures = number in self._illustrated
+        self.made.append(run_section(run, number, name, predictions, figures=pictures))
+
+
+class _Rendered(NamedTuple):
     files: Mapping[str, bytes]
     pictures: Mapping[str, Sequence[Picture]]
 
 
-def _drawn(study: Study, wanted: frozenset[str]) -> _Drawn:
-    """Draw each figure once, for its files, the page of several runs, or both."""
+def _render_figures(study: Study, names: Collection[str]) -> _Rendered:
+    """Plot each figure once, for its files, the page of several runs, or both."""
     files: dict[str, bytes] = {}
     pictures: dict[str, list[Picture]] = {}
-    embed = PAGE in wanted and len(study.runs) > 1
-    for one in make_study_figures(study, FIGURES if embed else wanted):
-        if (figure := one.draw()) is None:
+    embed = PAGE in names and len(study.runs) > 1
+    for spec in study_figures(study, FIGURE_NAMES if embed else names):
+        if (figure := spec.plot(study)) is None:
             continue
-        content = render_figure(figure)
-        if one.kind in wanted:
-            files |= {f"{one.name}.pdf": render_figure(figure, "pdf"), f"{one.name}.png": content}
+        png = render_figure(figure)
+        if spec.name in names:
+            files |= {f"{spec.file}.pdf": render_figure(figure, "pdf"), f"{spec.file}.png": png}
         if embed:
-            alt = f"{one.title}. {one.caption}"
-            found = make_picture(one.name, one.title, one.caption, alt, content)
-            pictures.setdefault(one.heading, []).append(found)
-    return _Drawn(files, pictures)
+            heading = _HEADINGS.get(spec.name, elements.SIDE_BY_SIDE)
+            pictures.setdefault(heading, []).append(make_picture(spec, png))
+    return _Rendered(files, pictures)
 
 
 def _stem(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _check(only: Sequence[str]) -> None:
+def _check_names(only: Sequence[str]) -> None:
     if unknown := [name for name in only if name not in NAMES]:
         raise Hep2ganError(
             f"there is no table or figure {unknown[0]!r}", "", f"choose from {', '.join(NAMES)}"
@@ -119,13 +156,13 @@ def _check(only: Sequence[str]) -> None:
 def _check_made(only: Sequence[str], made: Sequence[str], study: Study) -> None:
     """Raise Hep2ganError for a name without a file; those of single methods go on with a name."""
     for name in only:
-        if not any(one == name or one.startswith(f"{name}_") for one in made):
-            why = study.not_shown if name in _SIDE_BY_SIDE else ""
-            why = why.rstrip(".") or "their methods do not have what it shows"
-            raise Hep2ganError(f"these runs make no {name}", why)
+        if not any(stem == name or stem.startswith(f"{name}_") for stem in made):
+            reason = study.not_comparable if name in _COMPARISONS else ""
+            reason = reason.rstrip(".") or "their methods do not have what it shows"
+            raise Hep2ganError(f"these runs make no {name}", reason)
 
 
-def _written(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:
+def _write_files(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:
     """Write all files; raises Hep2ganError naming the one that cannot be."""
     path = folder
     try:

@@ -1,13 +1,12 @@
 """Finished runs read once: what tables, figures and the page are made from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.naming import numbers_by_method, seed_order, short_name
-from hep2gan.reports.page.run_section import RunSection, illustrate, run_section
+from hep2gan.reports.naming import numbers_by_method, seed_order
 from hep2gan.reports.results import (
     MethodResults,
     RunResult,
@@ -21,7 +20,7 @@ from hep2gan.reports.tables.table_1 import Table1Row, table_1_rows
 from hep2gan.runs.finished import FinishedRun, read_finished_run
 from hep2gan.runs.predictions import Predictions
 
-MOST_SHOWN = 12
+MOST_METHODS = 12
 """Methods in one figure: more would be small, and all their images at once large."""
 
 
@@ -29,14 +28,13 @@ MOST_SHOWN = 12
 class Study:
     """Runs in the order given.
 
-    shown: the predictions of each method's first seed by title, its folds as one test set; empty
-    where there are more than MOST_SHOWN methods. sections: of each run, if they were asked for.
-    reference: the method that each other is compared with; empty is the row below.
+    first_seeds: the predictions of each method's first seed by title, its folds as one test set;
+    empty where there are more than MOST_METHODS methods. reference: the method that each other is
+    compared with; empty is the row below.
     """
 
     results: tuple[RunResult, ...]
-    shown: dict[str, Predictions]
-    sections: tuple[RunSection, ...] = ()
+    first_seeds: dict[str, Predictions]
     reference: str = ""
 
     @property
@@ -50,12 +48,12 @@ class Study:
         return group_methods(self.results)
 
     @cached_property
-    def not_shown(self) -> str:
-        """Why the methods are not shown side by side, and what to do; empty where they are."""
-        if len(self.methods) > MOST_SHOWN:
+    def not_comparable(self) -> str:
+        """Why no figure shows the methods side by side, and what to do; empty where it can."""
+        if len(self.methods) > MOST_METHODS:
             return (
                 f"{len(self.methods)} methods are too many to be shown side by side: figures have "
-                f"room for {MOST_SHOWN}. Name the runs of fewer methods to have them."
+                f"room for {MOST_METHODS}. Name the runs of fewer methods to have them."
             )
         if len({method.cells.classes for method in self.methods}) > 1:
             return (
@@ -65,13 +63,13 @@ class Study:
         return ""
 
     def predictions(self, title: str) -> Predictions:
-        """The predictions of a method's first seed, which are read anew where they are not kept."""
-        if title in self.shown:
-            return self.shown[title]
-        method = next(one for one in self.methods if one.title == title)
-        first = next(iter(method.tests))
-        own = [result.run for result in method.results if result.run.seed == first]
-        return pool([run.predictions() for run in own])
+        """Return the predictions of a method's first seed, read again where they are not kept."""
+        if title in self.first_seeds:
+            return self.first_seeds[title]
+        method = next(method for method in self.methods if method.title == title)
+        runs = [result.run for result in method.results]
+        first = min((run.seed for run in runs), key=seed_order)
+        return pool([run.predictions() for run in runs if run.seed == first])
 
     @cached_property
     def table_1(self) -> list[Table1Row]:
@@ -84,13 +82,9 @@ class Study:
         return leakage_rows(self.results)
 
 
-def read_study(
-    paths: Sequence[Path], *, page: bool = True, figures: bool = True, reference: str = ""
-) -> Study:
-    """Read finished runs one after another; their images are kept only where figures need them.
+def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
+    """Read what finished runs hold beside their predictions; a folder named twice is one run.
 
-    paths: a folder that is named twice is one run. page: with the sections of the single runs.
-    figures: with the predictions that figures of several methods show. reference: as in `Study`.
     Raises Hep2ganError naming the run when one is missing, unfinished or damaged, or when there is
     none, and as `check_distinct` does.
     """
@@ -99,38 +93,47 @@ def read_study(
         raise Hep2ganError("there are no runs to report", "a report needs at least one", fix)
     runs = [read_finished_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     check_distinct(runs)
-    kept = _first_seeds(runs) if figures else {}
-    illustrated = illustrate(runs)
+    return runs
+
+
+def read_study(
+    runs: Sequence[FinishedRun],
+    *,
+    figures: bool = True,
+    reference: str = "",
+    visit: Callable[[FinishedRun, Predictions], None] | None = None,
+) -> Study:
+    """Read the predictions of runs one after another; images are kept only where figures need them.
+
+    Args:
+        runs: as from `read_runs`.
+        figures: whether to keep the predictions that figures of several methods show.
+        reference: as in `Study`.
+        visit: called with each run and its predictions while they are in memory.
+
+    Raises:
+        Hep2ganError: naming the run whose predictions are damaged.
+    """
+    first_seeds = _first_seeds(runs) if figures else {}
     results: list[RunResult] = []
-    sections: list[RunSection] = []
-    parts: dict[str, list[Predictions]] = {}
+    folds: dict[str, list[Predictions]] = {}
     for number, run in enumerate(runs, start=1):
         predictions = run.predictions()
         results.append(RunResult(run, TestCells.from_predictions(predictions)))
-        if number in kept:
-            parts.setdefault(kept[number], []).append(predictions)
-        if page:
-            name = short_name(run, runs)
-            sections.append(
-                run_section(run, number, name, predictions, figures=number in illustrated)
-            )
-    names = [method.title for method in group_methods(results)]
-    shown = {name: pool(parts[name]) for name in names if name in parts}
-    return Study(tuple(results), shown, tuple(sections), reference)
+        if number in first_seeds:
+            folds.setdefault(first_seeds[number], []).append(predictions)
+        if visit is not None:
+            visit(run, predictions)
+    titles = [method.title for method in group_methods(results)]
+    pooled = {title: pool(folds[title]) for title in titles if title in folds}
+    return Study(tuple(results), pooled, reference)
 
 
 def _first_seeds(runs: Sequence[FinishedRun]) -> dict[int, str]:
-    """Return the numbers of the runs that stand for their methods in figures, with the names."""
-    found = numbers_by_method(runs)
-    if len(found) > MOST_SHOWN:
-        return {}
-    first = {
-        name: min((runs[number - 1].seed for number in numbers), key=seed_order)
-        for name, numbers in found.items()
-    }
-    return {
-        number: name
-        for name, numbers in found.items()
-        for number in numbers
-        if runs[number - 1].seed == first[name]
-    }
+    """Return the numbers of the runs that stand for their methods in figures, with the titles."""
+    methods = numbers_by_method(runs)
+    chosen: dict[int, str] = {}
+    for title, numbers in methods.items() if len(methods) <= MOST_METHODS else ():
+        first = min((runs[number - 1].seed for number in numbers), key=seed_order)
+        chosen |= {number: title for number in numbers if runs[number - 1].seed == first}
+    return chosen

@@ -1,136 +1,101 @@
 """The figures of a set of runs: methods side by side, intervals, specimens, worst cells."""
 
-import math
-from collections.abc import Callable, Collection
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
 
 from matplotlib.figure import Figure
 
-from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, RUN_FIGURES
-from hep2gan.reports.figures.intervals import IntervalGroup, PlottedInterval, interval_dots
-from hep2gan.reports.page.elements import (
-    CALIBRATION,
-    INTERVALS,
-    SIDE_BY_SIDE,
-    SPECIMENS,
-    WORST,
-)
+from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, RUN_FIGURES, FigureSpec
+from hep2gan.reports.figures.intervals import plot_intervals
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import Estimate
 from hep2gan.reports.tables.table_1 import REFERENCE
+from hep2gan.runs.predictions import Predictions
 
 _FEW = 4
 _WORST = {"worst_segmented": "dice", "worst_classified": "accuracy"}
-_SINGLE = {drawing.name: drawing for drawing in RUN_FIGURES}
+_RUN_FIGURES = {spec.name: spec for spec in RUN_FIGURES}
+
+FIGURE_NAMES = (*(spec.name for spec in COMPARISON_FIGURES), "intervals", "specimens", *_WORST)
 
 
-class StudyFigure(NamedTuple):
-    """One figure: its file name, its heading in the page, its words, how it is drawn.
+def study_figures(study: Study, names: Collection[str]) -> list[FigureSpec[Study]]:
+    """Return the figures of these names that the runs may have, in the order of a report.
 
-    kind: what it is called in `evidence.NAMES`; the name of one method's figure has the method's.
+    Methods that are too many or of different classes do not stand side by side
+    (`Study.not_comparable`); nor, where classes differ, is any of them the best.
     """
-
-    kind: str
-    name: str
-    heading: str
-    title: str
-    caption: str
-    draw: Callable[[], Figure | None]
-
-
-def make_study_figures(study: Study, kinds: Collection[str]) -> list[StudyFigure]:
-    """Return the figures of these kinds that the runs may have, in the order of a report.
-
-    None is drawn yet. Methods that are too many or of different classes are not shown side by
-    side (`Study.not_shown`); nor, where classes differ, is any of them the best.
-    """
-    found = [_intervals(study)]
-    if study.shown and not study.not_shown:
-        found = [*_comparisons(study), *found]
+    specs = [_INTERVALS]
+    if study.first_seeds and not study.not_comparable:
+        specs = [*(_comparison(study, spec) for spec in COMPARISON_FIGURES), _INTERVALS]
     if len({method.cells.classes for method in study.methods}) == 1:
-        found += _specimens(study) if "specimens" in kinds else []
-        found += [one for kind in _WORST if kind in kinds for one in _worst(study, kind)]
-    return [one for one in found if one.kind in kinds]
+        if "specimens" in names:
+            specs += [_of_method(study, "specimens", title) for title in _specimen_methods(study)]
+        for name, measure in _WORST.items():
+            # The best method: what even it gets wrong.
+            best = _best(study, measure) if name in names else []
+            specs += [_of_method(study, name, title) for title in best]
+    return [spec for spec in specs if spec.name in names]
 
 
-def _comparisons(study: Study) -> list[StudyFigure]:
-    which = ""
-    if len(study.results) > len(study.shown):
+def _comparison(study: Study, spec: FigureSpec[Mapping[str, Predictions]]) -> FigureSpec[Study]:
+    note = ""
+    if len(study.results) > len(study.first_seeds):
         folds = any(run.fold is not None for run in study.runs)
-        which = f" Shown is the first seed of each method{', its folds pooled' if folds else ''}."
-    return [
-        StudyFigure(
-            one.name,
-            one.name,
-            CALIBRATION if one.name == "calibration" else SIDE_BY_SIDE,
-            one.title,
-            one.caption + which,
-            partial(one.draw, study.shown),
-        )
-        for one in COMPARISON_FIGURES
-    ]
-
-
-def _intervals(study: Study) -> StudyFigure:
-    caption = (
-        "Accuracy with its 95 % interval: over specimens where they are known, else over cells."
+        note = f" Shown is the first seed of each method{', its folds pooled' if folds else ''}."
+    return FigureSpec(
+        spec.name, spec.title, spec.caption + note, lambda study: spec.plot(study.first_seeds)
     )
-    draw = partial(_accuracies, study)
-    title = "Accuracy and its interval"
-    return StudyFigure("intervals", "intervals", INTERVALS, title, caption, draw)
 
 
-def _accuracies(study: Study) -> Figure | None:
-    """A row a split with a dot a method, where there are several splits, else a row a method."""
-    groups: dict[str, dict[str, PlottedInterval]] = {}
-    for protocol_row in study.leakage[0]:
-        own = groups.setdefault(protocol_row.protocol.words, {})
-        own[protocol_row.method.title] = _dot(protocol_row.estimates["accuracy"])
-    if not groups:
-        for row in study.table_1:
-            if "accuracy" in row.estimates:
-                groups[row.method.title] = {"accuracy": _dot(row.estimates["accuracy"])}
-    if len(groups) < 2:
-        return None
-    return interval_dots([IntervalGroup(label, dots) for label, dots in groups.items()])
+def _of_method(study: Study, name: str, title: str) -> FigureSpec[Study]:
+    """Return the figure of one method, which is named where there are several."""
+    spec = _RUN_FIGURES[name]
+    return FigureSpec(
+        name,
+        spec.title,
+        spec.caption,
+        lambda study: spec.plot(study.predictions(title)),
+        title if len(study.methods) > 1 else "",
+    )
 
 
-def _dot(found: Estimate) -> PlottedInterval:
-    return PlottedInterval(found.mean, *(found.interval or (math.nan, math.nan)))
+def _plot_accuracies(study: Study) -> Figure | None:
+    """Plot a row a split with a dot a method, where there are several, else a row a method."""
+    rows: dict[str, dict[str, Estimate]] = {}
+    for row in study.leakage[0]:
+        estimates = rows.setdefault(row.protocol.words, {})
+        estimates[row.method.title] = row.estimates["accuracy"]
+    if not rows:
+        rows = {
+            row.method.title: {"accuracy": row.estimates["accuracy"]}
+            for row in study.table_1
+            if "accuracy" in row.estimates
+        }
+    return plot_intervals(rows) if len(rows) > 1 else None
 
 
-def _specimens(study: Study) -> list[StudyFigure]:
-    """One figure a method where they are few, else the most accurate's and the reference's."""
+_INTERVALS: FigureSpec[Study] = FigureSpec(
+    "intervals",
+    "Accuracy and its interval",
+    "Accuracy with its 95 % interval: over specimens where they are known, else over cells.",
+    _plot_accuracies,
+)
+
+
+def _specimen_methods(study: Study) -> list[str]:
+    """Return all methods where they are few, else the most accurate and the reference."""
     titles = [method.title for method in study.methods]
     if len(titles) > _FEW:
         titles = _best(study, "accuracy")
-        rows = study.table_1
-        titles += [row.method.title for row in rows if row.comparison == REFERENCE]
-    return [_of_one(study, "specimens", SPECIMENS, title) for title in dict.fromkeys(titles)]
-
-
-def _worst(study: Study, kind: str) -> list[StudyFigure]:
-    """Return the worst cells of the best method: what even it gets wrong."""
-    return [_of_one(study, kind, WORST, title) for title in _best(study, _WORST[kind])]
-
-
-def _of_one(study: Study, kind: str, heading: str, name: str) -> StudyFigure:
-    drawing = _SINGLE[kind]
-    several = len(study.methods) > 1
-    file = f"{kind}_{name.replace('/', '_')}" if several else kind
-    title = f"{drawing.title}: {name}" if several else drawing.title
-    return StudyFigure(
-        kind, file, heading, title, drawing.caption, lambda: drawing.draw(study.predictions(name))
-    )
+        titles += [row.method.title for row in study.table_1 if row.comparison == REFERENCE]
+    return list(dict.fromkeys(titles))
 
 
 def _best(study: Study, measure: str) -> list[str]:
     """Return the title of the method of the highest mean over its seeds, if any has the measure."""
-    found = {
+    means = {
         row.method.title: row.estimates[measure].mean
         for row in study.table_1
         if measure in row.estimates
     }
-    name = max(found, key=lambda name: found[name], default=None)
-    return [] if name is None else [name]
+    return [max(means, key=lambda title: means[title])] if means else []

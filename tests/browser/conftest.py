@@ -13,8 +13,7 @@ import yaml
 from PIL import Image
 
 from hep2gan.reports.figures.catalogue import write_figures
-from tests.helpers.report_fixtures import make_predictions, write_page, write_run
-from tests.reports.test_pooling import rows
+from tests.helpers.report_fixtures import make_predictions, some_rows, write_page, write_run
 
 SWITCHES = (
     "--no-sandbox",  # which Chromium needs as root, in containers
@@ -90,7 +89,7 @@ def splits(folder, predictions):
     found = []
     for method, kind, fold in product(("proposed", "resnet50_t"), ("random", "specimen"), (0, 1)):
         name = f"{method},split={kind},split.fold={fold}"
-        tested = rows(known, np.arange(fold, 62, 2))
+        tested = some_rows(known, np.arange(fold, 62, 2))
         run = write_run(folder / name / "seed0", tested, f"'{name}'")
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
         config["split"] |= {"kind": kind, "folds": 2, "fold": fold}

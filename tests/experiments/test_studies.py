@@ -64,7 +64,7 @@ def test_a_study_has_a_question_and_files_that_exist(name):
     assert found.question.endswith("?")
     assert set(found.only) <= set(NAMES)
     assert found.study in STUDIES
-    # Jobs come in this order, and evidence shows them method by method.
+    # Jobs come in this order, and the report shows them method by method.
     assert found.sweep[0].startswith("method=")
     given = yaml.safe_load((ROOT / "experiments" / "studies" / f"{name}.yaml").read_text())
     assert set(given) <= {
@@ -126,7 +126,7 @@ def test_a_single_value_is_named_as_among_others():
 
 @pytest.fixture
 def taken_up(monkeypatch):
-    """The runs that evidence was written of, and what else it was told; nothing is trained."""
+    """The runs that a report was written of, and what else it was told; nothing is trained."""
     found = []
     monkeypatch.setattr(study, "trained", lambda _: 0)
 
@@ -143,7 +143,7 @@ def test_the_finished_runs_of_a_study_and_no_others_are_taken_up(tmp_path, monke
     folder = Path("runs/ablation")
     done = [
         "proposed,+tag=b/seed0", "proposed,+tag=a/seed1", "proposed,+tag=a/seed0",
-        "proposed/seed0", "proposed,+tag=a/seed3", "bce_dice,+tag=a/seed0", "evidence/seed0",
+        "proposed/seed0", "proposed,+tag=a/seed3", "bce_dice,+tag=a/seed0", "report/seed0",
     ]  # fmt: skip
     for name in done:
         (folder / name).mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_the_finished_runs_of_a_study_and_no_others_are_taken_up(tmp_path, monke
     ((runs, place, told),) = taken_up
     names = ["tag=b/seed0", "tag=a/seed0", "tag=a/seed1"]
     assert runs == [f"runs/ablation/proposed,+{name}" for name in names]
-    assert place == folder / "evidence"
+    assert place == folder / "report"
     assert told["title"] == "Ablation"
     assert told["reference"] == ""
     monkeypatch.setattr(study, "trained", lambda _: pytest.fail("a sweep was launched"))
@@ -163,7 +163,7 @@ def test_the_finished_runs_of_a_study_and_no_others_are_taken_up(tmp_path, monke
 
 
 @pytest.mark.parametrize("status", [0, 2])
-def test_the_doctor_leaves_no_evidence(status, monkeypatch, taken_up, capsys):
+def test_the_doctor_leaves_no_report(status, monkeypatch, taken_up, capsys):
     monkeypatch.setattr(study, "trained", lambda _: status)
     assert study.main(["table_1", "method=gao", "seed=0", "doctor=true"]) == status
     assert taken_up == []
@@ -202,7 +202,7 @@ def made_job(done):
 
 
 @pytest.mark.parametrize("statuses", [(0, -15), (2, 0), (0, 1)])
-def test_no_evidence_is_written_where_a_sweep_failed(statuses, monkeypatch, capsys):
+def test_no_report_is_written_where_a_sweep_failed(statuses, monkeypatch, capsys):
     left = [*statuses, 0]
     sweeps = [["one"], ["two"], ["three"]]
     monkeypatch.setattr(study, "LAUNCH", ("true",))
@@ -215,7 +215,7 @@ def test_no_evidence_is_written_where_a_sweep_failed(statuses, monkeypatch, caps
     assert study.main(words) == next(status for status in statuses if status)
     assert not left
     assert capsys.readouterr().err == (
-        "No evidence is written: 2 of 3 runs are finished. To sum up these: make parts"
+        "No report is written: 2 of 3 runs are finished. To sum up these: make parts"
         " 'augmentation.gain=[0.7, 1.5]' train=false\n"
     )
 
@@ -311,11 +311,11 @@ def test_a_small_study_from_its_cells_to_its_page(tmp_path, monkeypatch, capfd):
     words = ["leakage", "scale=laptop", "method=intensity", "split=random,specimen"]
     words += ["split.group_duplicates=false", "split.folds=null", "split.fold=0"]
     assert study.main([*words, "data.count=96", "forest.trees=5"]) == 0
-    folder = tmp_path / "runs" / "leakage_laptop" / "evidence"
+    folder = tmp_path / "runs" / "leakage_laptop" / "report"
     names = {path.name for path in folder.iterdir()}
     assert names >= {"report.html", "table_1.tex", "leakage.md", "intervals.pdf"}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<h1>Leakage</h1>" in page
     assert ">What the split flatters</h2>" in page
     assert page.count('<details class="run">') == 2
-    assert "runs/leakage_laptop/evidence/report.html" in capfd.readouterr().out
+    assert "runs/leakage_laptop/report/report.html" in capfd.readouterr().out

@@ -40,7 +40,7 @@ def result(name, tested, *, seed="0", study="s", data="icpr2016", metrics=None, 
         method=name,
         seed=seed,
         config={
-            "data": {"name": data, "source": data},
+            "data": {"reader": data},
             "split": {"kind": "random", "folds": None, **split},
         },
         config_text="",

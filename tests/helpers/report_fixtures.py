@@ -148,6 +148,17 @@ def another(predictions, seed, certain=1.0):
     )
 
 
+def some_rows(predictions, chosen):
+    """Predictions of some of the cells."""
+    arrays = {
+        field.name: getattr(predictions, field.name)[chosen]
+        for field in dataclasses.fields(Predictions)
+        if field.name not in ("classes", "mean_mask", "train_counts")
+        and getattr(predictions, field.name) is not None
+    }
+    return dataclasses.replace(predictions, **arrays)
+
+
 @pytest.fixture(scope="session")
 def methods(predictions):
     """Three methods by name, the third without a generator."""

@@ -5,7 +5,7 @@ import pytest
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports import study, study_figures
-from hep2gan.reports.build import FIGURES, NAMES, PAGE, page_file, write_report
+from hep2gan.reports.build import NAMES, PAGE, page_file, write_report
 from tests.helpers.report_fixtures import another, write_page, write_run
 from tests.reports.test_study import folds
 
@@ -28,7 +28,7 @@ def runs(predictions, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(runs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("evidence") / "new"
+    folder = tmp_path_factory.mktemp("report") / "new"
     return write_report(runs, folder, title="Study <A>", question="Is it so?")
 
 
@@ -107,7 +107,7 @@ def test_methods_of_other_classes_are_not_shown_together(runs, predictions, tmp_
 
 
 def test_what_many_methods_lack_is_said_and_the_rest_is_drawn(runs, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(study, "MOST_SHOWN", 1)
+    monkeypatch.setattr(study, "MOST_METHODS", 1)
     words = "2 methods are too many to be shown side by side: figures have room for 1."
     found = {path.name for path in write_report(runs, tmp_path)}
     assert [one.startswith(words) for one in caplog.messages] == [True]
@@ -141,7 +141,7 @@ def test_names_that_are_none_and_figures_that_runs_do_not_make(runs, predictions
     with pytest.raises(Hep2ganError, match="these runs make no figure_2"):
         write_report([run], tmp_path / "new", only=["figure_2"])
     assert not (tmp_path / "new").exists()
-    assert set(FIGURES) < set(NAMES)
+    assert set(study_figures.FIGURE_NAMES) < set(NAMES)
 
 
 def test_damaged_runs_leave_nothing(runs, predictions, tmp_path):

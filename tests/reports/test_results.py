@@ -9,6 +9,7 @@ from hep2gan.reports.results import TestCells, group_methods, pool
 from hep2gan.reports.tables.estimates import method_differences, pair_results
 from hep2gan.statistics.confusion import sum_by_group
 from tests.helpers.made_up_results import cells, result
+from tests.helpers.report_fixtures import make_predictions, some_rows
 
 
 def test_folds_and_seeds_are_one_method_and_rows_stand_in_the_papers_order():
@@ -50,8 +51,6 @@ def test_a_cell_counts_once_as_its_first_test_has_it():
 
 
 def three_classes():
-    from tests.helpers.report_fixtures import make_predictions
-
     return TestCells.from_predictions(make_predictions(counts=(1, 1, 1)))
 
 
@@ -155,3 +154,34 @@ def test_what_cannot_be_paired_is_said():
     assert "different cells" in pair([result("a", one)], [result("b", other)])
     with pytest.raises(Hep2ganError, match="no classifier"):
         _ = pair([result("a", one)], [result("b", cells(range(4), [1] * 4, classify=False))]).gained
+
+
+def test_folds_become_one_test_set_and_each_cell_is_there_once(predictions):
+    first, second = some_rows(predictions, slice(0, 40)), some_rows(predictions, slice(30, 62))
+    second = replace(second, mask=255 - second.mask)
+    found = pool([first, second])
+    found.check()
+    assert found.id.tolist() == predictions.id.tolist()
+    np.testing.assert_array_equal(found.mask[:40], predictions.mask[:40])
+    np.testing.assert_array_equal(found.mask[40:], 255 - predictions.mask[40:])
+    np.testing.assert_array_equal(found.probabilities, predictions.probabilities)
+
+
+def test_what_belongs_to_one_training_is_not_joined(predictions):
+    found = pool([some_rows(predictions, slice(0, 40)), some_rows(predictions, slice(40, 62))])
+    assert found.features is found.mean_mask is found.train_counts is None
+    assert pool([predictions]) is predictions
+
+
+def test_what_one_fold_lacks_none_has(predictions):
+    bare = replace(some_rows(predictions, slice(40, 62)), mask=None)
+    assert pool([some_rows(predictions, slice(0, 40)), bare]).mask is None
+
+
+def test_other_classes_or_sizes_are_refused(predictions):
+    other = replace(predictions, classes=tuple("abcdef"))
+    with pytest.raises(Hep2ganError, match="classes or image size"):
+        pool([predictions, other])
+    smaller = replace(predictions, image=predictions.image[:, :32, :32])
+    with pytest.raises(Hep2ganError, match="classes or image size"):
+        pool([predictions, smaller])

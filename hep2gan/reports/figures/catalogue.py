@@ -1,158 +1,156 @@
-"""The figures that show several methods side by side."""
+"""Every figure: what it is called, what it shows in words, and how it is plotted and saved."""
 
 import io
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from hep2gan.io import atomic_write
-from hep2gan.reports.figures.calibration import calibration, figure_calibration
-from hep2gan.reports.figures.confusion import confusion, figure_3
-from hep2gan.reports.figures.contours import contours, figure_2
-from hep2gan.reports.figures.curves import curves as draw_curves
-from hep2gan.reports.figures.embedding import figure_5, tsne
-from hep2gan.reports.figures.roc import figure_4, roc
-from hep2gan.reports.figures.specimens import specimens
-from hep2gan.reports.figures.worst import worst_classified, worst_segmented
+from hep2gan.reports.figures.calibration import plot_calibration, plot_calibration_by_method
+from hep2gan.reports.figures.confusion import plot_confusion, plot_confusion_by_method
+from hep2gan.reports.figures.contours import plot_contours, plot_contours_by_method
+from hep2gan.reports.figures.curves import plot_training_curves
+from hep2gan.reports.figures.embedding import plot_embedding, plot_embedding_by_method
+from hep2gan.reports.figures.roc import plot_roc, plot_roc_by_method
+from hep2gan.reports.figures.specimens import plot_specimens
+from hep2gan.reports.figures.worst import plot_worst_classified, plot_worst_segmented
 from hep2gan.runs.predictions import Predictions
 
+DPI = 200
 
-class ComparisonFigure(NamedTuple):
-    """One figure of several methods: its file name, title and caption, and what draws it.
+_SAVING = threading.Lock()
+_CALIBRATION = (
+    "How often cells are read right, by how sure the classifier is, and how many cells are how "
+    "sure. Once as trained, once at a temperature T that is fitted on the other half of the "
+    "cells; ECE is the expected calibration error in 15 bins."
+)
 
-    draw: from what stands above each method's panels to its predictions, in the order of the
-    panels; None where no method has what the figure shows.
+Data = TypeVar("Data")
+
+
+class FigureSpec(NamedTuple, Generic[Data]):
+    """One kind of figure.
+
+    plot: from the data that it shows to the figure; None where they do not have what it shows.
+    method: whose figure it is, where those of several stand beside each other.
     """
 
     name: str
     title: str
     caption: str
-    draw: Callable[[Mapping[str, Predictions]], Figure | None]
+    plot: Callable[[Data], Figure | None]
+    method: str = ""
+
+    @property
+    def file(self) -> str:
+        """The name of its files, without an ending."""
+        return f"{self.name}_{self.method.replace('/', '_')}" if self.method else self.name
+
+    @property
+    def heading(self) -> str:
+        """What stands above it on a page."""
+        return f"{self.title}: {self.method}" if self.method else self.title
 
 
-COMPARISON_FIGURES: tuple[ComparisonFigure, ...] = (
-    ComparisonFigure(
+RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
+    FigureSpec(
+        "contours",
+        "Contours",
+        "The cell of median Dice of each class: above as the networks see it, below with the "
+        "outline of the generated mask (purple) and of the true mask (green). After the paper's "
+        "Fig. 2.",
+        plot_contours,
+    ),
+    FigureSpec(
+        "confusion",
+        "Confusion matrix",
+        "Cells of each true class (rows) by the class they are read as (columns), with the share "
+        "of the row. After the paper's Fig. 3.",
+        plot_confusion,
+    ),
+    FigureSpec(
+        "tsne",
+        "Features, by t-SNE",
+        "The classifier's features in two dimensions, coloured by true class; misread cells are "
+        "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
+        plot_embedding,
+    ),
+    FigureSpec(
+        "roc",
+        "ROC curves",
+        "Each class against the rest, and the upper left corner enlarged; AUC is the area under "
+        "the curve. After the paper's Fig. 4.",
+        plot_roc,
+    ),
+    FigureSpec("calibration", "Calibration", _CALIBRATION, plot_calibration),
+    FigureSpec(
+        "specimens",
+        "Accuracy by specimen",
+        "A dot a specimen, in rising order within its class; lines mark the accuracy on all cells "
+        "of the class, rings the specimens most of whose cells are read as a wrong class.",
+        plot_specimens,
+    ),
+    FigureSpec(
+        "worst_segmented",
+        "Lowest Dice",
+        "The cells whose generated masks (purple) fit the true masks (green) worst, with class "
+        "and id.",
+        plot_worst_segmented,
+    ),
+    FigureSpec(
+        "worst_classified",
+        "Most confident misreadings",
+        "Misread cells, those first of whose wrong class the classifier is most sure, with its "
+        "probability and the id.",
+        plot_worst_classified,
+    ),
+)
+"""Figures of one method's predictions, in the order of a report."""
+
+TRAINING_CURVES: FigureSpec[Path] = FigureSpec(
+    "curves",
+    "Training curves",
+    "Means over each epoch, as logged in metrics.csv.",
+    plot_training_curves,
+)
+
+COMPARISON_FIGURES: tuple[FigureSpec[Mapping[str, Predictions]], ...] = (
+    FigureSpec(
         "figure_2",
         "Contours",
         "The cell of median Dice of each class: as the networks see it, and below with the "
         "outlines of each method's mask (purple) and of the true mask (green). After the paper's "
         "Fig. 2.",
-        figure_2,
+        plot_contours_by_method,
     ),
-    ComparisonFigure(
+    FigureSpec(
         "figure_3",
         "Confusion matrices",
         "Cells of each true class (rows) by the class they are read as (columns). After the "
         "paper's Fig. 3.",
-        figure_3,
+        plot_confusion_by_method,
     ),
-    ComparisonFigure(
+    FigureSpec(
         "figure_4",
         "ROC curves",
         "Each class against the rest, and below the upper left corner enlarged. After the paper's "
         "Fig. 4.",
-        figure_4,
+        plot_roc_by_method,
     ),
-    ComparisonFigure(
+    FigureSpec(
         "figure_5",
         "Features, by t-SNE",
         "Each classifier's features in two dimensions, coloured by true class; misread cells are "
         "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
-        figure_5,
+        plot_embedding_by_method,
     ),
-    ComparisonFigure(
-        "calibration",
-        "Calibration",
-        "How often cells are read right, by how sure the classifier is, and how many cells are how "
-        "sure. Once as trained, once at a temperature T that is fitted on the other half of the "
-        "cells; ECE is the expected calibration error in 15 bins.",
-        figure_calibration,
-    ),
+    FigureSpec("calibration", "Calibration", _CALIBRATION, plot_calibration_by_method),
 )
-"""In the order of a report; the numbers are the paper's."""
-
-DPI = 200
-_SAVING = threading.Lock()
-
-
-class RunFigure(NamedTuple):
-    """One kind of figure: its file name, how it is drawn, and what it shows in words."""
-
-    name: str
-    draw: Callable[[Predictions], Figure | None]
-    title: str
-    caption: str
-
-
-RUN_FIGURES: tuple[RunFigure, ...] = (
-    RunFigure(
-        "contours",
-        contours,
-        "Contours",
-        "The cell of median Dice of each class: above as the networks see it, below with the "
-        "outline of the generated mask (purple) and of the true mask (green). After the paper's "
-        "Fig. 2.",
-    ),
-    RunFigure(
-        "confusion",
-        confusion,
-        "Confusion matrix",
-        "Cells of each true class (rows) by the class they are read as (columns), with the share "
-        "of the row. After the paper's Fig. 3.",
-    ),
-    RunFigure(
-        "tsne",
-        tsne,
-        "Features, by t-SNE",
-        "The classifier's features in two dimensions, coloured by true class; misread cells are "
-        "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
-    ),
-    RunFigure(
-        "roc",
-        roc,
-        "ROC curves",
-        "Each class against the rest, and the upper left corner enlarged; AUC is the area under "
-        "the curve. After the paper's Fig. 4.",
-    ),
-    RunFigure(
-        "calibration",
-        calibration,
-        "Calibration",
-        "How often cells are read right, by how sure the classifier is, and how many cells are how "
-        "sure. Once as trained, once at a temperature T that is fitted on the other half of the "
-        "cells; ECE is the expected calibration error in 15 bins.",
-    ),
-    RunFigure(
-        "specimens",
-        specimens,
-        "Accuracy by specimen",
-        "A dot a specimen, in rising order within its class; lines mark the accuracy on all cells "
-        "of the class, rings the specimens most of whose cells are read as a wrong class.",
-    ),
-    RunFigure(
-        "worst_segmented",
-        worst_segmented,
-        "Lowest Dice",
-        "The cells whose generated masks (purple) fit the true masks (green) worst, with class "
-        "and id.",
-    ),
-    RunFigure(
-        "worst_classified",
-        worst_classified,
-        "Most confident misreadings",
-        "Misread cells, those first of whose wrong class the classifier is most sure, with its "
-        "probability and the id.",
-    ),
-)
-"""Every figure that is a function of the predictions, in the order of a report."""
-
-CURVES = "curves"
-CURVES_TITLE = "Training curves"
-CURVES_CAPTION = "Means over each epoch, as logged in metrics.csv."
+"""Figures of several methods by title, in the order of a report; the numbers are the paper's."""
 
 
 def write_figures(
@@ -160,13 +158,24 @@ def write_figures(
 ) -> dict[str, Path]:
     """Write every figure that the method has as `<name>.png` (200 dpi) and `<name>.pdf`.
 
-    curves: a metrics.csv, for the training curves, where there is one. Returns name to PNG. Files
-    of an earlier evaluation that this one does not have are removed. Raises Hep2ganError when the
-    predictions are inconsistent or metrics.csv is damaged; no file is ever half written.
+    Files of an earlier evaluation that this one does not have are removed; no file is ever half
+    written.
+
+    Args:
+        predictions: what the figures show.
+        folder: where they go; made if it is not there.
+        curves: a metrics.csv, for the training curves, where there is one.
+
+    Returns:
+        The PNG file of each figure by its name.
+
+    Raises:
+        Hep2ganError: when the predictions are inconsistent or metrics.csv is damaged.
     """
     predictions.check()
-    figures = {drawing.name: drawing.draw(predictions) for drawing in RUN_FIGURES}
-    figures[CURVES] = draw_curves(curves) if curves and curves.is_file() else None
+    figures = {spec.name: spec.plot(predictions) for spec in RUN_FIGURES}
+    logged = TRAINING_CURVES.plot(curves) if curves and curves.is_file() else None
+    figures[TRAINING_CURVES.name] = logged
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for name, figure in figures.items():
@@ -176,8 +185,7 @@ def write_figures(
                 path.unlink(missing_ok=True)
             else:
                 atomic_write(path, render_figure(figure, form))
-        if figure is not None:
-            written[name] = folder / f"{name}.png"
+                written[name] = path
     return written
 
 

@@ -1,6 +1,6 @@
 """The confusion matrix: counts and shares of each true class (the paper's Fig. 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +8,42 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.style import COLUMNS, head_room, methods_with, stacks
+from hep2gan.reports.figures.labels import short_names
+from hep2gan.reports.figures.panels import COLUMNS, method_panels, methods_with
 from hep2gan.runs.predictions import Predictions
 
-_FIELD = 0.3
+_LEAST_FIELD = 0.3
 """Least side of a field in inches: two lines of text, up to 98.6 % or 2494."""
+
+
+def plot_confusion(predictions: Predictions) -> Figure | None:
+    """Plot the matrix of one method; None without a classifier or cells."""
+    if predictions.probabilities is None or not len(predictions.label):
+        return None
+    side = max(style.COLUMN, _side(predictions.classes, 0.46))
+    figure = style.new_figure(side, side * 0.97)
+    _plot_matrix(figure.subplots(), predictions)
+    return figure
+
+
+def plot_confusion_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
+    """Plot the matrices of several methods in one scale of shades.
+
+    At most three beside each other, fewer where the classes are many. Methods without a
+    classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
+    """
+    methods = methods_with(methods, "probabilities")
+    if not methods:
+        return None
+    classes = next(iter(methods.values())).classes
+    columns = max(1, min(COLUMNS, int(style.PAGE / _side(classes, _LEAST_FIELD))))
+    height = style.PAGE / columns + 0.05
+    figure, headings, axes = method_panels(list(methods), [height], columns, foot=0.45)
+    for (ax,), heading, predictions in zip(axes, headings, methods.values(), strict=True):
+        _plot_matrix(ax, predictions, heading, unit="")
+        ax.set_anchor("N")
+    _add_scale(figure, axes[0][0])
+    return figure
 
 
 def confusion_counts(predictions: Predictions) -> npt.NDArray[np.int64]:
@@ -25,17 +56,22 @@ def confusion_counts(predictions: Predictions) -> npt.NDArray[np.int64]:
     return np.bincount(pairs, minlength=size * size).reshape(size, size).astype(np.int64)
 
 
-def plot_confusion(ax: Axes, predictions: Predictions, name: str = "", unit: str = " %") -> None:
-    """Draw counts with the percentage of their row; above them `name` and the accuracy.
+def _side(classes: Sequence[str], field: float) -> float:
+    """Return the width of a matrix with its labels in inches, from that of a field."""
+    longest = max(len(name) for name in short_names(classes))
+    return 0.25 + 0.07 * longest + field * len(classes)
 
-    Shades run over the percentages in one hue, so that they read without colour as well. Raises
-    Hep2ganError without a classifier.
+
+def _plot_matrix(ax: Axes, predictions: Predictions, name: str = "", unit: str = " %") -> None:
+    """Plot counts with the percentage of their row; above them `name` and the accuracy.
+
+    Shades run over the percentages in one hue, so that they read without colour as well.
     """
     counts = confusion_counts(predictions)
     totals = counts.sum(axis=1, keepdims=True)
     share = counts / np.maximum(totals, 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    _label(ax, predictions)
+    _label_axes(ax, predictions.classes)
     for true, guess in np.ndindex(*counts.shape):
         text = f"{counts[true, guess]}\n{_percent(share[true, guess], unit)}"
         if not totals[true, 0]:
@@ -49,45 +85,28 @@ def plot_confusion(ax: Axes, predictions: Predictions, name: str = "", unit: str
     style.add_heading(ax, name, f"Accuracy {100 * right / cells:.2f} % ({right} of {cells})")
 
 
-def confusion(predictions: Predictions) -> Figure | None:
-    """Draw the matrix of one method, or None without a classifier or cells."""
-    if predictions.probabilities is None or not len(predictions.label):
-        return None
-    side = max(style.COLUMN, _side(predictions.classes, 0.46))
-    figure = style.new_figure(side, side * 0.97)
-    plot_confusion(figure.subplots(), predictions)
-    return figure
+def _percent(share: float, unit: str) -> str:
+    return f"100{unit}" if share == 1 else f"{100 * share:.1f}{unit}"
 
 
-def figure_3(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
-    """Draw the matrices of several methods in one scale of shades (the paper's Fig. 3).
-
-    At most three beside each other, fewer where the classes are many. Methods without a
-    classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
-    """
-    methods = methods_with(predictions_by_name, "probabilities")
-    if not methods:
-        return None
-    classes = next(iter(methods.values())).classes
-    columns = max(1, min(COLUMNS, int(style.PAGE / _side(classes, _FIELD))))
-    side = style.PAGE / columns
-    names = style.wrap_headings(list(methods), int(side / 0.078))
-    height = side + 0.05 + head_room(names)
-    figure, panels = stacks(len(methods), [height], columns, foot=0.45)
-    for (ax,), name, predictions in zip(panels, names, methods.values(), strict=True):
-        plot_confusion(ax, predictions, name, unit="")
-        ax.set_anchor("N")
-    _scale(figure, panels[0][0])
-    return figure
+def _label_axes(ax: Axes, classes: Sequence[str]) -> None:
+    """Name rows and columns, and rule white lines between the fields."""
+    names = short_names(classes)
+    places = np.arange(len(names))
+    rotation = 90 if max(len(name) for name in names) > 5 else 0
+    ax.set_xticks(places, names, fontsize=style.LABEL, color=style.INK, rotation=rotation)
+    ax.set_yticks(places, names, fontsize=style.LABEL, color=style.INK)
+    ax.set_xlabel("predicted", fontsize=style.LABEL, color=style.INK)
+    ax.set_ylabel("true", fontsize=style.LABEL, color=style.INK)
+    ax.set_xticks(places[1:] - 0.5, minor=True)
+    ax.set_yticks(places[1:] - 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=1.5)
+    ax.tick_params(which="both", length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
 
 
-def _side(classes: tuple[str, ...], field: float) -> float:
-    """Return the width of a matrix with its labels in inches."""
-    longest = max(len(name) for name in style.short_names(classes))
-    return 0.25 + 0.07 * longest + field * len(classes)
-
-
-def _scale(figure: Figure, ax: Axes) -> None:
+def _add_scale(figure: Figure, ax: Axes) -> None:
     """Put the scale of all shades below the matrices; it also says what the second lines are."""
     width, height = figure.get_size_inches()
     bar = figure.colorbar(
@@ -106,24 +125,3 @@ def _scale(figure: Figure, ax: Axes) -> None:
     )
     bar.ax.tick_params(labelsize=style.SMALL, length=2, width=0.6, labelcolor=style.INK)
     bar.outline.set_visible(False)
-
-
-def _percent(share: float, unit: str) -> str:
-    return f"100{unit}" if share == 1 else f"{100 * share:.1f}{unit}"
-
-
-def _label(ax: Axes, predictions: Predictions) -> None:
-    """Name rows and columns, and rule white lines between the fields."""
-    names = style.short_names(predictions.classes)
-    places = np.arange(len(names))
-    turned = 90 if max(len(name) for name in names) > 5 else 0
-    ax.set_xticks(places, names, fontsize=style.LABEL, color=style.INK, rotation=turned)
-    ax.set_yticks(places, names, fontsize=style.LABEL, color=style.INK)
-    ax.set_xlabel("predicted", fontsize=style.LABEL, color=style.INK)
-    ax.set_ylabel("true", fontsize=style.LABEL, color=style.INK)
-    ax.set_xticks(places[1:] - 0.5, minor=True)
-    ax.set_yticks(places[1:] - 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=1.5)
-    ax.tick_params(which="both", length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)

@@ -1,6 +1,7 @@
 """Training curves: what metrics.csv holds, by epoch."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hep2gan.reports.figures import style
+from hep2gan.reports.figures.labels import plain_text, shorten
 from hep2gan.runs.metrics_csv import Series, read_series
 
+_OUTPUT, _DISTANCE, _RATE = "Discriminator output", "Validation HD95 (px)", "Learning rate"
 _PANELS = {
     "train/generator": "Generator loss",
     "train/discriminator": "Discriminator loss",
@@ -19,9 +22,8 @@ _PANELS = {
     "val/dice/": "Dice by class",
     "val/accuracy/": "Accuracy by class",
     "val/": "Validation",
-    "lr": "Learning rate",
+    "lr": _RATE,
 }
-_OUTPUT, _DISTANCE, _RATE = "Discriminator output", "Validation HD95 (px)", "Learning rate"
 _ORDER = (
     "Generator loss",
     "Discriminator loss",
@@ -35,50 +37,48 @@ _ORDER = (
     _RATE,
 )
 _NAMES = {"p_real": "D(true mask)", "p_fake": "D(generated mask)"}
-_DECADES = 1.5
+_LOG_SCALE_DECADES = 1.5
 
 
-def panels(series: dict[str, Series]) -> dict[str, list[Series]]:
+def plot_training_curves(path: Path, epochs: int | None = None) -> Figure | None:
+    """Plot losses, D's opinion, learning rates and validation metrics of metrics.csv by epoch.
+
+    Three panels a row, only those that the run has. None when the file holds no such value.
+    epochs: how many there were, where that is known. Raises Hep2ganError when the file cannot be
+    read or lacks one of them.
+    """
+    panels = sort_into_panels(read_series(path, epochs))
+    if not panels:
+        return None
+    columns = min(len(panels), 3)
+    lines = -(-len(panels) // columns)
+    figure = style.new_figure(style.PAGE * columns / 3, 2.35 * lines)
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    for ax, (title, members) in zip(axes, panels.items(), strict=False):
+        _plot_panel(ax, title, members)
+    return figure
+
+
+def sort_into_panels(series: Mapping[str, Series]) -> dict[str, list[Series]]:
     """Sort series into small multiples, by title; pixels and fractions never share an axis."""
-    sorted_in: dict[str, list[Series]] = {title: [] for title in _ORDER}
+    panels: dict[str, list[Series]] = {title: [] for title in _ORDER}
     for name, one in sorted(series.items()):
-        sorted_in[_panel(name)].append(one)
-    return {title: found for title, found in sorted_in.items() if found}
+        panels[_panel(name)].append(one)
+    return {title: members for title, members in panels.items() if members}
 
 
 def _panel(name: str) -> str:
-    last = name.rpartition("/")[2]
-    if last in _NAMES:
+    if name.rpartition("/")[2] in _NAMES:
         return _OUTPUT
     if name == "val/hd95":
         return _DISTANCE
     return next(title for prefix, title in _PANELS.items() if name.startswith(prefix))
 
 
-def curves(path: Path, epochs: int | None = None) -> Figure | None:
-    """Draw losses, D's opinion, learning rates and validation metrics of metrics.csv by epoch.
-
-    Three panels a row, only those that the run has. None when the file holds no such value.
-    epochs: how many there were, where that is known. Raises Hep2ganError when the file cannot be
-    read or lacks one of them.
-    """
-    grouped = panels(read_series(path, epochs))
-    if not grouped:
-        return None
-    columns = min(len(grouped), 3)
-    lines = -(-len(grouped) // columns)
-    figure = style.new_figure(style.PAGE * columns / 3, 2.35 * lines)
-    axes = figure.subplots(lines, columns, squeeze=False)
-    for place, ax in enumerate(axes.flat):
-        if place >= len(grouped):
-            ax.remove()
-    for ax, (title, members) in zip(axes.flat, grouped.items(), strict=False):
-        _draw(ax, title, members)
-    return figure
-
-
-def _draw(ax: Axes, title: str, members: list[Series]) -> None:
-    """Draw one panel; dots as well where the epochs are few."""
+def _plot_panel(ax: Axes, title: str, members: Sequence[Series]) -> None:
+    """Plot one panel; dots as well where the epochs are few."""
     for place, one in enumerate(members):
         look = style.series_style(place)
         last = one.name.rpartition("/")[2]
@@ -91,11 +91,11 @@ def _draw(ax: Axes, title: str, members: list[Series]) -> None:
             marker=look.marker if len(one.epoch) <= 20 else "",
             markersize=2.6,
             drawstyle="steps-post" if title == _RATE else "default",
-            label=style.shorten(_NAMES.get(last, last.replace("_", " ")), 24),
+            label=shorten(_NAMES.get(last, last.replace("_", " ")), 24),
         )
-    style.style_axes(ax, xlabel="epoch", title=style.plain_text(title))
+    style.style_axes(ax, xlabel="epoch", title=plain_text(title))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    if _is_wide(members, 0 if title == _RATE else _DECADES):
+    if _spans_decades(members, 0 if title == _RATE else _LOG_SCALE_DECADES):
         ax.set_yscale("log")
     if title == _OUTPUT:
         ax.set_ylim(-0.02, 1.02)
@@ -109,7 +109,7 @@ def _draw(ax: Axes, title: str, members: list[Series]) -> None:
     )
 
 
-def _is_wide(members: list[Series], decades: float) -> bool:
+def _spans_decades(members: Sequence[Series], decades: float) -> bool:
     """Tell whether all values are positive and span more than so many powers of ten."""
     values = np.concatenate([one.value for one in members])
     values = values[np.isfinite(values)]

@@ -16,35 +16,71 @@ from threadpoolctl import threadpool_limits
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.style import COLUMNS, head_room, key_below, methods_with, stacks
+from hep2gan.reports.figures.labels import legend_names
+from hep2gan.reports.figures.panels import COLUMNS, method_panels, methods_with
 from hep2gan.runs.predictions import Predictions
 
 PERPLEXITY = 30.0
 MOST_CELLS = 3000
 """More cells than this are thinned out, for time and for legibility."""
 
-
-_KNOWN: dict[bytes, npt.NDArray[np.float64]] = {}
-_MOST_KNOWN = 32
+_CACHE: dict[bytes, npt.NDArray[np.float64]] = {}
+_CACHE_SIZE = 32
 """A page shows features alone and beside those of other methods: coordinates are kept for it."""
+
+
+def plot_embedding(predictions: Predictions) -> Figure | None:
+    """Plot the features coloured by true class, misread cells ringed; None without features.
+
+    Of more than MOST_CELLS cells as many are sampled, and the figure says so.
+    """
+    if predictions.features is None or not len(predictions.label):
+        return None
+    figure = style.new_figure(style.COLUMN * 1.3, style.COLUMN)
+    ax = figure.subplots()
+    rows = _plot_points(ax, predictions, size=11.0)
+    title = f"{rows.size} of {len(predictions.label)} cells"
+    ax.set_title("" if rows.size == len(predictions.label) else title, fontsize=style.SMALL)
+    figure.legend(
+        loc="outside right center", frameon=False, fontsize=style.SMALL, handletextpad=0.2
+    )
+    return figure
+
+
+def plot_embedding_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
+    """Plot each method's features in a panel of its own.
+
+    Methods without features are left out; None when no method is left. Raises Hep2ganError when
+    classes differ.
+    """
+    methods = methods_with(methods, "features")
+    if not methods:
+        return None
+    side = style.PAGE / COLUMNS
+    figure, headings, axes = method_panels(list(methods), [side], foot=0.4)
+    for (ax,), heading, predictions in zip(axes, headings, methods.values(), strict=True):
+        rows = _plot_points(ax, predictions, size=7)
+        style.add_heading(ax, heading, _misread(predictions, rows))
+    style.legend_below(figure, _legend_dots(methods.values()), entry=1.0)
+    return figure
 
 
 def embed(features: npt.NDArray[np.float32], seed: int = 0) -> npt.NDArray[np.float64]:
     """Return (N, 2) coordinates of (N, D) features; the same seed gives the same ones.
 
     t-SNE (van der Maaten & Hinton, JMLR 2008) of the first 50 principal components, perplexity
-    30 or a third of the cells where there are few. What was embedded lately is not again.
+    30 or a third of the cells where there are few. The latest results are cached.
     """
-    told = f"{features.shape} {features.dtype} {seed} ".encode()
-    key = hashlib.sha256(told + np.ascontiguousarray(features).tobytes()).digest()
-    if key not in _KNOWN:
-        _KNOWN[key] = _embedded(features, seed)
-        if len(_KNOWN) > _MOST_KNOWN:
-            del _KNOWN[next(iter(_KNOWN))]
-    return _KNOWN[key].copy()
+    kind = f"{features.shape} {features.dtype} {seed} ".encode()
+    key = hashlib.sha256(kind + np.ascontiguousarray(features).tobytes()).digest()
+    if key not in _CACHE:
+        _CACHE[key] = _tsne(features, seed)
+        if len(_CACHE) > _CACHE_SIZE:
+            del _CACHE[next(iter(_CACHE))]
+    return _CACHE[key].copy()
 
 
-def _embedded(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
+def _tsne(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
     count, dimensions = features.shape
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     if count < 3 or not centred.any():
@@ -61,54 +97,8 @@ def _embedded(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.fl
     return np.asarray(coordinates, dtype=np.float64)
 
 
-def tsne(predictions: Predictions, *, seed: int = 0) -> Figure | None:
-    """Draw the features coloured by true class, misread cells ringed; None without features.
-
-    Of more than MOST_CELLS cells as many are drawn by `seed`, and the figure says so.
-    """
-    if predictions.features is None or not len(predictions.label):
-        return None
-    figure = style.new_figure(style.COLUMN * 1.3, style.COLUMN)
-    ax = figure.subplots()
-    rows = plot_embedding(ax, predictions, seed=seed)
-    title = f"{rows.size} of {len(predictions.label)} cells"
-    ax.set_title("" if rows.size == len(predictions.label) else title, fontsize=style.SMALL)
-    figure.legend(
-        loc="outside right center", frameon=False, fontsize=style.SMALL, handletextpad=0.2
-    )
-    return figure
-
-
-def figure_5(predictions_by_name: Mapping[str, Predictions], *, seed: int = 0) -> Figure | None:
-    """Draw each method's features in a panel of its own (the paper's Fig. 5).
-
-    Methods without features are left out; None when no method is left. Raises Hep2ganError when
-    classes differ.
-    """
-    methods = methods_with(predictions_by_name, "features")
-    if not methods:
-        return None
-    side = style.PAGE / COLUMNS
-    names = style.wrap_headings(list(methods), int(side / 0.078))
-    figure, panels = stacks(len(methods), [side + head_room(names)], foot=0.4)
-    for (ax,), name, predictions in zip(panels, names, methods.values(), strict=True):
-        rows = plot_embedding(ax, predictions, size=7, seed=seed)
-        style.add_heading(ax, name, _misreadings(predictions, rows))
-    key_below(figure, _key(methods.values()), entry=1.0)
-    return figure
-
-
-def _misreadings(predictions: Predictions, rows: npt.NDArray[np.intp]) -> str:
-    if predictions.probabilities is None:
-        return f"{rows.size} cells"
-    wrong = int((predictions.predicted[rows] != predictions.label[rows]).sum())
-    return f"{wrong} of {rows.size} cells misread"
-
-
-def plot_embedding(
-    ax: Axes, predictions: Predictions, *, size: float = 11.0, seed: int = 0
-) -> npt.NDArray[np.intp]:
-    """Draw the features as points of `size` square points; return the rows that are shown.
+def _plot_points(ax: Axes, predictions: Predictions, size: float) -> npt.NDArray[np.intp]:
+    """Plot the features as points of `size` square points; return the rows of their cells.
 
     Raises Hep2ganError without features.
     """
@@ -116,42 +106,37 @@ def plot_embedding(
         raise Hep2ganError("these predictions hold no features")
     rows = np.arange(len(predictions.label))
     if rows.size > MOST_CELLS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_CELLS, replace=False))
-    points, label = embed(predictions.features[rows], seed), predictions.label[rows]
-    for kind, name in enumerate(style.key_names(predictions.classes, 16)):
+        rows = np.sort(np.random.default_rng(0).choice(rows, MOST_CELLS, replace=False))
+    points, label = embed(predictions.features[rows]), predictions.label[rows]
+    for kind, name in enumerate(legend_names(predictions.classes, 16)):
         own = points[label == kind]
         if len(own):
-            named = f"{name} ({len(own)})"
-            ax.scatter(own[:, 0], own[:, 1], s=size, label=named, **_point(kind))
+            look = style.series_style(kind)
+            dots: dict[str, Any] = {"color": look.color, "marker": look.marker, "linewidths": 0}
+            ax.scatter(own[:, 0], own[:, 1], s=size, label=f"{name} ({len(own)})", **dots)
     if predictions.probabilities is not None:
-        lost = points[predictions.predicted[rows] != label]
-        ax.scatter(lost[:, 0], lost[:, 1], s=4.2 * size, label=f"misread ({len(lost)})", **_RING)
+        wrong = points[predictions.predicted[rows] != label]
+        text = f"misread ({len(wrong)})"
+        ax.scatter(wrong[:, 0], wrong[:, 1], s=4.2 * size, label=text, **style.RING)
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set(color=style.FAINT, linewidth=0.8)
     return rows
 
 
-_RING: dict[str, Any] = {"facecolors": "none", "edgecolors": style.INK, "linewidths": 0.9}
+def _misread(predictions: Predictions, rows: npt.NDArray[np.intp]) -> str:
+    if predictions.probabilities is None:
+        return f"{rows.size} cells"
+    wrong = int((predictions.predicted[rows] != predictions.label[rows]).sum())
+    return f"{wrong} of {rows.size} cells misread"
 
 
-def _point(kind: int) -> dict[str, Any]:
-    look = style.series_style(kind)
-    return {"color": look.color, "marker": look.marker, "linewidths": 0}
-
-
-def _key(methods: Collection[Predictions]) -> list[Line2D]:
+def _legend_dots(methods: Collection[Predictions]) -> list[Line2D]:
     """Return a point of each class that any method has cells of, and the ring."""
-    names = style.key_names(next(iter(methods)).classes, 16)
-    keys = [
-        _sign(names[kind], color=look.color, marker=look.marker)
-        for kind in sorted({int(kind) for one in methods for kind in np.unique(one.label)})
-        for look in [style.series_style(kind)]
-    ]
+    names = legend_names(next(iter(methods)).classes, 16)
+    labels = sorted({int(label) for one in methods for label in np.unique(one.label)})
+    dots = [style.class_dot(names[label], label, 4.0) for label in labels]
     if any(one.probabilities is not None for one in methods):
-        keys.append(_sign("misread", color=style.INK, marker="o", size=6.5, fillstyle="none"))
-    return keys
-
-
-def _sign(label: str, *, size: float = 4.0, **kind: Any) -> Line2D:
-    return Line2D([], [], linestyle="none", markersize=size, label=label, **kind)
+        ring: dict[str, Any] = {"color": style.INK, "marker": "o", "fillstyle": "none"}
+        dots.append(style.legend_dot("misread", 6.5, **ring))
+    return dots

@@ -12,11 +12,21 @@ from hep2gan.runs.predictions import FOREGROUND, Predictions
 def overlay(
     image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], color: str = PREDICTION
 ) -> npt.NDArray[np.uint8]:
-    """Return (H, W, 3) RGB: the (H, W) grey image, outermost pixels of the mask in `color`.
+    """Return a grey image in RGB with the outermost pixels of a mask in `color`.
 
-    mask: (H, W) of two values, foreground nonzero ({0, 1} or {0, 255}); an empty one leaves the
-    image as it is. The line is one pixel wide, more on images above 256 px. Raises Hep2ganError
-    when shapes differ or the mask has grey levels.
+    The line is one pixel wide, more on images above 256 px.
+
+    Args:
+        image: (H, W) grey levels.
+        mask: (H, W) of two values, foreground nonzero ({0, 1} or {0, 255}); an empty one leaves
+            the image as it is.
+        color: #RRGGBB.
+
+    Returns:
+        (H, W, 3) RGB.
+
+    Raises:
+        Hep2ganError: when shapes differ or the mask has grey levels.
     """
     if image.ndim != 2 or image.shape != mask.shape:
         fact = f"image and mask have shapes {image.shape} and {mask.shape}"
@@ -32,23 +42,21 @@ def overlay(
     return coloured
 
 
-def draw_overlay_outline(
-    predictions: Predictions, row: int, side: int = 256
-) -> npt.NDArray[np.uint8]:
-    """Return one cell as RGB, true outline in green below the generated one in purple.
+def overlay_cell(predictions: Predictions, row: int, side: int = 256) -> npt.NDArray[np.uint8]:
+    """Return one cell as (H, W, 3) RGB, true outline in green below the generated one in purple.
 
     Enlarged by a whole number to at least `side` px, so that the lines are thin beside the cell.
     """
     times = -(-side // min(predictions.image.shape[1:]))
-    image = _enlarged(predictions.image[row], times)
-    picture = overlay(image, _enlarged(predictions.truth[row], times), TRUTH)
+    image = _enlarge(predictions.image[row], times)
+    picture = overlay(image, _enlarge(predictions.truth[row], times), TRUTH)
     if predictions.mask is not None:
         mask = (predictions.mask[row] >= FOREGROUND).astype(np.uint8)
-        generated = overlay(image, _enlarged(mask, times), PREDICTION)
-        drawn = (generated != image[:, :, None]).any(axis=2)
-        picture[drawn] = generated[drawn]
+        generated = overlay(image, _enlarge(mask, times), PREDICTION)
+        outline = (generated != image[:, :, None]).any(axis=2)
+        picture[outline] = generated[outline]
     return picture
 
 
-def _enlarged(pixels: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:
+def _enlarge(pixels: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:
     return pixels.repeat(times, axis=0).repeat(times, axis=1)

@@ -1,6 +1,6 @@
 """Receiver operating characteristic, each class against the rest (the paper's Fig. 4)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import auc, roc_curve
 
-from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.style import COLUMNS, head_room, key_below, methods_with, stacks
+from hep2gan.reports.figures.labels import legend_names, short_names, shorten
+from hep2gan.reports.figures.panels import COLUMNS, drop_inner_ylabels, method_panels, methods_with
 from hep2gan.runs.predictions import Predictions
 
-_HEAD: dict[str, Any] = {"fontsize": style.TITLE, "color": style.INK, "loc": "left"}
+_LINE_WIDTH = 1.3
+_MOST_LISTED = 8
 
 
 class RocCurve(NamedTuple):
@@ -32,123 +33,15 @@ def roc_curves(predictions: Predictions) -> list[RocCurve]:
 
     Raises Hep2ganError without a classifier.
     """
-    if predictions.probabilities is None:
-        raise Hep2ganError("these predictions hold no class probabilities")
+    probabilities = predictions.require_probabilities()
     curves = []
     for label in range(len(predictions.classes)):
         own = predictions.label == label
         if own.any() and not own.all():
-            false_rate, true_rate, _ = roc_curve(own, predictions.probabilities[:, label])
+            false_rate, true_rate, _ = roc_curve(own, probabilities[:, label])
             area = float(auc(false_rate, true_rate))
             curves.append(RocCurve(label, false_rate, true_rate, area))
     return curves
-
-
-def roc(predictions: Predictions) -> Figure | None:
-    """Draw all classes, and their upper left corner enlarged, where good classifiers differ.
-
-    Classes without test cells are left out and named. None when no curve can be drawn.
-    """
-    if predictions.probabilities is None:
-        return None
-    curves = roc_curves(predictions)
-    if not curves:
-        return None
-    figure = style.new_figure(style.PAGE, style.PAGE / 2 + 0.3)
-    whole, corner = figure.subplots(1, 2)
-    plot_roc(whole, predictions, curves)
-    whole.set_title("Each class against the rest", **_HEAD)
-    whole.legend(
-        loc="lower right",
-        fontsize=style.SMALL,
-        frameon=False,
-        handlelength=2.6,
-        title=_missing(predictions, curves),
-        title_fontsize=style.SMALL,
-        alignment="left",
-    )
-    share = corner_share(curves)
-    plot_roc(corner, predictions, curves, share)
-    corner.set(ylabel="")
-    corner.set_title(_magnified(share), **_HEAD)
-    return figure
-
-
-def plot_roc(
-    ax: Axes, predictions: Predictions, curves: Sequence[RocCurve], share: float = 1.0
-) -> None:
-    """Draw one line a class, its area in its label; the upper left `share` of both axes."""
-    ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6, linestyle=":", label="_chance")
-    names = style.key_names(predictions.classes, 20)
-    for curve in curves:
-        look = style.series_style(curve.label)
-        ax.plot(
-            curve.false_positive_rate,
-            curve.true_positive_rate,
-            color=look.color,
-            linestyle=look.linestyle,
-            linewidth=1.3,
-            label=f"{names[curve.label]} (AUC {curve.area:.4f})",
-        )
-    style.style_axes(ax, xlabel="false positive rate", ylabel="true positive rate")
-    ax.set_aspect("equal", anchor="N")
-    margin = 0.02 * share
-    ax.set(xlim=(-margin, share), ylim=(1 - share, 1 + margin))
-    if share == 1:
-        ax.set(xlim=(-margin, 1 + margin), ylim=(-margin, 1 + margin))
-
-
-def corner_share(curves: Sequence[RocCurve]) -> float:
-    """Return as large a part of the axes as the worst curve needs: 1/10, 1/4 or 1/2."""
-    lowest = min(curve.area for curve in curves)
-    if lowest > 0.98:
-        return 0.1
-    return 0.25 if lowest > 0.9 else 0.5
-
-
-def _magnified(share: float) -> str:
-    return f"Upper left corner × {1 / share:.0f}"
-
-
-def _missing(predictions: Predictions, curves: Sequence[RocCurve]) -> str:
-    """Say which classes have no curve."""
-    drawn = {curve.label for curve in curves}
-    names = [name for label, name in enumerate(predictions.classes) if label not in drawn]
-    return style.shorten(f"no curve, no test cells: {', '.join(names)}", 46) if names else ""
-
-
-_MOST_AREAS = 8
-
-
-def figure_4(predictions_by_name: Mapping[str, Predictions]) -> Figure | None:
-    """Draw each method's curves, and below them the upper left corner enlarged, alike for all.
-
-    Three methods beside each other, four where there are more. Classes without test cells have
-    no curve. Methods without a classifier are left out; None when no curve can be drawn. Raises
-    Hep2ganError when classes differ.
-    """
-    methods = methods_with(predictions_by_name, "probabilities")
-    curves = {name: roc_curves(predictions) for name, predictions in methods.items()}
-    curves = {name: found for name, found in curves.items() if found}
-    if not curves:
-        return None
-    columns = COLUMNS if len(curves) <= COLUMNS else COLUMNS + 1
-    side = style.PAGE / columns
-    names = style.wrap_headings(list(curves), int(side / 0.078))
-    heights = [side + 0.05 + head_room(names), side]
-    figure, panels = stacks(len(curves), heights, columns, foot=0.35)
-    share = corner_share([curve for found in curves.values() for curve in found])
-    for place, key in enumerate(curves):
-        whole, corner = panels[place]
-        plot_roc(whole, methods[key], curves[key])
-        plot_roc(corner, methods[key], curves[key], share)
-        style.add_heading(whole, names[place], f"macro AUC {macro_area(curves[key]):.4f}")
-        _list_areas(whole, methods[key], curves[key])
-        for ax in (whole, corner) if place % columns else ():
-            ax.set_ylabel("")
-        corner.set_title(f"corner × {1 / share:.0f}", fontsize=style.SMALL, color=style.QUIET)
-    key_below(figure, _key(next(iter(methods.values())).classes, curves.values()))
-    return figure
 
 
 def macro_area(curves: Sequence[RocCurve]) -> float:
@@ -156,22 +49,121 @@ def macro_area(curves: Sequence[RocCurve]) -> float:
     return float(np.mean([curve.area for curve in curves]))
 
 
-def _list_areas(ax: Axes, predictions: Predictions, curves: Sequence[RocCurve]) -> None:
+def plot_roc(predictions: Predictions) -> Figure | None:
+    """Plot all classes, and their upper left corner enlarged, where good classifiers differ.
+
+    Classes without test cells are left out and named. None when there is no curve to plot.
+    """
+    curves = [] if predictions.probabilities is None else roc_curves(predictions)
+    if not curves:
+        return None
+    figure = style.new_figure(style.PAGE, style.PAGE / 2 + 0.3)
+    whole, corner = figure.subplots(1, 2)
+    title = "Each class against the rest"
+    _plot_curves(whole, predictions.classes, curves, title=title)
+    whole.legend(
+        loc="lower right",
+        fontsize=style.SMALL,
+        frameon=False,
+        handlelength=2.6,
+        title=_missing(predictions.classes, curves),
+        title_fontsize=style.SMALL,
+        alignment="left",
+    )
+    share = _corner_share(curves)
+    title = f"Upper left corner × {1 / share:.0f}"
+    _plot_curves(corner, predictions.classes, curves, share, title=title)
+    corner.set(ylabel="")
+    return figure
+
+
+def plot_roc_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
+    """Plot each method's curves, and below them the upper left corner enlarged, alike for all.
+
+    Three methods beside each other, four where there are more. Classes without test cells have
+    no curve. Methods without a classifier are left out; None when there is no curve to plot.
+    Raises Hep2ganError when classes differ.
+    """
+    able = methods_with(methods, "probabilities")
+    curves_of = {name: roc_curves(predictions) for name, predictions in able.items()}
+    curves_of = {name: curves for name, curves in curves_of.items() if curves}
+    if not curves_of:
+        return None
+    classes = next(iter(able.values())).classes
+    columns = COLUMNS if len(curves_of) <= COLUMNS else COLUMNS + 1
+    side = style.PAGE / columns
+    figure, headings, axes = method_panels(list(curves_of), [side + 0.05, side], columns, foot=0.35)
+    share = _corner_share([curve for curves in curves_of.values() for curve in curves])
+    for (whole, corner), heading, curves in zip(axes, headings, curves_of.values(), strict=True):
+        _plot_curves(whole, classes, curves)
+        _plot_curves(corner, classes, curves, share)
+        style.add_heading(whole, heading, f"macro AUC {macro_area(curves):.4f}")
+        _list_areas(whole, classes, curves)
+        corner.set_title(f"corner × {1 / share:.0f}", fontsize=style.SMALL, color=style.QUIET)
+    drop_inner_ylabels(axes, columns)
+    style.legend_below(figure, _legend_lines(classes, curves_of.values()))
+    return figure
+
+
+def _plot_curves(
+    ax: Axes,
+    classes: Sequence[str],
+    curves: Sequence[RocCurve],
+    share: float = 1.0,
+    *,
+    title: str = "",
+) -> None:
+    """Plot one line a class, its area in its label; the upper left `share` of both axes."""
+    ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6, linestyle=":", label="_chance")
+    names = legend_names(classes, 20)
+    for curve in curves:
+        ax.plot(
+            curve.false_positive_rate,
+            curve.true_positive_rate,
+            **_line(curve.label),
+            label=f"{names[curve.label]} (AUC {curve.area:.4f})",
+        )
+    style.style_axes(ax, xlabel="false positive rate", ylabel="true positive rate", title=title)
+    ax.set_aspect("equal", anchor="N")
+    margin = 0.02 * share
+    ax.set(xlim=(-margin, share), ylim=(1 - share, 1 + margin))
+    if share == 1:
+        ax.set(xlim=(-margin, 1 + margin), ylim=(-margin, 1 + margin))
+
+
+def _line(label: int) -> dict[str, Any]:
+    look = style.series_style(label)
+    return {"color": look.color, "linestyle": look.linestyle, "linewidth": _LINE_WIDTH}
+
+
+def _corner_share(curves: Sequence[RocCurve]) -> float:
+    """Return as large a part of the axes as the worst curve needs: 1/10, 1/4 or 1/2."""
+    lowest = min(curve.area for curve in curves)
+    if lowest > 0.98:
+        return 0.1
+    return 0.25 if lowest > 0.9 else 0.5
+
+
+def _missing(classes: Sequence[str], curves: Sequence[RocCurve]) -> str:
+    """Say which classes have no curve."""
+    plotted = {curve.label for curve in curves}
+    names = [name for label, name in enumerate(classes) if label not in plotted]
+    return shorten(f"no curve, no test cells: {', '.join(names)}", 46) if names else ""
+
+
+def _list_areas(ax: Axes, classes: Sequence[str], curves: Sequence[RocCurve]) -> None:
     """List the areas of few classes below the curves, where good ones leave room."""
-    if len(curves) <= _MOST_AREAS:
-        names = style.short_names(predictions.classes)
+    if len(curves) <= _MOST_LISTED:
+        names = short_names(classes)
         text = "\n".join(f"{names[curve.label]} {curve.area:.4f}" for curve in curves)
         place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom"}
         ax.text(0.97, 0.03, text, fontsize=style.SMALL, color=style.INK, **place)
 
 
-def _key(classes: Sequence[str], found: Iterable[Sequence[RocCurve]]) -> list[Line2D]:
+def _legend_lines(
+    classes: Sequence[str], curves_of: Collection[Sequence[RocCurve]]
+) -> list[Line2D]:
     """Return a line of each class that has a curve in any panel."""
-    drawn = sorted({curve.label for curves in found for curve in curves})
-    names = style.key_names(classes, 16)
-    keys = []
-    for label in drawn:
-        look = style.series_style(label)
-        line: dict[str, Any] = {"color": look.color, "linestyle": look.linestyle, "linewidth": 1.3}
-        keys.append(Line2D([], [], label=names[label], **line))
-    return keys
+    names = legend_names(classes, 16)
+    plotted = sorted({curve.label for curves in curves_of for curve in curves})
+    return [Line2D([], [], label=names[label], **_line(label)) for label in plotted]

@@ -4,20 +4,19 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from PIL import Image
 
 from hep2gan.reports.figures.catalogue import (
-    CURVES,
-    CURVES_CAPTION,
-    CURVES_TITLE,
     DPI,
     RUN_FIGURES,
+    TRAINING_CURVES,
+    FigureSpec,
     render_figure,
 )
-from hep2gan.reports.figures.curves import curves
+from hep2gan.reports.figures.curves import plot_training_curves
 from hep2gan.reports.tables.table import Cell, Table
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.predictions import Predictions
@@ -53,15 +52,15 @@ def make_pictures(run: FinishedRun, predictions: Predictions) -> list[Picture]:
     the others are plotted, without writing into the run.
     """
     found = []
-    for drawing in RUN_FIGURES:
-        draw = partial(drawing.draw, predictions)
-        content = _content(run, drawing.name, "predictions.npz", draw)
+    for spec in RUN_FIGURES:
+        content = _content(run, spec.name, "predictions.npz", partial(spec.plot, predictions))
         if content is not None:
-            found.append(_of(run, drawing.name, drawing.title, drawing.caption, content))
+            found.append(make_picture(spec, content, f" of run {run.name}"))
     if (log := run.curves) is not None:
-        content = _content(run, CURVES, "metrics.csv", partial(curves, log, run.epochs))
+        plot = partial(plot_training_curves, log, run.epochs)
+        content = _content(run, TRAINING_CURVES.name, "metrics.csv", plot)
         if content is not None:
-            found.append(_of(run, CURVES, CURVES_TITLE, CURVES_CAPTION, content))
+            found.append(make_picture(TRAINING_CURVES, content, f" of run {run.name}"))
     return found
 
 
@@ -87,16 +86,16 @@ def _whole(content: bytes) -> bool:
     return True
 
 
-def _of(run: FinishedRun, name: str, title: str, caption: str, content: bytes) -> Picture:
-    return make_picture(name, title, caption, f"{title} of run {run.name}. {caption}", content)
+def make_picture(spec: FigureSpec[Any], content: bytes, of: str = "") -> Picture:
+    """Embed the bytes of a PNG that was written by `render_figure`.
 
-
-def make_picture(name: str, title: str, caption: str, alt: str, content: bytes) -> Picture:
-    """Embed the bytes of a PNG that was rendered by `figures.rendered`."""
+    of: what the figure is of, for those who hear the page; begins with a space.
+    """
     with Image.open(io.BytesIO(content)) as image:
         width, height = (round(side * _CSS_DPI / DPI) for side in image.size)
     source = "data:image/png;base64," + base64.b64encode(content).decode()
-    return Picture(name, title, caption, alt, source, width, height)
+    alt = f"{spec.heading}{of}. {spec.caption}"
+    return Picture(spec.file, spec.heading, spec.caption, alt, source, width, height)
 
 
 class PagePart(NamedTuple):

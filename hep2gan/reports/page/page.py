@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hep2gan import __version__
 from hep2gan.reports.naming import numbers_by_method, run_groups, run_links, summarize_runs
 from hep2gan.reports.page.elements import FIGURE_HEADINGS, SIDE_BY_SIDE, PagePart, Picture
+from hep2gan.reports.page.run_section import RunSection
 from hep2gan.reports.page.study_section import (
     configuration_part,
     leakage_parts,
@@ -19,6 +20,7 @@ from hep2gan.reports.tables.table import Table
 
 def rendered_page(
     study: Study,
+    sections: Sequence[RunSection],
     tables: Mapping[str, Table],
     pictures: Mapping[str, Sequence[Picture]],
     *,
@@ -31,7 +33,8 @@ def rendered_page(
     then the single runs.
 
     Args:
-        study: With its sections.
+        study: The runs and what is computed from them.
+        sections: Of the single runs.
         tables: Those that the runs make, by name.
         pictures: Of all runs, under each of FIGURE_HEADINGS.
         title: The heading, else the run or the number of runs.
@@ -51,8 +54,8 @@ def rendered_page(
         title=title,
         question=question,
         summary=summarize_runs(runs),
-        parts=_parts(study, tables, pictures),
-        sections=study.sections,
+        parts=_parts(study, sections, tables, pictures),
+        sections=sections,
         methods=numbers_by_method(runs),
         links=lambda cell: run_links(runs, [numbers[path] for path in cell.runs]),
         groups=lambda cell: run_groups(runs, [numbers[path] for path in cell.runs]),
@@ -61,13 +64,16 @@ def rendered_page(
 
 
 def _parts(
-    study: Study, tables: Mapping[str, Table], pictures: Mapping[str, Sequence[Picture]]
+    study: Study,
+    sections: Sequence[RunSection],
+    tables: Mapping[str, Table],
+    pictures: Mapping[str, Sequence[Picture]],
 ) -> list[PagePart]:
-    parts = leakage_parts(study.runs, [section.findings for section in study.sections])
+    parts = leakage_parts(study.runs, [section.findings for section in sections])
     if len(study.runs) > 1:
         parts += [configuration_part(study.runs), results_part(study), *table_parts(tables)]
-        if study.not_shown:
-            parts.append(PagePart(SIDE_BY_SIDE, study.not_shown))
+        if study.not_comparable:
+            parts.append(PagePart(SIDE_BY_SIDE, study.not_comparable))
         parts += [
             PagePart(heading, pictures=pictures[heading])
             for heading in FIGURE_HEADINGS

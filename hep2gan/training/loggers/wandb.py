@@ -21,7 +21,7 @@ from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_write, read_json
-from hep2gan.reports.figures.overlay import draw_overlay_outline
+from hep2gan.reports.figures.overlay import overlay_cell
 from hep2gan.reports.figures.roc import roc_curves
 from hep2gan.reports.selection import confident_errors, lowest_dice
 from hep2gan.runs.predictions import Predictions
@@ -345,7 +345,7 @@ def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
 
 def picture_of(predictions: Predictions, row: int) -> Any:
     """One cell with its true and its generated outline, its id below it."""
-    return wandb.Image(draw_overlay_outline(predictions, row), caption=str(predictions.id[row]))
+    return wandb.Image(overlay_cell(predictions, row), caption=str(predictions.id[row]))
 
 
 def cell_table(predictions: Predictions, rows: list[int]) -> Any:

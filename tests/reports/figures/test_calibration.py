@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hep2gan.reports.figures.calibration import calibration, figure_calibration
+from hep2gan.reports.figures.calibration import plot_calibration, plot_calibration_by_method
 from hep2gan.statistics.calibration import (
     cross_fit_temperature,
     expected_calibration_error,
@@ -17,7 +17,7 @@ def lines(ax):
 
 
 def test_dots_are_accuracy_by_confidence_before_and_after(methods):
-    figure = figure_calibration(methods)
+    figure = plot_calibration_by_method(methods)
     for place, one in enumerate(methods.values()):
         ax = figure.axes[place]
         scaled = cross_fit_temperature(one.probabilities, one.label, one.specimen).probabilities
@@ -30,7 +30,7 @@ def test_dots_are_accuracy_by_confidence_before_and_after(methods):
 
 
 def test_bars_are_wilson_intervals(predictions):
-    ax = calibration(predictions).axes[0]
+    ax = plot_calibration(predictions).axes[0]
     found = reliability(predictions.probabilities, predictions.label)
     filled = found.cells > 0
     drawn = [path.vertices[:, 1] for path in ax.collections[0].get_paths()]
@@ -39,7 +39,7 @@ def test_bars_are_wilson_intervals(predictions):
 
 
 def test_the_histograms_are_shares_of_the_cells(predictions):
-    lower = calibration(predictions).axes[1]
+    lower = plot_calibration(predictions).axes[1]
     scaled = cross_fit_temperature(predictions.probabilities, predictions.label).probabilities
     for steps, probability in zip(lower.patches, (predictions.probabilities, scaled), strict=True):
         values, edges, _ = steps.get_data()
@@ -50,7 +50,7 @@ def test_the_histograms_are_shares_of_the_cells(predictions):
 
 
 def test_the_title_gives_the_errors_and_the_temperatures(methods):
-    figure = figure_calibration(methods)
+    figure = plot_calibration_by_method(methods)
     for ax, (name, one) in zip(figure.axes, methods.items(), strict=False):
         scaled = cross_fit_temperature(one.probabilities, one.label)
         errors = [
@@ -66,12 +66,12 @@ def test_specimens_are_not_divided(predictions):
     specimen = predictions.label * 2 + np.arange(62) % 2
     known = dataclasses.replace(predictions, specimen=specimen)
     temperatures = cross_fit_temperature(known.probabilities, known.label, specimen).temperatures
-    title = calibration(known).axes[0].get_title()
+    title = plot_calibration(known).axes[0].get_title()
     assert title.endswith("(T = {:.2f}, {:.2f})".format(*temperatures))
 
 
 def test_one_specimen_is_drawn_as_trained_only(predictions):
-    figure = calibration(dataclasses.replace(predictions, specimen=np.full(62, 3)))
+    figure = plot_calibration(dataclasses.replace(predictions, specimen=np.full(62, 3)))
     assert list(lines(figure.axes[0])) == ["as trained, 95 % interval"]
     assert len(figure.legends[0].get_texts()) == 1
     assert "→" not in figure.axes[0].get_title()
@@ -80,9 +80,9 @@ def test_one_specimen_is_drawn_as_trained_only(predictions):
 def test_all_cells_right_can_be_drawn(predictions):
     probability = np.full((62, 6), 0.04, np.float32)
     probability[np.arange(62), predictions.label] = 0.8
-    figure = calibration(dataclasses.replace(predictions, probabilities=probability))
+    figure = plot_calibration(dataclasses.replace(predictions, probabilities=probability))
     assert figure.axes[0].get_title() == "ECE 20.0 % → 0.0 % (T = 0.10, 0.10)"
 
 
 def test_without_a_classifier_there_is_no_calibration(predictions):
-    assert calibration(dataclasses.replace(predictions, probabilities=None)) is None
+    assert plot_calibration(dataclasses.replace(predictions, probabilities=None)) is None

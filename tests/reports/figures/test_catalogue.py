@@ -4,12 +4,18 @@ import threading
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import catalogue as figures
-from hep2gan.reports.figures.catalogue import render_figure, write_figures
-from hep2gan.reports.figures.confusion import confusion
+from hep2gan.reports.figures.catalogue import (
+    COMPARISON_FIGURES,
+    FigureSpec,
+    render_figure,
+    write_figures,
+)
+from hep2gan.reports.figures.confusion import plot_confusion
 
 ALL = ["contours", "confusion", "tsne", "roc", "calibration"]
 ALL += ["worst_segmented", "worst_classified", "curves"]
@@ -36,7 +42,7 @@ def test_the_paths_of_the_png_files_come_back(predictions, tmp_path, monkeypatch
 
 
 def test_png_files_have_200_dots_per_inch_and_print_width(written, predictions):
-    with Image.open(io.BytesIO(render_figure(confusion(predictions)))) as image:
+    with Image.open(io.BytesIO(render_figure(plot_confusion(predictions)))) as image:
         assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
         assert image.width >= 3.5 * 200
     for path in written.values():
@@ -49,7 +55,7 @@ def test_png_files_have_200_dots_per_inch_and_print_width(written, predictions):
 
 
 def test_pdf_files_are_whole_and_hold_fonts_as_truetype(predictions):
-    content = render_figure(confusion(predictions), "pdf")
+    content = render_figure(plot_confusion(predictions), "pdf")
     assert content.startswith(b"%PDF")
     assert content.rstrip().endswith(b"%%EOF")
     assert b"/Type3" not in content
@@ -103,14 +109,14 @@ def test_an_interrupted_write_leaves_the_old_file(predictions, tmp_path, monkeyp
 
 @pytest.mark.parametrize("form", ["png", "pdf"])
 def test_the_same_predictions_give_the_same_bytes(predictions, form):
-    first, second = (render_figure(confusion(predictions), form) for _ in range(2))
+    first, second = (render_figure(plot_confusion(predictions), form) for _ in range(2))
     assert first == second
 
 
 def test_figures_can_be_drawn_in_several_threads(predictions):
-    alone, found = render_figure(confusion(predictions)), []
+    alone, found = render_figure(plot_confusion(predictions)), []
     threads = [
-        threading.Thread(target=lambda: found.append(render_figure(confusion(predictions))))
+        threading.Thread(target=lambda: found.append(render_figure(plot_confusion(predictions))))
         for _ in range(2)
     ]
     for thread in threads:
@@ -133,3 +139,23 @@ def test_pyplot_is_never_imported(predictions):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_comparisons_bear_the_papers_numbers():
+    names = ["figure_2", "figure_3", "figure_4", "figure_5", "calibration"]
+    assert [spec.name for spec in COMPARISON_FIGURES] == names
+
+
+@pytest.mark.parametrize("spec", COMPARISON_FIGURES, ids=lambda spec: spec.name)
+def test_every_comparison_is_no_wider_than_a_page_or_left_out(spec, methods):
+    figure = spec.plot(methods)
+    assert isinstance(figure, Figure)
+    assert figure.get_figwidth() <= 7.17
+    assert spec.plot({}) is None
+
+
+def test_a_figure_of_one_of_several_methods_bears_its_name():
+    spec = FigureSpec("specimens", "Accuracy by specimen", "", lambda _: None, "study/proposed")
+    assert spec.file == "specimens_study_proposed"
+    assert spec.heading == "Accuracy by specimen: study/proposed"
+    assert spec._replace(method="").file == "specimens"

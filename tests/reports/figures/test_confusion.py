@@ -5,7 +5,11 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.figures.confusion import confusion, confusion_counts, figure_3
+from hep2gan.reports.figures.confusion import (
+    confusion_counts,
+    plot_confusion,
+    plot_confusion_by_method,
+)
 
 
 def with_readings(predictions, label, guess, classes):
@@ -43,7 +47,7 @@ def test_fields_hold_counts_and_shares_of_the_true_class(predictions):
     some = with_readings(
         predictions, [0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1], ("Golgi", "NuMem", "Speckled")
     )
-    figure = confusion(some)
+    figure = plot_confusion(some)
     assert fields(figure) == {
         (0, 0): "2\n66.7 %",
         (0, 1): "1\n33.3 %",
@@ -62,7 +66,7 @@ def test_fields_hold_counts_and_shares_of_the_true_class(predictions):
 
 
 def test_labels_are_the_papers_abbreviations_on_both_axes(predictions):
-    ax = confusion(predictions).axes[0]
+    ax = plot_confusion(predictions).axes[0]
     names = ["Hom", "Spe", "Nuc", "Cen", "Num", "Gol"]
     assert [t.get_text() for t in ax.get_xticklabels()] == names
     assert [t.get_text() for t in ax.get_yticklabels()] == names
@@ -70,14 +74,14 @@ def test_labels_are_the_papers_abbreviations_on_both_axes(predictions):
 
 def test_dark_fields_have_white_text_and_light_ones_dark(predictions):
     some = with_readings(predictions, [0, 0, 1, 1], [0, 0, 0, 1], ("a", "b"))
-    ink = {t.get_text(): t.get_color() for t in confusion(some).axes[0].texts}
+    ink = {t.get_text(): t.get_color() for t in plot_confusion(some).axes[0].texts}
     assert ink["2\n100 %"] == "white"
     assert ink["1\n50.0 %"] != "white"
     assert ink["0"] != "white"
 
 
 def test_no_text_is_smaller_than_seven_points(predictions):
-    figure = confusion(predictions)
+    figure = plot_confusion(predictions)
     sizes = [t.get_fontsize() for t in figure.findobj(lambda a: hasattr(a, "get_fontsize"))]
     assert min(sizes) >= 7
 
@@ -85,13 +89,13 @@ def test_no_text_is_smaller_than_seven_points(predictions):
 @pytest.mark.parametrize("classes", [("Nucleolar", "Nuclear", "Nuc$x$"), ("a" * 20, "a" * 21, "b")])
 def test_classes_that_abbreviate_alike_keep_apart(predictions, classes):
     some = with_readings(predictions, [0, 1, 2], [0, 1, 2], classes)
-    names = [t.get_text() for t in confusion(some).axes[0].get_xticklabels()]
+    names = [t.get_text() for t in plot_confusion(some).axes[0].get_xticklabels()]
     assert len(set(names)) == 3
     assert names[2] in (r"Nuc\$x\$", "2 b")
 
 
 def test_without_classifier_there_is_no_matrix(predictions):
-    assert confusion(dataclasses.replace(predictions, probabilities=None)) is None
+    assert plot_confusion(dataclasses.replace(predictions, probabilities=None)) is None
 
 
 def matrices(figure):
@@ -99,7 +103,7 @@ def matrices(figure):
 
 
 def test_figure_3_has_a_matrix_a_method_in_one_scale(methods):
-    axes = matrices(figure_3(methods))
+    axes = matrices(plot_confusion_by_method(methods))
     for ax, (name, one) in zip(axes, methods.items(), strict=True):
         counts = confusion_counts(one)
         right = np.trace(counts)
@@ -115,7 +119,7 @@ def test_figure_3_has_a_matrix_a_method_in_one_scale(methods):
 
 def test_figure_3_wraps_after_three(methods, predictions):
     seven = {f"method {k}": predictions for k in range(7)}
-    figure = figure_3(seven)
+    figure = plot_confusion_by_method(seven)
     figure.draw_without_rendering()
     axes = matrices(figure)
     tops = [round(ax.get_position().y1, 2) for ax in axes]
@@ -125,7 +129,7 @@ def test_figure_3_wraps_after_three(methods, predictions):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_text_of_figure_3_stays_in_its_field(predictions, count):
-    figure = figure_3({f"method {k}": predictions for k in range(count)})
+    figure = plot_confusion_by_method({f"method {k}": predictions for k in range(count)})
     figure.draw_without_rendering()
     for ax in matrices(figure):
         field = ax.get_window_extent().width / 6
@@ -134,12 +138,12 @@ def test_text_of_figure_3_stays_in_its_field(predictions, count):
 
 def test_a_method_without_a_classifier_has_no_place_in_figure_3(methods, predictions):
     bare = dataclasses.replace(predictions, probabilities=None)
-    assert len(matrices(figure_3({**methods, "bare": bare}))) == 3
-    assert figure_3({"bare": bare}) is None
-    assert figure_3({}) is None
+    assert len(matrices(plot_confusion_by_method({**methods, "bare": bare}))) == 3
+    assert plot_confusion_by_method({"bare": bare}) is None
+    assert plot_confusion_by_method({}) is None
 
 
 def test_methods_of_other_classes_do_not_share_a_figure(methods, predictions):
     other = dataclasses.replace(predictions, classes=(*predictions.classes[:5], "Mitotic"))
     with pytest.raises(Hep2ganError, match="Mitotic"):
-        figure_3({**methods, "other": other})
+        plot_confusion_by_method({**methods, "other": other})

@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.contour import QuadContourSet
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.contours import contours, figure_2
+from hep2gan.reports.figures.contours import plot_contours, plot_contours_by_method
 from hep2gan.reports.selection import typical_cells
 
 
@@ -54,7 +54,7 @@ def small(predictions):
 
 
 def test_outlines_lie_half_a_pixel_around_the_masks(small):
-    below = pictured(contours(small))[6]
+    below = pictured(plot_contours(small))[6]
     found = outlines(below)
     assert set(found) == {rgb(style.TRUTH), rgb(style.PREDICTION)}
     true, guess = found[rgb(style.TRUTH)], found[rgb(style.PREDICTION)]
@@ -73,16 +73,16 @@ def test_purple_is_the_prediction_and_green_the_truth():
 
 
 def test_an_empty_prediction_has_no_outline_and_the_truth_still_has(small):
-    assert set(outlines(pictured(contours(small))[7])) == {rgb(style.TRUTH)}
+    assert set(outlines(pictured(plot_contours(small))[7])) == {rgb(style.TRUTH)}
 
 
 def test_an_outline_at_the_border_is_closed(small):
-    guess = outlines(pictured(contours(small))[8])[rgb(style.PREDICTION)]
+    guess = outlines(pictured(plot_contours(small))[8])[rgb(style.PREDICTION)]
     np.testing.assert_allclose(guess.min(axis=0), [-0.5, -0.5], atol=0.01)
 
 
 def test_images_above_and_below_are_the_chosen_cells_in_class_order(predictions):
-    axes = pictured(contours(predictions))
+    axes = pictured(plot_contours(predictions))
     chosen = typical_cells(predictions)
     assert list(chosen) == list(range(6))
     for place, row in enumerate(chosen.values()):
@@ -94,18 +94,18 @@ def test_images_above_and_below_are_the_chosen_cells_in_class_order(predictions)
 
 def test_dice_and_id_stand_below_each_cell(predictions):
     dice, chosen = predictions.dice, typical_cells(predictions)
-    notes = [ax.texts[0].get_text() for ax in pictured(contours(predictions))[6:]]
+    notes = [ax.texts[0].get_text() for ax in pictured(plot_contours(predictions))[6:]]
     assert notes == [f"Dice {dice[row]:.3f} · {predictions.id[row]}" for row in chosen.values()]
 
 
 def test_without_generator_only_the_truth_is_drawn(predictions):
-    figure = contours(dataclasses.replace(predictions, mask=None))
+    figure = plot_contours(dataclasses.replace(predictions, mask=None))
     assert all(set(outlines(ax)) == {rgb(style.TRUTH)} for ax in pictured(figure)[6:])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ground truth"]
 
 
 def test_the_key_names_both_colours(small):
-    legend = contours(small).legends[0]
+    legend = plot_contours(small).legends[0]
     key = {
         text.get_text(): rgb(line.get_color())
         for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
@@ -115,16 +115,16 @@ def test_the_key_names_both_colours(small):
 
 def test_a_class_without_cells_has_no_column_and_seven_classes_wrap(predictions):
     fewer = dataclasses.replace(predictions, classes=(*predictions.classes, "empty"))
-    assert len(pictured(contours(fewer))) == 12
+    assert len(pictured(plot_contours(fewer))) == 12
     label = predictions.label.copy()
     label[-1] = 6
-    assert len(pictured(contours(dataclasses.replace(fewer, label=label)))) == 14
+    assert len(pictured(plot_contours(dataclasses.replace(fewer, label=label)))) == 14
 
 
 @pytest.fixture(scope="module")
 def second(methods):
     """Axes of figure 2 by row and column."""
-    figure = figure_2(methods)
+    figure = plot_contours_by_method(methods)
     grid = {}
     for ax in pictured(figure):
         spec = ax.get_subplotspec()
@@ -161,15 +161,20 @@ def test_figure_2_takes_only_cells_that_all_methods_have(methods, predictions):
     each = {"id", "specimen", "label", "image", "truth", "crop_size", "mask", "probabilities"}
     arrays = {name: getattr(predictions, name)[kept] for name in each}
     fewer = dataclasses.replace(predictions, **arrays, features=None)
-    texts = [ax.texts[0].get_text() for ax in pictured(figure_2({"a": predictions, "b": fewer}))]
+    texts = [
+        ax.texts[0].get_text()
+        for ax in pictured(plot_contours_by_method({"a": predictions, "b": fewer}))
+    ]
     assert len(texts) == 18
     assert not set(texts) & {str(predictions.id[row]) for row in typical.values()}
     foreign = dataclasses.replace(predictions, id=np.char.add("x", predictions.id))
-    assert figure_2({"a": predictions, "b": foreign}) is None
+    assert plot_contours_by_method({"a": predictions, "b": foreign}) is None
 
 
 def test_figure_2_of_seven_methods_fits_a_page(predictions):
-    figure = figure_2({f"{k} segmentation_guided_with_a_long_name": predictions for k in range(7)})
+    figure = plot_contours_by_method(
+        {f"{k} segmentation_guided_with_a_long_name": predictions for k in range(7)}
+    )
     assert figure.get_figwidth() <= 7.16
     assert figure.get_figheight() <= 9.5
     figure.draw_without_rendering()
@@ -180,7 +185,7 @@ def test_figure_2_of_seven_methods_fits_a_page(predictions):
 
 
 def test_figure_2_without_generators_is_none(predictions):
-    assert figure_2({"a": dataclasses.replace(predictions, mask=None)}) is None
+    assert plot_contours_by_method({"a": dataclasses.replace(predictions, mask=None)}) is None
 
 
 def test_long_names_and_ids_neither_touch_nor_shrink_the_pictures(predictions):
@@ -189,7 +194,7 @@ def test_long_names_and_ids_neither_touch_nor_shrink_the_pictures(predictions):
         classes=("W" * 90, "Nucleolar in many words " * 4, *predictions.classes[2:]),
         id=np.array([f"{row:02d}{'W' * 40}" for row in range(62)]),
     )
-    figure, short = contours(long), contours(predictions)
+    figure, short = plot_contours(long), plot_contours(predictions)
     for one in (figure, short):
         one.draw_without_rendering()
     drawn = [ax for ax in figure.axes if ax.images]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.figures.curves import curves, panels
+from hep2gan.reports.figures.curves import plot_training_curves, sort_into_panels
 from hep2gan.runs.metrics_csv import read_series
 
 
@@ -38,7 +38,7 @@ def test_sparse_rows_are_read_by_epoch_with_the_mean_of_several(tmp_path):
 
 
 def test_lines_hold_what_the_file_holds(tmp_path):
-    figure = curves(table(tmp_path, SPARSE))
+    figure = plot_training_curves(table(tmp_path, SPARSE))
     drawn = {
         ax.get_title(loc="left"): {
             line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist())
@@ -53,7 +53,7 @@ def test_lines_hold_what_the_file_holds(tmp_path):
 
 
 def test_a_whole_training_has_its_panels(tmp_path, metrics_csv):
-    grouped = panels(read_series(metrics_csv))
+    grouped = sort_into_panels(read_series(metrics_csv))
     names = {title: [one.name for one in members] for title, members in grouped.items()}
     assert names["Discriminator output"] == [
         "train/discriminator/p_fake",
@@ -68,7 +68,7 @@ def test_a_whole_training_has_its_panels(tmp_path, metrics_csv):
     assert names["Learning rate"] == ["lr/classifier", "lr/generator"]
     assert names["Validation HD95 (px)"] == ["val/hd95"]
     assert "val/hd95" not in names["Validation"]
-    axes = {ax.get_title(loc="left"): ax for ax in curves(metrics_csv).axes}
+    axes = {ax.get_title(loc="left"): ax for ax in plot_training_curves(metrics_csv).axes}
     assert list(axes) == list(grouped)
     legend = axes["Discriminator output"].get_legend()
     assert [t.get_text() for t in legend.get_texts()] == ["D(generated mask)", "D(true mask)"]
@@ -79,13 +79,14 @@ def test_a_whole_training_has_its_panels(tmp_path, metrics_csv):
 def test_unknown_training_names_are_drawn_too(tmp_path):
     path = table(tmp_path, "epoch,step,train/loss,lr-Adam\n0,1,2.0,0.1\n")
     titles = {
-        title: [one.name for one in group] for title, group in panels(read_series(path)).items()
+        title: [one.name for one in group]
+        for title, group in sort_into_panels(read_series(path)).items()
     }
     assert titles == {"Training": ["train/loss"], "Learning rate": ["lr-Adam"]}
 
 
 def test_one_epoch_is_visible_as_dots(tmp_path):
-    figure = curves(table(tmp_path, "epoch,step,train/generator/total\n0,1,2.0\n"))
+    figure = plot_training_curves(table(tmp_path, "epoch,step,train/generator/total\n0,1,2.0\n"))
     assert figure.axes[0].lines[0].get_marker() != ""
 
 
@@ -95,14 +96,14 @@ def test_a_last_line_cut_short_is_ignored(tmp_path):
 
 
 def test_a_file_without_curves_gives_none(tmp_path):
-    assert curves(table(tmp_path, "epoch,step\n")) is None
-    assert curves(table(tmp_path, "epoch,step,test/dice\n3,9,0.5\n")) is None
+    assert plot_training_curves(table(tmp_path, "epoch,step\n")) is None
+    assert plot_training_curves(table(tmp_path, "epoch,step,test/dice\n3,9,0.5\n")) is None
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "epoch,step,train/a\n0,1,many\n"])
 def test_damage_names_the_file_and_the_fix(tmp_path, text):
     with pytest.raises(Hep2ganError, match=r"metrics\.csv cannot be read.*Fix: train"):
-        curves(table(tmp_path, text))
+        plot_training_curves(table(tmp_path, text))
 
 
 def test_bytes_that_are_no_text(tmp_path):
@@ -114,14 +115,14 @@ def test_bytes_that_are_no_text(tmp_path):
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(Hep2ganError, match="does not exist"):
-        curves(tmp_path / "metrics.csv")
+        plot_training_curves(tmp_path / "metrics.csv")
 
 
 def test_a_missing_epoch_is_told(tmp_path):
     text = "epoch,step,train/a\n0,1,2.0\n1,3,1.0\n3,7,0.5\n"
     with pytest.raises(Hep2ganError, match="the row of epoch 2 is missing"):
-        curves(table(tmp_path, text))
+        plot_training_curves(table(tmp_path, text))
     path = table(tmp_path, text.replace("3,7", "2,5"))
-    assert curves(path, 3) is not None
+    assert plot_training_curves(path, 3) is not None
     with pytest.raises(Hep2ganError, match=r"the rows of 2 epochs are missing, first 3.*delete"):
-        curves(path, 5)
+        plot_training_curves(path, 5)

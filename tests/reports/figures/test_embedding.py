@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from hep2gan.reports.figures import embedding, style
-from hep2gan.reports.figures.embedding import embed, figure_5, tsne
+from hep2gan.reports.figures.embedding import embed, plot_embedding, plot_embedding_by_method
 
 
 def clouds(figure):
@@ -14,7 +14,7 @@ def clouds(figure):
 
 @pytest.fixture(scope="module")
 def figure(predictions):
-    return tsne(predictions)
+    return plot_embedding(predictions)
 
 
 def test_every_cell_is_a_point_of_its_class_colour(figure, predictions):
@@ -81,17 +81,17 @@ def test_perplexity_stays_below_the_number_of_cells(monkeypatch):
 
 def test_many_cells_are_thinned_out_and_the_figure_says_so(predictions, monkeypatch):
     monkeypatch.setattr(embedding, "MOST_CELLS", 20)
-    figure = tsne(dataclasses.replace(predictions, probabilities=None))
+    figure = plot_embedding(dataclasses.replace(predictions, probabilities=None))
     assert sum(len(one.get_offsets()) for one in clouds(figure).values()) == 20
     assert figure.axes[0].get_title() == "20 of 62 cells"
 
 
 def test_without_features_there_is_nothing_to_draw(predictions):
-    assert tsne(dataclasses.replace(predictions, features=None)) is None
+    assert plot_embedding(dataclasses.replace(predictions, features=None)) is None
 
 
 def test_figure_5_has_a_panel_a_method_and_one_key(methods):
-    figure = figure_5(methods)
+    figure = plot_embedding_by_method(methods)
     for ax, (name, one) in zip(figure.axes, methods.items(), strict=True):
         wrong = one.predicted != one.label
         assert ax.get_title() == f"{name}\n{wrong.sum()} of 62 cells misread"
@@ -110,16 +110,16 @@ def test_figure_5_has_a_panel_a_method_and_one_key(methods):
 def test_figure_5_leaves_out_methods_without_features(methods, predictions):
     bare = dataclasses.replace(predictions, features=None)
     unread = dataclasses.replace(predictions, probabilities=None)
-    (ax,) = figure_5({"bare": bare, "unread": unread}).axes
+    (ax,) = plot_embedding_by_method({"bare": bare, "unread": unread}).axes
     assert ax.get_title() == "unread\n62 cells"
-    assert figure_5({"bare": bare}) is None
+    assert plot_embedding_by_method({"bare": bare}) is None
 
 
 def test_the_same_features_are_embedded_once(monkeypatch):
     calls = []
-    real = embedding._embedded
-    monkeypatch.setattr(embedding, "_embedded", lambda *a: calls.append(a) or real(*a))
-    monkeypatch.setattr(embedding, "_KNOWN", {})
+    real = embedding._tsne
+    monkeypatch.setattr(embedding, "_tsne", lambda *a: calls.append(a) or real(*a))
+    monkeypatch.setattr(embedding, "_CACHE", {})
     features = np.random.default_rng(5).normal(size=(12, 4)).astype(np.float32)
     first = embedding.embed(features)
     first[:] = 0  # The caller's own.

@@ -1,23 +1,24 @@
-import math
-
 import numpy as np
 import pytest
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.intervals import IntervalGroup, PlottedInterval, interval_dots
+from hep2gan.reports.figures.intervals import plot_intervals
+from hep2gan.reports.tables.estimates import Estimate
+from hep2gan.statistics.intervals import Interval
 
-NONE = PlottedInterval(math.nan, math.nan, math.nan)
-GROUPS = [
-    IntervalGroup(
-        "random",
-        {"ours": PlottedInterval(0.9, 0.85, 0.93), "forest": PlottedInterval(0.8, 0.7, 0.9)},
-    ),
-    IntervalGroup("specimen", {"forest": PlottedInterval(0.4, 0.3, 0.5), "alone": NONE}),
-]
+
+def estimate(mean, *ends):
+    return Estimate(mean, None, Interval(*ends) if ends else None, None, by_specimen=False)
+
+
+ROWS = {
+    "random": {"ours": estimate(0.9, 0.85, 0.93), "forest": estimate(0.8, 0.7, 0.9)},
+    "specimen": {"forest": estimate(0.4, 0.3, 0.5), "alone": estimate(0.6)},
+}
 
 
 def test_dots_and_lines_lie_where_the_numbers_say_in_per_cent():
-    ax = interval_dots(GROUPS).axes[0]
+    ax = plot_intervals(ROWS).axes[0]
     dots = {line.get_label(): line for line in ax.lines if line.get_marker() != "None"}
     np.testing.assert_allclose(dots["ours"].get_xdata(), [90, np.nan])
     np.testing.assert_allclose(dots["forest"].get_xdata(), [80, 40])
@@ -28,7 +29,7 @@ def test_dots_and_lines_lie_where_the_numbers_say_in_per_cent():
 
 
 def test_rows_run_downwards_and_series_keep_apart():
-    ax = interval_dots(GROUPS).axes[0]
+    ax = plot_intervals(ROWS).axes[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["random", "specimen"]
     assert ax.get_ylim() == (1.5, -0.5)
     dots = [line for line in ax.lines if line.get_marker() != "None"]
@@ -40,17 +41,16 @@ def test_rows_run_downwards_and_series_keep_apart():
 
 
 def test_the_key_names_series_and_one_series_needs_none():
-    figure = interval_dots(GROUPS, xlabel="Dice (%)")
+    figure = plot_intervals(ROWS)
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["ours", "forest", "alone"]
-    assert figure.axes[0].get_xlabel() == "Dice (%)"
-    alone = interval_dots([IntervalGroup("a", {"x": PlottedInterval(0.5, 0.4, 0.6)})])
+    alone = plot_intervals({"a": {"x": estimate(0.5, 0.4, 0.6)}})
     assert not alone.legends
 
 
 @pytest.mark.parametrize("count", [2, 4, 7])
 def test_long_names_stay_in_the_figure(count):
-    series = {f"{'long_method_name_' * 5}{k}": PlottedInterval(0.5, 0.4, 0.6) for k in range(count)}
-    figure = interval_dots([IntervalGroup("a condition in very many words " * 4, series)])
+    series = {f"{'long_method_name_' * 5}{k}": estimate(0.5, 0.4, 0.6) for k in range(count)}
+    figure = plot_intervals({"a condition in very many words " * 4: series})
     figure.draw_without_rendering()
     (key,) = figure.legends
     boxes = [t.get_window_extent() for t in key.get_texts()]
@@ -63,5 +63,5 @@ def test_long_names_stay_in_the_figure(count):
 
 
 def test_nothing_to_draw_is_none():
-    assert interval_dots([]) is None
-    assert interval_dots([IntervalGroup("a", {})]) is None
+    assert plot_intervals({}) is None
+    assert plot_intervals({"a": {}}) is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.figures.overlay import draw_overlay_outline, overlay
+from hep2gan.reports.figures.overlay import overlay, overlay_cell
 from tests.helpers.report_fixtures import make_predictions
 
 PURPLE = [0xCC, 0x66, 0xFF]
@@ -71,9 +71,7 @@ def test_both_outlines_the_generated_one_on_top():
     truth, mask = np.zeros((2, 64, 64), np.uint8), np.zeros((2, 64, 64), np.uint8)
     truth[:, 10:30, 10:30] = 1
     mask[0, 10:30, 20:40] = 255
-    found = draw_overlay_outline(
-        dataclasses.replace(predictions, truth=truth, mask=mask), 0, side=100
-    )
+    found = overlay_cell(dataclasses.replace(predictions, truth=truth, mask=mask), 0, side=100)
     assert found.shape == (128, 128, 3)
     green, purple = [0x2F, 0xD6, 0x8C], [0xCC, 0x66, 0xFF]
     # Doubled: rows 20 to 59; columns 20 to 59 and 40 to 79.
@@ -83,8 +81,6 @@ def test_both_outlines_the_generated_one_on_top():
     assert found[40, 59].tolist() == green
     grey = predictions.image[0, 5, 5]
     assert found[11, 11].tolist() == [grey] * 3
-    alone = draw_overlay_outline(
-        dataclasses.replace(predictions, truth=truth, mask=None), 1, side=64
-    )
+    alone = overlay_cell(dataclasses.replace(predictions, truth=truth, mask=None), 1, side=64)
     assert alone.shape == (64, 64, 3)
     assert alone[10, 29].tolist() == green

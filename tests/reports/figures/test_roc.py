@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.roc import figure_4, macro_area, roc, roc_curves
+from hep2gan.reports.figures.roc import macro_area, plot_roc, plot_roc_by_method, roc_curves
 
 
 def lines(ax):
@@ -14,7 +14,7 @@ def lines(ax):
 
 
 def test_lines_are_scikit_learns_one_class_against_the_rest(predictions):
-    whole, corner = roc(predictions).axes
+    whole, corner = plot_roc(predictions).axes
     for label, name in enumerate(predictions.classes):
         own, score = predictions.label == label, predictions.probabilities[:, label]
         false_rate, true_rate, _ = roc_curve(own, score)
@@ -27,7 +27,7 @@ def test_lines_are_scikit_learns_one_class_against_the_rest(predictions):
 
 
 def test_the_legend_names_every_class_with_its_area(predictions):
-    texts = [text.get_text() for text in roc(predictions).axes[0].get_legend().get_texts()]
+    texts = [text.get_text() for text in plot_roc(predictions).axes[0].get_legend().get_texts()]
     areas = [curve.area for curve in roc_curves(predictions)]
     assert texts == [
         f"{name} (AUC {area:.4f})" for name, area in zip(predictions.classes, areas, strict=True)
@@ -46,7 +46,7 @@ def test_an_area_by_hand(predictions):
 def test_a_class_without_cells_is_left_out_and_said(predictions):
     label = predictions.label.copy()
     label[label == 5] = 4
-    figure = roc(dataclasses.replace(predictions, label=label))
+    figure = plot_roc(dataclasses.replace(predictions, label=label))
     assert len(lines(figure.axes[0])) == 5
     assert "Golgi" in figure.axes[0].get_legend().get_title().get_text()
     assert "NuMem" not in figure.axes[0].get_legend().get_title().get_text()
@@ -55,28 +55,23 @@ def test_a_class_without_cells_is_left_out_and_said(predictions):
 def test_the_corner_is_magnified_as_its_title_says(predictions):
     probabilities = np.full((len(predictions.label), 6), 0.02, np.float32)
     probabilities[np.arange(len(probabilities)), predictions.label] = 0.9
-    corner = roc(dataclasses.replace(predictions, probabilities=probabilities)).axes[1]
+    corner = plot_roc(dataclasses.replace(predictions, probabilities=probabilities)).axes[1]
     assert corner.get_title(loc="left") == "Upper left corner × 10"
     assert corner.get_xlim()[1] == pytest.approx(0.1)
     assert corner.get_ylim()[0] == pytest.approx(0.9)
 
 
 def test_without_classifier_or_with_one_class_there_are_no_curves(predictions):
-    assert roc(dataclasses.replace(predictions, probabilities=None)) is None
-    assert roc(dataclasses.replace(predictions, label=np.zeros_like(predictions.label))) is None
+    assert plot_roc(dataclasses.replace(predictions, probabilities=None)) is None
+    assert (
+        plot_roc(dataclasses.replace(predictions, label=np.zeros_like(predictions.label))) is None
+    )
     with pytest.raises(Hep2ganError):
         roc_curves(dataclasses.replace(predictions, probabilities=None))
 
 
-def test_the_first_49_looks_differ_and_none_is_yellow():
-    looks = [style.series_style(k) for k in range(49)]
-    assert len(set(looks)) == 49
-    assert len({(one.color, one.linestyle) for one in looks}) == 49
-    assert not any(one.color == "#F0E442" for one in looks)
-
-
 def test_figure_4_has_a_pair_of_panels_a_method(methods):
-    figure = figure_4(methods)
+    figure = plot_roc_by_method(methods)
     assert len(figure.axes) == 6
     for place, (name, one) in enumerate(methods.items()):
         whole, corner = figure.axes[place], figure.axes[place + 3]
@@ -100,7 +95,7 @@ def test_figure_4_has_one_key_without_classes_that_have_no_cells(methods):
     label[label == 5] = 4
     some = {"a": dataclasses.replace(methods["Proposed"], label=label)}
     for shown, count in ((methods, 6), (some, 5)):
-        figure = figure_4(shown)
+        figure = plot_roc_by_method(shown)
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
         assert texts == list(methods["Proposed"].classes[:count])
         assert len(figure.legends) == 1
@@ -112,5 +107,5 @@ def test_figure_4_has_one_key_without_classes_that_have_no_cells(methods):
 
 def test_figure_4_without_curves_is_none(predictions):
     one_class = dataclasses.replace(predictions, label=np.zeros_like(predictions.label))
-    assert figure_4({"a": one_class}) is None
-    assert figure_4({"a": dataclasses.replace(predictions, probabilities=None)}) is None
+    assert plot_roc_by_method({"a": one_class}) is None
+    assert plot_roc_by_method({"a": dataclasses.replace(predictions, probabilities=None)}) is None

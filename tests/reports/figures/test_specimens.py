@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.figures.specimens import PlottedSpecimen, plotted_specimens, specimens
+from hep2gan.reports.figures.specimens import SpecimenAccuracy, plot_specimens, specimen_accuracies
 
 
 @pytest.fixture
@@ -22,10 +22,12 @@ def few(predictions):
 
 
 def test_rows_by_hand(few):
-    assert plotted_specimens(few) == [
-        PlottedSpecimen(7, 0, 4, 3, 0.75, 0),
-        PlottedSpecimen(8, 0, 3, 1, 1 / 3, 1),
-        PlottedSpecimen(9, 1, 2, 2, 1.0, 1),
+    rows = specimen_accuracies(few)
+    assert [row.accuracy for row in rows] == [0.75, 1 / 3, 1.0]
+    assert rows == [
+        SpecimenAccuracy(7, 0, 4, 3, 0),
+        SpecimenAccuracy(8, 0, 3, 1, 1),
+        SpecimenAccuracy(9, 1, 2, 2, 1),
     ]
 
 
@@ -37,15 +39,15 @@ def test_an_even_vote_goes_to_the_surer_class(few):
     probability[0, [2, 4]] = 0.6, 0.4
     probability[1, [4, 0]] = 0.9, 0.1
     even = dataclasses.replace(few, label=label, specimen=specimen, probabilities=probability)
-    assert plotted_specimens(even)[0].voted == 4
+    assert specimen_accuracies(even)[0].voted == 4
     specimen[2] = 1
     probability[[0, 2]] = 0
     probability[[0, 2], 2], probability[[0, 2], 4] = 0.55, 0.45
-    assert plotted_specimens(even)[0].voted == 2  # two votes to one, though 4 is the surer
+    assert specimen_accuracies(even)[0].voted == 2  # two votes to one, though 4 is the surer
 
 
 def test_dots_rise_within_their_class(few):
-    figure = specimens(few)
+    figure = plot_specimens(few)
     ax = figure.axes[0]
     dots = {one.get_label(): np.asarray(one.get_offsets()) for one in ax.collections[1::3]}
     np.testing.assert_allclose(dots["Hom"], [[0, 100 / 3], [1, 75]])
@@ -56,7 +58,7 @@ def test_dots_rise_within_their_class(few):
 
 
 def test_bars_mark_the_class_and_rings_wrong_votes(few):
-    ax = specimens(few).axes[0]
+    ax = plot_specimens(few).axes[0]
     bars = [one.get_paths()[0].vertices[:, 1] for one in ax.collections[0::3]]
     np.testing.assert_allclose(bars, [[400 / 7, 400 / 7], [100, 100]])
     rings = [np.asarray(one.get_offsets()) for one in ax.collections[2::3]]
@@ -65,15 +67,15 @@ def test_bars_mark_the_class_and_rings_wrong_votes(few):
 
 
 def test_the_key_names_classes_votes_and_sizes(few):
-    texts = [text.get_text() for text in specimens(few).legends[0].get_texts()]
+    texts = [text.get_text() for text in plot_specimens(few).legends[0].get_texts()]
     assert texts == ["Hom", "Spe", "wrong vote", "2 cells", "4 cells"]
 
 
 def test_many_specimens_keep_to_the_page(predictions):
-    figure = specimens(dataclasses.replace(predictions, specimen=np.arange(62)))
+    figure = plot_specimens(dataclasses.replace(predictions, specimen=np.arange(62)))
     assert figure.get_figwidth() == pytest.approx(7.16)
     assert not figure.axes[0].get_xticklabels()
-    thirty = specimens(dataclasses.replace(predictions, specimen=np.arange(62) // 2))
+    thirty = plot_specimens(dataclasses.replace(predictions, specimen=np.arange(62) // 2))
     thirty.draw_without_rendering()
     boxes = [t.get_window_extent() for t in thirty.axes[0].get_xticklabels()]
     assert len(boxes) == 31
@@ -81,17 +83,17 @@ def test_many_specimens_keep_to_the_page(predictions):
 
 
 def test_unknown_specimens_and_no_classifier_give_nothing(predictions):
-    assert plotted_specimens(predictions) is None
-    assert specimens(predictions) is None
+    assert specimen_accuracies(predictions) == []
+    assert plot_specimens(predictions) is None
     unread = dataclasses.replace(predictions, probabilities=None)
-    assert specimens(unread) is None
+    assert plot_specimens(unread) is None
     with pytest.raises(Hep2ganError):
-        plotted_specimens(unread)
+        specimen_accuracies(unread)
 
 
 def test_the_key_of_long_names_stays_in_the_figure(predictions):
     ends = ("256_large", "256_medium", "256_small", "360", "512", "520")
-    figure = specimens(
+    figure = plot_specimens(
         dataclasses.replace(
             predictions,
             classes=tuple(f"plate_{end}" for end in ends),

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hep2gan.reports.figures.worst import worst_classified, worst_segmented
+from hep2gan.reports.figures.worst import plot_worst_classified, plot_worst_segmented
 from hep2gan.reports.selection import confident_errors
 
 
@@ -15,8 +15,7 @@ def test_the_lowest_dice_comes_first_with_class_and_id(predictions):
     dice = predictions.dice
     order = np.argsort(dice, kind="stable")[:5]
     short = ("Hom", "Spe", "Nuc", "Cen", "Num", "Gol")
-    found = shown(worst_segmented(predictions, count=5))
-    assert len(found) == 5
+    found = shown(plot_worst_segmented(predictions))[:5]
     for (title, image), row in zip(found, order, strict=True):
         name = short[predictions.label[row]]
         assert title == f"Dice {dice[row]:.3f}\n{name} · {predictions.id[row]}"
@@ -24,7 +23,7 @@ def test_the_lowest_dice_comes_first_with_class_and_id(predictions):
 
 
 def test_the_most_confident_misreading_comes_first(predictions):
-    found = shown(worst_classified(predictions))
+    found = shown(plot_worst_classified(predictions))
     rows = confident_errors(predictions, 20)
     assert len(found) == len(rows) == 6
     short = ("Hom", "Spe", "Nuc", "Cen", "Num", "Gol")
@@ -37,22 +36,22 @@ def test_the_most_confident_misreading_comes_first(predictions):
 
 
 def test_nothing_to_show_is_none(predictions):
-    assert worst_segmented(dataclasses.replace(predictions, mask=None)) is None
-    assert worst_classified(dataclasses.replace(predictions, probabilities=None)) is None
+    assert plot_worst_segmented(dataclasses.replace(predictions, mask=None)) is None
+    assert plot_worst_classified(dataclasses.replace(predictions, probabilities=None)) is None
     perfect = np.eye(6, dtype=np.float32)[predictions.label]
-    assert worst_classified(dataclasses.replace(predictions, probabilities=perfect)) is None
+    assert plot_worst_classified(dataclasses.replace(predictions, probabilities=perfect)) is None
 
 
 def test_the_twenty_worst_are_shown_five_a_row(predictions):
-    figure = worst_segmented(predictions)
+    figure = plot_worst_segmented(predictions)
     assert len(shown(figure)) == 20
     assert {(ax.get_subplotspec().get_gridspec().ncols) for ax in figure.axes} == {5}
     wrong = np.eye(6, dtype=np.float32)[(predictions.label + 1) % 6]
     misread = dataclasses.replace(predictions, probabilities=wrong)
-    assert len(shown(worst_classified(misread))) == 20
+    assert len(shown(plot_worst_classified(misread))) == 20
 
 
-@pytest.mark.parametrize("draw", [worst_segmented, worst_classified])
+@pytest.mark.parametrize("draw", [plot_worst_segmented, plot_worst_classified])
 def test_long_names_and_ids_do_not_touch(draw, predictions):
     classes = ("W" * 90, "Nucleolar in many words " * 4, "M" * 90, *predictions.classes[3:])
     ids = np.array([f"{row:02d}{'W' * 40}" for row in range(62)])
@@ -76,7 +75,7 @@ def test_names_that_begin_alike_are_told_apart(classes, predictions):
     misread = dataclasses.replace(predictions, probabilities=wrong, classes=classes)
     rows = confident_errors(misread, 20)
     reading = {}
-    for (title, _), row in zip(shown(worst_classified(misread)), rows, strict=True):
+    for (title, _), row in zip(shown(plot_worst_classified(misread)), rows, strict=True):
         *lines, _ = title.splitlines()
         true, guess = " ".join(lines).split(" read as ")
         reading.setdefault(misread.label[row], set()).add(true)
@@ -96,5 +95,5 @@ def test_long_names_have_a_line_each_without_what_all_begin_with(other, reading,
     classes = ("plate_360", "plate_4", "plate_256_medium", other, "plate_5", "plate_6")
     wrong = np.eye(6, dtype=np.float32)[(predictions.label + 1) % 6]
     misread = dataclasses.replace(predictions, probabilities=wrong, classes=classes)
-    titles = [title for title, _ in shown(worst_classified(misread))]
+    titles = [title for title, _ in shown(plot_worst_classified(misread))]
     assert any(title.startswith(reading) for title in titles)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.helpers.report_fixtures import write_page, write_run
-from tests.reports.test_pooling import rows
+from tests.helpers.report_fixtures import some_rows, write_page, write_run
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +17,7 @@ def splits(tmp_path_factory, predictions):
     for kind, fold in product(("random", "specimen"), (0, 1)):
         name = f"m,split={kind},split.fold={fold}"
         run = place / name / "seed0"
-        write_run(run, rows(known, np.arange(fold, 62, 2)), f"'{name}'", leaks=False)
+        write_run(run, some_rows(known, np.arange(fold, 62, 2)), f"'{name}'", leaks=False)
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
         config["split"] |= {"kind": kind, "folds": 2, "fold": fold}
         (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
