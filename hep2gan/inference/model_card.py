@@ -7,7 +7,8 @@ from typing import Any
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import LoadedRun
 from hep2gan.inference.onnx_backend import DESCRIPTION, FORMAT, GRAPH, VERSION
-from hep2gan.metrics.evaluation import BASELINES, metrics_table
+from hep2gan.metrics.baselines import BASELINES
+from hep2gan.metrics.evaluation import metrics_table
 from hep2gan.runs.checkpoints import BEST, list_checkpoints
 from hep2gan.runs.provenance import revision, versions
 

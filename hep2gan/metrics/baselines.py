@@ -3,6 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
+BASELINES = {
+    "ellipse": "inscribed ellipse",
+    "mean_mask": "mean mask",
+    "otsu": "Otsu's threshold",
+    "majority": "majority class",
+}
+"""Baselines in words, by their names in metrics.json, in the order of a table's columns."""
+
 CROP_MARGIN = 10.0
 """Raw pixels left around the mask's bounding box in every crop of the ICPR 2016 set."""
 

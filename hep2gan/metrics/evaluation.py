@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from hep2gan.metrics.baselines import (
+    BASELINES,
     CROP_MARGIN,
     inscribed_ellipses,
     majority_class,
@@ -19,14 +20,6 @@ from hep2gan.metrics.classification import ClassificationMetrics, one_vs_rest_au
 from hep2gan.metrics.segmentation import SegmentationMetrics
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.calibration import expected_calibration_error, reliability
-
-BASELINES = {
-    "ellipse": "inscribed ellipse",
-    "mean_mask": "mean mask",
-    "otsu": "Otsu's threshold",
-    "majority": "majority class",
-}
-"""Baselines in words, by their names in metrics.json, in the order of a table's columns."""
 
 
 class MetricRow(NamedTuple):

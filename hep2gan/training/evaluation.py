@@ -18,7 +18,8 @@ from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import silence_libraries
 from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
-from hep2gan.metrics.evaluation import BASELINES, compute_test_metrics, metrics_table
+from hep2gan.metrics.baselines import BASELINES
+from hep2gan.metrics.evaluation import compute_test_metrics, metrics_table
 from hep2gan.metrics.segmentation import ConstantMasks
 from hep2gan.metrics.validation import MeanDistances
 from hep2gan.models.output import ModelOutput

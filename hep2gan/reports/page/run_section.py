@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hep2gan.metrics.evaluation import BASELINES
+from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.naming import numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
 from hep2gan.reports.results import TestCells

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from hep2gan.metrics.evaluation import BASELINES
+from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.results import MethodResults, RunResult
 from hep2gan.reports.tables.estimates import OVERLAPS, make_estimates, mean_and_sd
 from hep2gan.reports.tables.table import (
