@@ -1,4 +1,4 @@
-"""The one exception users are meant to read: fact, rule, fix."""
+"""The one exception that users are meant to read: fact, rule, fix."""
 
 import errno
 from collections.abc import Sequence
@@ -6,9 +6,14 @@ from typing import Any
 
 
 class Hep2ganError(Exception):
-    """Wrong input, told as a fact, the rule it breaks and what to do about it.
+    """Wrong input: a fact, the rule it breaks and what to do about it.
 
     Commands print it without a traceback and exit with status 2.
+
+    Args:
+        fact: what was found; may end in a list with one item a line.
+        rule: what should hold instead, or ''.
+        fix: what the user can do, in the imperative, or ''.
 
     >>> str(Hep2ganError("image size is 100", "must be divisible by 16", "choose 96 or 112"))
     'image size is 100: must be divisible by 16. Fix: choose 96 or 112.'
@@ -19,12 +24,12 @@ class Hep2ganError(Exception):
         super().__init__(_sentence(fact, rule, fix))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Errors cross process borders by pickling, which knows the message alone.
+        # Exceptions are pickled with their message alone, between processes.
         return type(self), (self.fact, self.rule, self.fix)
 
 
 def _sentence(fact: str, rule: str, fix: str) -> str:
-    """The parts as one text; behind a fact that is a list the rest begins a line of its own."""
+    """Join the parts; after a fact that is a list, the rest begins a line of its own."""
     if fact.endswith("\n"):
         parts = [rule[:1].upper() + rule[1:], f"Fix: {fix}" if fix else ""]
         return (fact + " ".join(f"{part}." for part in parts if part)).rstrip("\n")
@@ -33,19 +38,19 @@ def _sentence(fact: str, rule: str, fix: str) -> str:
 
 
 class WrongSettingsError(Hep2ganError):
-    """Several errors that were found in one go."""
+    """Several errors, all found before anything was started."""
 
     def __init__(self, problems: "Sequence[Hep2ganError]") -> None:
         self.problems = list(problems)
-        told = bullet_list([str(problem) for problem in problems], limit=len(problems))
-        super().__init__(f"{len(problems)} settings are wrong\n{told}\n", "", "mend each of them")
+        lines = bullet_list([str(problem) for problem in problems], limit=len(problems))
+        super().__init__(f"{len(problems)} settings are wrong\n{lines}\n", "", "correct each of them")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems,)
 
 
 def raise_all(problems: "Sequence[Hep2ganError]") -> None:
-    """Raise the only problem, or one error that tells them all; nothing where there is none."""
+    """Raise the only error, or one that lists them all; return if there is none."""
     if problems:
         raise problems[0] if len(problems) == 1 else WrongSettingsError(problems)
 
@@ -57,38 +62,38 @@ def require_choice(name: str, value: object, options: Sequence[str]) -> None:
 
 
 def pluralize(number: int, one: str, many: str = "") -> str:
-    """A number of things in words; `many` where the plural is not `one` with an s.
+    """A number with its noun; `many` is the plural where it is not `one` with an s.
 
-    >>> counted(1, "batch", "batches"), counted(1200, "job")
+    >>> pluralize(1, "batch", "batches"), pluralize(1200, "job")
     ('1 batch', '1,200 jobs')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def bullet_list(problems: Sequence[str], limit: int = 20) -> str:
-    """Join problems one per line, at most `limit` of them, with a count of the rest."""
-    lines = [f"  - {problem}" for problem in problems[:limit]]
-    if len(problems) > limit:
-        lines.append(f"  … and {len(problems) - limit} more")
+def bullet_list(items: Sequence[str], limit: int = 20) -> str:
+    """One line for each item, at most `limit` of them, with a count of the rest."""
+    lines = [f"  - {item}" for item in items[:limit]]
+    if len(items) > limit:
+        lines.append(f"  … and {len(items) - limit} more")
     return "\n".join(lines)
 
 
-_PLACE = "choose another place"
+_ELSEWHERE = "choose another place"
 _FIXES = {
     errno.ENOSPC: "free space on the disk, and give the same command again",
     errno.EDQUOT: "free some of your quota, and give the same command again",
     errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
-    errno.EROFS: _PLACE,
-    errno.EACCES: f"set its permissions, or {_PLACE}",
-    errno.EPERM: f"set its permissions, or {_PLACE}",
-    errno.EIO: f"have the disk looked at, and {_PLACE}",
-    errno.ESTALE: "see that the network disk is there, and give the same command again",
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: f"set its permissions, or {_ELSEWHERE}",
+    errno.EPERM: f"set its permissions, or {_ELSEWHERE}",
+    errno.EIO: f"have the disk checked, and {_ELSEWHERE}",
+    errno.ESTALE: "check that the network disk is mounted, and give the same command again",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 
 
 def from_os_error(error: BaseException) -> Hep2ganError | None:
-    """What a disk's refusal behind `error` means, told as ours are; None for any other error."""
+    """Explain an error of the disk, also one that caused `error`; None for any other error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _FIXES:
