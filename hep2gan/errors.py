@@ -43,7 +43,9 @@ class WrongSettingsError(Hep2ganError):
     def __init__(self, problems: "Sequence[Hep2ganError]") -> None:
         self.problems = list(problems)
         lines = bullet_list([str(problem) for problem in problems], limit=len(problems))
-        super().__init__(f"{len(problems)} settings are wrong\n{lines}\n", "", "correct each of them")
+        super().__init__(
+            f"{len(problems)} settings are wrong\n{lines}\n", "", "correct each of them"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems,)

@@ -117,7 +117,7 @@ def predict_file_by_file(
         (output / name).mkdir(parents=True, exist_ok=True)
     with (output / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["image", "predicted", *classes, "mask_share"])
+        rows.writerow(["image", "predicted", *classes, "mask_fraction"])
         for path in (image.path for image in find_images([str(cells)])):
             grey = Image.open(path).convert("F")
             small = _stretch(np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)))

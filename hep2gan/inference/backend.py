@@ -1,4 +1,4 @@
-"""What runs the networks on new images: PyTorch or ONNX Runtime."""
+"""What runs the networks of a run on new images: PyTorch or ONNX Runtime."""
 
 from typing import NamedTuple, Protocol
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 class BackendOutput(NamedTuple):
-    """What the networks say of B images; parts that a method does not have are None.
+    """Results for B images of the networks that the method has; None for the others.
 
     mask: float32 (B, S, S) probabilities. probabilities: float32 (B, K).
     """
@@ -17,9 +17,14 @@ class BackendOutput(NamedTuple):
 
 
 class InferenceBackend(Protocol):
-    """Networks on uint8 (B, S, S) stored pixels and float32 (B, 2), what 0 and 255 stand for."""
+    """Runs networks on batches of stored pixels."""
 
     def __call__(
         self, image: npt.NDArray[np.uint8], levels: npt.NDArray[np.float32]
     ) -> BackendOutput:
-        """Segment and classify a batch."""
+        """Segment and classify a batch.
+
+        Args:
+            image: uint8 (B, S, S), stored pixels.
+            levels: float32 (B, 2), grey levels (0..255) that stored 0 and 255 stand for.
+        """

@@ -1,4 +1,4 @@
-"""A trained run as one ONNX graph, held against PyTorch before it is kept."""
+"""Export a trained run as one ONNX graph, compared with PyTorch before it is kept."""
 
 import io
 import json
@@ -24,7 +24,7 @@ from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.backend import BackendOutput
 from hep2gan.inference.load import LoadedRun
-from hep2gan.inference.model_card import ExportCheck, describe_export, write_model_card
+from hep2gan.inference.model_card import ExportCheck, describe_export, render_model_card
 from hep2gan.inference.onnx_backend import (
     CARD,
     DESCRIPTION,
@@ -39,13 +39,13 @@ TOLERANCE = 1e-4
 """Largest difference between ONNX Runtime and PyTorch that a mask or a probability may have."""
 CELLS = 24
 BATCHES = (1, 7)
-"""Sizes of the batches that graphs are checked with."""
-_LARGEST = 2**31 - 2**24
+"""Batch sizes that graphs are checked with."""
+_MAX_BYTES = 2**31 - 2**24
 """Bytes of weights that an ONNX file holds, a little below protobuf's 2 GiB."""
 
 
 class ExportableModel(nn.Module):
-    """A task from stored pixels to what it says, as evaluation has it, test-time views included.
+    """A task from stored pixels to masks and probabilities, test-time views included.
 
     Raises Hep2ganError for a run that needs true masks.
     """
@@ -62,30 +62,35 @@ class ExportableModel(nn.Module):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Grey levels are an input where the normalisation asks for them, and nowhere else."""
+        """Grey levels are an input only where the normalisation needs them."""
         return ("image", "levels") if self.normalisation.kind == "none" else ("image",)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of what there is."""
+        """mask, probabilities, or both."""
         parts = {"mask": self.generator, "probabilities": self.classifier}
         return tuple(name for name, network in parts.items() if network is not None)
 
     def forward(self, image: Tensor, levels: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Mask (B, S, S) and probabilities (B, K), as far as there are any.
+        """Segment and classify a batch.
 
-        image: uint8 (B, S, S). levels: float32 (B, 2), for normalisation `none`.
+        Args:
+            image: uint8 (B, S, S), stored pixels.
+            levels: float32 (B, 2), grey levels of 0 and 255; only for normalisation `none`.
+
+        Returns:
+            Mask (B, S, S) and probabilities (B, K), as far as there are any.
         """
         if levels is None:
             levels = torch.zeros(image.shape[0], 2, device=image.device)
-        found = self._evaluate(self.normalisation(image, levels))
-        mask = None if found.mask is None else found.mask[:, 0]
-        return tuple(part for part in (mask, found.probabilities) if part is not None)
+        output = self._evaluate(self.normalisation(image, levels))
+        mask = None if output.mask is None else output.mask[:, 0]
+        return tuple(part for part in (mask, output.probabilities) if part is not None)
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Stored pixels to check with. source: whose they are, in words."""
+class CheckCells:
+    """Stored pixels to check a graph with. source: where they are from, in words."""
 
     image: npt.NDArray[np.uint8]
     levels: npt.NDArray[np.float32]
@@ -95,43 +100,52 @@ class Cells:
 def export_run(trained: LoadedRun, folder: Path, store: Path | None = None) -> ExportCheck:
     """Write model.onnx, MODEL_CARD.md and, last, model.json into `folder`.
 
-    store: of the cells to check with; None takes the one of the training, or cells drawn for it
-    where that is gone. Raises Hep2ganError for runs that cannot be exported, without the ONNX
-    packages, and where the graph differs from PyTorch; nothing is written then.
+    Args:
+        trained: the run to export.
+        folder: made if it does not exist.
+        store: whose cells the graph is checked with; None takes the training's, or synthetic cells
+            if that no longer exists.
+
+    Returns:
+        How the graph was compared with PyTorch.
+
+    Raises:
+        Hep2ganError: the run cannot be exported, an ONNX package is missing, or the graph differs
+            from PyTorch; nothing is written then.
     """
     graph = ExportableModel(
         trained.task.cpu(), Normalisation(**trained.config["normalisation"])
     ).eval()
-    _require_room(graph)
+    _require_exportable_size(graph)
     cells = sample_cells(store or trained.store, trained.size, required=store is not None)
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / GRAPH
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / GRAPH
         write_graph(graph, trained.size, file)
         check = check_graph(graph, file, cells)
         description = describe_export(trained, graph.inputs, graph.outputs, check)
         description["sha256"] = file_digest(file)
         folder.mkdir(parents=True, exist_ok=True)
-        # A folder without description is no export, so that old and new parts never go together.
+        # A folder without description is no export, so that old and new files never mix.
         (folder / DESCRIPTION).unlink(missing_ok=True)
         atomic_write(folder / GRAPH, file.read_bytes())
-    atomic_write(folder / CARD, write_model_card(description))
+    atomic_write(folder / CARD, render_model_card(description))
     text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
     atomic_write(folder / DESCRIPTION, text + "\n")
     return check
 
 
-def _require_room(graph: nn.Module) -> None:
-    held = sum(p.nbytes for p in (*graph.parameters(), *graph.buffers()))
-    if held > _LARGEST:
+def _require_exportable_size(graph: nn.Module) -> None:
+    size = sum(p.nbytes for p in (*graph.parameters(), *graph.buffers()))
+    if size > _MAX_BYTES:
         raise Hep2ganError(
-            f"the networks hold {held / 2**30:.1f} GiB of weights",
+            f"the networks hold {size / 2**30:.1f} GiB of weights",
             "one ONNX file holds less than 2 GiB",
             "export a run of smaller networks",
         )
 
 
 def write_graph(graph: ExportableModel, size: int, file: Path) -> None:
-    """Trace and write the graph for any batch size. Raises Hep2ganError where torch cannot."""
+    """Trace and write the graph for any batch size; raises Hep2ganError where torch cannot."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         onnx_package(name)
     image = torch.zeros(2, size, size, dtype=torch.uint8)
@@ -140,7 +154,7 @@ def write_graph(graph: ExportableModel, size: int, file: Path) -> None:
     example = (image, torch.tensor([[5.0, 200.0], [9.0, 90.0]]))[: len(graph.inputs)]
     batch = torch.export.Dim("batch")
     try:
-        with _silent(), torch.no_grad():
+        with _silence_exporter(), torch.no_grad():
             program = torch.onnx.export(
                 graph,
                 example,
@@ -154,7 +168,7 @@ def write_graph(graph: ExportableModel, size: int, file: Path) -> None:
             assert program is not None
             program.save(file, external_data=False)
     except Exception as error:  # torch's exporter raises whatever a network makes it trip over
-        # Its own words are of steps; the cause tells what could not be done.
+        # Its own message lists the exporter's steps; the cause says what failed.
         cause = error.__cause__ or error
         reason = (str(cause).splitlines() or [type(cause).__name__])[0]
         raise Hep2ganError(
@@ -164,8 +178,8 @@ def write_graph(graph: ExportableModel, size: int, file: Path) -> None:
         ) from error
 
 
-def check_graph(graph: ExportableModel, file: Path, cells: Cells) -> ExportCheck:
-    """Hold the file against ONNX's rules, and ONNX Runtime against PyTorch on `cells`.
+def check_graph(graph: ExportableModel, file: Path, cells: CheckCells) -> ExportCheck:
+    """Check the file by ONNX's rules, and compare ONNX Runtime with PyTorch on `cells`.
 
     Raises Hep2ganError where a mask or probability differs by more than `TOLERANCE`.
     """
@@ -175,85 +189,86 @@ def check_graph(graph: ExportableModel, file: Path, cells: Cells) -> ExportCheck
     except Exception as error:
         raise Hep2ganError(
             f"the graph breaks ONNX's rules ({str(error).splitlines()[0]})",
-            "a graph that is not sound is not kept",
+            "an invalid graph is not kept",
             "report it with the versions of torch and onnx",
         ) from error
-    engine = OnnxBackend(file, "cpu")
+    backend = OnnxBackend(file, "cpu")
     differences = dict.fromkeys(graph.outputs, 0.0)
     for size in BATCHES:
         for start in range(0, len(cells.image), size):
             image, levels = cells.image[start : start + size], cells.levels[start : start + size]
-            ours, theirs = engine(image, levels), _by_torch(graph, image, levels)
+            by_onnx, by_torch = backend(image, levels), _run_torch(graph, image, levels)
             for name in differences:
-                apart = _max_difference(getattr(ours, name), getattr(theirs, name))
-                differences[name] = max(differences[name], apart)
-    if not all(apart <= TOLERANCE for apart in differences.values()):
-        told = ", ".join(f"{name} by {apart:.2g}" for name, apart in differences.items())
+                difference = _max_difference(getattr(by_onnx, name), getattr(by_torch, name))
+                differences[name] = max(differences[name], difference)
+    if not all(difference <= TOLERANCE for difference in differences.values()):
+        text = ", ".join(f"{name} by {value:.2g}" for name, value in differences.items())
         raise Hep2ganError(
-            f"ONNX Runtime and PyTorch differ: {told}",
+            f"ONNX Runtime and PyTorch differ: {text}",
             f"they must agree to {TOLERANCE:g}",
             "try other versions of torch and onnxruntime; nothing was written",
         )
     return ExportCheck(cells.source, len(cells.image), BATCHES, TOLERANCE, differences)
 
 
-def _max_difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:
+def _max_difference(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
     """Largest difference; infinite where shapes differ or a value is not finite."""
-    if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
-    return float(np.abs(ours - theirs).max())
+    return float(np.abs(a - b).max())
 
 
-def _by_torch(
+def _run_torch(
     graph: ExportableModel, image: npt.NDArray[Any], levels: npt.NDArray[Any]
 ) -> BackendOutput:
     with torch.inference_mode():
-        found = graph(torch.from_numpy(image), torch.from_numpy(levels))
-    said = dict(zip(graph.outputs, (part.numpy() for part in found), strict=True))
-    return BackendOutput(said.get("mask"), said.get("probabilities"))
+        outputs = graph(torch.from_numpy(image), torch.from_numpy(levels))
+    by_name = dict(zip(graph.outputs, (output.numpy() for output in outputs), strict=True))
+    return BackendOutput(by_name.get("mask"), by_name.get("probabilities"))
 
 
-def sample_cells(path: Path, size: int, *, required: bool = False) -> Cells:
-    """Some cells of a store, from its first to its last; drawn ones where it is gone.
+def sample_cells(path: Path, size: int, *, required: bool = False) -> CheckCells:
+    """Some cells of a store, from its first to its last; synthetic ones if it does not exist.
 
-    Raises Hep2ganError for a store of another size, and, if it is `required`, for none.
+    Raises Hep2ganError for a store of another size and, if `required`, for one that cannot be
+    opened.
     """
     try:
         store = Store.open(path)
     except Hep2ganError:
         if required:
             raise
-        return _drawn(size)
+        return _synthetic_cells(size)
     if store.size != size:
         raise Hep2ganError(
             f"{path} holds images of {store.size} px", f"this run takes {size}", "set store=FOLDER"
         )
     rows = np.unique(np.linspace(0, len(store) - 1, CELLS).astype(np.int64))
-    return Cells(
+    return CheckCells(
         store.image[rows].copy(), store.levels[rows].copy(), f"cells of the store {path.name}"
     )
 
 
-def _drawn(size: int) -> Cells:
-    drawn = (cell.image for cell in islice(generate_cells(CELLS, 0), CELLS))
-    stored = [stretch(resize(image.astype(np.float32), size)) for image in drawn]
+def _synthetic_cells(size: int) -> CheckCells:
+    raw = (cell.image for cell in islice(generate_cells(CELLS, 0), CELLS))
+    stored = [stretch(resize(image.astype(np.float32), size)) for image in raw]
     images = np.stack([image for image, _ in stored])
     levels = np.array([tuple(level) for _, level in stored], np.float32)
-    return Cells(images, levels, "drawn cells, as the store of the training is gone")
+    return CheckCells(images, levels, "synthetic cells, as the training's store does not exist")
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Without torch.onnx's progress, and without warnings of what the check finds anyway."""
-    noisy = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    before = [logger.level for logger in noisy]
-    for logger in noisy:
+def _silence_exporter() -> Iterator[None]:
+    """Silence torch.onnx's progress, and its warnings of what the check finds anyway."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
         logger.setLevel(logging.ERROR)
-    quiet = io.StringIO()
+    ignored = io.StringIO()
     try:
-        with warnings.catch_warnings(), redirect_stdout(quiet), redirect_stderr(quiet):
+        with warnings.catch_warnings(), redirect_stdout(ignored), redirect_stderr(ignored):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(noisy, before, strict=True):
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

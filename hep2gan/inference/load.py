@@ -1,4 +1,4 @@
-"""Open a trained run again: its config, its networks, its chosen checkpoint."""
+"""Load a trained run: its config, its networks, its checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,12 @@ from hep2gan.runs.folder import RunFolder
 from hep2gan.training.build import build_task
 from hep2gan.training.module import SegmentationGuidedClassification
 
-"""Pixels of a side. Stores end at 1024."""
 _RESTORE = "restore it or train the run again"
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run with its networks loaded, in eval mode, and what it knows of its classes."""
+    """A run with its networks loaded, in eval mode, and what it remembers of its store."""
 
     run: RunFolder
     config: dict[str, Any]
@@ -35,8 +34,13 @@ class LoadedRun:
 def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str] = ()) -> LoadedRun:
     """Build the networks from the run's own config and load a checkpoint into them.
 
-    checkpoint: a file; None takes best.ckpt where the run chose its epoch, else the newest.
-    Raises Hep2ganError when anything is missing, damaged or does not fit.
+    Args:
+        folder: the run's folder.
+        checkpoint: a file; None takes best.ckpt where the run chose its epoch, else the newest.
+        trusted: packages whose classes the config may name beside the allowed ones.
+
+    Raises:
+        Hep2ganError: anything is missing, damaged or does not fit.
     """
     run = RunFolder.open(folder)
     config = run.config()
@@ -51,16 +55,16 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:
         path, state = load_best_or_latest(run.checkpoints)
-    build = partial(_built, run, config, classes, size, trusted)
-    # First without memory: a few digits of a configuration can ask for terabytes.
+    build = partial(_build, run, config, classes, size, trusted)
+    # First without memory: a few digits in a configuration can ask for terabytes.
     with torch.device("meta"):
-        _check_fits(path, state["state_dict"], build().state_dict(), run)
+        _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
     task = build()
     task.load_state_dict(state["state_dict"])
     return LoadedRun(run, config, classes, size, store, task.eval(), path)
 
 
-def _built(
+def _build(
     run: RunFolder,
     config: dict[str, Any],
     classes: Sequence[str],
@@ -81,20 +85,20 @@ def _built(
         ) from error
 
 
-def _check_fits(
-    path: Path, saved: Mapping[str, Tensor], due: Mapping[str, Tensor], run: RunFolder
+def _check_weights_fit(
+    path: Path, saved: Mapping[str, Tensor], expected: Mapping[str, Tensor], run: RunFolder
 ) -> None:
-    odd = [f"{name} is missing" for name in due.keys() - saved.keys()]
-    odd += [f"{name} is unknown" for name in saved.keys() - due.keys()]
-    odd += [
-        f"{name} has shape {tuple(saved[name].shape)} instead of {tuple(due[name].shape)}"
-        for name in due.keys() & saved.keys()
-        if saved[name].shape != due[name].shape
+    differences = [f"{name} is missing" for name in expected.keys() - saved.keys()]
+    differences += [f"{name} is unknown" for name in saved.keys() - expected.keys()]
+    differences += [
+        f"{name} has shape {tuple(saved[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected.keys() & saved.keys()
+        if saved[name].shape != expected[name].shape
     ]
-    if odd:
+    if differences:
         raise Hep2ganError(
             f"{path} does not fit the networks of {run.config_file}"
-            f" ({len(odd)} differences, the first is: {min(odd)})",
+            f" ({len(differences)} differences, the first is: {min(differences)})",
             "a checkpoint belongs to its run's configuration",
             "use a checkpoint of this run",
         )

@@ -1,4 +1,4 @@
-"""The networks of a run in PyTorch, as `Predictor` wants them."""
+"""Inference with PyTorch."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,10 @@ from hep2gan.training.module import SegmentationGuidedClassification
 
 
 class TorchBackend:
-    """Runs a task on a device, in eval mode. Raises Hep2ganError for one that needs true masks."""
+    """Runs a task on a device, in eval mode.
+
+    Raises Hep2ganError for a task that needs true masks.
+    """
 
     def __init__(
         self,
@@ -23,7 +26,6 @@ class TorchBackend:
         task.guidance.require_no_truth()
         self._task, self._normalisation = task.to(device).eval(), normalisation
         if device.type == "cpu":
-            # For good, where `fast_forward` would move the weights for each batch.
             to_channels_last(task.networks.values())
         self._device = device
 
@@ -32,8 +34,8 @@ class TorchBackend:
         self, image: npt.NDArray[np.uint8], levels: npt.NDArray[np.float32]
     ) -> BackendOutput:
         """Segment and classify uint8 (B, S, S) pixels with (B, 2) grey levels of 0 and 255."""
-        pixels, known = (torch.from_numpy(part).to(self._device) for part in (image, levels))
-        outputs: ModelOutput = self._task(self._normalisation(pixels, known)).cpu()
-        mask = None if outputs.mask is None else outputs.mask[:, 0].numpy()
-        chances = outputs.probabilities
-        return BackendOutput(mask, None if chances is None else chances.numpy())
+        pixels, ranges = (torch.from_numpy(part).to(self._device) for part in (image, levels))
+        output: ModelOutput = self._task(self._normalisation(pixels, ranges)).cpu()
+        mask = None if output.mask is None else output.mask[:, 0].numpy()
+        probabilities = None if output.probabilities is None else output.probabilities.numpy()
+        return BackendOutput(mask, probabilities)

@@ -124,7 +124,7 @@ def test_attention_pooling_and_its_rings(tmp_path):
     graph = ExportableModel(task, Normalisation()).eval()
     write_graph(graph, 64, tmp_path / "model.onnx")
     cells = sample_cells(tmp_path / "gone", 64)
-    assert cells.source.startswith("drawn cells")
+    assert cells.source.startswith("synthetic cells")
     assert max(check_graph(graph, tmp_path / "model.onnx", cells).differences.values()) < 1e-4
 
 
@@ -156,11 +156,11 @@ def test_the_command_writes_graph_card_and_description(inside, capsys):
     store = Store.open(load_run(inside / RUN).store)
     assert found["trained_on"]["fingerprint"] == store.fingerprint
     assert found["trained_on"]["split"]["test"] == 15
-    assert found["check"]["cells"] == f"cells of the store {store.path.name}"
+    assert found["check"]["source"] == f"cells of the store {store.path.name}"
     assert found["test_metrics"] == json.loads((inside / RUN / "metrics.json").read_text())
     card = (folder / "MODEL_CARD.md").read_text()
     for words in (
-        "drawn cells",
+        "synthetic cells",
         "no medical device",
         store.fingerprint,
         "0. Homogeneous",
@@ -202,10 +202,10 @@ def test_nothing_is_left_of_an_export_that_fails(inside, tmp_path, monkeypatch, 
     assert not (tmp_path / "new").exists()
 
 
-def test_where_the_store_is_gone_drawn_cells_are_taken_and_named(inside, tmp_path):
+def test_without_the_store_synthetic_cells_are_taken_and_named(inside, tmp_path):
     trained = load_run(inside / RUN)
     # Quick, since the graph itself is written in other tests.
-    assert sample_cells(tmp_path / "gone", 64).source.startswith("drawn cells")
+    assert sample_cells(tmp_path / "gone", 64).source.startswith("synthetic cells")
     with pytest.raises(Hep2ganError, match="gone does not exist"):
         export_run(trained, tmp_path / "new", tmp_path / "gone")
     assert not (tmp_path / "new").exists()

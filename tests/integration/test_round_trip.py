@@ -120,7 +120,7 @@ def test_predicting_files_gives_what_the_test_gave(place, capsys):
         mask = np.asarray(Image.open(place / f"out/masks/{name}.png"))
         assert mask.shape == tuple(found.crop_size[position])
         assert set(np.unique(mask)) <= {0, 255}
-        assert float(row["mask_share"]) == pytest.approx((mask > 0).mean(), abs=1e-6)
+        assert float(row["mask_fraction"]) == pytest.approx((mask > 0).mean(), abs=1e-6)
         assert Image.open(place / f"out/overlays/{name}.png").mode == "RGB"
 
 

@@ -17,6 +17,7 @@ def test_commands_work_from_a_wheel_elsewhere(tmp_path):
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
     assert "hep2gan/reports/page/templates/report.html.j2" in names
+    assert "hep2gan/inference/templates/MODEL_CARD.md.j2" in names
     assert "hep2gan/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "conf/"))]
     shown = subprocess.run(
