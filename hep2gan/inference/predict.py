@@ -87,7 +87,7 @@ class Predictor:
         output: Path,
         *,
         batch_size: int,
-        white: int | None,
+        white_level: int | None,
         overlays: bool,
         progress: Callable[[int, int], None],
     ) -> PredictionReport:
@@ -97,12 +97,14 @@ class Predictor:
             images: see `find_images`.
             output: the folder of the results.
             batch_size: images that the networks take at once.
-            white: grey level of white in 16-bit images, see `read_image`.
+            white_level: grey level of white in 16-bit images, see `read_image`.
             overlays: whether to write images with the mask's outline.
             progress: called with (images done, images in all).
         """
         report = PredictionReport()
-        load = partial(_load_or_explain, size=self._size, white=white, for_overlay=overlays)
+        load = partial(
+            _load_or_explain, size=self._size, white_level=white_level, for_overlay=overlays
+        )
         write = partial(write_result, classes=self._classes, output=output)
         with (
             ThreadPoolExecutor(THREADS) as pool,
@@ -183,9 +185,11 @@ def _load_or_explain(file: InputImage, **options: Any) -> LoadedImage | Hep2ganE
         return error
 
 
-def load_image(file: InputImage, size: int, white: int | None, for_overlay: bool) -> LoadedImage:
+def load_image(
+    file: InputImage, size: int, white_level: int | None, for_overlay: bool
+) -> LoadedImage:
     """Read a file for networks of `size` px. Raises Hep2ganError as `read_image` does."""
-    image = read_image(file.path, white)
+    image = read_image(file.path, white_level)
     stored, levels = stretch(resize(image, size))
     return LoadedImage(
         file, image.shape, stretch(image)[0] if for_overlay else None, stored, levels

@@ -20,7 +20,7 @@ from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference import export as export_module
 from hep2gan.inference.export import (
-    Cells,
+    CheckCells,
     ExportableModel,
     check_graph,
     export_run,
@@ -61,7 +61,7 @@ def inside(place, monkeypatch):
 def noise(count):
     g = np.random.default_rng(5)
     image = g.integers(0, 256, (count, SIZE, SIZE), np.uint8)
-    return Cells(image, g.uniform(0, 200, (count, 2)).astype(np.float32), "noise")
+    return CheckCells(image, g.uniform(0, 200, (count, 2)).astype(np.float32), "noise")
 
 
 def written(task, folder, kind="min_max"):
