@@ -9,7 +9,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.metrics_csv import read_metrics_csv
-from hep2gan.training.trainer import monitor_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -174,6 +173,9 @@ def objective_value(run: RunFolder, config: Mapping[str, Any]) -> float:
 
     Raises Hep2ganError when there is no such column.
     """
+    # Here, since Hydra loads this module for every command, and Lightning takes seconds.
+    from hep2gan.training.trainer import monitor_name
+
     try:
         rows = read_metrics_csv(run.curves_file).rows
         monitor, wanted = monitor_name(config), config["objective"]
