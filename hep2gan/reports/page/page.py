@@ -7,7 +7,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hep2gan import __version__
 from hep2gan.reports.naming import numbers_by_method, run_groups, run_links, summarize_runs
 from hep2gan.reports.page.elements import FIGURE_HEADINGS, SIDE_BY_SIDE, PagePart, Picture
-from hep2gan.reports.page.run_section import RunSection
+from hep2gan.reports.page.run_section import (
+    RunSection,
+    headlines,
+    highlights,
+    leaks_of,
+    notes_of,
+)
 from hep2gan.reports.page.study_section import (
     configuration_part,
     leakage_parts,
@@ -54,8 +60,12 @@ def rendered_page(
         title=title,
         question=question,
         summary=summarize_runs(runs),
-        parts=_parts(study, sections, tables, pictures),
+        parts=_parts(study, tables, pictures),
         sections=sections,
+        highlights=highlights,
+        headlines=headlines,
+        leaks_of=leaks_of,
+        notes_of=notes_of,
         methods=numbers_by_method(runs),
         links=lambda cell: run_links(runs, [numbers[path] for path in cell.runs]),
         groups=lambda cell: run_groups(runs, [numbers[path] for path in cell.runs]),
@@ -64,12 +74,9 @@ def rendered_page(
 
 
 def _parts(
-    study: Study,
-    sections: Sequence[RunSection],
-    tables: Mapping[str, Table],
-    pictures: Mapping[str, Sequence[Picture]],
+    study: Study, tables: Mapping[str, Table], pictures: Mapping[str, Sequence[Picture]]
 ) -> list[PagePart]:
-    parts = leakage_parts(study.runs, [section.findings for section in sections])
+    parts = leakage_parts(study.runs)
     if len(study.runs) > 1:
         parts += [configuration_part(study.runs), results_part(study), *table_parts(tables)]
         if study.not_comparable:

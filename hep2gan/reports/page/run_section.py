@@ -1,4 +1,4 @@
-"""A run's configuration in few words, and what differs between runs."""
+"""One run on the HTML page: its configuration in few words, its first numbers, its tables."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.naming import numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
-from hep2gan.reports.results import TestCells
+from hep2gan.reports.tables.table import Cell, Row, Table
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.folder import flatten
 from hep2gan.runs.predictions import Predictions
@@ -50,14 +50,16 @@ def highlights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 def one_line(value: Any, depth: int = 0) -> str:
     """Put a part of the configuration in one line: a name, and its settings in brackets.
 
-    >>> brief({"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": None})
+    >>> one_line({"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": None})
     'SGD (lr 0.1)'
     """
     if isinstance(value, Mapping):
         head = next((str(value[k]) for k in ("_target_", "name", "kind") if value.get(k)), "")
         names = ("_target_", "_partial_", "name", "kind")
-        told = {k: one_line(v, depth + 1) for k, v in value.items() if k not in names}
-        inner = ", ".join(f"{humanize(key)} {words}" for key, words in told.items() if words)
+        settings = {k: one_line(v, depth + 1) for k, v in value.items() if k not in names}
+        inner = ", ".join(
+            f"{str(key).replace('_', ' ')} {words}" for key, words in settings.items() if words
+        )
         head = head.rpartition(".")[2]
         if head and inner:
             return f"{head} ({inner})"
@@ -67,11 +69,6 @@ def one_line(value: Any, depth: int = 0) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return "" if value is None else str(value)
-
-
-def humanize(key: object) -> str:
-    """Turn a key into words."""
-    return str(key).replace("_", " ")
 
 
 def configuration_differences(
@@ -107,47 +104,33 @@ _LEAKS = {
 }
 
 
-class RunNotes(NamedTuple):
-    """Sentences on what leaks, and notes on what does not or cannot be known."""
+def leaks_of(run: FinishedRun) -> list[str]:
+    """Say what training and test share, by the `leakage/` metrics of a run."""
+    metrics = run.metrics
+    return [text.format(metrics[key]) for key, text in _LEAKS.items() if metrics.get(key, 0) > 0]
 
-    leaks: list[str]
-    notes: list[str]
 
-
-def read_notes(run: FinishedRun) -> RunNotes:
-    """Say what the `leakage/` metrics of a run mean; they lack what its store does not know."""
-    leaks = [
-        sentence.format(run.metrics[key])
-        for key, sentence in _LEAKS.items()
-        if run.metrics.get(key, 0) > 0
-    ]
+def notes_of(run: FinishedRun) -> list[str]:
+    """Say what is not shared or cannot be known; metrics lack what the store does not know."""
     measured = set(_LEAKS) & set(run.metrics)
     if measured == {"leakage/duplicate_test_cells"}:
-        unknown = "Not every cell names its specimen: whether any is shared cannot be known."
-        return RunNotes(leaks, [unknown])
-    if measured and not leaks:
-        clean = "No specimen and no byte-identical cell is in both training and test."
-        return RunNotes(leaks, [clean])
-    return RunNotes(leaks, [])
+        return ["Not every cell names its specimen: whether any is shared cannot be known."]
+    if measured and not leaks_of(run):
+        return ["No specimen and no byte-identical cell is in both training and test."]
+    return []
 
 
 _SPACE = "\N{NARROW NO-BREAK SPACE}"
 
 
-class PageNumber(NamedTuple):
-    """One printed number and the key of metrics.json that it comes from."""
-
-    name: str
-    text: str
-    key: str
-
-
 class Headline(NamedTuple):
-    """A number that is read first, what stands beside it, and a warning if it means little."""
+    """A number that is read first, what stands beside it, and a warning if it means little.
 
-    number: PageNumber
-    interval: str
-    beside: list[PageNumber]
+    Cells have the number's key in metrics.json among their values.
+    """
+
+    number: Cell
+    beside: list[Cell]
     warning: str
 
 
@@ -168,122 +151,106 @@ def format_pixels(value: float) -> str:
 
 _OVERLAP_BASELINES = ("ellipse", "mean_mask", "otsu")
 _HEADLINES = (
-    ("Dice", "test/dice", format_fraction, _OVERLAP_BASELINES),
-    ("Jaccard", "test/jaccard", format_fraction, _OVERLAP_BASELINES),
-    ("95 % Hausdorff distance", "test/hd95", format_pixels, ("ellipse", "mean_mask")),
-    ("Accuracy", "test/accuracy", format_percent, ("majority",)),
-    ("F1 (macro)", "test/f1", format_percent, ("majority",)),
-    ("AUROC (macro)", "test/auroc", format_fraction, ()),
+    ("Dice", "dice", format_fraction, _OVERLAP_BASELINES),
+    ("Jaccard", "jaccard", format_fraction, _OVERLAP_BASELINES),
+    ("95 % Hausdorff distance", "hd95", format_pixels, ("ellipse", "mean_mask")),
+    ("Accuracy", "accuracy", format_percent, ("majority",)),
+    ("F1 (macro)", "f1", format_percent, ("majority",)),
+    ("AUROC (macro)", "auroc", format_fraction, ()),
 )
 _BESIDE = {
-    "test/accuracy": (("with true masks", "test/accuracy_true_mask", format_percent),),
-    "test/f1": (
-        ("precision", "test/precision", format_percent),
-        ("recall", "test/recall", format_percent),
-    ),
+    "accuracy": {"test/accuracy_true_mask": "with true masks"},
+    "f1": {"test/precision": "precision", "test/recall": "recall"},
 }
 
 
-def headlines(metrics: dict[str, float]) -> list[Headline]:
+def headlines(metrics: Mapping[str, float]) -> list[Headline]:
     """Return the first numbers of a run, each beside the trivial baselines on the same cells."""
     found = []
-    for name, key, form, baselines in _HEADLINES:
-        if key in metrics:
-            beside = _beside(metrics, key)
-            for baseline in baselines:
-                if (full := f"baseline/{baseline}_{key.removeprefix('test/')}") in metrics:
-                    beside.append(PageNumber(BASELINES[baseline], form(metrics[full]), full))
-            low, high = (metrics.get(f"{key}_{end}", math.nan) for end in ("low", "high"))
-            interval = (
-                f"{100 * low:.1f}–{format_percent(high)}" if math.isfinite(low + high) else ""
-            )
-            number = PageNumber(name, form(metrics[key]), key)
-            found.append(Headline(number, interval, beside, _warning(metrics, key, baselines)))
+    for heading, name, form, baselines in _HEADLINES:
+        if (own := metrics.get(f"test/{name}")) is None:
+            continue
+        floors = {f"baseline/{baseline}_{name}": BASELINES[baseline] for baseline in baselines}
+        beside = [
+            Cell(words, form(metrics[key]), {key: metrics[key]})
+            for key, words in (_BESIDE.get(name, {}) | floors).items()
+            if key in metrics
+        ]
+        low, high = (metrics.get(f"test/{name}_{end}", math.nan) for end in ("low", "high"))
+        interval = f"{100 * low:.1f}–{format_percent(high)}" if math.isfinite(low + high) else ""
+        sign = -1 if name == "hd95" else 1
+        beaten = [
+            words
+            for key, words in floors.items()
+            if key in metrics and sign * own <= sign * metrics[key]
+        ]
+        warning = f"no better than the {' and the '.join(beaten)}" if beaten else ""
+        number = Cell(heading, form(own), {f"test/{name}": own}, interval)
+        found.append(Headline(number, beside, warning))
     return found
 
 
-def _beside(metrics: dict[str, float], key: str) -> list[PageNumber]:
-    also = _BESIDE.get(key, ())
-    return [PageNumber(name, form(metrics[k]), k) for name, k, form in also if k in metrics]
-
-
-def _warning(metrics: dict[str, float], key: str, baselines: Sequence[str]) -> str:
-    """Say when something that never looks at the pixels does as well."""
-    sign = -1 if key == "test/hd95" else 1
-    score = key.removeprefix("test/")
-    beaten = [
-        BASELINES[name]
-        for name in baselines
-        if sign * metrics[key] <= sign * metrics.get(f"baseline/{name}_{score}", -sign * math.inf)
-    ]
-    return f"no better than the {' and the '.join(beaten)}" if beaten else ""
-
-
-class PageClassRow(NamedTuple):
-    """Numbers of one class, as printed; empty where the method does not have them."""
-
-    name: str
-    cells: int
-    columns: dict[str, str]
-
-
-def page_class_rows(predictions: Predictions) -> list[PageClassRow]:
+def scores_table(predictions: Predictions) -> Table:
     """Return precision, recall, F1, AUC and mean Dice of each class with its test cells."""
-    size = len(predictions.classes)
-    cells = np.bincount(predictions.label, minlength=size)
-    rows = [
-        PageClassRow(name, int(n), {}) for name, n in zip(predictions.classes, cells, strict=True)
-    ]
+    scores = {}
     if predictions.probabilities is not None:
         scores = scores_by_class(
             predictions.label, predictions.predicted, predictions.probabilities
         )
-        for label, row in enumerate(rows):
-            for name in ("Precision", "Recall", "F1"):
-                row.columns[name] = format_percent(scores[name.lower()][label])
-            row.columns["AUC"] = format_fraction(scores["auroc"][label])
-    if predictions.mask is not None:
-        dice = predictions.dice
-        for label in range(size):
-            own = dice[predictions.label == label]
-            rows[label].columns["Dice"] = format_fraction(own.mean() if own.size else np.nan)
-    return rows
+    rows = []
+    for label, name in enumerate(predictions.classes):
+        own = predictions.label == label
+        cells = [Cell("Test cells", f"{own.sum():,}")]
+        if scores:
+            cells += [
+                Cell(measure, format_percent(scores[measure.lower()][label]))
+                for measure in ("Precision", "Recall", "F1")
+            ]
+            cells.append(Cell("AUC", format_fraction(scores["auroc"][label])))
+        if predictions.mask is not None:
+            dice = predictions.dice[own].mean() if own.any() else math.nan
+            cells.append(Cell("Dice", format_fraction(dice)))
+        rows.append(Row([Cell("Class", name)], [cells]))
+    return Table("Class by class", rows)
 
 
-def cell_counts(run: FinishedRun, predictions: Predictions) -> dict[str, dict[str, int]]:
-    """Return part → class → cells, from split.json, else from what the predictions know."""
-    counts = run.split.get("counts")
-    if isinstance(counts, dict) and counts and all(isinstance(c, dict) for c in counts.values()):
-        return {str(part): {str(k): int(n) for k, n in c.items()} for part, c in counts.items()}
-    tested = np.bincount(predictions.label, minlength=len(predictions.classes))
+def counts_table(run: FinishedRun, predictions: Predictions) -> Table:
+    """Return the cells of each class and part, by split.json, else by the predictions."""
+    classes = predictions.classes
+    tested = np.bincount(predictions.label, minlength=len(classes))
     known = {"train": predictions.train_counts, "test": tested}
-    return {
-        part: dict(zip(predictions.classes, map(int, numbers), strict=True))
+    counts: dict[str, dict[str, int]] = run.split.get("counts") or {
+        part: dict(zip(classes, numbers, strict=True))
         for part, numbers in known.items()
         if numbers is not None
     }
+    rows = [
+        Row([Cell("Class", name)], [_counts({p: own.get(name, 0) for p, own in counts.items()})])
+        for name in classes
+    ]
+    total = _counts({part: sum(own.values()) for part, own in counts.items()})
+    return Table("Cells", [*rows, Row([Cell("Class", "All")], [total], kind="total")])
+
+
+def _counts(by_part: Mapping[str, int]) -> list[Cell]:
+    return [Cell(part.capitalize(), f"{count:,}") for part, count in by_part.items()]
 
 
 _FEW, _MOST = 4, 12
 
 
 class RunSection(NamedTuple):
-    """One run in the page, under its anchor `run-<number>`."""
+    """What the page holds of one run, under its anchor `run-<number>`."""
 
-    anchor: str
+    number: int
     name: str
     run: FinishedRun
-    tested: TestCells
-    word: str
-    findings: RunNotes
-    headlines: list[Headline]
-    highlights: list[tuple[str, str]]
-    counts: dict[str, dict[str, int]]
-    classes: list[PageClassRow]
+    cells: str
+    """How many are tested, in words."""
+    counts: Table
+    scores: Table
     figures: list[Picture]
     worst: list[Picture]
-    places: dict[str, str]
-    """Key of metrics.json to the anchor of its row."""
 
 
 def illustrate(runs: Sequence[FinishedRun]) -> set[int]:
@@ -300,20 +267,15 @@ def run_section(
     run: FinishedRun, number: int, name: str, predictions: Predictions, *, figures: bool
 ) -> RunSection:
     """Gather what the template prints of run `number`, from 1; its figures only if `figures`."""
-    shown = make_pictures(run, predictions) if figures else []
-    anchor = f"run-{number}"
+    pictures = make_pictures(run, predictions) if figures else []
+    tested, synthetic = len(predictions.label), "synthetic " * run.is_synthetic
     return RunSection(
-        anchor=anchor,
-        name=name,
-        run=run,
-        tested=TestCells.from_predictions(predictions),
-        word="synthetic cells" if run.is_synthetic else "cells",
-        findings=read_notes(run),
-        headlines=headlines(run.metrics),
-        highlights=highlights(run.config),
-        counts=cell_counts(run, predictions),
-        classes=page_class_rows(predictions),
-        figures=[one for one in shown if not one.name.startswith("worst")],
-        worst=[one for one in shown if one.name.startswith("worst")],
-        places={key: f"{anchor}-metric-{place}" for place, key in enumerate(run.metrics, 1)},
+        number,
+        name,
+        run,
+        f"{tested:,} {synthetic}cells of {len(predictions.classes)} classes",
+        counts_table(run, predictions),
+        scores_table(predictions),
+        figures=[one for one in pictures if not one.name.startswith("worst")],
+        worst=[one for one in pictures if one.name.startswith("worst")],
     )

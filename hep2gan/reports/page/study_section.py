@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hep2gan.reports.naming import short_name
 from hep2gan.reports.page.elements import PagePart
-from hep2gan.reports.page.run_section import RunNotes, configuration_differences
+from hep2gan.reports.page.run_section import configuration_differences, leaks_of
 from hep2gan.reports.published import PublishedRow
 from hep2gan.reports.results import MethodResults
 from hep2gan.reports.study import Study
@@ -38,11 +38,11 @@ _TOLD_BY_NAMES = ("study", "name", "method", "seed", "split.fold")
 _FEW = 4
 
 
-def leakage_parts(runs: Sequence[FinishedRun], notes: Sequence[RunNotes]) -> list[PagePart]:
+def leakage_parts(runs: Sequence[FinishedRun]) -> list[PagePart]:
     """Return what the runs' splits share between training and test, where they share anything."""
     paths: dict[str, list[Path]] = {}
-    for run, own in zip(runs, notes, strict=True):
-        for sentence in own.leaks:
+    for run in runs:
+        for sentence in leaks_of(run):
             paths.setdefault(sentence, []).append(run.path)
     several = len(runs) > 1
     points = [Cell(text=text, runs=own if several else ()) for text, own in paths.items()]

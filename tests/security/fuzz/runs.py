@@ -9,11 +9,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from hep2gan.reports.page.run_section import (
-    cell_counts,
     configuration_differences,
+    counts_table,
     headlines,
     highlights,
-    read_notes,
+    leaks_of,
+    notes_of,
 )
 from hep2gan.runs.finished import FinishedRun, read_finished_run
 from hep2gan.runs.folder import RunFolder
@@ -55,7 +56,8 @@ def _read(
     (folder / "DONE").touch()
     run = read_finished_run(folder)
     # What a page makes of them, without the pictures.
-    read_notes(run), headlines(run.metrics), highlights(run.config), cell_counts(run, PREDICTIONS)
+    leaks_of(run), notes_of(run), headlines(run.metrics), highlights(run.config)
+    counts_table(run, PREDICTIONS)
     configuration_differences([run.config, run.config]), run.name, run.is_synthetic
     own = RunFolder.open(folder)
     return run, own.config(), own.metrics()
