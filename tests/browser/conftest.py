@@ -10,10 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from hep2gan.reports.figures.catalogue import write_figures
-from tests.helpers.report_fixtures import make_predictions, some_rows, write_page, write_run
+from tests.helpers.report_fixtures import (
+    add_stand_ins,
+    make_predictions,
+    some_rows,
+    write_page,
+    write_run,
+)
 
 SWITCHES = (
     "--no-sandbox",  # which Chromium needs as root, in containers
@@ -47,12 +52,7 @@ def chromium():
 
 
 def stand_ins(run):
-    """Figures that need no drawing."""
-    (run / "figures").mkdir()
-    names = "contours confusion tsne roc calibration worst_segmented worst_classified curves"
-    for number, name in enumerate(names.split()):
-        Image.new("RGB", (900, 300), (number, 90, 90)).save(run / "figures" / f"{name}.png")
-    return run
+    return add_stand_ins(run, (900, 300))
 
 
 def segmentation_only(predictions):

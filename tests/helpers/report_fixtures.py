@@ -1,13 +1,16 @@
 """Made-up test cells of the six patterns: smooth nuclei, plausible masks and probabilities."""
 
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from hep2gan.data.patterns import ICPR2016
+from hep2gan.reports import build
 from hep2gan.reports.build import PAGE, write_report
 from hep2gan.reports.figures.catalogue import write_figures
 from hep2gan.runs.finished import read_finished_run
@@ -242,10 +245,32 @@ def write_run(path, predictions, method="proposed", seed=0, *, data="phantom", l
     return path
 
 
+def small_png(shade=0, size=(40, 20)):
+    """A PNG of one colour, which nothing has to lay out."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (shade, 90, 90)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def add_stand_ins(run, size=(40, 20)):
+    """Put plain pictures where a run's figures lie, so that a page has none to plot."""
+    (run / "figures").mkdir(exist_ok=True)
+    names = "contours confusion tsne roc calibration worst_segmented worst_classified curves"
+    for number, name in enumerate(names.split()):
+        (run / "figures" / f"{name}.png").write_bytes(small_png(number, size))
+    return run
+
+
 def write_page(runs, path, **words):
     """The page alone, without tables and figures beside it."""
     (written,) = write_report(runs, path.parent, only=[PAGE], page=path.name, **words)
     return written
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """The figures of reports are plotted, but neither laid out nor rendered."""
+    monkeypatch.setattr(build, "render_figure", lambda figure, form="png": small_png())
 
 
 @pytest.fixture

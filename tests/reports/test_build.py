@@ -6,7 +6,8 @@ import pytest
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports import study, study_figures
 from hep2gan.reports.build import NAMES, PAGE, page_file, write_report
-from tests.helpers.report_fixtures import another, write_page, write_run
+from hep2gan.reports.figures import catalogue
+from tests.helpers.report_fixtures import add_stand_ins, another, write_page, write_run
 from tests.reports.test_study import folds
 
 TABLES = ["table_1.md", "table_1.tex", "table_1.csv", "baselines.md", "baselines.csv"]
@@ -19,17 +20,20 @@ def runs(predictions, tmp_path_factory):
     place = tmp_path_factory.mktemp("runs") / "default"
     known = dataclasses.replace(predictions, specimen=predictions.label * 3 + 1)
     other = another(known, 1)
-    return [
+    runs = [
         write_run(place / "proposed" / "seed0", other),
         write_run(place / "without_gm" / "seed0", known, "without_gm"),
         write_run(place / "without_gm" / "seed1", other, "without_gm", 1),
     ]
+    return [add_stand_ins(run) for run in runs]
 
 
 @pytest.fixture(scope="module")
 def written(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "new"
-    return write_report(runs, folder, title="Study <A>", question="Is it so?")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "DPI", 50)
+        return write_report(runs, folder, title="Study <A>", question="Is it so?")
 
 
 def test_the_page_comes_first_then_tables_then_figures_for_paper_and_screen(written):
@@ -70,7 +74,7 @@ def test_what_stands_in_the_page_are_the_files(written):
     assert base64.b64encode(picture.read_bytes()).decode() in page
 
 
-def test_only_what_is_named(runs, tmp_path):
+def test_only_what_is_named(runs, tmp_path, unrendered):
     found = write_report(runs[1:], tmp_path, only=["table_1", "figure_3"])
     assert [path.name for path in found] == [*TABLES[:3], "figure_3.pdf", "figure_3.png"]
     found = write_report(runs[1:], tmp_path, only=["specimens"])
@@ -79,15 +83,15 @@ def test_only_what_is_named(runs, tmp_path):
     assert page == tmp_path / "mine.html"
 
 
-def test_one_run_has_files_of_its_own(runs, tmp_path):
+def test_one_run_has_files_of_its_own(runs, tmp_path, unrendered):
     names = [path.name for path in write_report(runs[:1], tmp_path)]
     assert {"report.html", "table_1.md", "figure_2.pdf", "worst_segmented.png"} < set(names)
     assert "intervals.pdf" not in names
     assert "Methods side by side" not in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_folds_have_one_row_and_one_panel(predictions, tmp_path):
-    found = folds(tmp_path, predictions, write_run)
+def test_folds_have_one_row_and_one_panel(predictions, tmp_path, unrendered):
+    found = [add_stand_ins(run) for run in folds(tmp_path, predictions, write_run)]
     page = write_page(found, tmp_path / "folds.html").read_text("utf-8")
     to_folds = [f'<a href="#run-{n + 1}" title="m,split.fold={n}/seed0">{n}</a>' for n in (0, 1)]
     links = f'<span class="runs">seed 0, folds {", ".join(to_folds)}</span>'
@@ -97,16 +101,18 @@ def test_folds_have_one_row_and_one_panel(predictions, tmp_path):
     assert "Features, by t-SNE</h3>" not in page
 
 
-def test_methods_of_other_classes_are_not_shown_together(runs, predictions, tmp_path):
+def test_methods_of_other_classes_are_not_shown_together(runs, predictions, tmp_path, unrendered):
     named = dataclasses.replace(predictions, classes=tuple("abcdef"))
-    other = write_run(tmp_path / "default" / "other" / "seed0", named, "other")
+    other = add_stand_ins(write_run(tmp_path / "default" / "other" / "seed0", named, "other"))
     page = write_page([runs[0], other], tmp_path / "report.html").read_text("utf-8")
     assert "The methods have different classes and are not shown in one figure." in page
     assert "Confusion matrices" not in page
     assert "Accuracy and its interval" in page
 
 
-def test_what_many_methods_lack_is_said_and_the_rest_is_drawn(runs, tmp_path, monkeypatch, caplog):
+def test_what_many_methods_lack_is_said_and_the_rest_is_plotted(
+    runs, tmp_path, monkeypatch, caplog, unrendered
+):
     monkeypatch.setattr(study, "MOST_METHODS", 1)
     words = "2 methods are too many to be shown side by side: figures have room for 1."
     found = {path.name for path in write_report(runs, tmp_path)}
@@ -124,7 +130,9 @@ def test_what_many_methods_lack_is_said_and_the_rest_is_drawn(runs, tmp_path, mo
         write_report(runs, tmp_path, only=["figure_3"])
 
 
-def test_specimens_of_many_methods_are_the_bests_and_the_references(runs, tmp_path, monkeypatch):
+def test_specimens_of_many_methods_are_the_bests_and_the_references(
+    runs, tmp_path, monkeypatch, unrendered
+):
     monkeypatch.setattr(study_figures, "_FEW", 1)
     names = ["specimens.csv", "specimens_without_gm.pdf", "specimens_without_gm.png"]
     found = write_report(runs, tmp_path, only=["specimens"])

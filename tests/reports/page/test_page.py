@@ -10,7 +10,7 @@ from PIL import Image
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.page import elements
-from tests.helpers.report_fixtures import write_page
+from tests.helpers.report_fixtures import add_stand_ins, write_page
 
 
 class Page(HTMLParser):
@@ -66,16 +66,11 @@ def page(html):
 
 @pytest.fixture
 def plain(finished, tmp_path):
-    """The same run with small stand-ins for its figures, which need no drawing."""
+    """The same run with small stand-ins for its figures."""
     from shutil import copytree
 
     place = tmp_path / "default" / "proposed" / "seed0"
-    run = copytree(finished, place, ignore=lambda *_: ["figures"])
-    (run / "figures").mkdir()
-    names = "contours confusion tsne roc calibration worst_segmented worst_classified curves"
-    for number, name in enumerate(names.split()):
-        Image.new("RGB", (40, 20), (number, 0, 0)).save(run / "figures" / f"{name}.png")
-    return run
+    return add_stand_ins(copytree(finished, place, ignore=lambda *_: ["figures"]))
 
 
 def reported(*runs):
@@ -226,7 +221,9 @@ def test_class_names_and_ids_are_escaped(plain, predictions, replace, monkeypatc
     assert "<b>Hom</b>" in page.text
 
 
-def test_several_runs_are_compared_after_table_one(plain, tmp_path, predictions, replace):
+def test_several_runs_are_compared_after_table_one(
+    plain, tmp_path, predictions, replace, unrendered
+):
     from shutil import copytree
 
     second = copytree(plain, tmp_path / "default" / "proposed" / "seed1")
@@ -235,6 +232,7 @@ def test_several_runs_are_compared_after_table_one(plain, tmp_path, predictions,
     wrong[right] = np.roll(wrong[right], 1, axis=1)
     (second / "predictions.npz").unlink()
     replace(predictions, probabilities=wrong).save(second / "predictions.npz")
+    add_stand_ins(second)
     config = (second / "config.yaml").read_text().replace("seed: 0", "seed: 1")
     config = config.replace("proposed/seed0", "elsewhere")
     (second / "config.yaml").write_text(config.replace("beta: 10.0", "beta: 100.0"))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.helpers.report_fixtures import some_rows, write_page, write_run
+from hep2gan.reports import build
+from tests.helpers.report_fixtures import add_stand_ins, small_png, some_rows, write_page, write_run
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +22,10 @@ def splits(tmp_path_factory, predictions):
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
         config["split"] |= {"kind": kind, "folds": 2, "fold": fold}
         (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-        found.append(run)
-    return write_page(found, place / "report.html").read_text(encoding="utf-8")
+        found.append(add_stand_ins(run))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "render_figure", lambda figure, form="png": small_png())
+        return write_page(found, place / "report.html").read_text(encoding="utf-8")
 
 
 def linked(page, title):
