@@ -19,7 +19,8 @@ from typing import NamedTuple
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hep2gan.cli.app import readable_errors
+from hep2gan.cli.app import config_folder
+from hep2gan.cli.errors import readable_errors
 from hep2gan.cli.launch.hydra import jobs_from_overrides
 from hep2gan.cli.launch.sweep import check_splits
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
@@ -208,5 +209,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    with readable_errors("train"):
+    with readable_errors(config_folder() / "train.yaml"):
         sys.exit(main(sys.argv[1:]))

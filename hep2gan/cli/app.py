@@ -1,16 +1,16 @@
 """The command line that all commands share: Hydra, positional arguments, readable errors."""
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from hep2gan.cli.config_safety import check_external_configs
-from hep2gan.errors import Hep2ganError, from_os_error
+from hep2gan.cli.errors import FULL_ERROR, readable_errors
+from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,7 +22,6 @@ _FLAGS_WITH_VALUE = frozenset(
 )
 
 _COMPLETION = frozenset({"-sc", "--shell-completion"})
-_ANSWERS = _COMPLETION | {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"}
 
 
 def config_folder() -> Path:
@@ -38,14 +37,21 @@ def plugin_folder() -> Path:
 
 
 def quote_override(value: str) -> str:
-    """A value in Hydra's quotes, so that any path survives its grammar."""
+    """Quote a value so that Hydra's grammar leaves it as it is."""
     return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
 
 
 def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
-    """Turn positional arguments into overrides named `names`; the last one takes all the rest.
+    """Turn positional arguments into overrides.
 
-    >>> with_positionals(["runs/a", "x.png", "y.png", "white_level=4095"], ("run", "inputs*"))
+    Args:
+        arguments: of the command line.
+        names: keys of the positional arguments; one with * takes all the rest, as a list.
+
+    Raises:
+        Hep2ganError: there are more positional arguments than names.
+
+    >>> name_positionals(["runs/a", "x.png", "y.png", "white_level=4095"], ("run", "inputs*"))
     ['white_level=4095', "run='runs/a'", "inputs=['x.png','y.png']"]
     """
     positional: list[str] = []
@@ -61,18 +67,18 @@ def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
         else:
             positional.append(argument)
         previous = argument
-    # Hydra takes overrides in one piece only: `data=phantom -m seed=0,1` would be an error.
-    return flags + overrides + _named(positional, names)
+    # Flags first: Hydra refuses overrides on both sides of one, `data=phantom -m seed=0,1`.
+    return flags + overrides + _to_overrides(positional, names)
 
 
 def _exists(argument: str) -> bool:
-    # Overrides may be longer than the name of any file, which the system refuses to look for.
+    # Overrides may be longer than any file name, which the system refuses to look up.
     with suppress(OSError, ValueError):
         return Path(argument).exists()
     return False
 
 
-def _named(positional: list[str], names: tuple[str, ...]) -> list[str]:
+def _to_overrides(positional: list[str], names: tuple[str, ...]) -> list[str]:
     overrides: list[str] = []
     for name in names:
         if not positional:
@@ -93,27 +99,30 @@ def _named(positional: list[str], names: tuple[str, ...]) -> list[str]:
 
 
 def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, ...] = ()) -> None:
-    """Run `task` with the configuration `name` as Hydra composes it from the command line.
+    """Run `task` with the configuration that Hydra composes from the command line.
 
-    Errors of the user's making are printed without a traceback, with exit status 2; with
-    HYDRA_FULL_ERROR=1 in the environment, with it. `task` imports torch itself, so that --help
-    and completion answer at once.
+    Errors that a user can correct are printed without a traceback, with exit status 2, see
+    `readable_errors`.
+
+    Args:
+        task: called with the configuration. It imports torch itself, so that --help and completion
+            answer at once.
+        name: of the configuration in conf/.
+        positionals: see `name_positionals`.
     """
-    if _ANSWERS & set(sys.argv):
-        gc.disable()  # The process ends with its answer.
     prepare_hydra()
-    with readable_errors(name):
+    with readable_errors(config_folder() / f"{name}.yaml"):
         if not _COMPLETION & set(sys.argv):
             check_external_configs(sys.argv[1:])
             sys.argv[1:] = name_positionals(sys.argv[1:], positionals)
-        with _raising():
-            caught = _run_in_hydra(task, name)
-        if caught is not None:
-            raise caught
+        with _full_errors():
+            error = _run_in_hydra(task, name)
+        if error is not None:
+            raise error
 
 
 def prepare_hydra() -> None:
-    """Let Hydra find the launchers of sweeps, and spare it work; before it composes anything."""
+    """Let Hydra find the launchers of sweeps, and speed it up; call before it composes anything."""
     # Hydra looks for plugins in the namespace hydra_plugins on the search path, nowhere else.
     if (plugins := str(plugin_folder())) not in sys.path:
         sys.path.append(plugins)
@@ -123,64 +132,37 @@ def prepare_hydra() -> None:
 
 
 def _register_plugins() -> None:
-    """Tell a Hydra that may have looked for plugins before: it looks once a process."""
+    """Register plugins with a Hydra that has looked for them before: it looks once a process."""
     from importlib import import_module
 
     from hydra.core.plugins import Plugins
 
-    own = import_module("hydra_plugins.hep2gan")
-    for plugin in (own.ProcessLauncher, own.SlurmSweep, own.OptunaSweep):
+    module = import_module("hydra_plugins.hep2gan")
+    for plugin in (module.ProcessLauncher, module.SlurmSweep, module.OptunaSweep):
         Plugins.instance().register(plugin)
 
 
-@contextmanager
-def readable_errors(name: str) -> Iterator[None]:
-    """Print errors of the user's making as `run` says, and end with status 2; 130 after Ctrl-C.
-
-    name: of the configuration that the command line is about.
-    """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        yield
-    except (Hep2ganError, HydraException, OmegaConfBaseException) as error:
-        if os.environ.get(_FULL) == "1":
-            raise
-        from hep2gan.cli.errors import explain_error
-
-        _refuse(str(error) if isinstance(error, Hep2ganError) else explain_error(error, name))
-    except Exception as error:
-        told = from_os_error(error)
-        if told is None or os.environ.get(_FULL) == "1":
-            raise
-        _refuse(str(told))
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
-
-
 def _run_in_hydra(task: Callable[["DictConfig"], Any], name: str) -> Exception | None:
-    """Run `task`, and return its error: before one that it sees, Hydra prints all overrides."""
+    """Run `task` and return its error, before which Hydra would print all overrides."""
     import hydra
 
-    caught: list[Exception] = []
+    errors: list[Exception] = []
 
     @wraps(task)
-    def catching(config: "DictConfig") -> None:
+    def catch(config: "DictConfig") -> None:
         try:
             task(config)
         except Exception as error:
-            caught.append(error)
+            errors.append(error)
 
-    hydra.main(str(config_folder()), name, version_base="1.3")(catching)()
-    return caught[0] if caught else None
+    hydra.main(str(config_folder()), name, version_base="1.3")(catch)()
+    return errors[0] if errors else None
 
 
 def _share_schemas() -> None:
-    """Spare Hydra copies of its ConfigStore: one for each group it lists, half a second in all.
+    """Keep Hydra from copying its ConfigStore for each group it lists, half a second in all.
 
-    Safe, since what is loaded from the store is copied once more when it is handed out.
+    Safe, since Hydra copies what it loads from the store once more.
     """
     from hydra.core.config_store import ConfigStore
 
@@ -188,29 +170,24 @@ def _share_schemas() -> None:
     vars(store)["__deepcopy__"] = lambda _: store
 
 
-def _refuse(text: str) -> NoReturn:
-    print(f"error: {text}", file=sys.stderr)
-    sys.exit(2)
-
-
-_FULL = "HYDRA_FULL_ERROR"
-
-
 @contextmanager
-def _raising() -> Iterator[None]:
-    """Let exceptions through Hydra, which otherwise prints and swallows them."""
-    before = os.environ.get(_FULL)
-    os.environ[_FULL] = "1"
+def _full_errors() -> Iterator[None]:
+    """Let exceptions pass through Hydra, which otherwise prints and swallows them."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
     try:
         yield
     finally:
-        del os.environ[_FULL]
+        del os.environ[FULL_ERROR]
         if before is not None:
-            os.environ[_FULL] = before
+            os.environ[FULL_ERROR] = before
 
 
 def resolve_config(config: "DictConfig") -> dict[str, Any]:
-    """Plain containers with every interpolation resolved; values not given stay '???'."""
+    """Plain containers with every interpolation resolved.
+
+    Raises Hep2ganError for a key that must be given and is not.
+    """
     from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(config, resolve=True)

@@ -1,4 +1,4 @@
-"""Configurations from outside, named by --config-dir and the like, before Hydra follows them."""
+"""Check external configurations (--config-dir and the like) before Hydra follows them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,16 +13,16 @@ _PICKLE = "--experimental"
 _PACKAGE = re.compile(r"^\s*#\s*@package\b.*hydra", re.MULTILINE)
 _KEY = re.compile(r"(^|[@/.])hydra\b|^(trusted|run_dir|runs|stores)\b")
 _RESOLVER = re.compile(r"\$\{[^}]*:")
-_FIX = "look through the files of that folder, and give such settings on the command line"
+_FIX = "read the files of that folder, and give such settings on the command line"
 
 
 def check_external_configs(arguments: Sequence[str]) -> None:
     """Raise Hep2ganError where a folder of configurations could run code or read the environment.
 
     Hydra builds whatever a configuration sets under `hydra` (callbacks, launchers, log handlers)
-    before any of ours is asked, and resolvers such as `oc.env` would write secrets into the run's
-    files. A method, a data set or a network from elsewhere needs neither; `_target_`s of networks
-    are held to the list of `targets`, which such a file may not widen by `trusted`. What stands on
+    before this package is asked, and resolvers such as `oc.env` would write secrets into the run's
+    files. A method, a data set or a network from elsewhere needs neither. Its `_target_`s must be
+    on the list of allowed classes, which such a file may not extend by `trusted`. What stands on
     the command line is the user's own.
     """
     for argument in arguments:
@@ -34,37 +34,37 @@ def check_external_configs(arguments: Sequence[str]) -> None:
             )
     for folder in _folders(arguments):
         for path in sorted(folder.rglob("*")):
-            if path.suffix in (".yaml", ".yml") and (reason := _reason(path, folder)):
-                rule = "a configuration from outside sets neither hydra, trusted nor where things"
-                rule += " are written, and reads no environment"
+            if path.suffix in (".yaml", ".yml") and (reason := _find_danger(path, folder)):
+                rule = "an external configuration sets neither hydra, trusted nor where things are"
+                rule += " written, and reads no environment"
                 raise Hep2ganError(f"{path} {reason}", rule, _FIX)
 
 
 def _folders(arguments: Sequence[str]) -> Iterator[Path]:
-    for place, argument in enumerate(arguments):
+    for index, argument in enumerate(arguments):
         if flag := _FOLDER.fullmatch(argument):
-            yield Path(flag.group(2) or next(iter(arguments[place + 1 :]), ""))
+            yield Path(flag.group(2) or next(iter(arguments[index + 1 :]), ""))
         elif argument.lstrip("+").startswith("hydra.searchpath"):
             yield from map(Path, re.findall(r"file://([^'\",\]]*)", argument))
 
 
-def _reason(path: Path, folder: Path) -> str:
+def _find_danger(path: Path, folder: Path) -> str:
     import yaml
 
     if "hydra" in path.relative_to(folder).parts:
         return "lies in a group of Hydra's own"
     try:
         text = path.read_text(encoding="utf-8")
-        # Hydra's loader knows types of its own; what needs them is refused here.
+        # Hydra's loader has types of its own; a file that needs them is refused here.
         tree = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         return f"cannot be read ({' '.join(str(error).split())[:300]})"
     if _PACKAGE.search(text):
         return "is of a package of Hydra's own"
-    return next(_wrong(tree), "")
+    return next(_dangers(tree), "")
 
 
-def _wrong(tree: Any, depth: int = 0) -> Iterator[str]:
+def _dangers(tree: Any, depth: int = 0) -> Iterator[str]:
     if depth > 32:
         yield "is nested more than 32 levels deep"
         return
@@ -74,11 +74,11 @@ def _wrong(tree: Any, depth: int = 0) -> Iterator[str]:
                 yield f"sets {key}"
             if key in ("name", "study") and re.search(r"[/\\]|^\.\.?$", str(value)):
                 yield f"would put runs elsewhere, {key}={value}"
-            yield from _wrong(key, depth + 1)
-            yield from _wrong(value, depth + 1)
+            yield from _dangers(key, depth + 1)
+            yield from _dangers(value, depth + 1)
     elif isinstance(tree, list):
         for member in tree:
-            yield from _wrong(member, depth + 1)
+            yield from _dangers(member, depth + 1)
     elif isinstance(tree, str) and _RESOLVER.search(tree):
         yield f"holds the resolver {tree[:80]}"
     elif isinstance(tree, str) and re.search(r"@hydra\b|^/?hydra/", tree):

@@ -1,15 +1,53 @@
-"""What Hydra and OmegaConf complain of, in the user's words, with the nearest right key."""
+"""Errors as commands print them; Hydra's own with the nearest right key or option."""
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hep2gan.errors import Hep2ganError, from_os_error
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Set to 1 in the environment, errors keep their traceback."""
 
 
-def explain_error(error: Exception, config_name: str) -> str:
-    """One message for a failed composition, naming the nearest key or option where there is one."""
+@contextmanager
+def readable_errors(config_file: Path) -> Iterator[None]:
+    """Print errors that a user can correct and end with status 2; 130 after Ctrl-C.
+
+    config_file: the configuration of the command, whose keys and groups are suggested.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get(FULL_ERROR) == "1":
+            raise
+        if isinstance(error, HydraException | OmegaConfBaseException):
+            exit_with_error(explain_error(error, config_file))
+        explained = error if isinstance(error, Hep2ganError) else from_os_error(error)
+        if explained is None:
+            raise
+        exit_with_error(explained)
+
+
+def exit_with_error(error: object) -> NoReturn:
+    """Print an error without a traceback and end the process with status 2."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+def explain_error(error: Exception, config_file: Path) -> str:
+    """One message for a failed composition, with the nearest key or option if there is one."""
     from hydra.errors import OverrideParseException
 
     text = str(error).strip().split("\n    full_key")[0]
@@ -19,75 +57,62 @@ def explain_error(error: Exception, config_name: str) -> str:
     if missing:
         key = missing.group(1).rstrip(".'")
         return f"{key} is not set: it has no default. Fix: add {key}=VALUE to the command."
-    hints = []
+    hints: list[str] = []
     # What cannot be parsed at all has no keys, and the error says where it ends.
     with suppress(OverrideParseException):
-        hints = [hint for hint in map(_hint, _wrong_keys(config_name)) if hint]
+        hints.extend(_hints(config_file))
     return "\n".join([text, *hints]) + "\nSee --help for every group and key."
 
 
-def _hint(wrong: tuple[str, list[str]]) -> str:
-    key, near = wrong
-    if "=" in key:
-        group, _, option = key.partition("=")
-        first = f"There is no {group} {option!r}."
-        if near:
-            first += f" Did you mean {near[0]}?"
-        return f"{first} Choose from {', '.join(_groups()[group])}."
-    return f"{key!r} is no key here. Did you mean {' or '.join(near)}?" if near else ""
-
-
-def _wrong_keys(config_name: str) -> Iterator[tuple[str, list[str]]]:
-    """Overrides of the command line whose key or option the configuration does not have."""
+def _hints(config_file: Path) -> Iterator[str]:
+    """A hint for each override of the command line whose key or option does not exist."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    words = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-")]
-    groups, keys = _groups(), _keys(config_name)
+    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+    groups, keys = _groups(config_file.parent), _keys(config_file)
     for override in OverridesParser.create().parse_overrides(words):
         if override.is_add() or override.is_delete() or override.is_hydra_override():
             continue
         key, value = override.key_or_group, override.value()
         if key in groups and isinstance(value, str) and value not in groups[key]:
             near = difflib.get_close_matches(value, groups[key], 1, 0.4)
-            yield f"{key}={value}", [f"{key}={option}" for option in near]
-        elif key not in groups and key not in keys:
-            yield key, nearest_names(key, [*keys, *groups])
+            suggestion = f" Did you mean {key}={near[0]}?" if near else ""
+            options = ", ".join(groups[key])
+            yield f"There is no {key} {value!r}.{suggestion} Choose from {options}."
+        elif key not in {*groups, *keys} and (names := nearest_names(key, [*keys, *groups])):
+            yield f"{key!r} is no key here. Did you mean {' or '.join(names)}?"
 
 
-def nearest_names(key: str, known: list[str]) -> list[str]:
-    """Up to two known dotted keys that look most like `key`, also by their last part alone.
+def nearest_names(key: str, names: list[str]) -> list[str]:
+    """Up to two dotted names that look most like `key`, also by their last part alone.
 
-    >>> nearest("batchsize", ["trainer.batch_size", "seed"])
+    >>> nearest_names("batchsize", ["trainer.batch_size", "seed"])
     ['trainer.batch_size']
     """
-    whole = difflib.get_close_matches(key, known, 2, 0.75)
-    last = {name: name.rpartition(".")[2] for name in known}
-    tail = difflib.get_close_matches(key.rpartition(".")[2], list(last.values()), 2, 0.7)
-    by_tail = [name for part in tail for name in known if last[name] == part]
-    return list(dict.fromkeys(whole + by_tail))[:2]
+    whole = difflib.get_close_matches(key, names, 2, 0.75)
+    last = {name: name.rpartition(".")[2] for name in names}
+    parts = difflib.get_close_matches(key.rpartition(".")[2], list(last.values()), 2, 0.7)
+    by_last_part = [name for part in parts for name in names if last[name] == part]
+    return list(dict.fromkeys(whole + by_last_part))[:2]
 
 
-def _groups() -> dict[str, list[str]]:
-    from hep2gan.cli.app import config_folder
-
-    folders = sorted(p for p in config_folder().iterdir() if p.is_dir() and p.name != "hydra")
-    return {folder.name: sorted(p.stem for p in folder.glob("*.yaml")) for folder in folders}
+def _groups(folder: Path) -> dict[str, list[str]]:
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "hydra")
+    return {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in folders}
 
 
-def _keys(config_name: str) -> list[str]:
+def _keys(config_file: Path) -> list[str]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from hep2gan.cli.app import config_folder
-
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return list(_dotted(compose(config_name)))
+    with initialize_config_dir(str(config_file.parent), version_base="1.3"):
+        return list(_dotted_keys(compose(config_file.stem)))
 
 
-def _dotted(config: Any, prefix: str = "") -> Iterator[str]:
+def _dotted_keys(config: Any, prefix: str = "") -> Iterator[str]:
     for key in config:
         yield f"{prefix}{key}"
         node = config._get_node(key)
         if hasattr(node, "items") and not node._is_none() and not node._is_missing():
-            yield from _dotted(node, f"{prefix}{key}.")
+            yield from _dotted_keys(node, f"{prefix}{key}.")

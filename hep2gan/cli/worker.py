@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hep2gan.cli.errors import exit_with_error
 from hep2gan.errors import Hep2ganError, from_os_error
 from hep2gan.runs.folder import RunFolder
 
 
 def main() -> None:
-    """Train what the file says, and end when the process that started this one does."""
+    """Train the configuration of the file; end when the process that started this one ends."""
     from hep2gan.training.distributed import exit_with_parent
 
     exit_with_parent()
@@ -21,24 +22,23 @@ def main() -> None:
 
 
 def run_config(config: Mapping[str, Any]) -> None:
-    """Train a configuration, alone or as one of the ranks; errors as the commands print them."""
+    """Train a configuration, alone or as one of several ranks; print errors as commands do."""
     from hep2gan.cli.launch.local import launch
 
     try:
         run = RunFolder.from_config(config)
         run.refuse_links()
-        _log_to(run.path)
+        _log_to_folder(run.path)
         launch(config)
     except Exception as error:
-        told = error if isinstance(error, Hep2ganError) else from_os_error(error)
-        if told is None:
+        explained = error if isinstance(error, Hep2ganError) else from_os_error(error)
+        if explained is None:
             raise
-        print(f"error: {told}", file=sys.stderr, flush=True)
-        sys.exit(2)
+        exit_with_error(explained)
 
 
-def _log_to(folder: Path) -> None:
-    """What conf/hydra/job_logging/run.yaml does for a run in Hydra's own process."""
+def _log_to_folder(folder: Path) -> None:
+    """Set up logging as conf/hydra/job_logging/run.yaml does in Hydra's own process."""
     console = logging.StreamHandler(sys.stdout)
     console.setFormatter(logging.Formatter("%(message)s"))
     handlers: list[logging.Handler] = [console]

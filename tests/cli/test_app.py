@@ -38,7 +38,7 @@ def test_a_file_with_an_equals_sign_is_a_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_usage_and_examples_from_any_folder(command, tmp_path):
-    shown = run(f"hep2gan.{command}", "--help", cwd=tmp_path)
+    shown = run(f"hep2gan.cli.{command}", "--help", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert f"Usage: hep2gan-{command}" in shown.stdout
     assert "Examples\n" in shown.stdout
@@ -53,7 +53,7 @@ def test_answers_without_importing_torch(command, flags):
         "atexit.register(lambda: print('HEAVY', [m for m in ('torch', 'lightning', 'timm') "
         "if m in sys.modules]))\n"
         f"sys.argv = ['x', *{flags!r}]\n"
-        f"runpy.run_module('hep2gan.{command}', run_name='__main__')\n"
+        f"runpy.run_module('hep2gan.cli.{command}', run_name='__main__')\n"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "HEAVY []" in shown.stdout, shown.stdout[-300:] + shown.stderr

@@ -250,7 +250,7 @@ import sys
 sys.path.insert(0, {str(ROOT / "experiments" / "studies")!r})
 import run as study
 study.LAUNCH = (sys.executable, "launcher.py")
-with study.readable_errors("train"):
+with study.readable_errors(study.config_folder() / "train.yaml"):
     sys.exit(study.trained([["one"], ["two"]]))
 """
 

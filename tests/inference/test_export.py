@@ -268,7 +268,8 @@ def test_an_export_takes_no_checkpoint(inside, capsys):
 def test_an_export_is_run_without_torch(inside):
     command = [
         sys.executable, "-c",
-        "import sys; from hep2gan.cli import predict; predict.main(); sys.exit('torch' in sys.modules)",
+        "import sys; from hep2gan.cli.predict import main; main();"
+        "sys.exit('torch' in sys.modules)",
         f"{RUN}/export", "stores/synthetic_60_0/00001.png", "output=without_torch",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)

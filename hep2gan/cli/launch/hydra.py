@@ -1,4 +1,4 @@
-"""From the overrides of a sweep's jobs to their configurations, and from outcomes back to Hydra."""
+"""Compose the jobs of a sweep, and convert their outcomes for Hydra."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.runs.folder import RunFolder
-from hep2gan.runs.metrics_csv import read_metrics_csv
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from hep2gan.cli.launch.sweep import Job, Outcome
+    from hep2gan.runs.folder import RunFolder
 
 
 def jobs_from_overrides(overrides: Sequence[str]) -> "list[Job]":
     """The jobs that `hep2gan-train -m` makes of these overrides, in its order; starts none.
 
-    Raises what their composition raises, and Hep2ganError for a sweeper that walks no grid.
+    Raises what their composition raises, and Hep2ganError for a sweeper that optimizes.
     """
     from hydra import initialize_config_dir
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -35,12 +34,12 @@ def jobs_from_overrides(overrides: Sequence[str]) -> "list[Job]":
         sweep = loader.load_configuration("train", list(overrides), RunMode.MULTIRUN)
         if wants_objective(sweep):
             raise Hep2ganError(
-                f"{sweep.hydra.sweeper['_target_']} chooses its jobs on the way",
-                "these must be known before",
+                f"{sweep.hydra.sweeper['_target_']} chooses its jobs as it goes",
+                "all jobs must be known before",
                 "leave hydra/sweeper out",
             )
-        given = [f"{key}={value}" for key, value in (sweep.hydra.sweeper.params or {}).items()]
-        parsed = OverridesParser.create().parse_overrides([*given, *sweep.hydra.overrides.task])
+        grid = [f"{key}={value}" for key, value in (sweep.hydra.sweeper.params or {}).items()]
+        parsed = OverridesParser.create().parse_overrides([*grid, *sweep.hydra.overrides.task])
         (batch,) = BasicSweeper.split_arguments(parsed, None)
         return compose_jobs(loader, sweep, batch, 0)
 
@@ -48,11 +47,16 @@ def jobs_from_overrides(overrides: Sequence[str]) -> "list[Job]":
 def compose_jobs(
     loader: Any, sweep: Any, job_overrides: Sequence[Sequence[str]], first: int
 ) -> "list[Job]":
-    """Each job with its resolved configuration, in a run folder of its own.
+    """Compose the configuration of each job, with a run folder of its own.
 
-    loader: Hydra's, of configurations. sweep: the configuration of the whole command, whose
-    overrides say what is swept. Raises Hep2ganError for jobs that would share a folder, or have no
-    objective where one is optimised.
+    Args:
+        loader: Hydra's loader of configurations.
+        sweep: the configuration of the whole command, whose overrides say what is swept.
+        job_overrides: the overrides of each job.
+        first: number of the first job.
+
+    Raises:
+        Hep2ganError: jobs would share a folder, or have no objective where one is optimized.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -60,8 +64,8 @@ def compose_jobs(
     from hep2gan.cli.launch.sweep import Job, check_apart, job_name
 
     parser = OverridesParser.create()
-    given = parser.parse_overrides(list(sweep.hydra.overrides.task))
-    fixed = {o.get_key_element() for o in given if not o.is_sweep_override()}
+    command = parser.parse_overrides(list(sweep.hydra.overrides.task))
+    fixed = {o.get_key_element() for o in command if not o.is_sweep_override()}
     jobs = []
     for number, overrides in enumerate(job_overrides, start=first):
         parsed = parser.parse_overrides(list(overrides))
@@ -70,7 +74,7 @@ def compose_jobs(
             for o in parsed
             if (key := o.get_key_element()) not in fixed
         }
-        config = _composed(loader, sweep, overrides)
+        config = _compose(loader, sweep, overrides)
         config["name"] = job_name(config["name"], swept)
         words = (*overrides, f"name={quote_override(config['name'])}")
         jobs.append(Job(number, words, resolve_config(config)))
@@ -81,7 +85,7 @@ def compose_jobs(
     return jobs
 
 
-def check_alone() -> None:
+def refuse_ranks() -> None:
     """Raise Hep2ganError in a process that is one of several ranks: each would run the sweep."""
     if "RANK" in os.environ:
         raise Hep2ganError(
@@ -91,7 +95,7 @@ def check_alone() -> None:
         )
 
 
-def _composed(loader: Any, sweep: Any, overrides: Sequence[str]) -> "DictConfig":
+def _compose(loader: Any, sweep: Any, overrides: Sequence[str]) -> "DictConfig":
     from omegaconf import open_dict
 
     config: DictConfig = loader.load_sweep_config(sweep, list(overrides))
@@ -101,12 +105,12 @@ def _composed(loader: Any, sweep: Any, overrides: Sequence[str]) -> "DictConfig"
 
 
 def wants_objective(sweep: Any) -> bool:
-    """Whether the sweeper optimises something, rather than walking a grid."""
+    """Whether the sweeper optimizes something, rather than running a grid."""
     return not sweep.hydra.sweeper["_target_"].endswith("BasicSweeper")
 
 
-class _Returned(JobReturn):
-    """A JobReturn that raises without printing all overrides before."""
+class _QuietReturn(JobReturn):
+    """A JobReturn that raises without printing all overrides first."""
 
     @property  # type: ignore[misc]
     def return_value(self) -> Any:
@@ -117,17 +121,17 @@ class _Returned(JobReturn):
 
 
 def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[JobReturn]:
-    """What Hydra's sweepers expect; each failed job raises the error that names all of them."""
+    """Convert outcomes for Hydra's sweepers; a failed job raises the error that names them all."""
     from hep2gan.cli.launch.sweep import summarize
 
     error = summarize(outcomes)
     returns: list[JobReturn] = []
     for job, problem in outcomes:
         done = problem is None
-        measured = done and with_objective and not job.config.get("doctor")
-        value = objective_value(job.run, job.config) if measured else None
+        optimizes = done and with_objective and not job.config.get("doctor")
+        value = objective_value(job.run, job.config) if optimizes else None
         returns.append(
-            _Returned(
+            _QuietReturn(
                 overrides=list(job.overrides),
                 cfg=None,
                 status=JobStatus.COMPLETED if done else JobStatus.FAILED,
@@ -138,7 +142,7 @@ def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[Job
 
 
 def missing_plugin(kind: type, option: str, extra: str) -> Any:
-    """A stand-in for a plugin that is not installed: says how to get it when it is asked for."""
+    """A stand-in for a plugin that is not installed; says how to install it when it is used."""
 
     class Missing(kind):  # type: ignore[misc]
         def __init__(self, **_: Any) -> None:
@@ -157,7 +161,7 @@ def check_objective(config: Mapping[str, Any]) -> None:
     if not str(objective).startswith("val/"):
         raise Hep2ganError(
             f"objective is {objective}",
-            "hyperparameters are chosen on the validation part; a test that chooses is no test",
+            "hyperparameters are chosen on the validation part, never on the test part",
             "set objective=val/f1, val/dice or another val/… column of metrics.csv",
         )
     if split["kind"] != "given" and not split["validation_fraction"]:
@@ -168,18 +172,19 @@ def check_objective(config: Mapping[str, Any]) -> None:
         )
 
 
-def objective_value(run: RunFolder, config: Mapping[str, Any]) -> float:
-    """The objective at the epoch that the run's monitor chose, from its metrics.csv.
+def objective_value(run: "RunFolder", config: Mapping[str, Any]) -> float:
+    """The objective at the epoch that the monitored metric chose, from metrics.csv.
 
     Raises Hep2ganError when there is no such column.
     """
     # Here, since Hydra loads this module for every command, and Lightning takes seconds.
+    from hep2gan.runs.metrics_csv import read_metrics_csv
     from hep2gan.training.trainer import monitor_name
 
     try:
         rows = read_metrics_csv(run.curves_file).rows
-        monitor, wanted = monitor_name(config), config["objective"]
-        values = [(float(row[monitor]), float(row[wanted])) for row in rows if row[monitor]]
+        monitor, objective = monitor_name(config), config["objective"]
+        values = [(float(row[monitor]), float(row[objective])) for row in rows if row[monitor]]
         return max(values)[1]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Hep2ganError(

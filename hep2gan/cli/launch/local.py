@@ -1,4 +1,4 @@
-"""From one composed configuration to the processes that train it, the same under every launcher."""
+"""From one composed configuration to the processes that train it, under every launcher."""
 
 import json
 import logging
@@ -26,41 +26,45 @@ log = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
 
-# How long ranks may take to finish their batch and save before they are killed, in seconds.
-_GRACE = "120"
+# How long ranks may take to finish their batch and save before they are killed.
+_GRACE_SECONDS = "120"
 
 
 def launch(config: Config) -> None:
     """Train, in this process or in one for each device, and return when all is done.
 
-    config: resolved, with `trusted`. In a process that torchrun or srun started as one of the ranks
-    it takes that rank's place; otherwise it starts the ranks of this machine itself, from this very
-    configuration and not from the command line, which in a sweep is another one.
+    In a process that torchrun or srun started as one of the ranks it takes that rank's place;
+    otherwise it starts the ranks of this machine itself, from this very configuration and not from
+    the command line, which in a sweep is another one.
+
+    Args:
+        config: resolved, with `trusted`, and `doctor` where nothing but the checks is asked for.
     """
     # Before anything is logged, which opens train.log.
     run = RunFolder.from_config(config)
     run.refuse_links()
-    if not isinstance(trusted := config["trusted"], list) or not all(map(_is_text, trusted)):
+    trusted = config["trusted"]
+    if not isinstance(trusted, list) or not all(name and isinstance(name, str) for name in trusted):
         fact, rule = f"trusted is {trusted!r}", "it must be a list of packages"
-        raise Hep2ganError(fact, rule, "set trusted=[mylab.nets], say")
+        raise Hep2ganError(fact, rule, "set trusted=[mylab.nets], for example")
     if config.get("doctor"):
         _preflight(config, run)
         return
     counts = [config["trainer"][key] for key in ("devices", "nodes")]
-    # What is no count is refused with everything else that is wrong, by a single process.
+    # Wrong counts are refused with everything else that is wrong, by a single process.
     ranks = math.prod(counts) if all(isinstance(n, int) and n > 0 for n in counts) else 1
     if _srun_tasks() == ranks > 1:
         _adopt_srun_rank(config)
-    given = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else None
-    if given is not None and given != ranks:
+    started = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else None
+    if started is not None and started != ranks:
         raise Hep2ganError(
-            f"{given} processes were started, the configuration has {ranks}"
+            f"{started} processes were started, the configuration has {ranks}"
             f" ({config['trainer']['nodes']} nodes of {config['trainer']['devices']} devices)",
             "each rank is one device",
             "set trainer.devices and trainer.nodes to what the launcher starts, or trainer=ddp",
         )
     # A forest needs no ranks.
-    if ranks == 1 or given is not None or config["forest"]:
+    if ranks == 1 or started is not None or config["forest"]:
         from hep2gan.training.run import train_run
 
         train_run(run_settings(config), run, config["trusted"])
@@ -68,12 +72,8 @@ def launch(config: Config) -> None:
         _launch_ranks(config)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
 def run_settings(config: Config) -> dict[str, Any]:
-    """What a run is, without what is said to this start alone."""
+    """The settings of a run, without those of this start alone."""
     return {key: value for key, value in config.items() if key not in ("trusted", "doctor")}
 
 
@@ -92,7 +92,7 @@ def _preflight(config: Config, run: RunFolder) -> None:
 
 @contextmanager
 def config_file(config: Config) -> Iterator[Path]:
-    """Keep the configuration in a file that `hep2gan.cli.worker` reads, while it is needed."""
+    """A temporary file with the configuration, for `hep2gan.cli.worker`."""
     file = Path(tempfile.gettempdir()) / f"hep2gan-{uuid.uuid4().hex}.json"
     try:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -103,7 +103,7 @@ def config_file(config: Config) -> Iterator[Path]:
 
 
 class _Node(NamedTuple):
-    """This machine among those of the run."""
+    """This machine among those of the run. endpoint: host and port of the first one."""
 
     number: int
     endpoint: str
@@ -122,9 +122,9 @@ def _launch_ranks(config: Config) -> None:
     require_devices(settings["accelerator"], settings["devices"])
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     node = _node(settings["nodes"])
-    meeting: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+    rendezvous: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
     if node:
-        meeting = {
+        rendezvous = {
             "rdzv_backend": "static",
             "rdzv_endpoint": node.endpoint,
             "rdzv_configs": {"rank": node.number, "timeout": 900},
@@ -137,40 +137,40 @@ def _launch_ranks(config: Config) -> None:
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         signals_to_handle=",".join(number.name for number in stop_signals()),
-        **meeting,
+        **rendezvous,
     )
     handlers = {number: signal.getsignal(number) for number in stop_signals()}
-    asked: int | None = None
+    stop_signal: int | None = None
     try:
         with config_file(config) as file, _environment(settings["devices"]):
             elastic_launch(agent, sys.executable)("-m", "hep2gan.cli.worker", str(file))
     except SignalException as stop:
-        asked = int(stop.sigval)
+        stop_signal = int(stop.sigval)
     except ChildFailedError as error:
-        asked = _signal_or_raise(error, Path(config["run_dir"]))
+        stop_signal = _signal_or_raise(error, Path(config["run_dir"]))
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if asked is not None:
-        earlier = handlers.get(signal.Signals(asked))
+    if stop_signal is not None:
+        handler = handlers.get(signal.Signals(stop_signal))
         # Slurm's launcher puts the job into the queue again in its handler.
-        if callable(earlier) and earlier is not signal.default_int_handler:
-            earlier(asked, None)
-        raise RunStopped(asked)
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(stop_signal, None)
+        raise RunStopped(stop_signal)
 
 
 def _signal_or_raise(error: "ChildFailedError", run: Path) -> int:
-    """The signal that the ranks stopped for; else tell which rank failed, and how."""
+    """The signal that the ranks stopped for; else raise which rank failed, and how."""
     from hep2gan.training.distributed import worker_log
     from hep2gan.training.signals import EXIT_STATUS
 
-    # When one rank dies the others fail too, or are ended: by its signal or its own message it is
-    # known.
-    blame = {2: 1, 1: 3, -signal.SIGTERM: 4}
+    # When one rank dies the others fail too, or are terminated. The cause is the one that a signal
+    # killed, or else the one that printed an error of its own (status 2).
+    likelihood = {2: 1, 1: 3, -signal.SIGTERM: 4}
 
     def order(item: tuple[int, Any]) -> tuple[int, int]:
         rank, status = item[0], item[1].exitcode
-        return blame.get(status, 0 if status < 0 else 2), rank
+        return likelihood.get(status, 0 if status < 0 else 2), rank
 
     rank, failure = min(error.failures.items(), key=order)
     status = failure.exitcode
@@ -178,24 +178,24 @@ def _signal_or_raise(error: "ChildFailedError", run: Path) -> int:
     if status in stops:
         return int(stops[status])
     if rank == 0 and status == 2:
-        sys.exit(2)  # It has said why.
+        sys.exit(2)  # It has printed why.
     how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
-    log = f"read {worker_log(run, rank)}; then " if rank else ""
+    advice = f"read {worker_log(run, rank)}; then " if rank else ""
     raise Hep2ganError(
         f"rank {rank} ended with {how}",
         "a run needs all of its ranks",
-        f"{log}give the same command again: the run goes on from its last checkpoint",
+        f"{advice}give the same command again: the run resumes from its last checkpoint",
     )
 
 
 @contextmanager
 def _environment(ranks: int) -> Iterator[None]:
-    """Share the CPU's threads among the ranks; more threads than cores slow all of them down."""
-    wanted = {
+    """Share the CPU's cores among the ranks; more threads than cores slow all of them down."""
+    variables = {
         "OMP_NUM_THREADS": str(max(1, available_cores() // ranks)),
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": _GRACE,
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": _GRACE_SECONDS,
     }
-    new = {name: value for name, value in wanted.items() if name not in os.environ}
+    new = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(new)
     try:
         yield
@@ -252,6 +252,6 @@ def _slurm_node() -> _Node:
         text=True,
     ).stdout.split()
     job = os.environ["SLURM_JOB_ID"]
-    # Every node must come to the same port without asking; jobs sharing a node must differ.
+    # Every node must compute the same port by itself; jobs that share a node need different ones.
     port = 20000 + int(job) % 10000
     return _Node(int(os.environ["SLURM_NODEID"]), f"{hosts[0]}:{port}", job)

@@ -1,4 +1,4 @@
-"""Jobs of a sweep through Slurm: submitted, requeued when their time or place is taken, awaited."""
+"""Jobs of a sweep through Slurm: submitted, requeued when they are preempted, awaited."""
 
 import json
 import logging
@@ -13,9 +13,9 @@ from hep2gan.cli.launch.sweep import (
     Job,
     Outcome,
     check_jobs_locally,
+    describe_failure,
     done_before,
     job_title,
-    problem_of,
 )
 from hep2gan.errors import Hep2ganError
 
@@ -28,10 +28,10 @@ _ENDED = frozenset(
 
 
 class SlurmJob:
-    """What submitit runs on the node, or on each of them: one run from its composed configuration.
+    """What submitit runs on each node: one run from its composed configuration.
 
-    Before its time is over Slurm sends a signal; the run saves within its epoch, submitit puts the
-    job into the queue again, and it goes on from there.
+    Before its time is over Slurm sends a signal; the run saves within its epoch, submitit requeues
+    the job, and it resumes from there.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -57,22 +57,26 @@ class SlurmJob:
 
 
 def _requeue_if_preempted(job: str) -> None:
-    """Give the place up at once; a preempted job that merely ends would count as failed.
+    """Requeue a preempted job, which would count as failed if it merely ended.
 
     Not for a job that a person cancelled, which gets the same signal.
     """
-    shown = _called("scontrol", "show", "job", "--oneliner", job)
-    facts = dict(word.split("=", 1) for word in shown.split() if "=" in word)
+    output = _run("scontrol", "show", "job", "--oneliner", job)
+    facts = dict(word.split("=", 1) for word in output.split() if "=" in word)
     if facts.get("PreemptTime", "None") != "None" and facts.get("JobState") == "RUNNING":
         log.info("Preempted: back into the queue")
-        _called("scontrol", "requeue", job)
+        _run("scontrol", "requeue", job)
 
 
 def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     """Submit the jobs that are not done as one array, and wait until Slurm has ended them.
 
     A job that an earlier launch submitted and that is still in the queue is awaited, not submitted
-    twice. launcher: Hydra's submitit launcher, for its parameters.
+    twice.
+
+    Args:
+        launcher: Hydra's submitit launcher, for its parameters.
+        jobs: of one sweep.
     """
     if any(job.config.get("doctor") for job in jobs):
         return check_jobs_locally(jobs)
@@ -84,23 +88,23 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
             if done_before(job):
                 outcomes[job.number] = Outcome(job, None)
                 log.info("%s  done before", job_title(job))
-            elif (earlier := _submitted(job)) in _active([earlier]):
-                ids[job.number] = earlier
-                log.info("%s  in the queue as %s", job_title(job), earlier)
+            elif (job_id := _earlier_id(job)) in _active([job_id]):
+                ids[job.number] = job_id
+                log.info("%s  in the queue as %s", job_title(job), job_id)
             else:
                 waiting.append(job)
         except Hep2ganError as error:
             outcomes[job.number] = Outcome(job, str(error))
     outputs = _submit(launcher.params, waiting)
-    for job, (name, output) in zip(waiting, outputs, strict=True):
-        ids[job.number] = name
+    for job, (job_id, output) in zip(waiting, outputs, strict=True):
+        ids[job.number] = job_id
         job.run.path.mkdir(parents=True, exist_ok=True)
-        _note(job).write_text(json.dumps({"job": name, "output": str(output)}) + "\n")
-        log.info("%s  submitted as %s", job_title(job), name)
+        _job_file(job).write_text(json.dumps({"job": job_id, "output": str(output)}) + "\n")
+        log.info("%s  submitted as %s", job_title(job), job_id)
     by_number = {job.number: job for job in jobs}
-    for number in _each_end(ids):
+    for number in _wait_for_each(ids):
         job = by_number[number]
-        problem = None if job.run.done else problem_of(None, _output(job))
+        problem = None if job.run.done else describe_failure(None, _output(job))
         outcomes[number] = Outcome(job, problem)
         log.info("%s  %s", job_title(job), "FAILED" if problem else "finished")
     return [outcomes[job.number] for job in jobs]
@@ -119,35 +123,37 @@ def _submit(params: Mapping[str, Any], jobs: Sequence[Job]) -> list[tuple[str, P
         slurm_max_num_timeout=params["max_num_timeout"],
     )
     common = BaseQueueConf.__dataclass_fields__.keys()
-    given = {k: v for k, v in params.items() if k not in ("submitit_folder", "max_num_timeout")}
+    options = {k: v for k, v in params.items() if k not in ("submitit_folder", "max_num_timeout")}
     trainer = jobs[0].config["trainer"]
-    given |= {"nodes": trainer["nodes"], "tasks_per_node": 1, "stderr_to_stdout": True}
-    if given["gpus_per_node"] is None and trainer["accelerator"] != "cpu":
-        given["gpus_per_node"] = trainer["devices"]
-    executor.update_parameters(**{k if k in common else f"slurm_{k}": v for k, v in given.items()})
+    options |= {"nodes": trainer["nodes"], "tasks_per_node": 1, "stderr_to_stdout": True}
+    if options["gpus_per_node"] is None and trainer["accelerator"] != "cpu":
+        options["gpus_per_node"] = trainer["devices"]
+    executor.update_parameters(
+        **{k if k in common else f"slurm_{k}": v for k, v in options.items()}
+    )
     with executor.batch():
         submitted = [executor.submit(SlurmJob(job.config)) for job in jobs]
     return [(handle.job_id, handle.paths.stdout) for handle in submitted]
 
 
-def _note(job: Job) -> Path:
+def _job_file(job: Job) -> Path:
     return job.run.path / "slurm.json"
 
 
-def _submitted(job: Job) -> str:
+def _earlier_id(job: Job) -> str:
     """The id under which an earlier launch submitted the job, or ''."""
     try:
-        return str(json.loads(_note(job).read_text())["job"])
+        return str(json.loads(_job_file(job).read_text())["job"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 
 def _output(job: Job) -> Path:
-    return Path(json.loads(_note(job).read_text())["output"])
+    return Path(json.loads(_job_file(job).read_text())["output"])
 
 
-def _each_end(ids: Mapping[int, str]) -> Iterator[int]:
-    """Numbers of the jobs, each when Slurm has ended it."""
+def _wait_for_each(ids: Mapping[int, str]) -> Iterator[int]:
+    """Yield the number of each job when Slurm has ended it."""
     left = dict(ids)
     while left:
         active = _active(list(left.values()))
@@ -160,15 +166,15 @@ def _each_end(ids: Mapping[int, str]) -> Iterator[int]:
 
 
 def _active(jobs: Sequence[str]) -> set[str]:
-    """Those that wait, run or are being requeued.
+    """The jobs that wait, run or are being requeued.
 
-    By squeue, which works without an accounting database; jobs that it has forgotten have ended.
+    By squeue, which works without an accounting database; jobs that it no longer lists have ended.
     """
     if not any(jobs):
         return set()
     arrays = ",".join(sorted({job.partition("_")[0] for job in jobs if job}))
     try:
-        rows = _called("squeue", "-h", "-t", "all", "--array", "-o", "%i %T", "-j", arrays)
+        rows = _run("squeue", "-h", "-t", "all", "--array", "-o", "%i %T", "-j", arrays)
     except Hep2ganError as error:
         if "Invalid job id" in str(error):
             return set()
@@ -177,7 +183,7 @@ def _active(jobs: Sequence[str]) -> set[str]:
     return {job for job in jobs if states.get(job, "ENDED") not in _ENDED | {"ENDED"}}
 
 
-def _called(*command: str) -> str:
+def _run(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: their names, their processes side by side, what became of them."""
+"""The jobs of a sweep: their names, their processes side by side, their outcomes."""
 
 import hashlib
 import logging
@@ -23,23 +23,23 @@ from hep2gan.runs.folder import RUNTIME_KEYS, RunFolder, flatten
 
 log = logging.getLogger(__name__)
 
-# These have their own place in the run folder's path, or none.
+# Keys that are no part of a job's name: they stand in the run folder's path, or nowhere.
 _UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | RUNTIME_KEYS
-_LONGEST = 150
+_MAX_LENGTH = 150
 
 
 def job_name(name: str, swept: Mapping[str, str]) -> str:
-    """A method's name with what a sweep changes beside it, so that each job has its own folder.
+    """A method's name with the keys that a sweep changes, so that each job has its own folder.
 
-    >>> named("proposed", {"loss.beta": "5", "seed": "1", "generator": "xception41"})
+    >>> job_name("proposed", {"loss.beta": "5", "seed": "1", "generator": "xception41"})
     'proposed,loss.beta=5,generator=xception41'
     """
     parts = [f"{key}={value}" for key, value in swept.items() if key not in _UNNAMED]
     whole = ",".join([name, *(re.sub(r"[^\w.,=+\-\[\]]+", "_", part) for part in parts)])
-    if len(whole) <= _LONGEST:
+    if len(whole) <= _MAX_LENGTH:
         return whole
-    # Folder names end at 255 bytes; the digest keeps apart what the cut would make equal.
-    return f"{whole[:_LONGEST]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    # Folder names have at most 255 bytes; the digest tells apart names that are cut to the same.
+    return f"{whole[:_MAX_LENGTH]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 class Job(NamedTuple):
@@ -56,7 +56,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a job. problem: None when the run is finished."""
+    """How a job ended. problem: None when the run is finished."""
 
     job: Job
     problem: str | None
@@ -75,37 +75,37 @@ def check_apart(jobs: Sequence[Job]) -> None:
 
 
 def check_splits(jobs: Sequence[Job]) -> None:
-    """Raise Hep2ganError when jobs split by what their store does not name, before any starts.
+    """Raise Hep2ganError, before any job starts, when stores lack what jobs split by.
 
-    A store that is not there yet or cannot be opened is left to the jobs, as is all that the
-    doctor looks at; finished jobs need none.
+    A store that does not exist yet or cannot be opened is left to the jobs, as are preflight
+    checks; finished jobs need none.
     """
     waiting = [job for job in jobs if not job.run.done and not job.config.get("doctor")]
-    wanted = Counter(map(_splits, waiting))
+    splits = Counter(map(_split_and_store, waiting))
     problems = []
-    for (kind, store), count in wanted.items():
-        if (found := _unfit(kind, store)) is not None:
-            fact = f"{found.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}"
-            fix = f"{found.fix}, or leave {kind} out of the sweep"
-            problems.append(Hep2ganError(fact, found.rule, fix))
+    for (kind, store), count in splits.items():
+        if (error := _missing_for(kind, store)) is not None:
+            fact = f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}"
+            fix = f"{error.fix}, or leave {kind} out of the sweep"
+            problems.append(Hep2ganError(fact, error.rule, fix))
     raise_all(problems)
 
 
-def _splits(job: Job) -> tuple[str, str]:
-    """The kind of a job's split and its store, as far as its settings name them."""
+def _split_and_store(job: Job) -> tuple[str, str]:
+    """The kind of a job's split and its store, as far as the settings name them."""
     settings = dict(flatten(job.config))
     return str(settings.get("split.kind")), str(settings.get("data.store"))
 
 
-def _unfit(kind: str, place: str) -> Hep2ganError | None:
-    """What the store at `place` lacks for splits of this kind."""
-    if kind not in ("specimen", "given") or not Path(place).exists():
+def _missing_for(kind: str, path: str) -> Hep2ganError | None:
+    """What the store at `path` lacks for splits of this kind."""
+    if kind not in ("specimen", "given") or not Path(path).exists():
         return None
     from hep2gan.data.splits import check_split_possible
     from hep2gan.data.store.store import Store
 
     try:
-        store = Store.open(Path(place))
+        store = Store.open(Path(path))
     except Hep2ganError:
         return None
     try:
@@ -124,7 +124,7 @@ def done_before(job: Job) -> bool:
 
 @dataclass
 class DeviceSlots:
-    """Places for jobs side by side: GPUs handed out by number, or a count on the CPU.
+    """Slots for jobs side by side: GPUs by number, or a count on the CPU.
 
     gpus: what CUDA_VISIBLE_DEVICES may name; empty on the CPU. each: devices of a job. count: jobs
     at once.
@@ -141,23 +141,23 @@ class DeviceSlots:
         return len(self.taken) < self.count
 
     def take(self, number: int) -> dict[str, str]:
-        """Environment of job `number` in its place."""
+        """Take a slot for job `number`; return its environment."""
         used = {gpu for gpus in self.taken.values() for gpu in gpus}
-        mine = [gpu for gpu in self.gpus if gpu not in used][: self.each]
-        self.taken[number] = mine
-        if mine:
-            return {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
+        gpus = [gpu for gpu in self.gpus if gpu not in used][: self.each]
+        self.taken[number] = gpus
+        if gpus:
+            return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
         if "OMP_NUM_THREADS" in os.environ or self.count * self.each == 1:
             return {}
         return {"OMP_NUM_THREADS": str(max(1, available_cores() // (self.count * self.each)))}
 
-    def give_back(self, number: int) -> None:
-        """Free the place of job `number`."""
+    def release(self, number: int) -> None:
+        """Free the slot of job `number`."""
         del self.taken[number]
 
 
-def device_slots(settings: Mapping[str, Any], wanted: int | None) -> DeviceSlots:
-    """As many jobs at once as there are GPUs for, or `wanted`; on the CPU one, or `wanted`.
+def device_slots(settings: Mapping[str, Any], count: int | None) -> DeviceSlots:
+    """Slots for as many jobs at once as the GPUs hold, or one on the CPU; or for `count`.
 
     settings: the jobs' `trainer`. Raises Hep2ganError when a job needs more GPUs than there are,
     or more machines than this one.
@@ -181,32 +181,32 @@ def device_slots(settings: Mapping[str, Any], wanted: int | None) -> DeviceSlots
             "",
             "set trainer.devices lower or trainer.accelerator=cpu",
         )
-    places = len(gpus) // each if len(gpus) >= each else 0
-    return DeviceSlots(gpus if places else [], each, min(wanted or places, places) or wanted or 1)
+    fitting = len(gpus) // each
+    return DeviceSlots(gpus if fitting else [], each, min(count or fitting, fitting) or count or 1)
 
 
 def _visible_gpus() -> list[str]:
     import torch
 
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()
-    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+    return visible.split(",")[:count] if visible else [str(number) for number in range(count)]
 
 
 @dataclass
 class _Process:
     job: Job
     process: subprocess.Popen[bytes]
-    begun: float
-    # Its output and its configuration's file, for as long as it runs.
+    started: float
+    # Its output and its configuration's file, while it runs.
     files: ExitStack
 
 
 def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
-    """Run each job that is not done in a process (group) of its own; failures stop no other.
+    """Run each job that is not done in a process (group) of its own; a failure stops no other.
 
-    What a job prints goes to output.log in its run folder. When this process is told to stop, so
-    are the jobs, which save and can be gone on with. Returns the outcomes in the order of `jobs`.
+    What a job prints goes to output.log in its run folder. When this process is stopped, so are the
+    jobs, which save and can be resumed. Returns the outcomes in the order of `jobs`.
     """
     outcomes: dict[int, Outcome] = {}
     waiting = []
@@ -220,73 +220,74 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
         except Hep2ganError as error:
             outcomes[job.number] = Outcome(job, str(error))
     running: dict[int, _Process] = {}
-    with _stopped_together(running):
+    with _stop_together(running):
         while waiting or running:
             while waiting and slots.free:
                 job = waiting.pop(0)
-                running[job.number] = _started(job, slots.take(job.number))
+                running[job.number] = _start(job, slots.take(job.number))
                 log.info("%s  started", job_title(job))
             for number, process in list(running.items()):
                 if process.process.poll() is not None:
                     del running[number]
-                    slots.give_back(number)
-                    outcomes[number] = _ended(process)
+                    slots.release(number)
+                    outcomes[number] = _outcome(process)
             time.sleep(0.1)
     return [outcomes[job.number] for job in jobs]
 
 
 def check_jobs_locally(jobs: Sequence[Job]) -> list[Outcome]:
-    """Let the doctor look at jobs that are meant for other machines: at all but their GPUs."""
+    """Run the preflight checks of jobs for other machines here, apart from those of GPUs."""
     log.warning(
-        "The doctor looks from this machine, not at the GPUs of the nodes. On a node:"
+        "The checks run on this machine and leave out the GPUs of the nodes. On a node:"
         " srun hep2gan-train doctor=true"
     )
-    here = []
+    local_jobs = []
     for job in jobs:
         trainer = job.config["trainer"]
-        anything = trainer | {"accelerator": "auto"} if trainer["accelerator"] == "gpu" else trainer
-        here.append(job._replace(config=job.config | {"trainer": anything}))
-    return run_jobs(here, DeviceSlots([], each=1, count=1))
+        if trainer["accelerator"] == "gpu":
+            trainer = trainer | {"accelerator": "auto"}
+        local_jobs.append(job._replace(config=job.config | {"trainer": trainer}))
+    return run_jobs(local_jobs, DeviceSlots([], each=1, count=1))
 
 
-def _started(job: Job, environment: Mapping[str, str]) -> _Process:
+def _start(job: Job, environment: Mapping[str, str]) -> _Process:
     job.run.path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         file = files.enter_context(config_file(job.config))
         process = subprocess.Popen(
             [sys.executable, "-m", "hep2gan.cli.worker", str(file)],
             stdin=subprocess.DEVNULL,
-            stdout=files.enter_context(output_of(job).open("ab")),
+            stdout=files.enter_context(output_file(job).open("ab")),
             stderr=subprocess.STDOUT,
             env=os.environ | dict(environment),
-            # Ctrl-C on the terminal is for the sweep, which tells its jobs.
+            # Ctrl-C on the terminal is for the sweep, which stops its jobs.
             start_new_session=True,
         )
         return _Process(job, process, time.monotonic(), files.pop_all())
 
 
-def _ended(process: _Process) -> Outcome:
+def _outcome(process: _Process) -> Outcome:
     process.files.close()
     job, status = process.job, process.process.returncode
-    well = status == 0 if job.config.get("doctor") else job.run.done
-    problem = None if well else problem_of(status, output_of(job))
-    minutes = (time.monotonic() - process.begun) / 60
+    succeeded = status == 0 if job.config.get("doctor") else job.run.done
+    problem = None if succeeded else describe_failure(status, output_file(job))
+    minutes = (time.monotonic() - process.started) / 60
     log.info("%s  %s after %.1f min", job_title(job), "FAILED" if problem else "finished", minutes)
     return Outcome(job, problem)
 
 
-def output_of(job: Job) -> Path:
-    """Where a job on this machine leaves what it prints."""
+def output_file(job: Job) -> Path:
+    """Where a job on this machine prints to."""
     return job.run.path / "output.log"
 
 
-def problem_of(status: int | None, output: Path) -> str:
+def describe_failure(status: int | None, output: Path) -> str:
     """One sentence about a run that did not finish: its status, its last words, its log."""
     text = output.read_text(errors="replace") if output.is_file() else ""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    # An error may be a list of several lines; other last words are one.
-    begins = [place for place, line in enumerate(lines) if line.startswith("error: ")]
-    words = " ".join(lines[begins[-1] if begins else -1 :]) or "it printed nothing"
+    # An error may have several lines; of other output the last one counts.
+    errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
+    words = " ".join(lines[errors[-1] if errors else -1 :]) or "it printed nothing"
     how = "no exit status" if status is None else f"exit status {status}"
     if status is not None and status < 0:
         how = f"ended by {signal.Signals(-status).name}"
@@ -294,7 +295,7 @@ def problem_of(status: int | None, output: Path) -> str:
 
 
 @contextmanager
-def _stopped_together(running: dict[int, _Process]) -> Iterator[None]:
+def _stop_together(running: dict[int, _Process]) -> Iterator[None]:
     try:
         yield
     finally:
@@ -308,12 +309,12 @@ def _stopped_together(running: dict[int, _Process]) -> Iterator[None]:
 
 
 def job_title(job: Job) -> str:
-    """A job in a line of the sweep's own output."""
+    """How the sweep's own output names a job."""
     return f"[{job.number}] {job.config['name']} seed {job.config['seed']}"
 
 
 def summarize(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
-    """Say how many jobs are done; the error that names the others, if any."""
+    """Log how many jobs are done; return the error that names the others, if any."""
     failed = [outcome for outcome in outcomes if outcome.problem]
     done = len(outcomes) - len(failed)
     log.info("%s: %d done, %d failed", pluralize(len(outcomes), "job"), done, len(failed))
@@ -323,5 +324,5 @@ def summarize(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
     return Hep2ganError(
         f"{len(failed)} of {len(outcomes)} jobs failed\n{bullet_list(lines, limit=len(lines))}\n",
         "the others are finished",
-        "mend the cause and give the same command again: what is done is skipped, the rest goes on",
+        "correct the cause and give the same command again: it resumes all that is not done",
     )

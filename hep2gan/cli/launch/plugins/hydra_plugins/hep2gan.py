@@ -1,4 +1,4 @@
-"""Hydra's way to the launchers: it takes plugins from the namespace `hydra_plugins` alone."""
+"""The launchers as Hydra plugins, which it takes only from the namespace `hydra_plugins`."""
 
 import logging
 import re
@@ -12,10 +12,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
 from hep2gan.cli.launch.hydra import (
-    check_alone,
     compose_jobs,
     job_returns,
     missing_plugin,
+    refuse_ranks,
     wants_objective,
 )
 from hep2gan.errors import Hep2ganError
@@ -49,11 +49,11 @@ class ProcessLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs and say what became of them."""
+        """Run the jobs and return their outcomes."""
         from hep2gan.cli.launch.sweep import check_splits, device_slots, run_jobs
         from hep2gan.training.signals import SignalHandler
 
-        check_alone()
+        refuse_ranks()
         jobs = compose_jobs(self._loader, self._config, job_overrides, initial_job_idx)
         check_splits(jobs)
         with SignalHandler().listening():
@@ -68,11 +68,11 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Submit the jobs as one array, wait for them and say what became of them."""
+        """Submit the jobs as one array, wait for them and return their outcomes."""
         from hep2gan.cli.launch.slurm import run_in_slurm
         from hep2gan.cli.launch.sweep import check_splits
 
-        check_alone()
+        refuse_ranks()
         loader = self.hydra_context.config_loader
         jobs = compose_jobs(loader, self.config, job_overrides, initial_job_idx)
         check_splits(jobs)
@@ -82,14 +82,14 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
 class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
     """hydra/sweeper=optuna: the plugin's sweeper, or a clear error where it is not installed.
 
-    Over loss weights and learning rates, judged by `objective` on the validation part. The plugin
-    has no pruning: a trial is a process that runs to its end.
+    It varies loss weights and learning rates and maximizes `objective` on the validation part. The
+    plugin has no pruning: a trial is a process that runs to its end.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Called by Hydra. The storage's password is not shown, where it names one."""
+        """Called by Hydra. A password in the storage's address is not printed."""
         if self.sweeper.config.get("doctor"):
-            return self._look(arguments)
+            return self._preflight(arguments)
         from sqlalchemy.exc import SQLAlchemyError
 
         # The plugin prints the whole address.
@@ -104,8 +104,8 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
                 " database needs",
             ) from None
 
-    def _look(self, arguments: list[str]) -> None:
-        """doctor=true: look once, at the run that all trials vary; nothing is optimised."""
+    def _preflight(self, arguments: list[str]) -> None:
+        """doctor=true: check once, for the run that all trials vary; optimize nothing."""
         overrides = OverridesParser.create().parse_overrides(arguments)
         fixed = [o.input_line for o in overrides if not o.is_sweep_override()]
         for job in self.sweeper.launcher.launch([fixed], initial_job_idx=0):
@@ -113,7 +113,7 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
             _ = job.return_value
 
 
-def _log(low: float, high: float) -> str:
+def _log_interval(low: float, high: float) -> str:
     return f"tag(log, interval({low}, {high}))"
 
 
@@ -133,12 +133,12 @@ ConfigStore.instance().store(
         "search_space": None,
         "custom_search_space": None,
         "params": {
-            "loss.alpha": _log(0.05, 5),
-            "loss.beta": _log(1, 100),
-            "loss.gaussian_mixture.gamma": _log(0.001, 1),
-            "optimizer.generator.lr": _log(1e-5, 1e-2),
-            "optimizer.discriminator.lr": _log(1e-5, 1e-2),
-            "optimizer.classifier.lr": _log(1e-5, 1e-2),
+            "loss.alpha": _log_interval(0.05, 5),
+            "loss.beta": _log_interval(1, 100),
+            "loss.gaussian_mixture.gamma": _log_interval(0.001, 1),
+            "optimizer.generator.lr": _log_interval(1e-5, 1e-2),
+            "optimizer.discriminator.lr": _log_interval(1e-5, 1e-2),
+            "optimizer.classifier.lr": _log_interval(1e-5, 1e-2),
         },
     },
     provider="hep2gan",
@@ -148,16 +148,16 @@ _IN_ADDRESS = re.compile(r"(/[^\s:/@]*):[^\s/@]+@")
 
 
 def redact_passwords(text: str) -> str:
-    """A text in which each address has *** for its password.
+    """Replace the password in each address of a text by ***.
 
-    >>> without_passwords("postgresql://me:secret@host/studies")
+    >>> redact_passwords("postgresql://me:secret@host/studies")
     'postgresql://me:***@host/studies'
     """
     return _IN_ADDRESS.sub(r"\1:***@", text)
 
 
 class RedactPasswords(logging.Filter):
-    """Lets every message of a logger through, `redact_passwords`."""
+    """Redacts the passwords in every message of a logger."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Called by logging."""
