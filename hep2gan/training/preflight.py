@@ -1,12 +1,10 @@
 """Preflight checks: everything that can be known before a training starts, in one report."""
 
-import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +12,14 @@ from torch import nn
 
 from hep2gan.config import (
     ALLOWED_NETWORKS,
-    ALLOWED_OPTIMIZERS,
-    COMPILE_MODES,
     cross_field_errors,
     find_wrong_targets,
     import_class,
     invalid_settings,
-    uses_cuda_graphs,
 )
 from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import PARTS
-from hep2gan.errors import Hep2ganError, WrongSettingsError, bullet_list, pluralize
+from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.runs.checkpoints import TrainingPosition, latest_readable
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import lock_owner, locked_error
@@ -33,80 +28,11 @@ from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
 from hep2gan.training.loggers.csv import require_epochs
-from hep2gan.training.optimizers import check_fused
+from hep2gan.training.preflight_report import Finding, Note, PreflightReport
 from hep2gan.training.setup import RunSetup
+from hep2gan.training.trainer_flags import check_trainer_flags
 
 Config = Mapping[str, Any]
-State = Literal["ok", "note", "problem"]
-
-
-class Note(NamedTuple):
-    """Something worth knowing that stops nothing."""
-
-    text: str
-
-
-Finding = str | Note | Hep2ganError
-"""What a check yields: a sentence on what is right, a note, or a problem."""
-
-
-class Result(NamedTuple):
-    """One line of a report."""
-
-    check: str
-    state: State
-    text: str
-
-
-class PreflightReport:
-    """Results of checks in their order; problems are kept to be raised together."""
-
-    def __init__(self) -> None:
-        self.results: list[Result] = []
-        self.problems: list[Hep2ganError] = []
-
-    def add(self, check: str, findings: Iterable[Finding]) -> None:
-        """Record the findings of a check; a Hep2ganError that it raises is one too."""
-        try:
-            for finding in findings:
-                self._record(check, finding)
-        except WrongSettingsError as several:
-            for error in several.problems:
-                self._record(check, error)
-        except Hep2ganError as error:
-            self._record(check, error)
-
-    def _record(self, check: str, finding: Finding) -> None:
-        if isinstance(finding, Hep2ganError):
-            self.problems.append(finding)
-            self.results.append(Result(check, "problem", str(finding)))
-        elif isinstance(finding, Note):
-            self.results.append(Result(check, "note", finding.text))
-        else:
-            self.results.append(Result(check, "ok", finding))
-
-    @property
-    def notes(self) -> list[str]:
-        """What is worth knowing and stops nothing."""
-        return [text for _, state, text in self.results if state == "note"]
-
-    def lines(self) -> list[str]:
-        """The results for a terminal; problems last, where they are seen."""
-        order = get_args(State)
-        results = sorted(self.results, key=lambda result: order.index(result.state))
-        return [f"{state:<8} {check:<10} {text}" for check, state, text in results]
-
-    def require(self, what: str) -> None:
-        """Raise Hep2ganError with every problem of `what` in one list, each with its fix."""
-        if len(self.problems) == 1:
-            raise self.problems[0]
-        if count := len(self.problems):
-            problems = bullet_list([str(problem) for problem in self.problems], limit=count)
-            raise Hep2ganError(
-                f"{count} things stand in the way of {what}\n{problems}\n",
-                "nothing was started",
-                "mend them and give the same command again; doctor=true looks without starting",
-            )
 
 
 def run_preflight(config: Config, run: RunFolder, trusted: Sequence[str] = ()) -> PreflightReport:
@@ -427,88 +353,3 @@ def require_disk_space(folder: Path, checkpoint: int, *, keeps_best: bool, predi
             "free space, or choose another place with runs=FOLDER",
         )
     return f"up to {needed / GB:.2f} GB ({sizes}), {free / GB:.1f} GB free"
-
-
-# ---------------------------------------------------------------------- flags of the trainer
-
-
-_OLDEST_CAPABILITY = (7, 0)
-"""Compute capability from which torch.compile makes kernels for a GPU (Volta)."""
-
-
-def check_trainer_flags(config: Config) -> Iterator[Finding]:
-    """Everything of `trainer` that cannot work here, or has no effect."""
-    settings = config["trainer"]
-    on_gpu = settings["accelerator"] == "gpu" or (
-        settings["accelerator"] == "auto" and torch.cuda.is_available()
-    )
-    ranks = settings["devices"] * settings["nodes"]
-    if settings["compile"]:
-        yield from _check_compile(settings, on_gpu, ranks)
-    if settings["sync_batchnorm"] and not on_gpu:
-        yield Hep2ganError(
-            "trainer.sync_batchnorm is true on the CPU",
-            "torch has this for GPUs alone",
-            "set trainer.sync_batchnorm=false",
-        )
-    elif settings["sync_batchnorm"] and ranks == 1:
-        yield Note("trainer.sync_batchnorm has no effect on one device")
-    yield from _check_fused(config)
-    if settings["resident"] and settings["workers"]:
-        yield Note(
-            f"trainer.workers={settings['workers']} has no effect with trainer.resident=true:"
-            " cells that lie on the device need no worker"
-        )
-
-
-def _check_compile(settings: Config, on_gpu: bool, ranks: int) -> Iterator[Finding]:
-    mode = settings["compile"]
-    fact, off = f"trainer.compile is {str(mode).lower()}", "set trainer.compile=false"
-    if mode not in COMPILE_MODES or not isinstance(mode, bool | str):
-        options = ", ".join(str(mode).lower() for mode in COMPILE_MODES)
-        yield Hep2ganError(f"trainer.compile is {mode!r}", f"choose from {options}")
-        return
-    compilers = _compilers(on_gpu)
-    if not any(map(shutil.which, compilers)):
-        missing = f"{fact}, and none of {', '.join(compilers)} is installed"
-        yield Hep2ganError(missing, "torch.compile needs a compiler", f"install gcc, or {off}")
-    if on_gpu and torch.cuda.is_available():
-        capability = torch.cuda.get_device_capability()
-        if capability < _OLDEST_CAPABILITY:
-            old = f"{fact} on a GPU of compute capability {'.'.join(map(str, capability))}"
-            yield Hep2ganError(old, "torch.compile makes kernels from 7.0 on", off)
-    if settings["sync_batchnorm"] and ranks > 1:
-        yield Hep2ganError(
-            f"{fact} with trainer.sync_batchnorm=true",
-            "each such layer talks to the other devices, where torch.compile has to stop and begin"
-            " again (pytorch issue 161302)",
-            "set one of them to false",
-        )
-    if uses_cuda_graphs(mode) and not on_gpu:
-        yield Hep2ganError(fact, "CUDA graphs need a GPU", "set trainer.compile=true or false")
-    elif uses_cuda_graphs(mode) and ranks > 1:
-        yield Hep2ganError(
-            f"{fact} on {ranks} devices",
-            "CUDA graphs beside the reduction of gradients are known to fail (pytorch issues"
-            " 113809, 140395)",
-            "set trainer.compile=true",
-        )
-
-
-def _compilers(on_gpu: bool) -> tuple[str, ...]:
-    """What torch looks for: C for Triton's launchers, C++ for kernels of the CPU."""
-    if on_gpu:
-        return tuple(filter(None, (os.environ.get("CC"), "gcc", "clang", "cc")))
-    return (os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"),)
-
-
-def _check_fused(config: Config) -> Iterator[Finding]:
-    for name in ("generator", "discriminator", "classifier"):
-        target = config["optimizer"][name]["_target_"]
-        # Other classes are refused elsewhere, or the user's own.
-        if not isinstance(target, str) or target not in ALLOWED_OPTIMIZERS:
-            continue
-        fused = config["trainer"]["fused_optimizers"]
-        if errors := _errors_of(check_fused, fused, import_class(target)):
-            yield from errors
-            return

@@ -18,7 +18,6 @@ from hep2gan.runs.checkpoints import list_checkpoints
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import preflight
 from hep2gan.training.preflight import (
-    PreflightReport,
     check_split,
     check_weights,
     checkpoint_bytes,
@@ -26,6 +25,7 @@ from hep2gan.training.preflight import (
     run_preflight,
     state_copies,
 )
+from hep2gan.training.preflight_report import PreflightReport
 from hep2gan.training.setup import RunSetup
 from tests.helpers.commands import call
 from tests.helpers.configs import composed

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training import preflight
-from hep2gan.training.preflight import check_trainer_flags
+from hep2gan.training import trainer_flags
+from hep2gan.training.trainer_flags import check_trainer_flags
 from tests.helpers.configs import composed
 
 
@@ -78,7 +78,7 @@ def test_old_gpus_are_refused(monkeypatch, gpu):
 
 @pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
 def test_without_a_compiler_nothing_is_compiled(monkeypatch, accelerator):
-    monkeypatch.setattr(preflight.shutil, "which", lambda name: None)
+    monkeypatch.setattr(trainer_flags.shutil, "which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
     (problem,) = found("trainer.compile=true", f"trainer.accelerator={accelerator}")[0]
     assert "needs a compiler" in problem
