@@ -209,7 +209,7 @@ def test_no_report_is_written_where_a_sweep_failed(statuses, monkeypatch, capsys
     monkeypatch.setattr(study, "ended", lambda *_: left.pop(0))
     left_by = {"one": True, "two": False, "three": True}
     monkeypatch.setattr(study, "check_splits", lambda _: None)
-    monkeypatch.setattr(study, "jobs_of", lambda words: [made_job(left_by[words[0]])])
+    monkeypatch.setattr(study, "jobs_from_overrides", lambda words: [made_job(left_by[words[0]])])
     monkeypatch.setattr(Study, "sweeps", lambda *_: sweeps)
     words = ["parts", "augmentation.gain=[0.7, 1.5]"]
     assert study.main(words) == next(status for status in statuses if status)
@@ -299,8 +299,8 @@ def test_make_knows_every_study_and_passes_lower_case_on():
     words = ["make", "-n", "-o", ".venv/.ready", "table_1", "scale=laptop", "seed=0,1", "DEMO=x"]
     spaced = ["augmentation.gain=[0.7, 1.5]", "name='a  b'"]
     dry = subprocess.run([*words, *spaced], cwd=ROOT, capture_output=True, text=True, check=True)
-    (line,) = re.findall(r".*study\.py.*", dry.stdout)
-    name, *overrides = shlex.split(line.partition("study.py ")[2])
+    (line,) = re.findall(r".*run\.py.*", dry.stdout)
+    name, *overrides = shlex.split(line.partition("run.py ")[2])
     assert name == "table_1"
     assert sorted(overrides) == sorted([*spaced, "scale=laptop", "seed=0,1"])
 
