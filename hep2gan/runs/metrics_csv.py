@@ -1,11 +1,11 @@
-"""The rows of a metrics.csv, read so that damage is told and never drawn."""
+"""metrics.csv, the curves of a run: one reader, for which damage is an error and never a curve."""
 
 import csv
 import io
+import logging
 import math
-from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,76 +14,65 @@ import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
 
+log = logging.getLogger(__name__)
+
 KEY_COLUMNS = ("epoch", "step")
+_SERIES = ("train/", "val/", "lr")
 
 
 class MetricsTable(NamedTuple):
-    """columns: the header. rows: texts by column. cut: whether half a last line was left out."""
+    """columns: the header. rows: texts by column, '' where nothing was logged."""
 
     columns: list[str]
     rows: list[dict[str, str]]
-    cut: bool
+
+    def before(self, batch: int) -> list[dict[str, str]]:
+        """The rows that a start at this batch, counted over all epochs, keeps."""
+        return [row for row in self.rows if row["step"] and int(float(row["step"])) < batch]
+
+    @property
+    def epochs(self) -> list[int]:
+        """The epochs whose training was logged to its end, ascending."""
+        losses = [name for name in self.columns if name.startswith("train/")]
+        ended = (row for row in self.rows if any(row[name] for name in losses))
+        return sorted({int(float(row["epoch"])) for row in ended if row["epoch"]})
 
 
 def read_metrics_csv(path: Path) -> MetricsTable:
-    """Read a table of numbers with the column epoch or step; a cell may be empty.
+    """Read a table of numbers with the columns epoch and step; a cell may be empty.
 
-    A killed process can leave a last line without its end, which is left out. Raises ValueError,
-    saying why and in which line, for any other row that is not whole or holds no numbers.
+    A killed process can leave a last line without its end, which is left out with a warning. A
+    missing file has neither columns nor rows. Raises Hep2ganError, saying why and in which line,
+    for any other row that is incomplete or holds no numbers.
     """
-    text = path.read_bytes().decode("utf-8")
-    if "\0" in text:
-        raise ValueError("it holds zero bytes")
-    cut = bool(text) and not text.endswith("\n")
-    whole = text[: text.rfind("\n") + 1]
-    reader = csv.reader(io.StringIO(whole, newline=""), strict=True)
+    if not path.is_file():
+        return MetricsTable([], [])
     try:
-        columns = next(reader, [])
-        _check_header(columns)
-        rows = [_row(cells, columns) for cells in reader]
-    except (csv.Error, ValueError) as error:
-        raise ValueError(f"line {max(reader.line_num, 1)}: {error}") from error
-    return MetricsTable(columns, rows, cut)
+        text = path.read_bytes().decode("utf-8")
+        if "\0" in text:
+            raise ValueError("it holds zero bytes")
+        lines, end, rest = text.rpartition("\n")
+        if rest:
+            log.warning("%s ended within a line, which is left out.", path)
+        return _parse(lines + end)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
-def _check_header(columns: Sequence[str]) -> None:
-    if not set(KEY_COLUMNS) & set(columns):
-        raise ValueError("it has no column epoch or step")
-    if twice := [name for name, count in Counter(columns).items() if count > 1]:
-        raise ValueError(f"the column {twice[0]} occurs twice")
+def require_epochs(path: Path, epochs: int) -> None:
+    """Raise Hep2ganError unless the file is intact and holds all `epochs` that are done.
 
-
-def _row(cells: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
-    """Texts by column; raises ValueError for other cells than columns, and for no numbers."""
-    if len(cells) != len(columns):
-        raise ValueError(f"{len(cells)} cells, {len(columns)} columns")
-    row = dict(zip(columns, cells, strict=True))
-    for name, text in row.items():
-        value = float(text) if text else 0.0
-        if name in KEY_COLUMNS and not (
-            math.isfinite(value) and value >= 0 and value == int(value)
-        ):
-            raise ValueError(f"{name} is {text}")
-    return row
-
-
-def epochs_of(rows: Sequence[Mapping[str, object]]) -> list[int]:
-    """The epochs whose training was logged to its end, ascending."""
-    ended = [row for row in rows if any(n.startswith("train/") and v for n, v in row.items())]
-    return sorted({int(float(str(row["epoch"]))) for row in ended if row.get("epoch")})
-
-
-def check_epochs(found: Sequence[int], expected: int | None = None) -> None:
-    """Raise ValueError where an epoch between others is missing, or the last of `expected` is.
-
-    The first may be missing: curves that were deleted begin where the run was resumed.
+    A missing file is no error: curves then begin where the run resumes.
     """
-    last = found[-1] if expected is None and found else (expected or 0) - 1
-    missing = sorted(set(range(found[0] if found else 0, last + 1)) - set(found))
-    if missing:
-        if len(missing) > 1:
-            raise ValueError(f"the rows of {len(missing)} epochs are missing, first {missing[0]}")
-        raise ValueError(f"the row of epoch {missing[0]} is missing")
+    table = read_metrics_csv(path)
+    if table.columns:
+        _check_epochs(path, [epoch for epoch in table.epochs if epoch < epochs], epochs)
+
+
+def logged_before(path: Path, batch: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield step and values of the rows that a start at `batch` keeps, in their order."""
+    for row in read_metrics_csv(path).before(batch):
+        yield int(float(row.pop("step"))), {name: float(text) for name, text in row.items() if text}
 
 
 class Series(NamedTuple):
@@ -95,42 +84,80 @@ class Series(NamedTuple):
 
 
 def read_series(path: Path, epochs: int | None = None) -> dict[str, Series]:
-    """Read a sparse metrics.csv: name to values by epoch, the mean where an epoch has several.
+    """Read the curves of losses, validation metrics and learning rates by epoch.
 
-    Rows without an epoch (as learning rates have in Lightning's own file) get that of the next
-    row by step. Batchwise losses (`step/`) and test results are left out. A last line cut short
-    is ignored. epochs: how many there were, None where that is not known. Raises Hep2ganError when
-    the file is missing, damaged or lacks an epoch.
+    Args:
+        path: a metrics.csv.
+        epochs: how many epochs there were; None if that is not known.
+
+    Returns:
+        Name to series, the mean where an epoch has several values.
+
+    Raises:
+        Hep2ganError: the file is missing, damaged or lacks an epoch.
     """
-    rows = _rows(path, epochs)
-    known = sorted((r["step"], r["epoch"]) for r in rows if "step" in r and "epoch" in r)
-    steps = [step for step, _ in known]
-    found: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        epoch = row.get("epoch")
-        if epoch is None:
-            step = row.get("step", 0.0)
-            following = min(bisect_left(steps, step), len(known) - 1)
-            epoch = known[following][1] if known else step
-        for name, value in row.items():
-            if name.startswith(("train/", "val/", "lr")):
-                found[name][epoch].append(value)
-    return {
-        name: Series(
-            name, np.array(sorted(means)), np.array([np.mean(means[e]) for e in sorted(means)])
-        )
-        for name, means in found.items()
-    }
-
-
-def _rows(path: Path, epochs: int | None) -> list[dict[str, float]]:
-    """Return the filled fields of every whole row."""
-    fix = f"train the run again, or delete {path} to go without curves"
     if not path.is_file():
-        raise Hep2ganError(f"{path} does not exist", "", fix)
+        raise Hep2ganError(f"{path} does not exist", "", "train the run again")
+    table = read_metrics_csv(path)
+    _check_epochs(path, table.epochs, epochs)
+    values: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in table.rows:
+        for name, text in row.items():
+            if text and name.startswith(_SERIES) and row["epoch"]:
+                values[name][float(row["epoch"])].append(float(text))
+    return {name: _mean_by_epoch(name, by_epoch) for name, by_epoch in values.items()}
+
+
+def _mean_by_epoch(name: str, by_epoch: dict[float, list[float]]) -> Series:
+    epochs = sorted(by_epoch)
+    return Series(name, np.array(epochs), np.array([np.mean(by_epoch[e]) for e in epochs]))
+
+
+def _parse(text: str) -> MetricsTable:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        rows = read_metrics_csv(path).rows
-        check_epochs(epochs_of(rows), epochs)
-        return [{name: float(text) for name, text in row.items() if text} for row in rows]
-    except (OSError, ValueError) as error:
-        raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
+        columns = next(reader, [])
+        _check_header(columns)
+        return MetricsTable(columns, [_parse_row(cells, columns) for cells in reader])
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"line {max(reader.line_num, 1)}: {error}") from error
+
+
+def _check_header(columns: Sequence[str]) -> None:
+    if missing := [name for name in KEY_COLUMNS if name not in columns]:
+        raise ValueError(f"it has no column {missing[0]}")
+    if duplicates := [name for name, count in Counter(columns).items() if count > 1]:
+        raise ValueError(f"the column {duplicates[0]} occurs twice")
+
+
+def _parse_row(cells: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    if len(cells) != len(columns):
+        raise ValueError(f"{len(cells)} cells, {len(columns)} columns")
+    row = dict(zip(columns, cells, strict=True))
+    for name, text in row.items():
+        value = float(text) if text else 0.0
+        is_count = math.isfinite(value) and value >= 0 and value == int(value)
+        if name in KEY_COLUMNS and not is_count:
+            raise ValueError(f"{name} is {text}")
+    return row
+
+
+def _check_epochs(path: Path, logged: Sequence[int], expected: int | None) -> None:
+    """Raise Hep2ganError where an epoch between others is missing, or the last of `expected` is.
+
+    The first may be missing: curves that were deleted begin where the run was resumed.
+    """
+    last = logged[-1] if expected is None and logged else (expected or 0) - 1
+    missing = sorted(set(range(logged[0] if logged else 0, last + 1)) - set(logged))
+    if len(missing) > 1:
+        raise _damaged(path, f"the rows of {len(missing)} epochs are missing, first {missing[0]}")
+    if missing:
+        raise _damaged(path, f"the row of epoch {missing[0]} is missing")
+
+
+def _damaged(path: Path, reason: object) -> Hep2ganError:
+    return Hep2ganError(
+        f"{path} is damaged ({reason})",
+        "curves are shown and continued as a whole",
+        "restore it, or delete it to go without the curves so far",
+    )

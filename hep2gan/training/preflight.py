@@ -23,11 +23,11 @@ from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.runs.checkpoints import TrainingPosition, latest_readable
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import lock_owner, locked_error
+from hep2gan.runs.metrics_csv import require_epochs
 from hep2gan.training.build import build_task, parameter_counts
 from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
-from hep2gan.training.loggers.csv import require_epochs
 from hep2gan.training.preflight_report import Finding, Note, PreflightReport
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.trainer_flags import check_trainer_flags

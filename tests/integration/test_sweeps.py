@@ -97,7 +97,7 @@ TRICKY = {
 
 
 @pytest.mark.parametrize("overrides", TRICKY.values(), ids=TRICKY)
-def test_the_jobs_of_a_sweep_are_known_beforehand(overrides, monkeypatch, tmp_path):
+def test_the_jobs_from_overrides_a_sweep_are_known_beforehand(overrides, monkeypatch, tmp_path):
     launched = []
 
     def noted(jobs, slots):
@@ -113,7 +113,7 @@ def test_the_jobs_of_a_sweep_are_known_beforehand(overrides, monkeypatch, tmp_pa
 def test_launchers_are_found_by_a_hydra_that_has_looked_before():
     script = (
         "from hydra.core.plugins import Plugins; before = Plugins.instance();"
-        "from hep2gan.cli.launch.hydra import jobs_of; jobs_of(['seed=0,1']);"
+        "from hep2gan.cli.launch.hydra import jobs_from_overrides as jobs; jobs(['seed=0,1']);"
         "names = Plugins.instance().class_name_to_class; assert Plugins.instance() is before;"
         "print(sorted(n.rpartition('.')[2] for n in names if 'hydra_plugins.hep2gan' in n))"
     )

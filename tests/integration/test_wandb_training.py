@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hep2gan.cli import report, train
+from hep2gan.runs.metrics_csv import logged_before
 from hep2gan.training import run as training_run
 from hep2gan.training.callbacks import checkpoint
-from hep2gan.training.loggers.csv import logged_before
 from tests.helpers.commands import call
 from tests.helpers.offline import curve, runs, without_wandb_settings
 

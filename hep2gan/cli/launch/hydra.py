@@ -186,7 +186,7 @@ def objective_value(run: "RunFolder", config: Mapping[str, Any]) -> float:
         monitor, objective = monitor_name(config), config["objective"]
         values = [(float(row[monitor]), float(row[objective])) for row in rows if row[monitor]]
         return max(values)[1]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{run.curves_file} has no column {config['objective']} ({error})",
             "an objective is a val/… column of metrics.csv",

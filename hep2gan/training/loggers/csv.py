@@ -2,20 +2,15 @@
 
 import csv
 import io
-import logging
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_open, with_path_in_errors
-from hep2gan.runs.metrics_csv import MetricsTable, check_epochs, epochs_of, read_metrics_csv
-
-log = logging.getLogger(__name__)
+from hep2gan.runs.metrics_csv import KEY_COLUMNS, read_metrics_csv
 
 
 class CsvLogger(Logger):
@@ -32,12 +27,14 @@ class CsvLogger(Logger):
     def __init__(self, path: Path, start: int = 0) -> None:
         super().__init__()
         self._path = path
-        self._columns = ["epoch", "step"]
+        self._columns = list(KEY_COLUMNS)
         self._keep_before(start)
 
     @rank_zero_only
     def _keep_before(self, start: int) -> None:
-        self._rewrite(_before(self._read(), start))
+        table = read_metrics_csv(self._path)
+        self._columns = table.columns or self._columns
+        self._rewrite(table.before(start))
 
     @property
     def name(self) -> str:
@@ -62,19 +59,13 @@ class CsvLogger(Logger):
             row["epoch"] = str(int(metrics["epoch"]))
         new = [name for name in row if name not in self._columns]
         if new:
-            rows = self._read()
             self._columns += sorted(new)
-            self._rewrite(rows)
+            self._rewrite(read_metrics_csv(self._path).rows)
         with (
             with_path_in_errors(self._path),
             self._path.open("a", newline="", encoding="utf-8") as file,
         ):
             csv.DictWriter(file, self._columns).writerow(row)
-
-    def _read(self) -> list[dict[str, str]]:
-        table = _table(self._path)
-        self._columns = table.columns or self._columns
-        return table.rows
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         with atomic_open(self._path) as file:
@@ -84,48 +75,3 @@ class CsvLogger(Logger):
             writer.writerows(rows)
             text.flush()
             text.detach()
-
-
-def logged_before(path: Path, start: int) -> Iterator[tuple[int | None, dict[str, float]]]:
-    """Yield step and values of the rows that a start at batch `start` keeps, in their order."""
-    for row in _before(_table(path).rows, start):
-        step = row.pop("step", "")
-        yield int(step) if step else None, {name: float(text) for name, text in row.items() if text}
-
-
-def _before(rows: list[dict[str, str]], start: int) -> list[dict[str, str]]:
-    return [row for row in rows if row["step"] and int(row["step"]) < start]
-
-
-def require_epochs(path: Path, epochs: int) -> None:
-    """Raise Hep2ganError unless the file is intact and holds all `epochs` that are done.
-
-    A missing file is no error: curves then begin where the run resumes.
-    """
-    if path.is_file():
-        logged = epochs_of(_table(path).rows)
-        try:
-            check_epochs([epoch for epoch in logged if epoch < epochs], epochs)
-        except ValueError as error:
-            raise _damaged(path, error) from error
-
-
-def _table(path: Path) -> MetricsTable:
-    """Read columns and rows of the file, none where it is missing."""
-    if not path.is_file():
-        return MetricsTable([], [], cut=False)
-    try:
-        table = read_metrics_csv(path)
-    except ValueError as error:
-        raise _damaged(path, error) from error
-    if table.cut:
-        log.warning("%s ended within a line, which is left out.", path)
-    return table
-
-
-def _damaged(path: Path, error: ValueError) -> Hep2ganError:
-    return Hep2ganError(
-        f"{path} is damaged ({error})",
-        "a run is resumed with all of its curves",
-        "restore it, or delete it: its curves then begin where the run resumes",
-    )

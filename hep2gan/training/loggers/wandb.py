@@ -24,8 +24,8 @@ from hep2gan.io import atomic_write, read_json
 from hep2gan.reports.figures.overlay import overlay_cell
 from hep2gan.reports.figures.roc import roc_curves
 from hep2gan.reports.selection import confident_errors, lowest_dice
+from hep2gan.runs.metrics_csv import logged_before
 from hep2gan.runs.predictions import Predictions
-from hep2gan.training.loggers.csv import logged_before
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ def table(tmp_path, text):
 SPARSE = """\
 epoch,step,lr/generator,step/loss,train/generator/total,val/dice,val/hd95
 0,9,,7.5,,,
-,0,0.1,,,,
+0,0,0.1,,,,
 0,10,,,4.0,,
 0,10,,,,0.5,9.0
 1,15,,6.5,,,
-,11,0.01,,,,
+1,11,0.01,,,,
 1,20,,,3.0,,
 1,20,,,5.0,,
 1,20,,,,0.75,nan
@@ -102,7 +102,7 @@ def test_a_file_without_curves_gives_none(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "epoch,step,train/a\n0,1,many\n"])
 def test_damage_names_the_file_and_the_fix(tmp_path, text):
-    with pytest.raises(Hep2ganError, match=r"metrics\.csv cannot be read.*Fix: train"):
+    with pytest.raises(Hep2ganError, match=r"metrics\.csv is damaged.*Fix: restore"):
         plot_training_curves(table(tmp_path, text))
 
 

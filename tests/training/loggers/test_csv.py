@@ -4,7 +4,8 @@ import re
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.loggers.csv import CsvLogger, logged_before, require_epochs
+from hep2gan.runs.metrics_csv import logged_before, require_epochs
+from hep2gan.training.loggers.csv import CsvLogger
 
 
 def rows(path):
@@ -80,7 +81,7 @@ def test_a_sound_file_holds_its_epochs(tmp_path):
         (SOUND.replace("1,7,", "1,-7,"), "line 4: step is -7"),
         (SOUND.replace("val/b", "train/a"), "line 1: the column train/a occurs twice"),
         ("\0\0" + SOUND, "it holds zero bytes"),
-        ("", "line 1: it has no column epoch or step"),
+        ("", "line 1: it has no column epoch"),
     ],
 )
 def test_damage_is_told_before_a_run_goes_on(tmp_path, text, what):
