@@ -1,4 +1,4 @@
-"""The figures of a method with their intervals, and differences of two methods."""
+"""The measures of a method with their intervals, and differences of two methods."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -51,7 +51,7 @@ class PairedResults:
         return self.each.specimens
 
     def units(self, *, specimens: bool) -> list[npt.NDArray[Any]]:
-        """A test set's (N,) specimens or ids: what is independent of each other."""
+        """Return the (N,) specimens or ids of each test set: what is independent of each other."""
         return [tested.specimen if specimens else tested.id for tested in self.first]
 
     @cached_property
@@ -74,15 +74,15 @@ class PairedResults:
         return int((by_cell > 0).sum()), int((by_cell < 0).sum())
 
     def p_cells(self) -> float:
-        """Exact McNemar; of several seeds it is the sign test of the same cells."""
+        """Return p of exact McNemar; of several seeds it is the sign test of the same cells."""
         return mcnemar(*self.discordant)
 
     def p_specimens(self) -> float | None:
-        """Sign flips by specimen; None where specimens are unknown."""
+        """Return p of sign flips by specimen; None where specimens are unknown."""
         return self._p(self.gained) if self.specimens else None
 
     def p_mean_class_accuracy(self) -> float:
-        """Sign flips of what each specimen, or each cell where they are unknown, adds to it."""
+        """Return p of sign flips of what each specimen (each cell if unknown) adds to it."""
         label = self._joined("label")
         _, place, cells = np.unique(label, return_inverse=True, return_counts=True)
         return self._p(self.gained / cells[place])
@@ -103,23 +103,23 @@ def pair_results(
     by_fold: False where two kinds of split deal the same cells to different folds.
     """
     ours, theirs = _parts(first, by_fold), _parts(second, by_fold)
-    found: dict[str, list[tuple[TestCells, TestCells]]] = {}
+    paired: dict[str, list[tuple[TestCells, TestCells]]] = {}
     for key in sorted(ours.keys() & theirs.keys(), key=lambda k: (seed_order(k[0]), k[1])):
         one, other = ours[key], theirs[key]
         _, here, there = np.intersect1d(one.id, other.id, return_indices=True)
         if len(here):
-            found.setdefault(key[0], []).append((one.rows(here), other.rows(there)))
-    if not found:
+            paired.setdefault(key[0], []).append((one.rows(here), other.rows(there)))
+    if not paired:
         return "not paired: no cell is tested by both under the same seed" + " and fold" * by_fold
-    if not all(_alike(*pair) for pairs in found.values() for pair in pairs):
+    if not all(_alike(*pair) for pairs in paired.values() for pair in pairs):
         return "not paired: the same ids name different cells"
-    return PairedResults(_by_seed(found.values(), 0), _by_seed(found.values(), 1))
+    return PairedResults(_by_seed(paired.values(), 0), _by_seed(paired.values(), 1))
 
 
 def _by_seed(
-    found: Iterable[list[tuple[TestCells, TestCells]]], side: int
+    paired: Iterable[list[tuple[TestCells, TestCells]]], side: int
 ) -> tuple[TestCells, ...]:
-    return tuple(pool([pair[side] for pair in pairs]) for pairs in found)
+    return tuple(pool([pair[side] for pair in pairs]) for pairs in paired)
 
 
 def _right(cells: TestCells) -> npt.NDArray[np.bool_]:
@@ -199,7 +199,7 @@ def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
 def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
     """Estimate every measure that the method has from its test cells, one test a seed.
 
-    Intervals are those of the mean over seeds under another draw of cells, or of specimens: a cell
+    Intervals are those of the mean over seeds of another sample of cells or specimens: a cell
     takes its predictions of all seeds with it, for seeds are no new cells. What another training
     would give is the standard deviation's to say.
     """
@@ -221,9 +221,11 @@ def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
 
 
 def method_differences(pairs: PairedResults, *, specimens: bool) -> dict[str, Bootstrapped]:
-    """Differences, first less second, of every measure both have: means over seeds.
+    """Return differences, first less second, of every measure both have: means over seeds.
 
-    specimens: whether whole ones are resampled, else cells.
+    Args:
+        pairs: The cells that both methods test.
+        specimens: Whether whole specimens are resampled, else cells.
     """
     found: dict[str, Bootstrapped] = {}
     units = pairs.units(specimens=specimens)

@@ -9,7 +9,6 @@ from hep2gan.reports.results import MethodResults, RunResult
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     Estimate,
-    PairedResults,
     estimate_values,
     make_estimates,
     method_differences,
@@ -36,7 +35,7 @@ from hep2gan.runs.finished import FinishedRun
 from hep2gan.statistics.bootstrap import Bootstrapped
 from hep2gan.statistics.significance import holm
 
-_TOLD = ("kind", "group_duplicates", "fold", "seed")
+_NOT_PRINTED = ("kind", "group_duplicates", "fold", "seed")
 """Settings that have a place of their own, or that repetitions differ in."""
 
 
@@ -69,19 +68,21 @@ class Protocol(NamedTuple):
 def distinct_protocols(runs: Sequence[FinishedRun]) -> list[Protocol]:
     """Return the protocol of each run of one method, with what runs of its kind differ in."""
     kinds = [str(run.split_settings.get("kind", "random")) for run in runs]
-    found = []
+    protocols = []
     for run, kind in zip(runs, kinds, strict=True):
         alike = [one.split_settings for one, own in zip(runs, kinds, strict=True) if own == kind]
-        names = sorted({str(name) for settings in alike for name in settings}.difference(_TOLD))
-        telling = [name for name in names if len({_value(one, name) for one in alike}) > 1]
-        settings = tuple((name, _value(run.split_settings, name)) for name in telling)
+        names = sorted(
+            {str(name) for settings in alike for name in settings}.difference(_NOT_PRINTED)
+        )
+        differing = [name for name in names if len({_value(one, name) for one in alike}) > 1]
+        settings = tuple((name, _value(run.split_settings, name)) for name in differing)
         grouped = bool(run.split_settings.get("group_duplicates"))
-        found.append(Protocol(kind, grouped, settings))
-    return found
+        protocols.append(Protocol(kind, grouped, settings))
+    return protocols
 
 
-def compare_protocols(found: Sequence[Protocol]) -> list[tuple[Protocol, Protocol]]:
-    """Return which of them to hold against each other; the settings of both agree.
+def pair_protocols(protocols: Sequence[Protocol]) -> list[tuple[Protocol, Protocol]]:
+    """Return which of them to compare with each other; the settings of both agree.
 
     Random against specimen and block, identical cells kept together or not in both; then each kind
     without them together against itself with them.
@@ -95,8 +96,8 @@ def compare_protocols(found: Sequence[Protocol]) -> list[tuple[Protocol, Protoco
     return [
         (first, second)
         for one, other in pairs
-        for first in found
-        for second in found
+        for first in protocols
+        for second in protocols
         if (first[:2], second[:2]) == (one, other) and first.agrees(second)
     ]
 
@@ -130,11 +131,6 @@ class Gap(NamedTuple):
     p_holm: float = 1.0
     problem: str = ""
 
-    @property
-    def significant(self) -> bool:
-        """Whether the accuracy differs by more than noise, corrected over the table."""
-        return self.p_holm < LEVEL
-
 
 def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[Gap]]:
     """Return rows of the methods that were run under several protocols, and what those differ by.
@@ -144,48 +140,44 @@ def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[
     """
     rows: list[ProtocolRow] = []
     gaps: list[Gap] = []
-    for found in _by_protocol(results):
+    for methods in _by_protocol(results):
         rows += [
             ProtocolRow(method, protocol, make_estimates(list(method.tests.values())))
-            for protocol, method in found.items()
+            for protocol, method in methods.items()
         ]
-        gaps += [_gap(found, first, second) for first, second in compare_protocols(list(found))]
+        gaps += [_gap(methods, *pair) for pair in pair_protocols(list(methods))]
     corrected = iter(holm([gap.p for gap in gaps if not gap.problem]))
     return rows, [gap if gap.problem else gap._replace(p_holm=next(corrected)) for gap in gaps]
 
 
 def _by_protocol(results: Sequence[RunResult]) -> list[dict[Protocol, MethodResults]]:
     """Gather classifiers of one study and name, whatever their split; those with several."""
-    named: dict[tuple[str, str], list[RunResult]] = {}
+    by_name: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
         if result.cells.predicted is not None:
             key = (result.run.study, without_split(result.run.method))
-            named.setdefault(key, []).append(result)
+            by_name.setdefault(key, []).append(result)
     runs = [result.run for result in results]
-    found = []
-    for key, own in named.items():
+    methods = []
+    for key, own in by_name.items():
+        title = with_study(*key, runs)
         groups: dict[Protocol, list[RunResult]] = {}
         for result, protocol in zip(own, distinct_protocols([one.run for one in own]), strict=True):
             groups.setdefault(protocol, []).append(result)
-        if len(groups) > 1:
-            title = with_study(*key, runs)
-            found.append(
-                {one: MethodResults(*key, tuple(groups[one]), title) for one in sorted(groups)}
-            )
-    return found
+        methods.append(
+            {one: MethodResults(*key, tuple(groups[one]), title) for one in sorted(groups)}
+        )
+    return [by_protocol for by_protocol in methods if len(by_protocol) > 1]
 
 
-def _gap(found: dict[Protocol, MethodResults], first: Protocol, second: Protocol) -> Gap:
-    pairs = pair_results(found[first], found[second], by_fold=False)
+def _gap(methods: Mapping[Protocol, MethodResults], first: Protocol, second: Protocol) -> Gap:
+    pairs = pair_results(methods[first], methods[second], by_fold=False)
     if isinstance(pairs, str):
-        return Gap(found[first], first, second, 0, 0, {}, 1.0, problem=pairs)
-    gained = method_differences(pairs, specimens=bool(pairs.specimens))
-    return Gap(found[first], first, second, pairs.cells, pairs.specimens, gained, _p(pairs))
-
-
-def _p(pairs: PairedResults) -> float:
+        return Gap(methods[first], first, second, 0, 0, {}, 1.0, problem=pairs)
+    differences = method_differences(pairs, specimens=bool(pairs.specimens))
     p = pairs.p_specimens()
-    return pairs.p_cells() if p is None else p
+    p = pairs.p_cells() if p is None else p
+    return Gap(methods[first], first, second, pairs.cells, pairs.specimens, differences, p)
 
 
 _MEASURES = ("accuracy", "mean_class_accuracy")
@@ -212,14 +204,14 @@ def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
     """Say how much the random split flatters: against specimens, else blocks kept apart."""
     own = [gap for gap in gaps if gap.method.title == title]
     across = [gap for gap in own if gap.first.kind != gap.second.kind]
-    known = [gap for gap in across if not gap.problem]
-    if not known:
+    paired = [gap for gap in across if not gap.problem]
+    if not paired:
         why = across[0].problem if across else "it was not run under a random and another split"
         return f"how much a random split flatters cannot be said: {why}."
-    gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
+    gap = next((gap for gap in paired if gap.second.kind == "specimen"), paired[0])
     accuracy = gap.differences["accuracy"]
     words = "flatters" if accuracy.estimate > 0 else "does not flatter"
-    if not gap.significant:
+    if gap.p_holm >= LEVEL:
         words = "flatters by no more than noise"
     words += " on synthetic cells" * gap.method.is_synthetic
     return (

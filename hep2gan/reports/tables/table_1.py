@@ -17,7 +17,6 @@ from hep2gan.reports.tables.estimates import (
 )
 from hep2gan.reports.tables.table import (
     ABSENT,
-    LEVEL,
     Cell,
     Part,
     Row,
@@ -48,8 +47,6 @@ class MethodComparison(NamedTuple):
 
     other: MethodResults
     cells: int
-    specimens: int
-    """0 where they are unknown."""
     only_here: int
     """Discordant cells that this method alone names right; under more seeds, of several."""
     only_there: int
@@ -74,13 +71,8 @@ class MethodComparison(NamedTuple):
         return max(self.p_cells_holm, self.p_specimens_holm or 0.0)
 
     @property
-    def significant(self) -> bool:
-        """Whether the difference is more than noise."""
-        return self.p < LEVEL
-
-    @property
     def verdict(self) -> str:
-        """The same in words."""
+        """Whether the difference is more than noise, in words."""
         return verdict(self.p)
 
 
@@ -99,18 +91,23 @@ class Table1Row(NamedTuple):
         return self.comparison not in (NO_CLASSIFIER, LAST, REFERENCE)
 
 
-def table_1_rows(found: Sequence[MethodResults], reference: str = "") -> list[Table1Row]:
-    """Return a row a method, in the order given.
+def table_1_rows(methods: Sequence[MethodResults], reference: str = "") -> list[Table1Row]:
+    """Estimate the measures of each method and compare it with another, in the order given.
 
-    reference: name or title of the method that each other is compared with; empty is the row below.
-    Raises Hep2ganError when it names none, several, or one that does not classify.
+    Args:
+        methods: All results of each.
+        reference: Name or title of the method that each other is compared with; empty is the row
+            below.
+
+    Raises:
+        Hep2ganError: The reference names none, several, or one that does not classify.
     """
     if reference:
-        others = dict.fromkeys((method.title for method in found), _reference(found, reference))
+        others = dict.fromkeys((method.title for method in methods), _reference(methods, reference))
     else:
-        classify = [method for method in found if method.cells.predicted is not None]
+        classify = [method for method in methods if method.cells.predicted is not None]
         others = dict(zip((method.title for method in classify), classify[1:], strict=False))
-    compared = {method.title: _comparison(method, others.get(method.title)) for method in found}
+    compared = {method.title: _comparison(method, others.get(method.title)) for method in methods}
     corrected = dict(zip(compared, _corrected(list(compared.values())), strict=True))
     return [
         Table1Row(
@@ -119,13 +116,13 @@ def table_1_rows(found: Sequence[MethodResults], reference: str = "") -> list[Ta
             _wilson(method),
             corrected[method.title],
         )
-        for method in found
+        for method in methods
     ]
 
 
-def _reference(found: Sequence[MethodResults], reference: str) -> MethodResults:
-    titles = ", ".join(method.title for method in found)
-    named = [method for method in found if reference in (method.title, method.name)]
+def _reference(methods: Sequence[MethodResults], reference: str) -> MethodResults:
+    titles = ", ".join(method.title for method in methods)
+    named = [method for method in methods if reference in (method.title, method.name)]
     if len(named) != 1:
         raise Hep2ganError(
             f"reference={reference} names {len(named) or 'none'} of the methods of these runs",
@@ -165,7 +162,6 @@ def compare_methods(pairs: PairedResults, other: MethodResults) -> MethodCompari
     return MethodComparison(
         other,
         pairs.cells,
-        pairs.specimens,
         only_here,
         only_there,
         over_cells["accuracy"],
@@ -177,9 +173,9 @@ def compare_methods(pairs: PairedResults, other: MethodResults) -> MethodCompari
     )
 
 
-def _corrected(found: Sequence[MethodComparison | str]) -> list[MethodComparison | str]:
+def _corrected(comparisons: Sequence[MethodComparison | str]) -> list[MethodComparison | str]:
     """Correct p values by Holm, each kind as one family."""
-    compared = [one for one in found if isinstance(one, MethodComparison)]
+    compared = [one for one in comparisons if isinstance(one, MethodComparison)]
     over_cells = iter(holm([one.p_cells for one in compared]))
     by_class = iter(holm([one.p_class for one in compared]))
     known = [one.p_specimens for one in compared if one.p_specimens is not None]
@@ -192,7 +188,7 @@ def _corrected(found: Sequence[MethodComparison | str]) -> list[MethodComparison
             p_class_holm=next(by_class),
             p_specimens_holm=None if one.p_specimens is None else next(over_specimens),
         )
-        for one in found
+        for one in comparisons
     ]
 
 
