@@ -98,15 +98,17 @@ def _to_overrides(positional: list[str], names: tuple[str, ...]) -> list[str]:
     return overrides
 
 
-def run(task: Callable[["DictConfig"], Any], name: str, positionals: tuple[str, ...] = ()) -> None:
+def run(
+    task: Callable[[dict[str, Any]], object], name: str, positionals: tuple[str, ...] = ()
+) -> None:
     """Run `task` with the configuration that Hydra composes from the command line.
 
     Errors that a user can correct are printed without a traceback, with exit status 2, see
     `readable_errors`.
 
     Args:
-        task: called with the configuration. It imports torch itself, so that --help and completion
-            answer at once.
+        task: called with the resolved configuration. It imports torch itself, so that --help and
+            completion answer at once.
         name: of the configuration in conf/.
         positionals: see `name_positionals`.
     """
@@ -142,7 +144,7 @@ def _register_plugins() -> None:
         Plugins.instance().register(plugin)
 
 
-def _run_in_hydra(task: Callable[["DictConfig"], Any], name: str) -> Exception | None:
+def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Exception | None:
     """Run `task` and return its error, before which Hydra would print all overrides."""
     import hydra
 
@@ -151,7 +153,7 @@ def _run_in_hydra(task: Callable[["DictConfig"], Any], name: str) -> Exception |
     @wraps(task)
     def catch(config: "DictConfig") -> None:
         try:
-            task(config)
+            task(resolve_config(config))
         except Exception as error:
             errors.append(error)
 

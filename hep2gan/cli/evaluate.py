@@ -1,18 +1,13 @@
 """hep2gan-evaluate: test a trained run again."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 from hep2gan.cli.app import run
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
-
-def evaluate(config: "DictConfig") -> None:
-    """Entry point behind Hydra: plain containers from here on."""
-    from pathlib import Path
-
-    from hep2gan.cli.app import resolve_config
+def evaluate(config: dict[str, Any]) -> None:
+    """Test the run of a resolved configuration and print its metrics."""
     from hep2gan.data.splits import Split
     from hep2gan.data.store.integrity import verify
     from hep2gan.data.store.store import Store
@@ -21,25 +16,22 @@ def evaluate(config: "DictConfig") -> None:
     from hep2gan.training.evaluation import evaluate_run, format_summary
     from hep2gan.training.setup import build_data
 
-    plain = resolve_config(config)
-    run = RunFolder.open(Path(plain["run"]))
+    run = RunFolder.open(Path(config["run"]))
     if run.config().get("forest"):
         from hep2gan.training.forest import evaluate_forest
 
-        metrics = evaluate_forest(run, plain["checkpoint"], plain["store"], plain["figures"])
+        metrics = evaluate_forest(run, config["checkpoint"], config["store"], config["figures"])
         print(f"{format_summary(metrics)}\n\n{run.path}, grown again")
         return
-    trained = load_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
-    store = Store.open(Path(plain["store"]) if plain["store"] else trained.store)
+    trained = load_run(run.path, config["checkpoint"], config["trusted"])
+    store = Store.open(Path(config["store"]) if config["store"] else trained.store)
     verify(store)
-    split = Split.load(trained.run.path, store)
-    alone = {"accelerator": plain["accelerator"], "devices": 1, "nodes": 1}
-    trained.config["trainer"] |= {"eval_batch_size": plain["batch_size"], **alone}
+    split = Split.load(run.path, store)
+    one_device = {"accelerator": config["accelerator"], "devices": 1, "nodes": 1}
+    trained.config["trainer"] |= {"eval_batch_size": config["batch_size"], **one_device}
     data = build_data(trained.config, store, split)
-    metrics = evaluate_run(
-        trained.task, data, trained.run, trained.config, figures=plain["figures"]
-    )
-    print(f"{format_summary(metrics)}\n\n{trained.run.path} with {trained.checkpoint.name}")
+    metrics = evaluate_run(trained.task, data, run, trained.config, figures=config["figures"])
+    print(f"{format_summary(metrics)}\n\n{run.path} with {trained.checkpoint.name}")
 
 
 def main() -> None:

@@ -1,26 +1,20 @@
 """hep2gan-export: a trained run as one ONNX graph with a model card."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 from hep2gan.cli.app import run
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
-
-def export(config: "DictConfig") -> None:
-    """Entry point behind Hydra: plain containers from here on."""
-    from pathlib import Path
-
-    from hep2gan.cli.app import resolve_config
+def export(config: dict[str, Any]) -> None:
+    """Export the run of a resolved configuration and print how it was checked."""
     from hep2gan.inference.export import export_run
     from hep2gan.inference.load import load_run
     from hep2gan.inference.onnx_backend import CARD, GRAPH
 
-    plain = resolve_config(config)
-    trained = load_run(Path(plain["run"]), plain["checkpoint"], plain["trusted"])
-    output = Path(plain["output"]) if plain["output"] else trained.run.path / "export"
-    store = Path(plain["store"]) if plain["store"] else None
+    trained = load_run(Path(config["run"]), config["checkpoint"], config["trusted"])
+    output = Path(config["output"]) if config["output"] else trained.run.path / "export"
+    store = Path(config["store"]) if config["store"] else None
     check = export_run(trained, output, store)
     print(f"{output / GRAPH} of {trained.checkpoint.name}, see {output / CARD}\n{check}")
 

@@ -1,39 +1,30 @@
-"""hep2gan-predict: segment and name the cells of image files."""
+"""hep2gan-predict: segment and classify the cells of image files."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hep2gan.cli.app import run
 from hep2gan.errors import Hep2ganError, bullet_list
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
-    from omegaconf import DictConfig
-
-    from hep2gan.inference.backend import InferenceBackend
+    from hep2gan.inference.predict import Predictor
 
 
-def predict(config: "DictConfig") -> None:
-    """Entry point behind Hydra: plain containers from here on."""
-    from pathlib import Path
-
-    from hep2gan.cli.app import resolve_config
-    from hep2gan.inference.predict import Predictor, find_images
+def predict(config: dict[str, Any]) -> None:
+    """Predict the images of a resolved configuration; report those that could not be read."""
+    from hep2gan.inference.predict import find_images
     from hep2gan.io import progress_bar
 
-    plain = resolve_config(config)
-    inputs = plain["inputs"] if isinstance(plain["inputs"], list) else [plain["inputs"]]
+    inputs = config["inputs"] if isinstance(config["inputs"], list) else [config["inputs"]]
     images = find_images([str(each) for each in inputs])
-    predictor = Predictor(*_opened(plain))
-    output = Path(plain["output"])
+    predictor, output = _open_predictor(config), Path(config["output"])
     with progress_bar("predicting") as bar:
         report = predictor.predict(
             images,
             output,
-            batch_size=plain["batch_size"],
-            white_level=plain["white_level"],
-            overlays=plain["overlays"],
+            batch_size=config["batch_size"],
+            white_level=config["white_level"],
+            overlays=config["overlays"],
             progress=bar,
         )
     print(f"{report.done} of {len(images)} images done, see {output / 'predictions.csv'}")
@@ -43,30 +34,28 @@ def predict(config: "DictConfig") -> None:
         )
 
 
-def _opened(plain: "Mapping[str, Any]") -> "tuple[InferenceBackend, Sequence[str], int]":
-    """The networks of a run or of an export, their classes, and the size of their images."""
-    from pathlib import Path
-
+def _open_predictor(config: dict[str, Any]) -> "Predictor":
+    """The networks of a run, or of an export, which needs no torch."""
     from hep2gan.inference.onnx_backend import OnnxBackend, is_export, open_export
+    from hep2gan.inference.predict import Predictor
 
-    folder, accelerator = Path(plain["run"]), plain["accelerator"]
+    folder, accelerator = Path(config["run"]), config["accelerator"]
     if is_export(folder):
-        if plain["checkpoint"]:
+        if config["checkpoint"]:
             raise Hep2ganError(
                 f"{folder} is an export", "it holds one set of weights", "leave out checkpoint"
             )
         export = open_export(folder)
-        return OnnxBackend(export.graph, accelerator), export.classes, export.size
-    # Here, so that an export needs no torch.
+        return Predictor(OnnxBackend(export.graph, accelerator), export.classes, export.size)
     from hep2gan.data.transforms.normalisation import Normalisation
     from hep2gan.inference.load import load_run
     from hep2gan.inference.torch_backend import TorchBackend
     from hep2gan.training.devices import resolve_device
 
-    trained = load_run(folder, plain["checkpoint"], plain["trusted"])
+    trained = load_run(folder, config["checkpoint"], config["trusted"])
     normalisation = Normalisation(**trained.config["normalisation"])
-    engine = TorchBackend(trained.task, normalisation, resolve_device(accelerator))
-    return engine, trained.classes, trained.size
+    backend = TorchBackend(trained.task, normalisation, resolve_device(accelerator))
+    return Predictor(backend, trained.classes, trained.size)
 
 
 def main() -> None:

@@ -1,19 +1,15 @@
 """hep2gan-train: train, test and record one run."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hep2gan.cli.app import run
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
-
-def train(config: "DictConfig") -> None:
-    """Entry point behind Hydra: plain containers from here on."""
-    from hep2gan.cli.app import resolve_config
+def train(config: dict[str, Any]) -> None:
+    """Train the run of a resolved configuration."""
     from hep2gan.cli.launch.local import launch
 
-    launch(resolve_config(config))
+    launch(config)
 
 
 def main() -> None:

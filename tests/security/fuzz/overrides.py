@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hep2gan.cli.app import resolve_config, run
+from hep2gan.cli.app import run
 from hep2gan.errors import Hep2ganError
 from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated
@@ -41,7 +41,7 @@ def _composed(words: list[str], folder: Path) -> dict[str, Any]:
     os.chdir(folder)
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            run(lambda config: found.append(resolve_config(config)), "train")
+            run(found.append, "train")
     except SystemExit as stop:
         if stop.code != 2:
             raise AssertionError(f"exit status {stop.code}") from stop
