@@ -29,14 +29,14 @@ MAX_DEPTH = 32
 """Levels of a configuration; ours have four."""
 
 
-def read_limited(path: Path, most: int) -> bytes:
-    """The content of a file of at most `most` bytes. Raises ValueError, saying why, else."""
+def read_limited(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file of at most `max_bytes`; raises ValueError, saying why, else."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{path.name} is no ordinary file")
-        if status.st_size > most:
-            raise ValueError(f"{path.name} has {status.st_size:,} bytes, at most {most:,} are read")
+        if (size := status.st_size) > max_bytes:
+            raise ValueError(f"{path.name} has {size:,} bytes, at most {max_bytes:,} are read")
         return path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path.name}: {error.strerror}") from error
@@ -46,21 +46,21 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object. Raises ValueError, saying why, for whatever else the file holds."""
     content = read_limited(path, MAX_JSON)
     try:
-        found = json.loads(content.decode("utf-8"))
+        value = json.loads(content.decode("utf-8"))
     except RecursionError as error:
         raise ValueError(f"{path.name} is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ValueError(f"{path.name} holds no names and values")
-    return found
+    return value
 
 
 def read_safe_yaml(path: Path) -> str:
-    """The text of a configuration that is safe to parse, with whichever YAML loader.
+    """The text of a configuration that any YAML loader can parse safely.
 
-    Refused are tags, which name Python's types; anchors and aliases, by which a few lines stand for
-    gigabytes; interpolations, which read the environment; and endless nesting. A run's own
+    Refused are tags, which name Python's types; anchors and aliases, by which a few lines expand to
+    gigabytes; interpolations, which read the environment; and deep nesting. A run's own
     configuration is resolved and has none of them. Raises ValueError, saying why.
     """
     try:
@@ -69,14 +69,14 @@ def read_safe_yaml(path: Path) -> str:
         for event in yaml.parse(text, yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
-            if reason := _refused(event, depth):
+            if reason := _find_forbidden(event, depth):
                 raise ValueError(f"{path.name}, line {event.start_mark.line + 1}: {reason}")
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name} is damaged ({' '.join(str(error).split())})") from error
     return text
 
 
-def _refused(event: Any, depth: int) -> str:
+def _find_forbidden(event: Any, depth: int) -> str:
     if depth > MAX_DEPTH:
         return f"nested more than {MAX_DEPTH} levels deep"
     if getattr(event, "anchor", None):
@@ -162,6 +162,116 @@ def available_cores() -> int:
 
 
 @contextmanager
+def atomic_open(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces `path` if the block succeeds.
+
+    It lies beside `path`, since a move is atomic only within a file system; its name holds the
+    process id, since several ranks may write the same file at once.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with with_path_in_errors(path):
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def with_path_in_errors(path: Path) -> Iterator[None]:
+    """Add the path to errors of writing, which the system names only when it opens a file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def atomic_write(path: Path, content: str | bytes) -> None:
+    """Write text as UTF-8, or bytes, completely or not at all."""
+    with atomic_open(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_folder(destination: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `destination` if the block succeeds.
+
+    What an earlier, killed process left behind is removed. Call under `file_lock`.
+
+    Args:
+        destination: Folder to be replaced or created; its parent exists.
+        sync: Force every file to the disk first, which takes milliseconds for each.
+    """
+    staged = destination.with_name(f".{destination.name}.partial")
+    former = destination.with_name(f".{destination.name}.former")
+    if former.exists() and not destination.exists():
+        former.rename(destination)
+    for leftover in (staged, former):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    staged.mkdir()
+    try:
+        yield staged
+        for path in (*staged.iterdir(), staged) if sync else ():
+            _fsync(path)
+        _swap_folders(staged, destination, former)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _swap_folders(staged: Path, destination: Path, former: Path) -> None:
+    if destination.exists():
+        destination.rename(former)
+    try:
+        staged.rename(destination)
+    except OSError:
+        if former.exists():
+            former.rename(destination)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _fsync(path: Path) -> None:
+    with suppress(PermissionError):  # Windows opens no folders
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_replaceable(
+    destination: Path, is_own: Callable[[str], bool], marker: str, kind: str
+) -> None:
+    """Raise Hep2ganError where `destination` holds anything that is not ours to replace.
+
+    Args:
+        destination: Folder to be replaced; a missing or an empty one is replaceable.
+        is_own: Whether a file of this name belongs to such a folder.
+        marker: File that such a folder holds.
+        kind: What such a folder is, for the message: "a store".
+    """
+    if not destination.exists():
+        return
+    fix = "choose another destination, or move it away"
+    if not destination.is_dir():
+        raise Hep2ganError(f"{destination} is a file", f"{kind} is a folder", fix)
+    names = sorted(path.name for path in destination.iterdir())
+    foreign = [name for name in names if not is_own(name)]
+    if foreign or (names and marker not in names):
+        problem = (
+            f"holds {foreign[0]}, which is no part of {kind}" if foreign else f"lacks {marker}"
+        )
+        raise Hep2ganError(f"{destination} {problem}", f"only {kind} is replaced by {kind}", fix)
+
+
+@contextmanager
 def file_lock(destination: Path, *, wait: bool = True) -> Iterator[bool]:
     """Keep other processes away from `destination` while the block runs.
 
@@ -209,79 +319,6 @@ def _acquire(lock: BaseFileLock, wait: bool) -> None:
 
 
 @contextmanager
-def atomic_folder(destination: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Give an empty folder that takes the place of `destination` if the block succeeds.
-
-    What an earlier, killed process left behind is removed. Call under `file_lock`.
-
-    Args:
-        destination: Folder to be replaced or created; its parent exists.
-        sync: Force every file to the disk first, which takes milliseconds for each.
-    """
-    staged = destination.with_name(f".{destination.name}.partial")
-    former = destination.with_name(f".{destination.name}.former")
-    if former.exists() and not destination.exists():
-        former.rename(destination)
-    for left in (staged, former):
-        if left.exists():
-            shutil.rmtree(left)
-    staged.mkdir()
-    try:
-        yield staged
-        for path in (*staged.iterdir(), staged) if sync else ():
-            _to_disk(path)
-        _swap_folders(staged, destination, former)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-
-
-def _swap_folders(staged: Path, destination: Path, former: Path) -> None:
-    if destination.exists():
-        destination.rename(former)
-    try:
-        staged.rename(destination)
-    except OSError:
-        if former.exists():
-            former.rename(destination)
-        raise
-    shutil.rmtree(former, ignore_errors=True)
-
-
-def _to_disk(path: Path) -> None:
-    with suppress(PermissionError):  # Windows opens no folders
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def check_replaceable(
-    destination: Path, is_own: Callable[[str], bool], marker: str, kind: str
-) -> None:
-    """Raise Hep2ganError where `destination` holds anything that is not ours to replace.
-
-    Args:
-        destination: Folder to be replaced; a missing or an empty one is replaceable.
-        is_own: Whether a file of this name belongs to such a folder.
-        marker: File that such a folder holds.
-        kind: What such a folder is, for the message: "a store".
-    """
-    if not destination.exists():
-        return
-    fix = "choose another destination, or move it away"
-    if not destination.is_dir():
-        raise Hep2ganError(f"{destination} is a file", f"{kind} is a folder", fix)
-    names = sorted(path.name for path in destination.iterdir())
-    foreign = [name for name in names if not is_own(name)]
-    if foreign or (names and marker not in names):
-        problem = (
-            f"holds {foreign[0]}, which is no part of {kind}" if foreign else f"lacks {marker}"
-        )
-        raise Hep2ganError(f"{destination} {problem}", f"only {kind} is replaced by {kind}", fix)
-
-
-@contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function (done, total) that moves the bar; quiet when output is no terminal."""
     if not sys.stdout.isatty():
@@ -310,40 +347,3 @@ def silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:
         warnings.filterwarnings("ignore", message=message)
-
-
-@contextmanager
-def atomic_open(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside `path`, moved into its place when the block ends well.
-
-    Beside it, since a move is atomic only inside one file system; the name holds the process, since
-    several ranks may write the same file at once.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with with_path_in_errors(path):
-            with partial.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def with_path_in_errors(path: Path) -> Iterator[None]:
-    """Let an error of writing say to which file: the system tells only when it opens one."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = str(path)
-        raise
-
-
-def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write text as UTF-8, or bytes, whole or not at all."""
-    with atomic_open(path) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)

@@ -1,8 +1,16 @@
+"""Files and the terminal: safe readers, configurations as OmegaConf writes them, locks, folders."""
+
+import errno
+import fcntl
 import os
+import threading
+from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from hep2gan.io import read_json, read_safe_yaml
+from hep2gan.io import atomic_folder, file_lock, parse_yaml, read_json, read_safe_yaml, to_yaml
+from tests.helpers.configs import composed
 
 
 def written(path, content):
@@ -59,3 +67,147 @@ def test_missing_files_and_pipes(tmp_path):
             read(tmp_path / "none")
         with pytest.raises(ValueError, match="no ordinary file"):
             read(tmp_path / "p")
+
+
+# ---------------------------------------------------------------------- YAML
+
+AWKWARD = {
+    "text": ["1e-3", "1", "-.5", "1_000", "nan", "inf", "yes", "No", "y", "N", "on", "null",
+             "~", ""],
+    "more text": ["2026-01-01", "12:30", "0x1f", "a: b", "# x", " x ",
+                  "two\nlines", "ü\t", "'", "<<", "="],
+    "numbers": [1e-05, 1e22, 0.1 + 0.2, -0.0, 10**20, float("inf"), True, False, None],
+    "nested": {"a": [[1, [2]], {"b": []}], "c": {}, "d": [{"e": 1, "f": None}]},
+    "long": "word " * 60,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("data=phantom", "scale=laptop", "method=vgg16"),
+        ("data=phantom", "split.folds=3", "trainer=ddp", "optimizer.generator.lr=1e-05"),
+    ],
+)
+def test_the_text_of_a_configuration_is_omegaconfs(overrides):
+    config = composed("train", *overrides)
+    assert to_yaml(config) == OmegaConf.to_yaml(OmegaConf.create(config))
+    assert parse_yaml(to_yaml(config)) == config
+
+
+def test_awkward_values_come_back_with_their_types():
+    text = to_yaml(AWKWARD)
+    assert text == OmegaConf.to_yaml(OmegaConf.create(AWKWARD))
+    assert repr(parse_yaml(text)) == repr(AWKWARD)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e-05", "1E5", "-1.5e3", "+2e1", "1.5e-3", "3", "1_0", "0.5", ".5"]
+)
+def test_numbers_written_by_hand_are_read_as_omegaconf_reads_them(text):
+    (ours,) = parse_yaml(f"a: {text}").values()
+    theirs = OmegaConf.create(f"a: {text}").a
+    assert (type(ours), ours) == (type(theirs), theirs)
+
+
+def test_shared_lists_are_written_out():
+    shared = [1]
+    assert to_yaml({"a": shared, "b": shared}) == "a:\n- 1\nb:\n- 1\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\na: 2", "- a", "a", "", "? [a]\n: 1", "a: [", "!!python/name:os.system"]
+)
+def test_what_is_no_configuration(text):
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_yaml(text)
+
+
+# ---------------------------------------------------------------------- folders and locks
+
+
+def fail(path):
+    path.touch()
+    raise RuntimeError
+
+
+def test_a_block_that_fails_changes_nothing(tmp_path):
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(RuntimeError), atomic_folder(target) as folder:
+        fail(folder / "new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["store", "old"]
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    for left in (".store.partial", ".store.former", "store"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "old").touch()
+    with atomic_folder(tmp_path / "store") as folder:
+        assert not list(folder.iterdir())
+        (folder / "new").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "store"]
+
+
+def test_a_store_lost_between_two_renames_comes_back(tmp_path):
+    (tmp_path / ".store.former").mkdir()
+    (tmp_path / ".store.former" / "old").touch()
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "store"):
+        raise RuntimeError
+    assert (tmp_path / "store" / "old").exists()
+
+
+def test_a_rename_that_fails_puts_the_former_back(tmp_path, monkeypatch):
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "old").touch()
+    rename = Path.rename
+
+    def stubborn(path, to):
+        if path.name.endswith(".partial"):
+            raise PermissionError
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", stubborn)
+    with pytest.raises(PermissionError), atomic_folder(target):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["store", "old"]
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with file_lock(tmp_path / "store"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writers_take_turns(tmp_path):
+    events = []
+    inside, go_on = threading.Event(), threading.Event()
+
+    def first():
+        with file_lock(tmp_path / "store"):
+            inside.set()
+            go_on.wait(5)
+            events.append("first out")
+
+    def second():
+        inside.wait(5)
+        with file_lock(tmp_path / "store"):
+            events.append("second in")
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    threads[1].join(0.3)
+    assert events == []
+    go_on.set()
+    for thread in threads:
+        thread.join(5)
+    assert events == ["first out", "second in"]
+    assert list(tmp_path.iterdir()) == []

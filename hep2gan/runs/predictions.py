@@ -1,4 +1,4 @@
-"""Predictions on disk: all that evaluation leaves behind, and all that figures and tables need."""
+"""Predictions on disk: all that an evaluation writes, and all that figures and tables need."""
 
 import math
 import zipfile
@@ -17,7 +17,7 @@ from hep2gan.io import atomic_open
 FOREGROUND = 128
 """Generated masks hold probability x 255; foreground is this and above."""
 
-_UNPACKED_AT_LEAST, _UNPACKED_TIMES = 256 * 1024 * 1024, 32
+_MIN_UNPACKED, _MAX_RATIO = 256 * 1024 * 1024, 32
 """Images are the greater part and hardly shrink, so that a file unpacks to a few times its size."""
 _LAYOUT = {
     "id": (np.str_, "N"),
@@ -53,7 +53,7 @@ class Predictions:
     label: npt.NDArray[np.int64]
     """(N,) true class."""
     image: npt.NDArray[np.uint8]
-    """(N, H, W) what the networks saw, stretched to 0..255 for showing."""
+    """(N, H, W) input of the networks, stretched to 0..255 for display."""
     truth: npt.NDArray[np.uint8]
     """(N, H, W) true masks of {0, 1}."""
     crop_size: npt.NDArray[np.int64]
@@ -111,15 +111,15 @@ class Predictions:
             raise Hep2ganError("predictions are inconsistent", "; ".join(problems))
 
     def save(self, path: Path) -> None:
-        """Write one compressed .npz file, whole or not at all. Raises what `check` raises."""
+        """Write one compressed .npz file, completely or not at all. Raises what `check` raises."""
         self.check()
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
         arrays["classes"] = np.asarray(self.classes)
-        kept = {name: array for name, array in arrays.items() if array is not None}
-        # The archive guards each array by a checksum, but not the list of them.
-        kept["contents"] = np.asarray(sorted(kept))
+        present = {name: array for name, array in arrays.items() if array is not None}
+        # The archive has a checksum of each array, but not of the list of them.
+        present["contents"] = np.asarray(sorted(present))
         with atomic_open(path) as file:
-            _write_arrays(file, kept)
+            _write_arrays(file, present)
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
@@ -136,7 +136,7 @@ class Predictions:
             classes = tuple(str(name) for name in arrays.pop("classes"))
             predictions = cls(classes=classes, **arrays)
             predictions.check()
-        # A damaged archive raises whatever the reader trips over: zlib, struct, memory, …
+        # A damaged archive can raise anything: zlib.error, struct.error, MemoryError, …
         except Exception as error:
             raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
         return predictions
@@ -156,25 +156,25 @@ def _write_arrays(file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any]]) -> No
 
 
 def _refuse_bomb(path: Path) -> None:
-    """Raise ValueError where the file would become far more than its size, or than it says."""
-    most = max(_UNPACKED_AT_LEAST, _UNPACKED_TIMES * path.stat().st_size)
+    """Raise ValueError for a file that unpacks to far more than its size, or than it declares."""
+    limit = max(_MIN_UNPACKED, _MAX_RATIO * path.stat().st_size)
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
-        if size > most:
-            raise ValueError(f"it unpacks to {size:,} bytes, at most {most:,} are read")
+        if size > limit:
+            raise ValueError(f"it unpacks to {size:,} bytes, at most {limit:,} are read")
         for member in archive.infolist():
             with archive.open(member) as file:
                 _refuse_header(file, member)
 
 
 def _refuse_header(file: IO[bytes], member: zipfile.ZipInfo) -> None:
-    # numpy makes room for what a header asks for before it looks whether the file has so much.
+    # numpy allocates what a header declares before it checks whether the file has so much.
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"{member.filename} has version {version} of the format")
     shape, _, kind = np.lib.format.read_array_header_1_0(file)
     if kind.hasobject or math.prod(shape) * kind.itemsize + file.tell() != member.file_size:
-        raise ValueError(f"{member.filename} does not hold the {kind} {shape} that it promises")
+        raise ValueError(f"{member.filename} does not hold the {kind} {shape} that it declares")
 
 
 def _layout_problems(predictions: Predictions) -> list[str]:
@@ -185,14 +185,16 @@ def _layout_problems(predictions: Predictions) -> list[str]:
         if array is None and name in _OPTIONAL:
             continue
         if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, kind):
-            found = getattr(array, "dtype", type(array).__name__)
-            problems.append(f"{name} is {found}, must be an array of {kind.__name__}")
+            actual = getattr(array, "dtype", type(array).__name__)
+            problems.append(f"{name} is {actual}, must be an array of {kind.__name__}")
         elif array.ndim != len(axes):
             problems.append(f"{name} has shape {array.shape}, must have axes ({', '.join(axes)})")
         else:
-            due = tuple(lengths.setdefault(a, n) for a, n in zip(axes, array.shape, strict=True))
-            if array.shape != due:
-                problems.append(f"{name} has shape {array.shape}, must be {due}")
+            expected = tuple(
+                lengths.setdefault(a, n) for a, n in zip(axes, array.shape, strict=True)
+            )
+            if array.shape != expected:
+                problems.append(f"{name} has shape {array.shape}, must be {expected}")
     return problems
 
 
@@ -200,9 +202,9 @@ _OPTIONAL = {f.name for f in fields(Predictions) if f.default is None}
 
 
 def _value_problems(predictions: Predictions) -> list[str]:
-    """What is wrong with the values of arrays whose types and shapes are right."""
+    """Problems with the values of arrays whose types and shapes are right."""
     p, classes = predictions, len(predictions.classes)
-    wrong = {
+    problems = {
         "there are no cells": not len(p.id),
         "ids occur twice": len(np.unique(p.id)) < len(p.id),
         "class names are missing or occur twice": not 0 < len(set(p.classes)) == classes,
@@ -211,18 +213,18 @@ def _value_problems(predictions: Predictions) -> list[str]:
         "truth holds values beside 0 and 1": bool((p.truth > 1).any()),
         "crop_size is not positive": bool((p.crop_size < 1).any()),
         "train_counts is negative": p.train_counts is not None and bool((p.train_counts < 0).any()),
-        "mean_mask is not in [0, 1]": p.mean_mask is not None and not _fractions(p.mean_mask),
+        "mean_mask is not in [0, 1]": p.mean_mask is not None and not _in_0_1(p.mean_mask),
         "features are not finite": p.features is not None and not np.isfinite(p.features).all(),
     }
     for name in ("probabilities", "probabilities_true_mask"):
         array = getattr(p, name)
         if array is not None:
-            wrong[f"{name} are not in [0, 1] (did training diverge?)"] = not _fractions(array)
+            problems[f"{name} are not in [0, 1] (did training diverge?)"] = not _in_0_1(array)
             sums = array.sum(axis=1, dtype=np.float64)
-            wrong[f"{name} do not sum to 1"] = not np.allclose(sums, 1, atol=1e-3)
-    return [problem for problem, found in wrong.items() if found]
+            problems[f"{name} do not sum to 1"] = not np.allclose(sums, 1, atol=1e-3)
+    return [problem for problem, occurs in problems.items() if occurs]
 
 
-def _fractions(array: npt.NDArray[np.float32]) -> bool:
+def _in_0_1(array: npt.NDArray[np.float32]) -> bool:
     # Written so that NaN fails; 1e-5 leaves room for rounding in a softmax or a mean.
     return bool(((array >= -1e-5) & (array <= 1 + 1e-5)).all())
