@@ -12,7 +12,7 @@ OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U
 STUDY = $(BIN)/python experiments/studies/run.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-gpu sweeps-help check audit format lock wheel clean
+.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-gpu sweeps-help check audit schema format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,7 +26,7 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY)  ## make .venv with the locked packages
 
-demo: $(READY)  ## draw cells, train, test and report on two cores, in minutes
+demo: $(READY)  ## make synthetic cells, train, test and report on two cores, in minutes
 	$(BIN)/hep2gan-train data=phantom scale=laptop study=demo
 	$(BIN)/hep2gan-report $(DEMO)/proposed/seed0 output=$(DEMO)/report.html
 	@echo "Open $(DEMO)/report.html"
@@ -96,6 +96,9 @@ check: $(READY)  ## lint, format, types, and which module may import which
 
 audit: $(READY)  ## hold the locked packages against the known vulnerabilities (needs the Python Package Index)
 	$(BIN)/python /ci/audit.py requirements.lock $(AUDIT)
+
+schema: $(READY)  ## write docs/configuration.md and docs/train.schema.json from the settings classes
+	$(BIN)/python docs/make_reference.py
 
 format: $(READY)  ## put the code into its format
 	$(BIN)/ruff check --fix .

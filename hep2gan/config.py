@@ -1,477 +1,541 @@
-"""What `trainer.compile` may be."""
+"""The configuration of each command as typed settings, composed from those of the parts.
 
-import logging
-import math
-import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+Hydra composes plain containers; `parse_config` turns them into settings objects once, and
+tells all that is wrong in one list. Settings stand beside the part that they set; those of the
+trainer, the optimizers and the logger stand here.
+"""
 
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import cached_property
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from hep2gan.data.readers.source import DataSource
 from hep2gan.data.sampler import Sampling
-from hep2gan.data.splits import UNITS, SplitSettings
+from hep2gan.data.splits import SplitSettings
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.data.transforms.normalisation import NormalisationKind as Normalising
 from hep2gan.errors import Hep2ganError, raise_all
-from hep2gan.losses.adversarial import AdversarialMode
-from hep2gan.losses.gaussian_mixture import Covariance, Priors
-from hep2gan.models.baselines.forest import FEATURES, ForestSettings
-from hep2gan.models.discriminator import Norm
-from hep2gan.models.guidance import MaskGuidance, MaskSource, TrainingStages
-from hep2gan.models.test_time_augmentation import VIEWS
-from hep2gan.runs.folder import flatten
+from hep2gan.losses.classification import GaussianMixtureSettings
+from hep2gan.losses.segmentation import SofteningSettings
+from hep2gan.models.baselines.forest import ForestSettings
+from hep2gan.models.guidance import GanEpochs, MaskGuidance
+from hep2gan.models.output import NumViews
+from hep2gan.runs.folder import RunFolder
+from hep2gan.settings import (
+    Component,
+    Fraction,
+    Name,
+    NonNegative,
+    PositiveInt,
+    Seed,
+    Settings,
+    Text,
+    component_errors,
+    errors_of,
+    in_words,
+    to_tuple,
+)
+
+NETWORKS = ("generator", "discriminator", "classifier")
 
 CudaGraphModes = Literal["reduce-overhead", "max-autotune"]
 CompileMode = bool | CudaGraphModes
-COMPILE_MODES: tuple[CompileMode, ...] = (False, True, *get_args(CudaGraphModes))
 
 
-def uses_cuda_graphs(mode: Any) -> bool:
+def uses_cuda_graphs(mode: CompileMode) -> bool:
     """Whether a mode of torch.compile records CUDA graphs and replays them."""
     return mode in get_args(CudaGraphModes)
 
 
-class Rule(NamedTuple):
-    """A rule: words, which complete "it must be …", a value that keeps it, whether one does."""
-
-    words: str
-    example: Any
-    holds: Callable[[Any], bool]
-
-    def or_null(self) -> "Rule":
-        """The same, or null."""
-        return Rule(f"{self.words}, or null", self.example, lambda v: v is None or self.holds(v))
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether it is a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def integer_rule(least: int, example: int, most: int = 2**63 - 1) -> Rule:
-    """A whole number in least..most."""
-    words = {0: "a whole number, 0 or more", 1: "a positive whole number"}.get(least)
-    words = words or f"a whole number, {least} or more"
-    if most < 2**63 - 1:
-        words = f"a whole number from {least} to {most}"
-    return Rule(words, example, lambda v: is_whole(v) and least <= v <= most)
-
-
-def number_rule(example: float, least: float = 0.0, most: float = math.inf) -> Rule:
-    """A finite number in least..most."""
-    bounds = f" from {least:g} to {most:g}" if most < math.inf else f", {least:g} or more"
-    words = f"a finite number{bounds if least > -math.inf else ''}"
-    return Rule(words, example, lambda v: is_number(v) and least <= v <= most)
-
-
-def fraction_rule(example: float, below: float = 1.0) -> Rule:
-    """A number of 0 or more that is below `below`."""
-    words = f"a number, 0 or more and below {below:g}"
-    return Rule(words, example, lambda v: is_number(v) and 0 <= v < below)
-
-
-def options_rule(*options: Any) -> Rule:
-    """One of some values; the first is the example."""
-    told = ", ".join("null" if option is None else str(option) for option in options)
-
-    def holds(value: Any) -> bool:
-        return any(type(value) is type(option) and value == option for option in options)
-
-    return Rule(f"one of {told}", options[0], holds)
-
-
-def numbers_rule(count: int, example: list[float]) -> Rule:
-    """So many finite numbers in a list."""
-
-    def holds(value: Any) -> bool:
-        return (
-            isinstance(value, list | tuple) and len(value) == count and all(map(is_number, value))
-        )
-
-    return Rule(f"{count} finite numbers in a list", example, holds)
-
-
-def text_rule(example: str) -> Rule:
-    """A text that is not empty."""
-    return Rule(
-        "a text that is not empty", example, lambda v: isinstance(v, str) and bool(v.strip())
-    )
-
-
-def name_rule(example: str) -> Rule:
-    """A text that is not empty, or a number, as which YAML reads a name such as 5."""
-    rule = text_rule(example)
-    return rule._replace(holds=lambda v: rule.holds(v) or is_number(v))
-
-
-def texts_rule(example: str) -> Rule:
-    """A list of texts."""
-
-    def holds(value: Any) -> bool:
-        return isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
-
-    return Rule("a list of texts", example, holds)
-
-
-TRUTH = Rule("true or false", "false", lambda v: isinstance(v, bool))
-
-log = logging.getLogger(__name__)
-
+Accelerator = Literal["auto", "cpu", "gpu"]
 NonfinitePolicy = Literal["stop", "skip"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 
-ALLOWED_NETWORKS = frozenset(
+
+def _component(target: str, **arguments: Any) -> Component:
+    return Component.model_validate({"_target_": target, **arguments})
+
+
+class LossSettings(Settings):
+    """Equations 1 to 7."""
+
+    adversarial: Component | None = _component("hep2gan.losses.adversarial.AdversarialLoss")
+    """Loss of generator and discriminator (eq. 1); null: no discriminator."""
+    pixel: Component = _component("hep2gan.losses.segmentation.L1Loss")
+    """Loss of the mask's pixels (eq. 2)."""
+    soften: SofteningSettings = SofteningSettings()
+    """Blur and squeeze the true mask before the discriminator sees it."""
+    alpha: NonNegative = 0.5
+    """Weight of the adversarial term (eq. 3)."""
+    beta: NonNegative = 10.0
+    """Weight of the pixel term (eq. 3)."""
+    label_smoothing: Fraction = 0.0
+    """Of the cross-entropy (eq. 5); not with the Gaussian-mixture loss."""
+    gaussian_mixture: GaussianMixtureSettings = GaussianMixtureSettings()
+    """Gaussian-mixture loss of the features (eqs 6 and 7)."""
+
+
+class ModelSettings(Settings):
+    """Which networks are trained, and what the classifier sees of the mask."""
+
+    segment: bool = True
+    """Train generator and discriminator."""
+    classify: bool = True
+    """Train the classifier."""
+    guidance: MaskGuidance = MaskGuidance()
+    """The mask that goes with the image into the classifier."""
+    baseline: ForestSettings | None = None
+    """A random forest on texture features instead of networks."""
+
+
+class TrainingSettings(Settings):
+    """How the networks are trained, whatever they run on."""
+
+    gan_epochs: GanEpochs | None = None
+    """Train only the GAN for so many epochs (or this fraction), then only the classifier."""
+    sampling: Sampling = "all"
+    """`balanced`: every class equally often, rare cells repeated."""
+    ema: Annotated[float, Field(gt=0, lt=1, examples=[0.999])] | None = None
+    """Evaluate a moving average of the weights with this decay."""
+
+
+class EvaluationSettings(Settings):
+    """How validation, test and prediction are done."""
+
+    tta: NumViews = 1
+    """Test-time augmentation: average over so many turned and mirrored views."""
+
+
+class ScheduleSettings(Settings):
+    """torch's StepLR."""
+
+    step_size: PositiveInt = 50
+    """Epochs between two steps."""
+    gamma: NonNegative = 0.1
+    """Factor of a step."""
+
+
+class SchedulesSettings(Settings):
+    """The learning rate's schedule of each network; null: constant."""
+
+    generator: ScheduleSettings | None = None
+    """Of the generator."""
+    discriminator: ScheduleSettings | None = None
+    """Of the discriminator."""
+    classifier: ScheduleSettings | None = ScheduleSettings()
+    """Of the classifier."""
+
+
+class OptimizerSettings(Settings):
+    """One optimizer for each network, and its schedule (section III-A)."""
+
+    generator: Component = _component("torch.optim.SGD", lr=1e-4)
+    """A class of torch.optim with its arguments."""
+    discriminator: Component = _component("torch.optim.SGD", lr=1e-4)
+    """A class of torch.optim with its arguments."""
+    classifier: Component = _component("torch.optim.Adam", lr=1e-3)
+    """A class of torch.optim with its arguments."""
+    schedule: SchedulesSettings = SchedulesSettings()
+    """StepLR of each network, in epochs."""
+
+    def of(self, name: str) -> Component:
+        """The optimizer of a network, by its name in NETWORKS."""
+        component: Component = getattr(self, name)
+        return component
+
+
+class TrainerSettings(Settings):
+    """Device, precision, length and batch size; names are Lightning's where it has one."""
+
+    accelerator: Accelerator = "auto"
+    """`auto`: the first GPU, or the CPU where there is none."""
+    devices: PositiveInt = 1
+    """Of each node; one process each."""
+    num_nodes: PositiveInt = 1
+    """Machines."""
+    precision: Precision = "32-true"
+    """Of the networks; losses stay float32."""
+    max_epochs: PositiveInt = 200
+    """Length of the training."""
+    batch_size: PositiveInt = 16
+    """Cells of all devices together."""
+    eval_batch_size: PositiveInt = 64
+    """Cells of each device in validation and test."""
+    num_workers: Annotated[int, Field(ge=0)] = 0
+    """Loader processes; 0 is fastest, the store is in memory."""
+    cache_on_device: bool = False
+    """Keep the whole store on the device."""
+    channels_last: bool = False
+    """Weights and images in the memory format of tensor cores."""
+    compile: CompileMode = False
+    """torch.compile of each network; the two names replay CUDA graphs."""
+    fused_optimizers: Literal["auto"] | bool = "auto"
+    """One kernel an update; `auto`: on GPUs."""
+    tf32: bool = True
+    """TensorFloat-32 products and convolutions on GPUs that have it."""
+    sync_batchnorm: bool = False
+    """Batch statistics over all devices; GPUs only."""
+    deterministic: bool = True
+    """Deterministic operations; warns where a GPU operation has no such form."""
+    check_val_every_n_epoch: PositiveInt = 1
+    """Epochs between two validations; needs split.validation_fraction."""
+    nonfinite: NonfinitePolicy = "stop"
+    """At a NaN or infinite loss: stop, or skip the update (waits for the device)."""
+    log_every_n_steps: PositiveInt = 10
+    """Batches between two logged losses."""
+    profile: bool | PositiveInt = False
+    """Measure what a step spends its time on, over 50 steps or so many."""
+    limit_train_batches: Annotated[int, Field(ge=1, examples=[10])] | None = None
+    """Train on at most so many batches an epoch."""
+
+    @property
+    def world_size(self) -> int:
+        """Processes of the run: devices of all nodes."""
+        return self.devices * self.num_nodes
+
+
+class LoggerSettings(Settings):
+    """Where metrics go beside metrics.csv."""
+
+    kind: Literal["csv", "wandb", "tensorboard"] = "csv"
+    """`csv`: nowhere else."""
+    project: Text | None = None
+    """Project at Weights & Biases."""
+    entity: Text | None = None
+    """User or team at Weights & Biases."""
+    mode: Literal["online", "offline", "disabled"] | None = None
+    """null: online when a key is set."""
+    tags: Annotated[list[str], in_words("a list of texts"), Field(examples=[["mine"]])] | None = (
+        None
+    )
+    """Further tags of the run."""
+
+
+class TrainConfig(Settings):
+    """All that a training is made of: the configuration of hep2gan-train."""
+
+    name: Name = Field(examples=["proposed"])
+    """Of the method; part of the run folder."""
+    study: Name = "default"
+    """Runs of one study are compared with each other."""
+    seed: Seed = 0
+    """Of weights, order, augmentation and split."""
+    runs: Text = "runs"
+    """Folder of all studies."""
+    stores: Text = "stores"
+    """Folder of packed stores."""
+    run_dir: Text = Field(examples=["runs/default/mine/seed0"])
+    """The run folder."""
+    pretrained: bool = True
+    """ImageNet weights where the paper has them."""
+    data: Component
+    """Which cells, and how they are packed."""
+    split: SplitSettings = SplitSettings()
+    """What is kept for the test."""
+    normalisation: Normalisation = Normalisation()
+    """How grey levels reach the networks."""
+    augmentation: Component = _component("hep2gan.data.transforms.augmentation.Augmentation")
+    """What varies during training."""
+    task: Component = _component("hep2gan.training.module.SegmentationGuidedClassification")
+    """The LightningModule with the training step."""
+    model: ModelSettings = ModelSettings()
+    """Which networks are trained."""
+    generator: Component = _component("hep2gan.models.generator.DeepLabV3PlusGenerator")
+    """The network that segments."""
+    discriminator: Component = _component("hep2gan.models.discriminator.PatchGAN")
+    """The network that judges masks."""
+    classifier: Component = _component("hep2gan.models.classifier.TimmClassifier")
+    """The network that names the pattern."""
+    loss: LossSettings = LossSettings()
+    """Weights and forms of equations 1 to 7."""
+    optimizer: OptimizerSettings = OptimizerSettings()
+    """One optimizer for each network."""
+    training: TrainingSettings = TrainingSettings()
+    """How the networks are trained."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """How they are evaluated."""
+    trainer: TrainerSettings = TrainerSettings()
+    """Device, precision, length, batch size."""
+    callbacks: dict[str, Component | None] = Field(default_factory=dict)
+    """What watches a training: Lightning callbacks by a name of your choice; null: none."""
+    logger: LoggerSettings = LoggerSettings()
+    """Where metrics go beside metrics.csv."""
+    optimized_metric: Text = "val/f1"
+    """What a sweep with hydra/sweeper=optuna optimises."""
+
+    @cached_property
+    def source(self) -> DataSource:
+        """The settings of the data, typed."""
+        source: DataSource = self.data.build()
+        return source
+
+    @property
+    def trained_networks(self) -> tuple[str, ...]:
+        """Names of the networks that this configuration trains, in the order of NETWORKS."""
+        judged = self.model.segment and self.loss.adversarial is not None
+        used = {
+            "generator": self.model.segment,
+            "discriminator": judged,
+            "classifier": self.model.classify,
+        }
+        return tuple(name for name in NETWORKS if used[name])
+
+    def network(self, name: str) -> Component:
+        """The component `name` of NETWORKS."""
+        component: Component = getattr(self, name)
+        return component
+
+    def on_device(self, accelerator: Accelerator, eval_batch_size: int) -> "TrainConfig":
+        """The same on one device, in whose evaluation so many cells go at once."""
+        here = {"accelerator": accelerator, "devices": 1, "num_nodes": 1}
+        trainer = self.trainer.model_copy(update=here | {"eval_batch_size": eval_batch_size})
+        return self.model_copy(update={"trainer": trainer})
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain containers that `parse_config` turns into the same configuration."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+# ---------------------------------------------------------------- allowed classes
+
+ALLOWED_CLASSES = frozenset(
     {
+        "hep2gan.data.readers.icpr2016.Icpr2016Source",
+        "hep2gan.data.readers.manifest.ManifestSource",
+        "hep2gan.data.phantom.generate.PhantomSource",
+        "hep2gan.data.transforms.augmentation.Augmentation",
         "hep2gan.models.generator.DeepLabV3PlusGenerator",
         "hep2gan.models.discriminator.PatchGAN",
         "hep2gan.models.classifier.TimmClassifier",
         "hep2gan.models.attention_pooling.AttentionPoolingClassifier",
         "hep2gan.models.gao.GaoNet",
+        "hep2gan.losses.adversarial.AdversarialLoss",
+        "hep2gan.losses.segmentation.L1Loss",
+        "hep2gan.losses.segmentation.BceDiceLoss",
+        "hep2gan.training.module.SegmentationGuidedClassification",
+        "hep2gan.training.callbacks.collapse.CollapseMonitor",
+        "hep2gan.training.callbacks.metrics.ThroughputMonitor",
     }
+    | {f"torch.optim.{name}" for name in ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop")}
 )
-ALLOWED_OPTIMIZERS = frozenset(
-    f"torch.optim.{name}" for name in ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop")
-)
+"""What a configuration may name by `_target_` without `trusted`."""
 
 
-def import_class(path: str) -> type:
-    """Import the class at a dotted path; what may be imported is for `check_targets` to say.
+def target_errors(
+    values: Any, trusted: Sequence[str] = (), where: str = ""
+) -> Iterator[tuple[str, Hep2ganError]]:
+    """An error for each `_target_` that may not be imported, and for Hydra's other special keys.
 
-    Raises:
-        Hep2ganError: The path leads nowhere, or not to a class.
+    Args:
+        values: plain containers, of any depth.
+        trusted: packages of the user's own, e.g. ["mylab.networks"]; from the command line only.
+        where: the dotted key that `values` stands at.
+
+    Yields:
+        The dotted key of the `_target_`, and what is wrong with it.
     """
-    try:
-        found = pkgutil.resolve_name(path)
-    except (ImportError, AttributeError, ValueError) as error:
-        fix = "check its spelling, and that its package is installed"
-        raise Hep2ganError(f"{path} cannot be imported ({error})", "", fix) from error
-    if not isinstance(found, type):
-        raise Hep2ganError(f"{path} is no class", "_target_ names a class")
-    return found
-
-
-def check_targets(config: Any, trusted: Sequence[str] = ()) -> None:
-    """Raise Hep2ganError at the first `_target_` that is neither listed nor of a trusted package.
-
-    trusted: packages of the user's own, e.g. ["mylab.networks"], from the command line only.
-    """
-    for error in find_wrong_targets(config, trusted):
-        raise error
-
-
-def find_wrong_targets(
-    config: Any, trusted: Sequence[str] = (), where: str = ""
-) -> Iterator[Hep2ganError]:
-    """An error for each `_target_` that `check_targets` refuses, and Hydra's other such keys."""
-    if isinstance(config, Mapping):
-        for key, value in config.items():
+    if isinstance(values, Mapping):
+        for key, value in values.items():
             place = f"{where}.{key}" if where else str(key)
             special = str(key).startswith("_") and str(key).endswith("_")
-            if special and not _allowed(str(key), value, trusted):
-                yield _refuse_target(place, value)
-            yield from find_wrong_targets(value, trusted, place)
-    elif isinstance(config, list | tuple):
-        for position, value in enumerate(config):
-            yield from find_wrong_targets(value, trusted, f"{where}[{position}]")
+            if special and not (key == "_target_" and _is_allowed(value, trusted)):
+                yield place, _refuse_target(place, value)
+            yield from target_errors(value, trusted, place)
+    elif isinstance(values, list | tuple):
+        for position, value in enumerate(values):
+            yield from target_errors(value, trusted, f"{where}[{position}]")
 
 
-def _allowed(key: str, value: Any, trusted: Sequence[str]) -> bool:
-    if key != "_target_" or not isinstance(value, str):
+def _is_allowed(target: Any, trusted: Sequence[str]) -> bool:
+    if not isinstance(target, str):
         return False
-    ours = value in ALLOWED_NETWORKS or value in ALLOWED_OPTIMIZERS
-    return ours or any(value.startswith(prefix.rstrip(".") + ".") for prefix in trusted)
+    own = any(target.startswith(package.rstrip(".") + ".") for package in trusted)
+    return own or target in ALLOWED_CLASSES
 
 
 def _refuse_target(place: str, value: Any) -> Hep2ganError:
     return Hep2ganError(
         f"{place} is {value!r}",
-        "a configuration may only name this project's networks and torch's optimizers",
+        "a configuration may only name classes of this project's list and torch's optimizers",
         "check where the configuration comes from; for a class of your own add trusted=[PACKAGE]",
     )
 
 
-Config = Mapping[str, Any]
+# ---------------------------------------------------------------- parsing
 
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
-TRAINED = ("generator", "discriminator", "classifier")
-# The 32 bits of numpy's old generator, which Lightning seeds too.
-_SEED = integer_rule(0, 0, 2**32 - 1)
-_INTERVAL = numbers_rule(2, [1.0, 1.0])
-_MARGIN = Rule(
-    "a number of 0 or more, or two of them, [start, end]",
-    0.0,
-    lambda v: (
-        all(is_number(n) and n >= 0 for n in (v if isinstance(v, list) else [v]))
-        and (not isinstance(v, list) or len(v) in (1, 2))
-    ),
-)
-_RATES = Rule(
-    "three positive whole numbers",
-    [2, 4, 6],
-    lambda v: isinstance(v, list) and len(v) == 3 and all(is_whole(n) and n > 0 for n in v),
-)
-_BETAS = Rule(
-    "two numbers, each 0 or more and below 1",
-    [0.5, 0.999],
-    lambda v: isinstance(v, list) and len(v) == 2 and all(is_number(n) and 0 <= n < 1 for n in v),
-)
-_SIZE = Rule(
-    "a whole number from 32 to 1024 that 16 divides",
-    128,
-    lambda v: is_whole(v) and 32 <= v <= 1024 and v % 16 == 0,
-)
-_STAGES = Rule(
-    "a whole number of epochs, or a share between 0 and 1",
-    0.5,
-    lambda v: is_number(v) and (0 < v < 1 or is_whole(v)),
-)
-_EMA = Rule("a number above 0 and below 1", 0.999, lambda v: is_number(v) and 0 < v < 1)
-_PROFILE = Rule(
-    "true, false or a positive whole number of steps",
-    "false",
-    lambda v: isinstance(v, bool) or (is_whole(v) and v > 0),
-)
-MAPPING = Rule("a group of keys", "{}", lambda v: isinstance(v, Mapping))
-
-_RULES: dict[str, Rule] = {
-    "name": name_rule("proposed"),
-    "study": name_rule("default"),
-    "seed": _SEED,
-    "runs": text_rule("runs"),
-    "stores": text_rule("stores"),
-    "run_dir": text_rule("runs/mine"),
-    "pretrained": TRUTH,
-    "segment": TRUTH,
-    "classify": TRUTH,
-    "gan_epochs": _STAGES.or_null(),
-    "sampling": options_rule(*get_args(Sampling)),
-    "ema": _EMA.or_null(),
-    "test_time_views": options_rule(*VIEWS),
-    "objective": text_rule("val/f1"),
-    "guidance.source": options_rule(*get_args(MaskSource)),
-    "guidance.hard": TRUTH,
-    "guidance.gradient": number_rule(0.0),
-    "forest": MAPPING.or_null(),
-    "forest.features": options_rule(*FEATURES),
-    "forest.trees": integer_rule(1, 1000),
-    "data.name": name_rule("mine"),
-    "data.reader": options_rule("icpr2016", "manifest", "phantom"),
-    "data.root": text_rule("FOLDER").or_null(),
-    "data.store": text_rule("stores/mine"),
-    "data.size": _SIZE,
-    "data.white_level": integer_rule(1, 4095).or_null(),
-    "data.crop_margin": number_rule(10.0),
-    "data.crop_margin_share": fraction_rule(0.0, 0.5),
-    "data.on_error": options_rule("stop", "skip"),
-    "data.count": integer_rule(1, 1360),
-    "data.seed": _SEED,
-    "data.duplicate_specimen": TRUTH,
-    "data.spread": number_rule(1.0),
-    "split.kind": options_rule(*UNITS),
-    "split.seed": _SEED,
-    "split.test_fraction": Rule(
-        "a number above 0 and below 1", 0.1, lambda v: is_number(v) and 0 < v < 1
-    ),
-    "split.validation_fraction": fraction_rule(0.1),
-    "split.folds": integer_rule(2, 5).or_null(),
-    "split.fold": integer_rule(0, 0),
-    "split.group_duplicates": TRUTH,
-    "split.blocks_per_class": integer_rule(1, 10),
-    "normalisation.kind": options_rule(*get_args(Normalising)),
-    "normalisation.low": number_rule(1.0, most=100),
-    "normalisation.high": number_rule(99.0, most=100),
-    "augmentation.horizontal_flip": number_rule(0.5, most=1),
-    "augmentation.vertical_flip": number_rule(0.5, most=1),
-    "augmentation.quarter_turns": TRUTH,
-    "augmentation.rotation": number_rule(0.0, most=180),
-    "augmentation.shift": number_rule(0.0, most=0.5),
-    "augmentation.offset": number_rule(0.0, most=1),
-    "augmentation.jitter": number_rule(1.0, most=1),
-    "augmentation.noise": number_rule(0.0, most=1),
-    "augmentation.scale": _INTERVAL,
-    "augmentation.gain": _INTERVAL,
-    "augmentation.gamma": _INTERVAL,
-    "augmentation.blur": numbers_rule(2, [0.0, 0.0]),
-    "loss.adversarial": options_rule(*get_args(AdversarialMode), "none"),
-    "loss.label_smoothing_real": fraction_rule(0.1, 0.5),
-    "loss.soften.sigma": number_rule(1.0),
-    "loss.soften.level": fraction_rule(0.1, 0.5),
-    "loss.pixel": options_rule("l1", "bce_dice"),
-    "loss.alpha": number_rule(0.5),
-    "loss.beta": number_rule(10.0),
-    "loss.label_smoothing": fraction_rule(0.1),
-    "loss.gaussian_mixture.enabled": TRUTH,
-    "loss.gaussian_mixture.weight": number_rule(1.0),
-    "loss.gaussian_mixture.gamma": number_rule(0.01),
-    "loss.gaussian_mixture.covariance": options_rule(*get_args(Covariance)),
-    "loss.gaussian_mixture.priors": options_rule(*get_args(Priors)),
-    "loss.gaussian_mixture.margin": _MARGIN,
-    "logger.kind": options_rule("csv", "wandb", "tensorboard"),
-    "logger.project": text_rule("hep2gan").or_null(),
-    "logger.entity": text_rule("TEAM").or_null(),
-    "logger.mode": options_rule("online", "offline", "disabled", None),
-    "logger.tags": texts_rule("[mine]").or_null(),
-    "trainer.accelerator": options_rule("auto", "cpu", "gpu"),
-    "trainer.devices": integer_rule(1, 1),
-    "trainer.nodes": integer_rule(1, 1),
-    "trainer.precision": options_rule(*_PRECISIONS),
-    "trainer.max_epochs": integer_rule(1, 200),
-    "trainer.batch_size": integer_rule(1, 16),
-    "trainer.eval_batch_size": integer_rule(1, 64),
-    "trainer.workers": integer_rule(0, 0),
-    "trainer.resident": TRUTH,
-    "trainer.channels_last": TRUTH,
-    "trainer.compile": options_rule(*COMPILE_MODES),
-    "trainer.fused_optimizers": options_rule("auto", True, False),
-    "trainer.tf32": TRUTH,
-    "trainer.sync_batchnorm": TRUTH,
-    "trainer.deterministic": TRUTH,
-    "trainer.validate_every": integer_rule(1, 1),
-    "trainer.nonfinite": options_rule(*get_args(NonfinitePolicy)),
-    "trainer.log_every": integer_rule(1, 10),
-    "trainer.profile": _PROFILE,
-    "trainer.limit_batches": integer_rule(1, 10).or_null(),
+OPTIMIZER_TYPES: Mapping[str, Any] = {
+    "lr": Annotated[float, Field(ge=0, examples=[0.001])],
+    "betas": Annotated[
+        tuple[Fraction, Fraction],
+        BeforeValidator(to_tuple),
+        in_words("two numbers, each 0 or more and below 1"),
+        Field(examples=[[0.5, 0.999]]),
+    ],
+    "momentum": NonNegative,
+    "weight_decay": Annotated[float, Field(ge=0, examples=[0.0001])],
+    "eps": NonNegative,
+    "alpha": NonNegative,
 }
-_OF_NETWORKS: dict[str, Rule] = {
-    "pretrained": TRUTH,
-    "weights": text_rule("FILE").or_null(),
-    "generator.encoder": text_rule("tu-xception65"),
-    "generator.output_stride": options_rule(16, 8),
-    "generator.atrous_rates": _RATES,
-    "generator.decoder_channels": integer_rule(1, 256),
-    "generator.dropout": number_rule(0.5, most=1),
-    "discriminator.n_layers": integer_rule(1, 3, 8),
-    "discriminator.ndf": integer_rule(1, 64),
-    "discriminator.norm": options_rule(*get_args(Norm)),
-    "discriminator.spectral_norm": TRUTH,
-    "classifier.backbone": text_rule("resnet50.tv_in1k"),
-    "classifier.image_channels": options_rule(1, 3),
-    "classifier.feature_dim": integer_rule(1, 128).or_null(),
-    "classifier.drop_rate": number_rule(0.0, most=1),
-    "classifier.options": MAPPING.or_null(),
-    "classifier.ring": Rule(
-        "a number above 0 and at most 0.5", 0.15, lambda v: is_number(v) and 0 < v <= 0.5
-    ),
+"""torch's annotations have no bounds."""
+PROVIDED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(NETWORKS, ("image_size", "num_classes", "guided")),
+    "optimizer": ("params",),
 }
-_OF_OPTIMIZERS: dict[str, Rule] = {
-    "lr": number_rule(1e-3),
-    "betas": _BETAS,
-    "momentum": number_rule(0.9),
-    "weight_decay": number_rule(1e-4),
-    "eps": number_rule(1e-8),
-    "alpha": number_rule(0.99),
-}
-_OF_SCHEDULES: dict[str, Rule] = {"step": integer_rule(1, 50), "factor": number_rule(0.1)}
+"""Arguments that the program gives to the components of a group, and no configuration may."""
 
 
-def rule_of(key: str, config: Config) -> Rule | None:
-    """The rule of a dotted key; None for keys that a class of its own answers for."""
-    group, _, rest = key.partition(".")
-    if group in TRAINED:
-        # What a class of the user's own may be given is for that class to say.
-        ours = str(config[group].get("_target_")) in ALLOWED_NETWORKS
-        return _OF_NETWORKS.get(key, _OF_NETWORKS.get(rest)) if ours else None
-    if group == "optimizer":
-        last = rest.rpartition(".")[2]
-        if rest.startswith("schedule."):
-            return _OF_SCHEDULES.get(last) or MAPPING.or_null()
-        return _OF_OPTIMIZERS.get(last)
-    return _RULES.get(key)
+def parse_config(values: Mapping[str, Any], trusted: Sequence[str] = ()) -> TrainConfig:
+    """Turn the composed configuration of a training into typed settings.
+
+    Args:
+        values: plain containers without `trusted` and `doctor`, which are about a start.
+        trusted: packages of the user's own whose classes `_target_` may name.
+
+    Raises:
+        Hep2ganError: that lists all that is wrong, each with rule and fix.
+    """
+    raise_all(list(config_errors(values, trusted).values()))
+    return TrainConfig.model_validate(values)
 
 
-_GROUPS = (
-    *("data", "split", "normalisation", "augmentation", "loss", "loss.gaussian_mixture"),
-    *("loss.soften", "optimizer", "optimizer.schedule", "trainer", "logger", "guidance"),
-)
+def parse_source(data: Component, trusted: Sequence[str] = ()) -> DataSource:
+    """Turn the group `data` into the typed settings of a data set.
+
+    Args:
+        data: A component whose target is a subclass of `DataSource`.
+        trusted: As in `parse_config`.
+
+    Raises:
+        Hep2ganError: that lists all that is wrong.
+    """
+    plain = data.model_dump(by_alias=True)
+    raise_all([error for _, error in target_errors(plain, trusted, "data")])
+    raise_all(list(component_errors(data, "data").values()))
+    source: DataSource = data.build()
+    return source
 
 
-def invalid_settings(config: Config) -> dict[str, Hep2ganError]:
-    """Every value that cannot be what its key needs, by its key."""
-    wrong = {
-        group: _refused(group, found, MAPPING)
-        for group in _GROUPS
-        if not isinstance(found := _at(config, group), Mapping)
-    }
-    needed = [name for name, used in _used(config).items() if used]
-    for name in needed:
-        if not isinstance(config.get(name), Mapping):
-            wrong[name] = _refused(name, config.get(name), MAPPING)
-        if not isinstance(_at(config, f"optimizer.{name}"), Mapping):
-            wrong[f"optimizer.{name}"] = _refused(
-                f"optimizer.{name}", _at(config, f"optimizer.{name}"), MAPPING
+def parse_run(run: RunFolder, trusted: Sequence[str] = ()) -> TrainConfig:
+    """Parse the configuration that a run keeps.
+
+    Args:
+        run: The run's folder.
+        trusted: As in `parse_config`.
+
+    Raises:
+        Hep2ganError: if it is no configuration of a training; names the file.
+    """
+    try:
+        return parse_config(run.config(), trusted)
+    except Hep2ganError as error:
+        if str(run.config_file) in error.fact:
+            raise
+        fix = error.fix or "restore it or train the run again"
+        raise Hep2ganError(f"{run.config_file}: {error.fact}", error.rule, fix) from error
+
+
+def parse_sound_part(
+    values: Mapping[str, Any], trusted: Sequence[str] = ()
+) -> tuple[TrainConfig, dict[str, Hep2ganError]]:
+    """Parse a configuration with defaults in place of what is wrong, so that all else is checked.
+
+    Args:
+        values: As in `parse_config`.
+        trusted: As in `parse_config`.
+
+    Returns:
+        The configuration, and what is wrong with `values`, by dotted key.
+
+    Raises:
+        Hep2ganError: if something is wrong that has no default; lists all that is.
+    """
+    every = _errors_and_copies(values, trusted)
+    errors = _without_copies(every, values)
+    sound = deepcopy(dict(values))
+    for key in every:
+        *groups, last = key.removesuffix("._target_").split(".")
+        group = value_at(sound, ".".join(groups)) if groups else sound
+        if isinstance(group, dict):
+            group.pop(last, None)
+    try:
+        config = TrainConfig.model_validate(sound)
+        _ = config.source
+    except (ValidationError, Hep2ganError):
+        raise_all(list(errors.values()))
+        raise
+    return config, errors
+
+
+def config_errors(
+    values: Mapping[str, Any], trusted: Sequence[str] = ()
+) -> dict[str, Hep2ganError]:
+    """All that is wrong with the values of a training's configuration, by dotted key."""
+    return _without_copies(_errors_and_copies(values, trusted), values)
+
+
+def _errors_and_copies(
+    values: Mapping[str, Any], trusted: Sequence[str]
+) -> dict[str, Hep2ganError]:
+    errors = errors_of(TrainConfig, values) | dict(target_errors(values, trusted))
+    for key, component in _components(values):
+        if not any(wrong == key or wrong == f"{key}._target_" for wrong in errors):
+            errors |= _errors_of_component(component, key)
+    return errors
+
+
+def _without_copies(
+    errors: Mapping[str, Hep2ganError], values: Mapping[str, Any]
+) -> dict[str, Hep2ganError]:
+    return {key: error for key, error in errors.items() if not _is_copy(key, values, errors)}
+
+
+def _components(values: Mapping[str, Any]) -> Iterator[tuple[str, Component]]:
+    """Each group with a `_target_`, by its dotted key."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            if isinstance(value.get("_target_"), str):
+                yield str(key), Component.model_validate(value)
+            else:
+                yield from ((f"{key}.{name}", part) for name, part in _components(value))
+
+
+_BASES: Mapping[str, type] = {"data": DataSource, "augmentation": Augmentation}
+"""What the class of a group must be derived from, since all its users rely on it."""
+
+
+def _is_subclass(target: Any, base: type) -> bool:
+    return isinstance(target, type) and issubclass(target, base)
+
+
+def _errors_of_component(component: Component, key: str) -> dict[str, Hep2ganError]:
+    provided = PROVIDED.get(key.partition(".")[0], ())
+    if key == "task":
+        return {}  # Its arguments are networks and losses, which training.build gives.
+    try:
+        base = _BASES.get(key)
+        if base and not _is_subclass(component.load(), base):
+            raise Hep2ganError(
+                f"{key}._target_ is {component.target!r}",
+                f"it must be a subclass of {base.__name__}",
+                f"see the files in conf/{key}/",
             )
-    skipped = [name for name in TRAINED if not isinstance(config.get(name), Mapping)]
-    for key, value in flatten(config):
-        if any(key == name or key.startswith(f"{name}.") for name in (*wrong, *skipped)):
-            continue
-        rule = rule_of(key, config)
-        if rule is not None and not rule.holds(value):
-            wrong[key] = _refused(key, value, rule)
-    return {key: error for key, error in wrong.items() if not _is_a_copy(key, config, wrong)}
+        types = OPTIMIZER_TYPES if component.target.startswith("torch.optim.") else {}
+        return component_errors(component, key, provided, types)
+    except Hep2ganError as error:
+        return {f"{key}._target_": error}
 
 
-def check_data_settings(data: Config) -> None:
-    """Raise Hep2ganError with all that is wrong with a `data` configuration alone."""
-    config = {"data": data}
-    raise_all(
-        [
-            _refused(key, value, rule)
-            for key, value in flatten(config)
-            if (rule := rule_of(key, config)) is not None and not rule.holds(value)
-        ]
-    )
-
-
-def _used(config: Config) -> dict[str, Any]:
-    segment, loss = config.get("segment"), config.get("loss")
-    judged = isinstance(loss, Mapping) and loss.get("adversarial") != "none"
-    classify = config.get("classify")
-    return {"generator": segment, "discriminator": segment and judged, "classifier": classify}
-
-
-def _at(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def _refused(key: str, value: Any, rule: Rule) -> Hep2ganError:
-    shown = "null" if value is None else repr(value)[:80]
-    example = str(rule.example).replace(" ", "")
-    return Hep2ganError(f"{key} is {shown}", f"it must be {rule.words}", f"set {key}={example}")
-
-
-def _is_a_copy(key: str, config: Config, wrong: Mapping[str, Hep2ganError]) -> bool:
+def _is_copy(key: str, values: Mapping[str, Any], errors: Mapping[str, Hep2ganError]) -> bool:
     """Whether it is wrong since a key that it refers to is, such as split.seed with seed."""
     last = key.rpartition(".")[2]
-    return last != key and last in wrong and repr(_at(config, key)) == repr(config[last])
+    return last != key and last in errors and repr(value_at(values, key)) == repr(values[last])
 
 
-def cross_field_errors(config: Config, wrong: Mapping[str, Hep2ganError]) -> Iterator[Hep2ganError]:
-    """Settings that are sound one by one and do not fit together; where neither is wrong."""
-    checks: dict[tuple[str, ...], Callable[[], object]] = {
-        ("gan_epochs", "trainer"): lambda: TrainingStages.from_setting(
-            config["gan_epochs"], config["trainer"]["max_epochs"]
-        ),
-        ("guidance",): lambda: MaskGuidance(**config["guidance"]),
-        ("split", "seed"): lambda: SplitSettings(**config["split"]),
-        ("normalisation", "augmentation"): lambda: Augmentation(**config["augmentation"]).check(
-            Normalisation(**config["normalisation"]).bounded
-        ),
-        ("forest",): lambda: config["forest"] and ForestSettings(**config["forest"]),
-    }
-    for groups, build in checks.items():
-        if any(key.partition(".")[0] in groups for key in wrong):
-            continue
-        try:
-            build()
-        except Hep2ganError as error:
-            yield error
-        except TypeError as error:
-            names = " and ".join(groups)
-            rule, fix = "its keys are those of conf/", "see --help, and leave other keys out"
-            yield Hep2ganError(f"{names} cannot be understood ({error})", rule, fix)
+def value_at(values: Any, key: str) -> Any:
+    """The value of a dotted key in plain containers; None where there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values

@@ -37,30 +37,34 @@ def _sentence(fact: str, rule: str, fix: str) -> str:
     return f"{text}. Fix: {fix}." if fix else f"{text}."
 
 
-class WrongSettingsError(Hep2ganError):
+class SeveralProblemsError(Hep2ganError):
     """Several errors, all found before anything was started."""
 
-    def __init__(self, problems: "Sequence[Hep2ganError]") -> None:
-        self.problems = list(problems)
+    def __init__(self, problems: "Sequence[Hep2ganError]", what: str, rule: str, fix: str) -> None:
+        self.problems, self.what = list(problems), what
         lines = bullet_list([str(problem) for problem in problems], limit=len(problems))
-        super().__init__(
-            f"{len(problems)} settings are wrong\n{lines}\n", "", "correct each of them"
-        )
+        super().__init__(f"{len(problems)} {what}\n{lines}\n", rule, fix)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.problems,)
+        return type(self), (self.problems, self.what, self.rule, self.fix)
 
 
-def raise_all(problems: "Sequence[Hep2ganError]") -> None:
-    """Raise the only error, or one that lists them all; return if there is none."""
+def raise_all(
+    problems: "Sequence[Hep2ganError]",
+    what: str = "settings are wrong",
+    rule: str = "",
+    fix: str = "correct each of them",
+) -> None:
+    """Raise the only error, or one that lists them all; return if there is none.
+
+    Args:
+        problems: The errors.
+        what: Completes "<number> …" as the heading of a list.
+        rule: What should hold instead, or ''.
+        fix: What to do about a list of errors.
+    """
     if problems:
-        raise problems[0] if len(problems) == 1 else WrongSettingsError(problems)
-
-
-def require_choice(name: str, value: object, options: Sequence[str]) -> None:
-    """Raise Hep2ganError unless `value` of the setting `name` is one of `options`."""
-    if value not in options:
-        raise Hep2ganError(f"{name} is {value!r}", f"choose from {', '.join(options)}")
+        raise problems[0] if len(problems) == 1 else SeveralProblemsError(problems, what, rule, fix)
 
 
 def pluralize(number: int, one: str, many: str = "") -> str:

@@ -21,6 +21,9 @@ from hep2gan.errors import Hep2ganError
 
 log = logging.getLogger(__name__)
 
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
 MAX_JSON = 16 * 1024 * 1024
 """Bytes of a JSON file. The largest of ours, a store's manifest, has some kilobytes."""
 MAX_YAML = 64 * 1024
@@ -144,8 +147,7 @@ def _is_number(text: str) -> bool:
 
 def to_yaml(config: Mapping[str, Any]) -> str:
     """The text of a configuration of plain containers, in the order of its keys."""
-    options = {"default_flow_style": False, "allow_unicode": True, "sort_keys": False}
-    return str(yaml.dump(dict(config), Dumper=_YamlDumper, **options))
+    return str(yaml.dump(dict(config), Dumper=_YamlDumper, allow_unicode=True, sort_keys=False))
 
 
 def file_digest(path: Path) -> str:
@@ -247,13 +249,13 @@ def _fsync(path: Path) -> None:
 
 
 def check_replaceable(
-    destination: Path, is_own: Callable[[str], bool], marker: str, kind: str
+    destination: Path, is_own: Callable[[str], object], marker: str, kind: str
 ) -> None:
     """Raise Hep2ganError where `destination` holds anything that is not ours to replace.
 
     Args:
         destination: Folder to be replaced; a missing or an empty one is replaceable.
-        is_own: Whether a file of this name belongs to such a folder.
+        is_own: Whether a file of this name belongs to such a folder: true, or a match.
         marker: File that such a folder holds.
         kind: What such a folder is, for the message: "a store".
     """
@@ -291,11 +293,9 @@ def file_lock(destination: Path, *, wait: bool = True) -> Iterator[bool]:
     lock, has_locks = FileLock(path, fallback_to_soft=False), True
     try:
         _acquire(lock, wait)
-    except Timeout:
-        raise
     except OSError as error:
         # Only the opening of a file names it; anything else means that it cannot be locked.
-        if error.filename is not None:
+        if error.filename is not None or isinstance(error, Timeout):
             raise
         log.debug("%s: this file system has no locks (%s)", path, error)
         has_locks = False
@@ -319,7 +319,7 @@ def _acquire(lock: BaseFileLock, wait: bool) -> None:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(title: str) -> Iterator[Progress]:
     """Yield a function (done, total) that moves the bar; quiet when output is no terminal."""
     if not sys.stdout.isatty():
         yield lambda done, total: None

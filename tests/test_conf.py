@@ -1,20 +1,19 @@
 """The default configuration is the paper's; every file composes and builds."""
 
-from dataclasses import fields
-
 import pytest
 import torch
 
 from hep2gan.cli.app import config_folder
 from hep2gan.data.transforms.augmentation import Augmentation
-from hep2gan.models.baselines.forest import ForestSettings
-from hep2gan.reports.published import TABLE_I
+from hep2gan.reports.results import TABLE_I
 from hep2gan.runs.folder import config_diff
 from hep2gan.training.build import build_task
-from tests.helpers.configs import composed
+from tests.helpers.configs import composed, parsed
 
-FILES = sorted(p.relative_to(config_folder()) for p in config_folder().glob("*/*.yaml"))
-GROUPS = [p for p in FILES if p.parts[0] != "hydra"]
+FILES = sorted(p.relative_to(config_folder()) for p in config_folder().glob("*/**/*.yaml"))
+OWN = [p for p in FILES if p.parts[0] != "hydra"]
+# Files that begin with _ are what others have in common.
+GROUPS = [p for p in OWN if not p.stem.startswith("_")]
 
 
 def offline(*overrides):
@@ -41,13 +40,14 @@ PAPER = {
     "optimizer.classifier.lr": 0.001,
     "optimizer.classifier.betas": [0.5, 0.999],
     "optimizer.classifier.eps": 1e-8,
-    "optimizer.schedule.classifier": {"step": 50, "factor": 0.1},
+    "optimizer.schedule.classifier": {"step_size": 50, "gamma": 0.1},
     "optimizer.schedule.generator": None,
     "optimizer.schedule.discriminator": None,
     "trainer.batch_size": 16,
     "trainer.max_epochs": 200,
-    "loss.adversarial": "vanilla",
-    "loss.pixel": "l1",
+    "loss.adversarial._target_": "hep2gan.losses.adversarial.AdversarialLoss",
+    "loss.adversarial.mode": "vanilla",
+    "loss.pixel._target_": "hep2gan.losses.segmentation.L1Loss",
     "loss.alpha": 0.5,
     "loss.beta": 10.0,
     "loss.gaussian_mixture.enabled": True,
@@ -63,16 +63,17 @@ PAPER = {
     "augmentation.rotation": 0.0,
     "augmentation.blur": [0.0, 0.0],
     "augmentation.noise": 0.0,
+    "data._target_": "hep2gan.data.readers.icpr2016.Icpr2016Source",
     "data.name": "icpr2016",
     "data.size": 128,
-    "guidance": {"source": "generated", "hard": False, "gradient": 0.0},
-    "segment": True,
-    "classify": True,
-    "gan_epochs": None,
-    "sampling": "all",
-    "ema": None,
-    "test_time_views": 1,
-    "forest": None,
+    "model.guidance": {"source": "generated", "hard": False, "gradient": 0.0},
+    "model.segment": True,
+    "model.classify": True,
+    "model.baseline": None,
+    "training.gan_epochs": None,
+    "training.sampling": "all",
+    "training.ema": None,
+    "evaluation.tta": 1,
 }
 
 
@@ -87,9 +88,8 @@ def test_the_default_configuration_is_the_paper():
 
 
 def test_the_optimizers_built_are_the_papers():
-    task = build_task(
-        composed("train", "scale=laptop", "optimizer=paper"), classes="abcdef", size=64
-    )
+    config = parsed("data=phantom", "scale=laptop", "optimizer=paper")
+    task = build_task(config, classes="abcdef", size=64)
     optimizers, schedulers = task.configure_optimizers()
     d, g, c = optimizers
     for sgd in (d, g):
@@ -103,15 +103,13 @@ def test_the_optimizers_built_are_the_papers():
 
 @pytest.mark.parametrize("file", GROUPS, ids=str)
 def test_every_file_composes_and_builds(file):
-    group, option = file.parts[0], file.stem
-    command = "train"
+    group, option = file.parent.as_posix(), file.stem
     small = () if group in ("generator", "classifier", "discriminator") else ("scale=laptop",)
     if group == "scale" and option == "paper":
         small = ("generator=compact", "classifier=compact")
     choice = (f"{group}={option}",) if (group, option) != ("scale", "laptop") else ()
-    config = composed(command, *small, *choice, *offline(*small, *choice))
-    if config["forest"]:
-        assert ForestSettings(**config["forest"])
+    config = parsed("data.root=x", *small, *choice, *offline(*small, *choice))
+    if config.model.baseline:
         return
     with torch.device("meta"):
         task = build_task(config, classes="abcdef", size=64, train_counts=[9] * 6)
@@ -136,14 +134,14 @@ def test_every_group_is_explained_in_the_help():
 
 
 def test_every_augmentation_lists_all_options():
-    options = {field.name for field in fields(Augmentation)}
+    options = {"_target_", *Augmentation.model_fields}
     for file in config_folder().glob("augmentation/*.yaml"):
         found = composed("train", f"augmentation={file.stem}")["augmentation"]
         assert found.keys() == options, file
 
 
 def test_every_file_says_what_it_is():
-    for file in GROUPS:
+    for file in OWN:
         lines = (config_folder() / file).read_text().splitlines()
         assert any(line.startswith("# ") and "@package" not in line for line in lines[:2]), file
 
@@ -157,7 +155,7 @@ def test_methods_differ_where_the_table_says():
     def of(name):
         config = composed("train", f"method={name}")
         mixture = config["loss"]["gaussian_mixture"]["enabled"]
-        return config["guidance"]["source"], mixture, config["classifier"]["pretrained"]
+        return config["model"]["guidance"]["source"], mixture, config["classifier"]["pretrained"]
 
     assert of("proposed") == ("generated", True, True)
     assert of("without_gm") == ("generated", False, True)
@@ -188,17 +186,25 @@ def test_methods_choose_the_network_of_the_scale(scale, method, target, backbone
     ("method", "changes"),
     [
         ("without_gm", {"loss.gaussian_mixture.enabled"}),
-        ("without_adversarial", {"loss.adversarial"}),
-        ("bce_dice", {"loss.pixel"}),
-        ("end_to_end", {"guidance.gradient"}),
+        (
+            "without_adversarial",
+            {f"loss.adversarial{key}" for key in ("._target_", ".mode", ".label_smoothing")},
+        ),
+        ("bce_dice", {"loss.pixel._target_"}),
+        ("end_to_end", {"model.guidance.gradient"}),
         ("attention_pooling", {"classifier._target_", "classifier.options.output_stride"}),
-        ("two_stage", {"gan_epochs"}),
-        ("resnet50_t_gm", {"segment", "guidance.source"}),
+        ("two_stage", {"training.gan_epochs"}),
+        ("resnet50_t_gm", {"model.segment", "model.guidance.source"}),
         (
             "robust",
-            {"segment", "guidance.source", "loss.gaussian_mixture.enabled", "ema"}
+            {
+                "model.segment",
+                "model.guidance.source",
+                "loss.gaussian_mixture.enabled",
+                "training.ema",
+            }
             | {f"augmentation.{key}" for key in ("gain", "jitter", "quarter_turns")}
-            | {"test_time_views"},
+            | {"evaluation.tta"},
         ),
     ],
 )

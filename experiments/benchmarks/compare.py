@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
+
+from hep2gan.config import TrainConfig, parse_config
 
 T = TypeVar("T")
 
@@ -237,7 +239,7 @@ def run_python(*arguments: str, environment: Mapping[str, str] | None = None) ->
     return done.stdout
 
 
-def compose_config(*overrides: str) -> dict[str, Any]:
+def compose_config(*overrides: str) -> TrainConfig:
     """Compose the configuration of hep2gan-train.
 
     Args:
@@ -249,6 +251,7 @@ def compose_config(*overrides: str) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
 
     from hep2gan.cli.app import config_folder, resolve_config
+    from hep2gan.cli.launch.local import run_settings
 
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return resolve_config(compose("train", list(overrides)))
+        return parse_config(run_settings(resolve_config(compose("train", list(overrides)))))

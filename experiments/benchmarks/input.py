@@ -36,13 +36,12 @@ from experiments.benchmarks.compare import (
     seconds,
 )
 from experiments.benchmarks.step import load_batches
-from hep2gan.data.batch import Batch, Request
-from hep2gan.data.dataset import CellDataset
+from hep2gan.data.batch import Batch, CellDataset, Request
 from hep2gan.data.patterns import CLASSES
 from hep2gan.data.prepare import open_store
 from hep2gan.data.readers.icpr2016 import read_icpr2016
-from hep2gan.data.readers.raw import RawCell, RawCells
-from hep2gan.data.splits import Split, SplitSettings, make_split
+from hep2gan.data.readers.source import RawCell, RawCells
+from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store.integrity import (
     COLUMNS,
     FORMAT,
@@ -79,10 +78,10 @@ def compare_loaders(quick: bool = False) -> list[Row]:
     """
     cells, passes, pairs = (64, 1, 1) if quick else (2000, 10, 7)
     config = compose_config(*SYNTHETIC, *CPU, f"data.count={cells}")
-    store = open_store(config["data"])
-    split = make_split(store, SplitSettings(**config["split"]))
+    store = open_store(config.source)
+    split = make_split(store, config.split)
     data = build_data(config, store, split)
-    raw = read_icpr2016(Path(config["data"]["root"])).cells
+    raw = read_icpr2016(config.source.folder).cells
     monai = "MONAI's CacheDataset and ThreadDataLoader"
     loaders = {
         "torchvision v2, a sample at a time from PNG files, two workers": (
@@ -244,10 +243,10 @@ def compare_packing(quick: bool = False) -> list[Row]:
     """
     # As many as the ICPR 2016 set has.
     count, pairs = (64, 1) if quick else (13_596, 3)
-    data = compose_config(*SYNTHETIC, f"data.count={count}")["data"]
+    data = compose_config(*SYNTHETIC, f"data.count={count}").source
     open_store(data)
-    raw = read_icpr2016(Path(data["root"]))
-    ours = rate(partial(pack_and_remove, raw, data["size"]), count)
+    raw = read_icpr2016(data.folder)
+    ours = rate(partial(pack_and_remove, raw, data.size), count)
     ratio = compare(ours, rate(partial(decode, raw.cells), count), pairs=pairs)
     against = "decoding the same PNG files with Pillow, one process"
     return [Row("hep2gan-pack, two processes", against, ratio, "cells/s", at_least=1.8)]

@@ -22,12 +22,10 @@ from experiments.benchmarks.step import Run, prepare_run
 from hep2gan.data.batch import Batch
 from hep2gan.data.phantom.generate import write_phantom
 from hep2gan.data.splits import Split
-from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.inference.backend import InferenceBackend
 from hep2gan.inference.export import ExportableModel, write_graph
+from hep2gan.inference.load import TorchBackend
 from hep2gan.inference.onnx_backend import OnnxBackend
-from hep2gan.inference.predict import Predictor, find_images
-from hep2gan.inference.torch_backend import TorchBackend
+from hep2gan.inference.predict import InferenceBackend, Predictor, find_images
 from hep2gan.io import atomic_write
 from hep2gan.reports.build import write_report
 from hep2gan.reports.figures.overlay import overlay
@@ -61,7 +59,7 @@ def compare_prediction(quick: bool = False) -> list[Row]:
             predict_file_by_file, networks["generator"], networks["classifier"],
             run.data.store.classes, run.data.store.size, cells, folder / "plain",
         )  # fmt: skip
-        normalisation = Normalisation(**run.config["normalisation"])
+        normalisation = run.config.normalisation
         write_graph(
             ExportableModel(run.task, normalisation).eval(), run.data.store.size, folder / "m.onnx"
         )
@@ -156,14 +154,14 @@ def compare_evaluation(quick: bool = False) -> list[Row]:
     """
     cells, trained, pairs, reports = (300, 1, 1, 1) if quick else (1360, 40, 4, 2)
     with tempfile.TemporaryDirectory() as folder:
-        limits = ("trainer.max_epochs=1", f"trainer.limit_batches={trained}")
+        limits = ("trainer.max_epochs=1", f"trainer.limit_train_batches={trained}")
         overrides = (*CPU, *COMPACT, f"data.count={cells}", *limits)
         run = prepare_run(Path(folder) / "method" / "seed0", overrides)
         every = np.arange(cells)
         split = Split(every, every, every, run.data.split.settings)
         run = run._replace(data=build_data(run.config, run.data.store, split))
         callbacks = build_callbacks(run.config, run.folder, run.data, SignalHandler())
-        trainer = build_trainer(run.config["trainer"], [], callbacks, validates=True)
+        trainer = build_trainer(run.config.trainer, [], callbacks, validates=True)
         # Some steps, so that masks begin to look like cells.
         trainer.fit(run.task, run.data)
         batches = [run.data.on_after_batch_transfer(b, 0) for b in run.data.test_dataloader()]

@@ -26,6 +26,7 @@ from experiments.benchmarks.compare import (
     run_python,
     seconds,
 )
+from hep2gan.config import TrainConfig
 
 TYPED = "hep2gan-train method="
 
@@ -94,7 +95,7 @@ def compare_first_step(quick: bool = False) -> list[Row]:
     return rows
 
 
-def describe_networks(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def describe_networks(config: TrainConfig) -> dict[str, dict[str, Any]]:
     """Find class (`_target_`) and arguments of each network of a run.
 
     Args:
@@ -103,17 +104,17 @@ def describe_networks(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     Returns:
         By name of the network, what `build_networks` takes.
     """
-    from hydra.utils import get_class
-
     given = {
-        "generator": {"image_size": config["data"]["size"]},
+        "generator": {"image_size": config.source.size},
         "discriminator": {},
         "classifier": {"num_classes": 6, "guided": True},
     }
     found = {}
     for name, more in given.items():
-        accepted = inspect.signature(get_class(config[name]["_target_"])).parameters
-        found[name] = config[name] | {key: more[key] for key in more.keys() & accepted.keys()}
+        network = config.network(name)
+        accepted = inspect.signature(network.load()).parameters
+        passed = {key: more[key] for key in more.keys() & accepted.keys()}
+        found[name] = {"_target_": network.target} | network.arguments | passed
     return found
 
 

@@ -38,16 +38,17 @@ from experiments.benchmarks.compare import (
     measure_in_turns,
     run_python,
 )
+from hep2gan.config import TrainConfig
 from hep2gan.data.batch import Batch
 from hep2gan.data.prepare import open_store
 from hep2gan.data.splits import Split
 from hep2gan.io import silence_libraries
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.metrics_csv import read_metrics_csv
-from hep2gan.training.callbacks.throughput import peak_memory_gib
+from hep2gan.training.callbacks.metrics import peak_memory_gib
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.devices import resolve_device as choose_device
-from hep2gan.training.loggers.csv import CsvLogger
+from hep2gan.training.loggers.local import CsvLogger
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.profiler import mark, seconds_between, wait
 from hep2gan.training.run import open_run
@@ -135,7 +136,7 @@ def compare_ranks(quick: bool = False) -> list[Row]:
     one, half = (*base, "trainer.batch_size=32"), (*base, "trainer.batch_size=16")
     two = (*one, "trainer=ddp")
     # Generated and packed before two trainings want them.
-    open_store(compose_config(*base)["data"])
+    open_store(compose_config(*base).source)
     ranks = compare(lambda: train_at_once(two), lambda: train_at_once(one), pairs=pairs, warm_up=0)
     apart = compare(
         lambda: train_at_once(half, half), lambda: train_at_once(half), pairs=pairs, warm_up=0
@@ -175,7 +176,7 @@ def train_at_once(*trainings: Sequence[str]) -> float:
 
 
 SWITCHES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "store on the GPU": (("trainer.resident=true",), ()),
+    "store on the GPU": (("trainer.cache_on_device=true",), ()),
     "channels last": (("trainer.channels_last=true",), ()),
     "bfloat16": (("trainer.precision=bf16-mixed",), ()),
     "TF32": (("trainer.tf32=true",), ("trainer.tf32=false",)),
@@ -186,7 +187,7 @@ SWITCHES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("trainer.fused_optimizers=false",),
     ),
     "not deterministic": (("trainer.deterministic=false",), ()),
-    "2 loader processes": (("trainer.workers=2",), ()),
+    "2 loader processes": (("trainer.num_workers=2",), ()),
     "trainer=gpu": (("trainer=gpu",), ()),
     "trainer=gpu, CUDA graphs": (("trainer=gpu", "trainer.compile=reduce-overhead"), ()),
 }
@@ -297,7 +298,7 @@ def measure_trainings(
         RuntimeError: a training ended early.
     """
     # Generated and packed before two trainings want them.
-    open_store(compose_config(*SYNTHETIC, *ours[1])["data"])
+    open_store(compose_config(*SYNTHETIC, *ours[1]).source)
     with (
         start_training(ours, length, pairs + 1) as train_ours,
         start_training(theirs, length, pairs + 1) as train_theirs,
@@ -424,9 +425,9 @@ def train(
         suppress(StopTraining),
     ):
         run = prepare_run(Path(folder), (*overrides, "trainer.max_epochs=1"), batches)
-        settings = run.config["trainer"]
+        settings = run.config.trainer
         prepare_networks(run.task, settings)
-        device = choose_device(settings["accelerator"])
+        device = choose_device(settings.accelerator)
         clock = BlockClock(pipe, length, device)
         if program == "trainer":
             callbacks = [*build_callbacks(run.config, run.folder, run.data, SignalHandler()), clock]
@@ -437,7 +438,7 @@ def train(
         else:
             loop = PlainLoop(
                 run.task.to(device),
-                bfloat16=settings["precision"] == "bf16-mixed",
+                bfloat16=settings.precision == "bf16-mixed",
                 anew=program == "G anew",
             )
             for batch in load_batches(run.data, device):
@@ -449,7 +450,7 @@ def train(
 class Run(NamedTuple):
     """A run of hep2gan-train that is ready to train."""
 
-    config: dict[str, Any]
+    config: TrainConfig
     folder: RunFolder
     task: SegmentationGuidedClassification
     data: CellDataModule
@@ -474,7 +475,7 @@ def prepare_run(path: Path, overrides: Sequence[str], batches: int | None = None
     open_run(setup)
     if batches is not None:
         split = setup.split
-        rows = np.resize(split.train, batches * config["trainer"]["batch_size"])
+        rows = np.resize(split.train, batches * config.trainer.batch_size)
         setup.split = Split(rows, np.empty(0, np.int64), split.test, split.settings)
     return Run(config, folder, setup.task, setup.data)
 

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,7 @@ def prepare_hydra() -> None:
         if "hydra.core.plugins" in sys.modules:
             _register_plugins()
     _share_schemas()
+    _list_groups_once()
 
 
 def _register_plugins() -> None:
@@ -142,6 +143,13 @@ def _register_plugins() -> None:
     module = import_module("hydra_plugins.hep2gan")
     for plugin in (module.ProcessLauncher, module.SlurmSweep, module.OptunaSweep):
         Plugins.instance().register(plugin)
+
+
+def _list_groups_once() -> None:
+    """Spare Hydra's help from walking through all groups of configurations twice."""
+    from hydra._internal.hydra import Hydra
+
+    Hydra.list_all_config_groups = cache(Hydra.list_all_config_groups)  # type: ignore[method-assign]
 
 
 def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Exception | None:

@@ -13,6 +13,10 @@ _PICKLE = "--experimental"
 _PACKAGE = re.compile(r"^\s*#\s*@package\b.*hydra", re.MULTILINE)
 _KEY = re.compile(r"(^|[@/.])hydra\b|^(trusted|run_dir|runs|stores)\b")
 _RESOLVER = re.compile(r"\$\{[^}]*:")
+_RULE = (
+    "an external configuration sets neither hydra, trusted nor where things are written, and reads"
+    " no environment"
+)
 _FIX = "read the files of that folder, and give such settings on the command line"
 
 
@@ -35,9 +39,7 @@ def check_external_configs(arguments: Sequence[str]) -> None:
     for folder in _folders(arguments):
         for path in sorted(folder.rglob("*")):
             if path.suffix in (".yaml", ".yml") and (reason := _find_danger(path, folder)):
-                rule = "an external configuration sets neither hydra, trusted nor where things are"
-                rule += " written, and reads no environment"
-                raise Hep2ganError(f"{path} {reason}", rule, _FIX)
+                raise Hep2ganError(f"{path} {reason}", _RULE, _FIX)
 
 
 def _folders(arguments: Sequence[str]) -> Iterator[Path]:

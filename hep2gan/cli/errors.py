@@ -97,8 +97,13 @@ def nearest_names(key: str, names: list[str]) -> list[str]:
 
 
 def _groups(folder: Path) -> dict[str, list[str]]:
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "hydra")
-    return {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in folders}
+    groups: dict[str, list[str]] = {}
+    for file in sorted(folder.glob("*/**/*.yaml")):
+        group = file.parent.relative_to(folder).as_posix()
+        # Files that begin with _ are what others have in common.
+        if group.partition("/")[0] != "hydra" and not file.stem.startswith("_"):
+            groups.setdefault(group, []).append(file.stem)
+    return groups
 
 
 def _keys(config_file: Path) -> list[str]:

@@ -8,29 +8,32 @@ from hep2gan.cli.app import run
 
 def evaluate(config: dict[str, Any]) -> None:
     """Test the run of a resolved configuration and print its metrics."""
+    from hep2gan.cli.settings import EvaluateSettings
+    from hep2gan.config import parse_run
     from hep2gan.data.splits import Split
     from hep2gan.data.store.integrity import verify
     from hep2gan.data.store.store import Store
     from hep2gan.inference.load import load_run
     from hep2gan.runs.folder import RunFolder
+    from hep2gan.settings import parse
     from hep2gan.training.evaluation import evaluate_run, format_summary
     from hep2gan.training.setup import build_data
 
-    run = RunFolder.open(Path(config["run"]))
-    if run.config().get("forest"):
+    settings = parse(EvaluateSettings, config)
+    run = RunFolder.open(Path(settings.run))
+    own = parse_run(run, settings.trusted)
+    if own.model.baseline:
         from hep2gan.training.forest import evaluate_forest
 
-        metrics = evaluate_forest(run, config["checkpoint"], config["store"], config["figures"])
+        metrics = evaluate_forest(run, own, settings.checkpoint, settings.store, settings.figures)
         print(f"{format_summary(metrics)}\n\n{run.path}, grown again")
         return
-    trained = load_run(run.path, config["checkpoint"], config["trusted"])
-    store = Store.open(Path(config["store"]) if config["store"] else trained.store)
+    trained = load_run(run.path, settings.checkpoint, settings.trusted)
+    store = Store.open(Path(settings.store) if settings.store else trained.store)
     verify(store)
-    split = Split.load(run.path, store)
-    one_device = {"accelerator": config["accelerator"], "devices": 1, "nodes": 1}
-    trained.config["trainer"] |= {"eval_batch_size": config["batch_size"], **one_device}
-    data = build_data(trained.config, store, split)
-    metrics = evaluate_run(trained.task, data, run, trained.config, figures=config["figures"])
+    here = trained.config.on_device(settings.accelerator, settings.batch_size)
+    data = build_data(here, store, Split.load(run.path, store))
+    metrics = evaluate_run(trained.task, data, run, here, figures=settings.figures)
     print(f"{format_summary(metrics)}\n\n{run.path} with {trained.checkpoint.name}")
 
 

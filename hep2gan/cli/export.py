@@ -8,14 +8,16 @@ from hep2gan.cli.app import run
 
 def export(config: dict[str, Any]) -> None:
     """Export the run of a resolved configuration and print how it was checked."""
+    from hep2gan.cli.settings import ExportSettings
     from hep2gan.inference.export import export_run
     from hep2gan.inference.load import load_run
     from hep2gan.inference.onnx_backend import CARD, GRAPH
+    from hep2gan.settings import parse
 
-    trained = load_run(Path(config["run"]), config["checkpoint"], config["trusted"])
-    output = Path(config["output"]) if config["output"] else trained.run.path / "export"
-    store = Path(config["store"]) if config["store"] else None
-    check = export_run(trained, output, store)
+    settings = parse(ExportSettings, config)
+    trained = load_run(Path(settings.run), settings.checkpoint, settings.trusted)
+    output = Path(settings.output) if settings.output else trained.run.path / "export"
+    check = export_run(trained, output, Path(settings.store) if settings.store else None)
     print(f"{output / GRAPH} of {trained.checkpoint.name}, see {output / CARD}\n{check}")
 
 

@@ -7,12 +7,14 @@ from hep2gan.cli.app import run
 
 def pack(config: dict[str, Any]) -> None:
     """Pack the data set of a resolved configuration and print what was found."""
-    from hep2gan.config import check_data_settings
+    from hep2gan.cli.settings import PackSettings
+    from hep2gan.config import parse_source
     from hep2gan.data.prepare import pack_store
     from hep2gan.data.store.report import format_report
+    from hep2gan.settings import parse
 
-    check_data_settings(config["data"])
-    store = pack_store(config["data"], config["workers"])
+    settings = parse(PackSettings, config)
+    store = pack_store(parse_source(settings.data, settings.trusted), settings.workers)
     print("\n".join(format_report(store)))
 
 

@@ -7,24 +7,28 @@ from hep2gan.cli.app import run
 from hep2gan.errors import Hep2ganError, bullet_list
 
 if TYPE_CHECKING:
+    from hep2gan.cli.settings import PredictSettings
     from hep2gan.inference.predict import Predictor
 
 
 def predict(config: dict[str, Any]) -> None:
     """Predict the images of a resolved configuration; report those that could not be read."""
+    from hep2gan.cli.settings import PredictSettings
     from hep2gan.inference.predict import find_images
     from hep2gan.io import progress_bar
+    from hep2gan.settings import parse
 
-    inputs = config["inputs"] if isinstance(config["inputs"], list) else [config["inputs"]]
-    images = find_images([str(each) for each in inputs])
-    predictor, output = _open_predictor(config), Path(config["output"])
+    settings = parse(PredictSettings, config)
+    inputs = settings.inputs
+    images = find_images(inputs if isinstance(inputs, list) else [inputs])
+    predictor, output = _open_predictor(settings), Path(settings.output)
     with progress_bar("predicting") as bar:
         report = predictor.predict(
             images,
             output,
-            batch_size=config["batch_size"],
-            white_level=config["white_level"],
-            overlays=config["overlays"],
+            batch_size=settings.batch_size,
+            white_level=settings.white_level,
+            overlays=settings.overlays,
             progress=bar,
         )
     print(f"{report.done} of {len(images)} images done, see {output / 'predictions.csv'}")
@@ -34,27 +38,26 @@ def predict(config: dict[str, Any]) -> None:
         )
 
 
-def _open_predictor(config: dict[str, Any]) -> "Predictor":
+def _open_predictor(settings: "PredictSettings") -> "Predictor":
     """The networks of a run, or of an export, which needs no torch."""
-    from hep2gan.inference.onnx_backend import OnnxBackend, is_export, open_export
+    from hep2gan.inference.onnx_backend import DESCRIPTION, OnnxBackend, open_export
     from hep2gan.inference.predict import Predictor
 
-    folder, accelerator = Path(config["run"]), config["accelerator"]
-    if is_export(folder):
-        if config["checkpoint"]:
+    folder, accelerator = Path(settings.run), settings.accelerator
+    # An export writes its description last.
+    if (folder / DESCRIPTION).is_file():
+        if settings.checkpoint:
             raise Hep2ganError(
                 f"{folder} is an export", "it holds one set of weights", "leave out checkpoint"
             )
         export = open_export(folder)
         return Predictor(OnnxBackend(export.graph, accelerator), export.classes, export.size)
-    from hep2gan.data.transforms.normalisation import Normalisation
-    from hep2gan.inference.load import load_run
-    from hep2gan.inference.torch_backend import TorchBackend
+    from hep2gan.inference.load import TorchBackend, load_run
     from hep2gan.training.devices import resolve_device
 
-    trained = load_run(folder, config["checkpoint"], config["trusted"])
-    normalisation = Normalisation(**trained.config["normalisation"])
-    backend = TorchBackend(trained.task, normalisation, resolve_device(accelerator))
+    trained = load_run(folder, settings.checkpoint, settings.trusted)
+    device = resolve_device(accelerator)
+    backend = TorchBackend(trained.task, trained.config.normalisation, device)
     return Predictor(backend, trained.classes, trained.size)
 
 

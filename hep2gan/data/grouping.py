@@ -87,35 +87,23 @@ def _natural_key(name: str) -> list[tuple[int, int, str]]:
 class Duplicates(NamedTuple):
     """Groups of identical cells.
 
-    rows: store rows of all cells that have a twin, groups one after another, each ascending.
-    starts: where in `rows` each group begins. conflicting: (groups,) of bool, true where the
-    cells of a group have different labels.
+    groups: store rows of each group, ascending, in the order of their first cells.
+    conflicting: (groups,) of bool, true where the cells of a group have different labels.
     """
 
-    rows: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int64]
+    groups: list[npt.NDArray[np.int64]]
     conflicting: npt.NDArray[np.bool_]
-
-    def groups(self) -> list[npt.NDArray[np.int64]]:
-        """Return the rows of each group, ordered by its first cell."""
-        return np.split(self.rows, self.starts[1:]) if len(self.starts) else []
 
 
 def find_duplicates(digest: npt.NDArray[np.uint8], label: npt.NDArray[np.int64]) -> Duplicates:
     """Group equal rows of `digest` (N, 16); `label` (N,) tells which groups conflict."""
     group = duplicate_groups(digest)
-    counts = np.bincount(group)
-    rows = np.flatnonzero(counts[group] > 1)
-    first = np.full(len(counts), len(group), np.int64)
-    np.minimum.at(first, group[rows], rows)
-    rows = rows[np.lexsort((rows, first[group[rows]]))]
-    owner = group[rows]
-    starts = np.flatnonzero(np.diff(owner, prepend=-1))
-    labels = np.asarray(label)[rows]
-    differs = np.zeros(len(starts), np.bool_)
-    if len(starts):
-        differs = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
-    return Duplicates(rows, starts, differs)
+    first = np.unique(group, return_index=True)[1][group]
+    rows = np.flatnonzero(np.bincount(group)[group] > 1)
+    rows = rows[np.argsort(first[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(first[rows], prepend=-1))
+    groups = np.split(rows, starts[1:]) if len(starts) else []
+    return Duplicates(groups, np.array([len(set(label[one].tolist())) > 1 for one in groups], bool))
 
 
 def largest_remainder(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hep2gan.data.grouping import duplicate_groups
+from hep2gan.errors import pluralize
 
 if TYPE_CHECKING:
     from hep2gan.data.splits import Split
@@ -42,7 +43,7 @@ class Leakage:
             tested, twin = self.duplicates[0]
             count = len(self.duplicates)
             lines.append(
-                f"Leakage: {count:,} of {_count_cells(self.test_cells, 'test')}"
+                f"Leakage: {count:,} of {pluralize(self.test_cells, 'test cell')}"
                 f" {'has' if count == 1 else 'have'} a byte-identical twin in training"
                 f" (e.g. {tested} = {twin}); group_duplicates keeps twins together."
             )
@@ -54,8 +55,8 @@ class Leakage:
         if not self.specimens_known:
             verb = "names" if self.unknown_cells == 1 else "name"
             lines.append(
-                f"{_count_cells(self.unknown_cells)} {verb} no specimen: whether training and test"
-                " share specimens cannot be known."
+                f"{pluralize(self.unknown_cells, 'cell')} {verb} no specimen: whether training and"
+                " test share specimens cannot be known."
             )
         return lines or ["No specimen and no byte-identical cell is in both training and test."]
 
@@ -84,7 +85,3 @@ def measure_leakage(store: "Store", split: "Split") -> Leakage:
         shared_specimens=len(np.intersect1d(trained, tested)),
         duplicates=tuple(zip(store.id[leaking].tolist(), store.id[twin].tolist(), strict=True)),
     )
-
-
-def _count_cells(count: int, kind: str = "") -> str:
-    return f"{count:,} {kind}{' ' * bool(kind)}cell{'s' * (count != 1)}"

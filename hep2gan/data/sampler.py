@@ -1,7 +1,7 @@
 """Which cells come in which batch: shuffled or class-balanced epochs, split over the ranks."""
 
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -117,20 +117,8 @@ class EpochBatchSampler(Sampler[Request]):
         # The leading 1 keeps these numbers apart from the augmentation's.
         rng = np.random.default_rng([1, self.seed, epoch])
         if self.label is None:
-            return shuffled_order(self.rows, rng)
+            return rng.permutation(self.rows)
         return class_balanced_order(self.rows, self.label, rng)
-
-
-def check_sampling(sampling: str) -> None:
-    """Raise Hep2ganError for a sampling that is not known."""
-    if sampling not in get_args(Sampling):
-        options = " or ".join(get_args(Sampling))
-        raise Hep2ganError(f"sampling is {sampling!r}", f"choose {options}")
-
-
-def shuffled_order(rows: RowOrder, rng: np.random.Generator) -> RowOrder:
-    """Shuffle (M,) rows."""
-    return rng.permutation(rows)
 
 
 def class_balanced_order(rows: RowOrder, label: RowOrder, rng: np.random.Generator) -> RowOrder:

@@ -7,14 +7,14 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from hep2gan.data.grouping import (
     GroupIds,
@@ -28,6 +28,7 @@ from hep2gan.data.grouping import (
 )
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_write, read_json
+from hep2gan.settings import Fraction, PositiveInt, Seed, Settings
 
 if TYPE_CHECKING:
     from hep2gan.data.store.store import Store
@@ -41,8 +42,7 @@ UNITS = {"random": "cell", "block": "block", "specimen": "specimen", "given": "c
 _FIX = "make the split anew from this store"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitSettings:
+class SplitSettings(Settings):
     """What a split depends on besides the store.
 
     Args:
@@ -65,35 +65,24 @@ class SplitSettings:
     """
 
     kind: SplitKind = "random"
-    seed: int = 0
-    test_fraction: float = 0.1
-    folds: int | None = None
-    fold: int = 0
-    validation_fraction: float = 0.0
+    seed: Seed = 0
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    folds: Annotated[int, Field(ge=2, examples=[5])] | None = None
+    fold: Annotated[int, Field(ge=0)] = 0
+    validation_fraction: Fraction = 0.0
     group_duplicates: bool = False
-    blocks_per_class: int = 10
+    blocks_per_class: PositiveInt = 10
 
-    def __post_init__(self) -> None:
-        if self.kind not in UNITS:
-            fact = f"Split kind {self.kind!r} is unknown"
-            raise Hep2ganError(fact, "", f"use {_join_options(UNITS)}")
-        test, validation, folds = self.test_fraction, self.validation_fraction, self.folds
-        _require(0 < test < 1, f"Test fraction is {test}", "above 0 and below 1", "e.g. 0.1")
-        _require(
-            0 <= validation < 1,
-            f"Validation fraction is {validation}",
-            "0 or more, below 1",
-            "e.g. 0.1",
-        )
-        _require(self.seed >= 0, f"Split seed is {self.seed}", "0 or more", "e.g. 0")
-        fact = f"Number of folds is {folds}"
-        _require(folds is None or folds >= 2, fact, "2 or more", "e.g. 5, or none")
-        last = (folds or 1) - 1
-        _require(0 <= self.fold <= last, f"Fold is {self.fold}", f"0..{last}", "it below folds")
-        blocks = self.blocks_per_class
-        _require(blocks >= 1, f"Number of blocks per class is {blocks}", "1 or more", "e.g. 10")
+    def conflict(self) -> Hep2ganError | None:
+        """A fold that is none of the folds, or folds of a given split."""
         if self.kind == "given" and self.folds is not None:
-            raise Hep2ganError("A given split has no folds", "", "drop folds, or use another kind")
+            return Hep2ganError("A given split has no folds", "", "drop folds, or use another kind")
+        last = (self.folds or 1) - 1
+        if self.fold > last:
+            return Hep2ganError(
+                f"split.fold is {self.fold}", f"it must be 0..{last}", "set it below split.folds"
+            )
+        return None
 
     @property
     def groups_needed(self) -> int:
@@ -150,10 +139,9 @@ class Split:
         """
         _check_fingerprint(self.settings.get("fingerprint"), store, "this split")
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("id", "part"))
-        names = np.asarray(PARTS)[self.part]
-        writer.writerows(zip(store.id.tolist(), names.tolist(), strict=True))
+        names = np.asarray(PARTS)[self.part].tolist()
+        rows = [("id", "part"), *zip(store.id.tolist(), names, strict=True)]
+        csv.writer(text, lineterminator="\n").writerows(rows)
         table = text.getvalue().encode()
         record = {
             "settings": self.settings,
@@ -211,7 +199,7 @@ def make_split(store: "Store", settings: SplitSettings) -> Split:
         part[rows] = _choose_validation(
             settings, group_ids(group[rows]), label[rows], len(store.classes)
         )
-    split = Split.from_parts(part, {**asdict(settings), "fingerprint": store.fingerprint})
+    split = Split.from_parts(part, {**settings.model_dump(), "fingerprint": store.fingerprint})
     _require_cells(split, settings)
     return split
 
@@ -234,9 +222,9 @@ def _groups(store: "Store", settings: SplitSettings) -> GroupIds:
         group = _specimen_groups(store)
     else:
         group = np.arange(len(store))
-    if settings.group_duplicates:
-        return merge_groups(group, duplicate_groups(store.digest))
-    return group
+    return (
+        merge_groups(group, duplicate_groups(store.digest)) if settings.group_duplicates else group
+    )
 
 
 def _specimen_groups(store: "Store") -> GroupIds:
@@ -256,17 +244,16 @@ def _given_parts(store: "Store") -> GroupIds:
     if missing := int((part < 0).sum()):
         raise Hep2ganError(
             f"{missing:,} of {len(store):,} cells of {store.path} have no given part",
-            f"a given split needs {_join_options(PARTS)} for every cell",
+            "a given split needs train, validation or test for every cell",
             "fill the split column of manifest.csv and pack again, or set split=random",
         )
     return part
 
 
 def _follow_given_parts(store: "Store", group: GroupIds) -> GroupIds:
-    part = _given_parts(store)
     # Twins follow the one that is tested, so that no given test cell is lost.
     highest = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
-    np.maximum.at(highest, group, part)
+    np.maximum.at(highest, group, _given_parts(store))
     return highest[group]
 
 
@@ -317,26 +304,13 @@ def _require_groups(
 
 
 def _require_cells(split: Split, settings: SplitSettings) -> None:
-    parts = {"train": split.train, "test": split.test}
-    if settings.validation_fraction:
-        parts["validation"] = split.validation
-    for name, rows in parts.items():
-        if not len(rows):
+    names = ("train", "test", "validation") if settings.validation_fraction else ("train", "test")
+    for name in names:
+        if not len(getattr(split, name)):
             fold = f" of fold {settings.fold}" if settings.folds else ""
             raise Hep2ganError(
                 f"The {name} part{fold} has no cells", "", "use fewer folds or another kind"
             )
-
-
-def _require(valid: bool, fact: str, rule: str, fix: str) -> None:
-    if not valid:
-        raise Hep2ganError(fact, f"it must be {rule}", f"set {fix}")
-
-
-def _join_options(names: Iterable[str]) -> str:
-    """Join names for a sentence: a, b or c."""
-    *first, last = names
-    return f"{', '.join(first)} or {last}"
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -360,8 +334,9 @@ def _read_parts(table: Path, checksum: str) -> dict[str, int]:
         rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
         part_of = {name: PARTS.index(part) for name, part in rows[1:]}
     except (ValueError, csv.Error) as error:
-        fact = f"{table} is damaged ({error})"
-        raise Hep2ganError(fact, "its lines are id,part", _FIX) from error
+        raise Hep2ganError(
+            f"{table} is damaged ({error})", "its lines are id,part", _FIX
+        ) from error
     if len(part_of) < len(rows) - 1:
         raise Hep2ganError(f"{table} is damaged", "it must name each cell once", _FIX)
     return part_of

@@ -22,7 +22,6 @@ from hep2gan.data.readers.image import resize, stretch
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.backend import BackendOutput
 from hep2gan.inference.load import LoadedRun
 from hep2gan.inference.model_card import ExportCheck, describe_export, render_model_card
 from hep2gan.inference.onnx_backend import (
@@ -32,6 +31,7 @@ from hep2gan.inference.onnx_backend import (
     OnnxBackend,
     onnx_package,
 )
+from hep2gan.inference.predict import BackendOutput
 from hep2gan.io import atomic_write, file_digest
 from hep2gan.training.module import SegmentationGuidedClassification
 
@@ -113,9 +113,7 @@ def export_run(trained: LoadedRun, folder: Path, store: Path | None = None) -> E
         Hep2ganError: the run cannot be exported, an ONNX package is missing, or the graph differs
             from PyTorch; nothing is written then.
     """
-    graph = ExportableModel(
-        trained.task.cpu(), Normalisation(**trained.config["normalisation"])
-    ).eval()
+    graph = ExportableModel(trained.task.cpu(), trained.config.normalisation).eval()
     _require_exportable_size(graph)
     cells = sample_cells(store or trained.store, trained.size, required=store is not None)
     with tempfile.TemporaryDirectory() as temporary:
@@ -129,8 +127,10 @@ def export_run(trained: LoadedRun, folder: Path, store: Path | None = None) -> E
         (folder / DESCRIPTION).unlink(missing_ok=True)
         atomic_write(folder / GRAPH, file.read_bytes())
     atomic_write(folder / CARD, render_model_card(description))
-    text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
-    atomic_write(folder / DESCRIPTION, text + "\n")
+    atomic_write(
+        folder / DESCRIPTION,
+        json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+    )
     return check
 
 
@@ -252,9 +252,11 @@ def sample_cells(path: Path, size: int, *, required: bool = False) -> CheckCells
 def _synthetic_cells(size: int) -> CheckCells:
     raw = (cell.image for cell in islice(generate_cells(CELLS, 0), CELLS))
     stored = [stretch(resize(image.astype(np.float32), size)) for image in raw]
-    images = np.stack([image for image, _ in stored])
-    levels = np.array([tuple(level) for _, level in stored], np.float32)
-    return CheckCells(images, levels, "synthetic cells, as the training's store does not exist")
+    return CheckCells(
+        np.stack([image for image, _ in stored]),
+        np.array([tuple(level) for _, level in stored], np.float32),
+        "synthetic cells, as the training's store does not exist",
+    )
 
 
 @contextmanager

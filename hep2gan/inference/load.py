@@ -1,18 +1,24 @@
-"""Load a trained run: its config, its networks, its checkpoint."""
+"""Load a trained run, its config, networks and checkpoint, and run it with PyTorch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hep2gan.config import TrainConfig, parse_run
+from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
+from hep2gan.inference.predict import BackendOutput
+from hep2gan.models.output import ModelOutput
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.build import build_task
+from hep2gan.training.devices import to_channels_last
 from hep2gan.training.module import SegmentationGuidedClassification
 
 _RESTORE = "restore it or train the run again"
@@ -23,7 +29,7 @@ class LoadedRun:
     """A run with its networks loaded, in eval mode, and what it remembers of its store."""
 
     run: RunFolder
-    config: dict[str, Any]
+    config: TrainConfig
     classes: tuple[str, ...]
     size: int
     store: Path
@@ -43,8 +49,8 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         Hep2ganError: anything is missing, damaged or does not fit.
     """
     run = RunFolder.open(folder)
-    config = run.config()
-    if config.get("forest"):
+    config = parse_run(run, trusted)
+    if config.model.baseline:
         raise Hep2ganError(
             f"{folder} is a forest on texture features",
             "it has no networks and keeps no trees",
@@ -55,7 +61,7 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:
         path, state = load_best_or_latest(run.checkpoints)
-    build = partial(_build, run, config, classes, size, trusted)
+    build = partial(_build, run, config, classes, size)
     # First without memory: a few digits in a configuration can ask for terabytes.
     with torch.device("meta"):
         _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
@@ -66,13 +72,12 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
 
 def _build(
     run: RunFolder,
-    config: dict[str, Any],
+    config: TrainConfig,
     classes: Sequence[str],
     size: int,
-    trusted: Sequence[str],
 ) -> SegmentationGuidedClassification:
     try:
-        return build_task(config, classes=classes, size=size, load_weights=False, trusted=trusted)
+        return build_task(config, classes=classes, size=size, load_weights=False)
     except Hep2ganError as error:
         fix = error.fix or _RESTORE
         raise Hep2ganError(f"{run.config_file}: {error.fact}", error.rule, fix) from error
@@ -102,3 +107,33 @@ def _check_weights_fit(
             "a checkpoint belongs to its run's configuration",
             "use a checkpoint of this run",
         )
+
+
+class TorchBackend:
+    """Runs a task on a device, in eval mode.
+
+    Raises Hep2ganError for a task that needs true masks.
+    """
+
+    def __init__(
+        self,
+        task: SegmentationGuidedClassification,
+        normalisation: Normalisation,
+        device: torch.device,
+    ) -> None:
+        task.guidance.require_no_truth()
+        self._task, self._normalisation = task.to(device).eval(), normalisation
+        self._device = device
+        if device.type == "cpu":
+            to_channels_last(task.networks.values())
+
+    @torch.inference_mode()
+    def __call__(
+        self, image: npt.NDArray[np.uint8], levels: npt.NDArray[np.float32]
+    ) -> BackendOutput:
+        """Segment and classify uint8 (B, S, S) pixels with (B, 2) grey levels of 0 and 255."""
+        pixels, ranges = (torch.from_numpy(part).to(self._device) for part in (image, levels))
+        output: ModelOutput = self._task(self._normalisation(pixels, ranges)).cpu()
+        mask = None if output.mask is None else output.mask[:, 0].numpy()
+        probabilities = None if output.probabilities is None else output.probabilities.numpy()
+        return BackendOutput(mask, probabilities)

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hep2gan.config import TrainConfig
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import LoadedRun
 from hep2gan.inference.onnx_backend import CARD, DESCRIPTION, FORMAT, GRAPH, VERSION
@@ -30,6 +31,7 @@ _POSTPROCESSING = {
     "probabilities": "The predicted class is the one of the largest probability.",
 }
 _LEVELS = "Give lo and hi of each image as `levels`, float32."
+_NETWORKS = {"mask": "generator, sigmoid", "probabilities": "classifier, softmax"}
 _MEANINGS: dict[str, tuple[str, list[str | int], str]] = {
     "image": ("uint8", ["batch", "S", "S"], "stored pixels, see preprocessing"),
     "levels": ("float32", ["batch", 2], "grey levels (0..255) that stored 0 and 255 stand for"),
@@ -79,7 +81,7 @@ def describe_export(
         "format": FORMAT,
         "version": VERSION,
         "graph": GRAPH,
-        "method": config["name"],
+        "method": config.name,
         "size": trained.size,
         "classes": classes,
         "threshold": THRESHOLD,
@@ -100,42 +102,42 @@ def describe_export(
 
 def _ports(names: Sequence[str], size: int, classes: int) -> dict[str, Any]:
     sizes = {"S": size, "K": classes}
-    ports = {}
-    for name in names:
-        kind, axes, meaning = _MEANINGS[name]
-        shape = [sizes.get(str(axis), axis) for axis in axes]
-        ports[name] = {"type": kind, "shape": shape, "meaning": meaning}
-    return ports
+    return {
+        name: {
+            "type": kind,
+            "shape": [sizes.get(str(axis), axis) for axis in axes],
+            "meaning": meaning,
+        }
+        for name, (kind, axes, meaning) in _MEANINGS.items()
+        if name in names
+    }
 
 
-def _inside(config: Mapping[str, Any], outputs: Sequence[str]) -> list[str]:
-    kind = config["normalisation"]["kind"]
-    steps = [f"normalisation `{kind}` of each image"]
-    if config.get("test_time_views", 1) > 1:
-        steps.append(f"means over {config['test_time_views']} views, turned and mirrored")
-    if "mask" in outputs:
-        steps.append("generator, sigmoid")
-    if "probabilities" in outputs:
-        steps.append("classifier, softmax")
-    return steps
+def _inside(config: TrainConfig, outputs: Sequence[str]) -> list[str]:
+    steps = [f"normalisation `{config.normalisation.kind}` of each image"]
+    if config.evaluation.tta > 1:
+        steps.append(f"means over {config.evaluation.tta} views, turned and mirrored")
+    return [*steps, *(_NETWORKS[name] for name in outputs)]
 
 
 def _trained_on(trained: LoadedRun) -> dict[str, Any]:
-    data, split = trained.config["data"], trained.config["split"]
+    data, split = trained.config.source, trained.config.split
     origin = trained.run.provenance()
     return {
-        "data": data["name"],
-        "synthetic_cells": data["reader"] == "phantom",
+        "data": data.name,
+        "synthetic_cells": data.is_generated,
         "fingerprint": origin.get("data", {}).get("fingerprint"),
         "cells": origin.get("data", {}).get("cells"),
-        "split": {"kind": split["kind"], "seed": split["seed"]} | origin.get("split", {}),
+        "split": {"kind": split.kind, "seed": split.seed} | origin.get("split", {}),
         "run_versions": origin.get("versions", {}),
     }
 
 
 def _metrics(trained: LoadedRun) -> dict[str, float]:
+    best = trained.run.checkpoints / BEST
+    tested = best if best.is_file() else next(iter(list_checkpoints(best.parent)), None)
     # Metrics of other weights would be worse than none.
-    if not trained.run.done or not _tested(trained):
+    if not trained.run.done or not tested or tested.resolve() != trained.checkpoint.resolve():
         return {}
     try:
         metrics = trained.run.metrics()
@@ -143,13 +145,6 @@ def _metrics(trained: LoadedRun) -> dict[str, float]:
         return {}
     # JSON has no NaN.
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
-
-
-def _tested(trained: LoadedRun) -> bool:
-    """Whether these are the weights that the run was tested with."""
-    best = trained.run.checkpoints / BEST
-    tested = best if best.is_file() else next(iter(list_checkpoints(best.parent)), None)
-    return tested is not None and tested.resolve() == trained.checkpoint.resolve()
 
 
 def render_model_card(description: Mapping[str, Any]) -> str:

@@ -1,16 +1,15 @@
 """Inference with ONNX Runtime, without torch, on the folder that hep2gan-export writes."""
 
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.backend import BackendOutput
+from hep2gan.inference.predict import BackendOutput
 from hep2gan.io import file_digest, read_json
 
 GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
@@ -19,24 +18,15 @@ _EXPORT_AGAIN = "write it again with hep2gan-export"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
 
-@dataclass(frozen=True)
-class ExportedModel:
-    """An exported run. classes: in the order of the probabilities, empty without a classifier."""
+class ExportedModel(NamedTuple):
+    """An exported run.
 
-    folder: Path
+    graph: the ONNX file. classes: in the order of the probabilities, empty without a classifier.
+    """
+
+    graph: Path
     classes: tuple[str, ...]
     size: int
-    description: dict[str, Any]
-
-    @property
-    def graph(self) -> Path:
-        """The ONNX file."""
-        return self.folder / GRAPH
-
-
-def is_export(folder: Path) -> bool:
-    """Whether hep2gan-export wrote this folder completely: the description comes last."""
-    return (folder / DESCRIPTION).is_file()
 
 
 def open_export(folder: Path) -> ExportedModel:
@@ -54,7 +44,7 @@ def open_export(folder: Path) -> ExportedModel:
             raise ValueError("classes or size are missing")
         if file_digest(folder / GRAPH) != description["sha256"]:
             raise ValueError(f"{GRAPH} is not the graph that it describes")
-        return ExportedModel(folder, tuple(map(str, classes)), size, description)
+        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size)
     except (OSError, ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{file} cannot be used ({error})",

@@ -18,7 +18,6 @@ from PIL import Image
 
 from hep2gan.data.readers.image import SUFFIXES, ByteImage, GreyLevels, read_image, resize, stretch
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.backend import InferenceBackend
 from hep2gan.io import atomic_open, atomic_write
 from hep2gan.reports.figures.overlay import overlay
 
@@ -51,12 +50,22 @@ class LoadedImage(NamedTuple):
     levels: GreyLevels
 
 
-class PredictedImage(NamedTuple):
-    """An image and the networks' output for it. mask: (S, S). probabilities: (K,)."""
+class BackendOutput(NamedTuple):
+    """Results for B images of the networks that the method has; None for the others.
 
-    image: LoadedImage
+    mask: float32 (B, S, S) probabilities. probabilities: float32 (B, K). Of one image: without B.
+    """
+
     mask: npt.NDArray[np.float32] | None
     probabilities: npt.NDArray[np.float32] | None
+
+
+InferenceBackend = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.float32]], BackendOutput]
+"""Segments and classifies a batch of stored pixels, with PyTorch or ONNX Runtime.
+
+Its arguments are uint8 (B, S, S) pixels, and float32 (B, 2) grey levels (0..255) that stored 0 and
+255 stand for.
+"""
 
 
 @dataclass
@@ -126,7 +135,7 @@ class Predictor:
         loaded: Iterator[LoadedImage | Hep2ganError],
         batch_size: int,
         report: PredictionReport,
-    ) -> Generator[PredictedImage]:
+    ) -> Generator[tuple[LoadedImage, BackendOutput]]:
         """Run the networks over each `batch_size` files; report those that could not be read."""
         while batch := list(islice(loaded, batch_size)):
             report.problems += [str(image) for image in batch if isinstance(image, Hep2ganError)]
@@ -135,10 +144,12 @@ class Predictor:
                 levels = np.array([image.levels for image in images], np.float32)
                 masks, probabilities = self._backend(pixels, levels)
                 for index, image in enumerate(images):
-                    yield PredictedImage(
+                    yield (
                         image,
-                        None if masks is None else masks[index],
-                        None if probabilities is None else probabilities[index],
+                        BackendOutput(
+                            None if masks is None else masks[index],
+                            None if probabilities is None else probabilities[index],
+                        ),
                     )
 
 
@@ -196,16 +207,18 @@ def load_image(
     )
 
 
-def write_result(result: PredictedImage, classes: Sequence[str], output: Path) -> dict[str, Any]:
+def write_result(
+    result: tuple[LoadedImage, BackendOutput], classes: Sequence[str], output: Path
+) -> dict[str, Any]:
     """Write masks/ and overlays/ of one image into `output`; return its row of predictions.csv."""
-    image = result.image
+    image, predicted = result
     row: dict[str, Any] = {"image": str(image.file.path)}
-    if result.probabilities is not None:
-        probabilities = result.probabilities.tolist()
+    if predicted.probabilities is not None:
+        probabilities = predicted.probabilities.tolist()
         row["predicted"] = classes[int(np.argmax(probabilities))]
         row |= {name: f"{p:.6f}" for name, p in zip(classes, probabilities, strict=True)}
-    if result.mask is not None:
-        mask = _threshold_at_size(result.mask, image.shape)
+    if predicted.mask is not None:
+        mask = _threshold_at_size(predicted.mask, image.shape)
         row["mask_fraction"] = f"{mask.mean():.6f}"
         _save_png(output / "masks" / image.file.name, mask * 255)
         if image.background is not None:

@@ -1,14 +1,16 @@
 """Adversarial loss (eq. 1) on patch logits, and its relatives."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hep2gan.errors import Hep2ganError, require_choice
+from hep2gan.errors import Hep2ganError
 from hep2gan.losses.autocast import to_float32, without_autocast
 
 AdversarialMode = Literal["vanilla", "saturating", "lsgan", "hinge"]
+Smoothing = Annotated[float, Field(ge=0, lt=0.5)]
 
 
 class AdversarialLoss(nn.Module):
@@ -23,21 +25,16 @@ class AdversarialLoss(nn.Module):
     where log(1 - D) is meant.
 
     Args:
-        mode: one of the four above.
+        mode: which form of eq. 1.
         label_smoothing: e in [0, 0.5). D's target for real pairs is 1 - e, for generated ones 0
             (one-sided, Salimans et al. 2016); not with hinge, which has no targets.
 
     Raises:
-        Hep2ganError: for an unknown mode and for smoothing out of range.
+        Hep2ganError: for smoothing with hinge.
     """
 
-    def __init__(self, mode: AdversarialMode = "vanilla", label_smoothing: float = 0.0) -> None:
+    def __init__(self, mode: AdversarialMode = "vanilla", label_smoothing: Smoothing = 0.0) -> None:
         super().__init__()
-        require_choice("the adversarial loss", mode, get_args(AdversarialMode))
-        if not 0.0 <= label_smoothing < 0.5:
-            raise Hep2ganError(
-                f"smoothing of D's real label is {label_smoothing}", "must be in [0, 0.5)"
-            )
         if mode == "hinge" and label_smoothing:
             raise Hep2ganError(
                 f"smoothing of D's real label is {label_smoothing} with the hinge loss",

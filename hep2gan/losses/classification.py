@@ -1,15 +1,194 @@
-"""The classifier's whole loss (eq. 7)."""
+"""The classifier's whole loss (eq. 7), and the Gaussian-mixture loss in it (eq. 6).
 
-from collections.abc import Iterator
+Gaussian mixture: Wan et al., CVPR 2018, https://arxiv.org/abs/1803.02988.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.autocast import to_float32, without_autocast
-from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.settings import NonNegative, Settings, in_words
+
+Covariance = Literal["identity", "isotropic", "diagonal"]
+Priors = Literal["uniform", "empirical"]
+Margin = Annotated[
+    NonNegative | Annotated[list[NonNegative], Field(min_length=1, max_length=2)],
+    in_words("a number of 0 or more, or two of them, [start,end]"),
+]
+
+BOUND = 4.0
+"""Log-variances stay in (-4, 4): unbounded, the likelihood term drives them to minus infinity."""
+
+
+class GaussianMixtureSettings(Settings):
+    """The keys of `loss.gaussian_mixture`."""
+
+    enabled: bool = True
+    """Train with it; otherwise with cross-entropy alone."""
+    weight: NonNegative = 1.0
+    """Of the loss (eq. 6) beside the cross-entropy of the output layer."""
+    gamma: NonNegative = 0.01
+    """Weight of the likelihood regularisation (eq. 7)."""
+    covariance: Covariance = "identity"
+    """No variance is learned, one a class, or one a class and feature."""
+    priors: Priors = "uniform"
+    """Of the classes; empirical: their frequencies in the training part."""
+    margin: Margin = 0.0
+    """α of eq. 6, or [start, end], ramped over the training."""
+
+
+class GaussianMixtureLoss(nn.Module):
+    """One Gaussian per class in the feature space.
+
+    logit_k = log p(k) - ½ Σ s_k - (1 + α [k = y]) · ½ Σ (f - μ_k)² e^(-s_k), s being log-variances.
+    Eq. 6 is the cross-entropy of these logits. Eq. 7's likelihood term is the mean over the batch
+    of ½ Σ (f - μ_y)² e^(-s_y) + ½ Σ s_y: -log N(f; μ_y, σ_y) less the constant D/2 log 2π.
+
+    The means and log-variances are parameters, to be trained without weight decay. All is computed
+    in float32 or better.
+
+    Args:
+        num_classes: K.
+        feature_dim: D.
+        covariance: identity (no variance is learned), isotropic (one a class) or diagonal (D a
+            class).
+        priors: uniform, or empirical from `class_counts`.
+        class_counts: K positive numbers of cells, given here or by `set_class_counts` before
+            training.
+        margin: α, a number or [start, end]; used only while training.
+        margin_epochs: over which `set_epoch` ramps the margin from start to end.
+        mean_std: means start from N(0, mean_std²), small so that the loss starts near log K.
+
+    Raises:
+        Hep2ganError: for settings that cannot work.
+    """
+
+    log_prior: Tensor
+    free_log_variance: nn.Parameter | None
+
+    def __init__(
+        self,
+        num_classes: int,
+        feature_dim: int,
+        covariance: Covariance = "identity",
+        priors: Priors = "uniform",
+        class_counts: Sequence[int] | None = None,
+        margin: float | Sequence[float] = 0.0,
+        margin_epochs: int = 0,
+        mean_std: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.feature_dim, self.priors = num_classes, feature_dim, priors
+        steps = [margin] if isinstance(margin, int | float) else list(margin)
+        if len(steps) == 2 and margin_epochs < 1:
+            raise Hep2ganError(
+                f"the margin {steps} is ramped over {margin_epochs} epochs",
+                "a ramp needs at least 1",
+            )
+        self._ramp = (steps[0], steps[-1])
+        self.margin, self._margin_epochs = self._ramp[0], margin_epochs
+        self.means = nn.Parameter(mean_std * torch.randn(num_classes, feature_dim))
+        width = {"identity": 0, "isotropic": 1, "diagonal": feature_dim}[covariance]
+        free = nn.Parameter(torch.zeros(num_classes, width)) if width else None
+        self.register_parameter("free_log_variance", free)
+        unknown = math.nan if priors == "empirical" else -math.log(num_classes)
+        self.register_buffer("log_prior", torch.full((num_classes,), unknown))
+        self._has_prior = priors == "uniform"
+        if class_counts is not None:
+            self.set_class_counts(class_counts)
+
+    def set_class_counts(self, counts: Sequence[int]) -> None:
+        """Set empirical priors from K positive numbers of cells of the training part."""
+        if self.priors != "empirical":
+            raise Hep2ganError(
+                "class counts were given to uniform priors", "they are for priors=empirical"
+            )
+        if len(counts) != self.num_classes or min(counts) < 1:
+            raise Hep2ganError(
+                f"class counts are {list(counts)}", f"must be {self.num_classes} positive numbers"
+            )
+        cells = torch.as_tensor(list(counts), dtype=torch.float64)
+        self.log_prior.copy_((cells / cells.sum()).log())
+        self._has_prior = True
+
+    def set_epoch(self, epoch: int) -> None:
+        """Move the margin along its linear ramp, constant after it; epochs count from 0."""
+        start, end = self._ramp
+        self.margin = start + (end - start) * min(1.0, epoch / max(self._margin_epochs, 1))
+
+    @property
+    def log_variance(self) -> Tensor:
+        """(K, D) log-variances s in (-4, 4), smoothly bounded: s = 4 tanh(free / 4)."""
+        if self.free_log_variance is None:
+            return torch.zeros_like(self.means)
+        bounded = BOUND * torch.tanh(to_float32(self.free_log_variance) / BOUND)
+        return bounded.expand(self.num_classes, self.feature_dim)
+
+    def distances(self, features: Tensor) -> Tensor:
+        """Compute squared Mahalanobis distances (N, K) of features (N, D) to the class means."""
+        if features.ndim != 2 or features.shape[1] != self.feature_dim:
+            raise Hep2ganError(
+                f"features are {tuple(features.shape)}",
+                f"the Gaussian mixture takes (N, {self.feature_dim})",
+                "build it with feature_dim of the classifier",
+            )
+        with without_autocast(features):
+            f, means = to_float32(features), to_float32(self.means)
+            # Class by class: (N, K, D) at once would not fit for a whole data set.
+            if self.free_log_variance is None:
+                columns = [(f - mean).square().sum(dim=1) for mean in means]
+            else:
+                precision = (-self.log_variance).exp()
+                columns = [
+                    ((f - mean).square() * weight).sum(dim=1)
+                    for mean, weight in zip(means, precision, strict=True)
+                ]
+            return torch.stack(columns, dim=1)
+
+    def forward(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the terms of eqs 6 and 7.
+
+        Args:
+            features: (B, D).
+            labels: (B,) int64 in [0, K).
+
+        Returns:
+            Scalars `gaussian_mixture` (eq. 6) and `likelihood` (eq. 7, without γ).
+
+        Raises:
+            Hep2ganError: for other shapes, and in training with empirical priors whose counts were
+                never given.
+        """
+        half, half_log_det = 0.5 * self.distances(features), 0.5 * self.log_variance.sum(dim=1)
+        self._check_labels(features, labels)
+        # Where the label is; F.one_hot would look at the labels first, and wait for them.
+        own = torch.zeros_like(half).scatter(1, labels.unsqueeze(1), 1.0)
+        alpha = self.margin if self.training else 0.0
+        logits = self.log_prior - half_log_det - (1.0 + alpha * own) * half
+        likelihood = ((half + half_log_det) * own).sum(dim=1).mean()
+        return {"gaussian_mixture": F.cross_entropy(logits, labels), "likelihood": likelihood}
+
+    def _check_labels(self, features: Tensor, labels: Tensor) -> None:
+        if labels.shape != features.shape[:1] or labels.dtype != torch.int64:
+            raise Hep2ganError(
+                f"labels are {labels.dtype} {tuple(labels.shape)}",
+                f"must be int64 ({len(features)},), one a feature vector",
+            )
+        if self.training and not self._has_prior:
+            raise Hep2ganError(
+                "empirical priors have no class counts",
+                "they come from the training part",
+                "call set_class_counts before training, or set priors=uniform",
+            )
+
 
 NO_IGNORE_INDEX = torch.iinfo(torch.int64).min
 """torch ignores the label -100 by default, which is as wrong as any other below 0."""
@@ -40,21 +219,14 @@ class ClassificationLoss(nn.Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        weights = {"cross_entropy": cross_entropy_weight, "gm": gm_weight, "gamma": gamma}
-        for name, weight in weights.items():
-            if weight < 0:
-                raise Hep2ganError(
-                    f"classification weight {name} is {weight}", "must not be negative"
-                )
-        if not 0.0 <= label_smoothing < 1.0:
-            raise Hep2ganError(f"label smoothing is {label_smoothing}", "must be in [0, 1)")
         if label_smoothing and gaussian_mixture is not None:
             raise Hep2ganError(
                 f"label smoothing is {label_smoothing} together with the Gaussian-mixture loss",
                 "they work against each other",
                 "set loss.label_smoothing=0 or loss.gaussian_mixture.enabled=false",
             )
-        self.cross_entropy_weight, self.gm_weight, self.gamma = weights.values()
+        self.cross_entropy_weight, self.gm_weight = cross_entropy_weight, gm_weight
+        self.gamma = gamma
         self.gaussian_mixture, self.label_smoothing = gaussian_mixture, label_smoothing
 
     def set_epoch(self, epoch: int) -> None:
@@ -77,7 +249,11 @@ class ClassificationLoss(nn.Module):
         Raises:
             Hep2ganError: for other shapes, and on the CPU for labels out of range.
         """
-        _check(logits, labels)
+        if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype != torch.int64:
+            raise Hep2ganError(
+                f"logits are {tuple(logits.shape)} and labels {labels.dtype} {tuple(labels.shape)}",
+                "must be (B, K) and int64 (B,)",
+            )
         with without_autocast(logits), _name_labels_in_errors(logits, labels):
             cross_entropy = F.cross_entropy(
                 to_float32(logits),
@@ -92,14 +268,6 @@ class ClassificationLoss(nn.Module):
             total = total + self.gm_weight * terms["gaussian_mixture"]
             total = total + self.gamma * terms["likelihood"]
         return {**terms, "total": total}
-
-
-def _check(logits: Tensor, labels: Tensor) -> None:
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype != labels.long().dtype:
-        raise Hep2ganError(
-            f"logits are {tuple(logits.shape)} and labels {labels.dtype} {tuple(labels.shape)}",
-            "must be (B, K) and int64 (B,)",
-        )
 
 
 @contextmanager

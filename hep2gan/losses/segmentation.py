@@ -1,17 +1,24 @@
-"""Pixel losses (eq. 2) and the generator's whole loss (eq. 3)."""
+"""Pixel losses (eq. 2), the generator's whole loss (eq. 3), and the true masks that D sees."""
 
 import math
+from typing import Annotated
 
+import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.autocast import to_float32, without_autocast
+from hep2gan.settings import NonNegative, Settings
 
 
 class L1Loss(nn.Module):
     """Mean absolute error between generated and true mask, ‖y - G(x)‖₁ of eq. 2 per pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()  # Without one of its own, torch's would take any argument.
 
     def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Compute the term `l1` from probabilities and masks in [0, 1], both (B, 1, H, W)."""
@@ -33,10 +40,12 @@ class BceDiceLoss(nn.Module):
     """
 
     def __init__(
-        self, bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0
+        self,
+        bce_weight: NonNegative = 1.0,
+        dice_weight: NonNegative = 1.0,
+        smooth: NonNegative = 1.0,
     ) -> None:
         super().__init__()
-        _check_weights({"bce_weight": bce_weight, "dice_weight": dice_weight, "smooth": smooth})
         self.bce_weight, self.dice_weight, self.smooth = bce_weight, dice_weight, smooth
 
     def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -73,7 +82,6 @@ class GeneratorLoss(nn.Module):
         pixel: L1Loss | BceDiceLoss | None = None,
     ) -> None:
         super().__init__()
-        _check_weights({"alpha": alpha, "beta": beta})
         self.alpha, self.beta = alpha, beta
         self.adversarial, self.pixel = adversarial, pixel or L1Loss()
 
@@ -116,10 +124,45 @@ def _check_masks(generated: Tensor, truth: Tensor) -> None:
         )
 
 
-def _check_weights(weights: dict[str, float]) -> None:
-    for name, weight in weights.items():
-        if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-            fact = f"loss weight {name} is {weight!r}"
-            raise Hep2ganError(
-                fact, "must not be negative, and a finite number", f"set loss.{name}=1.0, say"
-            )
+class SofteningSettings(Settings):
+    """The keys of `loss.soften`."""
+
+    sigma: NonNegative = 0.0
+    """Standard deviation of a Gaussian blur in pixels; 0: none."""
+    level: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Distance of the softened mask from 0 and 1."""
+
+
+class MaskSoftening(nn.Module):
+    """Blur a binary mask and squeeze it into [level, 1 - level] before D sees it.
+
+    Otherwise D could tell true masks from generated ones by grey levels alone.
+
+    Args:
+        sigma: of a Gaussian blur, in pixels; 0 for none.
+        level: distance from 0 and 1, in [0, 0.5).
+    """
+
+    kernel: Tensor
+
+    def __init__(self, sigma: float = 0.0, level: float = 0.0) -> None:
+        super().__init__()
+        self.level, self.radius = level, math.ceil(3 * sigma)
+        offsets = torch.arange(-self.radius, self.radius + 1, dtype=torch.float32)
+        kernel = torch.exp(-0.5 * (offsets / sigma).square()) if sigma else torch.ones(1)
+        self.register_buffer("kernel", kernel / kernel.sum(), persistent=False)
+
+    def forward(self, mask: Tensor) -> Tensor:
+        """Soften masks (B, 1, H, W) of {0, 1} to [level, 1 - level], same shape."""
+        if not (self.radius or self.level):
+            return to_float32(mask)
+        with without_autocast(mask):
+            return self.level + (1.0 - 2.0 * self.level) * self._blur(to_float32(mask))
+
+    def _blur(self, mask: Tensor) -> Tensor:
+        if self.radius == 0:
+            return mask
+        padded = F.pad(mask, (self.radius,) * 4, mode="replicate")
+        kernel = self.kernel.to(mask.dtype)
+        rows = F.conv2d(padded, kernel[None, None, None])
+        return F.conv2d(rows, kernel[None, None, :, None])

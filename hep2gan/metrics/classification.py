@@ -28,8 +28,6 @@ class ClassificationMetrics(Metric):
         kwargs: of torchmetrics.
     """
 
-    is_differentiable = False
-    higher_is_better = True
     full_state_update = False
 
     confusion: Tensor

@@ -85,16 +85,12 @@ def compute_test_metrics(
     predictions.check()
     metrics = {"test/cells": float(len(predictions.label))}
     if predictions.mask is not None:
-        metrics |= _segmentation(predictions, tolerance)
+        scores = _mask_scores(predictions.foreground, predictions, tolerance)
+        metrics |= _overall("test/", scores) | _by_class(scores, "dice")
         metrics |= _mask_baselines(predictions, tolerance, margin, margin_share)
     if predictions.probabilities is not None:
         metrics |= _classification(predictions, predictions.probabilities)
     return metrics
-
-
-def _segmentation(predictions: Predictions, tolerance: float) -> dict[str, float]:
-    scores = _mask_scores(predictions.foreground, predictions, tolerance)
-    return _overall("test/", scores) | _by_class(scores, "dice")
 
 
 def _mask_baselines(

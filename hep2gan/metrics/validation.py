@@ -26,7 +26,6 @@ class MeanDistances(Metric):
     its work while `own_distance` falls and `other_distance` stays above it. Up to 500,000 cells.
     """
 
-    is_differentiable = False
     full_state_update = False
 
     own: Tensor
@@ -67,8 +66,7 @@ class MeanDistances(Metric):
 
 def _fixed(distance: Tensor) -> Tensor:
     bounded = distance.nan_to_num(nan=CAP, posinf=CAP).clamp(max=CAP)
-    units: Tensor = (bounded * 2**DISTANCE_UNIT_BITS).round().long()
-    return units
+    return torch.round(bounded * 2**DISTANCE_UNIT_BITS).long()
 
 
 class ValidationMetrics(nn.Module):

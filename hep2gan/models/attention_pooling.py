@@ -1,30 +1,29 @@
 """Classifier that looks at nucleus, ring and whole: the mask pools features, and is no channel."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.classifier import (
-    backbone_weights,
-    build_head,
-    check_backbone_settings,
+    ImageChannels,
+    OptionalWidth,
+    TimmClassifier,
     check_input,
     concat_mask,
-    pooled_width,
-    require_backbone_weights,
-    timm_backbone,
 )
+from hep2gan.models.pretrained import WeightsFile
+from hep2gan.settings import Probability, Text
 
 LEAST_SHARE = 1e-3
 """Share of the image below which a region fades to zeros, so that empty masks have features."""
 
 
-class AttentionPoolingClassifier(nn.Module):
+class AttentionPoolingClassifier(TimmClassifier):
     """A timm backbone on the grey image alone, whose last map is averaged over three regions.
 
     They are the mask, a ring around it, where Golgi staining lies, and the whole image; their
@@ -52,34 +51,40 @@ class AttentionPoolingClassifier(nn.Module):
             give no map.
     """
 
-    feature_dim: int
-    require_weights = staticmethod(require_backbone_weights)
+    regions = 3
 
     def __init__(
         self,
         num_classes: int,
-        backbone: str = "resnet50.tv_in1k",
+        backbone: Text = "resnet50.tv_in1k",
         guided: bool = True,
         pretrained: bool = True,
-        weights: str | Path | None = None,
-        image_channels: Literal[1, 3] = 1,
-        feature_dim: int | None = None,
-        drop_rate: float = 0.0,
+        weights: WeightsFile = None,
+        image_channels: ImageChannels = 1,
+        feature_dim: OptionalWidth = None,
+        drop_rate: Probability = 0.0,
         options: Mapping[str, Any] | None = None,
-        ring: float = 0.15,
+        ring: Annotated[float, Field(gt=0, le=0.5)] = 0.15,
     ) -> None:
-        super().__init__()
-        check_backbone_settings(num_classes, image_channels, feature_dim)
-        _check_regions(guided, ring)
-        self.image_channels, self.ring = image_channels, ring
-        initial = backbone_weights(backbone, pretrained, weights)
-        # Without a pool of its own, timm's forward ends at the last map.
-        unpooled = {**(options or {}), "global_pool": ""}
-        self.backbone = timm_backbone(initial, image_channels, False, unpooled)
-        pooled = 3 * pooled_width(self.backbone)
-        head = build_head(pooled, feature_dim, drop_rate, num_classes)
-        self.embedding, self.dropout, self.output = head
-        self.feature_dim = self.output.in_features
+        if not guided:
+            raise Hep2ganError(
+                "attention pooling is unguided",
+                "it pools by the mask",
+                "set model.guidance.source=generated or ground_truth",
+            )
+        # The backbone takes no mask and, without a pool of its own, ends at the last map.
+        super().__init__(
+            num_classes,
+            backbone,
+            guided=False,
+            pretrained=pretrained,
+            weights=weights,
+            image_channels=image_channels,
+            feature_dim=feature_dim,
+            drop_rate=drop_rate,
+            options={**(options or {}), "global_pool": ""},
+        )
+        self.guided, self.ring = guided, ring
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Classify images.
@@ -129,14 +134,3 @@ def pool_by_region(last: Tensor, weights: Tensor) -> Tensor:
     sums = torch.einsum("brhw,bchw->brc", small, last)
     areas = small.sum(dim=(2, 3)).clamp(min=LEAST_SHARE * height * width)
     return (sums / areas[:, :, None]).flatten(1)
-
-
-def _check_regions(guided: bool, ring: float) -> None:
-    if not guided:
-        raise Hep2ganError(
-            "attention pooling is unguided",
-            "it pools by the mask",
-            "set guidance.source=generated or ground_truth",
-        )
-    if not 0 < ring <= 0.5:
-        raise Hep2ganError(f"classifier.ring is {ring}", "must be above 0 and at most 0.5")

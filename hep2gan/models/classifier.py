@@ -2,30 +2,24 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import timm
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.pretrained import PretrainedWeights, adapt_first_convolution, as_path
+from hep2gan.models.pretrained import (
+    PretrainedWeights,
+    WeightsFile,
+    adapt_first_convolution,
+    as_path,
+)
+from hep2gan.settings import Probability, Text, WholeOption
 
-
-def build_head(
-    pooled: int, feature_dim: int | None, drop_rate: float, num_classes: int
-) -> tuple[nn.Module, nn.Module, nn.Linear]:
-    """Build a classifier's embedding, dropout and output layer.
-
-    Args:
-        pooled: width of the backbone's pooled features.
-        feature_dim: width D of a linear embedding, or None for the pooled features themselves.
-        drop_rate: of the dropout between features and output layer.
-        num_classes: K.
-    """
-    embedding = nn.Linear(pooled, feature_dim) if feature_dim else nn.Identity()
-    output = nn.Linear(feature_dim or pooled, num_classes)
-    return embedding, nn.Dropout(drop_rate), output
+ImageChannels = Annotated[Literal[1, 3], WholeOption]
+OptionalWidth = Annotated[int, Field(ge=1, examples=[128])] | None
 
 
 def backbone_weights(
@@ -50,23 +44,6 @@ def timm_backbone(
     return cast(nn.Module, network)
 
 
-def pooled_width(backbone: nn.Module) -> int:
-    """Return the width of a timm network's features before its output layer."""
-    # Older timm networks have no layer between pooling and classes, and no name for its width.
-    width = getattr(backbone, "head_hidden_size", None) or backbone.num_features
-    return int(cast(int, width))
-
-
-def check_backbone_settings(num_classes: int, image_channels: int, feature_dim: int | None) -> None:
-    """Raise Hep2ganError for settings of a classifier that cannot work."""
-    if num_classes < 2:
-        raise Hep2ganError(f"the number of classes is {num_classes}", "must be at least 2")
-    if image_channels not in (1, 3):
-        raise Hep2ganError(f"classifier.image_channels is {image_channels}", "must be 1 or 3")
-    if feature_dim is not None and feature_dim < 1:
-        raise Hep2ganError(f"classifier.feature_dim is {feature_dim}", "must be at least 1 or null")
-
-
 def check_input(image: Tensor, mask: Tensor | None, guided: bool) -> None:
     """Raise Hep2ganError unless images are (B, 1, H, W) and masks alike, if guided, or None."""
     if image.ndim != 4 or image.shape[1] != 1:
@@ -75,13 +52,13 @@ def check_input(image: Tensor, mask: Tensor | None, guided: bool) -> None:
         raise Hep2ganError(
             "a mask was given to an unguided classifier",
             "it takes the image alone",
-            "set guidance.source=none, or build the classifier with guided=true",
+            "set model.guidance.source=none, or build the classifier with guided=true",
         )
     if guided and mask is None:
         raise Hep2ganError(
             "no mask was given to a guided classifier",
             "it takes image and mask",
-            "set guidance.source=generated, or build the classifier with guided=false",
+            "set model.guidance.source=generated, or build the classifier with guided=false",
         )
     if mask is not None and mask.shape != image.shape:
         raise Hep2ganError(
@@ -93,14 +70,6 @@ def concat_mask(image: Tensor, mask: Tensor | None, image_channels: int = 1) -> 
     """Stack the grey image `image_channels` times, then the mask if there is one: (B, C, H, W)."""
     grey = image.expand(-1, image_channels, -1, -1)
     return grey if mask is None else torch.cat([grey, mask.to(image.dtype)], dim=1)
-
-
-def require_backbone_weights(
-    backbone: str, pretrained: bool, weights: str | Path | None, **_: Any
-) -> str:
-    """Name the backbone; raises Hep2ganError where its weights cannot be had. Loads nothing."""
-    backbone_weights(backbone, pretrained, weights).require_reachable()
-    return backbone
 
 
 class TimmClassifier(nn.Module):
@@ -131,29 +100,40 @@ class TimmClassifier(nn.Module):
     """
 
     feature_dim: int
-    require_weights = staticmethod(require_backbone_weights)
+    regions = 1
+    """How many averages of the last map the backbone's features are."""
 
     def __init__(
         self,
         num_classes: int,
-        backbone: str = "resnet50.tv_in1k",
+        backbone: Text = "resnet50.tv_in1k",
         guided: bool = True,
         pretrained: bool = True,
-        weights: str | Path | None = None,
-        image_channels: Literal[1, 3] = 1,
-        feature_dim: int | None = None,
-        drop_rate: float = 0.0,
+        weights: WeightsFile = None,
+        image_channels: ImageChannels = 1,
+        feature_dim: OptionalWidth = None,
+        drop_rate: Probability = 0.0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        check_backbone_settings(num_classes, image_channels, feature_dim)
         self.guided, self.image_channels = guided, image_channels
         initial = backbone_weights(backbone, pretrained, weights)
         self.backbone = timm_backbone(initial, image_channels, guided, dict(options or {}))
-        pooled = pooled_width(self.backbone)
-        head = build_head(pooled, feature_dim, drop_rate, num_classes)
-        self.embedding, self.dropout, self.output = head
-        self.feature_dim = self.output.in_features
+        # Older timm networks have no layer between pooling and classes, and no name for its width.
+        width = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
+        pooled = self.regions * int(cast(int, width))
+        self.embedding = nn.Linear(pooled, feature_dim) if feature_dim else nn.Identity()
+        self.feature_dim = feature_dim or pooled
+        self.output = nn.Linear(self.feature_dim, num_classes)
+        self.dropout = nn.Dropout(drop_rate)
+
+    @staticmethod
+    def require_weights(
+        backbone: str, pretrained: bool, weights: str | Path | None, **_: Any
+    ) -> str:
+        """Name the backbone; raises Hep2ganError where its weights cannot be had. Loads nothing."""
+        backbone_weights(backbone, pretrained, weights).require_reachable()
+        return backbone
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Classify images.
@@ -169,6 +149,5 @@ class TimmClassifier(nn.Module):
             Hep2ganError: for other shapes, and where a mask is missing or not expected.
         """
         check_input(image, mask, self.guided)
-        pooled = self.backbone(concat_mask(image, mask, self.image_channels))
-        features = self.embedding(pooled)
+        features = self.embedding(self.backbone(concat_mask(image, mask, self.image_channels)))
         return self.output(self.dropout(features)), features

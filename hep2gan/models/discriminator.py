@@ -1,13 +1,15 @@
 """Discriminator: the conditional PatchGAN of pix2pix (section II-A)."""
 
 from collections.abc import Iterator
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from hep2gan.errors import Hep2ganError, require_choice
+from hep2gan.errors import Hep2ganError
+from hep2gan.settings import PositiveInt
 
 Norm = Literal["batch", "instance", "none"]
 KERNEL = 4
@@ -36,14 +38,13 @@ class PatchGAN(nn.Module):
 
     def __init__(
         self,
-        n_layers: int = 3,
-        ndf: int = 64,
-        in_channels: int = 2,
+        n_layers: Annotated[int, Field(ge=1, le=8)] = 3,
+        ndf: PositiveInt = 64,
+        in_channels: PositiveInt = 2,
         norm: Norm = "batch",
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
-        _check_settings(n_layers, ndf, in_channels, norm)
         self.n_layers, self.in_channels = n_layers, in_channels
         self.network = nn.Sequential(*_layers(n_layers, ndf, in_channels, norm))
         self.network.apply(_initialise)
@@ -115,10 +116,3 @@ def _initialise(layer: nn.Module) -> None:
     elif isinstance(layer, nn.BatchNorm2d):
         nn.init.normal_(layer.weight, 1.0, 0.02)
         nn.init.zeros_(layer.bias)
-
-
-def _check_settings(n_layers: int, ndf: int, in_channels: int, norm: Norm) -> None:
-    for name, value in {"n_layers": n_layers, "ndf": ndf, "in_channels": in_channels}.items():
-        if value < 1:
-            raise Hep2ganError(f"discriminator.{name} is {value}", "must be at least 1")
-    require_choice("discriminator.norm", norm, get_args(Norm))

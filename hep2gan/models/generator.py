@@ -4,17 +4,31 @@ import difflib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import segmentation_models_pytorch as smp
 import timm
+from pydantic import Field
 from torch import Tensor, nn
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.pretrained import FILES, PretrainedWeights, as_path, require_hub
+from hep2gan.models.pretrained import (
+    FILES,
+    PretrainedWeights,
+    WeightsFile,
+    as_path,
+    require_hub,
+)
+from hep2gan.settings import PositiveInt, Probability, Text, WholeOption, in_words
 
 log = logging.getLogger(__name__)
 
+AtrousRates = Annotated[
+    Sequence[PositiveInt],
+    Field(min_length=3, max_length=3),
+    in_words("three positive whole numbers"),
+]
+OutputStride = Annotated[Literal[16, 8], WholeOption]
 TIMM = "tu-"
 """Prefix under which segmentation_models_pytorch has timm's encoders."""
 
@@ -78,18 +92,19 @@ class DeepLabV3PlusGenerator(nn.Module):
 
     def __init__(
         self,
-        encoder: str = "tu-xception65",
+        encoder: Text = "tu-xception65",
         pretrained: bool = True,
-        weights: str | Path | None = None,
-        output_stride: Literal[8, 16] = 16,
-        atrous_rates: Sequence[int] = (2, 4, 6),
+        weights: WeightsFile = None,
+        output_stride: OutputStride = 16,
+        atrous_rates: AtrousRates = (2, 4, 6),
         image_size: int = 128,
-        decoder_channels: int = 256,
-        dropout: float = 0.5,
+        decoder_channels: PositiveInt = 256,
+        dropout: Probability = 0.5,
     ) -> None:
         super().__init__()
         self.output_stride = output_stride
-        _check_settings(output_stride, atrous_rates, image_size)
+        _check_divisible(image_size, output_stride)
+        _warn_of_dead_rates(output_stride, atrous_rates, image_size)
         initial = _initial(encoder, pretrained, weights)
         arguments = _encoder_arguments(encoder, initial)
         with initial.explain_errors():
@@ -167,14 +182,7 @@ def _encoder_arguments(encoder: str, initial: PretrainedWeights) -> dict[str, An
     return {"encoder_weights": "imagenet"}
 
 
-def _check_settings(output_stride: int, rates: Sequence[int], image_size: int) -> None:
-    if output_stride not in (8, 16):
-        raise Hep2ganError(f"generator.output_stride is {output_stride}", "must be 8 or 16")
-    if len(rates) != 3 or min(rates) < 1:
-        raise Hep2ganError(
-            f"generator.atrous_rates is {list(rates)}", "must be three positive whole numbers"
-        )
-    _check_divisible(image_size, output_stride)
+def _warn_of_dead_rates(output_stride: int, rates: Sequence[int], image_size: int) -> None:
     if dead := dead_rates(image_size, output_stride, rates):
         side, better = image_size // output_stride, list(fitting_rates(image_size, output_stride))
         log.warning(

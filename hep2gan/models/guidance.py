@@ -3,17 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
-from hep2gan.errors import Hep2ganError, require_choice
+from hep2gan.errors import Hep2ganError
+from hep2gan.settings import NonNegative, PositiveInt, Settings, in_words
 
 MaskSource = Literal["generated", "ground_truth", "none"]
+GanEpochs = Annotated[
+    PositiveInt | Annotated[float, Field(gt=0, lt=1)],
+    in_words("a whole number of epochs, or a fraction between 0 and 1"),
+]
 
 
-@dataclass(frozen=True)
-class MaskGuidance:
+class MaskGuidance(Settings):
     """The mask that goes with the image into the classifier (section II-C).
 
     Args:
@@ -28,18 +33,18 @@ class MaskGuidance:
 
     source: MaskSource = "generated"
     hard: bool = False
-    gradient: float = 0.0
+    gradient: NonNegative = 0.0
 
-    def __post_init__(self) -> None:
-        require_choice("guidance.source", self.source, get_args(MaskSource))
-        if self.gradient < 0:
-            raise Hep2ganError(f"guidance.gradient is {self.gradient}", "must not be negative")
+    def conflict(self) -> Hep2ganError | None:
+        """A gradient that no soft mask carries."""
         if self.gradient and (self.hard or self.source != "generated"):
-            raise Hep2ganError(
+            return Hep2ganError(
                 f"guidance.gradient is {self.gradient} with source={self.source}, hard={self.hard}",
                 "gradients reach the generator only through its soft mask",
-                "set guidance.source=generated guidance.hard=false, or guidance.gradient=0",
+                "set model.guidance.source=generated model.guidance.hard=false, or"
+                " model.guidance.gradient=0",
             )
+        return None
 
     def require_no_truth(self) -> None:
         """Raise Hep2ganError where the classifier needs a true mask, which new images lack."""
@@ -47,7 +52,7 @@ class MaskGuidance:
             raise Hep2ganError(
                 "this run was trained with true masks",
                 "its classifier needs the true mask, which new images do not have",
-                "use a run with guidance.source=generated or none",
+                "use a run with model.guidance.source=generated or none",
             )
 
     def select(self, generated: Tensor | None, truth: Tensor | None) -> Tensor | None:

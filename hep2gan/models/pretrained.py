@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import timm
 import torch
@@ -16,7 +16,9 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.settings import Text, in_words
 
+WeightsFile = Annotated[Text | Path, in_words("the name of a file")] | None
 FILES = ("model.safetensors", "pytorch_model.bin")
 """Names under which timm and segmentation_models_pytorch look for weights."""
 
@@ -107,8 +109,9 @@ class PretrainedWeights:
                 if not file.read(1):
                     raise Hep2ganError(f"weights file {self.file} is empty", "", self.fix)
         except OSError as error:
-            fact = f"weights file {self.file} cannot be read ({error.strerror})"
-            raise Hep2ganError(fact, "", self.fix) from error
+            raise Hep2ganError(
+                f"weights file {self.file} cannot be read ({error.strerror})", "", self.fix
+            ) from error
 
     def _require_file(self, file: Path) -> None:
         if not file.is_file():
@@ -139,9 +142,11 @@ class PretrainedWeights:
         except Exception as error:
             source = f" from {self.file}" if self.file else ""
             reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
-            fact = f"{self.setting}={self.model} cannot be built{source} ({reason})"
-            fix = self.fix if self.loads else f"choose another {self.setting}"
-            raise Hep2ganError(fact, "", fix) from error
+            raise Hep2ganError(
+                f"{self.setting}={self.model} cannot be built{source} ({reason})",
+                "",
+                self.fix if self.loads else f"choose another {self.setting}",
+            ) from error
         finally:
             logger.setLevel(level)
 
@@ -169,8 +174,9 @@ class PretrainedWeights:
         try:
             state = load_state_dict(str(file), weights_only=True)
         except Exception as error:  # pickle, zip, safetensors and torch each raise their own
-            fact = f"weights file {file} cannot be read ({error})"
-            raise Hep2ganError(fact, "", self.fix) from error
+            raise Hep2ganError(
+                f"weights file {file} cannot be read ({error})", "", self.fix
+            ) from error
         tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
         if not tensors:
             raise Hep2ganError(f"weights file {file} holds no tensors", "", self.fix)
@@ -201,8 +207,9 @@ def adapt_first_convolution(network: nn.Module, image_channels: int, guided: boo
     for name in _first_convolutions(network):
         convolution = network.get_submodule(name)
         if not isinstance(convolution, nn.Conv2d) or isinstance(convolution, STANDARDISED):
-            kind = type(convolution).__name__
-            raise _unsupported(f"the first layer {name} is a {kind}, not a plain convolution")
+            raise _unsupported(
+                f"the first layer {name} is a {type(convolution).__name__}, not a plain convolution"
+            )
         if convolution.in_channels != 3 or convolution.groups != 1:
             raise _unsupported(f"the first layer {name} takes {convolution.in_channels} channels")
         kernel = with_mask_channel(convolution.weight.detach(), image_channels, guided)

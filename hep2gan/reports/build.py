@@ -1,27 +1,35 @@
 """All that a set of runs has to show, as files: the page, tables and figures."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_write
 from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, render_figure
 from hep2gan.reports.naming import short_name
 from hep2gan.reports.page import elements
-from hep2gan.reports.page.elements import Picture, make_picture
 from hep2gan.reports.page.page import rendered_page
 from hep2gan.reports.page.run_section import RunSection, illustrate, run_section
 from hep2gan.reports.study import Study, read_runs, read_study
 from hep2gan.reports.study_figures import FIGURE_NAMES, study_figures
-from hep2gan.reports.tables.catalogue import TABLES, make_tables, table_files
+from hep2gan.reports.tables import baselines, classes, folds, leakage, table_1
+from hep2gan.reports.tables.table import Table
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
 PAGE = "report"
+TABLES: dict[str, Callable[[Study], Table | None]] = {
+    "table_1": lambda study: table_1.table_1(study.table_1),
+    "leakage": lambda study: leakage.leakage_table(*study.leakage),
+    "baselines": lambda study: baselines.baselines_table(study.methods),
+    "folds": lambda study: folds.folds_table(study.methods),
+    "classes": lambda study: classes.classes_table(study.methods),
+    "specimens": lambda study: classes.specimens_table(study.methods),
+}
+"""Name of a table's files, and what makes it: None where the runs do not have what it shows."""
 NAMES = tuple(dict.fromkeys([PAGE, *TABLES, *FIGURE_NAMES]))
 """What `only` may name; specimens are a table and figures."""
 
@@ -68,27 +76,54 @@ def write_report(
             are none or that these runs do not make; for a reference that is none of the methods;
             when a file cannot be written.
     """
-    _check_names(only)
+    if unknown := [name for name in only if name not in NAMES]:
+        raise Hep2ganError(
+            f"there is no table or figure {unknown[0]!r}", "", f"choose from {', '.join(NAMES)}"
+        )
     names = frozenset(only or NAMES)
     finished = read_runs(runs)
-    sections = _Sections(finished)
+    illustrated = illustrate(finished)
+    sections: list[RunSection] = []
+
+    def add_section(run: FinishedRun, predictions: Predictions) -> None:
+        number, name = len(sections) + 1, short_name(run, finished)
+        figures = number in illustrated
+        sections.append(run_section(run, number, name, predictions, figures=figures))
+
     plots = bool(names.intersection(FIGURE_NAMES)) or (PAGE in names and len(finished) > 1)
-    visit = sections.add if PAGE in names else None
+    visit = add_section if PAGE in names else None
     study = read_study(finished, figures=plots, reference=reference, visit=visit)
     if study.not_comparable and plots and names.intersection([PAGE, *_COMPARISONS]):
         log.warning(study.not_comparable)
-    figures = _render_figures(study, names) if plots else _Rendered({}, {})
+    figure_files, pictures = _render_figures(study, names) if plots else ({}, {})
     files: dict[str, str | bytes] = {}
     tables = make_tables(study) if len(finished) > 1 or names.intersection(TABLES) else {}
     if PAGE in names:
         files[page] = rendered_page(
-            study, sections.made, tables, figures.pictures, title=title, question=question
+            study, sections, tables, pictures, title=title, question=question
         )
     files |= table_files({name: table for name, table in tables.items() if name in names})
-    files |= figures.files
+    files |= figure_files
     if only:
-        _check_made(only, [PAGE if name == page else _stem(name) for name in files], study)
+        _check_made(only, [PAGE if name == page else Path(name).stem for name in files], study)
     return _write_files(files, folder)
+
+
+def make_tables(study: Study) -> dict[str, Table]:
+    """Return the tables that these runs make, by name."""
+    made = {name: make(study) for name, make in TABLES.items()}
+    return {name: table for name, table in made.items() if table is not None}
+
+
+def table_files(tables: Mapping[str, Table]) -> dict[str, str]:
+    """Return file name to content; the same runs give the same bytes."""
+    writers = {"md": Table.to_markdown, "tex": Table.to_latex, "csv": Table.to_csv}
+    return {
+        f"{name}.{ending}": write(table)
+        for name, table in tables.items()
+        for ending, write in writers.items()
+        if ending in table.outputs
+    }
 
 
 def page_file(destination: Path) -> Path:
@@ -107,28 +142,16 @@ def page_file(destination: Path) -> Path:
     return destination
 
 
-class _Sections:
-    """The sections of single runs, made while each run's predictions are in memory."""
+def _render_figures(
+    study: Study, names: Collection[str]
+) -> tuple[dict[str, bytes], dict[str, list[elements.Picture]]]:
+    """Plot each figure once, for its files, the page of several runs, or both.
 
-    def __init__(self, runs: Sequence[FinishedRun]) -> None:
-        self.made: list[RunSection] = []
-        self._runs, self._illustrated = runs, illustrate(runs)
-
-    def add(self, run: FinishedRun, predictions: Predictions) -> None:
-        number, name = len(self.made) + 1, short_name(run, self._runs)
-        pictures = number in self._illustrated
-        self.made.append(run_section(run, number, name, predictions, figures=pictures))
-
-
-class _Rendered(NamedTuple):
-    files: Mapping[str, bytes]
-    pictures: Mapping[str, Sequence[Picture]]
-
-
-def _render_figures(study: Study, names: Collection[str]) -> _Rendered:
-    """Plot each figure once, for its files, the page of several runs, or both."""
+    Returns:
+        The files' contents by name, and the page's pictures by the heading that they stand under.
+    """
     files: dict[str, bytes] = {}
-    pictures: dict[str, list[Picture]] = {}
+    pictures: dict[str, list[elements.Picture]] = {}
     embed = PAGE in names and len(study.runs) > 1
     for spec in study_figures(study, FIGURE_NAMES if embed else names):
         if (figure := spec.plot(study)) is None:
@@ -138,19 +161,8 @@ def _render_figures(study: Study, names: Collection[str]) -> _Rendered:
             files |= {f"{spec.file}.pdf": render_figure(figure, "pdf"), f"{spec.file}.png": png}
         if embed:
             heading = _HEADINGS.get(spec.name, elements.SIDE_BY_SIDE)
-            pictures.setdefault(heading, []).append(make_picture(spec, png))
-    return _Rendered(files, pictures)
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
-
-
-def _check_names(only: Sequence[str]) -> None:
-    if unknown := [name for name in only if name not in NAMES]:
-        raise Hep2ganError(
-            f"there is no table or figure {unknown[0]!r}", "", f"choose from {', '.join(NAMES)}"
-        )
+            pictures.setdefault(heading, []).append(elements.make_picture(spec, png))
+    return files, pictures
 
 
 def _check_made(only: Sequence[str], made: Sequence[str], study: Study) -> None:

@@ -1,12 +1,24 @@
 """Names of runs and methods: as short as they are distinct, and many of them in one word."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 from hep2gan.runs.finished import FinishedRun
 
 _LONGEST = 60
+
+
+Key = TypeVar("Key", bound=Hashable)
+Member = TypeVar("Member")
+
+
+def group_pairs(pairs: Iterable[tuple[Key, Member]]) -> dict[Key, list[Member]]:
+    """Gather the members of each key; both stay in order."""
+    groups: dict[Key, list[Member]] = {}
+    for key, member in pairs:
+        groups.setdefault(key, []).append(member)
+    return groups
 
 
 def with_study(study: str, name: str, runs: Sequence[FinishedRun]) -> str:
@@ -44,11 +56,10 @@ def numbers_by_method(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
 
     A run's number is its place among `runs`, from 1.
     """
-    numbers: dict[str, list[int]] = {}
-    for number, run in enumerate(runs, start=1):
-        title = with_study(run.study, without_fold(run.method), runs)
-        numbers.setdefault(title, []).append(number)
-    return numbers
+    return group_pairs(
+        (with_study(run.study, without_fold(run.method), runs), number)
+        for number, run in enumerate(runs, start=1)
+    )
 
 
 class Link(NamedTuple):
@@ -80,7 +91,8 @@ def run_links(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[Link]
         if len(members) > 1 and left.issuperset(members):
             links[members[0]] = Link(_cut(method), members[0])
             left -= set(members)
-    for seed, members in _numbers_by_seed(runs).items():
+    by_seed = group_pairs((run.seed, number) for number, run in enumerate(runs, start=1))
+    for seed, members in by_seed.items():
         if len(members) > 1 and left.issuperset(members):
             links[members[0]] = Link(f"all of seed {_cut(seed)}", 0)
             left -= set(members)
@@ -98,8 +110,9 @@ def run_groups(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[RunG
             kind, name = "seed", run.seed
             if run.fold is not None:
                 kind, name = f"seed {_cut(run.seed)}, fold", str(run.fold)
-            link = Link(_cut(name), number, short_name(run, runs))
-            groups.setdefault((method, kind), []).append(link)
+            groups.setdefault((method, kind), []).append(
+                Link(_cut(name), number, short_name(run, runs))
+            )
     several = len({method for method, _ in groups}) > 1
     return [
         RunGroup(f"{_cut(method)}: " * several + kind + "s" * (len(links) > 1), links)
@@ -114,7 +127,7 @@ def summarize_runs(runs: Sequence[FinishedRun]) -> str:
     counts = (
         (len(runs), "run"),
         (len(numbers_by_method(runs)), "method"),
-        (len(_numbers_by_seed(runs)), "seed"),
+        (len({run.seed for run in runs}), "seed"),
     )
     return f"{study}: " + ", ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in counts)
 
@@ -122,10 +135,3 @@ def summarize_runs(runs: Sequence[FinishedRun]) -> str:
 def _cut(name: str) -> str:
     """Leave both ends of a long name, since those of sweeps differ at the end."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
-
-
-def _numbers_by_seed(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
-    numbers: dict[str, list[int]] = {}
-    for number, run in enumerate(runs, start=1):
-        numbers.setdefault(run.seed, []).append(number)
-    return numbers

@@ -1,4 +1,7 @@
-"""Results that tables and figures are computed from: test cells, runs, methods over seeds."""
+"""Results that tables and figures are computed from: test cells, runs, methods over seeds.
+
+With the paper's Table I, to print beside runs of the same method.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.naming import seed_order, with_study, without_fold, without_split
-from hep2gan.reports.published import TABLE_I, PublishedRow
+from hep2gan.reports.naming import group_pairs, seed_order, with_study, without_fold, without_split
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.predictions import Predictions
+from hep2gan.statistics.significance import Interval, wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,12 @@ class TestCells:
         """How many there are; 0 where that of any cell is unknown."""
         return len(np.unique(self.specimen)) if (self.specimen >= 0).all() else 0
 
+    def wilson(self) -> Interval | None:
+        """Wilson's interval of the accuracy; None without a classifier or cells."""
+        if self.predicted is None or not len(self):
+            return None
+        return wilson(int((self.predicted == self.label).sum()), len(self))
+
     def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "TestCells":
         """Return the chosen cells, in that order."""
         rows: dict[str, Any] = {"classes": self.classes}
@@ -95,12 +104,12 @@ def pool(parts: Sequence[Cells]) -> Cells:
     first = parts[0]
     if len(parts) == 1:
         return first
-    if len({(part.classes, _image_size(part)) for part in parts}) > 1:
+    # Where there are images, their size is one as well.
+    if len({(part.classes, getattr(part, "image", part.id).shape[1:]) for part in parts}) > 1:
         raise Hep2ganError(
             "test parts of one method differ in classes or image size", "", "report them apart"
         )
-    ids = np.concatenate([part.id for part in parts])
-    rows = np.sort(np.unique(ids, return_index=True)[1])
+    rows = np.sort(np.unique(np.concatenate([part.id for part in parts]), return_index=True)[1])
     pooled: dict[str, Any] = {"classes": first.classes}
     for name in (field.name for field in fields(first) if field.name != "classes"):
         arrays = [getattr(part, name) for part in parts]
@@ -109,8 +118,33 @@ def pool(parts: Sequence[Cells]) -> Cells:
     return type(first)(**pooled)
 
 
-def _image_size(part: Predictions | TestCells) -> tuple[int, ...]:
-    return part.image.shape[1:] if isinstance(part, Predictions) else ()
+class PublishedRow(NamedTuple):
+    """One row of Table I: its name there, and fractions under the keys of metrics.json."""
+
+    name: str
+    metrics: dict[str, float]
+
+
+def _percentages(name: str, accuracy: float, *others: float) -> PublishedRow:
+    """Take percentages in the table's order; Dice and Jaccard, where given, stand in the text."""
+    keys = ("accuracy", "precision", "recall", "f1", "dice", "jaccard")
+    values = zip(keys, (accuracy, *others), strict=False)
+    return PublishedRow(name, {f"test/{key}": round(value / 100, 4) for key, value in values})
+
+
+TABLE_I: dict[str, PublishedRow] = {
+    "gao": _percentages("Gao et al.", 96.76),
+    "prasath": _percentages("Prasath et al.", 94.26),
+    "vgg16": _percentages("VGG-16", 83.09, 85.13, 83.29, 83.41),
+    "resnet50": _percentages("ResNet-50", 89.12, 89.93, 89.39, 89.56),
+    "resnet50_t": _percentages("ResNet-50-T (w/o GANs)", 97.72, 97.66, 97.71, 97.68),
+    "without_gm": _percentages("ResNet-50-T (w/o GM)", 97.94, 97.85, 97.73, 97.78),
+    "proposed": _percentages("Proposed (w/ GANs and GM)", 98.16, 98.24, 98.06, 98.15, 96.40, 93.07),
+    "segmentation": PublishedRow(
+        "Proposed, section III-C", {"test/dice": 0.9640, "test/jaccard": 0.9307}
+    ),
+}
+"""Method name (of `conf/method/`) to what Xie et al. (2019) print for it."""
 
 
 class RunResult(NamedTuple):
@@ -135,9 +169,8 @@ class MethodResults:
     @cached_property
     def tests(self) -> dict[str, TestCells]:
         """Seed to its test cells, seeds in order; the folds of a seed are one test set."""
-        folds: dict[str, list[TestCells]] = {}
-        for result in sorted(self.results, key=lambda result: seed_order(result.run.seed)):
-            folds.setdefault(result.run.seed, []).append(result.cells)
+        results = sorted(self.results, key=lambda result: seed_order(result.run.seed))
+        folds = group_pairs((result.run.seed, result.cells) for result in results)
         return {seed: pool(parts) for seed, parts in folds.items()}
 
     @cached_property
@@ -171,10 +204,7 @@ def group_methods(results: Sequence[RunResult]) -> list[MethodResults]:
 
     The folds of a sweep, which its names tell apart as `,split.fold=3`, are one method.
     """
-    groups: dict[tuple[str, str], list[RunResult]] = {}
-    for result in results:
-        key = (result.run.study, without_fold(result.run.method))
-        groups.setdefault(key, []).append(result)
+    groups = group_pairs(((one.run.study, without_fold(one.run.method)), one) for one in results)
     runs = [result.run for result in results]
     methods = [
         MethodResults(study, name, tuple(group), with_study(study, name, runs))

@@ -67,9 +67,8 @@ class Study:
         if title in self.first_seeds:
             return self.first_seeds[title]
         method = next(method for method in self.methods if method.title == title)
-        runs = [result.run for result in method.results]
-        first = min((run.seed for run in runs), key=seed_order)
-        return pool([run.predictions() for run in runs if run.seed == first])
+        runs = _of_first_seed([result.run for result in method.results])
+        return pool([run.predictions() for run in runs])
 
     @cached_property
     def table_1(self) -> list[Table1Row]:
@@ -114,14 +113,20 @@ def read_study(
     Raises:
         Hep2ganError: naming the run whose predictions are damaged.
     """
-    first_seeds = _first_seeds(runs) if figures else {}
+    methods = numbers_by_method(runs) if figures else {}
+    shown = {
+        run.path: title
+        for title, numbers in methods.items()
+        for run in _of_first_seed([runs[number - 1] for number in numbers])
+        if len(methods) <= MOST_METHODS
+    }
     results: list[RunResult] = []
     folds: dict[str, list[Predictions]] = {}
-    for number, run in enumerate(runs, start=1):
+    for run in runs:
         predictions = run.predictions()
         results.append(RunResult(run, TestCells.from_predictions(predictions)))
-        if number in first_seeds:
-            folds.setdefault(first_seeds[number], []).append(predictions)
+        if run.path in shown:
+            folds.setdefault(shown[run.path], []).append(predictions)
         if visit is not None:
             visit(run, predictions)
     titles = [method.title for method in group_methods(results)]
@@ -129,11 +134,7 @@ def read_study(
     return Study(tuple(results), pooled, reference)
 
 
-def _first_seeds(runs: Sequence[FinishedRun]) -> dict[int, str]:
-    """Return the numbers of the runs that stand for their methods in figures, with the titles."""
-    methods = numbers_by_method(runs)
-    chosen: dict[int, str] = {}
-    for title, numbers in methods.items() if len(methods) <= MOST_METHODS else ():
-        first = min((runs[number - 1].seed for number in numbers), key=seed_order)
-        chosen |= {number: title for number in numbers if runs[number - 1].seed == first}
-    return chosen
+def _of_first_seed(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Return the runs that stand for their method in figures."""
+    first = min((run.seed for run in runs), key=seed_order)
+    return [run for run in runs if run.seed == first]

@@ -1,18 +1,25 @@
 """The figures of a set of runs: methods side by side, intervals, specimens, worst cells."""
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hep2gan.reports.figures import style
 from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, RUN_FIGURES, FigureSpec
-from hep2gan.reports.figures.intervals import plot_intervals
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import Estimate
 from hep2gan.reports.tables.table_1 import REFERENCE
 from hep2gan.runs.predictions import Predictions
 
+Rows = Mapping[str, Mapping[str, Estimate]]
+
 _FEW = 4
 _WORST = {"worst_segmented": "dice", "worst_classified": "accuracy"}
+_STEP = 0.17
+"""Inches from one dot to the next below it."""
 _RUN_FIGURES = {spec.name: spec for spec in RUN_FIGURES}
 
 FIGURE_NAMES = (*(spec.name for spec in COMPARISON_FIGURES), "intervals", "specimens", *_WORST)
@@ -99,3 +106,69 @@ def _best(study: Study, measure: str) -> list[str]:
         if measure in row.estimates
     }
     return [max(means, key=lambda title: means[title])] if means else []
+
+
+def plot_intervals(rows: Rows) -> Figure | None:
+    """Plot the rows from top to bottom, in each a dot and a line a series, in per cent.
+
+    Series keep colour, marker and place in all rows, in the order in which they first occur; with
+    one series there is no legend. None when there is nothing to plot.
+
+    Args:
+        rows: label of each row (a condition, an ablation) to the accuracy of each series (a
+            method).
+    """
+    series = list(dict.fromkeys(name for estimates in rows.values() for name in estimates))
+    if not series:
+        return None
+    names = style.wrap_headings(series, 30)
+    lines = max(name.count("\n") + 1 for name in names) * -(-len(series) // 3)
+    foot = 0.13 * lines if len(series) > 1 else 0.0
+    height = len(rows) * (len(series) * _STEP + 0.14) + 0.55 + foot
+    figure = style.new_figure(style.PAGE, height)
+    ax = figure.subplots()
+    for place, name in enumerate(series):
+        _plot_series(ax, rows, name, place, len(series))
+    _style_axes(ax, style.wrap_headings(list(rows), 34))
+    if len(series) > 1:
+        handles = [
+            style.class_dot(name, place, 5.5, linestyle="-", markeredgewidth=0)
+            for place, name in enumerate(names)
+        ]
+        style.legend_below(figure, handles, entry=2.38)
+    return figure
+
+
+def _plot_series(ax: Axes, rows: Rows, name: str, place: int, count: int) -> None:
+    """Plot a series' dots, a little higher or lower in each row than those of the others."""
+    look = style.series_style(place)
+    points = 100 * np.array([_point(estimates.get(name)) for estimates in rows.values()])
+    y = np.arange(len(rows)) + (place - (count - 1) / 2) * 0.8 / count
+    ax.hlines(y, points[:, 1], points[:, 2], color=look.color, linewidth=1.4, label="_interval")
+    ax.plot(
+        points[:, 0],
+        y,
+        color=look.color,
+        marker=look.marker,
+        linestyle="none",
+        markersize=5.5,
+        markeredgewidth=0,
+        label=style.plain_text(name),
+    )
+
+
+def _point(estimate: Estimate | None) -> tuple[float, float, float]:
+    """Return value, low and high; NaN where there is none."""
+    if estimate is None:
+        return (math.nan, math.nan, math.nan)
+    return (estimate.mean, *(estimate.interval or (math.nan, math.nan)))
+
+
+def _style_axes(ax: Axes, labels: Sequence[str]) -> None:
+    style.style_axes(ax, xlabel="accuracy (%), 95 % interval")
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    for line in range(1, len(labels)):
+        ax.axhline(line - 0.5, color=style.FAINT, linewidth=0.5)

@@ -136,8 +136,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Hep2ganError(f"{path} cannot be loaded ({reason})", "", fix) from error
     if not isinstance(content, dict) or not _are_weights(content.get("state_dict")):
-        rule = "it needs a state_dict of tensors by name"
-        raise Hep2ganError(f"{path} is no checkpoint of a run", rule, fix)
+        raise Hep2ganError(
+            f"{path} is no checkpoint of a run", "it needs a state_dict of tensors by name", fix
+        )
     return cast(Checkpoint, content)
 
 

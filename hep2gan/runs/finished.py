@@ -34,7 +34,7 @@ class FinishedRun:
     @property
     def is_synthetic(self) -> bool:
         """Whether the cells are synthetic, not photographed."""
-        return self._settings("data").get("reader") == "phantom"
+        return str(self._settings("data").get("_target_")).startswith("hep2gan.data.phantom.")
 
     @property
     def split_settings(self) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from hep2gan.io import atomic_write, parse_yaml, read_json, read_safe_yaml, to_y
 # What may change between two starts of one run: where things lie and how fast they go.
 RUNTIME_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
-    | {"trusted", "objective"}
-    | {f"trainer.{key}" for key in ("accelerator", "workers", "resident", "log_every")}
+    | {"trusted", "optimized_metric"}
+    | {f"trainer.{key}" for key in ("accelerator", "num_workers", "cache_on_device")}
+    | {"trainer.log_every_n_steps"}
     | {f"trainer.{key}" for key in ("nonfinite", "eval_batch_size", "fused_optimizers", "profile")}
     | {"generator.weights", "classifier.weights"}
 )
@@ -55,9 +56,9 @@ class RunFolder:
         self.done_file = path / "DONE"
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "RunFolder":
+    def from_config(cls, values: Mapping[str, Any]) -> "RunFolder":
         """The folder that `run_dir` names; raises Hep2ganError where it names none."""
-        path = config["run_dir"]
+        path = values["run_dir"]
         if not isinstance(path, str) or not path.strip() or "\0" in path:
             raise Hep2ganError(
                 f"run_dir is {path!r}", "it must name a folder", "leave it out, or set runs=FOLDER"

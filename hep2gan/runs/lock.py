@@ -37,9 +37,13 @@ class Owner(NamedTuple):
     @classmethod
     def current(cls) -> "Owner":
         """This process."""
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        pid, job = os.getpid(), os.environ.get("SLURM_JOB_ID", "")
-        return cls(socket.gethostname(), pid, now, _start_time(pid), job)
+        return cls(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            since=time.strftime("%Y-%m-%d %H:%M:%S"),
+            start_time=_start_time(os.getpid()),
+            job=os.environ.get("SLURM_JOB_ID", ""),
+        )
 
     @property
     def has_ended(self) -> bool:
@@ -73,9 +77,10 @@ def run_lock(folder: Path) -> Iterator[None]:
             held.callback(_remove, note)
             atomic_write(note, json.dumps(Owner.current()._asdict()) + "\n")
         except OSError as error:
-            fact = f"{folder} cannot be written ({error.strerror or error})"
             raise Hep2ganError(
-                fact, "", "free space, or choose another place with runs=…"
+                f"{folder} cannot be written ({error.strerror or error})",
+                "",
+                "free space, or choose another place with runs=…",
             ) from error
         yield
 

@@ -80,10 +80,7 @@ class Predictions:
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """(N,) most probable class; raises Hep2ganError without a classifier."""
-        classes: npt.NDArray[np.int64] = (
-            self.require_probabilities().argmax(axis=1).astype(np.int64)
-        )
-        return classes
+        return np.asarray(self.require_probabilities().argmax(axis=1), np.int64)
 
     @property
     def foreground(self) -> npt.NDArray[np.bool_]:

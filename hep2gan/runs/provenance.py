@@ -5,11 +5,12 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hep2gan.io import atomic_write
+from hep2gan.io import atomic_write, read_json
 
 PACKAGES = (
     "hep2gan", "torch", "torchvision", "lightning", "timm", "segmentation-models-pytorch",
@@ -19,18 +20,16 @@ PACKAGES = (
 
 
 def provenance(
-    config: Mapping[str, Any],
     *,
-    store: Mapping[str, Any],
-    split: Mapping[str, int],
+    data: Mapping[str, Any],
+    split: Mapping[str, Any],
     parameters: Mapping[str, int],
 ) -> dict[str, Any]:
     """Record all that a result may depend on and that the configuration does not say.
 
     Args:
-        config: The configuration of the run.
-        store: Facts of the packed cells: fingerprint, cells, size, classes.
-        split: Number of cells by part.
+        data: Facts of the packed cells: name, fingerprint, cells, size, classes.
+        split: Its kind and seed, and the number of cells by part.
         parameters: Number of parameters by network.
 
     Returns:
@@ -42,8 +41,8 @@ def provenance(
         "system": platform.platform(),
         "versions": versions(),
         "parameters": dict(parameters),
-        "data": {"name": config["data"]["name"], **store},
-        "split": {"kind": config["split"]["kind"], "seed": config["split"]["seed"], **split},
+        "data": dict(data),
+        "split": dict(split),
     }
 
 
@@ -78,10 +77,8 @@ def versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Versions of `PACKAGES` and of `more`, as far as they are installed."""
     found = {}
     for name in (*PACKAGES, *more):
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
@@ -96,7 +93,6 @@ def write_provenance(path: Path, record: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path)
+    except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.statistics.intervals import Interval
+from hep2gan.statistics.classification import divide
+from hep2gan.statistics.significance import Interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,8 +66,7 @@ def bootstrap(
     total = counts @ distinct
     blocks = _resampled(distinct, counts, resamples, np.random.default_rng(seed))
     samples = np.concatenate([statistic(sums) for sums in blocks])
-    estimates = statistic(total[None])[0]
-    left_out = statistic(total - distinct)
+    estimates, left_out = statistic(total[None])[0], statistic(total - distinct)
     return [
         Bootstrapped(float(e), bca(float(e), samples[:, m], left_out[:, m], counts, confidence))
         for m, e in enumerate(estimates)
@@ -114,9 +114,7 @@ def bca(
 
 def ratios(sums: Floats) -> Floats:
     """(..., F - 1) means from (..., F) sums whose last entry counts what was summed."""
-    values, count = sums[..., :-1], sums[..., -1:]
-    means = np.full(values.shape, np.nan)
-    return np.divide(values, count, out=means, where=count > 0)  # type: ignore[no-any-return]
+    return divide(sums[..., :-1], sums[..., -1:])
 
 
 def _resampled(

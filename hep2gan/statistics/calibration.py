@@ -85,11 +85,6 @@ def negative_log_likelihood(
     return float(-np.log(np.maximum(own, _TINY)).mean())
 
 
-def log_probabilities(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return logarithms of probabilities of any shape; 0 counts as float32's least number."""
-    return np.log(np.maximum(probabilities.astype(np.float64), _TINY))
-
-
 def _checked(
     probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
@@ -112,8 +107,6 @@ class CrossFittedTemperature(NamedTuple):
 
     probabilities: npt.NDArray[np.float64]
     """(N, K) at the temperature of the cell's half."""
-    half: npt.NDArray[np.int64]
-    """(N,) 0 or 1."""
     temperatures: tuple[float, float]
     """Of half 0, fitted on half 1; of half 1, fitted on half 0."""
 
@@ -134,7 +127,8 @@ def apply_temperature(
     """
     if not temperature > 0:
         raise Hep2ganError(f"temperature is {temperature}", "must be positive")
-    scaled: npt.NDArray[np.float64] = softmax(log_probabilities(probabilities) / temperature, 1)
+    logits = np.log(np.maximum(probabilities.astype(np.float64), _TINY))
+    scaled: npt.NDArray[np.float64] = softmax(logits / temperature, 1)
     return scaled
 
 
@@ -180,7 +174,7 @@ def cross_fit_temperature(
         fitted = fit_temperature(probabilities[half != own], label[half != own])
         scaled[half == own] = apply_temperature(probabilities[half == own], fitted)
         temperatures.append(fitted)
-    return CrossFittedTemperature(scaled, half, (temperatures[0], temperatures[1]))
+    return CrossFittedTemperature(scaled, (temperatures[0], temperatures[1]))
 
 
 def split_halves(

@@ -1,6 +1,7 @@
-"""Tests of two methods on the same cells."""
+"""How far results can be trusted: intervals of proportions, tests of two methods."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,39 @@ from hep2gan.errors import Hep2ganError
 
 PERMUTATIONS = 9999
 """Random assignments of signs; the smallest p value is then 2 / 10,000."""
+
+
+class Interval(NamedTuple):
+    """The two ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """Wilson score interval (low, high) of successes / n, fractions in [0, 1].
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+    JASA 22, 1927; no continuity correction.
+
+    Args:
+        successes: between 0 and n.
+        n: above 0.
+        confidence: between 0 and 1.
+
+    Raises:
+        Hep2ganError: for other values.
+
+    >>> low, high = wilson(1335, 1360)
+    >>> f"{low:.4f} {high:.4f}"
+    '0.9730 0.9875'
+    """
+    if n <= 0 or not 0 <= successes <= n:
+        raise Hep2ganError(f"{successes} of {n}", "a proportion needs 0 <= successes <= n, n > 0")
+    if not 0 < confidence < 1:
+        raise Hep2ganError(f"confidence is {confidence}", "must lie between 0 and 1", "say 0.95")
+    interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -1,101 +1,87 @@
-"""Build the task, with its networks, losses and optimizers, from a resolved configuration."""
+"""Build the task, with its networks, losses and optimizers, from the typed configuration."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
-from hep2gan.config import TRAINED, check_targets, import_class
-from hep2gan.errors import Hep2ganError, raise_all
+from hep2gan.config import NETWORKS, TrainConfig
+from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
-from hep2gan.losses.classification import ClassificationLoss
-from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
-from hep2gan.losses.mask_softening import MaskSoftening
-from hep2gan.losses.segmentation import BceDiceLoss, GeneratorLoss, L1Loss
+from hep2gan.losses.classification import ClassificationLoss, GaussianMixtureLoss
+from hep2gan.losses.segmentation import GeneratorLoss, MaskSoftening
 from hep2gan.metrics.validation import ValidationMetrics
-from hep2gan.models.guidance import MaskGuidance, TrainingStages
-from hep2gan.models.test_time_augmentation import TestTimeAugmentation
+from hep2gan.models.guidance import TrainingStages
+from hep2gan.models.output import TestTimeAugmentation
 from hep2gan.training.module import OptimizerFactory, SegmentationGuidedClassification
-from hep2gan.training.optimizers import build_optimizer
 
-Config = Mapping[str, Any]
-T = TypeVar("T")
+FusedOption = bool | Literal["auto"]
 
 
 def build_task(
-    config: Config,
+    config: TrainConfig,
     *,
     classes: Sequence[str],
     size: int,
     train_counts: Sequence[int] | None = None,
     load_weights: bool = True,
-    trusted: Sequence[str] = (),
 ) -> SegmentationGuidedClassification:
     """Build the networks, losses and optimizers that `config` describes.
 
     Args:
-        config: The resolved configuration of a run.
+        config: The configuration of a run.
         classes: The K pattern names.
         size: Side of the images in pixels.
         train_counts: Cells of each class in the training part, for empirical priors.
         load_weights: Whether networks begin with their pretrained weights; false where a
             checkpoint is loaded next.
-        trusted: Packages of the user's own that `_target_` may name.
 
     Returns:
         The task, on the CPU.
 
     Raises:
-        Hep2ganError: Unknown options, sizes that do not fit or unreachable weights; lists all.
+        Hep2ganError: Sizes that do not fit, or unreachable weights.
     """
-    check_targets(config, trusted)
-    loss, epochs = config["loss"], config["trainer"]["max_epochs"]
-    tried = _ErrorCollector()
-    guidance = tried(lambda: MaskGuidance(**config["guidance"]))
-    views = tried(lambda: TestTimeAugmentation(config["test_time_views"]))
-    weights: dict[str, Any] = {} if load_weights else {"pretrained": False, "weights": None}
-    generator = discriminator = classifier = classification_loss = None
-    if config["segment"]:
-        generator = tried(lambda: _network(config, "generator", image_size=size, **weights))
-        if loss["adversarial"] != "none":
-            discriminator = tried(lambda: _network(config, "discriminator"))
-    if config["classify"]:
-        kwargs = {"num_classes": len(classes), "guided": config["guidance"]["source"] != "none"}
-        classifier = tried(lambda: _network(config, "classifier", **kwargs, **weights))
-    if classifier is not None:
-        classification_loss = tried(
-            lambda: _classification_loss(config, classifier, len(classes), train_counts)
-        )
-    adversarial = tried(lambda: _adversarial_loss(loss))
-    softening = tried(lambda: MaskSoftening(**loss["soften"]))
-    generator_loss = tried(lambda: _generator_loss(loss, adversarial))
-    optimizers = {name: tried(partial(optimizer_factory, config, name)) for name in TRAINED}
-    stages = tried(lambda: TrainingStages.from_setting(config["gan_epochs"], epochs))
-    raise_all(tried.problems)
-    mixture = classification_loss.gaussian_mixture if classification_loss else None
-    return SegmentationGuidedClassification(
-        generator=generator,
-        discriminator=discriminator,
-        classifier=classifier,
+    model, loss = config.model, config.loss
+    guided = model.guidance.source != "none"
+    given: dict[str, Any] = {"image_size": size, "num_classes": len(classes), "guided": guided}
+    if not load_weights:
+        given |= {"pretrained": False, "weights": None}
+    networks = {name: config.network(name).build(**given) for name in config.trained_networks}
+    classification = None
+    if classifier := networks.get("classifier"):
+        classification = _classification_loss(config, classifier, len(classes), train_counts)
+    mixture = classification.gaussian_mixture if classification else None
+    adversarial: AdversarialLoss | None = loss.adversarial.build() if loss.adversarial else None
+    task: SegmentationGuidedClassification = config.task.build(
+        **{name: networks.get(name) for name in NETWORKS},
         adversarial_loss=adversarial,
-        softening=softening,
-        generator_loss=cast(GeneratorLoss, generator_loss),
-        classification_loss=classification_loss,
-        optimizers=cast(dict[str, OptimizerFactory], optimizers),
-        schedules={name: _schedule(config["optimizer"]["schedule"][name]) for name in TRAINED},
+        softening=MaskSoftening(loss.soften.sigma, loss.soften.level),
+        generator_loss=GeneratorLoss(loss.alpha, loss.beta, adversarial, loss.pixel.build()),
+        classification_loss=classification,
+        optimizers={name: optimizer_factory(config, name) for name in NETWORKS},
+        schedules={
+            name: partial(
+                torch.optim.lr_scheduler.StepLR, step_size=step.step_size, gamma=step.gamma
+            )
+            for name in NETWORKS
+            if (step := getattr(config.optimizer.schedule, name))
+        },
         metrics=ValidationMetrics(
             classes,
-            segments=config["segment"],
-            classifies=config["classify"],
+            segments=model.segment,
+            classifies=model.classify,
             mixture_distances=mixture.distances if mixture else None,
         ),
-        guidance=guidance,
-        stages=stages,
-        views=views,
+        guidance=model.guidance,
+        stages=TrainingStages.from_setting(config.training.gan_epochs, config.trainer.max_epochs),
+        views=TestTimeAugmentation(config.evaluation.tta),
     )
+    return task
 
 
 def parameter_counts(networks: Mapping[str, nn.Module]) -> dict[str, int]:
@@ -105,110 +91,92 @@ def parameter_counts(networks: Mapping[str, nn.Module]) -> dict[str, int]:
     }
 
 
-class _ErrorCollector:
-    """Calls one builder after the other and keeps their errors, to be raised together."""
-
-    def __init__(self) -> None:
-        self.problems: list[Hep2ganError] = []
-
-    def __call__(self, build: Callable[[], T]) -> T | None:
-        try:
-            return build()
-        except Hep2ganError as error:
-            self.problems.append(error)
-            return None
-
-
-def _network(config: Config, name: str, **kwargs: Any) -> nn.Module:
-    """Build the class that `config` names, with those `kwargs` that its constructor takes."""
-    target, arguments = _target_and_arguments(config[name])
-    network = import_class(target)
-    try:
-        return cast(nn.Module, network(**(arguments | _accepted(network, kwargs))))
-    except TypeError as error:
-        raise _wrong_arguments(name, target, error, "options") from error
-
-
-def _target_and_arguments(settings: Config) -> tuple[str, dict[str, Any]]:
-    arguments = dict(settings)
-    return arguments.pop("_target_"), arguments
-
-
-def _accepted(network: type, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    # A network of the user's own need not know of pretrained weights or image sizes.
-    parameters = inspect.signature(network).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return dict(kwargs)
-    return {key: value for key, value in kwargs.items() if key in parameters}
-
-
-def _wrong_arguments(place: str, target: str, error: Exception, words: str) -> Hep2ganError:
-    group = place.partition(".")[0]
-    return Hep2ganError(
-        f"{place} cannot be built ({error})",
-        f"its {words} are the arguments of {target}",
-        f"see --cfg job and the files in conf/{group}/; remove {words} left from another choice",
-    )
-
-
-def optimizer_factory(config: Config, name: str) -> OptimizerFactory:
+def optimizer_factory(config: TrainConfig, name: str) -> OptimizerFactory:
     """Return what builds the optimizer of the network `name` from its parameters.
 
     Raises:
         Hep2ganError: torch would refuse the settings; an optimizer is built to see.
     """
-    target, arguments = _target_and_arguments(config["optimizer"][name])
-    if isinstance(arguments.get("betas"), list):
-        arguments["betas"] = tuple(arguments["betas"])
+    component = config.optimizer.of(name)
     # Any: mypy takes the dictionary's values for positional arguments.
     factory: Any = partial(
         build_optimizer,
-        kind=import_class(target),
-        **({"fused": config["trainer"]["fused_optimizers"]} | arguments),
+        kind=component.load(),
+        **{"fused": config.trainer.fused_optimizers} | component.call_arguments(),
     )
     try:
         factory([{"params": [nn.Parameter(torch.zeros(1))]}])
     except (TypeError, ValueError) as error:
-        raise _wrong_arguments(f"optimizer.{name}", target, error, "keys") from error
+        raise Hep2ganError(
+            f"optimizer.{name} cannot be built ({error})",
+            f"its keys are the arguments of {component.target}",
+            "see --cfg job and the files in conf/optimizer/; remove keys left from another choice",
+        ) from error
     return cast(OptimizerFactory, factory)
 
 
-def _schedule(settings: Config | None) -> Any:
-    if settings is None:
-        return None
-    step_lr = torch.optim.lr_scheduler.StepLR
-    return partial(step_lr, step_size=settings["step"], gamma=settings["factor"])
-
-
-def _adversarial_loss(loss: Config) -> AdversarialLoss | None:
-    if loss["adversarial"] == "none":
-        return None
-    return AdversarialLoss(loss["adversarial"], loss["label_smoothing_real"])
-
-
-def _generator_loss(loss: Config, adversarial: AdversarialLoss | None) -> GeneratorLoss:
-    pixel = {"l1": L1Loss, "bce_dice": BceDiceLoss}[loss["pixel"]]
-    return GeneratorLoss(loss["alpha"], loss["beta"], adversarial, pixel())
-
-
 def _classification_loss(
-    config: Config, classifier: nn.Module, classes: int, counts: Sequence[int] | None
+    config: TrainConfig, classifier: nn.Module, classes: int, counts: Sequence[int] | None
 ) -> ClassificationLoss:
-    settings = config["loss"]["gaussian_mixture"]
+    settings = config.loss.gaussian_mixture
     mixture = None
-    if settings["enabled"]:
+    if settings.enabled:
         mixture = GaussianMixtureLoss(
             num_classes=classes,
             feature_dim=cast(int, classifier.feature_dim),
-            covariance=settings["covariance"],
-            priors=settings["priors"],
-            class_counts=counts if settings["priors"] == "empirical" else None,
-            margin=settings["margin"],
-            margin_epochs=config["trainer"]["max_epochs"],
+            covariance=settings.covariance,
+            priors=settings.priors,
+            class_counts=counts if settings.priors == "empirical" else None,
+            margin=settings.margin,
+            margin_epochs=config.trainer.max_epochs,
         )
     return ClassificationLoss(
         gaussian_mixture=mixture,
-        gm_weight=settings["weight"],
-        gamma=settings["gamma"],
-        label_smoothing=config["loss"]["label_smoothing"],
+        gm_weight=settings.weight,
+        gamma=settings.gamma,
+        label_smoothing=config.loss.label_smoothing,
     )
+
+
+# ---------------------------------------------------------------------- optimizers
+
+
+def has_fused_form(kind: type[Optimizer]) -> bool:
+    """Whether torch has this optimizer as one kernel that updates all parameters at once."""
+    return "fused" in inspect.signature(kind).parameters
+
+
+def build_optimizer(
+    groups: Iterable[dict[str, Any]], *, kind: type[Optimizer], fused: FusedOption, **arguments: Any
+) -> Optimizer:
+    """Build an optimizer; it keeps its form whichever form a loaded checkpoint comes from.
+
+    Args:
+        groups: Parameter groups, whose parameters lie on their device already.
+        kind: The optimizer's class.
+        fused: true, false, or "auto": on GPUs, where there is such a form.
+        arguments: More arguments of the class.
+
+    Raises:
+        Hep2ganError: `fused` is true, and `kind` has no such form.
+    """
+    if fused is True and not has_fused_form(kind):
+        raise Hep2ganError(
+            f"trainer.fused_optimizers is true, and torch has no fused {kind.__name__}",
+            "SGD, Adam and AdamW have that form",
+            "set trainer.fused_optimizers=auto, or choose another optimizer",
+        )
+    groups = list(groups)
+    if not has_fused_form(kind):
+        return kind(groups, **arguments)
+    on_gpu = all(p.device.type == "cuda" for group in groups for p in group["params"])
+    # Not False: it would also switch torch's own choice between its other forms off.
+    arguments["fused"] = (on_gpu if fused == "auto" else fused) or None
+    optimizer = kind(groups, **arguments)
+    optimizer.register_load_state_dict_pre_hook(_keep_fused)
+    return optimizer
+
+
+def _keep_fused(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    fused = optimizer.defaults["fused"]
+    return state | {"param_groups": [group | {"fused": fused} for group in state["param_groups"]]}

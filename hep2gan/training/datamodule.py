@@ -9,14 +9,13 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hep2gan.data.batch import Batch, RawBatch, Request
-from hep2gan.data.dataset import CellDataset, DeviceCells, RequestDataset
-from hep2gan.data.sampler import EpochBatchSampler, Sampling, check_sampling
+from hep2gan.data.batch import Batch, CellDataset, DeviceCells, RawBatch, Request, RequestDataset
+from hep2gan.data.sampler import EpochBatchSampler, Sampling
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.augmentation import Augmentation
+from hep2gan.data.transforms.functional import AugmentationParams
 from hep2gan.data.transforms.normalisation import Normalisation
-from hep2gan.data.transforms.random import AugmentationParams
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.runs.checkpoints import TRAINING_START, TrainingPosition
 
@@ -37,15 +36,15 @@ class CellDataModule(L.LightningDataModule):
             continues as if it had never been stopped.
         normalisation: Of the images.
         augmentation: Of the training part.
-        workers: Loader processes; 0 is fastest, since the store is memory-mapped.
-        resident: Keep the store on the device, as uint8, where no worker is needed.
+        num_workers: Loader processes; 0 is fastest, since the store is memory-mapped.
+        cache_on_device: Keep the store on the device, as uint8, where no worker is needed.
         start: Where training starts, also within an epoch.
-        limit_batches: The Trainer's limit of batches an epoch, None for all.
+        limit_train_batches: The Trainer's limit of batches an epoch, None for all.
         sampling: "all" trains on every cell once an epoch, "balanced" on every class equally often.
         channels_last: Hand images and masks out in that memory format.
 
     Raises:
-        Hep2ganError: Unknown sampling, or gamma jitter of z-scores; when training starts, a batch
+        Hep2ganError: Gamma jitter of z-scores; when training starts, a batch
             size that the devices do not divide or the training part does not fill.
     """
 
@@ -59,10 +58,10 @@ class CellDataModule(L.LightningDataModule):
         seed: int = 0,
         normalisation: Normalisation | None = None,
         augmentation: Augmentation | None = None,
-        workers: int = 0,
-        resident: bool = False,
+        num_workers: int = 0,
+        cache_on_device: bool = False,
         start: TrainingPosition = TRAINING_START,
-        limit_batches: int | None = None,
+        limit_train_batches: int | None = None,
         sampling: Sampling = "all",
         channels_last: bool = False,
     ) -> None:
@@ -72,9 +71,9 @@ class CellDataModule(L.LightningDataModule):
         self.normalisation = normalisation or Normalisation()
         self.augmentation = augmentation or Augmentation()
         self.augmentation.check(self.normalisation.bounded)
-        check_sampling(sampling)
-        self.workers, self.resident, self.sampling = workers, resident, sampling
-        self.start, self.limit_batches = start, limit_batches
+        self.num_workers, self.cache_on_device = num_workers, cache_on_device
+        self.sampling = sampling
+        self.start, self.limit_train_batches = start, limit_train_batches
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self._cells: DeviceCells | None = None
 
@@ -82,7 +81,9 @@ class CellDataModule(L.LightningDataModule):
     def batches(self) -> int:
         """Batches of an epoch of training."""
         batches = len(self.split.train) // self.batch_size
-        return batches if self.limit_batches is None else min(batches, self.limit_batches)
+        return (
+            batches if self.limit_train_batches is None else min(batches, self.limit_train_batches)
+        )
 
     @property
     def batches_done(self) -> int:
@@ -112,9 +113,7 @@ class CellDataModule(L.LightningDataModule):
         """The test part, each cell once, in the order of the store."""
         return self._loader(self.split.test)
 
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """The same as `test_dataloader`."""
-        return self._loader(self.split.test)
+    predict_dataloader = test_dataloader
 
     def transfer_batch_to_device(
         self, batch: RawBatch | Request, device: torch.device, dataloader_idx: int
@@ -148,8 +147,10 @@ class CellDataModule(L.LightningDataModule):
         return Batch(image, mask, raw.label, raw.rows)
 
     def _loader(self, rows: npt.NDArray[np.int64], training: bool = False) -> DataLoader[Any]:
-        dataset: Dataset[Any] = RequestDataset() if self.resident else CellDataset(self.store)
-        workers = 0 if self.resident else self.workers
+        dataset: Dataset[Any] = (
+            RequestDataset() if self.cache_on_device else CellDataset(self.store)
+        )
+        workers = 0 if self.cache_on_device else self.num_workers
         return DataLoader(
             dataset,
             # A sampler of whole batches; Lightning calls its set_epoch before every epoch.
@@ -159,7 +160,7 @@ class CellDataModule(L.LightningDataModule):
             collate_fn=_identity,
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=self._device.type == "cuda" and not self.resident,
+            pin_memory=self._device.type == "cuda" and not self.cache_on_device,
             # Its own: from torch's, a resumed run would draw a seed at another moment.
             generator=torch.Generator(),
         )
@@ -176,7 +177,7 @@ class CellDataModule(L.LightningDataModule):
             training=training,
             start=self.start,
             label=np.asarray(self.store.label)[rows] if balanced else None,
-            device=self._device if self.resident else None,
+            device=self._device if self.cache_on_device else None,
         )
 
     @property

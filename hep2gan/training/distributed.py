@@ -22,7 +22,8 @@ from hep2gan.training.signals import SignalHandler
 # Long enough for one rank to pack a store while the others wait.
 _TIMEOUT = timedelta(hours=6)
 
-_host_group: dist.ProcessGroup | None = None
+host_group: dist.ProcessGroup | None = None
+"""The gloo group for tensors on the host, apart from the gradients' group; None in one process."""
 
 
 def is_first_process() -> bool:
@@ -32,20 +33,12 @@ def is_first_process() -> bool:
 
 def world_size() -> int:
     """Number of ranks that train this run; 1 before `init_process_group`."""
-    return dist.get_world_size() if _host_group else 1
+    return dist.get_world_size() if host_group else 1
 
 
 def rank() -> int:
     """This process's number among the ranks; rank 0 writes."""
-    return dist.get_rank() if _host_group else 0
-
-
-def host_group() -> dist.ProcessGroup | None:
-    """Return the gloo group for tensors on the host, apart from the gradients' group.
-
-    None in a single process.
-    """
-    return _host_group
+    return dist.get_rank() if host_group else 0
 
 
 def init_process_group(accelerator: str) -> None:
@@ -57,9 +50,9 @@ def init_process_group(accelerator: str) -> None:
     Raises:
         Hep2ganError: This rank has no GPU of its own.
     """
-    global _host_group
+    global host_group
     launched = "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if not launched or _host_group:
+    if not launched or host_group:
         return
     if accelerator != "cpu" and torch.cuda.is_available():
         local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
@@ -75,21 +68,21 @@ def init_process_group(accelerator: str) -> None:
         dist.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
     else:
         dist.init_process_group("gloo", timeout=_TIMEOUT)
-    _host_group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_TIMEOUT))
+    host_group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_TIMEOUT))
 
 
 def destroy_process_group() -> None:
     """Leave the other ranks; nothing to do in a single process."""
-    global _host_group
-    if _host_group:
-        _host_group = None
+    global host_group
+    if host_group:
+        host_group = None
         dist.destroy_process_group()
 
 
 def barrier() -> None:
     """Wait until every rank has come here."""
-    if _host_group:
-        dist.barrier(_host_group)
+    if host_group:
+        dist.barrier(host_group)
 
 
 @contextmanager
@@ -114,28 +107,25 @@ def rank_zero_first() -> Iterator[None]:
 
 def gather(value: Any) -> list[Any]:
     """Gather `value` of every rank, in their order, on rank 0; an empty list on the others."""
-    if not _host_group:
+    if not host_group:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.gather_object(value, values if rank() == 0 else None, group=_host_group)
+    dist.gather_object(value, values if rank() == 0 else None, group=host_group)
     return values if rank() == 0 else []
 
 
 def broadcast(value: Any) -> Any:
     """Return rank 0's `value` on every rank."""
-    if not _host_group:
+    if not host_group:
         return value
     values = [value]
-    dist.broadcast_object_list(values, group=_host_group)
+    dist.broadcast_object_list(values, group=host_group)
     return values[0]
 
 
 def check_same_config(config: Mapping[str, Any]) -> None:
     """Raise Hep2ganError, on every rank, unless all were started with the same configuration."""
-    if not _host_group:
-        return
-    configs: list[Any] = [None] * world_size()
-    dist.all_gather_object(configs, dict(config), group=_host_group)
+    configs = broadcast(gather(dict(config)))
     for other, theirs in enumerate(configs):
         if differences := [text for _, text in config_diff(configs[0], theirs)]:
             raise Hep2ganError(
@@ -152,8 +142,7 @@ def exit_with_parent() -> None:
     Else ranks whose launcher was killed would go on writing beside those of the next start.
     """
     if sys.platform == "linux":
-        set_death_signal = 1
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
 
 
 def redirect_worker_output(folder: Path) -> None:
@@ -189,7 +178,7 @@ class StopConsensus:
         agreed = self.wait()
         if world_size() > 1:
             flag = torch.tensor(self._handler.signum or 0)
-            work = dist.all_reduce(flag, dist.ReduceOp.MAX, host_group(), async_op=True)
+            work = dist.all_reduce(flag, dist.ReduceOp.MAX, host_group, async_op=True)
             self._pending = (work, flag)
         return agreed
 
@@ -219,7 +208,7 @@ def sync_batch_norm_statistics(task: nn.Module) -> None:
     if statistics:
         # Two copies between host and device, not two a layer.
         flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in statistics]).cpu()
-        dist.all_reduce(flat, group=host_group())
+        dist.all_reduce(flat, group=host_group)
         means = torch.split(
             (flat / world_size()).to(statistics[0].device), [t.numel() for t in statistics]
         )
@@ -227,7 +216,7 @@ def sync_batch_norm_statistics(task: nn.Module) -> None:
             tensor.copy_(mean.view_as(tensor))
     for tensor in others:
         value = tensor.detach().cpu()
-        dist.broadcast(value, src=0, group=host_group())
+        dist.broadcast(value, src=0, group=host_group)
         tensor.copy_(value)
 
 

@@ -3,21 +3,22 @@
 import logging
 from collections.abc import Mapping
 from itertools import chain
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor
 
+from hep2gan.config import TrainConfig
 from hep2gan.data.leakage import measure_leakage
+from hep2gan.data.readers.source import DataSource
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import silence_libraries
-from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.losses.classification import GaussianMixtureLoss
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.metrics.evaluation import compute_test_metrics, metrics_table
 from hep2gan.metrics.segmentation import ConstantMasks
@@ -25,7 +26,7 @@ from hep2gan.metrics.validation import MeanDistances
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import Predictions
-from hep2gan.statistics.intervals import wilson
+from hep2gan.statistics.significance import wilson
 from hep2gan.training import distributed
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.devices import channels_last_inference, use_tf32
@@ -40,7 +41,7 @@ def evaluate_run(
     task: SegmentationGuidedClassification,
     data: CellDataModule,
     run: RunFolder,
-    config: Mapping[str, Any],
+    config: TrainConfig,
     *,
     figures: bool = True,
 ) -> dict[str, float]:
@@ -63,14 +64,19 @@ def evaluate_run(
     """
     check_test_cells(data.split)
     silence_libraries()
-    settings = config["trainer"]
-    use_tf32(settings["tf32"])
-    collected = CollectOutputs()
+    settings = config.trainer
+    use_tf32(settings.tf32)
+    outputs_by_batch: list[tuple[Tensor, ModelOutput]] = []
+    collect = LambdaCallback(
+        on_test_batch_end=lambda trainer, module, outputs, *_: outputs_by_batch.append(
+            (outputs["rows"], outputs["outputs"])
+        )
+    )
     trainer = L.Trainer(
         **devices_and_strategy(settings),
-        precision=settings["precision"],
+        precision=settings.precision,
         logger=False,
-        callbacks=[collected, *(bars := progress_bars())],
+        callbacks=[collect, *(bars := progress_bars())],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=bool(bars),
@@ -79,7 +85,7 @@ def evaluate_run(
     )
     with channels_last_inference(task.networks.values(), trainer.strategy.root_device):
         trainer.test(task, data, verbose=False)
-    batches = list(chain.from_iterable(distributed.gather(collected.batches)))
+    batches = list(chain.from_iterable(distributed.gather(outputs_by_batch)))
     metrics: dict[str, float] = {}
     if distributed.rank() == 0:
         rows, outputs = concatenate_in_order(batches)
@@ -89,22 +95,9 @@ def evaluate_run(
             label = torch.from_numpy(predictions.label)
             metrics = mixture_distances(loss.gaussian_mixture, outputs.features.float(), label)
         metrics = write_results(
-            predictions, data.store, data.split, run, config["data"], figures=figures, extra=metrics
+            predictions, data.store, data.split, run, config.source, figures=figures, extra=metrics
         )
     return cast(dict[str, float], distributed.broadcast(metrics))
-
-
-class CollectOutputs(Callback):
-    """Keep the rows and outputs that `test_step` returns, batch by batch."""
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[Tensor, ModelOutput]] = []
-
-    def on_test_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
-    ) -> None:
-        """Take the rows and outputs of one batch."""
-        self.batches.append((outputs["rows"], outputs["outputs"]))
 
 
 def concatenate_in_order(batches: list[tuple[Tensor, ModelOutput]]) -> tuple[Tensor, ModelOutput]:
@@ -147,7 +140,7 @@ def write_results(
     store: Store,
     split: Split,
     run: RunFolder,
-    data: Mapping[str, Any],
+    source: DataSource,
     *,
     figures: bool = True,
     extra: Mapping[str, float] | None = None,
@@ -159,7 +152,7 @@ def write_results(
         store: The packed cells.
         split: Their split.
         run: The folder that is written to.
-        data: Settings of the data, for the margin of its crops.
+        source: Settings of the data, for the margin of its crops.
         figures: Whether figures are plotted.
         extra: Metrics that the predictions alone do not give.
 
@@ -167,10 +160,10 @@ def write_results(
         The flat metrics.
     """
     predictions.save(run.predictions_file)
-    margins = {"margin": data["crop_margin"], "margin_share": data["crop_margin_share"]}
+    margins = {"margin": source.crop_margin, "margin_share": source.crop_margin_fraction}
     metrics = compute_test_metrics(predictions, **margins) | measure_leakage(store, split).metrics()
-    metrics |= constant_masks(predictions)
-    metrics |= accuracy_interval(metrics, len(predictions.label)) | dict(extra or {})
+    metrics |= constant_masks(predictions) | accuracy_interval(metrics, len(predictions.label))
+    metrics |= extra or {}
     run.save_metrics(metrics)
     if figures:
         # Here, so that a training starts without the libraries that plot.
@@ -208,9 +201,7 @@ def build_predictions(
     """
     index = rows.numpy()
     store.check_not_truncated()
-    masks = None
-    if outputs.mask is not None:
-        masks = (outputs.mask[:, 0] * 255).round().to(torch.uint8).numpy()
+    masks = outputs.mask
     train = split.train
     return Predictions(
         classes=store.classes,
@@ -220,7 +211,7 @@ def build_predictions(
         image=np.asarray(store.image[index]),
         truth=np.asarray(store.mask[index]),
         crop_size=np.asarray(store.crop_size[index], dtype=np.int64),
-        mask=masks,
+        mask=None if masks is None else (masks[:, 0] * 255).round().to(torch.uint8).numpy(),
         probabilities=_array(outputs.probabilities),
         probabilities_true_mask=_array(outputs.probabilities_true_mask),
         features=_array(outputs.features),
@@ -276,8 +267,3 @@ _LABELS = {
     "mean_class_accuracy": "mean class accuracy",
     "auroc": "AUROC",
 }
-
-
-def figure_files(folder: Path) -> dict[str, Path]:
-    """Find the PNG figures of a run, by name."""
-    return {path.stem: path for path in sorted(folder.glob("*.png"))}

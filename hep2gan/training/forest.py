@@ -1,19 +1,19 @@
 """The method without networks: texture features and a random forest."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from hep2gan.config import TrainConfig
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import progress_bar
-from hep2gan.models.baselines.forest import ForestSettings, class_probabilities
+from hep2gan.models.baselines.forest import class_probabilities
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.evaluation import build_predictions, check_test_cells, write_results
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def fit_and_test_forest(
-    config: Mapping[str, Any], run: RunFolder, store: Store, split: Split, *, figures: bool = True
+    config: TrainConfig, run: RunFolder, store: Store, split: Split, *, figures: bool = True
 ) -> dict[str, float]:
     """Grow a forest on the training part; write predictions, metrics and figures of the test part.
 
@@ -42,18 +42,18 @@ def fit_and_test_forest(
         Hep2ganError: There are no test cells.
     """
     check_test_cells(split)
-    settings = ForestSettings(**config["forest"])
+    settings = config.model.baseline
+    if settings is None:
+        raise Hep2ganError(f"{config.name} has no forest", "", "set model.baseline")
     train, test = split.train, split.test
     features = settings.extract(_images(store, np.concatenate([train, test])))
     train_features, test_features = features[: len(train)], features[len(train) :]
     log.info("Growing %d trees on %d features", settings.trees, features.shape[1])
-    forest = settings.fit(
-        train_features, store.label[train], config["seed"], torch.get_num_threads()
-    )
+    forest = settings.fit(train_features, store.label[train], config.seed, torch.get_num_threads())
     votes = torch.from_numpy(class_probabilities(forest, test_features, len(store.classes)))
     outputs = ModelOutput(None, votes, None, torch.from_numpy(test_features))
     predictions = build_predictions(torch.from_numpy(test), outputs, store, split)
-    return write_results(predictions, store, split, run, config["data"], figures=figures)
+    return write_results(predictions, store, split, run, config.source, figures=figures)
 
 
 def _images(store: Store, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:
@@ -64,12 +64,17 @@ def _images(store: Store, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[n
 
 
 def evaluate_forest(
-    run: RunFolder, checkpoint: str | None, store: str | None, figures: bool
+    run: RunFolder,
+    config: TrainConfig,
+    checkpoint: str | None,
+    store: str | None,
+    figures: bool,
 ) -> dict[str, float]:
     """Grow the forest of a run again and test it again.
 
     Args:
         run: A finished run.
+        config: Its configuration.
         checkpoint: None; a forest has no checkpoints.
         store: Another place of the packed cells; None for that of the training.
         figures: Whether figures are plotted.
@@ -88,4 +93,4 @@ def evaluate_forest(
         )
     cells = Store.open(Path(store) if store else run.store_info().path)
     split = Split.load(run.path, cells)
-    return fit_and_test_forest(run.config(), run, cells, split, figures=figures)
+    return fit_and_test_forest(config, run, cells, split, figures=figures)

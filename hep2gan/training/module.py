@@ -13,12 +13,10 @@ from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss
-from hep2gan.losses.mask_softening import MaskSoftening
-from hep2gan.losses.segmentation import GeneratorLoss
+from hep2gan.losses.segmentation import GeneratorLoss, MaskSoftening
 from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.models.guidance import MaskGuidance, TrainingStages, frozen
-from hep2gan.models.output import ModelOutput
-from hep2gan.models.test_time_augmentation import TestTimeAugmentation
+from hep2gan.models.output import ModelOutput, TestTimeAugmentation
 from hep2gan.training.profiler import record
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
@@ -136,8 +134,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         if self.generator is None:
             return None
         with record("generator/G(x)"), torch.set_grad_enabled(trains):
-            masks: Tensor = self.optimized_modules["generator"](image).sigmoid()
-            return masks
+            return torch.sigmoid(self.optimized_modules["generator"](image))
 
     def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
         assert self.adversarial_loss is not None
@@ -318,26 +315,41 @@ def _prefixed(network: str, losses: Mapping[str, Tensor]) -> Terms:
 
 
 def _check_networks(task: SegmentationGuidedClassification) -> None:
-    if task.generator is None and task.discriminator is not None:
-        raise Hep2ganError("there is a discriminator", "it needs a generator to judge")
+    discriminator, classifier = task.discriminator, task.classifier
     losses = (task.adversarial_loss, task.generator_loss.adversarial)
-    if task.generator is not None and any(
-        (loss is None) != (task.discriminator is None) for loss in losses
-    ):
-        raise Hep2ganError(
+    rules = [
+        (
+            task.generator is not None or discriminator is None,
+            "there is a discriminator",
+            "it needs a generator to judge",
+            "",
+        ),
+        (
+            task.generator is None
+            or all((loss is None) == (discriminator is None) for loss in losses),
             "discriminator and adversarial losses come together",
             "one of them is missing",
             "give all or none of them",
-        )
-    if not task.networks:
-        raise Hep2ganError("there is nothing to train", "", "set segment=true or classify=true")
-    if task.classifier is None:
-        return
-    if task.classification_loss is None:
-        raise Hep2ganError("the classifier has no loss", "", "give classification_loss")
-    if task.generator is None and task.guidance.source == "generated":
-        raise Hep2ganError(
+        ),
+        (
+            bool(task.networks),
+            "there is nothing to train",
+            "",
+            "set model.segment=true or model.classify=true",
+        ),
+        (
+            classifier is None or task.classification_loss is not None,
+            "the classifier has no loss",
+            "",
+            "give classification_loss",
+        ),
+        (
+            classifier is None or task.generator is not None or task.guidance.source != "generated",
             "guidance.source is generated, but there is no generator",
-            "a generated mask needs segment=true",
-            "set guidance.source=none or ground_truth",
-        )
+            "a generated mask needs model.segment=true",
+            "set model.guidance.source=none or ground_truth",
+        ),
+    ]
+    for holds, *words in rules:
+        if not holds:
+            raise Hep2ganError(*words)

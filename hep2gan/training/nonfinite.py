@@ -53,8 +53,8 @@ class StopAtNonfinite(Callback):
 
     def __init__(self, folder: Path, ids: npt.NDArray[np.str_], every: int) -> None:
         self._folder, self._ids, self._every = folder, ids, every
-        self._before: _BatchTerms | None = None
-        self._unchecked: list[_BatchTerms] = []
+        self._batches: list[_BatchTerms] = []
+        """The last that was checked, and those since."""
 
     def on_train_batch_end(
         self,
@@ -66,7 +66,7 @@ class StopAtNonfinite(Callback):
     ) -> None:
         """Keep the batch's terms, and check them when it is time."""
         done = batch_idx + 1
-        self._unchecked.append(_BatchTerms(batch_idx, batch.rows, dict(outputs)))
+        self._batches.append(_BatchTerms(batch_idx, batch.rows, dict(outputs)))
         if done % self._every == 0 or done == trainer.num_training_batches:
             self._check(trainer.current_epoch)
 
@@ -77,16 +77,14 @@ class StopAtNonfinite(Callback):
         self._check(trainer.current_epoch)
 
     def _check(self, epoch: int) -> None:
-        first = _reduce_over_ranks(_first_nonfinite(self._unchecked), dist.ReduceOp.MIN)
+        first = _reduce_over_ranks(_first_nonfinite(self._batches), dist.ReduceOp.MIN)
         if first != _NO_BATCH:
             self._stop(epoch, first)
-        if self._unchecked:
-            self._before = self._unchecked[-1]
-        self._unchecked = []
+        self._batches = self._batches[-1:]
 
     def _stop(self, epoch: int, number: int) -> None:
-        before = [self._before] if self._before else []
-        by_number = {batch.batch: batch for batch in (*before, *self._unchecked)}
+        # Where a batch of the epoch before has the number of a later one, the later counts.
+        by_number = {batch.batch: batch for batch in self._batches}
         terms = {name: float(value) for name, value in by_number[number].terms.items()}
         self._write(epoch, number, by_number, terms)
         nonfinite = [name for name, value in terms.items() if not math.isfinite(value)]
@@ -130,7 +128,8 @@ def _first_nonfinite(batches: Sequence[_BatchTerms]) -> int:
     if not totals:
         return _NO_BATCH
     finite = torch.stack([*totals.values()]).isfinite().tolist()
-    return next((n for n, good in zip(totals, finite, strict=True) if not good), _NO_BATCH)
+    nonfinite = (n for n, good in zip(totals, finite, strict=True) if not good)
+    return min(nonfinite, default=_NO_BATCH)
 
 
 class SkipNonfinite(Callback):
@@ -189,8 +188,8 @@ class SkipNonfinite(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log health/skipped/<network>; raise Hep2ganError if no batch of the epoch was finite."""
         epoch, finite_batches = trainer.current_epoch, self._finite_batches
-        numbers = {name: float(self._skipped.get(name, 0)) for name in self._networks}
-        log_row(trainer, {f"health/skipped/{name}": number for name, number in numbers.items()})
+        skipped = {name: float(self._skipped.get(name, 0)) for name in self._networks}
+        log_row(trainer, {f"health/skipped/{name}": count for name, count in skipped.items()})
         for name, number in self._skipped.items():
             updates = pluralize(number, "update")
             log.warning("Epoch %d: skipped %s of the %s, not finite.", epoch, updates, name)
@@ -204,9 +203,9 @@ class SkipNonfinite(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The counts, for a checkpoint within an epoch."""
-        skipped, batches = dict(self._skipped), self._finite_batches
-        state: SkippedUpdates = {"skipped": skipped, "finite_batches": batches}
-        return dict(state)
+        return dict(
+            SkippedUpdates(skipped=dict(self._skipped), finite_batches=self._finite_batches)
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue counting."""
@@ -218,5 +217,5 @@ def _reduce_over_ranks(number: int, operation: dist.ReduceOp.RedOpType) -> int:
     if distributed.world_size() == 1:
         return number
     reduced = torch.tensor(number)
-    dist.all_reduce(reduced, operation, distributed.host_group())
+    dist.all_reduce(reduced, operation, distributed.host_group)
     return int(reduced)

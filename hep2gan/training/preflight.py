@@ -2,8 +2,9 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,43 +12,49 @@ import torch
 from torch import nn
 
 from hep2gan.config import (
-    ALLOWED_NETWORKS,
-    cross_field_errors,
-    find_wrong_targets,
-    import_class,
-    invalid_settings,
+    NETWORKS,
+    OptimizerSettings,
+    TrainConfig,
+    TrainerSettings,
 )
 from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import PARTS
 from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.models.guidance import TrainingStages
 from hep2gan.runs.checkpoints import TrainingPosition, latest_readable
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import lock_owner, locked_error
 from hep2gan.runs.metrics_csv import require_epochs
-from hep2gan.training.build import build_task, parameter_counts
+from hep2gan.settings import Component
+from hep2gan.training.build import build_task, optimizer_factory, parameter_counts
 from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
 from hep2gan.training.preflight_report import Finding, Note, PreflightReport
 from hep2gan.training.setup import RunSetup
+from hep2gan.training.trainer import build_named_callbacks
 from hep2gan.training.trainer_flags import check_trainer_flags
 
-Config = Mapping[str, Any]
+NO_ERRORS: Mapping[str, Hep2ganError] = MappingProxyType({})
 
 
-def run_preflight(config: Config, run: RunFolder, trusted: Sequence[str] = ()) -> PreflightReport:
-    """Check everything and start nothing: what `doctor=true` prints."""
-    newest = latest_readable(run.checkpoints)
-    return preflight(RunSetup(config, run, newest, trusted, dry_run=True))
+def run_preflight(
+    config: TrainConfig, run: RunFolder, invalid: Mapping[str, Hep2ganError] = NO_ERRORS
+) -> PreflightReport:
+    """Check everything and start nothing: what `doctor=true` prints; arguments as `preflight`."""
+    return preflight(RunSetup(config, run, latest_readable(run.checkpoints), dry_run=True), invalid)
 
 
-def preflight(setup: RunSetup) -> PreflightReport:
+def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) -> PreflightReport:
     """Check settings and surroundings, then open the data and build the networks of `setup`.
 
     What rests on invalid settings or on data that cannot be opened is left out.
+
+    Args:
+        setup: The run; its configuration has a valid value in place of each invalid one.
+        invalid: What was wrong with the configuration as it was given, by dotted key.
     """
     config, report = setup.config, PreflightReport()
-    invalid = invalid_settings(config)
 
     def valid(*groups: str) -> bool:
         return not any(f"{key}.".startswith(f"{group}.") for key in invalid for group in groups)
@@ -57,20 +64,23 @@ def preflight(setup: RunSetup) -> PreflightReport:
             report.add(name, findings)
 
     check("settings", check_settings(setup, invalid))
-    builds = not report.problems and not config["forest"]
-    trains = valid("trainer", "forest") and not config["forest"]
+    has_networks = config.model.baseline is None
+    builds = not report.problems and has_networks
+    trains = valid("trainer", "model.baseline") and has_networks
     if trains:
-        check("devices", check_devices(config))
-        check("switches", check_trainer_flags(config))
+        check("devices", check_devices(config.trainer))
+        check("switches", check_trainer_flags(config.trainer))
+        check("optimizers", check_optimizers(config), "optimizer")
+        check("callbacks", check_callbacks(config), "callbacks")
     check("logger", check_logger(config), "logger")
     check("run folder", check_folder(setup))
     if setup.checkpoint is None:
-        check("weights", check_weights(config), "segment", "classify", "pretrained", *_WITH_WEIGHTS)
-    check("data", check_store(setup), "data", "stores", "classify")
+        check("weights", check_weights(config), "model", "pretrained", *NETWORKS)
+    check("data", check_store(setup), "data", "stores", "model")
     if setup.is_open("store"):
         check("split", check_split(setup), "split", "seed", "loss.gaussian_mixture")
     if trains:
-        check("batches", check_batches(setup), "segment")
+        check("batches", check_batches(setup), "model")
     if builds:
         # Behind a problem nothing starts: the build shows what else is wrong.
         setup.load_weights &= not report.problems
@@ -84,55 +94,51 @@ def preflight(setup: RunSetup) -> PreflightReport:
 
 
 def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iterator[Finding]:
-    """Yield each invalid setting, settings that do not fit together, and refused classes."""
-    config = setup.config
-    problems = [
-        *invalid.values(),
-        *cross_field_errors(config, invalid),
-        *find_wrong_targets(config, setup.trusted),
-    ]
+    """Yield each invalid setting, and settings that do not fit together."""
+    config, trainer = setup.config, setup.config.trainer
+    problems = list(invalid.values())
+    stages = ("training.gan_epochs", "trainer.max_epochs")
+    if not invalid.keys() & {*stages, "training", "trainer"}:
+        make = TrainingStages.from_setting
+        problems += _errors_of(make, config.training.gan_epochs, trainer.max_epochs)
+    if not any(key.partition(".")[0] in ("normalisation", "augmentation") for key in invalid):
+        augmentation = config.augmentation.build()
+        problems += _errors_of(augmentation.check, config.normalisation.bounded)
     yield from problems
     if not problems:
-        epochs = pluralize(config["trainer"]["max_epochs"], "epoch")
-        yield f"{config['name']}, {epochs}, {config['trainer']['precision']}"
+        yield f"{config.name}, {pluralize(trainer.max_epochs, 'epoch')}, {trainer.precision}"
 
 
-def check_devices(config: Config) -> Iterator[Finding]:
+def check_devices(settings: TrainerSettings) -> Iterator[Finding]:
     """As many devices as are asked for."""
-    yield require_devices(config["trainer"]["accelerator"], config["trainer"]["devices"])
+    yield require_devices(settings.accelerator, settings.devices)
 
 
-def check_logger(config: Config) -> Iterator[Finding]:
+def check_logger(config: TrainConfig) -> Iterator[Finding]:
     """A logger that can begin, with the key and the server that it needs."""
-    yield require_logger(config["logger"])
+    yield require_logger(config.logger)
 
 
 def check_folder(setup: RunSetup) -> Iterator[Finding]:
     """A folder that can be written, is not in use and holds this run or none."""
     run, newest = setup.run, setup.checkpoint
-    if (error := _unwritable(run.path)) is not None:
-        yield error
-    # At a start the folder is in use by this process.
-    if setup.dry_run and (owner := lock_owner(run.path)) is not None:
-        yield locked_error(run.path, owner)
-    run.check_config(setup.config)
-    if not run.done:
-        require_epochs(run.curves_file, TrainingPosition.of(newest).epochs)
-    state = "finished" if run.done else f"from {newest.name}" if newest else "new"
-    yield f"{run.path}: {state}"
-
-
-def _unwritable(folder: Path) -> Hep2ganError | None:
-    parent = existing_parent(folder)
+    parent = existing_parent(run.path)
     try:
-        with tempfile.TemporaryFile(dir=parent):
-            return None
+        tempfile.TemporaryFile(dir=parent).close()
     except OSError as error:
-        return Hep2ganError(
+        yield Hep2ganError(
             f"{parent} cannot be written ({error.strerror})",
             "a run keeps everything in its folder",
             "choose another place with runs=FOLDER",
         )
+    # At a start the folder is in use by this process.
+    if setup.dry_run and (owner := lock_owner(run.path)) is not None:
+        yield locked_error(run.path, owner)
+    run.check_config(setup.config.to_plain())
+    if not run.done:
+        require_epochs(run.curves_file, TrainingPosition.of(newest).epochs)
+    state = "finished" if run.done else f"from {newest.name}" if newest else "new"
+    yield f"{run.path}: {state}"
 
 
 def existing_parent(folder: Path) -> Path:
@@ -141,39 +147,44 @@ def existing_parent(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-_WITH_WEIGHTS = {"generator": "segment", "classifier": "classify"}
-"""Networks that may begin with weights, and the setting that each is used with."""
-
-
-def check_weights(config: Config) -> Iterator[Finding]:
+def check_weights(config: TrainConfig) -> Iterator[Finding]:
     """Weights that a new run's networks begin with; nothing is downloaded."""
-    for name, used in _WITH_WEIGHTS.items():
-        settings = config[name]
-        if not config[used] or str(settings["_target_"]) not in ALLOWED_NETWORKS:
-            continue
-        require_weights = getattr(import_class(settings["_target_"]), "require_weights", None)
+    for name in config.trained_networks:
+        network = config.network(name)
+        require_weights = getattr(network.load(), "require_weights", None)
         if require_weights is None:
             continue
         try:
-            model = require_weights(**{k: v for k, v in settings.items() if k != "_target_"})
+            model = require_weights(**network.arguments)
         except Hep2ganError as error:
             yield error
-            continue
-        source = "ImageNet" if settings["pretrained"] else "from scratch"
-        yield f"{name} {model}: {settings['weights'] or source}"
+        else:
+            source = "ImageNet" if network.arguments.get("pretrained", True) else "from scratch"
+            yield f"{name} {model}: {network.arguments.get('weights') or source}"
+
+
+def check_optimizers(config: TrainConfig) -> Iterator[Finding]:
+    """Optimizers that torch takes with their settings, and in the form that is asked for."""
+    for name in config.trained_networks:
+        yield from _errors_of(optimizer_factory, config, name)
 
 
 # ---------------------------------------------------------------------- data
 
 
+def check_callbacks(config: TrainConfig) -> Iterator[Finding]:
+    """Callbacks of the configuration that can be built."""
+    yield ", ".join(type(each).__name__ for each in build_named_callbacks(config)) or "none"
+
+
 def check_store(setup: RunSetup) -> Iterator[Finding]:
     """Classes and image size of the packed cells."""
-    data = setup.config["data"]
-    if setup.dry_run and data["reader"] == "phantom" and not Path(data["store"]).exists():
-        yield Note(f"{data['store']} does not exist yet: the first start generates its cells")
+    source = setup.config.source
+    if setup.dry_run and source.is_generated and not Path(source.store).exists():
+        yield Note(f"{source.store} does not exist yet: the first start generates its cells")
         return
     store = setup.store
-    if setup.config["classify"] and len(store.classes) < 2:
+    if setup.config.model.classify and len(store.classes) < 2:
         yield Hep2ganError(
             f"{store.path} has the class {', '.join(store.classes)} alone",
             "a classifier needs at least 2 classes",
@@ -196,14 +207,14 @@ def check_split(setup: RunSetup) -> Iterator[Finding]:
     config, store = setup.config, setup.store
     counts = setup.split.counts(store)
     sizes = {part: sum(counts[part].values()) for part in PARTS}
-    absent = {
-        part: [name for name, count in counts[part].items() if not count]
+    empty = [name for name in store.classes if not any(counts[part][name] for part in PARTS)]
+    lacking = {
+        part: [name for name, count in counts[part].items() if not count and name not in empty]
         for part in PARTS
         if sizes[part]
     }
-    empty = [name for name in store.classes if not any(counts[part][name] for part in PARTS)]
-    unseen = [name for name in absent.get("train", []) if name not in empty]
-    if unseen and config["classify"]:
+    unseen = lacking.pop("train", [])
+    if unseen and config.model.classify:
         yield Hep2ganError(
             f"the training part has no cell of {', '.join(unseen)}, other parts have",
             "a class that training never saw cannot be named",
@@ -211,27 +222,27 @@ def check_split(setup: RunSetup) -> Iterator[Finding]:
         )
     if empty:
         yield Note(f"the store has no cell of {', '.join(empty)}")
-    mixture = config["loss"]["gaussian_mixture"]
-    if config["classify"] and empty and mixture["enabled"] and mixture["priors"] == "empirical":
+    mixture = config.loss.gaussian_mixture
+    if config.model.classify and empty and mixture.enabled and mixture.priors == "empirical":
         yield Hep2ganError(
             f"{', '.join(empty)} has no cells",
             "empirical priors need cells of every class",
             "set loss.gaussian_mixture.priors=uniform",
         )
-    for part in ("validation", "test"):
-        if missing := [name for name in absent.get(part, []) if name not in empty]:
+    for part, missing in lacking.items():
+        if missing:
             yield Note(f"the {part} part has no cell of {', '.join(missing)}")
     yield ", ".join(f"{sizes[part]:,} {part}" for part in PARTS) + " cells"
 
 
 def check_batches(setup: RunSetup) -> Iterator[Finding]:
     """Batches that the devices divide and the parts fill; without a split, what needs no cells."""
-    settings = setup.config["trainer"]
-    ranks, size = settings["devices"] * settings["nodes"], settings["batch_size"]
+    settings = setup.config.trainer
+    ranks, size = settings.world_size, settings.batch_size
     split = setup.split if setup.is_open("split") else None
     rows = np.arange(size) if split is None else split.train
     yield from _errors_of(EpochBatchSampler, rows, size, world_size=ranks, training=True)
-    if setup.config["segment"] and size // ranks == 1:
+    if setup.config.model.segment and size // ranks == 1:
         yield Hep2ganError(
             f"trainer.batch_size is {size} for {ranks} devices",
             "the generator's batch normalisation needs 2 cells on each",
@@ -240,8 +251,8 @@ def check_batches(setup: RunSetup) -> Iterator[Finding]:
     if split is None:
         return
     for part in ("validation", "test"):
-        cells, eval_size = len(getattr(split, part)), settings["eval_batch_size"]
-        yield from _errors_of(check_batches_per_rank, part, cells, eval_size, ranks)
+        cells = len(getattr(split, part))
+        yield from _errors_of(check_batches_per_rank, part, cells, settings.eval_batch_size, ranks)
     yield f"{len(split.train) // size:,} of {size} an epoch"
 
 
@@ -264,10 +275,9 @@ def check_networks(setup: RunSetup) -> Iterator[Finding]:
         build_task(
             setup.config,
             classes=("a", "b"),
-            size=setup.config["data"]["size"],
+            size=setup.config.source.size,
             train_counts=[1, 1],
             load_weights=False,
-            trusted=setup.trusted,
         )
         return
     counts = parameter_counts(setup.task.networks)
@@ -278,11 +288,13 @@ def check_disk_space(setup: RunSetup) -> Iterator[Finding]:
     """Room for checkpoints and predictions."""
     features = int(getattr(setup.task.classifier, "feature_dim", 0) or 0)
     store, split = setup.store, setup.split
+    # Most that predictions.npz can take: three pictures, two rows of probabilities, features.
+    bytes_per_cell = 3 * store.size**2 + 4 * (2 * len(store.classes) + features) + 100
     yield require_disk_space(
         setup.run.path,
-        checkpoint_bytes(setup.task.optimized_modules, setup.config["optimizer"]),
+        checkpoint_bytes(setup.task.optimized_modules, setup.config.optimizer),
         keeps_best=len(split.validation) > 0,
-        predictions=prediction_bytes(len(split.test), store.size, len(store.classes), features),
+        predictions=len(split.test) * bytes_per_cell,
     )
 
 
@@ -291,7 +303,7 @@ _OTHER_FILES = 20_000_000
 """Bytes of figures, tables and logs."""
 
 
-def checkpoint_bytes(parts: Mapping[str, nn.Module], optimizers: Mapping[str, Any]) -> int:
+def checkpoint_bytes(parts: Mapping[str, nn.Module], optimizers: OptimizerSettings) -> int:
     """Size of one checkpoint: parameters, buffers and what the optimizers keep of each parameter.
 
     Args:
@@ -299,7 +311,7 @@ def checkpoint_bytes(parts: Mapping[str, nn.Module], optimizers: Mapping[str, An
         optimizers: Their settings by the same names.
     """
     return sum(
-        _bytes(part.parameters()) * (1 + state_copies(optimizers[name])) + _bytes(part.buffers())
+        _bytes(part.parameters()) * (1 + state_copies(optimizers.of(name))) + _bytes(part.buffers())
         for name, part in parts.items()
     )
 
@@ -308,20 +320,15 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def state_copies(settings: Mapping[str, Any]) -> int:
+def state_copies(optimizer: Component) -> int:
     """Numbers that an optimizer keeps of each parameter; 2 for an unknown one."""
-    name = str(settings["_target_"]).rpartition(".")[2]
+    name, settings = optimizer.target.rpartition(".")[2], optimizer.arguments
     momentum = int(bool(settings.get("momentum")))
     if name == "SGD":
         return momentum
     if name == "RMSprop":
         return 1 + momentum + int(bool(settings.get("centered")))
     return 2 + int(bool(settings.get("amsgrad")))
-
-
-def prediction_bytes(cells: int, size: int, classes: int, features: int) -> int:
-    """Most that predictions.npz can take: three pictures, two rows of probabilities, features."""
-    return cells * (3 * size**2 + 4 * (2 * classes + features) + 100)
 
 
 def require_disk_space(folder: Path, checkpoint: int, *, keeps_best: bool, predictions: int) -> str:

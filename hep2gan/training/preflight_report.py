@@ -1,77 +1,67 @@
 """What preflight checks found: lines for a terminal, and all problems in one error."""
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, get_args
 
-from hep2gan.errors import Hep2ganError, WrongSettingsError, bullet_list
+from hep2gan.errors import Hep2ganError, SeveralProblemsError, raise_all
 
-State = Literal["ok", "note", "problem"]
+STATES = ("ok", "note", "problem")
 
 
-class Note(NamedTuple):
+class Note(str):
     """Something worth knowing that stops nothing."""
 
-    text: str
 
-
-Finding = str | Note | Hep2ganError
+Finding = str | Hep2ganError
 """What a check yields: a sentence on what is right, a note, or a problem."""
 
 
-class Result(NamedTuple):
-    """One line of a report."""
-
-    check: str
-    state: State
-    text: str
-
-
 class PreflightReport:
-    """Results of checks in their order; problems are kept to be raised together."""
+    """Findings of checks in their order; problems are kept to be raised together."""
 
     def __init__(self) -> None:
-        self.results: list[Result] = []
-        self.problems: list[Hep2ganError] = []
+        self._findings: list[tuple[str, Finding]] = []
 
     def add(self, check: str, findings: Iterable[Finding]) -> None:
         """Record the findings of a check; a Hep2ganError that it raises is one too."""
         try:
             for finding in findings:
-                self._record(check, finding)
-        except WrongSettingsError as several:
-            for error in several.problems:
-                self._record(check, error)
+                self._findings.append((check, finding))
         except Hep2ganError as error:
-            self._record(check, error)
+            several = error.problems if isinstance(error, SeveralProblemsError) else [error]
+            told = {str(problem) for problem in self.problems}  # By an earlier check.
+            self._findings += [(check, each) for each in several if str(each) not in told]
 
-    def _record(self, check: str, finding: Finding) -> None:
-        if isinstance(finding, Hep2ganError):
-            self.problems.append(finding)
-            self.results.append(Result(check, "problem", str(finding)))
-        elif isinstance(finding, Note):
-            self.results.append(Result(check, "note", finding.text))
-        else:
-            self.results.append(Result(check, "ok", finding))
+    @property
+    def results(self) -> list[tuple[str, str, str]]:
+        """Check, state (one of STATES) and text of each finding."""
+        return [(check, _state(finding), str(finding)) for check, finding in self._findings]
 
     @property
     def notes(self) -> list[str]:
         """What is worth knowing and stops nothing."""
-        return [text for _, state, text in self.results if state == "note"]
+        return [finding for _, finding in self._findings if isinstance(finding, Note)]
+
+    @property
+    def problems(self) -> list[Hep2ganError]:
+        """What stands in the way."""
+        return [finding for _, finding in self._findings if isinstance(finding, Hep2ganError)]
 
     def lines(self) -> list[str]:
         """The results for a terminal; problems last, where they are seen."""
-        order = get_args(State)
-        results = sorted(self.results, key=lambda result: order.index(result.state))
+        results = sorted(self.results, key=lambda result: STATES.index(result[1]))
         return [f"{state:<8} {check:<10} {text}" for check, state, text in results]
 
     def require(self, what: str) -> None:
         """Raise Hep2ganError with every problem of `what` in one list, each with its fix."""
-        if len(self.problems) == 1:
-            raise self.problems[0]
-        if count := len(self.problems):
-            problems = bullet_list([str(problem) for problem in self.problems], limit=count)
-            raise Hep2ganError(
-                f"{count} things stand in the way of {what}\n{problems}\n",
-                "nothing was started",
-                "mend them and give the same command again; doctor=true looks without starting",
-            )
+        raise_all(
+            self.problems,
+            f"things stand in the way of {what}",
+            "nothing was started",
+            "mend them and give the same command again; doctor=true looks without starting",
+        )
+
+
+def _state(finding: Finding) -> str:
+    if isinstance(finding, Hep2ganError):
+        return "problem"
+    return "note" if isinstance(finding, Note) else "ok"

@@ -7,16 +7,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from lightning.pytorch.profilers import Profiler
 from torch.profiler import record_function
 
+from hep2gan.config import TrainerSettings
+from hep2gan.errors import pluralize
 from hep2gan.io import atomic_write
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import distributed
+
+if TYPE_CHECKING:  # It imports `record` from here.
+    from hep2gan.training.module import SegmentationGuidedClassification
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +102,10 @@ class StepTimeline:
 
     def seconds(self) -> dict[str, float]:
         """Seconds by label, once the device has done the step."""
-        total: dict[str, float] = {}
-        before = self._start
-        for label, end in self._ends:
-            total[label] = total.get(label, 0.0) + seconds_between(before, end)
-            before = end
+        marks = [self._start, *(end for _, end in self._ends)]
+        total = dict.fromkeys((label for label, _ in self._ends), 0.0)
+        for (label, _), (before, end) in zip(self._ends, pairwise(marks), strict=True):
+            total[label] += seconds_between(before, end)
         return total
 
 
@@ -117,18 +122,6 @@ def record(label: str) -> AbstractContextManager[Any]:
     if torch.autograd.profiler._is_profiler_enabled:
         return record_function(label)
     return _NO_PROFILER
-
-
-class ProfiledModule(Protocol):
-    """What the profiler asks the LightningModule."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it trains."""
-
-    @property
-    def trained(self) -> list[str]:
-        """The networks that take steps in this epoch."""
 
 
 class StepProfiler(Profiler):
@@ -149,7 +142,9 @@ class StepProfiler(Profiler):
         cells: cells of a batch on this rank.
     """
 
-    def __init__(self, module: ProfiledModule, run: RunFolder, *, steps: int, cells: int) -> None:
+    def __init__(
+        self, module: "SegmentationGuidedClassification", run: RunFolder, *, steps: int, cells: int
+    ) -> None:
         super().__init__()
         self._module, self._run, self._steps, self._cells = module, run, steps, cells
         self._device = torch.device("cpu")
@@ -194,14 +189,14 @@ class StepProfiler(Profiler):
     def finish(self) -> None:
         """End the recording, write what there is of a stage that was shorter, print everything."""
         self._end_step()
-        profiles = self._write()
-        if not profiles:
+        if tables := self._write():
+            log.info("\n%s\n", tables)
+            log.info("The profile is in %s.", self._run.path / "profile.json")
+        else:
             log.info("No step was trained in this start: there is nothing to profile.")
-            return
-        log.info("\n%s\n", "\n\n".join(profile.table for profile in profiles))
-        log.info("The profile is in %s.", self._run.path / "profile.json")
 
-    def _write(self) -> "list[StepProfile]":
+    def _write(self) -> str:
+        """Write both files if there are steps; returns the tables."""
         wait(self._device)
         profiles = [
             # Of a training that is shorter than its warm-up, the last step.
@@ -215,31 +210,32 @@ class StepProfiler(Profiler):
             for stage, steps in self._stages.items()
             if steps
         ]
+        tables = "\n\n".join(profile.table for profile in profiles)
         if profiles:
             content = {"stages": [profile.as_dict() for profile in profiles]}
             atomic_write(self._run.path / "profile.json", json.dumps(content, indent=1) + "\n")
-            tables = "\n\n".join(profile.table for profile in profiles)
             atomic_write(self._run.path / "profile.md", tables + "\n")
-        return profiles
+        return tables
 
 
 def build_profiler(
-    settings: Mapping[str, Any], run: RunFolder, module: ProfiledModule
+    settings: TrainerSettings, run: RunFolder, module: "SegmentationGuidedClassification"
 ) -> StepProfiler | None:
     """What trainer.profile asks for; None where it is false, and on all ranks but the first."""
-    steps = settings["profile"]
+    steps = settings.profile
     if not steps or distributed.rank() != 0:
         return None
-    cells = settings["batch_size"] // (settings["devices"] * settings["nodes"])
-    return StepProfiler(module, run, steps=STEPS if steps is True else steps, cells=cells)
+    return StepProfiler(
+        module,
+        run,
+        steps=STEPS if steps is True else steps,
+        cells=settings.batch_size // settings.world_size,
+    )
 
 
 def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        threads = torch.get_num_threads()
-        name = f"the CPU ({threads} thread{'s' * (threads > 1)})"
+    cpu = f"the CPU ({pluralize(torch.get_num_threads(), 'thread')})"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
     ranks = distributed.world_size()
     return f"{name}, rank 0 of {ranks}" if ranks > 1 else name
 

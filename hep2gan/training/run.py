@@ -3,10 +3,11 @@
 import json
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from hep2gan.config import TrainConfig
 from hep2gan.data.leakage import measure_leakage
 from hep2gan.data.splits import PARTS
 from hep2gan.data.store.store import Store
@@ -18,7 +19,8 @@ from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.provenance import provenance, write_provenance
 from hep2gan.training import distributed
 from hep2gan.training.build import parameter_counts
-from hep2gan.training.evaluation import evaluate_run, figure_files, format_summary
+from hep2gan.training.evaluation import evaluate_run, format_summary
+from hep2gan.training.forest import fit_and_test_forest
 from hep2gan.training.loggers import Dashboard, build_logger, logger_session
 from hep2gan.training.preflight import preflight
 from hep2gan.training.setup import RunSetup
@@ -26,10 +28,9 @@ from hep2gan.training.signals import RunStopped, SignalHandler
 from hep2gan.training.trainer import fit
 
 log = logging.getLogger(__name__)
-Config = Mapping[str, Any]
 
 
-def train_run(config: Config, run: RunFolder, trusted: Sequence[str] = ()) -> dict[str, float]:
+def train_run(config: TrainConfig, run: RunFolder) -> dict[str, float]:
     """Train, test and record the run that `config` describes; resume it where it was left.
 
     A finished run is left alone. As one of several ranks, takes its share; a forest is left to the
@@ -38,7 +39,6 @@ def train_run(config: Config, run: RunFolder, trusted: Sequence[str] = ()) -> di
     Args:
         config: The resolved configuration.
         run: The folder that it names.
-        trusted: Packages of the user's own that `_target_` may name.
 
     Returns:
         The flat metrics of the test; empty on ranks that have no share in a forest.
@@ -48,21 +48,21 @@ def train_run(config: Config, run: RunFolder, trusted: Sequence[str] = ()) -> di
             run resumes when it is started again.
         Hep2ganError: The run cannot be started; lists everything that is wrong.
     """
-    if config["forest"] and not distributed.is_first_process():
+    if config.model.baseline and not distributed.is_first_process():
         return {}
     silence_libraries()
     with SignalHandler().listening() as stop:
-        if not config["forest"]:
-            distributed.init_process_group(config["trainer"]["accelerator"])
+        if not config.model.baseline:
+            distributed.init_process_group(config.trainer.accelerator)
         distributed.redirect_worker_output(run.path)
-        distributed.check_same_config(config)
+        distributed.check_same_config(config.to_plain())
         rank, ranks = distributed.rank(), distributed.world_size()
         if ranks > 1:
             log.info("rank %d of %d trains %s", rank, ranks, run.path)
         # Asked first: a finished run may lie where nothing can be written.
         writes = rank == 0 and not run.done
         with run_lock(run.path) if writes else nullcontext(), _log_what_is_saved(run):
-            metrics = _train(config, run, trusted, stop)
+            metrics = _train(config, run, stop)
         # Not after an error: the others may never come.
         distributed.destroy_process_group()
     return metrics
@@ -82,15 +82,13 @@ def _log_what_is_saved(run: RunFolder) -> Iterator[None]:
         raise
 
 
-def _train(
-    config: Config, run: RunFolder, trusted: Sequence[str], stop: SignalHandler
-) -> dict[str, float]:
+def _train(config: TrainConfig, run: RunFolder, stop: SignalHandler) -> dict[str, float]:
     if distributed.broadcast(run.done):
-        run.check_config(config)
+        run.check_config(config.to_plain())
         log.info("%s is finished already.%s", run.path, format_summary(run.metrics()))
         return run.metrics()
     newest = latest_readable(run.checkpoints) if distributed.rank() == 0 else None
-    setup = RunSetup(config, run, distributed.broadcast(newest), trusted)
+    setup = RunSetup(config, run, distributed.broadcast(newest))
     with distributed.rank_zero_first():
         open_run(setup)
     if setup.checkpoint:
@@ -115,7 +113,7 @@ def open_run(setup: RunSetup) -> None:
         report.require(str(run.path))
         for note in report.notes:
             log.warning("%s.", note[:1].upper() + note[1:])
-        run.save_config(setup.config)
+        run.save_config(setup.config.to_plain())
         store = {"path": str(setup.store.path)} | _describe_store(setup.store)
         atomic_write(run.store_file, json.dumps(store, indent=1) + "\n")
         if not (run.path / "split.csv").exists():
@@ -139,12 +137,11 @@ def _describe_store(store: Store) -> dict[str, Any]:
 def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
     """Fit and test the method, with the dashboard's run open meanwhile."""
     config, run, rank = setup.config, setup.run, distributed.rank()
-    method: Method = train_forest if config["forest"] else train_networks
-    split, networks = setup.split, {} if config["forest"] else setup.task.networks
+    split, networks = setup.split, {} if config.model.baseline else setup.task.networks
+    cells = {part: len(getattr(split, part)) for part in PARTS}
     origin = provenance(
-        config,
-        store=_describe_store(setup.store),
-        split={part: len(getattr(split, part)) for part in PARTS},
+        data={"name": config.source.name} | _describe_store(setup.store),
+        split={"kind": config.split.kind, "seed": config.split.seed} | cells,
         parameters=parameter_counts(networks),
     )
     if rank == 0:
@@ -152,31 +149,21 @@ def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
     start = setup.data.batches_done
     logger = build_logger(config, run.path, rank=rank, start=start, provenance=origin)
     with logger_session(logger):
-        metrics = method(setup, logger, stop)
+        if config.model.baseline:
+            metrics = fit_and_test_forest(config, run, setup.store, split)
+        else:
+            metrics = _train_networks(setup, logger, stop)
         if logger:
-            predictions = Predictions.load(run.predictions_file)
-            logger.log_results(metrics, figure_files(run.figures), predictions)
+            figures = {path.stem: path for path in sorted(run.figures.glob("*.png"))}
+            logger.log_results(metrics, figures, Predictions.load(run.predictions_file))
     return metrics
 
 
-Method = Callable[[RunSetup, Dashboard | None, SignalHandler], dict[str, float]]
-"""Fits, tests and writes predictions, metrics and figures; returns the metrics, on every rank."""
-
-
-def train_networks(
+def _train_networks(
     setup: RunSetup, logger: Dashboard | None, stop: SignalHandler
 ) -> dict[str, float]:
-    """Train the networks, then test those of the best epoch, or of the last; see `Method`."""
+    """Train the networks, then test those of the best epoch, or of the last."""
     fit(setup, logger, stop)
     _, checkpoint = load_best_or_latest(setup.run.checkpoints)
     setup.task.load_state_dict(checkpoint["state_dict"])
     return evaluate_run(setup.task, setup.data, setup.run, setup.config)
-
-
-def train_forest(
-    setup: RunSetup, logger: Dashboard | None, stop: SignalHandler
-) -> dict[str, float]:
-    """Grow a random forest on texture features and test it, without any curve; see `Method`."""
-    from hep2gan.training.forest import fit_and_test_forest
-
-    return fit_and_test_forest(setup.config, setup.run, setup.store, setup.split)

@@ -1,26 +1,21 @@
 """What a run needs to start: its store, split and networks, opened and built from its settings."""
 
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
 
+from hep2gan.config import TrainConfig
 from hep2gan.data.prepare import open_store
-from hep2gan.data.splits import Split, SplitSettings, make_split
+from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store.store import Store
-from hep2gan.data.transforms.augmentation import Augmentation
-from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.runs.checkpoints import TRAINING_START, TrainingPosition
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import distributed
 from hep2gan.training.build import build_task
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.module import SegmentationGuidedClassification
-
-Config = Mapping[str, Any]
 
 
 class RunSetup:
@@ -33,21 +28,19 @@ class RunSetup:
         config: The resolved configuration.
         run: The run's folder.
         checkpoint: The checkpoint to resume from; None for a new run.
-        trusted: Packages of the user's own that `_target_` may name.
         dry_run: No training follows: no pretrained weights are loaded, and the store is read whole.
     """
 
     def __init__(
         self,
-        config: Config,
+        config: TrainConfig,
         run: RunFolder,
         checkpoint: Path | None = None,
-        trusted: Sequence[str] = (),
         *,
         dry_run: bool = False,
     ) -> None:
         self.config, self.run, self.checkpoint = config, run, checkpoint
-        self.trusted, self.dry_run = trusted, dry_run
+        self.dry_run = dry_run
         self.load_weights = checkpoint is None and not dry_run
 
     def is_open(self, part: str) -> bool:
@@ -58,14 +51,14 @@ class RunSetup:
     def store(self) -> Store:
         """The packed cells; synthetic ones are generated and packed at first use."""
         check = distributed.rank() == 0
-        return open_store(self.config["data"], check=check, force_check=self.dry_run)
+        return open_store(self.config.source, check=check, force_check=self.dry_run)
 
     @cached_property
     def split(self) -> Split:
         """The split that the run was started with; a new run makes it."""
         if (self.run.path / "split.csv").exists():
             return Split.load(self.run.path, self.store)
-        return make_split(self.store, SplitSettings(**self.config["split"]))
+        return make_split(self.store, self.config.split)
 
     @cached_property
     def data(self) -> CellDataModule:
@@ -77,7 +70,7 @@ class RunSetup:
     def task(self) -> SegmentationGuidedClassification:
         """The networks and their losses; a forest has none."""
         if not self.dry_run:
-            L.seed_everything(self.config["seed"], verbose=False)
+            L.seed_everything(self.config.seed, verbose=False)
         classes = self.store.classes
         counts = np.bincount(self.store.label[self.split.train], minlength=len(classes))
         return build_task(
@@ -86,27 +79,26 @@ class RunSetup:
             size=self.store.size,
             train_counts=counts.tolist(),
             load_weights=self.load_weights,
-            trusted=self.trusted,
         )
 
 
 def build_data(
-    config: Config, store: Store, split: Split, start: TrainingPosition = TRAINING_START
+    config: TrainConfig, store: Store, split: Split, start: TrainingPosition = TRAINING_START
 ) -> CellDataModule:
     """Build the batches that `config` describes, from `start` on."""
-    trainer = config["trainer"]
+    trainer = config.trainer
     return CellDataModule(
         store,
         split,
-        batch_size=trainer["batch_size"],
-        eval_batch_size=trainer["eval_batch_size"],
-        seed=config["seed"],
-        normalisation=Normalisation(**config["normalisation"]),
-        augmentation=Augmentation(**config["augmentation"]),
-        workers=trainer["workers"],
-        resident=trainer["resident"],
+        batch_size=trainer.batch_size,
+        eval_batch_size=trainer.eval_batch_size,
+        seed=config.seed,
+        normalisation=config.normalisation,
+        augmentation=config.augmentation.build(),
+        num_workers=trainer.num_workers,
+        cache_on_device=trainer.cache_on_device,
         start=start,
-        limit_batches=trainer["limit_batches"],
-        sampling=config["sampling"],
-        channels_last=trainer["channels_last"],
+        limit_train_batches=trainer.limit_train_batches,
+        sampling=config.training.sampling,
+        channels_last=trainer.channels_last,
     )

@@ -3,12 +3,9 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
-
-SignalCallback = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 EXIT_STATUS = {signal.SIGINT: 130, signal.SIGHUP: 129}
 """Exit status after a signal; 143, that of SIGTERM, for the others."""

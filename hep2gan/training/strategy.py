@@ -1,21 +1,18 @@
 """DDP for three networks that take turns: each backward reduces its own network's gradients."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import lightning as L
-import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from timm.layers import convert_sync_batchnorm
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hep2gan.config import TrainerSettings
 from hep2gan.training.module import SegmentationGuidedClassification
-
-Hook = Callable[[Any, Any], torch.futures.Future[Tensor]]
 
 
 class PerNetworkDDP(DDPStrategy):
@@ -25,41 +22,34 @@ class PerNetworkDDP(DDPStrategy):
     backward passes a step it raises, or, looking for unused parameters, reduces every network's
     gradients three times. Here a step moves each trained gradient once, overlapped with the
     backward that makes it, and the names in checkpoints stay as they are.
-
-    hook: a communication hook for every part, with a state of its own: (state, hook).
     """
-
-    def __init__(self, hook: tuple[Any, Hook] | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._hook = hook
-        self._bare: dict[str, nn.Module] = {}
 
     def configure_ddp(self) -> None:
         """Called by Lightning in place of wrapping the whole module."""
         task = self.lightning_module
         assert isinstance(task, SegmentationGuidedClassification)
-        self._bare = task.optimized_modules
-        task.optimized_modules = {name: self._wrapped(m) for name, m in self._bare.items()}
+        bare = task.optimized_modules
+        task.optimized_modules = {name: self._wrapped(part) for name, part in bare.items()}
 
     def _wrapped(self, part: nn.Module) -> nn.Module:
         if not any(parameter.requires_grad for parameter in part.parameters()):
             return part
-        wrapped = DistributedDataParallel(
+        return DistributedDataParallel(
             part,
             device_ids=self.determine_ddp_device_ids(),
             # `sync_batch_norm_statistics` averages them once an epoch.
             forward_sync_buffers=False,
             gradient_as_bucket_view=True,
         )
-        if self._hook:
-            wrapped.register_comm_hook(*self._hook)
-        return wrapped
 
     def teardown(self) -> None:
         """Give the bare networks back to the task."""
         task = self.lightning_module
-        if isinstance(task, SegmentationGuidedClassification) and self._bare:
-            task.optimized_modules = self._bare
+        if isinstance(task, SegmentationGuidedClassification):
+            task.optimized_modules = {
+                name: part.module if isinstance(part, DistributedDataParallel) else part
+                for name, part in task.optimized_modules.items()
+            }
         super().teardown()
 
 
@@ -79,17 +69,17 @@ class SyncBatchNormConversion(LayerSync):
         return model
 
 
-def devices_and_strategy(settings: Any, *plugins: Any) -> dict[str, Any]:
+def devices_and_strategy(settings: TrainerSettings, *plugins: Any) -> dict[str, Any]:
     """Return the Trainer's arguments for one device, or for the ranks that were started."""
-    several = settings["devices"] * settings["nodes"] > 1
+    several = settings.world_size > 1
     # Named, since Lightning would else guess Slurm from the environment and take its signals over.
     environment = TorchElasticEnvironment() if several else LightningEnvironment()
     strategy: Strategy | str = PerNetworkDDP() if several else "auto"
-    synchronised = [SyncBatchNormConversion()] if several and settings.get("sync_batchnorm") else []
+    synchronised = [SyncBatchNormConversion()] if several and settings.sync_batchnorm else []
     return {
-        "accelerator": settings["accelerator"],
-        "devices": settings["devices"],
-        "num_nodes": settings["nodes"],
+        "accelerator": settings.accelerator,
+        "devices": settings.devices,
+        "num_nodes": settings.num_nodes,
         "strategy": strategy,
         "plugins": [environment, *plugins, *synchronised],
     }

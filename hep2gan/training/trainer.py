@@ -1,7 +1,6 @@
 """The Lightning trainer of a run: its loggers, its callbacks in their order, its precision."""
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -9,19 +8,20 @@ import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.profilers import Profiler
 
+from hep2gan.config import TrainConfig, TrainerSettings
+from hep2gan.errors import Hep2ganError
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
-from hep2gan.training.callbacks.collapse import CollapseMonitor
-from hep2gan.training.callbacks.compile import CompileNetworks
-from hep2gan.training.callbacks.ema import ExponentialMovingAverage
-from hep2gan.training.callbacks.losses import LogLosses
-from hep2gan.training.callbacks.seed import SeedEachBatch
-from hep2gan.training.callbacks.store_guard import StoreGuard
-from hep2gan.training.callbacks.throughput import ThroughputMonitor
+from hep2gan.training.callbacks.checkpoint import (
+    AtomicCheckpointIO,
+    EpochCheckpoint,
+    SeedEachBatch,
+    StoreGuard,
+)
+from hep2gan.training.callbacks.metrics import LogLosses
+from hep2gan.training.callbacks.networks import CompileNetworks, ExponentialMovingAverage
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.devices import to_channels_last, use_tf32
-from hep2gan.training.loggers.console import ConsoleLogger
-from hep2gan.training.loggers.csv import CsvLogger
+from hep2gan.training.loggers.local import ConsoleLogger, CsvLogger
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
 from hep2gan.training.profiler import build_profiler
@@ -29,17 +29,15 @@ from hep2gan.training.setup import RunSetup
 from hep2gan.training.signals import SignalHandler
 from hep2gan.training.strategy import devices_and_strategy, disable_lightning_signal_handlers
 
-Config = Mapping[str, Any]
-
 
 def progress_bars() -> list[Callback]:
     """Return a bar on a terminal, none elsewhere."""
     return [RichProgressBar()] if sys.stdout.isatty() else []
 
 
-def monitor_name(config: Config) -> str:
+def monitor_name(classifies: bool) -> str:
     """Name the validation metric that chooses the epoch."""
-    return "val/f1" if config["classify"] else "val/dice"
+    return "val/f1" if classifies else "val/dice"
 
 
 def fit(setup: RunSetup, logger: Any, stop: SignalHandler) -> None:
@@ -55,13 +53,15 @@ def fit(setup: RunSetup, logger: Any, stop: SignalHandler) -> None:
         Hep2ganError: The training cannot go on, as with losses that are not finite.
     """
     config, run, task, data = setup.config, setup.run, setup.task, setup.data
-    settings = config["trainer"]
+    settings = config.trainer
     prepare_networks(task, settings)
     curves = CsvLogger(run.curves_file, data.batches_done)
     profiler = build_profiler(settings, run, task)
+    # A line an epoch where there is no bar.
+    lines = [] if progress_bars() else [ConsoleLogger(settings.max_epochs)]
     trainer = build_trainer(
         settings,
-        [curves, *([logger] if logger else []), *console_loggers(settings["max_epochs"])],
+        [curves, *([logger] if logger else []), *lines],
         build_callbacks(config, run, data, stop),
         len(data.split.validation) > 0,
         profiler,
@@ -75,43 +75,58 @@ def fit(setup: RunSetup, logger: Any, stop: SignalHandler) -> None:
         profiler.finish()
 
 
-def console_loggers(epochs: int) -> list[ConsoleLogger]:
-    """Return a logger that prints a line an epoch, where there is no bar."""
-    return [] if progress_bars() else [ConsoleLogger(epochs)]
+def build_named_callbacks(config: TrainConfig) -> list[Callback]:
+    """Build the callbacks that the configuration names; those set to null are left out.
+
+    Raises:
+        Hep2ganError: A class cannot be built, or is no Lightning callback.
+    """
+    callbacks = []
+    for name, component in config.callbacks.items():
+        if component is None:
+            continue
+        key, fix = f"callbacks.{name}", f"set callbacks.{name}=null, or name another class"
+        try:
+            callback = component.build()
+        except Exception as error:
+            raise Hep2ganError(f"{key} cannot be built ({error})", "", fix) from error
+        if not isinstance(callback, Callback):
+            raise Hep2ganError(f"{key} is {component.target}", "no Lightning callback", fix)
+        callbacks.append(callback)
+    return callbacks
 
 
 def build_callbacks(
-    config: Config, run: RunFolder, data: CellDataModule, stop: SignalHandler
+    config: TrainConfig, run: RunFolder, data: CellDataModule, stop: SignalHandler
 ) -> list[Callback]:
     """Build all that a training does besides its steps, in this order."""
-    settings = config["trainer"]
+    settings = config.trainer
     # Without a validation part the last epoch counts, as in the paper.
-    monitor = monitor_name(config) if len(data.split.validation) else None
-    skipping = SkipNonfinite() if settings["nonfinite"] == "skip" else None
+    monitor = monitor_name(config.model.classify) if len(data.split.validation) else None
+    skipping = SkipNonfinite() if settings.nonfinite == "skip" else None
     return [
         EpochCheckpoint(run.checkpoints, monitor, stop),
-        SeedEachBatch(config["seed"]),
+        SeedEachBatch(config.seed),
         StoreGuard(data.store),
-        skipping or StopAtNonfinite(run.path, data.store.id, settings["log_every"]),
-        CollapseMonitor(),
-        ThroughputMonitor(),
-        LogLosses(settings["log_every"], skipping),
-        *([CompileNetworks(settings["compile"])] if settings["compile"] else []),
-        *([ExponentialMovingAverage(config["ema"])] if config["ema"] else []),
+        skipping or StopAtNonfinite(run.path, data.store.id, settings.log_every_n_steps),
+        *build_named_callbacks(config),
+        LogLosses(settings.log_every_n_steps, skipping),
+        *([CompileNetworks(settings.compile)] if settings.compile else []),
+        *([ExponentialMovingAverage(config.training.ema)] if config.training.ema else []),
     ]
 
 
-def prepare_networks(task: SegmentationGuidedClassification, settings: Config) -> None:
+def prepare_networks(task: SegmentationGuidedClassification, settings: TrainerSettings) -> None:
     """Set the precision of float32 products and the memory format of weights."""
-    use_tf32(settings["tf32"])
+    use_tf32(settings.tf32)
     # Deterministic operations fill new memory before they write to it, at 2 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if settings["channels_last"]:
+    if settings.channels_last:
         to_channels_last(task.networks.values())
 
 
 def build_trainer(
-    settings: Config,
+    settings: TrainerSettings,
     loggers: list[Any],
     callbacks: list[Callback],
     validates: bool,
@@ -121,11 +136,11 @@ def build_trainer(
     bars = progress_bars()
     return L.Trainer(
         **devices_and_strategy(settings, AtomicCheckpointIO()),
-        precision=settings["precision"],
-        max_epochs=settings["max_epochs"],
-        limit_train_batches=settings["limit_batches"],
+        precision=settings.precision,
+        max_epochs=settings.max_epochs,
+        limit_train_batches=settings.limit_train_batches,
         limit_val_batches=None if validates else 0,
-        check_val_every_n_epoch=settings["validate_every"],
+        check_val_every_n_epoch=settings.check_val_every_n_epoch,
         num_sanity_val_steps=0,
         logger=loggers,
         log_every_n_steps=1,
@@ -134,5 +149,5 @@ def build_trainer(
         enable_progress_bar=bool(bars),
         enable_model_summary=False,
         use_distributed_sampler=False,
-        deterministic="warn" if settings["deterministic"] else False,
+        deterministic="warn" if settings.deterministic else False,
     )

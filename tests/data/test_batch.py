@@ -54,7 +54,7 @@ def test_normalising_and_augmenting_ask_nothing_of_the_device(kind):
     augmentation = EVERYTHING if kind != "z_score" else Augmentation(rotation=20, noise=0.1)
     image = torch.randint(0, 256, (6, 32, 32), dtype=torch.uint8)
     levels, mask = torch.rand(6, 2), (image > 100).float().unsqueeze(1)
-    normalisation = Normalisation(kind)
+    normalisation = Normalisation(kind=kind)
     with Watch() as watch:
         normalised = normalisation(image, levels)
         augmentation(normalised, mask, BatchSeed(0, 1, 2, 0, 1, 6), bounded=normalisation.bounded)
@@ -86,7 +86,7 @@ def test_a_gpu_is_not_waited_for(kind):
     levels, mask = torch.rand(6, 2, device=device), (image > 100).float().unsqueeze(1)
 
     def prepared(batch):
-        normalised = Normalisation(kind)(image, levels)
+        normalised = Normalisation(kind=kind)(image, levels)
         return EVERYTHING(normalised, mask, BatchSeed(0, 1, batch, 0, 1, 6))
 
     prepared(0)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from hep2gan.data.dataset import CellDataset, DeviceCells, RequestDataset
+from hep2gan.data.batch import CellDataset, DeviceCells, RequestDataset
 from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.errors import Hep2ganError
 from tests.helpers.made_store import made_store

@@ -310,7 +310,7 @@ def test_a_small_study_from_its_cells_to_its_page(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     words = ["leakage", "scale=laptop", "method=intensity", "split=random,specimen"]
     words += ["split.group_duplicates=false", "split.folds=null", "split.fold=0"]
-    assert study.main([*words, "data.count=96", "forest.trees=5"]) == 0
+    assert study.main([*words, "data.count=96", "model.baseline.trees=5"]) == 0
     folder = tmp_path / "runs" / "leakage_laptop" / "report"
     names = {path.name for path in folder.iterdir()}
     assert names >= {"report.html", "table_1.tex", "leakage.md", "intervals.pdf"}

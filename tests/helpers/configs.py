@@ -4,6 +4,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from hep2gan.cli.app import config_folder, resolve_config
+from hep2gan.cli.launch.local import run_settings
+from hep2gan.config import parse_config
 
 
 def composed(name="train", *overrides):
@@ -11,3 +13,8 @@ def composed(name="train", *overrides):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         return resolve_config(compose(name, list(overrides)))
+
+
+def parsed(*overrides, trusted=()):
+    """The typed configuration of hep2gan-train."""
+    return parse_config(run_settings(composed("train", *overrides)), trusted)

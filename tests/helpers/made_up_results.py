@@ -40,7 +40,7 @@ def result(name, tested, *, seed="0", study="s", data="icpr2016", metrics=None, 
         method=name,
         seed=seed,
         config={
-            "data": {"reader": data},
+            "data": {"_target_": f"hep2gan.data.{data}.Source"},
             "split": {"kind": "random", "folds": None, **split},
         },
         config_text="",

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from hep2gan.data.patterns import ICPR2016
-from hep2gan.data.readers.raw import RawCell, RawCells
+from hep2gan.data.readers.source import RawCell, RawCells
 
 NAMES = tuple(pattern.name for pattern in ICPR2016)
 

@@ -175,13 +175,16 @@ def replace():
     return dataclasses.replace
 
 
+SOURCES = (
+    "hep2gan.data.readers.icpr2016.Icpr2016Source",
+    "hep2gan.data.phantom.generate.PhantomSource",
+)
 CONFIG = """\
 name: {method}
 study: default
 seed: {seed}
-segment: {segment}
-classify: true
-data: {{name: {data}, reader: {data}, root: /data/cells, count: 1360, seed: 0, size: 128}}
+model: {{segment: {segment}, classify: true, guidance: {{source: generated}}}}
+data: {{_target_: {source}, name: {data}, root: /data/cells, count: 1360, seed: 0, size: 128}}
 split: {{kind: random, seed: {seed}, test_fraction: 0.1, validation_fraction: 0.1, folds: null}}
 normalisation: {{_target_: hep2gan.data.transforms.normalisation.MinMax}}
 augmentation: {{horizontal_flip: 0.5, vertical_flip: 0.5, rotation: 0.0}}
@@ -226,7 +229,9 @@ def write_run(path, predictions, method="proposed", seed=0, *, data="phantom", l
     """A finished run folder."""
     path.mkdir(parents=True, exist_ok=True)
     segment = str(predictions.mask is not None).lower()
-    text = CONFIG.format(method=method, seed=seed, segment=segment, data=data)
+    text = CONFIG.format(
+        method=method, seed=seed, segment=segment, data=data, source=SOURCES[data == "phantom"]
+    )
     (path / "config.yaml").write_text(text, encoding="utf-8")
     predictions.save(path / "predictions.npz")
     metrics = made_up_metrics(predictions)

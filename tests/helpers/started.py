@@ -24,7 +24,7 @@ RESTLESS = ("+generator.norm=true", "+classifier.dropout=0.3")
 SMALL = (
     "data=phantom", "data.count=60", "data.size=32", "split.test_fraction=0.2", "pretrained=false",
     "scale=laptop", "data.size=32", "trainer.accelerator=cpu", "trainer.max_epochs=3",
-    "trainer.eval_batch_size=3", "trainer.log_every=1",
+    "trainer.eval_batch_size=3", "trainer.log_every_n_steps=1",
 )  # fmt: skip
 TWO = ("trainer.devices=2",)
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from hep2gan.data.batch import Batch
 from hep2gan.losses.adversarial import AdversarialLoss
-from hep2gan.losses.classification import ClassificationLoss
-from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.losses.classification import ClassificationLoss, GaussianMixtureLoss
 from hep2gan.losses.segmentation import GeneratorLoss
 from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.training.module import SegmentationGuidedClassification

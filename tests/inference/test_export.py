@@ -30,12 +30,12 @@ from hep2gan.inference.export import (
 from hep2gan.inference.load import load_run
 from hep2gan.inference.onnx_backend import OnnxBackend, open_export
 from hep2gan.models.guidance import MaskGuidance
-from hep2gan.models.test_time_augmentation import TestTimeAugmentation
+from hep2gan.models.output import TestTimeAugmentation
 from hep2gan.runs.predictions import Predictions
 from hep2gan.training.build import build_task
 from tests.helpers import tiny
 from tests.helpers.commands import call, folder_after
-from tests.helpers.configs import composed
+from tests.helpers.configs import parsed
 
 SMALL = ("data=phantom", "data.count=60", "scale=laptop", "trainer=cpu", "trainer.max_epochs=1")
 RUN = "runs/default/proposed/seed0"
@@ -65,7 +65,7 @@ def noise(count):
 
 
 def written(task, folder, kind="min_max"):
-    graph = ExportableModel(task, Normalisation(kind)).eval()
+    graph = ExportableModel(task, Normalisation(kind=kind)).eval()
     write_graph(graph, SIZE, folder / "model.onnx")
     return graph, folder / "model.onnx"
 
@@ -74,7 +74,7 @@ TASKS = {
     "proposed": ({}, ("mask", "probabilities")),
     "hard guidance": ({"guidance": MaskGuidance(hard=True)}, ("mask", "probabilities")),
     "image alone": (
-        {"segment": False, "adversarial": False, "guidance": MaskGuidance("none")},
+        {"segment": False, "adversarial": False, "guidance": MaskGuidance(source="none")},
         ("probabilities",),
     ),
     "segmentation": ({"classify": False}, ("mask",)),
@@ -109,7 +109,7 @@ def test_every_normalisation_is_inside(kind, tmp_path):
     cells.image[1] = 7  # a constant image
     graph, file = written(task, tmp_path, kind)
     assert ("levels" in graph.inputs) == (kind == "none")
-    image = Normalisation(kind)(torch.from_numpy(cells.image), torch.from_numpy(cells.levels))
+    image = Normalisation(kind=kind)(torch.from_numpy(cells.image), torch.from_numpy(cells.levels))
     with torch.inference_mode():
         due = task(image)
     found = OnnxBackend(file, "cpu")(cells.image, cells.levels)
@@ -119,7 +119,7 @@ def test_every_normalisation_is_inside(kind, tmp_path):
 
 @pytest.mark.slow
 def test_attention_pooling_and_its_rings(tmp_path):
-    config = composed("train", "scale=laptop", "method=attention_pooling", "pretrained=false")
+    config = parsed("data=phantom", "scale=laptop", "method=attention_pooling", "pretrained=false")
     task = build_task(config, classes="abc", size=64).eval()
     graph = ExportableModel(task, Normalisation()).eval()
     write_graph(graph, 64, tmp_path / "model.onnx")
@@ -129,7 +129,7 @@ def test_attention_pooling_and_its_rings(tmp_path):
 
 
 def test_runs_that_need_true_masks_are_refused():
-    task = tiny.task(segment=False, adversarial=False, guidance=MaskGuidance("ground_truth"))
+    task = tiny.task(segment=False, adversarial=False, guidance=MaskGuidance(source="ground_truth"))
     with pytest.raises(Hep2ganError, match="trained with true masks"):
         ExportableModel(task, Normalisation())
 

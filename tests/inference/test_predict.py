@@ -10,9 +10,8 @@ from PIL import Image
 from hep2gan.data.readers.image import resize, stretch
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.backend import BackendOutput
-from hep2gan.inference.predict import Predictor, find_images, map_ordered
-from hep2gan.inference.torch_backend import TorchBackend
+from hep2gan.inference.load import TorchBackend
+from hep2gan.inference.predict import BackendOutput, Predictor, find_images, map_ordered
 from hep2gan.models.guidance import MaskGuidance
 from hep2gan.reports.figures.overlay import overlay
 from hep2gan.training.devices import resolve_device
@@ -54,7 +53,7 @@ def test_inputs_that_cannot_be_predicted(inputs, words):
 
 
 def test_runs_that_need_true_masks_cannot_predict():
-    task = tiny.task(segment=False, guidance=MaskGuidance("ground_truth"))
+    task = tiny.task(segment=False, guidance=MaskGuidance(source="ground_truth"))
     with pytest.raises(Hep2ganError, match="trained with true masks"):
         TorchBackend(task, Normalisation(), torch.device("cpu"))
 

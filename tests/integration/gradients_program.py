@@ -28,9 +28,16 @@ class WholeDDP(DDPStrategy):
         self.model.register_comm_hook(None, counting)
 
 
+class CountingDDP(PerNetworkDDP):
+    def configure_ddp(self):
+        super().configure_ddp()
+        for network in self.lightning_module.optimized_modules.values():
+            network.register_comm_hook(None, counting)
+
+
 def strategy(kind):
     if kind == "ours":
-        return PerNetworkDDP((None, counting))
+        return CountingDDP()
     return WholeDDP(find_unused_parameters=kind == "whole_unused")
 
 

@@ -12,9 +12,9 @@ from tests.helpers.started import SMALL, assert_same_training, final, train
 # The real networks in small, everything random switched on.
 NETWORKS = (
     *SMALL, "trainer.max_epochs=2", "split.validation_fraction=0.2", "augmentation.rotation=180",
-    "ema=0.9", "method=proposed",
+    "training.ema=0.9", "method=proposed",
 )  # fmt: skip
-FOREST = (*SMALL, "method=prasath", "forest.trees=50")
+FOREST = (*SMALL, "method=prasath", "model.baseline.trees=50")
 
 
 def trained(place, *overrides, threads=1):
@@ -81,7 +81,7 @@ def test_the_comparison_sees_another_seed(first, tmp_path):
 
 @pytest.mark.slow
 def test_loader_processes_change_nothing(first, tmp_path):
-    assert_bits(first, trained(tmp_path / "b", *NETWORKS, "trainer.workers=2"))
+    assert_bits(first, trained(tmp_path / "b", *NETWORKS, "trainer.num_workers=2"))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 from hep2gan.errors import Hep2ganError, from_os_error
 from hep2gan.io import atomic_write
 from hep2gan.runs.checkpoints import list_checkpoints
-from hep2gan.training.callbacks.throughput import ThroughputMonitor
+from hep2gan.training.callbacks.metrics import ThroughputMonitor
 from tests.helpers import tiny
 from tests.helpers.full_disk import divert, fill, make_read_only, needs_full_device, small_disk
 from tests.helpers.started import (

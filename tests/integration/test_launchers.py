@@ -21,7 +21,7 @@ def test_torchrun_by_hand_on_one_machine_and_on_two(tmp_path):
         port = str(probe.getsockname()[1])
     agents = [
         train(
-            tmp_path, *QUICK, "trainer.nodes=2", "study=nodes", wait=False,
+            tmp_path, *QUICK, "trainer.num_nodes=2", "study=nodes", wait=False,
             command=(*run, "--nnodes", "2", "--node-rank", str(node), "--nproc-per-node", "1",
                      "--master-addr", "127.0.0.1", "--master-port", port, "-m",
                      "hep2gan.cli.train"),
@@ -45,14 +45,14 @@ def test_another_number_of_processes_is_refused(tmp_path):
     done = train(tmp_path, *QUICK, command=command, check=False)
     assert done.returncode != 0
     assert "2 processes were started, the configuration has 1" in done.output
-    done = train(tmp_path, *QUICK, "trainer.nodes=2", check=False)
+    done = train(tmp_path, *QUICK, "trainer.num_nodes=2", check=False)
     assert done.returncode == 2
     assert "a launcher starts one process on each machine" in done.output
 
 
 def test_a_shuffled_sweep_of_two_rank_jobs_trains_what_was_composed(tmp_path):
     sweep = ("loss.beta=shuffle(2,5,9)", "seed=shuffle(1,2)", "trainer.devices=2", "study=s", "-m")
-    train(tmp_path, *QUICK, "trainer.limit_batches=1", *sweep)
+    train(tmp_path, *QUICK, "trainer.limit_train_batches=1", *sweep)
     runs = sorted((tmp_path / "runs/s").glob("*/seed*"))
     assert len(runs) == 6
     for run in runs:

@@ -16,8 +16,8 @@ from tests.helpers.started import NETS, SMALL, TWO, final, ranks, train
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parity")
-    train(folder, *SMALL, *NETS, "study=one", "ema=0.8")
-    train(folder, *SMALL, *NETS, *TWO, "study=two", "ema=0.8")
+    train(folder, *SMALL, *NETS, "study=one", "training.ema=0.8")
+    train(folder, *SMALL, *NETS, *TWO, "study=two", "training.ema=0.8")
     return folder
 
 

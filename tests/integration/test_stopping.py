@@ -26,7 +26,7 @@ LONG = (*SMALL, *NETS, *RESTLESS, "trainer.max_epochs=12", "method=proposed")
 
 
 # The average goes through the same stops as the weights: once more, and long.
-AVERAGED = pytest.param((*TWO, "ema=0.9"), id="averaged", marks=pytest.mark.slow)
+AVERAGED = pytest.param((*TWO, "training.ema=0.9"), id="averaged", marks=pytest.mark.slow)
 
 
 @pytest.fixture(

@@ -61,11 +61,11 @@ def test_gpus_are_handed_out_by_number():
 def test_threads_are_shared_among_jobs_on_the_cpu(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
-    settings = {"accelerator": "cpu", "devices": 2, "nodes": 1}
+    settings = {"accelerator": "cpu", "devices": 2, "num_nodes": 1}
     assert device_slots(settings, 2).take(0) == {"OMP_NUM_THREADS": "2"}
     assert device_slots(settings | {"devices": 1}, None).take(0) == {}
     with pytest.raises(Hep2ganError, match="hydra/launcher=slurm"):
-        device_slots(settings | {"nodes": 2}, None)
+        device_slots(settings | {"num_nodes": 2}, None)
 
 
 def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
@@ -73,16 +73,18 @@ def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
     run.curves_file.write_text(
         "epoch,step,val/f1,val/dice,train/x\n0,1,,,0.5\n0,1,0.4,0.9,\n1,3,0.6,0.7,\n2,5,0.5,0.8,\n"
     )
-    assert objective_value(run, {"classify": True, "objective": "val/f1"}) == 0.6
-    assert objective_value(run, {"classify": True, "objective": "val/dice"}) == 0.7
+    assert objective_value(run, {"model": {"classify": True}, "optimized_metric": "val/f1"}) == 0.6
+    assert (
+        objective_value(run, {"model": {"classify": True}, "optimized_metric": "val/dice"}) == 0.7
+    )
     with pytest.raises(Hep2ganError, match=r"no column val/x"):
-        objective_value(run, {"classify": True, "objective": "val/x"})
+        objective_value(run, {"model": {"classify": True}, "optimized_metric": "val/x"})
     split = {"kind": "random", "validation_fraction": 0.1}
     check_objective({"objective": "val/f1", "split": split})
     with pytest.raises(Hep2ganError, match="objective is test"):
         check_objective({"objective": "test/f1", "split": split})
     with pytest.raises(Hep2ganError, match=r"split.validation_fraction=0.1"):
-        check_objective({"objective": "val/f1", "split": split | {"validation_fraction": 0}})
+        check_objective({"optimized_metric": "val/f1", "split": split | {"validation_fraction": 0}})
 
 
 TRICKY = {

@@ -31,7 +31,7 @@ def test_the_agents_command_line_composes_and_names_the_trial(monkeypatch):
     config = composed("train", *name_positionals(overrides, ()))
     assert config["run_dir"] == "runs/wandb_sweep/trial-abc123/seed0"
     assert config["logger"]["kind"] == "wandb"
-    assert config["objective"] == sweep["metric"]["name"]
+    assert config["optimized_metric"] == sweep["metric"]["name"]
     assert config["split"]["validation_fraction"] == 0.1
     assert config["loss"]["alpha"] == chosen["loss.alpha"]
     assert config["optimizer"]["discriminator"]["lr"] == chosen["optimizer.discriminator.lr"]

@@ -17,7 +17,7 @@ from tests.helpers.offline import curve, runs, without_wandb_settings
 SMALL = (
     "data=phantom", "data.count=96", "scale=laptop", "trainer.max_epochs=3",
     "split.test_fraction=0.25", "split.validation_fraction=0.2", "logger=wandb",
-    "trainer.log_every=2", "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=2", "trainer.accelerator=cpu",
 )  # fmt: skip
 CLASSES = {"Homogeneous", "Speckled", "Nucleolar", "Centromere", "NuMem", "Golgi"}
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
+from tests.helpers.schema import refusal_of_argument
 
 REAL = torch.tensor([[2.0, -1.0], [0.5, 0.0]], dtype=torch.float64).reshape(2, 1, 1, 2)
 FAKE = torch.tensor([[-3.0, 1.0], [0.25, -0.5]], dtype=torch.float64).reshape(2, 1, 1, 2)
@@ -126,11 +127,20 @@ def test_gradcheck(mode):
     assert torch.autograd.gradcheck(loss.generator_loss, (fake,))
 
 
-def test_wrong_settings_are_refused():
-    with pytest.raises(Hep2ganError, match="'wgan': choose from vanilla, saturating, lsgan, hinge"):
-        AdversarialLoss("wgan")
-    for smoothing in (-0.1, 0.5):
-        with pytest.raises(Hep2ganError, match=r"must be in \[0, 0.5\)"):
-            AdversarialLoss("vanilla", label_smoothing=smoothing)
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("mode", "wgan", "one of vanilla, saturating, lsgan, hinge"),
+        ("label_smoothing", -0.1, "0 or more and below 0.5"),
+        ("label_smoothing", 0.5, "0 or more and below 0.5"),
+        ("label_smoothing", math.nan, "finite number"),
+    ],
+)
+def test_wrong_settings_are_refused(key, value, rule):
+    target = "hep2gan.losses.adversarial.AdversarialLoss"
+    assert rule in refusal_of_argument(target, "loss.adversarial", key, value)
+
+
+def test_smoothing_with_hinge_is_refused():
     with pytest.raises(Hep2ganError, match="hinge has no targets to smooth"):
         AdversarialLoss("hinge", label_smoothing=0.1)

@@ -1,12 +1,19 @@
 """Eqs 5 and 7."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from hep2gan.config import LossSettings
 from hep2gan.errors import Hep2ganError
-from hep2gan.losses.classification import ClassificationLoss
-from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.losses.classification import (
+    ClassificationLoss,
+    GaussianMixtureLoss,
+    GaussianMixtureSettings,
+)
+from tests.helpers.schema import refusal_of_setting
 
 K, D, N = 3, 4, 5
 
@@ -80,15 +87,25 @@ def test_float32_under_autocast(batch):
     torch.testing.assert_close(terms, loss(half[0].float(), half[1].float(), labels))
 
 
-def test_wrong_settings_and_input_are_refused(batch):
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "rule"),
+    [
+        (LossSettings, "label_smoothing", 1.0, "0 or more and below 1"),
+        (LossSettings, "label_smoothing", -0.1, "0 or more and below 1"),
+        (GaussianMixtureSettings, "gamma", -1, "0 or more"),
+        (GaussianMixtureSettings, "gamma", math.nan, "finite number"),
+        (GaussianMixtureSettings, "weight", -1, "0 or more"),
+    ],
+)
+def test_wrong_settings_are_refused(kind, key, value, rule):
+    assert rule in refusal_of_setting(kind, key, value)
+
+
+def test_wrong_input_is_refused(batch):
     logits, features, labels = batch
     gm = GaussianMixtureLoss(K, D)
     with pytest.raises(Hep2ganError, match="together with the Gaussian-mixture loss"):
         ClassificationLoss(gaussian_mixture=gm, label_smoothing=0.1)
-    with pytest.raises(Hep2ganError, match=r"label smoothing is 1.0: must be in \[0, 1\)"):
-        ClassificationLoss(label_smoothing=1.0)
-    with pytest.raises(Hep2ganError, match="weight gamma is -1"):
-        ClassificationLoss(gamma=-1)
     with pytest.raises(Hep2ganError, match=r"must be \(B, K\) and int64 \(B,\)"):
         ClassificationLoss()(logits, features, labels[:2])
     with pytest.raises(Hep2ganError, match=r"labels torch\.float64"):

@@ -10,7 +10,8 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.losses.classification import GaussianMixtureLoss, GaussianMixtureSettings
+from tests.helpers.schema import refusal_of_setting
 
 K, D, N = 4, 5, 7
 COVARIANCES = ["identity", "isotropic", "diagonal"]
@@ -142,10 +143,23 @@ def test_margin_is_constant_or_a_straight_line_that_stays_at_its_end(margin, epo
         torch.testing.assert_close(gm(features, labels), fixed(features, labels))
 
 
-def test_margins_that_make_no_sense_are_refused():
-    for margin in (-0.1, [0.1, -0.3], [0.1, 0.2, 0.3]):
-        with pytest.raises(Hep2ganError, match=r"one number or \[start, end\], not negative"):
-            mixture(margin=margin, margin_epochs=10)
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("margin", -0.1, "two of them, [start,end]"),
+        ("margin", [0.1, -0.3], "a number of 0 or more"),
+        ("margin", [0.1, 0.2, 0.3], "two of them, [start,end]"),
+        ("margin", [], "two of them, [start,end]"),
+        ("margin", math.nan, "a number of 0 or more"),
+        ("covariance", "full", "one of identity, isotropic, diagonal"),
+        ("priors", "flat", "one of uniform, empirical"),
+    ],
+)
+def test_wrong_settings_are_refused(key, value, rule):
+    assert rule in refusal_of_setting(GaussianMixtureSettings, key, value)
+
+
+def test_a_ramp_over_no_epochs_is_refused():
     with pytest.raises(Hep2ganError, match="ramped over 0 epochs: a ramp needs at least 1"):
         mixture(margin=[0.1, 0.3])
 
@@ -252,11 +266,9 @@ def test_empirical_priors_come_later_and_travel_with_the_weights():
     torch.testing.assert_close(loaded.eval()(features, labels), gm(features, labels))
 
 
-def test_wrong_settings_and_shapes_are_refused():
+def test_wrong_counts_and_shapes_are_refused():
     features, labels = sample()
     refused = {
-        "covariance of the Gaussian mixture is 'full'": lambda: mixture("full"),
-        "priors of the Gaussian mixture is 'flat'": lambda: mixture(priors="flat"),
         "must be 4 positive numbers": lambda: mixture(
             priors="empirical", class_counts=[1, 2, 0, 4]
         ),

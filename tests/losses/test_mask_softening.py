@@ -1,11 +1,13 @@
 """Softened true masks."""
 
+import math
+
 import pytest
 import torch
 from scipy import ndimage
 
-from hep2gan.errors import Hep2ganError
-from hep2gan.losses.mask_softening import MaskSoftening
+from hep2gan.losses.segmentation import MaskSoftening, SofteningSettings
+from tests.helpers.schema import refusal_of_setting
 
 
 def disc(side=32):
@@ -43,7 +45,14 @@ def test_float32_under_autocast_float64_in_float64():
     assert softening(disc().double()).dtype == torch.float64
 
 
-def test_wrong_settings_are_refused():
-    for settings in ({"sigma": -1.0}, {"level": 0.5}, {"level": -0.1}):
-        with pytest.raises(Hep2ganError, match="softening of the true mask"):
-            MaskSoftening(**settings)
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("sigma", -1.0, "0 or more"),
+        ("sigma", math.inf, "finite number"),
+        ("level", 0.5, "below 0.5"),
+        ("level", -0.1, "0 or more"),
+    ],
+)
+def test_wrong_settings_are_refused(key, value, rule):
+    assert rule in refusal_of_setting(SofteningSettings, key, value)

@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from hep2gan.config import LossSettings
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.segmentation import BceDiceLoss, GeneratorLoss, L1Loss
+from hep2gan.settings import Component, component_errors
+from tests.helpers.schema import refusal_of_argument, refusal_of_setting
 
 P = torch.tensor([0.9, 0.2, 0.6, 0.5, 0.1, 0.3, 0.8, 1.0]).reshape(2, 1, 2, 2)
 Y = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]).reshape(2, 1, 2, 2)
@@ -97,16 +100,30 @@ def test_float32_under_autocast(pixel):
     torch.testing.assert_close(terms, loss(half[:, :, :1, :1].float(), half.float(), Y))
 
 
+@pytest.mark.parametrize("key", ["bce_weight", "dice_weight", "smooth"])
+@pytest.mark.parametrize("value", [-2, math.nan])
+def test_wrong_settings_are_refused(key, value):
+    target = "hep2gan.losses.segmentation.BceDiceLoss"
+    assert "0 or more" in refusal_of_argument(target, "loss.pixel", key, value)
+
+
+@pytest.mark.parametrize("key", ["alpha", "beta"])
+@pytest.mark.parametrize("value", [-1, math.nan])
+def test_wrong_weights_are_refused(key, value):
+    assert "0 or more" in refusal_of_setting(LossSettings, key, value)
+
+
+def test_l1_has_no_settings():
+    l1 = Component.model_validate({"_target_": "hep2gan.losses.segmentation.L1Loss", "smooth": 1})
+    assert list(component_errors(l1, "loss.pixel")) == ["loss.pixel.smooth"]
+
+
 def test_wrong_input_is_refused():
     for loss in (L1Loss(), BceDiceLoss()):
         with pytest.raises(Hep2ganError, match=r"both must be the same \(B, 1, H, W\)"):
             loss(P, Y[:1])
         with pytest.raises(Hep2ganError, match=r"torch.uint8: must be floating point in \[0, 1\]"):
             loss(P, Y.byte())
-    with pytest.raises(Hep2ganError, match="beta is -1: must not be negative"):
-        GeneratorLoss(beta=-1)
-    with pytest.raises(Hep2ganError, match="dice_weight is -2"):
-        BceDiceLoss(dice_weight=-2)
     with pytest.raises(Hep2ganError, match="no discriminator's logits"):
         GeneratorLoss(adversarial=AdversarialLoss())(None, P, Y)
     with pytest.raises(Hep2ganError, match="no adversarial loss"):

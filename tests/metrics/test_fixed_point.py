@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import torch
 
-from hep2gan.metrics.fixed_point import UNIT_BITS, ratio, to_fixed_point
+from hep2gan.metrics.segmentation import UNIT_BITS, ratio, to_fixed_point
 
 
 def test_to_fixed_point_rounds_to_the_nearest():

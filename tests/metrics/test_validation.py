@@ -77,7 +77,10 @@ def test_validation_logs_classes_and_distances():
     ("parts", "prefixes"),
     [
         ({"classify": False}, {"val", "val/dice"}),
-        ({"segment": False, "guidance": MaskGuidance("none")}, {"val", "val/accuracy", "gm/val"}),
+        (
+            {"segment": False, "guidance": MaskGuidance(source="none")},
+            {"val", "val/accuracy", "gm/val"},
+        ),
         ({"mixture": False}, {"val", "val/dice", "val/accuracy"}),
     ],
 )

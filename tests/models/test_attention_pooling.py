@@ -1,5 +1,7 @@
 """Regions and their averages by hand; gradients, empty masks, weights and what is refused."""
 
+import math
+
 import pytest
 import timm
 import torch
@@ -11,6 +13,7 @@ from hep2gan.models.attention_pooling import (
     mask_regions,
     pool_by_region,
 )
+from tests.helpers.schema import refusal_of_argument
 
 
 def scratch(backbone="resnet10t", **given):
@@ -123,12 +126,27 @@ def test_every_parameter_gets_a_gradient(name):
     assert [n for n, p in classifier.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("ring", 0, "above 0 and at most 0.5"),
+        ("ring", 0.6, "above 0 and at most 0.5"),
+        ("ring", math.nan, "above 0 and at most 0.5"),
+        ("image_channels", 2, "one of 1, 3"),
+        ("feature_dim", 0, "1 or more, or null"),
+        ("drop_rate", 1.5, "from 0 to 1"),
+    ],
+)
+def test_wrong_settings_are_refused(key, value, rule):
+    target = "hep2gan.models.attention_pooling.AttentionPoolingClassifier"
+    assert rule in refusal_of_argument(target, "classifier", key, value)
+
+
 def test_what_cannot_work_is_refused():
     image, mask = cells()
     vit = {"options": {"img_size": 64}}
     refused = {
         "attention pooling is unguided": lambda: scratch(guided=False),
-        "ring is 0": lambda: scratch(ring=0),
         "no mask was given": lambda: scratch()(image),
         "masks are": lambda: scratch()(image, mask[:, :, :32]),
         "needs a map": lambda: scratch("vit_tiny_patch16_224", **vit)(image, mask),

@@ -7,8 +7,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from hep2gan.config import PROVIDED
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.classifier import TimmClassifier
+from hep2gan.settings import Component, component_errors
+from tests.helpers.schema import refusal_of_argument
 
 K = 6
 
@@ -193,12 +196,33 @@ def test_an_unreachable_hub_is_told_within_seconds(unreachable_hub):
         assert part in str(told.value)
 
 
-def test_wrong_settings_and_shapes_are_refused():
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("image_channels", 2, "one of 1, 3"),
+        ("image_channels", True, "one of 1, 3"),
+        ("feature_dim", 0, "1 or more, or null"),
+        ("drop_rate", -0.1, "from 0 to 1"),
+        ("backbone", "", "a text that is not empty"),
+        ("weights", 5, "the name of a file, or null"),
+        ("options", [], "a group of keys, or null"),
+    ],
+)
+def test_wrong_settings_are_refused(key, value, rule):
+    target = "hep2gan.models.classifier.TimmClassifier"
+    assert rule in refusal_of_argument(target, "classifier", key, value)
+
+
+@pytest.mark.parametrize("key", ["num_classes", "guided"])
+def test_what_the_program_provides_is_no_setting(key):
+    given = {"_target_": "hep2gan.models.classifier.TimmClassifier", key: 1}
+    errors = component_errors(Component.model_validate(given), "classifier", PROVIDED["classifier"])
+    assert list(errors) == [f"classifier.{key}"]
+
+
+def test_unknown_backbones_and_wrong_shapes_are_refused():
     image, mask = cells()
     refused = {
-        "classes is 1: must be at least 2": lambda: TimmClassifier(1, pretrained=False),
-        "image_channels is 2: must be 1 or 3": lambda: scratch(image_channels=2),
-        "feature_dim is 0": lambda: scratch(feature_dim=0),
         r"'resnet5O': timm knows no such model.*resnet50": lambda: scratch("resnet5O"),
         r"'resnet50\.nope'.*without that tag.*tv_in1k": lambda: scratch("resnet50.nope"),
         r"images are \(3, 3, 64, 64\)": lambda: scratch()(image.repeat(1, 3, 1, 1), mask),

@@ -6,6 +6,7 @@ from torch import nn
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.discriminator import PatchGAN
+from tests.helpers.schema import refusal_of_argument
 
 
 def convolutions(discriminator):
@@ -120,14 +121,22 @@ def test_every_parameter_gets_a_gradient():
     assert all(p.grad is not None for p in discriminator.parameters())
 
 
-def test_wrong_settings_and_input_are_refused():
-    for settings, message in (
-        ({"n_layers": 0}, "n_layers is 0: must be at least 1"),
-        ({"ndf": 0}, "ndf is 0"),
-        ({"norm": "layer"}, "'layer': choose from batch, instance, none"),
-    ):
-        with pytest.raises(Hep2ganError, match=message):
-            PatchGAN(**settings)
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("n_layers", 0, "a whole number from 1 to 8"),
+        ("n_layers", 9, "a whole number from 1 to 8"),
+        ("ndf", 0, "1 or more"),
+        ("in_channels", 0, "1 or more"),
+        ("norm", "layer", "one of batch, instance, none"),
+    ],
+)
+def test_wrong_settings_are_refused(key, value, rule):
+    target = "hep2gan.models.discriminator.PatchGAN"
+    assert rule in refusal_of_argument(target, "discriminator", key, value)
+
+
+def test_wrong_input_is_refused():
     image = torch.rand(2, 1, 32, 32)
     for mask in (image[:1], image[:, :, :16], image[..., :16]):
         with pytest.raises(Hep2ganError, match="batch, height and width must be the same"):

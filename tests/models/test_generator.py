@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.generator import DeepLabV3PlusGenerator, dead_rates, fitting_rates
+from tests.helpers.schema import refusal_of_argument
 
 MOBILE = "mobilenetv3_small_100"
 SMALL = {"encoder": f"tu-{MOBILE}", "pretrained": False, "decoder_channels": 32}
@@ -178,12 +179,22 @@ def test_a_training_batch_of_one_is_refused_and_fine_in_evaluation():
     assert small().train()(torch.rand(2, 1, 64, 64)).shape == (2, 1, 64, 64)
 
 
-def test_wrong_settings_are_refused():
-    with pytest.raises(Hep2ganError, match="output_stride is 32: must be 8 or 16"):
-        small(output_stride=32)
-    for rates in ((1, 2), (0, 1, 2)):
-        with pytest.raises(Hep2ganError, match="must be three positive whole numbers"):
-            small(atrous_rates=rates)
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("output_stride", 32, "one of 16, 8"),
+        ("output_stride", 16.0, "one of 16, 8"),
+        ("atrous_rates", [1, 2], "three positive whole numbers"),
+        ("atrous_rates", [1, 2, 3, 4], "three positive whole numbers"),
+        ("atrous_rates", [0, 1, 2], "three positive whole numbers"),
+        ("atrous_rates", [1.5, 2, 3], "three positive whole numbers"),
+        ("decoder_channels", 0, "1 or more"),
+        ("dropout", 1.1, "from 0 to 1"),
+    ],
+)
+def test_wrong_settings_are_refused(key, value, rule):
+    target = "hep2gan.models.generator.DeepLabV3PlusGenerator"
+    assert rule in refusal_of_argument(target, "generator", key, value)
 
 
 def test_dead_rates_warn_with_a_fix(caplog):

@@ -3,12 +3,12 @@ import pytest
 import torch
 from torch import nn
 
-from hep2gan.errors import Hep2ganError
-from hep2gan.models.output import ModelOutput
-from hep2gan.models.test_time_augmentation import TestTimeAugmentation, apply_view, undo_view
+from hep2gan.config import EvaluationSettings
+from hep2gan.models.output import ModelOutput, TestTimeAugmentation, apply_view, undo_view
 from hep2gan.training.build import build_task
 from tests.helpers import tiny
-from tests.helpers.configs import composed
+from tests.helpers.configs import parsed
+from tests.helpers.schema import refusal_of_setting
 
 # No turn or mirror image of it equals another.
 LETTER = torch.tensor([[1.0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0.5]])[None, None]
@@ -122,15 +122,12 @@ def test_the_classifier_is_guided_by_the_mask_of_its_own_view():
 
 @pytest.mark.parametrize("number", [0, 4, 8.0, "8", True, None])
 def test_other_numbers_are_refused(number):
-    with pytest.raises(Hep2ganError, match="test_time_views is") as error:
-        TestTimeAugmentation(number)
-    assert error.value.fix
+    assert refusal_of_setting(EvaluationSettings, "tta", number) == "it must be one of 1, 8"
 
 
 def test_the_task_follows_the_configuration():
     small = ("scale=laptop", "pretrained=false")
     with torch.device("meta"):
-        one = build_task(composed("train", *small), classes="abc", size=64)
-        config = composed("train", *small, "test_time_views=8")
-        eight = build_task(config, classes="abc", size=64)
+        one = build_task(parsed(*small), classes="abc", size=64)
+        eight = build_task(parsed(*small, "evaluation.tta=8"), classes="abc", size=64)
     assert (one.views.views, eight.views.views) == (1, 8)

@@ -7,7 +7,7 @@ from scipy import stats
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import TestCells, group_methods, pool
 from hep2gan.reports.tables.estimates import method_differences, pair_results
-from hep2gan.statistics.confusion import sum_by_group
+from hep2gan.statistics.classification import sum_by_group
 from tests.helpers.made_up_results import cells, result
 from tests.helpers.report_fixtures import make_predictions, some_rows
 
@@ -88,7 +88,7 @@ def test_pairs_are_of_one_seed_and_fold():
     assert found.gained.tolist() == [0, 1, -1, 0, 1, 1, 0, 0]
     assert (found.cells, found.specimens) == (7, 2)
     assert found.discordant == (3, 1)
-    assert found.p_cells() == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
+    assert found.p_cells == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
     gap = method_differences(found, specimens=False)["accuracy"]
     assert gap.estimate == pytest.approx((0 + 2 / 4) / 2)
 
@@ -117,14 +117,14 @@ def test_p_of_mean_class_accuracy_weighs_cells_by_their_class():
     gained = np.where(tested.label == 1, 1 / 5, (tested.predicted == 1) / -10)
     sums = sum_by_group(tested.specimen, gained)
     flips = stats.permutation_test((sums,), np.sum, permutation_type="samples", vectorized=True)
-    assert found.p_mean_class_accuracy() == pytest.approx(flips.pvalue)
+    assert found.p_mean_class_accuracy == pytest.approx(flips.pvalue)
     unknown = [replace(one, specimen=np.full(15, -1)) for one in (tested, lost)]
     found = pair(*([result(name, one)] for name, one in zip("ab", unknown, strict=True)))
-    assert found.p_specimens() is None
+    assert found.p_specimens is None
     flips = stats.permutation_test(
         (gained[gained != 0],), np.sum, permutation_type="samples", vectorized=True
     )
-    assert found.p_mean_class_accuracy() == pytest.approx(flips.pvalue)
+    assert found.p_mean_class_accuracy == pytest.approx(flips.pvalue)
 
 
 def test_a_run_without_folds_is_no_fold():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.selection import confident_errors, lowest_dice, typical_cells
+from hep2gan.reports.figures.cells import confident_errors, lowest_dice, typical_cells
 
 
 @pytest.fixture

@@ -49,7 +49,6 @@ def test_predictions_are_read_once_a_run(seeds, monkeypatch):
 def test_the_first_seed_stands_for_a_method_in_the_order_of_table_one(seeds, monkeypatch):
     study = read_study(read_runs(seeds))
     assert list(study.first_seeds) == ["without_gm", "proposed"]
-    assert module._first_seeds(study.runs) == {2: "proposed", 3: "without_gm"}
     assert read_study(read_runs(seeds), figures=False).first_seeds == {}
     assert study.not_comparable == ""
     monkeypatch.setattr(module, "MOST_METHODS", 1)

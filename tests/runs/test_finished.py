@@ -25,7 +25,9 @@ def test_a_finished_run_is_read(run, predictions):
 
 
 def test_names_come_from_the_path_where_the_config_has_none(run):
-    (run / "config.yaml").write_text("data: {reader: icpr2016}\n", encoding="utf-8")
+    (run / "config.yaml").write_text(
+        "data: {_target_: hep2gan.data.readers.icpr2016.Icpr2016Source}\n", encoding="utf-8"
+    )
     found = read_finished_run(run)
     assert found.name == "default/proposed/seed3"
     assert not found.is_synthetic

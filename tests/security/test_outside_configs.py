@@ -9,13 +9,13 @@ import yaml
 from hep2gan.cli import train
 from hep2gan.cli.app import run
 from hep2gan.cli.config_safety import check_external_configs
-from hep2gan.config import check_targets
+from hep2gan.cli.launch.local import run_settings
+from hep2gan.config import parse_config, target_errors
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import load_run
 from hep2gan.runs.checkpoints import TrainingPosition
 from hep2gan.runs.finished import read_finished_run
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training.build import build_task
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
 
@@ -72,7 +72,7 @@ def marked(target, marker):
 
 
 def planted(place, bad):
-    config = composed("train", "data=phantom", "scale=laptop")
+    config = run_settings(composed("train", "data=phantom", "scale=laptop"))
     inner = config
     for key in PLACES[place][:-1]:
         inner = inner[key]
@@ -85,14 +85,15 @@ def test_no_target_is_built_wherever_it_stands(tmp_path, place):
     for target in TARGETS:
         config = planted(place, marked(target, tmp_path / "marker"))
         with pytest.raises(Hep2ganError, match=r"_target_ is .*Fix: "):
-            build_task(config, classes="ab", size=64, trusted=["mylab.nets"])
+            parse_config(config, ["mylab.nets"])
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("key", ["_args_", "_partial_", "_recursive_", "_convert_", "_call_", "__"])
 def test_no_other_special_key(key):
-    with pytest.raises(Hep2ganError, match=key):
-        check_targets({"a": [{"_target_": "torch.optim.SGD", key: 1}]})
+    ((place, error),) = target_errors({"a": [{"_target_": "torch.optim.SGD", key: 1}]})
+    assert place == f"a[0].{key}"
+    assert key in str(error)
 
 
 def test_trusted_is_taken_from_the_command_line_alone(tmp_path):

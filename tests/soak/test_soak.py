@@ -19,7 +19,7 @@ SLOTS = 2
 # Jobs until what is made once is made, and how much the parent may grow after them, in MiB.
 SETTLED, GROWTH = min(20, JOBS // 2), 4.0
 SWEEP = (
-    *SMALL, *NETS, "trainer.max_epochs=1", "trainer.limit_batches=1", "study=soak", "-m",
+    *SMALL, *NETS, "trainer.max_epochs=1", "trainer.limit_train_batches=1", "study=soak", "-m",
     f"seed=range({JOBS})", f"hydra.launcher.slots={SLOTS}",
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from scipy import stats
 from hep2gan.errors import Hep2ganError
 from hep2gan.statistics import bootstrap as module
 from hep2gan.statistics.bootstrap import bca, bootstrap, ratios
-from hep2gan.statistics.confusion import cell_confusions, macro_scores, sum_by_group
+from hep2gan.statistics.classification import cell_confusions, macro_scores, sum_by_group
 
 # Spatial test data, Efron and Tibshirani, An Introduction to the Bootstrap, 1993, table 14.1.
 SPATIAL = [48, 36, 20, 29, 42, 42, 20, 42, 22, 41, 45, 14, 6]

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from hep2gan.statistics.confusion import MACRO_SCORES, cell_confusions, macro_scores, sum_by_group
+from hep2gan.statistics.classification import (
+    MACRO_SCORES,
+    cell_confusions,
+    macro_scores,
+    sum_by_group,
+)
 
 
 @pytest.mark.parametrize("absent", [(), (2,)])

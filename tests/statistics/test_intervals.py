@@ -2,7 +2,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.statistics.intervals import wilson
+from hep2gan.statistics.significance import wilson
 
 
 def test_the_papers_accuracy():

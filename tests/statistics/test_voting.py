@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.statistics.voting import majority_votes
+from hep2gan.statistics.classification import majority_votes
 
 
 def test_by_hand():

@@ -4,25 +4,27 @@ import pytest
 import torch
 from torch import nn
 
+from hep2gan.config import NETWORKS
 from hep2gan.losses.segmentation import BceDiceLoss
+from hep2gan.settings import Component
 from hep2gan.training.build import build_task, parameter_counts
 from tests.helpers import tiny
-from tests.helpers.configs import composed
+from tests.helpers.configs import parsed
 
 
 def built(*overrides, **given):
-    config = composed("train", "scale=laptop", *overrides)
+    config = parsed("scale=laptop", *overrides)
     return build_task(config, classes="abcdef", size=64, **given)
 
 
 def test_loss_weights_arrive():
-    task = built("loss.alpha=0.25", "loss.beta=7", "loss.adversarial=lsgan")
+    task = built("loss.alpha=0.25", "loss.beta=7", "loss/adversarial=lsgan")
     assert (task.generator_loss.alpha, task.generator_loss.beta) == (0.25, 7)
     assert task.generator_loss.adversarial.mode == task.adversarial_loss.mode == "lsgan"
     loss = built("loss.gaussian_mixture.gamma=0.03", "loss.gaussian_mixture.weight=0.5")
     assert loss.classification_loss.gamma == 0.03
     assert loss.classification_loss.gm_weight == 0.5
-    assert isinstance(built("loss.pixel=bce_dice").generator_loss.pixel, BceDiceLoss)
+    assert isinstance(built("loss/pixel=bce_dice").generator_loss.pixel, BceDiceLoss)
 
 
 def test_mixture_options_arrive():
@@ -69,14 +71,13 @@ def test_unguided_classifiers_take_one_channel():
 @pytest.mark.parametrize("method", ["proposed", "resnet50_t"])
 def test_networks_of_ones_own_get_only_what_they_take(method, load_weights):
     """Built for training, and again for a checkpoint; tiny's know no size, weights or classes."""
-    config = composed(
-        "train", "scale=laptop", f"method={method}", "loss.gaussian_mixture.enabled=false"
-    )
-    for name in ("generator", "discriminator", "classifier"):
-        config[name] = {"_target_": f"tests.helpers.tiny.{name.capitalize()}"}
-    task = build_task(
-        config, classes="abc", size=64, load_weights=load_weights, trusted=["tests.helpers.tiny"]
-    )
+    config = parsed("scale=laptop", f"method={method}", "loss.gaussian_mixture.enabled=false")
+    own = {
+        name: Component.model_validate({"_target_": f"tests.helpers.tiny.{name.capitalize()}"})
+        for name in NETWORKS
+    }
+    config = config.model_copy(update=own)
+    task = build_task(config, classes="abc", size=64, load_weights=load_weights)
     assert isinstance(task.classifier, tiny.Classifier)
     assert task.classifier.features[0].in_channels == (2 if method == "proposed" else 1)
 
@@ -101,4 +102,4 @@ def test_without_an_adversarial_loss_no_discriminator_is_built():
 def test_stages_arrive():
     assert built("method=two_stage").stages.gan_epochs == 4
     assert built("method=two_stage", "trainer.max_epochs=200").stages.gan_epochs == 100
-    assert built("gan_epochs=3").stages.gan_epochs == 3
+    assert built("training.gan_epochs=3").stages.gan_epochs == 3

@@ -134,7 +134,7 @@ def test_flipped_as_bytes_is_what_flipped_afterwards_would_be(kind):
     image = torch.from_numpy(rng.integers(3, 200, (6, 64, 64), dtype=np.uint8))
     label, levels = torch.zeros(6, dtype=torch.int64), torch.tensor([[10.0, 99.0]] * 6)
     raw = RawBatch(image, levels, image // 100 % 2, label, label, BatchSeed(0, 0, 0, 0, 1, 6))
-    normalisation, augmentation = Normalisation(kind), Augmentation(quarter_turns=True)
+    normalisation, augmentation = Normalisation(kind=kind), Augmentation(quarter_turns=True)
     data = CellDataModule(None, None, normalisation=normalisation, augmentation=augmentation)
     found = data.on_after_batch_transfer(raw, 0)
     masks = raw.mask[:, None].float()
@@ -179,11 +179,6 @@ def test_balanced_sampling_is_for_training_alone():
         assert all(map(same, watcher.batches(epoch, "val"), plain.batches(epoch, "val")))
 
 
-def test_unknown_sampling_is_told_at_once(store, split):
-    with pytest.raises(Hep2ganError, match="sampling is 'some'"):
-        CellDataModule(store, split, sampling="some")
-
-
 def test_evaluation_serves_every_cell_once(store, split):
     data = CellDataModule(store, split, batch_size=8, eval_batch_size=4)
     watcher, runner = Watcher(), trainer()
@@ -201,7 +196,7 @@ def test_no_validation_part_means_no_validation(store):
     assert len(watcher.seen["train"]) == 3
 
 
-@pytest.mark.parametrize("given", [{"resident": True}, {"workers": 1}])
+@pytest.mark.parametrize("given", [{"cache_on_device": True}, {"num_workers": 1}])
 def test_resident_cells_and_workers_change_nothing(store, split, given):
     plain, _ = fitted(store, split, augmentation=Augmentation(rotation=20))
     other, _ = fitted(store, split, augmentation=Augmentation(rotation=20), **given)
@@ -221,7 +216,7 @@ def test_channels_last_changes_strides_alone(store, split):
 
 
 def test_resident_cells_made_in_a_test_can_be_trained_on(store, split):
-    data = CellDataModule(store, split, batch_size=8, resident=True)
+    data = CellDataModule(store, split, batch_size=8, cache_on_device=True)
     watcher = Watcher()
     trainer().test(watcher, data, verbose=False)
     trainer(1).fit(watcher, data)
@@ -270,7 +265,7 @@ def test_two_ranks_together_see_what_one_sees(store, split):
 
 
 def test_normalisation_is_applied(store, split):
-    data = CellDataModule(store, split, normalisation=Normalisation("none"))
+    data = CellDataModule(store, split, normalisation=Normalisation(kind="none"))
     raw = next(iter(data.test_dataloader()))
     batch = data.on_after_batch_transfer(raw, 0)
     low, high = store.levels[split.test].T[:, :, None, None]
@@ -298,7 +293,7 @@ def test_gamma_of_z_scores_is_told_at_once(store, split):
         CellDataModule(
             store,
             split,
-            normalisation=Normalisation("z_score"),
+            normalisation=Normalisation(kind="z_score"),
             augmentation=Augmentation(gamma=(0.5, 2)),
         )
 

@@ -11,7 +11,7 @@ from hep2gan.runs.predictions import Predictions
 from tests.helpers.commands import call
 
 SMALL = ("data=phantom", "data.count=96", "scale=laptop", "split.test_fraction=0.25")
-TREES = "forest.trees=20"
+TREES = "model.baseline.trees=20"
 RUN = "runs/default/prasath/seed0"
 
 
@@ -59,8 +59,8 @@ def test_a_finished_forest_is_left_alone_and_another_refused(place, capsys):
     assert call(train, *SMALL, "method=prasath", TREES) == 0
     assert "finished already" in capsys.readouterr().out
     assert (place / RUN / "predictions.npz").stat().st_mtime_ns == before
-    assert call(train, *SMALL, "method=prasath", "forest.trees=30") == 2
-    assert "forest.trees: 20 there, 30 here" in capsys.readouterr().err
+    assert call(train, *SMALL, "method=prasath", "model.baseline.trees=30") == 2
+    assert "model.baseline.trees: 20 there, 30 here" in capsys.readouterr().err
 
 
 def test_an_unfinished_forest_is_grown_anew_to_the_same(place):
@@ -113,7 +113,7 @@ def test_the_report_shows_it(place):
 
 
 def test_wrong_features_are_refused_before_anything_is_written(place, capsys):
-    wrong = ("method=prasath", "forest.features=sift", "study=wrong")
+    wrong = ("method=prasath", "model.baseline.features=sift", "study=wrong")
     assert call(train, *SMALL, *wrong) == 2
-    assert "forest.features is 'sift'" in capsys.readouterr().err
+    assert "model.baseline.features is 'sift'" in capsys.readouterr().err
     assert not (place / "runs/wrong/prasath/seed0/config.yaml").exists()

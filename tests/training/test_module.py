@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.guidance import MaskGuidance, TrainingStages
-from hep2gan.training.callbacks.losses import LogLosses
+from hep2gan.training.callbacks.metrics import LogLosses
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.nonfinite import SkipNonfinite
 from tests.helpers import tiny
@@ -127,8 +127,8 @@ def test_classification_gradient_reaches_the_generator_only_where_asked():
     ("parts", "updates"),
     [
         ({"classify": False}, ["discriminator", "generator"]),
-        ({"segment": False, "guidance": MaskGuidance("none")}, ["classifier"]),
-        ({"segment": False, "guidance": MaskGuidance("ground_truth")}, ["classifier"]),
+        ({"segment": False, "guidance": MaskGuidance(source="none")}, ["classifier"]),
+        ({"segment": False, "guidance": MaskGuidance(source="ground_truth")}, ["classifier"]),
     ],
 )
 def test_parts_that_are_missing_take_no_step(parts, updates):
@@ -141,7 +141,7 @@ def test_parts_that_are_missing_take_no_step(parts, updates):
         {},
         {"adversarial": False},
         {"classify": False},
-        {"segment": False, "guidance": MaskGuidance("none")},
+        {"segment": False, "guidance": MaskGuidance(source="none")},
     ],
 )
 def test_every_parameter_is_in_exactly_one_optimizer(parts):
@@ -324,22 +324,22 @@ def test_hard_guidance_thresholds_at_one_half():
     generated = torch.tensor([0.2, 0.5, 0.9])
     assert MaskGuidance(hard=True).select(generated, None).tolist() == [0.0, 1.0, 1.0]
     assert MaskGuidance().select(generated, None) is generated
-    assert MaskGuidance("none").select(generated, generated) is None
+    assert MaskGuidance(source="none").select(generated, generated) is None
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: MaskGuidance("masks"),
+        lambda: MaskGuidance(source="masks"),
         lambda: MaskGuidance(gradient=-1.0),
         lambda: MaskGuidance(hard=True, gradient=0.1),
-        lambda: MaskGuidance("ground_truth", gradient=0.1),
+        lambda: MaskGuidance(source="ground_truth", gradient=0.1),
         lambda: tiny.task(segment=False),
         lambda: tiny.task(segment=False, classify=False),
         lambda: SegmentationGuidedClassification(**parts_of(tiny.task(), discriminator=None)),
         lambda: SegmentationGuidedClassification(**parts_of(tiny.task(), adversarial_loss=None)),
         lambda: SegmentationGuidedClassification(
-            **parts_of(tiny.task(), generator=None, guidance=MaskGuidance("none"))
+            **parts_of(tiny.task(), generator=None, guidance=MaskGuidance(source="none"))
         ),
     ],
 )

@@ -7,19 +7,17 @@ import numpy as np
 import pytest
 import torch
 
+from hep2gan.config import TrainerSettings
 from hep2gan.data.splits import SplitSettings, make_split
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
+from hep2gan.training.build import build_optimizer
+from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, SeedEachBatch
 from hep2gan.training.callbacks.collapse import CollapseMonitor
-from hep2gan.training.callbacks.compile import CompileNetworks
-from hep2gan.training.callbacks.ema import ExponentialMovingAverage
-from hep2gan.training.callbacks.losses import LogLosses
-from hep2gan.training.callbacks.seed import SeedEachBatch
-from hep2gan.training.callbacks.throughput import ThroughputMonitor
+from hep2gan.training.callbacks.metrics import LogLosses, ThroughputMonitor
+from hep2gan.training.callbacks.networks import CompileNetworks, ExponentialMovingAverage
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.nonfinite import StopAtNonfinite
-from hep2gan.training.optimizers import build_optimizer
 from hep2gan.training.profiler import StepProfiler
 from hep2gan.training.trainer import prepare_networks
 from tests.helpers import tiny
@@ -50,7 +48,7 @@ class NoWaiting(L.Callback):
 
 def data(store, resident, **given):
     split = make_split(store, SplitSettings(test_fraction=0.1))
-    return CellDataModule(store, split, batch_size=6, resident=resident, **given)
+    return CellDataModule(store, split, batch_size=6, cache_on_device=resident, **given)
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -58,7 +56,7 @@ def data(store, resident, **given):
 def test_nothing_waits_between_two_logged_batches(tmp_path, resident, precision):
     store = made_store(np.arange(200) % 6, size=64)
     task = built("scale=laptop", "pretrained=false")
-    prepare_networks(task, {"tf32": True, "channels_last": True})
+    prepare_networks(task, TrainerSettings(tf32=True, channels_last=True))
     watched = NoWaiting()
     trainer = L.Trainer(
         accelerator="gpu", devices=1, precision=precision, max_epochs=2, logger=Rows(),
@@ -85,7 +83,7 @@ def weights(switch):
     factory = partial(build_optimizer, fused=switch == "fused", **sgd)
     task._optimizer_factories = dict.fromkeys(task.networks, factory)
     last = switch == "channels_last"
-    prepare_networks(task, {"tf32": False, "channels_last": last})
+    prepare_networks(task, TrainerSettings(tf32=False, channels_last=last))
     compiled = [CompileNetworks(switch)] if switch in (True, "reduce-overhead") else []
     trainer = L.Trainer(
         accelerator="gpu", devices=1, max_epochs=4, logger=False, callbacks=compiled,

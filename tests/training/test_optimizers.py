@@ -6,8 +6,10 @@ from functools import partial
 import pytest
 import torch
 
+from hep2gan.config import TrainerSettings
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.optimizers import build_optimizer, has_fused_form
+from hep2gan.training.build import build_optimizer, has_fused_form
+from tests.helpers.schema import refusal_of_setting
 from tests.training.test_build import built
 
 KINDS = {
@@ -82,8 +84,8 @@ def test_the_fused_form_of_one_that_has_none_is_refused():
 
 @pytest.mark.parametrize("fused", ["yes", 1, None])
 def test_other_choices_are_refused(fused):
-    with pytest.raises(Hep2ganError, match="choose from auto, true, false"):
-        build_optimizer([{"params": weights()}], kind=torch.optim.SGD, fused=fused, lr=1.0)
+    rule = refusal_of_setting(TrainerSettings, "fused_optimizers", fused)
+    assert rule == "it must be auto, or true or false"
 
 
 def test_the_setting_of_one_optimizer_goes_first():

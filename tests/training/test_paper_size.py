@@ -13,7 +13,7 @@ from tests.helpers.commands import call
 def test_the_papers_configuration_trains_and_tests(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ("data=phantom", "data.count=60", "pretrained=false", "trainer.max_epochs=1")
-    assert call(train, *options, "trainer.limit_batches=2") == 0
+    assert call(train, *options, "trainer.limit_train_batches=2") == 0
     run = tmp_path / "runs/default/proposed/seed0"
     metrics = json.loads((run / "metrics.json").read_text())
     assert 0 <= metrics["test/dice"] <= 1

@@ -4,6 +4,7 @@ import lightning as L
 import pytest
 import torch
 
+from hep2gan.config import TrainerSettings
 from hep2gan.training.devices import channels_last_inference, use_tf32
 from hep2gan.training.trainer import prepare_networks
 from tests.helpers import tiny
@@ -45,7 +46,7 @@ def test_tf32_reaches_products_and_convolutions(allowed):
 
 def trained(channels_last, task):
     use = torch.channels_last if channels_last else torch.contiguous_format
-    prepare_networks(task, {"tf32": False, "channels_last": channels_last})
+    prepare_networks(task, TrainerSettings(tf32=False, channels_last=channels_last))
     batches = [
         b._replace(image=b.image.to(memory_format=use), mask=b.mask.to(memory_format=use))
         for b in BATCHES
@@ -73,7 +74,7 @@ def test_channels_last_holds_for_every_network_and_what_follows_them():
     assert in_format(v for s in states for v in s.values() if isinstance(v, torch.Tensor))
     # So in a run that goes on: weights are copied into their places.
     resumed = tiny.task()
-    prepare_networks(resumed, {"tf32": False, "channels_last": True})
+    prepare_networks(resumed, TrainerSettings(tf32=False, channels_last=True))
     resumed.load_state_dict({k: v.contiguous() for k, v in task.state_dict().items()})
     assert in_format(resumed.parameters())
 
@@ -81,7 +82,7 @@ def test_channels_last_holds_for_every_network_and_what_follows_them():
 @torch.no_grad()
 def test_channels_last_reaches_every_convolution_of_our_networks():
     task = built("scale=laptop", "pretrained=false")
-    prepare_networks(task.eval(), {"tf32": False, "channels_last": True})
+    prepare_networks(task.eval(), TrainerSettings(tf32=False, channels_last=True))
     image = torch.rand(2, 1, 64, 64).to(memory_format=torch.channels_last)
     seen = []
     for network in task.networks.values():

@@ -11,11 +11,14 @@ import torch
 import wandb
 
 from hep2gan.cli import pack, train
+from hep2gan.cli.launch.local import run_settings
+from hep2gan.config import parse_sound_part
 from hep2gan.data.splits import SplitSettings, make_split
 from hep2gan.errors import Hep2ganError
 from hep2gan.models import pretrained
 from hep2gan.runs.checkpoints import list_checkpoints
 from hep2gan.runs.folder import RunFolder
+from hep2gan.settings import Component
 from hep2gan.training import preflight
 from hep2gan.training.preflight import (
     check_split,
@@ -28,7 +31,7 @@ from hep2gan.training.preflight import (
 from hep2gan.training.preflight_report import PreflightReport
 from hep2gan.training.setup import RunSetup
 from tests.helpers.commands import call
-from tests.helpers.configs import composed
+from tests.helpers.configs import composed, parsed
 from tests.helpers.made_store import made_store
 from tests.helpers.offline import without_wandb_settings
 from tests.helpers.packed import inside_packed
@@ -36,6 +39,11 @@ from tests.helpers.started import NETS, SMALL, TWO
 from tests.helpers.started import train as started
 
 RUN = "runs/default/proposed/seed0"
+MANIFEST = (
+    "data._target_=hep2gan.data.readers.manifest.ManifestSource",
+    "data.root=raw",
+    *(f"~data.{key}" for key in ("count", "seed", "duplicate_specimen", "spread")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +60,10 @@ def _inside(place, monkeypatch):
 
 def told(*overrides):
     """What the doctor says of a configuration: {check: [(state, text)]}."""
-    config = composed("train", *SMALL, *NETS, *overrides)
-    trusted = config.pop("trusted")
-    config.pop("doctor")
+    values = composed("train", *SMALL, *NETS, *overrides)
+    config, invalid = parse_sound_part(run_settings(values), values["trusted"])
     found = {}
-    for check, state, text in run_preflight(config, RunFolder.from_config(config), trusted).results:
+    for check, state, text in run_preflight(config, RunFolder.from_config(values), invalid).results:
         found.setdefault(check, []).append((state, text))
     return found
 
@@ -88,11 +95,12 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
     more = ("logger.kind=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
-    found = problems(*wrong, *more, "generator._target_=os.system", "gan_epochs=3", "study=wrong")
+    found = problems(
+        *wrong, *more, "generator._target_=os.system", "training.gan_epochs=3", "study=wrong"
+    )
     parts = (
-        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.kind is 'paper'",
-        "gan_epochs is 3, 3 of 3 epochs", "os.system", "/proc cannot be written",
-        "not divisible by 2",
+        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.kind is 'paper'", "os.system",
+        "gan_epochs is 3, 3 of 3 epochs", "/proc cannot be written", "not divisible by 2",
     )  # fmt: skip
     assert all(part in text for part, text in zip(parts, found, strict=True)), found
 
@@ -102,16 +110,16 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
     [
         (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
         (["seed=null"], "seed is null: it must be a whole number from 0"),
-        (["gan_epochs=3"], "gan_epochs is 3, 3 of 3 epochs: both stages need epochs"),
+        (["training.gan_epochs=3"], "gan_epochs is 3, 3 of 3 epochs: both stages need epochs"),
         (["trainer.accelerator=tpu"], "accelerator is 'tpu'"),
         (["trainer.batch_size=49"], "training part has 48 cells, the batch size is 49"),
         (["trainer.devices=2", "trainer.batch_size=2"], "needs 2 cells on each"),
         (["trainer.devices=5", "trainer.batch_size=10"], "test part has 12 cells, 4 batches"),
         (["data.size=64", "data.store=stores/phantom_60_0_32"], "images of 32 px, data.size is 64"),
-        (["data.store=stores/none", "data.reader=manifest"], "no store at stores/none.*run hep2"),
+        ([*MANIFEST, "data.store=stores/none"], "no store at stores/none.*run hep2"),
         (["split.kind=given"], "have no given part"),
         (["trainer.nonfinite=ignore"], "trainer.nonfinite is 'ignore'"),
-        (["guidance.source=masks"], "guidance.source is 'masks'"),
+        (["model.guidance.source=masks"], "guidance.source is 'masks'"),
         (["generator._target_=os.system"], "os.system"),
         (["runs=/proc/nowhere"], "/proc cannot be written.*choose another place.*0.00 GB free"),
     ],
@@ -128,12 +136,12 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pretrained, "get_session", lambda: SimpleNamespace(head=away))
     monkeypatch.setattr(pretrained, "try_to_load_from_cache", lambda *_, **__: None)
-    ours = composed("train", "data=phantom", "data.count=60", "data.size=32")
     (tmp_path / "empty.pth").touch()
     files = [None, str(tmp_path / "no.pth"), str(tmp_path / "empty.pth")]
     rules = ["not in the cache.*no route", "no.pth does not exist", "empty.pth is empty"]
     for file, rule in zip(files, rules, strict=True):
-        ours["generator"]["weights"] = ours["classifier"]["weights"] = file
+        weights = [f"{name}.weights={file or 'null'}" for name in ("generator", "classifier")]
+        ours = parsed("data=phantom", "data.count=60", "data.size=32", *weights)
         report = PreflightReport()
         report.add("weights", check_weights(ours))
         assert len(report.problems) == 2
@@ -159,7 +167,7 @@ def test_classes_that_a_part_lacks():
     # Class A to train on, B in the test alone, C nowhere.
     label, part = np.repeat([0, 1], 4), np.repeat([0, 2], 4)
     store = made_store(label, part=part, classes=("A", "B", "C"))
-    config = composed("train", "data.root=x", "loss.gaussian_mixture.priors=empirical")
+    config = parsed("data.root=x", "loss.gaussian_mixture.priors=empirical")
     setup = RunSetup(config, RunFolder(Path("none")))
     setup.store, setup.split = store, make_split(store, SplitSettings(kind="given"))
     found = [str(finding) for finding in check_split(setup)]
@@ -187,7 +195,7 @@ def test_what_optimizers_keep_of_a_parameter():
         weight.grad = torch.ones(3)
         optimizer.step()
         kept = [v for v in optimizer.state[weight].values() if torch.is_tensor(v) and v.ndim]
-        assert state_copies(settings) == len(kept), settings
+        assert state_copies(Component.model_validate(settings)) == len(kept), settings
 
 
 def test_no_room_is_told_with_its_sum(tmp_path, monkeypatch):
@@ -228,12 +236,11 @@ def test_a_run_says_where_it_stands_and_how_large_its_checkpoints_are(place):
     assert call(train, *SMALL, *NETS, "trainer.max_epochs=1", "study=stands") == 0
     options = ("trainer.max_epochs=1", "study=stands")
     assert told(*options)["run folder"] == [("ok", "runs/stands/proposed/seed0: finished")]
-    assert "loss.beta: 10.0 there, 5 here" in problems(*options, "loss.beta=5")[0]
-    config = composed("train", *SMALL, *NETS, *options)
-    config.pop("doctor")
+    assert "loss.beta: 10.0 there, 5.0 here" in problems(*options, "loss.beta=5")[0]
+    config = parsed(*SMALL, *NETS, *options, trusted=["tests.integration.nets"])
     run = RunFolder(place / "runs/stands/proposed/seed0")
-    parts = RunSetup(config, run, None, config.pop("trusted"), dry_run=True).task.optimized_modules
-    said = checkpoint_bytes(parts, config["optimizer"])
+    parts = RunSetup(config, run, dry_run=True).task.optimized_modules
+    said = checkpoint_bytes(parts, config.optimizer)
     tensors = [
         tensor.numel() * 4
         for part in parts.values()

@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from hep2gan.cli import pack, train
-from hep2gan.config import invalid_settings
+from hep2gan.cli.launch.local import run_settings
+from hep2gan.config import config_errors
 from hep2gan.models.guidance import MaskGuidance, TrainingStages
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.nonfinite import SkipNonfinite
@@ -22,7 +23,7 @@ from hep2gan.training.profiler import (
 )
 from tests.helpers import tiny
 from tests.helpers.commands import call
-from tests.helpers.configs import composed
+from tests.helpers.configs import composed, parsed
 from tests.helpers.full_disk import divert, needs_full_device
 from tests.helpers.started import NETS, SMALL, TWO, assert_same_training, final
 from tests.helpers.started import train as started
@@ -84,8 +85,11 @@ def named(stage):
         ({"mixture": False}, ALL),
         ({"adversarial": False}, {"generator": GENERATOR, "classifier": CLASSIFIER}),
         ({"classify": False}, {"discriminator": DISCRIMINATOR, "generator": JUDGED}),
-        ({"segment": False, "guidance": MaskGuidance("none")}, {"classifier": CLASSIFIER}),
-        ({"segment": False, "guidance": MaskGuidance("ground_truth")}, {"classifier": CLASSIFIER}),
+        ({"segment": False, "guidance": MaskGuidance(source="none")}, {"classifier": CLASSIFIER}),
+        (
+            {"segment": False, "guidance": MaskGuidance(source="ground_truth")},
+            {"classifier": CLASSIFIER},
+        ),
         (
             {"guidance": MaskGuidance(gradient=0.3)},
             ALL | {"generator": [*JUDGED[:3], CLASSIFIER[1], *JUDGED[3:]]},
@@ -202,18 +206,17 @@ def test_a_full_disk_leaves_the_profile_that_was_there(tmp_path):
 
 @pytest.mark.parametrize("value", ["abc", 0, -1, 1.5, None, []])
 def test_other_values_are_refused(value):
-    config = composed("train", "data=phantom")
+    config = run_settings(composed("train", "data=phantom"))
     config["trainer"]["profile"] = value
-    (error,) = invalid_settings(config).values()
-    assert "it must be true, false or a positive whole number of steps" in str(error)
+    (error,) = config_errors(config).values()
+    assert "it must be true or false, or a whole number, 1 or more" in str(error)
     assert "Fix: set trainer.profile=false" in str(error)
 
 
 @pytest.mark.parametrize("value", [True, False, 200])
 def test_these_are_taken(value):
-    config = composed("train", "data=phantom", f"trainer.profile={value}")
-    assert config["trainer"]["profile"] is value or value == 200
-    assert invalid_settings(config) == {}
+    found = parsed("data=phantom", f"trainer.profile={value}").trainer.profile
+    assert found is value or found == value == 200
 
 
 def test_weights_have_the_same_bits_and_a_user_sees_the_table(tmp_path, monkeypatch, capfd):

@@ -9,7 +9,7 @@ from torch import nn
 
 from hep2gan.models.generator import DeepLabV3PlusGenerator
 from hep2gan.training.strategy import SyncBatchNormConversion, devices_and_strategy
-from tests.helpers.configs import composed
+from tests.helpers.configs import parsed
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_parameters_stay_the_same_objects():
 @pytest.mark.parametrize(("devices", "number"), [(1, 0), (2, 1)])
 def test_it_is_taken_on_several_devices_when_asked_for(devices, number):
     for asked in (False, True):
-        settings = composed("train", "trainer=cpu")["trainer"]
-        settings |= {"devices": devices, "sync_batchnorm": asked}
+        settings = parsed("trainer=cpu").trainer
+        settings = settings.model_copy(update={"devices": devices, "sync_batchnorm": asked})
         plugins = devices_and_strategy(settings)["plugins"]
         assert sum(isinstance(p, SyncBatchNormConversion) for p in plugins) == number * asked

@@ -3,17 +3,23 @@
 import pytest
 import torch
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.cli.launch.local import run_settings
+from hep2gan.config import parse_sound_part
 from hep2gan.training import trainer_flags
+from hep2gan.training.preflight import check_optimizers
+from hep2gan.training.preflight_report import PreflightReport
 from hep2gan.training.trainer_flags import check_trainer_flags
 from tests.helpers.configs import composed
 
 
 def found(*overrides):
     """Problems and notes of a configuration."""
-    every = list(check_trainer_flags(composed("train", *overrides)))
-    problems = [str(f) for f in every if isinstance(f, Hep2ganError)]
-    return problems, [note.text for note in every if not isinstance(note, Hep2ganError)]
+    config, invalid = parse_sound_part(run_settings(composed("train", *overrides)))
+    report = PreflightReport()
+    report.add("settings", invalid.values())
+    report.add("switches", check_trainer_flags(config.trainer))
+    report.add("optimizers", check_optimizers(config))
+    return [str(problem) for problem in report.problems], report.notes
 
 
 @pytest.fixture
@@ -42,10 +48,10 @@ SYNC = "trainer.sync_batchnorm=true"
     [
         ([GRAPHS, "trainer=cpu"], "CUDA graphs need a GPU"),
         (["trainer.compile=max-autotune", "trainer=cpu"], "CUDA graphs need a GPU"),
-        (["trainer.compile=fast"], "choose from false, true, reduce-overhead, max-autotune"),
-        (["trainer.compile=1"], "choose from false, true"),
+        (["trainer.compile=fast"], "true or false, or one of reduce-overhead, max-autotune"),
+        (["trainer.compile=1"], "true or false, or one of"),
         ([SYNC, "trainer=cpu"], "set trainer.sync_batchnorm=false"),
-        (["trainer.fused_optimizers=maybe"], "choose from auto, true, false"),
+        (["trainer.fused_optimizers=maybe"], "one of auto, or true or false"),
         (
             ["trainer.fused_optimizers=true", "optimizer.generator._target_=torch.optim.RMSprop"],
             "no fused RMSprop",
@@ -61,7 +67,7 @@ def test_refusals_without_a_gpu(overrides, told):
     ("overrides", "told"),
     [
         ([GRAPHS], "reduce-overhead on 2 devices"),
-        ([GRAPHS, "trainer.devices=1", "trainer.nodes=4"], "reduce-overhead on 4 devices"),
+        ([GRAPHS, "trainer.devices=1", "trainer.num_nodes=4"], "reduce-overhead on 4 devices"),
         (["trainer.compile=true", SYNC], "compile is true with trainer.sync_batchnorm=true"),
     ],
 )
@@ -86,11 +92,13 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch, accelerator):
 
 
 def test_what_has_no_effect_is_said(gpu):
-    notes = found("trainer=gpu", "trainer.workers=2", SYNC)[1]
+    notes = found("trainer=gpu", "trainer.num_workers=2", SYNC)[1]
     assert len(notes) == 2
     assert "one device" in notes[0]
-    assert "trainer.workers=2" in notes[1]
+    assert "trainer.num_workers=2" in notes[1]
 
 
 def test_the_classes_of_others_are_not_looked_up_here():
-    assert found("optimizer.generator._target_=os.system", "trainer.fused_optimizers=true")[0] == []
+    wrong = ("optimizer.generator._target_=os.system", "trainer.fused_optimizers=true")
+    (problem,) = found(*wrong)[0]
+    assert "optimizer.generator._target_ is 'os.system'" in problem

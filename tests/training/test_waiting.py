@@ -14,19 +14,17 @@ from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.models.guidance import MaskGuidance
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
+from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, SeedEachBatch
 from hep2gan.training.callbacks.collapse import CollapseMonitor
-from hep2gan.training.callbacks.ema import ExponentialMovingAverage
-from hep2gan.training.callbacks.losses import LogLosses
-from hep2gan.training.callbacks.seed import SeedEachBatch
-from hep2gan.training.callbacks.throughput import ThroughputMonitor
+from hep2gan.training.callbacks.metrics import LogLosses, ThroughputMonitor
+from hep2gan.training.callbacks.networks import ExponentialMovingAverage
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.nonfinite import StopAtNonfinite
 from hep2gan.training.profiler import StepProfiler
 from hep2gan.training.strategy import disable_lightning_signal_handlers
 from hep2gan.training.trainer import build_trainer
 from tests.helpers import tiny
-from tests.helpers.configs import composed
+from tests.helpers.configs import parsed
 from tests.training.test_module import Rows
 
 ASKING = {
@@ -114,7 +112,7 @@ def test_a_step_and_its_callbacks_ask_nothing(tmp_path, guidance):
         ExponentialMovingAverage(0.9),
         StopAtNonfinite(tmp_path, np.arange(6).astype(str), 4), LogLosses(4),
     ]  # fmt: skip
-    settings = composed("train", "trainer=cpu", "trainer.max_epochs=1")["trainer"]
+    settings = parsed("trainer=cpu", "trainer.max_epochs=1").trainer
     profiler = StepProfiler(task, RunFolder(tmp_path), steps=50, cells=6)
     trainer = build_trainer(settings, [Rows()], callbacks, False, profiler)
     disable_lightning_signal_handlers(trainer)
@@ -133,7 +131,7 @@ def test_cells_are_normalised_and_augmented_without_asking(kind):
         rotation=180, quarter_turns=True, shift=0.1, scale=(0.9, 1.1), gain=(0.8, 1.2),
         offset=0.1, gamma=gamma, blur=(0.0, 1.0), noise=0.1,
     )  # fmt: skip
-    data = CellDataModule(None, None, normalisation=Normalisation(kind), augmentation=strong)
+    data = CellDataModule(None, None, normalisation=Normalisation(kind=kind), augmentation=strong)
     with nothing_asked():
         batch = data.on_after_batch_transfer(raw, 0)
     assert batch.image.shape == (4, 1, 16, 16)

@@ -157,16 +157,16 @@ def missing_plugin(kind: type, option: str, extra: str) -> Any:
 
 def check_objective(config: Mapping[str, Any]) -> None:
     """Raise Hep2ganError unless `objective` is measured on a validation part that will be there."""
-    objective, split = config["objective"], config["split"]
+    objective, split = config["optimized_metric"], config["split"]
     if not str(objective).startswith("val/"):
         raise Hep2ganError(
-            f"objective is {objective}",
-            "hyperparameters are chosen on the validation part, never on the test part",
-            "set objective=val/f1, val/dice or another val/… column of metrics.csv",
+            f"optimized_metric is {objective}",
+            "hyperparameters are chosen on the validation part; never on the test part",
+            "set optimized_metric=val/f1, val/dice or another val/… column of metrics.csv",
         )
     if split["kind"] != "given" and not split["validation_fraction"]:
         raise Hep2ganError(
-            f"objective is {objective}, but split.validation_fraction is 0",
+            f"optimized_metric is {objective}, but split.validation_fraction is 0",
             "hyperparameters are chosen on the validation part",
             "set split.validation_fraction=0.1",
         )
@@ -183,12 +183,13 @@ def objective_value(run: "RunFolder", config: Mapping[str, Any]) -> float:
 
     try:
         rows = read_metrics_csv(run.curves_file).rows
-        monitor, objective = monitor_name(config), config["objective"]
+        classifies, objective = config["model"]["classify"], config["optimized_metric"]
+        monitor = monitor_name(classifies)
         values = [(float(row[monitor]), float(row[objective])) for row in rows if row[monitor]]
         return max(values)[1]
     except (ValueError, KeyError) as error:
         raise Hep2ganError(
-            f"{run.curves_file} has no column {config['objective']} ({error})",
+            f"{run.curves_file} has no column {config['optimized_metric']} ({error})",
             "an objective is a val/… column of metrics.csv",
-            "set objective=val/f1 for methods that classify, val/dice for those that segment",
+            "set optimized_metric=val/f1 where a classifier is trained, else val/dice",
         ) from error

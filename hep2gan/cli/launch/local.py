@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import signal
 import subprocess
@@ -14,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hep2gan.cli.settings import StartOptions
+from hep2gan.config import TrainConfig, TrainerSettings, parse_sound_part
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import available_cores
 from hep2gan.runs.folder import RunFolder
+from hep2gan.settings import parse
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -24,13 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Config = Mapping[str, Any]
 
-# How long ranks may take to finish their batch and save before they are killed.
-_GRACE_SECONDS = "120"
-
-
-def launch(config: Config) -> None:
+def launch(values: Mapping[str, Any]) -> None:
     """Train, in this process or in one for each device, and return when all is done.
 
     In a process that torchrun or srun started as one of the ranks it takes that rank's place;
@@ -38,52 +35,63 @@ def launch(config: Config) -> None:
     the command line, which in a sweep is another one.
 
     Args:
-        config: resolved, with `trusted`, and `doctor` where nothing but the checks is asked for.
+        values: The resolved configuration with `trusted` and `doctor`, in plain containers.
+
+    Raises:
+        Hep2ganError: The run cannot start; lists everything that is wrong.
     """
     # Before anything is logged, which opens train.log.
-    run = RunFolder.from_config(config)
+    run = RunFolder.from_config(values)
     run.refuse_links()
-    trusted = config["trusted"]
-    if not isinstance(trusted, list) or not all(name and isinstance(name, str) for name in trusted):
-        fact, rule = f"trusted is {trusted!r}", "it must be a list of packages"
-        raise Hep2ganError(fact, rule, "set trusted=[mylab.nets], for example")
-    if config.get("doctor"):
-        _preflight(config, run)
+    options = parse(StartOptions, {key: values[key] for key in _START if key in values})
+    config, invalid = parse_sound_part(run_settings(values), options.trusted)
+    if options.doctor or invalid:
+        _preflight(config, run, invalid, doctor=options.doctor)
         return
-    counts = [config["trainer"][key] for key in ("devices", "nodes")]
-    # Wrong counts are refused with everything else that is wrong, by a single process.
-    ranks = math.prod(counts) if all(isinstance(n, int) and n > 0 for n in counts) else 1
+    ranks = config.trainer.world_size
     if _srun_tasks() == ranks > 1:
-        _adopt_srun_rank(config)
+        _adopt_srun_rank(config.trainer)
     started = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else None
     if started is not None and started != ranks:
         raise Hep2ganError(
             f"{started} processes were started, the configuration has {ranks}"
-            f" ({config['trainer']['nodes']} nodes of {config['trainer']['devices']} devices)",
+            f" ({config.trainer.num_nodes} nodes of {config.trainer.devices} devices)",
             "each rank is one device",
-            "set trainer.devices and trainer.nodes to what the launcher starts, or trainer=ddp",
+            "set trainer.devices and trainer.num_nodes to what the launcher starts, or trainer=ddp",
         )
     # A forest needs no ranks.
-    if ranks == 1 or started is not None or config["forest"]:
+    if ranks == 1 or started is not None or config.model.baseline:
         from hep2gan.training.run import train_run
 
-        train_run(run_settings(config), run, config["trusted"])
+        train_run(config, run)
     else:
-        _launch_ranks(config)
+        _launch_ranks(values, config.trainer, run)
 
 
-def run_settings(config: Config) -> dict[str, Any]:
+_START = tuple(StartOptions.model_fields)
+"""Keys that are about one start and no part of the run."""
+
+
+def run_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run, without those of this start alone."""
-    return {key: value for key, value in config.items() if key not in ("trusted", "doctor")}
+    return {key: value for key, value in values.items() if key not in _START}
 
 
-def _preflight(config: Config, run: RunFolder) -> None:
-    """Check everything, start nothing; exit status 2 where something stands in the way."""
+def _preflight(
+    config: TrainConfig, run: RunFolder, invalid: Mapping[str, Hep2ganError], *, doctor: bool
+) -> None:
+    """Check everything, start nothing.
+
+    With doctor=true the results are printed, and the exit status is 2 where something stands in the
+    way; otherwise an error lists it.
+    """
     if os.environ.get("RANK", "0") != "0":
         return
     from hep2gan.training.preflight import run_preflight
 
-    report = run_preflight(run_settings(config), run, config["trusted"])
+    report = run_preflight(config, run, invalid)
+    if not doctor:
+        report.require(str(run.path))
     for line in report.lines():
         log.info(line)
     if report.problems:
@@ -91,12 +99,12 @@ def _preflight(config: Config, run: RunFolder) -> None:
 
 
 @contextmanager
-def config_file(config: Config) -> Iterator[Path]:
+def config_file(values: Mapping[str, Any]) -> Iterator[Path]:
     """A temporary file with the configuration, for `hep2gan.cli.worker`."""
     file = Path(tempfile.gettempdir()) / f"hep2gan-{uuid.uuid4().hex}.json"
     try:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            json.dump(dict(config), out)
+            json.dump(dict(values), out)
         yield file
     finally:
         file.unlink(missing_ok=True)
@@ -110,7 +118,7 @@ class _Node(NamedTuple):
     job: str
 
 
-def _launch_ranks(config: Config) -> None:
+def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: RunFolder) -> None:
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -118,10 +126,9 @@ def _launch_ranks(config: Config) -> None:
     from hep2gan.training.devices import require_devices
     from hep2gan.training.signals import RunStopped, stop_signals
 
-    settings = config["trainer"]
-    require_devices(settings["accelerator"], settings["devices"])
+    require_devices(settings.accelerator, settings.devices)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    node = _node(settings["nodes"])
+    node = _node(settings.num_nodes)
     rendezvous: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
     if node:
         rendezvous = {
@@ -130,9 +137,9 @@ def _launch_ranks(config: Config) -> None:
             "rdzv_configs": {"rank": node.number, "timeout": 900},
         }
     agent = LaunchConfig(
-        min_nodes=settings["nodes"],
-        max_nodes=settings["nodes"],
-        nproc_per_node=settings["devices"],
+        min_nodes=settings.num_nodes,
+        max_nodes=settings.num_nodes,
+        nproc_per_node=settings.devices,
         run_id=node.job if node else uuid.uuid4().hex,
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
@@ -142,12 +149,12 @@ def _launch_ranks(config: Config) -> None:
     handlers = {number: signal.getsignal(number) for number in stop_signals()}
     stop_signal: int | None = None
     try:
-        with config_file(config) as file, _environment(settings["devices"]):
+        with config_file(values) as file, _environment(settings.devices):
             elastic_launch(agent, sys.executable)("-m", "hep2gan.cli.worker", str(file))
     except SignalException as stop:
         stop_signal = int(stop.sigval)
     except ChildFailedError as error:
-        stop_signal = _signal_or_raise(error, Path(config["run_dir"]))
+        stop_signal = _signal_or_raise(error, run.path)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -193,7 +200,8 @@ def _environment(ranks: int) -> Iterator[None]:
     """Share the CPU's cores among the ranks; more threads than cores slow all of them down."""
     variables = {
         "OMP_NUM_THREADS": str(max(1, available_cores() // ranks)),
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": _GRACE_SECONDS,
+        # Seconds that ranks may take to finish their batch and save before they are killed.
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "120",
     }
     new = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(new)
@@ -214,7 +222,7 @@ def _srun_tasks() -> int | None:
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", os.environ.get("SLURM_NTASKS", "1")))
 
 
-def _adopt_srun_rank(config: Config) -> None:
+def _adopt_srun_rank(settings: TrainerSettings) -> None:
     """Let srun's task k be rank k, when it started one task for each device."""
     if "RANK" in os.environ:
         return
@@ -224,8 +232,8 @@ def _adopt_srun_rank(config: Config) -> None:
         "RANK": os.environ["SLURM_PROCID"],
         "LOCAL_RANK": os.environ["SLURM_LOCALID"],
         "GROUP_RANK": os.environ["SLURM_NODEID"],
-        "LOCAL_WORLD_SIZE": str(config["trainer"]["devices"]),
-        "WORLD_SIZE": str(config["trainer"]["devices"] * config["trainer"]["nodes"]),
+        "LOCAL_WORLD_SIZE": str(settings.devices),
+        "WORLD_SIZE": str(settings.world_size),
         "MASTER_ADDR": address,
         "MASTER_PORT": port,
     }
@@ -237,10 +245,10 @@ def _node(nodes: int) -> _Node | None:
     if _srun_tasks() == nodes:
         return _slurm_node()
     raise Hep2ganError(
-        f"trainer.nodes is {nodes}",
+        f"trainer.num_nodes is {nodes}",
         "a launcher starts one process on each machine: srun, or torchrun with --nnodes",
         f"use hydra/launcher=slurm, or torchrun --nnodes {nodes} --nproc-per-node N … -m"
-        f" hep2gan.cli.train trainer=ddp trainer.nodes={nodes} trainer.devices=N",
+        f" hep2gan.cli.train trainer=ddp trainer.num_nodes={nodes} trainer.devices=N",
     )
 
 

@@ -14,8 +14,8 @@ from hep2gan.cli.launch.sweep import (
     Outcome,
     check_jobs_locally,
     describe_failure,
-    done_before,
     job_title,
+    unfinished_jobs,
 )
 from hep2gan.errors import Hep2ganError
 
@@ -83,18 +83,12 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     waiting: list[Job] = []
     ids: dict[int, str] = {}
-    for job in jobs:
-        try:
-            if done_before(job):
-                outcomes[job.number] = Outcome(job, None)
-                log.info("%s  done before", job_title(job))
-            elif (job_id := _earlier_id(job)) in _active([job_id]):
-                ids[job.number] = job_id
-                log.info("%s  in the queue as %s", job_title(job), job_id)
-            else:
-                waiting.append(job)
-        except Hep2ganError as error:
-            outcomes[job.number] = Outcome(job, str(error))
+    for job in unfinished_jobs(jobs, outcomes):
+        if (job_id := _earlier_id(job)) in _active([job_id]):
+            ids[job.number] = job_id
+            log.info("%s  in the queue as %s", job_title(job), job_id)
+        else:
+            waiting.append(job)
     outputs = _submit(launcher.params, waiting)
     for job, (job_id, output) in zip(waiting, outputs, strict=True):
         ids[job.number] = job_id
@@ -125,7 +119,7 @@ def _submit(params: Mapping[str, Any], jobs: Sequence[Job]) -> list[tuple[str, P
     common = BaseQueueConf.__dataclass_fields__.keys()
     options = {k: v for k, v in params.items() if k not in ("submitit_folder", "max_num_timeout")}
     trainer = jobs[0].config["trainer"]
-    options |= {"nodes": trainer["nodes"], "tasks_per_node": 1, "stderr_to_stdout": True}
+    options |= {"nodes": trainer["num_nodes"], "tasks_per_node": 1, "stderr_to_stdout": True}
     if options["gpus_per_node"] is None and trainer["accelerator"] != "cpu":
         options["gpus_per_node"] = trainer["devices"]
     executor.update_parameters(

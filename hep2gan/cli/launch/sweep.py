@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hep2gan.cli.launch.local import config_file, run_settings
-from hep2gan.config import is_whole
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize, raise_all
 from hep2gan.io import available_cores
 from hep2gan.runs.folder import RUNTIME_KEYS, RunFolder, flatten
@@ -65,8 +64,7 @@ class Outcome(NamedTuple):
 def check_apart(jobs: Sequence[Job]) -> None:
     """Raise Hep2ganError when two jobs would write into the same run folder."""
     counts = Counter(job.config["run_dir"] for job in jobs)
-    twice = [folder for folder, count in counts.items() if count > 1]
-    if twice:
+    if twice := [folder for folder, count in counts.items() if count > 1]:
         raise Hep2ganError(
             f"several jobs of the sweep would write into the same folder\n{bullet_list(twice)}\n",
             "a run folder is one configuration",
@@ -81,20 +79,18 @@ def check_splits(jobs: Sequence[Job]) -> None:
     checks; finished jobs need none.
     """
     waiting = [job for job in jobs if not job.run.done and not job.config.get("doctor")]
-    splits = Counter(map(_split_and_store, waiting))
+    settings = [dict(flatten(job.config)) for job in waiting]
+    splits = Counter((str(s.get("split.kind")), str(s.get("data.store"))) for s in settings)
     problems = []
     for (kind, store), count in splits.items():
         if (error := _missing_for(kind, store)) is not None:
-            fact = f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}"
-            fix = f"{error.fix}, or leave {kind} out of the sweep"
-            problems.append(Hep2ganError(fact, error.rule, fix))
+            problem = Hep2ganError(
+                f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}",
+                error.rule,
+                f"{error.fix}, or leave {kind} out of the sweep",
+            )
+            problems.append(problem)
     raise_all(problems)
-
-
-def _split_and_store(job: Job) -> tuple[str, str]:
-    """The kind of a job's split and its store, as far as the settings name them."""
-    settings = dict(flatten(job.config))
-    return str(settings.get("split.kind")), str(settings.get("data.store"))
 
 
 def _missing_for(kind: str, path: str) -> Hep2ganError | None:
@@ -115,11 +111,21 @@ def _missing_for(kind: str, path: str) -> Hep2ganError | None:
     return None
 
 
-def done_before(job: Job) -> bool:
-    """Whether the run is finished; raises Hep2ganError when its folder holds another run."""
-    if not job.config.get("doctor"):
-        job.run.check_config(run_settings(job.config))
-    return job.run.done and not job.config.get("doctor")
+def unfinished_jobs(jobs: Sequence[Job], outcomes: dict[int, Outcome]) -> Iterator[Job]:
+    """Yield the jobs to start; add the outcomes of the others, whose folder is done or taken."""
+    for job in jobs:
+        doctor = job.config.get("doctor")
+        try:
+            if not doctor:
+                job.run.check_config(run_settings(job.config))
+        except Hep2ganError as error:
+            outcomes[job.number] = Outcome(job, str(error))
+            continue
+        if doctor or not job.run.done:
+            yield job
+        else:
+            outcomes[job.number] = Outcome(job, None)
+            log.info("%s  done before", job_title(job))
 
 
 @dataclass
@@ -162,17 +168,18 @@ def device_slots(settings: Mapping[str, Any], count: int | None) -> DeviceSlots:
     settings: the jobs' `trainer`. Raises Hep2ganError when a job needs more GPUs than there are,
     or more machines than this one.
     """
-    if settings["nodes"] != 1:
+    if settings["num_nodes"] != 1:
         raise Hep2ganError(
-            f"trainer.nodes is {settings['nodes']}",
+            f"trainer.num_nodes is {settings['num_nodes']}",
             "hydra/launcher=processes starts jobs on this machine",
             "use hydra/launcher=slurm",
         )
     each = settings["devices"]
-    if not is_whole(each) or each < 1:
-        fix = "set trainer.devices=1"
+    if not isinstance(each, int) or isinstance(each, bool) or each < 1:
         raise Hep2ganError(
-            f"trainer.devices is {each!r}", "it must be a positive whole number", fix
+            f"trainer.devices is {each!r}",
+            "it must be a positive whole number",
+            "set trainer.devices=1",
         )
     gpus = [] if settings["accelerator"] == "cpu" else _visible_gpus()
     if settings["accelerator"] == "gpu" and len(gpus) < each:
@@ -209,16 +216,7 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
     jobs, which save and can be resumed. Returns the outcomes in the order of `jobs`.
     """
     outcomes: dict[int, Outcome] = {}
-    waiting = []
-    for job in jobs:
-        try:
-            if done_before(job):
-                outcomes[job.number] = Outcome(job, None)
-                log.info("%s  done before", job_title(job))
-            else:
-                waiting.append(job)
-        except Hep2ganError as error:
-            outcomes[job.number] = Outcome(job, str(error))
+    waiting = list(unfinished_jobs(jobs, outcomes))
     running: dict[int, _Process] = {}
     with _stop_together(running):
         while waiting or running:

@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,19 @@ from PIL import Image
 from hep2gan.data.patterns import ICPR2016
 from hep2gan.data.phantom.scene import blur, compose_scene, expose, sample_defocus
 from hep2gan.data.phantom.specimens import Specimen, plan_specimens, specimen_generator
+from hep2gan.data.readers.icpr2016 import read_icpr2016
+from hep2gan.data.readers.source import DataSource, RawCells
 from hep2gan.data.store.pack_worker import end_with_parent
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import atomic_folder, available_cores, check_replaceable, file_lock
+from hep2gan.io import (
+    Progress,
+    atomic_folder,
+    available_cores,
+    check_replaceable,
+    file_lock,
+    progress_bar,
+)
+from hep2gan.settings import NonNegative, PositiveInt, Seed
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other pixels than before."""
@@ -30,8 +39,36 @@ _CHUNK = 32  # cells generated between two reports of progress
 _CELLS_FOR_PROCESSES = 500  # below, starting processes takes longer than generating
 _INTENSITIES = ("intermediate", "positive")
 
-Progress = Callable[[int, int], None]
-"""Called with (cells done, cells in all)."""
+
+class PhantomSource(DataSource):
+    """data=phantom: cells made from random numbers, in the layout of the ICPR 2016 set."""
+
+    is_generated: ClassVar[bool] = True
+
+    count: PositiveInt = 1360
+    """Cells, in the real set's class proportions."""
+    seed: Seed = 0
+    """Of the random numbers; another seed is another set."""
+    duplicate_specimen: bool = False
+    """One specimen occurs twice, byte for byte, as in the real set."""
+    spread: NonNegative = 1.0
+    """How far specimens differ in stain and optics."""
+
+    def read(self, workers: int | None = None) -> RawCells:
+        """Make the cells where they are missing, and read them as the real set."""
+        with progress_bar("generating cells") as progress:
+            write_phantom(
+                self.folder,
+                self.count,
+                self.seed,
+                duplicate_specimen=self.duplicate_specimen,
+                spread=self.spread,
+                workers=workers,
+                progress=progress,
+            )
+        # They have the real set's layout, but not its counts to be compared with.
+        raw = read_icpr2016(self.folder)
+        return raw._replace(source=f"synthetic cells {self.folder}", published_counts=None)
 
 
 class SyntheticCell(NamedTuple):
@@ -47,17 +84,6 @@ class SyntheticCell(NamedTuple):
     label: int
     specimen: int
     intensity: int
-
-
-@dataclass(frozen=True)
-class PhantomSettings:
-    """All that the pixels depend on; written to the marker file."""
-
-    count: int
-    seed: int
-    duplicate_specimen: bool
-    spread: float
-    generator_version: int = GENERATOR_VERSION
 
 
 class _Chunk(NamedTuple):
@@ -130,26 +156,31 @@ def write_phantom(
         Hep2ganError: `root` holds anything but synthetic cells or cannot be written; and as
             `plan_specimens` does.
     """
-    settings = PhantomSettings(count, seed, duplicate_specimen, spread)
     if workers is not None and workers < 1:
         raise Hep2ganError(f"workers={workers}", "at least 1 is needed", "leave it out")
     plan = plan_specimens(count, seed, duplicate_specimen=duplicate_specimen, spread=spread)
-    if is_generated(root, settings):
+    marker = {
+        "count": count,
+        "seed": seed,
+        "duplicate_specimen": duplicate_specimen,
+        "spread": spread,
+        "generator_version": GENERATOR_VERSION,
+    }
+    if is_generated(root, marker):
         return root
-    check_replaceable(root, _is_own_file, MARKER, "a folder of synthetic cells")
+    check_replaceable(root, _OWN_FILES.fullmatch, MARKER, "a folder of synthetic cells")
     destination = root.resolve()
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(destination):
             # Another process may have written the same while this one waited.
-            if is_generated(root, settings):
+            if is_generated(root, marker):
                 return root
             # Not synced: thousands of small files would take seconds, and can be made again.
             with atomic_folder(destination, sync=False) as folder:
                 _write_tables(folder, plan)
                 _write_cells(list(_chunks(folder, seed, plan)), count, workers, progress)
-                marker = json.dumps(asdict(settings), indent=2) + "\n"
-                (folder / MARKER).write_text(marker, "utf-8")
+                (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", "utf-8")
     except OSError as error:
         raise Hep2ganError(
             f"{root} cannot be written ({error.strerror or error})",
@@ -159,18 +190,14 @@ def write_phantom(
     return root
 
 
-def is_generated(root: Path, settings: PhantomSettings) -> bool:
+def is_generated(root: Path, marker: dict[str, Any]) -> bool:
     """Whether `root` holds exactly these synthetic cells, with no file missing."""
     try:
-        marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
+        found = json.loads((root / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    files = 2 * settings.count + _FILES_BESIDE_CELLS
-    return marker == asdict(settings) and len(list(root.iterdir())) == files
-
-
-def _is_own_file(name: str) -> bool:
-    return _OWN_FILES.fullmatch(name) is not None
+    files = 2 * marker["count"] + _FILES_BESIDE_CELLS
+    return bool(found == marker) and len(list(root.iterdir())) == files
 
 
 def _chunks(folder: Path, seed: int, plan: list[Specimen]) -> Iterator[_Chunk]:
@@ -206,13 +233,9 @@ def _report_progress(written: Iterator[int], count: int, progress: Progress | No
 def _write_chunk(chunk: _Chunk) -> int:
     """Generate and write one chunk; return its number of cells."""
     for cell in generate_specimen(chunk.specimen, chunk.seed, chunk.positions, chunk.before):
-        _write_png(chunk.folder / f"{cell.id}.png", cell.image)
-        _write_png(chunk.folder / f"{cell.id}_Mask.png", cell.mask)
+        for name, pixels in ((cell.id, cell.image), (f"{cell.id}_Mask", cell.mask)):
+            Image.fromarray(pixels).save(chunk.folder / f"{name}.png", compress_level=3)
     return len(chunk.positions)
-
-
-def _write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    Image.fromarray(pixels).save(path, compress_level=3)
 
 
 def _write_tables(folder: Path, plan: list[Specimen]) -> None:
@@ -231,8 +254,7 @@ def generate_specimen(
 ) -> Iterator[SyntheticCell]:
     """Generate the cells at `positions` of a specimen that `before` cells come before."""
     for position in positions:
-        rng = specimen_generator(seed, *specimen.key, 2, position)
-        image, mask = _generate_cell(specimen, rng)
+        image, mask = _generate_cell(specimen, specimen_generator(seed, *specimen.key, 2, position))
         yield SyntheticCell(
             _cell_id(before + position),
             image,

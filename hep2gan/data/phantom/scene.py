@@ -79,7 +79,10 @@ def place_neighbours(cell: Outline, count: int, rng: np.random.Generator) -> lis
         outline = sample_outline(rng)
         for _ in range(12):
             offset = _sample_offset(cell, outline, rng)
-            if not any(_is_touching(other, at, outline, offset) for other, at in placed):
+            if not any(
+                other.overlaps(outline, (offset[0] - at[0], offset[1] - at[1]))
+                for other, at in placed
+            ):
                 placed.append((outline, offset))
                 break
     return placed
@@ -96,12 +99,6 @@ def _sample_offset(
         if not cell.overlaps(outline, offset):
             return offset
         distance += 2
-
-
-def _is_touching(
-    other: Outline, at: tuple[float, float], outline: Outline, offset: tuple[float, float]
-) -> bool:
-    return other.overlaps(outline, (offset[0] - at[0], offset[1] - at[1]))
 
 
 def _is_visible(outline: Outline, centre: tuple[float, float], shape: tuple[int, int]) -> bool:

@@ -1,7 +1,7 @@
 """Specimens: what the cells of one patient's slide share."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,18 +29,18 @@ _NUMEM = 4  # label of the class with a specimen that can occur twice
 class Stain(Protocol):
     """A staining pattern as one specimen shows it."""
 
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Self:
+        """Sample what the cells of one specimen share."""
+
     def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
         """Render the stain (h, w) of one cell, in arbitrary units."""
-
-
-class _Pattern(Protocol):
-    def sample(self, rng: np.random.Generator) -> Stain: ...
 
 
 class _PatternSpec(NamedTuple):
     """One class: its pattern, its median nuclear signal and the mean number of neighbours."""
 
-    pattern: _Pattern
+    pattern: type[Stain]
     intermediate: float
     positive: float
     neighbours: float = 1.1
@@ -129,8 +129,7 @@ def plan_specimens(
 
 def _sample_class(seed: int, label: int, number: int, spread: float) -> list[Specimen]:
     # Systematic sampling: 45 % are positive, also in small classes.
-    start = specimen_generator(seed, label).random()
-    tally = np.floor(start + _POSITIVE * np.arange(number + 1))
+    tally = np.floor(specimen_generator(seed, label).random() + _POSITIVE * np.arange(number + 1))
     return [
         _sample_specimen(
             specimen_generator(seed, label, 1, index), (label, index), int(positive), spread
@@ -170,8 +169,7 @@ def class_counts(count: int) -> list[int]:
     """
     if count < 1:
         raise Hep2ganError(f"{count} synthetic cells", "at least 1 is needed", "choose 1000, say")
-    counts: list[int] = largest_remainder(np.array(COUNTS), count, at_least_one=True).tolist()
-    return counts
+    return list(map(int, largest_remainder(np.array(COUNTS), count, at_least_one=True)))
 
 
 def specimen_count(label: int, cells: int) -> int:

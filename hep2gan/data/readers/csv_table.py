@@ -32,8 +32,11 @@ def read_table(path: Path) -> list[CsvRow]:
     try:
         rows = [CsvRow(reader.line_num, tuple(f.strip() for f in fields)) for fields in reader]
     except csv.Error as error:
-        fact = f"{path}, line {reader.line_num}, cannot be read ({error})"
-        raise Hep2ganError(fact, "", "save the table as comma-separated csv") from error
+        raise Hep2ganError(
+            f"{path}, line {reader.line_num}, cannot be read ({error})",
+            "",
+            "save the table as comma-separated csv",
+        ) from error
     return [row for row in rows if any(row.fields)]
 
 
@@ -43,12 +46,15 @@ def _read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        fact = f"{path}, line {line}, is not UTF-8 (byte 0x{data[error.start]:02x})"
-        fix = "save the table again with the encoding UTF-8"
-        raise Hep2ganError(fact, "tables must be UTF-8", fix) from error
+        raise Hep2ganError(
+            f"{path}, line {line}, is not UTF-8 (byte 0x{data[error.start]:02x})",
+            "tables must be UTF-8",
+            "save the table again with the encoding UTF-8",
+        ) from error
     except OSError as error:
-        fact = f"{path} cannot be read ({error.strerror})"
-        raise Hep2ganError(fact, "", "check the path and its rights") from error
+        raise Hep2ganError(
+            f"{path} cannot be read ({error.strerror})", "", "check the path and its rights"
+        ) from error
 
 
 def check_columns(path: Path, header: CsvRow, required: Sequence[str]) -> dict[str, int]:
@@ -58,14 +64,19 @@ def check_columns(path: Path, header: CsvRow, required: Sequence[str]) -> dict[s
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if missing or repeated:
         problem = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(repeated)} twice"
-        fact = f"{path}, line {header.line}: the header {problem} ({', '.join(header.fields)})"
-        rule = f"it must name {', '.join(required)} once each"
-        raise Hep2ganError(fact, rule, "correct the first line of the table")
+        raise Hep2ganError(
+            f"{path}, line {header.line}: the header {problem} ({', '.join(header.fields)})",
+            f"it must name {', '.join(required)} once each",
+            "correct the first line of the table",
+        )
     return {name: column for column, name in enumerate(names)}
 
 
 def raise_csv_errors(path: Path, errors: Sequence[str], fix: str) -> None:
     """Raise Hep2ganError with all the lines that are wrong; do nothing where there are none."""
     if errors:
-        fact = f"{path} has {pluralize(len(errors), 'wrong line')}"
-        raise Hep2ganError(fact, "", f"{fix}:\n{bullet_list(errors, limit=1000)}")
+        raise Hep2ganError(
+            f"{path} has {pluralize(len(errors), 'wrong line')}",
+            "",
+            f"{fix}:\n{bullet_list(errors, limit=1000)}",
+        )

@@ -13,18 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from hep2gan.data.patterns import (
-    CLASSES,
-    COUNTS,
-    check_class_names,
-    parse_label,
-    unknown_class_message,
-)
+from hep2gan.data.patterns import CLASSES, COUNTS, parse_label, unknown_class_message
 from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_errors, read_table
 from hep2gan.data.readers.image import SUFFIXES
-from hep2gan.data.readers.raw import (
+from hep2gan.data.readers.source import (
     INTENSITIES,
     CellError,
+    DataSource,
     RawCell,
     RawCells,
     cell_id,
@@ -72,7 +67,7 @@ class ClassTable(NamedTuple):
     """A csv table of cells and classes: without header, or with `Image ID,Image class`."""
 
     path: Path
-    has_header: bool
+    header: CsvRow | None
     rows: list[CsvRow]
 
 
@@ -82,6 +77,14 @@ class LayoutCells(NamedTuple):
     layout: str
     cells: list[RawCell]
     problems: list[CellError]
+
+
+class Icpr2016Source(DataSource):
+    """data=icpr2016: the ICPR 2016 Task-1 set, in any of its three layouts."""
+
+    def read(self, workers: int | None = None) -> RawCells:
+        """Read labels and paths of the cells in `root`."""
+        return read_icpr2016(self.folder)
 
 
 def read_icpr2016(root: Path) -> RawCells:
@@ -98,9 +101,11 @@ def read_icpr2016(root: Path) -> RawCells:
     """
     root = Path(root)
     if not root.is_dir():
-        fact = f"{root} is a file" if root.is_file() else f"{root} does not exist"
-        fix = "set data.root to the folder of the set; without the set, use data=phantom"
-        raise Hep2ganError(fact, "the ICPR 2016 set is a folder", fix)
+        raise Hep2ganError(
+            f"{root} is a file" if root.is_file() else f"{root} does not exist",
+            "the ICPR 2016 set is a folder",
+            "set data.root to the folder of the set; without the set, use data=phantom",
+        )
     table = _find_table(root)
     layout = _read_class_folders(root) if table is None else _read_flat(root, table)
     if not layout.cells:
@@ -111,8 +116,15 @@ def read_icpr2016(root: Path) -> RawCells:
         cell._replace(specimen=numbers.get(specimens.get(cell.id, ""), -1))
         for cell in sorted(layout.cells, key=lambda cell: natural_key(cell.id))
     ]
-    source = f"ICPR 2016 set in {root} ({layout.layout})"
-    return RawCells(source, CLASSES, cells, COUNTS, tuple(numbers), tuple(layout.problems), notes)
+    return RawCells(
+        f"ICPR 2016 set in {root} ({layout.layout})",
+        CLASSES,
+        cells,
+        COUNTS,
+        tuple(numbers),
+        tuple(layout.problems),
+        notes,
+    )
 
 
 def _find_table(root: Path) -> ClassTable | None:
@@ -126,8 +138,11 @@ def _find_table(root: Path) -> ClassTable | None:
     tables = [table for table in map(_recognise_table, paths) if table is not None]
     if len(tables) > 1:
         names = ", ".join(table.path.name for table in tables)
-        fix = f"keep one, or call the right one {OFFICIAL_TABLE}"
-        raise Hep2ganError(f"{root} holds several tables of classes: {names}", "", fix)
+        raise Hep2ganError(
+            f"{root} holds several tables of classes: {names}",
+            "",
+            f"keep one, or call the right one {OFFICIAL_TABLE}",
+        )
     return tables[0] if tables else None
 
 
@@ -140,9 +155,9 @@ def _recognise_table(path: Path) -> ClassTable | None:
     rows = read_table(path)
     first = rows[0].fields if rows else ()
     if set(_HEADER) <= {name.casefold() for name in first}:
-        return ClassTable(path, True, rows)
+        return ClassTable(path, rows[0], rows[1:])
     is_official = len(first) == 4 and first[0].lower().endswith(SUFFIXES)
-    return ClassTable(path, False, rows) if is_official else None
+    return ClassTable(path, None, rows) if is_official else None
 
 
 def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
@@ -151,11 +166,14 @@ def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
     Raises Hep2ganError with every line that has an unknown class or intensity, a repeated id, a
     path, or too few columns. Images that no line names come back as problems.
     """
-    folder = _list_folder(root)
-    rows = table.rows[1:] if table.has_header else table.rows
-    parse = _headed_row_parser(table, folder) if table.has_header else _row_parser(folder)
+    folder, name = _list_folder(root), table.path.name
+    if table.header is None:
+        layout, parse = "flat, table as handed out", _row_parser(folder)
+    else:
+        layout = "flat, table with header"
+        parse = _headed_row_parser(folder, check_columns(table.path, table.header, _HEADER))
     cells, errors, line_of = [], [], dict[str, int]()
-    for row in rows:
+    for row in table.rows:
         parsed = parse(row)
         if isinstance(parsed, RawCell) and parsed.id in line_of:
             parsed = f"the id {parsed.id} is already on line {line_of[parsed.id]}"
@@ -165,8 +183,6 @@ def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
             line_of[parsed.id] = row.line
             cells.append(parsed)
     raise_csv_errors(table.path, errors, "correct these lines")
-    name = table.path.name
-    layout = "flat, table with header" if table.has_header else "flat, table as handed out"
     return LayoutCells(f"{layout}: {name}", cells, folder.unlisted(set(line_of), name))
 
 
@@ -183,15 +199,14 @@ def _list_folder(path: Path) -> FolderListing:
         if suffix.lower() in SUFFIXES:
             is_mask = stem.lower().endswith(_MASK_SUFFIX)
             cell = cell_id(stem[: -len(_MASK_SUFFIX)] if is_mask else stem)
-            _add_file(folder.masks if is_mask else folder.images, cell, path / name)
+            files = folder.masks if is_mask else folder.images
+            if files.setdefault(cell, path / name) != path / name:
+                raise Hep2ganError(
+                    f"{files[cell]} and {path / name} are both the cell {cell}",
+                    "a cell has one image and one mask",
+                    "move one of them away",
+                )
     return folder
-
-
-def _add_file(files: dict[str, Path], cell: str, path: Path) -> None:
-    if cell in files:
-        fact = f"{files[cell]} and {path} are both the cell {cell}"
-        raise Hep2ganError(fact, "a cell has one image and one mask", "move one of them away")
-    files[cell] = path
 
 
 def _row_parser(folder: FolderListing) -> Callable[[CsvRow], RawCell | str]:
@@ -203,25 +218,24 @@ def _row_parser(folder: FolderListing) -> Callable[[CsvRow], RawCell | str]:
             return f"{len(row.fields)} columns instead of image, mask, class, intensity"
         image, mask, name, intensity = row.fields
         cell = cell_id(image)
-        files = [folder.path / file for file in (image, mask)]
-        if image not in existing:
-            files[0] = folder.images.get(cell, files[0])
-        if mask not in existing:
-            files[1] = folder.masks.get(cell, files[1])
-        intensity_id = INTENSITIES.get(intensity.casefold())
-        if intensity_id is None:
+        image_file, mask_file = (
+            folder.path / file if file in existing else others.get(cell, folder.path / file)
+            for file, others in ((image, folder.images), (mask, folder.masks))
+        )
+        if intensity.casefold() not in INTENSITIES:
             return f"unknown intensity '{intensity}' (positive or intermediate)"
         problem = _file_name_problem(image) or _file_name_problem(mask)
-        return problem or _raw_cell(cell, files[0], files[1], name, intensity_id)
+        return problem or _raw_cell(
+            cell, image_file, mask_file, name, INTENSITIES[intensity.casefold()]
+        )
 
     return parse
 
 
 def _headed_row_parser(
-    table: ClassTable, folder: FolderListing
+    folder: FolderListing, columns: dict[str, int]
 ) -> Callable[[CsvRow], RawCell | str]:
     """Parse rows of image id and class to cells, or to what is wrong with them."""
-    columns = check_columns(table.path, table.rows[0], _HEADER)
 
     def parse(row: CsvRow) -> RawCell | str:
         number, name = (row.field(columns[column]) for column in _HEADER)
@@ -253,19 +267,29 @@ def _read_class_folders(root: Path) -> LayoutCells:
     """Read one folder per class. Raises when a folder of images is no class, or ids clash."""
     folders = [_list_folder(path) for path in sorted(root.iterdir()) if path.is_dir()]
     folders = [folder for folder in folders if folder.images or folder.masks]
-    if any(parse_label(folder.path.name) is not None for folder in folders):
-        check_class_names([folder.path.name for folder in folders], f"folders of {root}")
+    label_of = {
+        folder.path: label
+        for folder in folders
+        if (label := parse_label(folder.path.name)) is not None
+    }
+    strangers = [folder.path.name for folder in folders if folder.path not in label_of]
+    if label_of and strangers:
+        raise Hep2ganError(
+            f"folders of {root}: {'; '.join(map(unknown_class_message, strangers))}",
+            "",
+            "rename it, or move it away",
+        )
     cells: dict[str, RawCell] = {}
     problems: list[CellError] = []
-    for folder in folders:
-        label = parse_label(folder.path.name)
-        if label is None:
-            continue
+    for folder in folders if label_of else ():
         for cell, image in folder.images.items():
             if cell in cells:
-                fact = f"{cells[cell].image} and {image} have the same id {cell}"
-                raise Hep2ganError(fact, "ids occur once in the set", "move one of them away")
-            cells[cell] = RawCell(cell, image, folder.mask(cell), label)
+                raise Hep2ganError(
+                    f"{cells[cell].image} and {image} have the same id {cell}",
+                    "ids occur once in the set",
+                    "move one of them away",
+                )
+            cells[cell] = RawCell(cell, image, folder.mask(cell), label_of[folder.path])
         problems += [
             CellError(
                 cell, f"{mask} has no image {cell}.png beside it. Fix: add it, or move the mask"
@@ -304,17 +328,17 @@ def _read_specimens(root: Path, layout: LayoutCells) -> tuple[dict[str, str], tu
 def _no_cells(root: Path) -> Hep2ganError:
     """Say what is wrong with a folder in which no cell was found."""
     tables = _list_tables(root)
-    subfolders = sorted(path for path in root.iterdir() if path.is_dir())
-    if inner := next((path for path in subfolders if (path / OFFICIAL_TABLE).is_file()), None):
-        return Hep2ganError(f"{root} holds no cells", _LAYOUTS, f"set data.root to {inner}")
+    if inner := sorted(path.parent for path in root.glob(f"*/{OFFICIAL_TABLE}") if path.is_file()):
+        return Hep2ganError(f"{root} holds no cells", _LAYOUTS, f"set data.root to {inner[0]}")
     if not any(root.iterdir()):
         return Hep2ganError(f"{root} is empty", _LAYOUTS, "unpack the set there")
     if not tables:
         return Hep2ganError(f"{root} holds no table of classes", _LAYOUTS, "add the table")
     rows = read_table(tables[0])
-    first = rows[0].fields if rows else ()
-    start = ",".join(first) if rows else "nothing"
-    fact = f"{tables[0]} is no table of this set (it begins '{start[:80]}')"
-    if "mask" in {name.casefold() for name in first}:
-        return Hep2ganError(fact, _LAYOUTS, "read it with data=manifest")
-    return Hep2ganError(fact, _LAYOUTS, "add the table of the set")
+    first = rows[0].fields if rows else ("nothing",)
+    is_manifest = "mask" in {name.casefold() for name in first}
+    return Hep2ganError(
+        f"{tables[0]} is no table of this set (it begins '{','.join(first)[:80]}')",
+        _LAYOUTS,
+        "read it with data=manifest" if is_manifest else "add the table of the set",
+    )

@@ -6,7 +6,7 @@ import stat
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,19 +74,26 @@ def grey_levels(path: Path, decoded: DecodedImage, white_level: int | None = Non
     """Scale what `decode_image` read to 0..255; see `read_image`."""
     if decoded.full_scale == 255:
         if decoded.depth_reduced and white_level is not None:
-            rule = f"data.white_level={white_level} can only be kept to in 16-bit grey"
-            fix = "save it as 16-bit grey, or leave data.white_level out"
-            raise Hep2ganError(f"{path} is 16-bit colour, read at 8 bits", rule, fix)
+            raise Hep2ganError(
+                f"{path} is 16-bit colour, read at 8 bits",
+                f"data.white_level={white_level} can only be kept to in 16-bit grey",
+                "save it as 16-bit grey, or leave data.white_level out",
+            )
         return decoded.values
     full_scale = white_level or decoded.full_scale
     if not full_scale:
-        fix = "set data.white_level to the value that means white, or save it as 16-bit grey PNG"
-        raise Hep2ganError(f"{path} holds 32-bit or float values", "their scale is unknown", fix)
+        raise Hep2ganError(
+            f"{path} holds 32-bit or float values",
+            "their scale is unknown",
+            "set data.white_level to the value that means white, or save it as 16-bit grey PNG",
+        )
     peak = float(decoded.values.max())
     if peak > full_scale:
-        fix = "choose a larger data.white_level"
-        rule = f"data.white_level={full_scale} is the largest value"
-        raise Hep2ganError(f"{path} holds {peak:g}", rule, fix)
+        raise Hep2ganError(
+            f"{path} holds {peak:g}",
+            f"data.white_level={full_scale} is the largest value",
+            "choose a larger data.white_level",
+        )
     return decoded.values * np.float32(255 / full_scale)
 
 
@@ -104,9 +111,11 @@ def read_mask(path: Path) -> ByteImage:
     if not binary or (covered and peak not in (1, decoded.full_scale)):
         values = np.unique(decoded.values)
         first = ", ".join(f"{value:g}" for value in values[:4]) + (" …" if len(values) > 4 else "")
-        fix = "save 0 for background and 255 for the nucleus, without antialiasing"
-        fact = f"{path} is not binary ({len(values)} values: {first})"
-        raise Hep2ganError(fact, "a mask holds 0 and one other value", fix)
+        raise Hep2ganError(
+            f"{path} is not binary ({len(values)} values: {first})",
+            "a mask holds 0 and one other value",
+            "save 0 for background and 255 for the nucleus, without antialiasing",
+        )
     return nucleus.view(np.uint8)
 
 
@@ -151,9 +160,14 @@ def decode_image(path: Path) -> DecodedImage:
             depth_reduced = (
                 any(";16" in str(tile[3]) for tile in image.tile) and image.mode[:2] != "I;"
             )
-            inverted = _is_inverted(image)
+            # Pillow turns WhiteIsZero around at 8 bits, but not at 16.
+            tags = getattr(image, "tag_v2", {})
+            inverted = tags.get(_PHOTOMETRIC, 1) == _MIN_IS_WHITE
             image.load()
-            return _to_grey(path, _upright(image), depth_reduced, inverted)
+            # The orientation of a PNG, if any, is in the metadata that Pillow keeps in `info`.
+            untagged = image.format == "PNG" and not image.info
+            upright = image if untagged else ImageOps.exif_transpose(image)
+            return _to_grey(path, upright, depth_reduced, inverted)
     except Hep2ganError:
         raise
     except UnidentifiedImageError as error:
@@ -168,12 +182,6 @@ def decode_image(path: Path) -> DecodedImage:
         raise _too_large(path, "is far too large") from error
     except Exception as error:  # damaged files raise nearly anything inside Pillow's readers
         raise _damaged(path, str(error)) from error
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    # The orientation of a PNG, if any, is in the metadata that Pillow keeps in `info`.
-    untagged = image.format == "PNG" and not image.info
-    return image if untagged else ImageOps.exif_transpose(image)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -208,8 +216,11 @@ def _damaged(path: Path, reason: str) -> Hep2ganError:
 
 
 def _too_large(path: Path, problem: str) -> Hep2ganError:
-    rule = f"one image is one cell, at most {MAX_PIXELS:,} pixels and {MAX_BYTES >> 20} MiB"
-    return Hep2ganError(f"{path} {problem}", rule, "crop the cells out of it first")
+    return Hep2ganError(
+        f"{path} {problem}",
+        f"one image is one cell, at most {MAX_PIXELS:,} pixels and {MAX_BYTES >> 20} MiB",
+        "crop the cells out of it first",
+    )
 
 
 def _check_size(path: Path, image: Image.Image) -> None:
@@ -225,36 +236,26 @@ def _check_size(path: Path, image: Image.Image) -> None:
 
 def _to_grey(path: Path, image: Image.Image, depth_reduced: bool, inverted: bool) -> DecodedImage:
     if image.mode in _EIGHT_BIT:
-        grey = image if image.mode == "L" else _to_eight_bit_grey(image)
-        return DecodedImage(np.asarray(grey, np.float32), 255, depth_reduced)
+        if image.mode != "L":
+            plain = image.mode in ("1", "LA")
+            image = image.convert("L") if plain else image.convert("RGB").convert("F")
+        return DecodedImage(np.asarray(image, np.float32), 255, depth_reduced)
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.float32)
         return DecodedImage(65535 - values if inverted else values, 65535, False)
     if image.mode in ("I", "F"):
-        return DecodedImage(_check_finite(path, np.asarray(image, np.float32)), 0, False)
+        values = np.asarray(image, np.float32)
+        if not (np.isfinite(values).all() and (values >= 0).all()):
+            raise Hep2ganError(
+                f"{path} holds negative or non-finite values",
+                "grey levels are finite and not negative",
+                "save it as 16-bit grey",
+            )
+        return DecodedImage(values, 0, False)
     raise Hep2ganError(
         f"{path} has the colour mode {image.mode}",
         "images are grey, RGB, RGBA or palette",
         "save it as 8- or 16-bit grey PNG",
-    )
-
-
-def _to_eight_bit_grey(image: Image.Image) -> Image.Image:
-    return image.convert("L") if image.mode in ("1", "LA") else image.convert("RGB").convert("F")
-
-
-def _is_inverted(image: Image.Image) -> bool:
-    # Pillow turns WhiteIsZero around at 8 bits, but not at 16.
-    tags: Any = getattr(image, "tag_v2", {})
-    return bool(tags.get(_PHOTOMETRIC, 1) == _MIN_IS_WHITE)
-
-
-def _check_finite(path: Path, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    if np.isfinite(values).all() and (values >= 0).all():
-        return values
-    rule = "grey levels are finite and not negative"
-    raise Hep2ganError(
-        f"{path} holds negative or non-finite values", rule, "save it as 16-bit grey"
     )
 
 

@@ -3,7 +3,15 @@
 from pathlib import Path, PurePosixPath
 
 from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_errors, read_table
-from hep2gan.data.readers.raw import INTENSITIES, UNKNOWN, RawCell, RawCells, name_ids, path_problem
+from hep2gan.data.readers.source import (
+    INTENSITIES,
+    UNKNOWN,
+    DataSource,
+    RawCell,
+    RawCells,
+    name_ids,
+    path_problem,
+)
 from hep2gan.errors import Hep2ganError
 
 NAME = "manifest.csv"
@@ -15,6 +23,14 @@ PARTS = {
     **dict.fromkeys(("validation", "valid", "val"), 1),
     **dict.fromkeys(("test", "testing"), 2),
 }
+
+
+class ManifestSource(DataSource):
+    """data=manifest: any cells, listed in a CSV."""
+
+    def read(self, workers: int | None = None) -> RawCells:
+        """Read labels and paths of the cells that the CSV lists."""
+        return read_manifest(self.folder)
 
 
 def read_manifest(root_or_csv: Path) -> RawCells:
@@ -34,9 +50,11 @@ def read_manifest(root_or_csv: Path) -> RawCells:
     path = Path(root_or_csv)
     path = path / NAME if path.is_dir() else path
     if not path.is_file():
-        fix = f"set data.root to a csv file, or to a folder that holds {NAME}"
-        rule = f"its header is {','.join(REQUIRED)}[,{'][,'.join(OPTIONAL)}]"
-        raise Hep2ganError(f"{path} does not exist", rule, fix)
+        raise Hep2ganError(
+            f"{path} does not exist",
+            f"its header is {','.join(REQUIRED)}[,{'][,'.join(OPTIONAL)}]",
+            f"set data.root to a csv file, or to a folder that holds {NAME}",
+        )
     rows = read_table(path)
     if len(rows) < 2:
         problem = "names no cells" if rows else "is empty"
@@ -70,12 +88,13 @@ def _row_problem(row: CsvRow, column: dict[str, int]) -> str:
         file = row.field(column[name])
         if reason := path_problem(file):
             return f"the {name} '{file}' {reason}: copy the files there and use relative paths"
-    intensity = row.field(column.get("intensity"))
-    if intensity.casefold() not in INTENSITIES:
-        return f"unknown intensity '{intensity}' (positive, intermediate or empty)"
-    part = row.field(column.get("split"))
-    if part.casefold() not in PARTS:
-        return f"unknown split '{part}' (train, validation, test or empty)"
+    for name, known, options in (
+        ("intensity", INTENSITIES, "positive, intermediate"),
+        ("split", PARTS, "train, validation, test"),
+    ):
+        value = row.field(column.get(name))
+        if value.casefold() not in known:
+            return f"unknown {name} '{value}' ({options} or empty)"
     return ""
 
 

@@ -117,13 +117,8 @@ def _file_states(folder: Path) -> _FileStates:
     states = {}
     for name in sorted(FILES - {VERIFIED}):
         with suppress(FileNotFoundError):
-            status = (folder / name).stat()
-            states[name] = [
-                status.st_ino,
-                status.st_size,
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-            ]
+            s = (folder / name).stat()
+            states[name] = [s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns]
     return states
 
 

@@ -4,8 +4,9 @@ import hashlib
 import math
 import os
 import signal
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -24,7 +25,7 @@ from hep2gan.data.readers.image import (
     resize_mask,
     stretch,
 )
-from hep2gan.data.readers.raw import CellError, RawCell
+from hep2gan.data.readers.source import CellError, RawCell
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import available_cores
 
@@ -54,17 +55,14 @@ class CellInfo(NamedTuple):
     """16-bit colour, read at 8 bits."""
 
 
-class ChunkResult(NamedTuple):
-    """What became of the cells of a chunk, in their order."""
-
-    first: int
-    cells: list[CellInfo | CellError]
+PackedCell = CellInfo | CellError
+"""What became of a cell."""
 
 
 def run_chunks(
     chunks: Iterable[PackChunk], cells: int, workers: int | None
-) -> Generator[ChunkResult, None, None]:
-    """Pack chunks, in this process or in several; results come as they are ready.
+) -> Generator[list[PackedCell], None, None]:
+    """Pack chunks, in this process or in several; results come in the order of the chunks.
 
     Raises Hep2ganError when a worker process dies.
     """
@@ -75,27 +73,26 @@ def run_chunks(
     # Spawned, since the calling process may hold threads that do not survive a fork.
     pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=start_worker)
     try:
-        yield from _results_as_completed(pool, chunks, 4 * count)
+        yield from _results_in_order(pool, chunks, 4 * count)
     except BrokenProcessPool as error:
-        rule = "a worker was killed, as for want of memory, or the script has no main guard"
-        fix = 'set workers=1, or put the call under `if __name__ == "__main__":`'
-        raise Hep2ganError("a worker process ended early", rule, fix) from error
+        raise Hep2ganError(
+            "a worker process ended early",
+            "a worker was killed, as for want of memory, or the script has no main guard",
+            'set workers=1, or put the call under `if __name__ == "__main__":`',
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _results_as_completed(
+def _results_in_order(
     pool: ProcessPoolExecutor, chunks: Iterable[PackChunk], limit: int
-) -> Iterator[ChunkResult]:
-    pending: set[Future[ChunkResult]] = set()
+) -> Iterator[list[PackedCell]]:
+    pending: deque[Future[list[PackedCell]]] = deque()
     for chunk in chunks:
-        pending.add(pool.submit(pack_chunk, chunk))
+        pending.append(pool.submit(pack_chunk, chunk))
         if len(pending) >= limit:
-            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in ready)
-    while pending:
-        ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-        yield from (future.result() for future in ready)
+            yield pending.popleft().result()
+    yield from (future.result() for future in pending)
 
 
 def start_worker() -> None:
@@ -116,7 +113,7 @@ def _wait_for_parent() -> None:
         os._exit(1)
 
 
-def pack_chunk(chunk: PackChunk) -> ChunkResult:
+def pack_chunk(chunk: PackChunk) -> list[PackedCell]:
     """Read the cells of a chunk and write their pixels; broken cells leave their rows zero."""
     shape = (len(chunk.cells), chunk.size, chunk.size)
     images, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
@@ -126,7 +123,7 @@ def pack_chunk(chunk: PackChunk) -> ChunkResult:
     ]
     _write_rows(chunk.folder / "image.npy", chunk.first, images)
     _write_rows(chunk.folder / "mask.npy", chunk.first, masks)
-    return ChunkResult(chunk.first, cells)
+    return cells
 
 
 def _write_rows(path: Path, first: int, rows: npt.NDArray[np.uint8]) -> None:
@@ -142,8 +139,9 @@ def _pack_cell(
     white_level: int | None,
     image_row: npt.NDArray[np.uint8],
     mask_row: npt.NDArray[np.uint8],
-) -> CellInfo | CellError:
+) -> PackedCell:
     reasons: list[str] = []
+    size = len(image_row)
     try:
         decoded = decode_image(cell.image)
         grey = grey_levels(cell.image, decoded, white_level)
@@ -151,32 +149,30 @@ def _pack_cell(
         reasons.append(str(error).rstrip("."))
     try:
         mask = read_mask(cell.mask)
-        small_mask = resize_mask(mask, len(mask_row))
+        small_mask = resize_mask(mask, size)
         if not small_mask.any():
-            raise _empty_mask(cell.mask, bool(mask.any()), len(mask_row))
+            problem = f"vanishes at {size} × {size} pixels" if mask.any() else "is empty"
+            raise Hep2ganError(
+                f"{cell.mask} {problem}", "a mask shows a nucleus", "draw the mask again"
+            )
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
     if not reasons and grey.shape != mask.shape:
-        reasons.append(_size_mismatch(cell, grey.shape, mask.shape))
+        reasons.append(
+            "{} has {} × {} pixels, but {} {} × {}: both must have the same size."
+            " Fix: export the pair again".format(cell.mask, *mask.shape, cell.image, *grey.shape)
+        )
     if reasons:
         return CellError(cell.id, "; ".join(reasons))
-    image_row[:], levels = stretch(resize(grey, len(image_row)))
+    image_row[:], levels = stretch(resize(grey, size))
     mask_row[:] = small_mask
-    peak = float(decoded.values.max()) if decoded.full_scale == 65535 else 0.0
-    height, width = grey.shape
-    digest = cell_digest(decoded.values, mask)
-    return CellInfo(levels, (height, width), digest, peak, decoded.depth_reduced)
-
-
-def _empty_mask(path: Path, vanished: bool, size: int) -> Hep2ganError:
-    problem = f"vanishes at {size} × {size} pixels" if vanished else "is empty"
-    return Hep2ganError(f"{path} {problem}", "a mask shows a nucleus", "draw the mask again")
-
-
-def _size_mismatch(cell: RawCell, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
-    (h, w), (mask_h, mask_w) = image, mask
-    sizes = f"{mask_h} × {mask_w} pixels, but {cell.image} {h} × {w}"
-    return f"{cell.mask} has {sizes}: both must have the same size. Fix: export the pair again"
+    return CellInfo(
+        levels,
+        (grey.shape[0], grey.shape[1]),
+        cell_digest(decoded.values, mask),
+        peak=float(decoded.values.max()) if decoded.full_scale == 65535 else 0.0,
+        depth_reduced=decoded.depth_reduced,
+    )
 
 
 def cell_digest(image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> bytes:

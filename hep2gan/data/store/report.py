@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.data.grouping import find_duplicates
-from hep2gan.data.readers.raw import CellError, RawCells
+from hep2gan.data.readers.source import CellError, RawCells
 from hep2gan.data.store.store import Store
 
 MAX_LISTED = 1000
@@ -36,9 +36,8 @@ def pack_report(
     label, crop, ids = columns["label"], columns["crop_size"], columns["id"]
     levels, specimen = columns["levels"], columns["specimen"]
     duplicates = find_duplicates(columns["digest"], label)
-    groups = [ids[rows].tolist() for rows in duplicates.groups()]
+    groups = [ids[rows].tolist() for rows in duplicates.groups]
     conflicts = [g for g, c in zip(groups, duplicates.conflicting, strict=True) if c]
-    constant = ids[levels[:, 0] >= levels[:, 1]].tolist()
     return {
         "counts": np.bincount(label, minlength=len(raw.classes)).tolist(),
         "published_counts": list(raw.published_counts) if raw.published_counts else None,
@@ -46,9 +45,9 @@ def pack_report(
         "width": _range(crop[:, 1]),
         "specimens": len(np.unique(specimen[specimen >= 0])),
         "without_specimen": int((specimen < 0).sum()),
-        "duplicates": limit_list(groups) | {"cells": len(duplicates.rows)},
+        "duplicates": limit_list(groups) | {"cells": sum(map(len, groups))},
         "conflicts": limit_list(conflicts),
-        "constant": limit_list(constant),
+        "constant": limit_list(ids[levels[:, 0] >= levels[:, 1]].tolist()),
         "skipped": limit_list([problem._asdict() for problem in skipped]),
         "notes": [*raw.notes, *notes],
     }
@@ -84,11 +83,11 @@ def _class_lines(
     classes: Sequence[str], counts: Sequence[int], published: Sequence[int] | None
 ) -> list[str]:
     width = max(map(len, classes))
-    lines = []
-    for k, (name, count) in enumerate(zip(classes, counts, strict=True)):
-        suffix = f"   published {published[k]:>7,}" if published else ""
-        lines.append(f"  {name:<{width}} {count:>9,}{suffix}")
-    return lines
+    suffixes = [f"   published {count:>7,}" for count in published or ()] or [""] * len(classes)
+    return [
+        f"  {name:<{width}} {count:>9,}{suffix}"
+        for name, count, suffix in zip(classes, counts, suffixes, strict=True)
+    ]
 
 
 def _warnings(classes: Sequence[str], findings: dict[str, Any]) -> list[str]:

@@ -122,9 +122,11 @@ class Store:
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
-        problem = "is no packed store" if path.exists() else "does not exist"
-        rule = "a store is a folder written by hep2gan-pack"
-        raise Hep2ganError(f"{path} {problem}", rule, "run hep2gan-pack, or correct the path")
+        raise Hep2ganError(
+            f"{path} {'is no packed store' if path.exists() else 'does not exist'}",
+            "a store is a folder written by hep2gan-pack",
+            "run hep2gan-pack, or correct the path",
+        )
     try:
         manifest = read_json(file)
     except ValueError as error:
@@ -132,8 +134,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise Hep2ganError(f"{file} is not the manifest of a store", "", "run hep2gan-pack")
     if manifest.get("version") != VERSION:
-        fact = f"{path} has version {str(manifest.get('version'))[:20]} of the store's format"
-        raise Hep2ganError(fact, f"this hep2gan reads {VERSION}", "run hep2gan-pack again")
+        raise Hep2ganError(
+            f"{path} has version {str(manifest.get('version'))[:20]} of the store's format",
+            f"this hep2gan reads {VERSION}",
+            "run hep2gan-pack again",
+        )
     return manifest
 
 

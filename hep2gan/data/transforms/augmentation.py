@@ -1,20 +1,27 @@
 """Augmentation: flips, rotation, shift, zoom, blur, grey-level jitter and noise of batches."""
 
-import math
-from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
 from hep2gan.data.batch import BatchSeed
-from hep2gan.data.transforms.functional import affine, flip, gaussian_blur, jitter_grey_levels
-from hep2gan.data.transforms.random import AugmentationParams, Interval, per_image, sample_noise
+from hep2gan.data.transforms.functional import (
+    AugmentationParams,
+    affine,
+    flip,
+    gaussian_blur,
+    jitter_grey_levels,
+    per_image,
+    sample_noise,
+)
 from hep2gan.errors import Hep2ganError
+from hep2gan.settings import Interval, Probability, Settings
 
 WIDEST_BLUR = 4.0
 
 
-@dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Settings):
     """Random changes of training cells; the default is the paper's (section III-A): flips.
 
     Flips and quarter turns move pixels without interpolation. Rotation, shift and scale are one
@@ -45,43 +52,34 @@ class Augmentation:
         Hep2ganError: A value is out of range.
     """
 
-    horizontal_flip: float = 0.5
-    vertical_flip: float = 0.5
-    rotation: float = 0.0
+    horizontal_flip: Probability = 0.5
+    vertical_flip: Probability = 0.5
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     quarter_turns: bool = False
-    shift: float = 0.0
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     scale: Interval = (1.0, 1.0)
     gain: Interval = (1.0, 1.0)
-    offset: float = 0.0
+    offset: Probability = 0.0
     gamma: Interval = (1.0, 1.0)
-    jitter: float = 1.0
+    jitter: Probability = 1.0
     blur: Interval = (0.0, 0.0)
-    noise: float = 0.0
+    noise: Probability = 0.0
 
-    def __post_init__(self) -> None:
-        for name in ("horizontal_flip", "vertical_flip", "jitter"):
-            _check(name, getattr(self, name), 0.0, 1.0)
-        _check("rotation", self.rotation, 0.0, 180.0)
-        _check("shift", self.shift, 0.0, 0.5)
-        _check("offset", self.offset, 0.0, 1.0)
-        _check("noise", self.noise, 0.0, 1.0)
-        for name in ("scale", "gain", "gamma"):
+    def conflict(self) -> Hep2ganError | None:
+        """An interval whose ends are out of order or out of range."""
+        for name in ("scale", "gain", "gamma", "blur"):
             low, high = getattr(self, name)
-            object.__setattr__(self, name, (float(low), float(high)))
-            if not 0 < low <= high < math.inf:
-                raise Hep2ganError(
-                    f"Augmentation {name} is [{low}, {high}]",
-                    "it must be an interval above 0, low end first",
-                    f"set {name}=[1.0,1.0] to leave it out",
+            bounded = name == "blur"
+            fits = 0 <= low <= high <= WIDEST_BLUR if bounded else 0 < low <= high
+            if not fits:
+                rule = f"of 0 to {WIDEST_BLUR:g} pixels" if bounded else "above 0"
+                none = "[0.0,0.0]" if bounded else "[1.0,1.0]"
+                return Hep2ganError(
+                    f"augmentation.{name} is [{low}, {high}]",
+                    f"it must be an interval {rule}, low end first",
+                    f"set augmentation.{name}={none} to leave it out",
                 )
-        low, high = self.blur
-        object.__setattr__(self, "blur", (float(low), float(high)))
-        if not 0 <= low <= high <= WIDEST_BLUR:
-            raise Hep2ganError(
-                f"Augmentation blur is [{low}, {high}]",
-                f"it must be an interval of 0 to {WIDEST_BLUR:g} pixels, low end first",
-                "set blur=[0.0,0.0] to leave it out",
-            )
+        return None
 
     @property
     def resamples(self) -> bool:
@@ -157,10 +155,3 @@ class Augmentation:
                 "gamma needs grey levels in [0, 1]",
                 "set gamma=[1.0,1.0], or normalise by min_max or percentile",
             )
-
-
-def _check(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise Hep2ganError(
-            f"Augmentation {name} is {value}", f"it must be {low} to {high}", f"set {name}={low}"
-        )

@@ -1,19 +1,20 @@
 """Normalisation of the stored grey levels to what the networks see."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.settings import Settings
 
 NormalisationKind = Literal["min_max", "percentile", "z_score", "none"]
+Percentile = Annotated[float, Field(ge=0, le=100)]
 
 
-@dataclass(frozen=True)
-class Normalisation:
+class Normalisation(Settings):
     """Normalise every image by itself, on whatever device it is.
 
     Stored images are stretched one by one; only `none` undoes that, through `levels`. Constant
@@ -32,22 +33,18 @@ class Normalisation:
     """
 
     kind: NormalisationKind = "min_max"
-    low: float = 1.0
-    high: float = 99.0
+    low: Percentile = 1.0
+    high: Percentile = 99.0
 
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(NormalisationKind):
-            raise Hep2ganError(
-                f"Normalisation {self.kind!r} is unknown",
-                "",
-                f"use {', '.join(get_args(NormalisationKind))}",
-            )
-        if not 0 <= self.low < self.high <= 100:
-            raise Hep2ganError(
-                f"Percentiles are {self.low} and {self.high}",
-                "they must be in order and within 0..100",
-                "use e.g. 1 and 99",
-            )
+    def conflict(self) -> Hep2ganError | None:
+        """Percentiles that are not in order."""
+        if self.low < self.high:
+            return None
+        return Hep2ganError(
+            f"normalisation.low is {self.low} and normalisation.high {self.high}",
+            "percentiles must be in order",
+            "set normalisation.low=1 normalisation.high=99",
+        )
 
     @property
     def bounded(self) -> bool:

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.panels import COLUMNS, drop_inner_ylabels, method_panels, methods_with
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.calibration import (
     CrossFittedTemperature,
@@ -18,7 +17,7 @@ from hep2gan.statistics.calibration import (
     expected_calibration_error,
     reliability,
 )
-from hep2gan.statistics.intervals import wilson
+from hep2gan.statistics.significance import wilson
 
 _SHARED = {"markersize": 3.6, "linewidth": 1.1}
 _BEFORE: dict[str, Any] = _SHARED | {
@@ -48,10 +47,12 @@ def plot_calibration_by_method(methods: Mapping[str, Predictions]) -> Figure | N
     (see `cross_fit_temperature`; left out where all cells are of one specimen). Methods without a
     classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
     """
-    methods = methods_with(methods, "probabilities")
+    methods = style.methods_with(methods, "probabilities")
     if not methods:
         return None
-    figure, headings, axes = method_panels(list(methods), [style.PAGE / COLUMNS, 0.9], foot=0.3)
+    figure, headings, axes = style.method_panels(
+        list(methods), [style.PAGE / style.COLUMNS, 0.9], foot=0.3
+    )
     curves = [_BEFORE]
     for (upper, lower), heading, predictions in zip(axes, headings, methods.values(), strict=True):
         before, after = reliability(predictions.require_probabilities(), predictions.label), None
@@ -64,7 +65,7 @@ def plot_calibration_by_method(methods: Mapping[str, Predictions]) -> Figure | N
         _plot_accuracies(upper, before, after)
         _plot_confidences(lower, before, after)
         style.add_heading(upper, heading, note)
-    drop_inner_ylabels(axes)
+    style.drop_inner_ylabels(axes)
     style.legend_below(figure, [Line2D([], [], **curve) for curve in curves], entry=1.7)
     return figure
 
@@ -75,8 +76,7 @@ def _scale(predictions: Predictions) -> CrossFittedTemperature | None:
     known = specimen >= 0
     if len(known) < 2 or (known.all() and len(np.unique(specimen)) < 2):
         return None
-    probabilities = predictions.require_probabilities()
-    return cross_fit_temperature(probabilities, predictions.label, specimen)
+    return cross_fit_temperature(predictions.require_probabilities(), predictions.label, specimen)
 
 
 def _plot_accuracies(ax: Axes, before: Reliability, after: Reliability | None) -> None:
@@ -85,33 +85,26 @@ def _plot_accuracies(ax: Axes, before: Reliability, after: Reliability | None) -
     Dots lie at the mean confidence of their cells, with the Wilson interval of the accuracy.
     """
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.8, linestyle=":", label="_perfect")
-    _plot_bins(ax, before, _BEFORE)
-    _plot_intervals(ax, before)
+    filled = np.flatnonzero(before.cells)
+    ends = [wilson(int(before.right[one]), int(before.cells[one])) for one in filled]
+    ax.plot(before.confidence[filled], before.accuracy[filled], **_BEFORE)
+    low, high = np.array(ends).T
+    ax.vlines(before.confidence[filled], low, high, color=_BEFORE["color"], linewidth=0.8)
     if after is not None:
-        _plot_bins(ax, after, _AFTER)
+        filled = np.flatnonzero(after.cells)
+        ax.plot(after.confidence[filled], after.accuracy[filled], **_AFTER)
     style.style_axes(ax, ylabel="accuracy")
     ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
-
-
-def _plot_bins(ax: Axes, bins: Reliability, curve: dict[str, Any]) -> None:
-    filled = bins.cells > 0
-    ax.plot(bins.confidence[filled], bins.accuracy[filled], **curve)
-
-
-def _plot_intervals(ax: Axes, bins: Reliability) -> None:
-    filled = np.flatnonzero(bins.cells)
-    ends = [wilson(int(bins.right[one]), int(bins.cells[one])) for one in filled]
-    low, high = np.array(ends).T
-    ax.vlines(bins.confidence[filled], low, high, color=_BEFORE["color"], linewidth=0.8)
 
 
 def _plot_confidences(ax: Axes, before: Reliability, after: Reliability | None) -> None:
     """Plot which share of the cells, in per cent, lies in each bin of confidence."""
     cells = before.cells.sum()
-    shares = 100 * before.cells / cells
-    ax.stairs(shares, before.edges, fill=True, color=_BEFORE["color"], alpha=0.45)
+    ax.stairs(
+        100 * before.cells / cells, before.edges, fill=True, color=_BEFORE["color"], alpha=0.45
+    )
     if after is not None:
-        line = {"color": _AFTER["color"], "linestyle": _AFTER["linestyle"], "linewidth": 1.2}
-        ax.stairs(100 * after.cells / cells, before.edges, **line)
+        look = {key: _AFTER[key] for key in ("color", "linestyle")}
+        ax.stairs(100 * after.cells / cells, before.edges, linewidth=1.2, **look)
     style.style_axes(ax, xlabel="confidence", ylabel="cells (%)")
     ax.set(xlim=(0, 1), ylim=(0, 102), yticks=[0, 50, 100])

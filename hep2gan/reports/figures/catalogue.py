@@ -10,14 +10,15 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from hep2gan.io import atomic_write
-from hep2gan.reports.figures.calibration import plot_calibration, plot_calibration_by_method
-from hep2gan.reports.figures.confusion import plot_confusion, plot_confusion_by_method
-from hep2gan.reports.figures.contours import plot_contours, plot_contours_by_method
-from hep2gan.reports.figures.curves import plot_training_curves
-from hep2gan.reports.figures.embedding import plot_embedding, plot_embedding_by_method
-from hep2gan.reports.figures.roc import plot_roc, plot_roc_by_method
-from hep2gan.reports.figures.specimens import plot_specimens
-from hep2gan.reports.figures.worst import plot_worst_classified, plot_worst_segmented
+from hep2gan.reports.figures import (
+    calibration,
+    cells,
+    confusion,
+    curves,
+    embedding,
+    roc,
+    specimens,
+)
 from hep2gan.runs.predictions import Predictions
 
 DPI = 200
@@ -63,50 +64,50 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
         "The cell of median Dice of each class: above as the networks see it, below with the "
         "outline of the generated mask (purple) and of the true mask (green). After the paper's "
         "Fig. 2.",
-        plot_contours,
+        cells.plot_contours,
     ),
     FigureSpec(
         "confusion",
         "Confusion matrix",
         "Cells of each true class (rows) by the class they are read as (columns), with the share "
         "of the row. After the paper's Fig. 3.",
-        plot_confusion,
+        confusion.plot_confusion,
     ),
     FigureSpec(
         "tsne",
         "Features, by t-SNE",
         "The classifier's features in two dimensions, coloured by true class; misread cells are "
         "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
-        plot_embedding,
+        embedding.plot_embedding,
     ),
     FigureSpec(
         "roc",
         "ROC curves",
         "Each class against the rest, and the upper left corner enlarged; AUC is the area under "
         "the curve. After the paper's Fig. 4.",
-        plot_roc,
+        roc.plot_roc,
     ),
-    FigureSpec("calibration", "Calibration", _CALIBRATION, plot_calibration),
+    FigureSpec("calibration", "Calibration", _CALIBRATION, calibration.plot_calibration),
     FigureSpec(
         "specimens",
         "Accuracy by specimen",
         "A dot a specimen, in rising order within its class; lines mark the accuracy on all cells "
         "of the class, rings the specimens most of whose cells are read as a wrong class.",
-        plot_specimens,
+        specimens.plot_specimens,
     ),
     FigureSpec(
         "worst_segmented",
         "Lowest Dice",
         "The cells whose generated masks (purple) fit the true masks (green) worst, with class "
         "and id.",
-        plot_worst_segmented,
+        cells.plot_worst_segmented,
     ),
     FigureSpec(
         "worst_classified",
         "Most confident misreadings",
         "Misread cells, those first of whose wrong class the classifier is most sure, with its "
         "probability and the id.",
-        plot_worst_classified,
+        cells.plot_worst_classified,
     ),
 )
 """Figures of one method's predictions, in the order of a report."""
@@ -115,7 +116,7 @@ TRAINING_CURVES: FigureSpec[Path] = FigureSpec(
     "curves",
     "Training curves",
     "Means over each epoch, as logged in metrics.csv.",
-    plot_training_curves,
+    curves.plot_training_curves,
 )
 
 COMPARISON_FIGURES: tuple[FigureSpec[Mapping[str, Predictions]], ...] = (
@@ -125,36 +126,36 @@ COMPARISON_FIGURES: tuple[FigureSpec[Mapping[str, Predictions]], ...] = (
         "The cell of median Dice of each class: as the networks see it, and below with the "
         "outlines of each method's mask (purple) and of the true mask (green). After the paper's "
         "Fig. 2.",
-        plot_contours_by_method,
+        cells.plot_contours_by_method,
     ),
     FigureSpec(
         "figure_3",
         "Confusion matrices",
         "Cells of each true class (rows) by the class they are read as (columns). After the "
         "paper's Fig. 3.",
-        plot_confusion_by_method,
+        confusion.plot_confusion_by_method,
     ),
     FigureSpec(
         "figure_4",
         "ROC curves",
         "Each class against the rest, and below the upper left corner enlarged. After the paper's "
         "Fig. 4.",
-        plot_roc_by_method,
+        roc.plot_roc_by_method,
     ),
     FigureSpec(
         "figure_5",
         "Features, by t-SNE",
         "Each classifier's features in two dimensions, coloured by true class; misread cells are "
         "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
-        plot_embedding_by_method,
+        embedding.plot_embedding_by_method,
     ),
-    FigureSpec("calibration", "Calibration", _CALIBRATION, plot_calibration_by_method),
+    FigureSpec("calibration", "Calibration", _CALIBRATION, calibration.plot_calibration_by_method),
 )
 """Figures of several methods by title, in the order of a report; the numbers are the paper's."""
 
 
 def write_figures(
-    predictions: Predictions, folder: Path, curves: Path | None = None
+    predictions: Predictions, folder: Path, log: Path | None = None
 ) -> dict[str, Path]:
     """Write every figure that the method has as `<name>.png` (200 dpi) and `<name>.pdf`.
 
@@ -164,7 +165,7 @@ def write_figures(
     Args:
         predictions: what the figures show.
         folder: where they go; made if it is not there.
-        curves: a metrics.csv, for the training curves, where there is one.
+        log: a metrics.csv, for the training curves, where there is one.
 
     Returns:
         The PNG file of each figure by its name.
@@ -174,8 +175,7 @@ def write_figures(
     """
     predictions.check()
     figures = {spec.name: spec.plot(predictions) for spec in RUN_FIGURES}
-    logged = TRAINING_CURVES.plot(curves) if curves and curves.is_file() else None
-    figures[TRAINING_CURVES.name] = logged
+    figures[TRAINING_CURVES.name] = TRAINING_CURVES.plot(log) if log and log.is_file() else None
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for name, figure in figures.items():

@@ -8,8 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.labels import short_names
-from hep2gan.reports.figures.panels import COLUMNS, method_panels, methods_with
 from hep2gan.runs.predictions import Predictions
 
 _LEAST_FIELD = 0.3
@@ -32,13 +30,14 @@ def plot_confusion_by_method(methods: Mapping[str, Predictions]) -> Figure | Non
     At most three beside each other, fewer where the classes are many. Methods without a
     classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
     """
-    methods = methods_with(methods, "probabilities")
+    methods = style.methods_with(methods, "probabilities")
     if not methods:
         return None
     classes = next(iter(methods.values())).classes
-    columns = max(1, min(COLUMNS, int(style.PAGE / _side(classes, _LEAST_FIELD))))
-    height = style.PAGE / columns + 0.05
-    figure, headings, axes = method_panels(list(methods), [height], columns, foot=0.45)
+    columns = max(1, min(style.COLUMNS, int(style.PAGE / _side(classes, _LEAST_FIELD))))
+    figure, headings, axes = style.method_panels(
+        list(methods), [style.PAGE / columns + 0.05], columns, foot=0.45
+    )
     for (ax,), heading, predictions in zip(axes, headings, methods.values(), strict=True):
         _plot_matrix(ax, predictions, heading, unit="")
         ax.set_anchor("N")
@@ -58,7 +57,7 @@ def confusion_counts(predictions: Predictions) -> npt.NDArray[np.int64]:
 
 def _side(classes: Sequence[str], field: float) -> float:
     """Return the width of a matrix with its labels in inches, from that of a field."""
-    longest = max(len(name) for name in short_names(classes))
+    longest = max(len(name) for name in style.short_names(classes))
     return 0.25 + 0.07 * longest + field * len(classes)
 
 
@@ -73,7 +72,8 @@ def _plot_matrix(ax: Axes, predictions: Predictions, name: str = "", unit: str =
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     _label_axes(ax, predictions.classes)
     for true, guess in np.ndindex(*counts.shape):
-        text = f"{counts[true, guess]}\n{_percent(share[true, guess], unit)}"
+        percent = "100" if share[true, guess] == 1 else f"{100 * share[true, guess]:.1f}"
+        text = f"{counts[true, guess]}\n{percent}{unit}"
         if not totals[true, 0]:
             text = "–"
         elif not counts[true, guess]:
@@ -85,25 +85,18 @@ def _plot_matrix(ax: Axes, predictions: Predictions, name: str = "", unit: str =
     style.add_heading(ax, name, f"Accuracy {100 * right / cells:.2f} % ({right} of {cells})")
 
 
-def _percent(share: float, unit: str) -> str:
-    return f"100{unit}" if share == 1 else f"{100 * share:.1f}{unit}"
-
-
 def _label_axes(ax: Axes, classes: Sequence[str]) -> None:
     """Name rows and columns, and rule white lines between the fields."""
-    names = short_names(classes)
+    names = style.short_names(classes)
     places = np.arange(len(names))
     rotation = 90 if max(len(name) for name in names) > 5 else 0
-    ax.set_xticks(places, names, fontsize=style.LABEL, color=style.INK, rotation=rotation)
-    ax.set_yticks(places, names, fontsize=style.LABEL, color=style.INK)
-    ax.set_xlabel("predicted", fontsize=style.LABEL, color=style.INK)
-    ax.set_ylabel("true", fontsize=style.LABEL, color=style.INK)
-    ax.set_xticks(places[1:] - 0.5, minor=True)
-    ax.set_yticks(places[1:] - 0.5, minor=True)
+    for axis, words, turn in ((ax.xaxis, "predicted", rotation), (ax.yaxis, "true", 0)):
+        axis.set_ticks(places, names, fontsize=style.LABEL, color=style.INK, rotation=turn)
+        axis.set_label_text(words, fontsize=style.LABEL, color=style.INK)
+        axis.set_ticks(places[1:] - 0.5, minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="both", length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
 
 
 def _add_scale(figure: Figure, ax: Axes) -> None:

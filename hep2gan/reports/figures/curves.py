@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.labels import plain_text, shorten
 from hep2gan.runs.metrics_csv import Series, read_series
 
 _OUTPUT, _DISTANCE, _RATE = "Discriminator output", "Validation HD95 (px)", "Learning rate"
@@ -91,9 +90,9 @@ def _plot_panel(ax: Axes, title: str, members: Sequence[Series]) -> None:
             marker=look.marker if len(one.epoch) <= 20 else "",
             markersize=2.6,
             drawstyle="steps-post" if title == _RATE else "default",
-            label=shorten(_NAMES.get(last, last.replace("_", " ")), 24),
+            label=style.shorten(_NAMES.get(last, last.replace("_", " ")), 24),
         )
-    style.style_axes(ax, xlabel="epoch", title=plain_text(title))
+    style.style_axes(ax, xlabel="epoch", title=style.plain_text(title))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if _spans_decades(members, 0 if title == _RATE else _LOG_SCALE_DECADES):
         ax.set_yscale("log")

@@ -3,7 +3,6 @@
 import hashlib
 import warnings
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,6 @@ from threadpoolctl import threadpool_limits
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.labels import legend_names
-from hep2gan.reports.figures.panels import COLUMNS, method_panels, methods_with
 from hep2gan.runs.predictions import Predictions
 
 PERPLEXITY = 30.0
@@ -53,14 +50,19 @@ def plot_embedding_by_method(methods: Mapping[str, Predictions]) -> Figure | Non
     Methods without features are left out; None when no method is left. Raises Hep2ganError when
     classes differ.
     """
-    methods = methods_with(methods, "features")
+    methods = style.methods_with(methods, "features")
     if not methods:
         return None
-    side = style.PAGE / COLUMNS
-    figure, headings, axes = method_panels(list(methods), [side], foot=0.4)
+    figure, headings, axes = style.method_panels(
+        list(methods), [style.PAGE / style.COLUMNS], foot=0.4
+    )
     for (ax,), heading, predictions in zip(axes, headings, methods.values(), strict=True):
         rows = _plot_points(ax, predictions, size=7)
-        style.add_heading(ax, heading, _misread(predictions, rows))
+        note = f"{rows.size} cells"
+        if predictions.probabilities is not None:
+            wrong = (predictions.predicted[rows] != predictions.label[rows]).sum()
+            note = f"{wrong} of {rows.size} cells misread"
+        style.add_heading(ax, heading, note)
     style.legend_below(figure, _legend_dots(methods.values()), entry=1.0)
     return figure
 
@@ -93,8 +95,7 @@ def _tsne(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float6
     # Threads that wait for a busy core make it ten times slower than one thread is.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few or equal cells: divisions sklearn itself repairs
-        coordinates = tsne.fit_transform(centred)
-    return np.asarray(coordinates, dtype=np.float64)
+        return np.asarray(tsne.fit_transform(centred), dtype=np.float64)
 
 
 def _plot_points(ax: Axes, predictions: Predictions, size: float) -> npt.NDArray[np.intp]:
@@ -108,35 +109,34 @@ def _plot_points(ax: Axes, predictions: Predictions, size: float) -> npt.NDArray
     if rows.size > MOST_CELLS:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_CELLS, replace=False))
     points, label = embed(predictions.features[rows]), predictions.label[rows]
-    for kind, name in enumerate(legend_names(predictions.classes, 16)):
+    for kind, name in enumerate(style.legend_names(predictions.classes, 16)):
         own = points[label == kind]
         if len(own):
             look = style.series_style(kind)
-            dots: dict[str, Any] = {"color": look.color, "marker": look.marker, "linewidths": 0}
-            ax.scatter(own[:, 0], own[:, 1], s=size, label=f"{name} ({len(own)})", **dots)
+            ax.scatter(
+                own[:, 0],
+                own[:, 1],
+                s=size,
+                label=f"{name} ({len(own)})",
+                color=look.color,
+                marker=look.marker,
+                linewidths=0,
+            )
     if predictions.probabilities is not None:
         wrong = points[predictions.predicted[rows] != label]
         text = f"misread ({len(wrong)})"
         ax.scatter(wrong[:, 0], wrong[:, 1], s=4.2 * size, label=text, **style.RING)
     ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set(color=style.FAINT, linewidth=0.8)
+    ax.spines[:].set(color=style.FAINT, linewidth=0.8)
     return rows
-
-
-def _misread(predictions: Predictions, rows: npt.NDArray[np.intp]) -> str:
-    if predictions.probabilities is None:
-        return f"{rows.size} cells"
-    wrong = int((predictions.predicted[rows] != predictions.label[rows]).sum())
-    return f"{wrong} of {rows.size} cells misread"
 
 
 def _legend_dots(methods: Collection[Predictions]) -> list[Line2D]:
     """Return a point of each class that any method has cells of, and the ring."""
-    names = legend_names(next(iter(methods)).classes, 16)
+    names = style.legend_names(next(iter(methods)).classes, 16)
     labels = sorted({int(label) for one in methods for label in np.unique(one.label)})
     dots = [style.class_dot(names[label], label, 4.0) for label in labels]
     if any(one.probabilities is not None for one in methods):
-        ring: dict[str, Any] = {"color": style.INK, "marker": "o", "fillstyle": "none"}
-        dots.append(style.legend_dot("misread", 6.5, **ring))
+        ring = style.legend_dot("misread", 6.5, color=style.INK, marker="o", fillstyle="none")
+        dots.append(ring)
     return dots

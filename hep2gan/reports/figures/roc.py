@@ -11,8 +11,6 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import auc, roc_curve
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.labels import legend_names, short_names, shorten
-from hep2gan.reports.figures.panels import COLUMNS, drop_inner_ylabels, method_panels, methods_with
 from hep2gan.runs.predictions import Predictions
 
 _LINE_WIDTH = 1.3
@@ -44,11 +42,6 @@ def roc_curves(predictions: Predictions) -> list[RocCurve]:
     return curves
 
 
-def macro_area(curves: Sequence[RocCurve]) -> float:
-    """Return the mean area under the curves, every class with a curve counting alike."""
-    return float(np.mean([curve.area for curve in curves]))
-
-
 def plot_roc(predictions: Predictions) -> Figure | None:
     """Plot all classes, and their upper left corner enlarged, where good classifiers differ.
 
@@ -59,8 +52,7 @@ def plot_roc(predictions: Predictions) -> Figure | None:
         return None
     figure = style.new_figure(style.PAGE, style.PAGE / 2 + 0.3)
     whole, corner = figure.subplots(1, 2)
-    title = "Each class against the rest"
-    _plot_curves(whole, predictions.classes, curves, title=title)
+    _plot_curves(whole, predictions.classes, curves, title="Each class against the rest")
     whole.legend(
         loc="lower right",
         fontsize=style.SMALL,
@@ -71,8 +63,9 @@ def plot_roc(predictions: Predictions) -> Figure | None:
         alignment="left",
     )
     share = _corner_share(curves)
-    title = f"Upper left corner × {1 / share:.0f}"
-    _plot_curves(corner, predictions.classes, curves, share, title=title)
+    _plot_curves(
+        corner, predictions.classes, curves, share, title=f"Upper left corner × {1 / share:.0f}"
+    )
     corner.set(ylabel="")
     return figure
 
@@ -84,23 +77,26 @@ def plot_roc_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
     no curve. Methods without a classifier are left out; None when there is no curve to plot.
     Raises Hep2ganError when classes differ.
     """
-    able = methods_with(methods, "probabilities")
+    able = style.methods_with(methods, "probabilities")
     curves_of = {name: roc_curves(predictions) for name, predictions in able.items()}
     curves_of = {name: curves for name, curves in curves_of.items() if curves}
     if not curves_of:
         return None
     classes = next(iter(able.values())).classes
-    columns = COLUMNS if len(curves_of) <= COLUMNS else COLUMNS + 1
+    columns = style.COLUMNS if len(curves_of) <= style.COLUMNS else style.COLUMNS + 1
     side = style.PAGE / columns
-    figure, headings, axes = method_panels(list(curves_of), [side + 0.05, side], columns, foot=0.35)
+    figure, headings, axes = style.method_panels(
+        list(curves_of), [side + 0.05, side], columns, foot=0.35
+    )
     share = _corner_share([curve for curves in curves_of.values() for curve in curves])
     for (whole, corner), heading, curves in zip(axes, headings, curves_of.values(), strict=True):
         _plot_curves(whole, classes, curves)
         _plot_curves(corner, classes, curves, share)
-        style.add_heading(whole, heading, f"macro AUC {macro_area(curves):.4f}")
+        mean = np.mean([curve.area for curve in curves])
+        style.add_heading(whole, heading, f"macro AUC {mean:.4f}")
         _list_areas(whole, classes, curves)
         corner.set_title(f"corner × {1 / share:.0f}", fontsize=style.SMALL, color=style.QUIET)
-    drop_inner_ylabels(axes, columns)
+    style.drop_inner_ylabels(axes, columns)
     style.legend_below(figure, _legend_lines(classes, curves_of.values()))
     return figure
 
@@ -115,7 +111,7 @@ def _plot_curves(
 ) -> None:
     """Plot one line a class, its area in its label; the upper left `share` of both axes."""
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6, linestyle=":", label="_chance")
-    names = legend_names(classes, 20)
+    names = style.legend_names(classes, 20)
     for curve in curves:
         ax.plot(
             curve.false_positive_rate,
@@ -139,31 +135,28 @@ def _line(label: int) -> dict[str, Any]:
 def _corner_share(curves: Sequence[RocCurve]) -> float:
     """Return as large a part of the axes as the worst curve needs: 1/10, 1/4 or 1/2."""
     lowest = min(curve.area for curve in curves)
-    if lowest > 0.98:
-        return 0.1
-    return 0.25 if lowest > 0.9 else 0.5
+    return next(share for share, least in ((0.1, 0.98), (0.25, 0.9), (0.5, -1)) if lowest > least)
 
 
 def _missing(classes: Sequence[str], curves: Sequence[RocCurve]) -> str:
     """Say which classes have no curve."""
     plotted = {curve.label for curve in curves}
     names = [name for label, name in enumerate(classes) if label not in plotted]
-    return shorten(f"no curve, no test cells: {', '.join(names)}", 46) if names else ""
+    return style.shorten(f"no curve, no test cells: {', '.join(names)}", 46) if names else ""
 
 
 def _list_areas(ax: Axes, classes: Sequence[str], curves: Sequence[RocCurve]) -> None:
     """List the areas of few classes below the curves, where good ones leave room."""
     if len(curves) <= _MOST_LISTED:
-        names = short_names(classes)
+        names = style.short_names(classes)
         text = "\n".join(f"{names[curve.label]} {curve.area:.4f}" for curve in curves)
-        place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom"}
-        ax.text(0.97, 0.03, text, fontsize=style.SMALL, color=style.INK, **place)
+        style.add_text(ax, 0.97, 0.03, text, style.INK, ha="right", va="bottom")
 
 
 def _legend_lines(
     classes: Sequence[str], curves_of: Collection[Sequence[RocCurve]]
 ) -> list[Line2D]:
     """Return a line of each class that has a curve in any panel."""
-    names = legend_names(classes, 16)
+    names = style.legend_names(classes, 16)
     plotted = sorted({curve.label for curves in curves_of for curve in curves})
     return [Line2D([], [], label=names[label], **_line(label)) for label in plotted]

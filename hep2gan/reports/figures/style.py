@@ -1,13 +1,25 @@
-"""One look for every figure: Okabe–Ito colours, print sizes, no global matplotlib state."""
+"""One look for every figure: colours, print sizes, names cut to their room, methods in panels.
 
-from collections.abc import Sequence
+No global matplotlib state; colours are Okabe & Ito's.
+"""
+
+import math
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextToPath
+
+from hep2gan.data.patterns import abbreviation
+from hep2gan.errors import Hep2ganError
+from hep2gan.runs.predictions import Predictions
 
 COLUMN = 3.5
 PAGE = 7.16
@@ -15,6 +27,9 @@ PAGE = 7.16
 
 TITLE, LABEL, TICK, SMALL = 9.0, 8.0, 7.5, 7.0
 """Text sizes in points at printed size; nothing is smaller than 7."""
+
+COLUMNS = 3
+"""Panels beside each other across a page."""
 
 INK, QUIET, FAINT = "#1a1a1a", "#5c5c5c", "#d9d9d9"
 
@@ -30,6 +45,7 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "
 RING: dict[str, Any] = {"facecolors": "none", "edgecolors": INK, "linewidths": 0.9}
 """What marks a point as wrong, for `Axes.scatter`."""
 
+_TEXT = TextToPath()
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "-",
@@ -72,9 +88,8 @@ def style_axes(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "")
     ax.tick_params(labelsize=TICK, color=QUIET, labelcolor=INK, width=0.6, length=2.5)
     ax.grid(visible=True, color=FAINT, linewidth=0.5)
     ax.set_axisbelow(True)
-    for side, spine in ax.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set(color=QUIET, linewidth=0.6)
+    ax.spines[:].set(color=QUIET, linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def add_heading(ax: Axes, name: str, note: str) -> None:
@@ -85,15 +100,21 @@ def add_heading(ax: Axes, name: str, note: str) -> None:
         ax.set_title(note, fontsize=TITLE, color=INK)
 
 
+def add_text(ax: Axes, x: float, y: float, text: str, color: str = INK, **place: Any) -> None:
+    """Put small text at a place in 0..1 of the axes."""
+    ax.text(x, y, text, transform=ax.transAxes, fontsize=SMALL, color=color, **place)
+
+
 def legend_dot(label: str, size: float, **properties: Any) -> Line2D:
     """Return a legend entry of one marker of `size` points."""
-    return Line2D([], [], linestyle="none", markersize=size, label=label, **properties)
+    look: dict[str, Any] = {"linestyle": "none", "markersize": size, "label": label}
+    return Line2D([], [], **look | properties)
 
 
-def class_dot(label: str, index: int, size: float) -> Line2D:
+def class_dot(label: str, index: int, size: float, **properties: Any) -> Line2D:
     """Return the legend entry of class `index`, a marker of `size` points."""
     look = series_style(index)
-    return legend_dot(label, size, color=look.color, marker=look.marker)
+    return legend_dot(label, size, color=look.color, marker=look.marker, **properties)
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], entry: float = 1.1) -> None:
@@ -108,3 +129,148 @@ def legend_below(figure: Figure, handles: Sequence[Artist], entry: float = 1.1) 
         handletextpad=0.4,
         handlelength=2.6,
     )
+
+
+def methods_with(methods: Mapping[str, Predictions], array: str) -> dict[str, Predictions]:
+    """Return the methods whose predictions hold `array` and at least one cell, in their order.
+
+    Raises Hep2ganError when their classes differ: one legend could not name them all.
+    """
+    able = {
+        name: predictions
+        for name, predictions in methods.items()
+        if getattr(predictions, array) is not None and len(predictions.label)
+    }
+    kinds = {predictions.classes for predictions in able.values()}
+    if len(kinds) > 1:
+        fact = " and ".join(", ".join(classes) for classes in sorted(kinds))
+        rule = "methods in one figure need the same classes in the same order"
+        raise Hep2ganError(f"methods have classes {fact}", rule)
+    return able
+
+
+def method_panels(
+    names: Sequence[str], heights: Sequence[float], columns: int = COLUMNS, *, foot: float = 0.25
+) -> tuple[Figure, list[str], list[list[Axes]]]:
+    """Lay out the panels of methods, `columns` beside each other; fewer make a narrower figure.
+
+    Args:
+        names: of the methods, at least one.
+        heights: of a method's panels with their labels in inches, without the heading.
+        columns: panels beside each other across a page.
+        foot: room for a legend below, in inches.
+
+    Returns:
+        The figure, each method's name to stand above its first panel, and each method's panels
+        from top to bottom.
+    """
+    headings = wrap_headings(names, int(PAGE / columns / 0.078))
+    # Below each name's lines stands a line of results.
+    room = 0.14 * (2 + max(heading.count("\n") for heading in headings))
+    heights = [heights[0] + room, *heights[1:]]
+    across, depth = min(len(names), columns), len(heights)
+    lines = -(-len(names) // across)
+    width = max(PAGE * across / columns, COLUMN if len(names) == 1 else 0)
+    figure = new_figure(width, lines * sum(heights) + foot)
+    grid = figure.subplots(
+        lines * depth, across, squeeze=False, height_ratios=list(heights) * lines
+    )
+    stacks = grid.reshape(lines, depth, across).swapaxes(1, 2).reshape(-1, depth)
+    axes = [list(panels) for panels in stacks]
+    for ax in (ax for panels in axes[len(names) :] for ax in panels):
+        ax.remove()
+    return figure, headings, axes[: len(names)]
+
+
+def drop_inner_ylabels(axes: Sequence[Sequence[Axes]], columns: int = COLUMNS) -> None:
+    """Leave the label of the vertical axis to the first panel of each line."""
+    for place, panels in enumerate(axes):
+        for ax in panels if place % columns else ():
+            ax.set_ylabel("")
+
+
+def plain_text(text: str) -> str:
+    """Return `text` as matplotlib shows it literally: dollar signs start no formula."""
+    return text.replace("$", r"\$")
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut `text` to at most `limit` characters, the last one an ellipsis."""
+    return plain_text(_cut(text, limit))
+
+
+def fit_text(text: str, width: float, size: float) -> str:
+    """Cut `text` to at most `width` inches at `size` points, its last character an ellipsis."""
+    font, limits = FontProperties(size=size), range(len(text), 1, -1)
+    fits = (limit for limit in limits if _points(_cut(text, limit), font) <= 72 * width)
+    return shorten(text, next(fits, 1))
+
+
+def short_names(classes: Sequence[str], width: float = math.inf, *, limit: int = 12) -> list[str]:
+    """Abbreviate class names for axes; longer where two abbreviations would be the same.
+
+    Words that all names begin with go before a name's end does; numbers come last. Cut to the
+    width, names still differ.
+
+    Args:
+        classes: names of all classes.
+        width: the most that a name may take, in inches at SMALL points.
+        limit: the most characters of a name that is not abbreviated.
+    """
+    ways = [[abbreviation(name) for name in classes], *_ways_to_cut(classes, limit)]
+    return _first_distinct([[fit_text(name, width, SMALL) for name in names] for names in ways])
+
+
+def legend_names(classes: Sequence[str], limit: int) -> list[str]:
+    """Cut class names for legends to `limit` characters; they still differ, as in `short_names`."""
+    return [plain_text(name) for name in _first_distinct(_ways_to_cut(classes, limit))]
+
+
+def wrap_headings(names: Sequence[str], width: int) -> list[str]:
+    """Break names into at most two lines of `width` characters, to stand side by side.
+
+    What is longer is cut; names that would then be the same are numbered first.
+    """
+    headings = [_two_lines(name, width) for name in names]
+    if len(set(headings)) < len(headings):
+        numbered = (f"{number} {name}" for number, name in enumerate(names, start=1))
+        headings = [_two_lines(name, width) for name in numbered]
+    return [plain_text(text) for text in headings]
+
+
+def _points(text: str, font: FontProperties) -> float:
+    """Return the width."""
+    return float(_TEXT.get_text_width_height_descent(text, font, ismath=False)[0])
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _ways_to_cut(classes: Sequence[str], limit: int) -> list[list[str]]:
+    """As they are, without the words that all begin with, numbered; each cut to `limit`."""
+    start = _common_start(classes)
+    return [
+        [_cut(name, limit) for name in classes],
+        [_cut(name[start:], limit) for name in classes],
+        [_cut(f"{number} {name}", limit) for number, name in enumerate(classes)],
+    ]
+
+
+def _first_distinct(ways: Sequence[list[str]]) -> list[str]:
+    """Return the first way of naming in which all names differ, else the last."""
+    return next((names for names in ways if len(set(names)) == len(names)), ways[-1])
+
+
+def _common_start(names: Sequence[str]) -> int:
+    """Count characters of the whole words that all begin with: 6 for plate_a, plate_b."""
+    columns = list(zip(*names, strict=False))
+    alike = next((n for n, column in enumerate(columns) if len(set(column)) > 1), len(columns))
+    start = max(names[0].rfind(gap, 0, alike) + 1 for gap in " _-") if names else 0
+    return start if all(len(name) > start for name in names) else 0
+
+
+def _two_lines(text: str, width: int) -> str:
+    text = " ".join(re.sub(r",(?=\S)", ", ", text).split())  # the names of sweeps have no spaces
+    first, *more = textwrap.wrap(text, width) or [""]
+    return f"{first}\n{_cut(text[len(first) :].strip(), width)}" if more else first

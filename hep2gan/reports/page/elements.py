@@ -51,17 +51,15 @@ def make_pictures(run: FinishedRun, predictions: Predictions) -> list[Picture]:
     Files under figures/ are taken where they are whole and no older than what they show;
     the others are plotted, without writing into the run.
     """
-    found = []
-    for spec in RUN_FIGURES:
-        content = _content(run, spec.name, "predictions.npz", partial(spec.plot, predictions))
-        if content is not None:
-            found.append(make_picture(spec, content, f" of run {run.name}"))
+    plots: list[tuple[FigureSpec[Any], str, Callable[[], Figure | None]]] = [
+        (spec, "predictions.npz", partial(spec.plot, predictions)) for spec in RUN_FIGURES
+    ]
     if (log := run.curves) is not None:
         plot = partial(plot_training_curves, log, run.epochs)
-        content = _content(run, TRAINING_CURVES.name, "metrics.csv", plot)
-        if content is not None:
-            found.append(make_picture(TRAINING_CURVES, content, f" of run {run.name}"))
-    return found
+        plots.append((TRAINING_CURVES, "metrics.csv", plot))
+    contents = [(spec, _content(run, spec.name, shown, plot)) for spec, shown, plot in plots]
+    of = f" of run {run.name}"
+    return [make_picture(spec, content, of) for spec, content in contents if content is not None]
 
 
 def _content(

@@ -5,23 +5,35 @@ from collections.abc import Mapping, Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hep2gan import __version__
-from hep2gan.reports.naming import numbers_by_method, run_groups, run_links, summarize_runs
+from hep2gan.reports.naming import (
+    group_pairs,
+    numbers_by_method,
+    run_groups,
+    run_links,
+    short_name,
+    summarize_runs,
+)
 from hep2gan.reports.page.elements import FIGURE_HEADINGS, SIDE_BY_SIDE, PagePart, Picture
 from hep2gan.reports.page.run_section import (
     RunSection,
+    configuration_differences,
     headlines,
     highlights,
     leaks_of,
     notes_of,
 )
-from hep2gan.reports.page.study_section import (
-    configuration_part,
-    leakage_parts,
-    results_part,
-    table_parts,
-)
+from hep2gan.reports.results import MethodResults
 from hep2gan.reports.study import Study
-from hep2gan.reports.tables.table import Table
+from hep2gan.reports.tables.estimates import estimate_cell
+from hep2gan.reports.tables.table import Cell, Part, Row, Table, format_interval, format_points
+from hep2gan.reports.tables.table_1 import NOTES, Table1Row, metric_cells, published_row
+from hep2gan.runs.finished import FinishedRun
+from hep2gan.statistics.significance import Interval
+
+_RESULTS = ("accuracy", "precision", "recall", "f1", "dice", "jaccard")
+"""Table I's columns, and the two of section III-C, by their names in metrics.json."""
+_TOLD_BY_NAMES = ("study", "name", "method", "seed", "split.fold")
+_FEW = 4
 
 
 def rendered_page(
@@ -78,7 +90,18 @@ def _parts(
 ) -> list[PagePart]:
     parts = leakage_parts(study.runs)
     if len(study.runs) > 1:
-        parts += [configuration_part(study.runs), results_part(study), *table_parts(tables)]
+        parts += [configuration_part(study.runs), results_part(study)]
+        # Table I stands there run by run.
+        parts += [
+            PagePart(
+                table.title,
+                table.text,
+                [Cell(text=f"{name}: {words}") for name, words in table.findings],
+                table,
+            )
+            for table in tables.values()
+            if "html" in table.outputs
+        ]
         if study.not_comparable:
             parts.append(PagePart(SIDE_BY_SIDE, study.not_comparable))
         parts += [
@@ -87,3 +110,115 @@ def _parts(
             if heading in pictures
         ]
     return parts
+
+
+def leakage_parts(runs: Sequence[FinishedRun]) -> list[PagePart]:
+    """Return what the runs' splits share between training and test, where they share anything."""
+    paths = group_pairs((sentence, run.path) for run in runs for sentence in leaks_of(run))
+    several = len(runs) > 1
+    points = [Cell(text=text, runs=own if several else ()) for text, own in paths.items()]
+    title = "Leakage between training and test"
+    return [PagePart(title, points=points, alarm=True)] if points else []
+
+
+def configuration_part(runs: Sequence[FinishedRun]) -> PagePart:
+    """Return the settings that the runs do not agree on, beside those that their names tell."""
+    title = "What was run"
+    rows = [
+        row
+        for key, values in configuration_differences([run.config for run in runs]).items()
+        if key not in _TOLD_BY_NAMES
+        for row in _difference_rows(key, values, runs)
+    ]
+    if not rows:
+        words = "The configurations are equal, apart from what the names of the runs tell."
+        return PagePart(title, words)
+    caption = (
+        "The settings that differ; the others stand in each run’s configuration. "
+        "A method’s name stands for all its runs"
+    )
+    return PagePart(title, table=Table(title, rows, [Part(caption)], words=True))
+
+
+def _difference_rows(
+    key: str, values: Mapping[str, Sequence[int]], runs: Sequence[FinishedRun]
+) -> list[Row]:
+    """Return a row a value; that of most runs, where there are many, comes last as the rule."""
+    rows = []
+    for value, places in sorted(values.items(), key=lambda pair: len(pair[1]) > len(runs) / 2):
+        which = Cell("Runs", runs=[runs[place].path for place in places])
+        if len(runs) > _FEW and len(places) > len(runs) / 2:
+            which = Cell("Runs", "all others")
+        rows.append(Row([Cell("Setting", key)], [[Cell("Value", value), which]]))
+    return rows
+
+
+def results_part(study: Study) -> PagePart:
+    """Return the paper's Table I of the runs, beside the paper's own figures."""
+    caption = (
+        "Percentages on the test cells, as in the paper’s Table I; with the accuracy its 95 % "
+        "interval. Rows in italics are what the paper prints for the method, measured on the "
+        "ICPR 2016 set with one random 9 : 1 split"
+    )
+    if any(run.is_synthetic for run in study.runs):
+        caption += "; they cannot be compared with runs on synthetic cells"
+    rows = [row for one in study.table_1 for row in _method_rows(one, study.runs)]
+    return PagePart("Results", table=Table("Results", rows, [Part(caption)], notes=NOTES))
+
+
+def _method_rows(row: Table1Row, runs: Sequence[FinishedRun]) -> list[Row]:
+    """Return a row a run, then its method's mean, the paper's row, and how the method compares.
+
+    Folds have no rows of their own: they are one test set in parts.
+    """
+    own = [result.run for result in row.method.results]
+    folded = any(run.fold is not None for run in own)
+    rows = [] if folded else [_run_row(run, short_name(run, runs)) for run in own]
+    if folded or len(own) > 1:
+        rows.append(_mean_row(row, folded=folded))
+    if (paper := row.method.published) is not None:
+        rows.append(published_row("Run", paper, _RESULTS))
+    if row.compared:
+        rows.append(_comparison_row(row))
+    return rows
+
+
+def _run_row(run: FinishedRun, name: str) -> Row:
+    low, high = (run.metrics.get(f"test/accuracy_{end}") for end in ("low", "high"))
+    ends = None if low is None or high is None else Interval(low, high)
+    cells = metric_cells(run.metrics, _RESULTS, [run.path])
+    cells[0] = cells[0]._replace(note=format_interval(ends) if ends else "")
+    return Row([Cell("Run", name, runs=[run.path])], [cells], kind="run")
+
+
+def _mean_row(row: Table1Row, *, folded: bool) -> Row:
+    """The method over its seeds; the interval is over specimens where they are known."""
+    name = f"{row.method.title}, {_what(row.method, folded=folded)}"
+    cells = [estimate_cell(key, row.estimates.get(key)) for key in _RESULTS]
+    if (accuracy := row.estimates.get("accuracy")) is not None:
+        cells[0] = cells[0]._replace(note=format_interval(accuracy.interval))
+    return Row([Cell("Run", name, runs=row.method.runs)], [cells], kind="mean")
+
+
+def _what(method: MethodResults, *, folded: bool) -> str:
+    runs, seeds = len(method.results), len(method.tests)
+    word = ("folds" if runs > 1 else "fold") if folded else "runs"
+    if seeds == 1:
+        return f"{'all ' if word == 'runs' else ''}{runs} {word} of seed {next(iter(method.tests))}"
+    return f"mean ± sd of {seeds} {'runs' if runs == seeds else f'seeds, {runs} {word}'}"
+
+
+def _comparison_row(row: Table1Row) -> Row:
+    one = row.comparison
+    if isinstance(one, str):
+        return Row([Cell("Run", f"Against {one}")], kind="comparison")
+    here, there = one.pairs.discordant
+    accuracy = one.pairs.over_cells["accuracy"]
+    text = (
+        f"Against {one.other.title}: {format_points(accuracy.estimate)} points of accuracy, "
+        f"{format_points(one.mean_class_accuracy.estimate)} of mean class accuracy, on "
+        f"{one.pairs.cells:,} same cells ({here} right here alone, {there} there "
+        f"alone), {one.verdict}"
+    )
+    runs = [*row.method.runs, *one.other.runs]
+    return Row([Cell("Run", text, runs=runs)], kind="comparison")

@@ -1,22 +1,25 @@
 """One run on the HTML page: its configuration in few words, its first numbers, its tables."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from hep2gan.metrics.baselines import BASELINES
-from hep2gan.reports.naming import numbers_by_method
+from hep2gan.reports.naming import group_pairs, numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
-from hep2gan.reports.tables.table import Cell, Row, Table
+from hep2gan.reports.tables.table import ABSENT, Cell, Row, Table
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.folder import flatten
 from hep2gan.runs.predictions import Predictions
-from hep2gan.statistics.confusion import scores_by_class
+from hep2gan.statistics.classification import scores_by_class
 
 _PLACES = ("run_dir", "runs", "stores", "hydra.", "logger.", "data.root", "data.store")
 _UNUSED = {"segment": ("generator", "discriminator"), "classify": ("classifier",)}
+"""Networks that are not trained where this key of `model` is false."""
 _GROUPS = (
     ("Cells", "data", ("name", "count", "size")),
     ("Split", "split", ()),
@@ -25,7 +28,7 @@ _GROUPS = (
     ("Generator", "generator", ()),
     ("Discriminator", "discriminator", ()),
     ("Classifier", "classifier", ()),
-    ("Guidance", "guidance", ()),
+    ("Guidance", "model.guidance", ()),
     ("Losses", "loss", ()),
     ("Optimizers", "optimizer", ()),
     ("Training", "trainer", ("max_epochs", "batch_size", "precision", "accelerator", "devices")),
@@ -34,10 +37,12 @@ _GROUPS = (
 
 def highlights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what was run, one line a part; parts that did not take part are left out."""
-    off = {part for key, parts in _UNUSED.items() if config.get(key) is False for part in parts}
+    model = config.get("model", {})
+    off = {part for key, parts in _UNUSED.items() if model.get(key) is False for part in parts}
     lines = []
     for title, group, keys in _GROUPS:
-        value = config.get(group)
+        first, _, rest = group.partition(".")
+        value = config.get(first, {}).get(rest) if rest else config.get(first)
         if value is None or group in off:
             continue
         if keys and isinstance(value, Mapping):
@@ -78,21 +83,19 @@ def configuration_differences(
 
     Each key has its values in words, each with the places of the configurations that have it.
     """
-    every = [dict(flatten(config)) for config in configs]
-    found = {}
-    for key in dict.fromkeys(key for one in every for key in one):
-        values: dict[str, list[int]] = {}
-        for place, one in enumerate(every):
-            values.setdefault(_words(one, key), []).append(place)
-        if len(values) > 1 and not key.startswith(_PLACES):
-            found[key] = values
-    return found
-
-
-def _words(flat: Mapping[str, Any], key: str) -> str:
-    if key not in flat:
-        return "absent"
-    return "null" if flat[key] is None else one_line(flat[key]) or "empty"
+    every = [
+        {
+            key: "null" if value is None else one_line(value) or "empty"
+            for key, value in dict(flatten(config)).items()
+            if not key.startswith(_PLACES)
+        }
+        for config in configs
+    ]
+    values = {
+        key: group_pairs((one.get(key, "absent"), place) for place, one in enumerate(every))
+        for key in dict.fromkeys(key for one in every for key in one)
+    }
+    return {key: places for key, places in values.items() if len(places) > 1}
 
 
 _LEAKS = {
@@ -121,6 +124,7 @@ def notes_of(run: FinishedRun) -> list[str]:
 
 
 _SPACE = "\N{NARROW NO-BREAK SPACE}"
+_FRACTION, _PIXELS, _PERCENT = "{:.3f}", "{:.1f}px", "{:.1%}"
 
 
 class Headline(NamedTuple):
@@ -134,29 +138,19 @@ class Headline(NamedTuple):
     warning: str
 
 
-def format_percent(value: float, digits: int = 1) -> str:
-    """Print a fraction as a percentage; a dash where it is not a number."""
-    return f"{100 * value:.{digits}f}{_SPACE}%" if math.isfinite(value) else "–"
-
-
-def format_fraction(value: float) -> str:
-    """Print a fraction with three digits; a dash where it is not a number."""
-    return f"{value:.3f}" if math.isfinite(value) else "–"
-
-
-def format_pixels(value: float) -> str:
-    """Print a distance in raw pixels; a dash where it is not a number."""
-    return f"{value:.1f}{_SPACE}px" if math.isfinite(value) else "–"
+def _number(value: float, form: str) -> str:
+    """Print a number in one of the forms above, with a narrow space before its unit."""
+    return re.sub("(?=px|%)", _SPACE, form.format(value)) if math.isfinite(value) else ABSENT
 
 
 _OVERLAP_BASELINES = ("ellipse", "mean_mask", "otsu")
 _HEADLINES = (
-    ("Dice", "dice", format_fraction, _OVERLAP_BASELINES),
-    ("Jaccard", "jaccard", format_fraction, _OVERLAP_BASELINES),
-    ("95 % Hausdorff distance", "hd95", format_pixels, ("ellipse", "mean_mask")),
-    ("Accuracy", "accuracy", format_percent, ("majority",)),
-    ("F1 (macro)", "f1", format_percent, ("majority",)),
-    ("AUROC (macro)", "auroc", format_fraction, ()),
+    ("Dice", "dice", _FRACTION, _OVERLAP_BASELINES),
+    ("Jaccard", "jaccard", _FRACTION, _OVERLAP_BASELINES),
+    ("95 % Hausdorff distance", "hd95", _PIXELS, ("ellipse", "mean_mask")),
+    ("Accuracy", "accuracy", _PERCENT, ("majority",)),
+    ("F1 (macro)", "f1", _PERCENT, ("majority",)),
+    ("AUROC (macro)", "auroc", _FRACTION, ()),
 )
 _BESIDE = {
     "accuracy": {"test/accuracy_true_mask": "with true masks"},
@@ -172,12 +166,12 @@ def headlines(metrics: Mapping[str, float]) -> list[Headline]:
             continue
         floors = {f"baseline/{baseline}_{name}": BASELINES[baseline] for baseline in baselines}
         beside = [
-            Cell(words, form(metrics[key]), {key: metrics[key]})
+            Cell(words, _number(metrics[key], form), {key: metrics[key]})
             for key, words in (_BESIDE.get(name, {}) | floors).items()
             if key in metrics
         ]
         low, high = (metrics.get(f"test/{name}_{end}", math.nan) for end in ("low", "high"))
-        interval = f"{100 * low:.1f}–{format_percent(high)}" if math.isfinite(low + high) else ""
+        interval = f"{100 * low:.1f}–{_number(high, _PERCENT)}" if math.isfinite(low + high) else ""
         sign = -1 if name == "hd95" else 1
         beaten = [
             words
@@ -185,40 +179,47 @@ def headlines(metrics: Mapping[str, float]) -> list[Headline]:
             if key in metrics and sign * own <= sign * metrics[key]
         ]
         warning = f"no better than the {' and the '.join(beaten)}" if beaten else ""
-        number = Cell(heading, form(own), {f"test/{name}": own}, interval)
+        number = Cell(heading, _number(own, form), {f"test/{name}": own}, interval)
         found.append(Headline(number, beside, warning))
     return found
 
 
 def scores_table(predictions: Predictions) -> Table:
     """Return precision, recall, F1, AUC and mean Dice of each class with its test cells."""
-    scores = {}
+    label, classes = predictions.label, range(len(predictions.classes))
+    columns: list[tuple[str, Sequence[float] | npt.NDArray[Any], str]] = [
+        ("Test cells", np.bincount(label, minlength=len(classes)), "{:,}")
+    ]
     if predictions.probabilities is not None:
-        scores = scores_by_class(
-            predictions.label, predictions.predicted, predictions.probabilities
+        scores = scores_by_class(label, predictions.predicted, predictions.probabilities)
+        columns += [
+            (name, scores[name.lower()], _PERCENT) for name in ("Precision", "Recall", "F1")
+        ]
+        columns.append(("AUC", scores["auroc"], _FRACTION))
+    if predictions.mask is not None:
+        own = [predictions.dice[label == one] for one in classes]
+        columns.append(
+            ("Dice", [dice.mean() if dice.size else math.nan for dice in own], _FRACTION)
         )
-    rows = []
-    for label, name in enumerate(predictions.classes):
-        own = predictions.label == label
-        cells = [Cell("Test cells", f"{own.sum():,}")]
-        if scores:
-            cells += [
-                Cell(measure, format_percent(scores[measure.lower()][label]))
-                for measure in ("Precision", "Recall", "F1")
-            ]
-            cells.append(Cell("AUC", format_fraction(scores["auroc"][label])))
-        if predictions.mask is not None:
-            dice = predictions.dice[own].mean() if own.any() else math.nan
-            cells.append(Cell("Dice", format_fraction(dice)))
-        rows.append(Row([Cell("Class", name)], [cells]))
-    return Table("Class by class", rows)
+    return Table(
+        "Class by class",
+        [
+            Row(
+                [Cell("Class", predictions.classes[one])],
+                [[Cell(title, _number(values[one], form)) for title, values, form in columns]],
+            )
+            for one in classes
+        ],
+    )
 
 
 def counts_table(run: FinishedRun, predictions: Predictions) -> Table:
     """Return the cells of each class and part, by split.json, else by the predictions."""
     classes = predictions.classes
-    tested = np.bincount(predictions.label, minlength=len(classes))
-    known = {"train": predictions.train_counts, "test": tested}
+    known = {
+        "train": predictions.train_counts,
+        "test": np.bincount(predictions.label, minlength=len(classes)),
+    }
     counts: dict[str, dict[str, int]] = run.split.get("counts") or {
         part: dict(zip(classes, numbers, strict=True))
         for part, numbers in known.items()

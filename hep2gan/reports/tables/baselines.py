@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from hep2gan.metrics.baselines import BASELINES
-from hep2gan.reports.results import MethodResults, RunResult
+from hep2gan.reports.naming import group_pairs
+from hep2gan.reports.results import MethodResults
 from hep2gan.reports.tables.estimates import OVERLAPS, make_estimates, mean_and_sd
 from hep2gan.reports.tables.table import (
     ABSENT,
@@ -14,7 +15,7 @@ from hep2gan.reports.tables.table import (
     interval_cell,
     method_cell,
 )
-from hep2gan.statistics.intervals import Interval
+from hep2gan.statistics.significance import Interval
 
 _BASELINES = ("ellipse", "mean_mask", "otsu")
 _MEASURES = {
@@ -76,14 +77,12 @@ def _row(
 
 def _by_seed(method: MethodResults, key: str) -> list[float] | None:
     """Return means of a metric over the cells of each seed's folds; None where a run lacks it."""
-    seeds: dict[str, dict[int, RunResult]] = {}
-    for result in method.results:
-        seeds.setdefault(result.run.seed, {}).setdefault(result.run.fold or 0, result)
+    seeds = group_pairs((result.run.seed, result) for result in method.results)
     if not all(key in result.run.metrics for result in method.results):
         return None
     return [
-        sum(one.run.metrics[key] * len(one.cells) for one in own.values())
-        / sum(len(one.cells) for one in own.values())
+        sum(one.run.metrics[key] * len(one.cells) for one in own)
+        / sum(len(one.cells) for one in own)
         for own in seeds.values()
     ]
 

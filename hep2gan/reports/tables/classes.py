@@ -1,13 +1,17 @@
-"""Results class by class: which patterns a method reads, beside other methods."""
+"""Results class by class, methods beside each other, and specimen by specimen.
+
+A patient's slide is read as a whole.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import MethodResults, TestCells
+from hep2gan.reports.naming import group_pairs
+from hep2gan.reports.results import MethodResults
 from hep2gan.reports.tables.estimates import mean_and_sd
 from hep2gan.reports.tables.table import (
     Cell,
@@ -20,8 +24,7 @@ from hep2gan.reports.tables.table import (
     method_cell,
     value_cell,
 )
-from hep2gan.statistics.confusion import scores_by_class
-from hep2gan.statistics.intervals import wilson
+from hep2gan.statistics.classification import SpecimenResult, scores_by_class, specimen_results
 
 CLASS_MEASURES = {"recall": "Recall", "precision": "Precision", "f1": "F1", "auroc": "AUROC"}
 _NOTE = (
@@ -37,12 +40,16 @@ def classes_table(methods: Sequence[MethodResults]) -> Table | None:
     """Return the classes of every classifier, methods below each other in each class."""
     classify = [method for method in methods if method.cells.predicted is not None]
     by_seed = {
-        method.title: [scores_of_method(cells) for cells in method.tests.values()]
+        method.title: [
+            scores_by_class(cells.label, cells.predicted, cells.probabilities)
+            for cells in method.tests.values()
+            if cells.predicted is not None and cells.probabilities is not None
+        ]
         for method in classify
     }
     names = dict.fromkeys(name for method in classify for name in method.cells.classes)
     rows = [
-        _row(method, method.cells.classes.index(name), by_seed[method.title])
+        _class_row(method, method.cells.classes.index(name), by_seed[method.title])
         for name in names
         for method in classify
         if name in method.cells.classes
@@ -52,24 +59,12 @@ def classes_table(methods: Sequence[MethodResults]) -> Table | None:
     return Table("Class by class", rows, notes=(_NOTE,), text=text, folded=folded) if rows else None
 
 
-def scores_of_method(cells: TestCells) -> dict[str, npt.NDArray[np.float64]]:
-    """Return (K,) fractions by the names of CLASS_MEASURES, as `scores_by_class` has them.
-
-    Raises Hep2ganError without a classifier.
-    """
-    if cells.predicted is None or cells.probabilities is None:
-        raise Hep2ganError("these cells have no predicted classes")
-    return scores_by_class(cells.label, cells.predicted, cells.probabilities)
-
-
-def _row(
+def _class_row(
     method: MethodResults, label: int, by_seed: Sequence[dict[str, npt.NDArray[np.float64]]]
 ) -> Row:
     """One class as one method reads it; the interval is of a method with one seed."""
-    cells, interval = method.cells, None
-    own = cells.label == label
-    if cells.predicted is not None and own.any() and len(by_seed) == 1:
-        interval = wilson(int((cells.predicted[own] == label).sum()), int(own.sum()))
+    cells = method.cells.rows(np.flatnonzero(method.cells.label == label))
+    interval = cells.wilson() if len(by_seed) == 1 else None
     scores = []
     for measure, heading in CLASS_MEASURES.items():
         mean, sd = mean_and_sd([float(one[measure][label]) for one in by_seed])
@@ -78,7 +73,7 @@ def _row(
     head = [method_cell(method), Cell("Class", name, {"class": name}, code=True)]
     fields = [
         Cell(values={"seeds": len(method.tests), "runs": len(method.runs)}),
-        value_cell("Cells", "cells", int(own.sum()), "{:,}".format),
+        value_cell("Cells", "cells", len(cells), "{:,}".format),
         scores[0],
         Cell("95 % interval", format_interval(interval)),
         *scores[1:],
@@ -89,16 +84,62 @@ def _row(
 
 def _hardest(rows: Sequence[Row]) -> str:
     """Say which class has the lowest recall, on average over methods, and how far those differ."""
-    recalls: dict[str, dict[str, float]] = {}
-    for row in rows:
-        if isinstance(recall := row.values["recall"], float):
-            recalls.setdefault(row.head[1].text, {})[row.head[0].text] = recall
+    recalls = group_pairs(
+        (row.head[1].text, (recall, row.head[0].text))
+        for row in rows
+        if isinstance(recall := row.values["recall"], float)
+    )
     if not recalls:
         return ""
-    name = min(recalls, key=lambda name: fmean(recalls[name].values()))
-    own = recalls[name]
-    low, high = min(own, key=lambda title: own[title]), max(own, key=lambda title: own[title])
-    share = f"{hundredths(own[low])} % of its cells"
-    if own[low] < own[high]:
-        share = f"from {share} ({low}) to {hundredths(own[high])} % ({high})"
+    name = min(recalls, key=lambda name: fmean(recall for recall, _ in recalls[name]))
+    (least, lowest), (most, highest) = (
+        pick(recalls[name], key=lambda pair: pair[0]) for pick in (min, max)
+    )
+    share = f"{hundredths(least)} % of its cells"
+    if least < most:
+        share = f"from {share} ({lowest}) to {hundredths(most)} % ({highest})"
     return f"{name} is read right least often: {share}."
+
+
+def specimens_table(methods: Sequence[MethodResults]) -> Table | None:
+    """Return a row a classifier, seed and specimen, by class and number.
+
+    The folds of a seed are one test set. Cells of unknown specimen are left out; a specimen number
+    that occurs in two classes has a row in each.
+    """
+    rows = []
+    for method in methods:
+        for seed, cells in method.tests.items():
+            runs = [result.run.path for result in method.results if result.run.seed == seed]
+            if cells.probabilities is not None:
+                found = specimen_results(cells.specimen, cells.label, cells.probabilities)
+                rows += [_specimen_row(method, seed, runs, one) for one in found]
+    return Table("Specimens", rows, outputs=("csv",)) if rows else None
+
+
+def _specimen_row(
+    method: MethodResults, seed: str, runs: Sequence[Path], one: SpecimenResult
+) -> Row:
+    name = method.cells.classes[one.label]
+    head = [
+        method_cell(method)._replace(runs=runs),
+        value_cell("Seed", "seed", seed),
+        value_cell("Specimen", "specimen", one.specimen),
+        Cell("Class", name, {"class": name}, code=True),
+    ]
+    fields = [
+        value_cell("Cells", "cells", one.cells),
+        value_cell("Right", "right", one.right),
+        value_cell("Accuracy", "accuracy", one.accuracy, hundredths),
+    ]
+    for vote, label in (("probability", one.by_probability), ("majority", one.by_majority)):
+        voted = method.cells.classes[label]
+        fields.append(
+            Cell(
+                f"Voted by {vote}",
+                voted,
+                {f"voted_by_{vote}": voted, f"right_by_{vote}": label == one.label},
+                code=True,
+            )
+        )
+    return Row(head, [fields], label=f"{method.title} seed {seed}")

@@ -1,7 +1,7 @@
 """The measures of a method with their intervals, and differences of two methods."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -13,13 +13,18 @@ import numpy.typing as npt
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.naming import seed_order
 from hep2gan.reports.results import MethodResults, TestCells, pool
-from hep2gan.reports.tables.table import Value, interval_values
+from hep2gan.reports.tables.table import ABSENT, Cell, Value, interval_values, mean_sd
 from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap, ratios
-from hep2gan.statistics.confusion import MACRO_SCORES, cell_confusions, macro_scores, sum_by_group
-from hep2gan.statistics.intervals import Interval
-from hep2gan.statistics.significance import mcnemar, sign_flip_test
+from hep2gan.statistics.classification import (
+    MACRO_SCORES,
+    cell_confusions,
+    macro_scores,
+    sum_by_group,
+)
+from hep2gan.statistics.significance import Interval, mcnemar, sign_flip_test
 
-Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Statistic = Callable[[Floats], Floats]
 
 UNFOLDED = -1
 """Stands for the fold of a run without folds, which is no fold of another's."""
@@ -50,12 +55,8 @@ class PairedResults:
         """How many there are; 0 where that of any cell is unknown."""
         return self.each.specimens
 
-    def units(self, *, specimens: bool) -> list[npt.NDArray[Any]]:
-        """Return the (N,) specimens or ids of each test set: what is independent of each other."""
-        return [tested.specimen if specimens else tested.id for tested in self.first]
-
     @cached_property
-    def gained(self) -> Integers:
+    def gained(self) -> npt.NDArray[np.int64]:
         """(N,) over all test sets: 1 where the first alone names the class right, -1 where the
         second alone, else 0."""
         one, other = (
@@ -73,23 +74,35 @@ class PairedResults:
         by_cell = sum_by_group(self._joined("id"), self.gained)
         return int((by_cell > 0).sum()), int((by_cell < 0).sum())
 
+    @cached_property
+    def over_cells(self) -> dict[str, Bootstrapped]:
+        """Differences, first less second, with intervals over cells."""
+        return method_differences(self, specimens=False)
+
+    @cached_property
+    def over_specimens(self) -> dict[str, Bootstrapped]:
+        """The same with intervals over specimens; empty where those are unknown."""
+        return method_differences(self, specimens=True) if self.specimens else {}
+
+    @cached_property
     def p_cells(self) -> float:
-        """Return p of exact McNemar; of several seeds it is the sign test of the same cells."""
+        """p of exact McNemar; of several seeds it is the sign test of the same cells."""
         return mcnemar(*self.discordant)
 
+    @cached_property
     def p_specimens(self) -> float | None:
-        """Return p of sign flips by specimen; None where specimens are unknown."""
+        """p of sign flips by specimen; None where specimens are unknown."""
         return self._p(self.gained) if self.specimens else None
 
+    @cached_property
     def p_mean_class_accuracy(self) -> float:
-        """Return p of sign flips of what each specimen (each cell if unknown) adds to it."""
-        label = self._joined("label")
-        _, place, cells = np.unique(label, return_inverse=True, return_counts=True)
+        """p of sign flips of what each specimen, or each cell where unknown, adds to it."""
+        _, place, cells = np.unique(self._joined("label"), return_inverse=True, return_counts=True)
         return self._p(self.gained / cells[place])
 
     def _p(self, gained: npt.NDArray[Any]) -> float:
-        unit = self._joined("specimen" if self.specimens else "id")
-        return sign_flip_test(sum_by_group(unit, gained))
+        units = self._joined("specimen" if self.specimens else "id")
+        return sign_flip_test(sum_by_group(units, gained))
 
     def _joined(self, name: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(tested, name) for tested in self.first])
@@ -113,13 +126,10 @@ def pair_results(
         return "not paired: no cell is tested by both under the same seed" + " and fold" * by_fold
     if not all(_alike(*pair) for pairs in paired.values() for pair in pairs):
         return "not paired: the same ids name different cells"
-    return PairedResults(_by_seed(paired.values(), 0), _by_seed(paired.values(), 1))
-
-
-def _by_seed(
-    paired: Iterable[list[tuple[TestCells, TestCells]]], side: int
-) -> tuple[TestCells, ...]:
-    return tuple(pool([pair[side] for pair in pairs]) for pairs in paired)
+    first_side, second_side = (
+        tuple(pool([pair[side] for pair in pairs]) for pairs in paired.values()) for side in (0, 1)
+    )
+    return PairedResults(first_side, second_side)
 
 
 def _right(cells: TestCells) -> npt.NDArray[np.bool_]:
@@ -130,23 +140,22 @@ def _right(cells: TestCells) -> npt.NDArray[np.bool_]:
 
 
 def _alike(one: TestCells, other: TestCells) -> bool:
-    same: list[tuple[Any, Any]] = [(one.label, other.label), (one.crop_size, other.crop_size)]
-    return one.classes == other.classes and all(np.array_equal(a, b) for a, b in same)
+    return (
+        one.classes == other.classes
+        and np.array_equal(one.label, other.label)
+        and np.array_equal(one.crop_size, other.crop_size)
+    )
 
 
 def _parts(method: MethodResults, by_fold: bool) -> dict[tuple[str, int], TestCells]:
     if not by_fold:
         return {(seed, UNFOLDED): cells for seed, cells in method.tests.items()}
-    found: dict[tuple[str, int], TestCells] = {}
-    for result in method.results:
-        fold = UNFOLDED if result.run.fold is None else result.run.fold
-        found.setdefault((result.run.seed, fold), result.cells)
-    return found
+    # Of two runs of one seed the first counts.
+    return {
+        (one.run.seed, UNFOLDED if one.run.fold is None else one.run.fold): one.cells
+        for one in reversed(method.results)
+    }
 
-
-Floats = npt.NDArray[np.float64]
-
-Statistic = Callable[[Floats], Floats]
 
 OVERLAPS = ("dice", "jaccard")
 ESTIMATED_MEASURES = {
@@ -196,6 +205,12 @@ def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
     }
 
 
+def estimate_cell(measure: str, found: Estimate | None) -> Cell:
+    """Print mean and standard deviation, or a dash; the CSV file has `estimate_values`."""
+    text = mean_sd(found.mean, found.sd) if found else ABSENT
+    return Cell(ESTIMATED_MEASURES[measure], text, estimate_values(measure, found))
+
+
 def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
     """Estimate every measure that the method has from its test cells, one test a seed.
 
@@ -206,16 +221,16 @@ def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
     found: dict[str, Estimate] = {}
     for measures, values, statistic in _kinds(tests):
         by_seed = [statistic(one.sum(axis=0)) for one in values]
-        cells = _bootstrapped([test.id for test in tests], values, statistic)
-        specimens = None
-        if all(test.specimens for test in tests):
-            specimens = _bootstrapped([test.specimen for test in tests], values, statistic)
+        known = all(test.specimens for test in tests)
+        over_cells = _bootstrapped([test.id for test in tests], values, statistic)
+        units = [test.specimen for test in tests]
+        over_specimens = _bootstrapped(units, values, statistic) if known else over_cells
         for place, measure in enumerate(measures):
             own = [float(figures[place]) for figures in by_seed]
-            over = specimens[place].interval if specimens else None
-            sd = stdev(own) if len(own) > 1 else None
+            mean, cells = over_cells[place]
+            specimens = over_specimens[place].interval if known else None
             found[measure] = Estimate(
-                cells[place].estimate, sd, cells[place].interval, over, specimens is not None
+                mean, stdev(own) if len(own) > 1 else None, cells, specimens, by_specimen=known
             )
     return found
 
@@ -228,12 +243,11 @@ def method_differences(pairs: PairedResults, *, specimens: bool) -> dict[str, Bo
         specimens: Whether whole specimens are resampled, else cells.
     """
     found: dict[str, Bootstrapped] = {}
-    units = pairs.units(specimens=specimens)
+    units = [tested.specimen if specimens else tested.id for tested in pairs.first]
     others = {measures: values for measures, values, _ in _kinds(pairs.second)}
     for measures, values, statistic in _kinds(pairs.first):
         if measures in others:
-            sides = zip(values, others[measures], strict=True)
-            both = [np.stack(side, axis=1) for side in sides]
+            both = [np.stack(side, axis=1) for side in zip(values, others[measures], strict=True)]
             gaps = _bootstrapped(units, both, _gap(statistic))
             found |= dict(zip(measures, gaps, strict=True))
     return found
@@ -259,31 +273,30 @@ class _Kind(NamedTuple):
 
 
 def _kinds(tests: Sequence[TestCells]) -> list[_Kind]:
-    found = []
-    if confusions := [c for test in tests if (c := _confusions(test)) is not None]:
-        found.append(_Kind(MACRO_SCORES, confusions, macro_scores))
-    if overlaps := [o for test in tests if (o := _overlaps(test)) is not None]:
-        found.append(_Kind(OVERLAPS, overlaps, ratios))
-    return [kind for kind in found if len(kind.values) == len(tests)]
-
-
-def _confusions(test: TestCells) -> Floats | None:
-    if test.predicted is None:
-        return None
-    return cell_confusions(test.label, test.predicted, len(test.classes)).astype(np.float64)
-
-
-def _overlaps(test: TestCells) -> Floats | None:
-    if test.dice is None or test.jaccard is None:
-        return None
-    return np.stack([test.dice, test.jaccard, np.ones(len(test))], axis=1)
+    """Return the kinds that every test set has."""
+    confusions = [
+        cell_confusions(test.label, test.predicted, len(test.classes)).astype(np.float64)
+        for test in tests
+        if test.predicted is not None
+    ]
+    overlaps = [
+        np.stack([test.dice, test.jaccard, np.ones(len(test))], axis=1)
+        for test in tests
+        if test.dice is not None and test.jaccard is not None
+    ]
+    kinds = _Kind(MACRO_SCORES, confusions, macro_scores), _Kind(OVERLAPS, overlaps, ratios)
+    return [kind for kind in kinds if len(kind.values) == len(tests)]
 
 
 def _bootstrapped(
     units: Sequence[npt.NDArray[Any]], values: Sequence[Floats], statistic: Statistic
 ) -> list[Bootstrapped]:
-    """Bootstrap the mean over seeds of figures of sums."""
+    """Bootstrap the mean over seeds of figures of sums, for units that may recur in each test."""
     shape = (-1, len(values), *values[0].shape[1:])
+    distinct = np.unique(np.concatenate(units))
+    sums = np.zeros((len(distinct), *shape[1:]))
+    for seed, (unit, own) in enumerate(zip(units, values, strict=True)):
+        np.add.at(sums[:, seed], np.searchsorted(distinct, unit), own)
 
     def over_seeds(sums: Floats) -> Floats:
         figures = statistic(sums.reshape(shape))
@@ -291,13 +304,4 @@ def _bootstrapped(
         pairs = np.stack([np.where(known, figures, 0).sum(axis=1), known.sum(axis=1)], axis=-1)
         return ratios(pairs)[..., 0]
 
-    return bootstrap(_by_unit(units, values), over_seeds)
-
-
-def _by_unit(units: Sequence[npt.NDArray[Any]], values: Sequence[Floats]) -> Floats:
-    """(U, S * F) sums of each unit in each of S tests."""
-    distinct = np.unique(np.concatenate(units))
-    sums = np.zeros((len(distinct), len(values), *values[0].shape[1:]))
-    for seed, (unit, own) in enumerate(zip(units, values, strict=True)):
-        np.add.at(sums[:, seed], np.searchsorted(distinct, unit), own)
-    return sums.reshape(len(distinct), -1)
+    return bootstrap(sums.reshape(len(distinct), -1), over_seeds)

@@ -29,9 +29,13 @@ from hep2gan.reports.tables.table import (
     method_cell,
     value_cell,
 )
-from hep2gan.statistics.confusion import MACRO_SCORES, cell_confusions, macro_scores
-from hep2gan.statistics.intervals import wilson
-from hep2gan.statistics.voting import majority_votes
+from hep2gan.statistics.classification import (
+    MACRO_SCORES,
+    cell_confusions,
+    macro_scores,
+    majority_votes,
+)
+from hep2gan.statistics.significance import wilson
 
 Bools = npt.NDArray[np.bool_]
 
@@ -61,13 +65,12 @@ def _row(method: MethodResults, seed: str, results: Sequence[RunResult]) -> Row:
     kind, of = str(split.get("kind", "random")), int(split["folds"])
     done = f"{len(results)}" if len(results) == of else f"{len(results)} of {of}"
     own = replace(method, results=tuple(results))
-    specimens = own.cells.specimens
     head = [
         method_cell(own),
         value_cell("Seed", "seed", seed),
         value_cell("Split", "split", kind),
         Cell("Folds", done, {"folds": len(results), "of_folds": of}),
-        Cell(values={"cells": len(own.cells), "specimens": specimens or None}),
+        Cell(values={"cells": len(own.cells), "specimens": own.cells.specimens or None}),
     ]
     pooled = make_estimates([own.cells])
     parts = [_spread(results, pooled), _pooled(own, pooled.get("accuracy"))]
@@ -107,19 +110,19 @@ def _pooled(method: MethodResults, accuracy: Estimate | None) -> list[Cell]:
         Cell("Accuracy", hundredths(accuracy and accuracy.mean)),
         Cell("Over cells", format_interval(accuracy and accuracy.cells)),
         Cell("Over specimens", format_interval(accuracy and accuracy.specimens)),
-        *(_vote(name, right, problem) for name, right in votes.items()),
+        *(_vote(name, votes.get(name), problem) for name in ("probability", "majority")),
         Cell(values={"no_votes": problem or None}),
     ]
 
 
-def _votes(cells: TestCells) -> tuple[dict[str, Bools | None], str]:
+def _votes(cells: TestCells) -> tuple[dict[str, Bools], str]:
     """Return which specimens are named right by each kind of vote, or why there are no votes."""
     if cells.probabilities is None:
-        return {"probability": None, "majority": None}, "no classifier"
+        return {}, "no classifier"
     try:
         found = majority_votes(cells.specimen, cells.label, cells.probabilities)
     except Hep2ganError as error:
-        return {"probability": None, "majority": None}, error.fact
+        return {}, error.fact
     right = {"probability": found.by_probability, "majority": found.by_majority}
     return {name: voted == found.label for name, voted in right.items()}, ""
 
@@ -131,5 +134,12 @@ def _vote(name: str, right: Bools | None, problem: str) -> Cell:
         n, share = int(right.sum()), float(right.mean())
         interval = wilson(n, len(right))
         text = f"{hundredths(share)} ({n} of {len(right)}; {format_interval(interval)})"
-    values: dict[str, Value] = {f"votes_{name}_right": n, f"votes_{name}_accuracy": share}
-    return Cell(f"Votes by {name}", text, values | interval_values(f"votes_{name}", interval))
+    return Cell(
+        f"Votes by {name}",
+        text,
+        {
+            f"votes_{name}_right": n,
+            f"votes_{name}_accuracy": share,
+            **interval_values(f"votes_{name}", interval),
+        },
+    )

@@ -1,17 +1,15 @@
 """How the cells were dealt to training and test, as far as runs of a method differ in it."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from hep2gan.reports.naming import with_study, without_split
+from hep2gan.reports.naming import group_pairs, with_study, without_split
 from hep2gan.reports.results import MethodResults, RunResult
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     Estimate,
-    estimate_values,
+    estimate_cell,
     make_estimates,
-    method_differences,
     pair_results,
 )
 from hep2gan.reports.tables.table import (
@@ -25,7 +23,6 @@ from hep2gan.reports.tables.table import (
     format_points,
     format_points_interval,
     interval_cell,
-    mean_sd,
     method_cell,
     p_value,
     value_cell,
@@ -59,11 +56,6 @@ class Protocol(NamedTuple):
         """Its settings, each in words."""
         return [f"{name.replace('_', ' ')} {value}" for name, value in self.settings]
 
-    def agrees(self, other: "Protocol") -> bool:
-        """Whether every setting that both have has one value."""
-        theirs = dict(other.settings)
-        return all(theirs.get(name, value) == value for name, value in self.settings)
-
 
 def distinct_protocols(runs: Sequence[FinishedRun]) -> list[Protocol]:
     """Return the protocol of each run of one method, with what runs of its kind differ in."""
@@ -76,8 +68,7 @@ def distinct_protocols(runs: Sequence[FinishedRun]) -> list[Protocol]:
         )
         differing = [name for name in names if len({_value(one, name) for one in alike}) > 1]
         settings = tuple((name, _value(run.split_settings, name)) for name in differing)
-        grouped = bool(run.split_settings.get("group_duplicates"))
-        protocols.append(Protocol(kind, grouped, settings))
+        protocols.append(Protocol(kind, bool(run.split_settings.get("group_duplicates")), settings))
     return protocols
 
 
@@ -98,7 +89,8 @@ def pair_protocols(protocols: Sequence[Protocol]) -> list[tuple[Protocol, Protoc
         for one, other in pairs
         for first in protocols
         for second in protocols
-        if (first[:2], second[:2]) == (one, other) and first.agrees(second)
+        if (first[:2], second[:2]) == (one, other)
+        and all(dict(second.settings).get(name, value) == value for name, value in first.settings)
     ]
 
 
@@ -120,6 +112,8 @@ class Gap(NamedTuple):
     """What one protocol gives a method over another, on the same cells, or why that is unknown."""
 
     method: MethodResults
+    other: MethodResults
+    """The same under the second protocol."""
     first: Protocol
     second: Protocol
     cells: int
@@ -152,32 +146,32 @@ def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[
 
 def _by_protocol(results: Sequence[RunResult]) -> list[dict[Protocol, MethodResults]]:
     """Gather classifiers of one study and name, whatever their split; those with several."""
-    by_name: dict[tuple[str, str], list[RunResult]] = {}
-    for result in results:
-        if result.cells.predicted is not None:
-            key = (result.run.study, without_split(result.run.method))
-            by_name.setdefault(key, []).append(result)
+    by_name = group_pairs(
+        ((result.run.study, without_split(result.run.method)), result)
+        for result in results
+        if result.cells.predicted is not None
+    )
     runs = [result.run for result in results]
     methods = []
     for key, own in by_name.items():
+        protocols = distinct_protocols([one.run for one in own])
+        groups = group_pairs(zip(protocols, own, strict=True))
         title = with_study(*key, runs)
-        groups: dict[Protocol, list[RunResult]] = {}
-        for result, protocol in zip(own, distinct_protocols([one.run for one in own]), strict=True):
-            groups.setdefault(protocol, []).append(result)
-        methods.append(
-            {one: MethodResults(*key, tuple(groups[one]), title) for one in sorted(groups)}
-        )
-    return [by_protocol for by_protocol in methods if len(by_protocol) > 1]
+        if len(groups) > 1:
+            methods.append(
+                {one: MethodResults(*key, tuple(groups[one]), title) for one in sorted(groups)}
+            )
+    return methods
 
 
 def _gap(methods: Mapping[Protocol, MethodResults], first: Protocol, second: Protocol) -> Gap:
-    pairs = pair_results(methods[first], methods[second], by_fold=False)
+    both = (methods[first], methods[second])
+    pairs = pair_results(*both, by_fold=False)
     if isinstance(pairs, str):
-        return Gap(methods[first], first, second, 0, 0, {}, 1.0, problem=pairs)
-    differences = method_differences(pairs, specimens=bool(pairs.specimens))
-    p = pairs.p_specimens()
-    p = pairs.p_cells() if p is None else p
-    return Gap(methods[first], first, second, pairs.cells, pairs.specimens, differences, p)
+        return Gap(*both, first, second, 0, 0, {}, 1.0, problem=pairs)
+    differences = pairs.over_specimens or pairs.over_cells
+    counts, p = (pairs.cells, pairs.specimens), pairs.p_specimens
+    return Gap(*both, first, second, *counts, differences, pairs.p_cells if p is None else p)
 
 
 _MEASURES = ("accuracy", "mean_class_accuracy")
@@ -192,23 +186,25 @@ _PARTS = (Part(), Part("One split less another, on the same cells"))
 
 def leakage_table(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> Table | None:
     """Return a row a method and split, then a row a difference of two splits."""
-    titles = dict.fromkeys(row.method.title for row in rows)
-    findings = [(title, leakage_sentence(title, gaps)) for title in titles]
-    runs = {(row.method.title, row.protocol): row.method.runs for row in rows}
-    lines = [*map(_protocol_row, rows), *(_gap_row(gap, runs) for gap in gaps)]
+    findings = [
+        (title, leakage_sentence(title, gaps))
+        for title in dict.fromkeys(row.method.title for row in rows)
+    ]
+    lines = [*map(_protocol_row, rows), *map(_gap_row, gaps)]
     title = "What the split flatters"
     return Table(title, lines, _PARTS, notes=(_NOTE,), findings=findings) if rows else None
 
 
 def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
     """Say how much the random split flatters: against specimens, else blocks kept apart."""
-    own = [gap for gap in gaps if gap.method.title == title]
-    across = [gap for gap in own if gap.first.kind != gap.second.kind]
-    paired = [gap for gap in across if not gap.problem]
-    if not paired:
+    across = [
+        gap for gap in gaps if gap.method.title == title and gap.first.kind != gap.second.kind
+    ]
+    known = [gap for gap in across if not gap.problem]
+    if not known:
         why = across[0].problem if across else "it was not run under a random and another split"
         return f"how much a random split flatters cannot be said: {why}."
-    gap = next((gap for gap in paired if gap.second.kind == "specimen"), paired[0])
+    gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
     accuracy = gap.differences["accuracy"]
     words = "flatters" if accuracy.estimate > 0 else "does not flatter"
     if gap.p_holm >= LEVEL:
@@ -237,42 +233,39 @@ def _protocol_row(row: ProtocolRow) -> Row:
     ]
     for measure in _MEASURES:
         found = row.estimates[measure]
-        text = mean_sd(found.mean, found.sd)
-        fields.append(Cell(ESTIMATED_MEASURES[measure], text, estimate_values(measure, found)))
-        fields.append(Cell("95 % interval", format_interval(found.interval)))
+        fields += [
+            estimate_cell(measure, found),
+            Cell("95 % interval", format_interval(found.interval)),
+        ]
     fields.append(Cell(values=dict.fromkeys(("p", "p_holm", "problem"))))
     head = method_cell(row.method)._replace(text=row.method.name)
     return Row([head], [fields], label=f"{row.method.title} ({row.protocol.words})")
 
 
-def _gap_row(gap: Gap, runs: Mapping[tuple[str, Protocol], Sequence[Path]]) -> Row:
-    first, second = (runs[gap.method.title, protocol] for protocol in (gap.first, gap.second))
+def _gap_row(gap: Gap) -> Row:
     over = "specimens" if gap.specimens else "cells"
     fields = [
-        Cell("Split", gap.first.words, _values(gap.first, gap.second), runs=first),
-        Cell("less split", gap.second.words, runs=second),
+        Cell("Split", gap.first.words, _values(gap.first, gap.second), runs=gap.method.runs),
+        Cell("less split", gap.second.words, runs=gap.other.runs),
         value_cell("Same cells", "cells", gap.cells, "{:,}".format),
         Cell(values={"specimens": gap.specimens or None}),
     ]
     for measure in _MEASURES:
-        found = gap.differences.get(measure)
-        estimate, ends = found or (None, None)
-        name = f"{measure}_{over}"
+        estimate, ends = gap.differences.get(measure) or (None, None)
         fields += [
             value_cell(ESTIMATED_MEASURES[measure], measure, estimate, format_points),
-            interval_cell("95 % interval", name, ends, format_points_interval),
+            interval_cell("95 % interval", f"{measure}_{over}", ends, format_points_interval),
         ]
-    p, p_holm = (None, None) if gap.problem else (gap.p, gap.p_holm)
     words = gap.problem or verdict(gap.p_holm)
+    p, p_holm = (None, None) if gap.problem else (gap.p, gap.p_holm)
     values = {"p": p, "p_holm": p_holm, "problem": gap.problem or None}
     head = method_cell(gap.method)._replace(text=gap.method.name, runs=())
-    own = [
-        run
-        for (title, protocol), paths in runs.items()
-        if title == gap.method.title and protocol in (gap.first, gap.second)
-        for run in paths
-    ]
-    return Row([head], [(), [*fields, Cell("Accuracy", words, values)]], runs=own)
+    sides = sorted([(gap.first, gap.method.runs), (gap.second, gap.other.runs)])
+    return Row(
+        [head],
+        [(), [*fields, Cell("Accuracy", words, values)]],
+        runs=[run for _, own in sides for run in own],
+    )
 
 
 def _values(first: Protocol, second: Protocol | None) -> dict[str, Value]:

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from typing import Literal, NamedTuple, TypeVar
 from jinja2 import StrictUndefined, Template
 
 from hep2gan.reports.results import MethodResults
-from hep2gan.statistics.intervals import Interval
+from hep2gan.statistics.significance import Interval
 
 Value = str | int | float | bool | None
 V = TypeVar("V", int, float, str)
@@ -121,8 +122,11 @@ class Row(NamedTuple):
     @property
     def values(self) -> dict[str, Value]:
         """Its columns of the CSV file."""
-        cells = chain(self.head, *self.parts)
-        return {name: value for cell in cells for name, value in cell.values.items()}
+        return {
+            name: value
+            for cell in chain(self.head, *self.parts)
+            for name, value in cell.values.items()
+        }
 
 
 class Part(NamedTuple):
@@ -202,9 +206,12 @@ class Table:
         for name, runs in self._runs().items():
             text += f"% {_one_line(name)}: {_paths(runs)}\n"
         for number, part, names, lines in self._printed():
-            head = [r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
-            head += [rf"\caption{{{escape_latex(part.words or self.title)}.}}"]
-            head += [rf"\label{{tab:{part.label}}}"] if part.label else []
+            head = [
+                r"\begin{table*}",
+                r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+                rf"\caption{{{escape_latex(part.words or self.title)}.}}",
+                *[rf"\label{{tab:{part.label}}}"] * bool(part.label),
+            ]
             body = _latex_rows(names, lines, ruled=part.ruled)
             notes = [escape_latex(note) for note in self.paragraphs] if number == 0 else []
             if notes:
@@ -234,8 +241,7 @@ class Table:
             link: Returns the markup of a cell: its text with links to its runs.
             anchor: Id of the heading above, in the ids of the captions; empty where there is none.
         """
-        printed = self._printed()
-        return str(_HTML.render(table=self, printed=printed, link=link, anchor=anchor))
+        return str(_HTML.render(table=self, printed=self._printed(), link=link, anchor=anchor))
 
     @property
     def paragraphs(self) -> list[str]:
@@ -258,8 +264,9 @@ class Table:
 
     def _runs(self) -> dict[str, Sequence[Path]]:
         """Return the runs of each row whose first cell has any, by its label."""
-        heads = [(row.label, row.head[0]) for row in self.rows]
-        return {label or head.text: head.runs for label, head in heads if head.runs}
+        return {
+            row.label or row.head[0].text: row.head[0].runs for row in self.rows if row.head[0].runs
+        }
 
 
 _Lines = Sequence[tuple[Row, Sequence[Cell]]]
@@ -276,9 +283,11 @@ def mean_sd(mean: float | None, sd: float | None) -> str:
     return hundredths(mean) if sd is None else f"{hundredths(mean)} ± {hundredths(sd)}"
 
 
-def format_interval(interval: Interval | None) -> str:
-    """Format both ends as percentages."""
-    return ABSENT if interval is None else f"{hundredths(interval.low)}–{hundredths(interval.high)}"
+def format_interval(
+    interval: Interval | None, form: Callable[[float], str] = hundredths, between: str = "–"
+) -> str:
+    """Format both ends, as percentages if not in another form."""
+    return ABSENT if interval is None else between.join(map(form, interval))
 
 
 def format_points(value: float) -> str:
@@ -286,11 +295,7 @@ def format_points(value: float) -> str:
     return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def format_points_interval(interval: Interval | None) -> str:
-    """Format both ends of a difference's interval."""
-    if interval is None:
-        return ABSENT
-    return f"{format_points(interval.low)} to {format_points(interval.high)}"
+format_points_interval = partial(format_interval, form=format_points, between=" to ")
 
 
 def p_value(p: float) -> str:
@@ -305,18 +310,18 @@ def verdict(p: float) -> str:
 
 def method_cell(method: MethodResults) -> Cell:
     """Name a method by its title, with its runs; CSV has its study and name."""
-    identity: dict[str, Value] = {
-        "study": method.study,
-        "method": method.name,
-        "synthetic": method.is_synthetic,
-    }
-    return Cell("Method", method.title, identity, runs=method.runs, code=True)
+    return Cell(
+        "Method",
+        method.title,
+        {"study": method.study, "method": method.name, "synthetic": method.is_synthetic},
+        runs=method.runs,
+        code=True,
+    )
 
 
 def value_cell(heading: str, name: str, value: V | None, form: Callable[[V], str] = str) -> Cell:
     """Print a value, or a dash where there is none."""
-    values: dict[str, Value] = {name: value}
-    return Cell(heading, ABSENT if value is None else form(value), values)
+    return Cell(heading, ABSENT if value is None else form(value), {name: value})
 
 
 def interval_cell(
@@ -356,8 +361,8 @@ def _pipe_table(names: list[str], lines: _Lines) -> str:
 
 def _latex_rows(names: list[str], lines: _Lines, *, ruled: bool) -> list[str]:
     shrunk = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
-    found = [rf"{shrunk}\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}", r"\toprule"]
-    found.append(_latex_row(names))
+    columns = "l" + "r" * (len(names) - 1)
+    found = [rf"{shrunk}\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(names)]
     for number, (row, cells) in enumerate(lines):
         rule = [r"\midrule"] if number == 0 or (ruled and row.kind != "paper") else []
         found += [*rule, _latex_row([cell.text for cell in cells])]

@@ -1,18 +1,17 @@
 """The paper's Table I from runs: figures, intervals, each method against another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.published import PublishedRow
-from hep2gan.reports.results import MethodResults
+from hep2gan.reports.results import MethodResults, PublishedRow
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     Estimate,
     PairedResults,
-    estimate_values,
+    estimate_cell,
     make_estimates,
-    method_differences,
     pair_results,
 )
 from hep2gan.reports.tables.table import (
@@ -27,15 +26,13 @@ from hep2gan.reports.tables.table import (
     hundredths,
     interval_cell,
     interval_values,
-    mean_sd,
     method_cell,
     p_value,
     value_cell,
     verdict,
 )
 from hep2gan.statistics.bootstrap import Bootstrapped
-from hep2gan.statistics.intervals import Interval, wilson
-from hep2gan.statistics.significance import holm
+from hep2gan.statistics.significance import Interval, holm
 
 NO_CLASSIFIER = "no classifier"
 LAST = "the last row"
@@ -43,27 +40,18 @@ REFERENCE = "the reference"
 
 
 class MethodComparison(NamedTuple):
-    """A method against another on the same cells; p values, and corrected over the table."""
+    """A method against another on the same cells; p values are corrected over the table."""
 
     other: MethodResults
-    cells: int
-    only_here: int
-    """Discordant cells that this method alone names right; under more seeds, of several."""
-    only_there: int
-    over_cells: Bootstrapped
-    """Difference in accuracy, this less the other."""
-    over_specimens: Bootstrapped | None
-    mean_class_accuracy: Bootstrapped
-    """Its difference; the interval is over specimens where they are known, else over cells."""
-    p_cells: float
-    """Exact McNemar."""
-    p_specimens: float | None
-    """Sign flips by specimen."""
-    p_class: float
-    """Of the mean class accuracy: sign flips by specimen, or by cell where they are unknown."""
+    pairs: PairedResults
     p_cells_holm: float = 1.0
     p_specimens_holm: float | None = None
     p_class_holm: float = 1.0
+
+    @property
+    def mean_class_accuracy(self) -> Bootstrapped:
+        """Its difference; the interval is over specimens where they are known, else over cells."""
+        return (self.pairs.over_specimens or self.pairs.over_cells)["mean_class_accuracy"]
 
     @property
     def p(self) -> float:
@@ -77,13 +65,17 @@ class MethodComparison(NamedTuple):
 
 
 class Table1Row(NamedTuple):
-    """One method. wilson: of its accuracy, where it has one seed."""
+    """One method with its measures."""
 
     method: MethodResults
     estimates: dict[str, Estimate]
-    wilson: Interval | None
     comparison: MethodComparison | str
     """Against the reference or the next row that classifies, or why there is none."""
+
+    @property
+    def wilson(self) -> Interval | None:
+        """Of its accuracy, where it has one seed."""
+        return self.method.cells.wilson() if len(self.method.tests) == 1 else None
 
     @property
     def compared(self) -> bool:
@@ -110,38 +102,26 @@ def table_1_rows(methods: Sequence[MethodResults], reference: str = "") -> list[
     compared = {method.title: _comparison(method, others.get(method.title)) for method in methods}
     corrected = dict(zip(compared, _corrected(list(compared.values())), strict=True))
     return [
-        Table1Row(
-            method,
-            make_estimates(list(method.tests.values())),
-            _wilson(method),
-            corrected[method.title],
-        )
+        Table1Row(method, make_estimates(list(method.tests.values())), corrected[method.title])
         for method in methods
     ]
 
 
 def _reference(methods: Sequence[MethodResults], reference: str) -> MethodResults:
-    titles = ", ".join(method.title for method in methods)
     named = [method for method in methods if reference in (method.title, method.name)]
     if len(named) != 1:
         raise Hep2ganError(
             f"reference={reference} names {len(named) or 'none'} of the methods of these runs",
             "it is the one that each other is compared with",
-            f"choose from {titles}",
+            f"choose from {', '.join(method.title for method in methods)}",
         )
     if named[0].cells.predicted is None:
         raise Hep2ganError(f"reference={reference} has no classifier", "accuracies are compared")
     return named[0]
 
 
-def _wilson(method: MethodResults) -> Interval | None:
-    predicted = method.cells.predicted
-    if predicted is None or len(method.tests) > 1:
-        return None
-    return wilson(int((predicted == method.cells.label).sum()), len(predicted))
-
-
 def _comparison(method: MethodResults, other: MethodResults | None) -> MethodComparison | str:
+    """Compare two classifiers; the p values are not corrected yet."""
     if method.cells.predicted is None:
         return NO_CLASSIFIER
     if other is None:
@@ -151,42 +131,22 @@ def _comparison(method: MethodResults, other: MethodResults | None) -> MethodCom
     pairs = pair_results(method, other)
     if isinstance(pairs, str):
         return f"{other.title}: {pairs}"
-    return compare_methods(pairs, other)
-
-
-def compare_methods(pairs: PairedResults, other: MethodResults) -> MethodComparison:
-    """Compare two classifiers on the same cells; the p values are not corrected yet."""
-    only_here, only_there = pairs.discordant
-    over_cells = method_differences(pairs, specimens=False)
-    over_specimens = method_differences(pairs, specimens=True) if pairs.specimens else None
-    return MethodComparison(
-        other,
-        pairs.cells,
-        only_here,
-        only_there,
-        over_cells["accuracy"],
-        over_specimens["accuracy"] if over_specimens else None,
-        (over_specimens or over_cells)["mean_class_accuracy"],
-        pairs.p_cells(),
-        pairs.p_specimens(),
-        pairs.p_mean_class_accuracy(),
-    )
+    return MethodComparison(other, pairs)
 
 
 def _corrected(comparisons: Sequence[MethodComparison | str]) -> list[MethodComparison | str]:
     """Correct p values by Holm, each kind as one family."""
-    compared = [one for one in comparisons if isinstance(one, MethodComparison)]
-    over_cells = iter(holm([one.p_cells for one in compared]))
-    by_class = iter(holm([one.p_class for one in compared]))
-    known = [one.p_specimens for one in compared if one.p_specimens is not None]
-    over_specimens = iter(holm(known))
+    pairs = [one.pairs for one in comparisons if isinstance(one, MethodComparison)]
+    over_cells = iter(holm([one.p_cells for one in pairs]))
+    by_class = iter(holm([one.p_mean_class_accuracy for one in pairs]))
+    over_specimens = iter(holm([one.p_specimens for one in pairs if one.p_specimens is not None]))
     return [
         one
         if isinstance(one, str)
         else one._replace(
             p_cells_holm=next(over_cells),
             p_class_holm=next(by_class),
-            p_specimens_holm=None if one.p_specimens is None else next(over_specimens),
+            p_specimens_holm=None if one.pairs.p_specimens is None else next(over_specimens),
         )
         for one in comparisons
     ]
@@ -226,7 +186,7 @@ def table_1(rows: Sequence[Table1Row]) -> Table:
         own = [_measures(row), _intervals(row), _compared(row.comparison)]
         lines.append(Row([method_cell(row.method)], own))
         if (printed := row.method.published) is not None:
-            lines.append(_published_row(printed))
+            lines.append(published_row("Method", printed, ESTIMATED_MEASURES))
     return Table("Table I", lines, parts, notes=(_NOTE, *NOTES), outputs=("md", "tex", "csv"))
 
 
@@ -234,20 +194,30 @@ def _measures(row: Table1Row) -> list[Cell]:
     method, printed = row.method, row.method.published
     counts = {"seeds": len(method.tests), "runs": len(method.runs), "cells": len(method.cells)}
     found = [Cell(values=counts | {"specimens": method.cells.specimens or None})]
-    for measure, heading in ESTIMATED_MEASURES.items():
-        own = row.estimates.get(measure)
-        values = estimate_values(measure, own)
-        values[f"{measure}_paper"] = printed and printed.metrics.get(f"test/{measure}")
-        found.append(Cell(heading, mean_sd(own.mean, own.sd) if own else ABSENT, values))
+    for measure in ESTIMATED_MEASURES:
+        paper = printed and printed.metrics.get(f"test/{measure}")
+        found.append(estimate_cell(measure, row.estimates.get(measure)))
+        found.append(Cell(values={f"{measure}_paper": paper}))
     return found
 
 
-def _published_row(printed: PublishedRow) -> Row:
-    fields = [
-        Cell(heading, hundredths(printed.metrics.get(f"test/{measure}")))
-        for measure, heading in ESTIMATED_MEASURES.items()
+def published_row(heading: str, printed: PublishedRow, measures: Iterable[str]) -> Row:
+    """Return what the paper prints of these measures, under a heading of the first column."""
+    return Row(
+        [Cell(heading, f"Paper: {printed.name}")],
+        [metric_cells(printed.metrics, measures)],
+        kind="paper",
+    )
+
+
+def metric_cells(
+    metrics: Mapping[str, float], measures: Iterable[str], runs: Sequence[Path] = ()
+) -> list[Cell]:
+    """Print what metrics.json holds of these measures, or dashes."""
+    return [
+        Cell(ESTIMATED_MEASURES[name], hundredths(metrics.get(f"test/{name}")), runs=runs)
+        for name in measures
     ]
-    return Row([Cell("Method", f"Paper: {printed.name}")], [fields], kind="paper")
 
 
 def _intervals(row: Table1Row) -> list[Cell]:
@@ -263,24 +233,26 @@ def _intervals(row: Table1Row) -> list[Cell]:
 
 def _compared(comparison: MethodComparison | str) -> list[Cell]:
     one = comparison if isinstance(comparison, MethodComparison) else None
-    over_specimens = one and one.over_specimens and one.over_specimens.interval
+    accuracy = one and one.pairs.over_cells["accuracy"]
+    over_specimens = one and one.pairs.over_specimens.get("accuracy")
     by_class = "difference_mean_class_accuracy"
     cells = [
         value_cell("Against", "against", one and one.other.title)._replace(code=one is not None),
-        value_cell("Same cells", "paired_cells", one and one.cells, "{:,}".format),
-        value_cell("Right here alone", "only_here", one and one.only_here),
-        value_cell("Right there alone", "only_there", one and one.only_there),
-        value_cell(
-            "Accuracy, points", "difference", one and one.over_cells.estimate, format_points
-        ),
+        value_cell("Same cells", "paired_cells", one and one.pairs.cells, "{:,}".format),
+        value_cell("Right here alone", "only_here", one and one.pairs.discordant[0]),
+        value_cell("Right there alone", "only_there", one and one.pairs.discordant[1]),
+        value_cell("Accuracy, points", "difference", accuracy and accuracy.estimate, format_points),
         interval_cell(
             "Over cells",
             "difference_cells",
-            one and one.over_cells.interval,
+            accuracy and accuracy.interval,
             format_points_interval,
         ),
         interval_cell(
-            "Over specimens", "difference_specimens", over_specimens, format_points_interval
+            "Over specimens",
+            "difference_specimens",
+            over_specimens and over_specimens.interval,
+            format_points_interval,
         ),
         Cell(
             "Mean class accuracy, points",
@@ -292,15 +264,15 @@ def _compared(comparison: MethodComparison | str) -> list[Cell]:
             {
                 by_class: one and one.mean_class_accuracy.estimate,
                 **interval_values(by_class, one and one.mean_class_accuracy.interval),
-                "p_mean_class_accuracy": one and one.p_class,
+                "p_mean_class_accuracy": one and one.pairs.p_mean_class_accuracy,
                 "p_mean_class_accuracy_holm": one and one.p_class_holm,
-                "p_mcnemar": one and one.p_cells,
+                "p_mcnemar": one and one.pairs.p_cells,
             },
         ),
         value_cell("McNemar, Holm", "p_mcnemar_holm", one and one.p_cells_holm, p_value),
         Cell(
             values={
-                "p_specimens": one and one.p_specimens,
+                "p_specimens": one and one.pairs.p_specimens,
                 "p_specimens_holm": one and one.p_specimens_holm,
             }
         ),

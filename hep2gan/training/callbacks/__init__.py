@@ -1,1 +1,1 @@
-"""What happens around a training step: Lightning callbacks, one a file."""
+"""What happens around a training step: Lightning callbacks."""

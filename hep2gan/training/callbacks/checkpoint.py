@@ -1,14 +1,19 @@
-"""When a training saves its checkpoints, and how they reach the disk."""
+"""What lets a training resume to the bit: checkpoints, seeds of batches, an unchanged store."""
 
+import faulthandler
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from torch import Tensor
 
+from hep2gan.data.store.integrity import FILES
+from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_open
 from hep2gan.runs import checkpoints
@@ -88,8 +93,7 @@ class EpochCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far."""
-        state: BestValue = {"best": self._best}
-        return dict(state)
+        return dict(BestValue(best=self._best))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue comparing with the best value of earlier starts."""
@@ -117,7 +121,7 @@ class EpochCheckpoint(Checkpoint):
                 f"the run was stopped within an epoch of {len(ranks)} ranks, now there are"
                 f" {distributed.world_size()}",
                 "an epoch is finished with as many devices as it was begun with",
-                "set trainer.devices and trainer.nodes as before",
+                "set trainer.devices and trainer.num_nodes as before",
             )
         self._statistics = ranks[distributed.rank()]
 
@@ -172,3 +176,72 @@ class EpochCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             for old in list_checkpoints(self._folder)[self._keep :]:
                 old.unlink()
+
+
+class SeedEachBatch(Callback):
+    """Seed torch for (seed, epoch, batch, rank): a resumed run samples what an unbroken one would.
+
+    Dropout samples from it; orders and augmentation have generators of their own. No random state
+    need be saved.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Called before every step."""
+        # The leading 3 keeps these numbers apart from those of orders and augmentation.
+        numbers = [3, self._seed, trainer.current_epoch, batch_idx, trainer.global_rank]
+        seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+        # Not torch.manual_seed: where no GPU is in use, each call keeps the text of three stack
+        # traces for devices that may be initialised later.
+        torch.default_generator.manual_seed(seed)
+        if pl_module.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+
+class StoreGuard(Callback):
+    """Keep cells of a changed store out of the checkpoints: checks before each is written.
+
+    Files that are deleted, or replaced by another pack, do no harm: what was opened stays as it was
+    until the run ends. Files that are written in place do, and stop the run. Each batch checks for
+    itself whether files were truncated; in the moment between check and reading that would end the
+    process at once (SIGBUS), with a stack trace that shows where.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._folder = store.path
+        files = [store.path / name for name in sorted(FILES)]
+        self._opened = {path: state for path in files if (state := _file_state(path))}
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print a stack trace on SIGBUS."""
+        # Not possible where standard error is no file, as in a notebook.
+        with suppress(OSError, ValueError, RuntimeError, AttributeError):
+            if not faulthandler.is_enabled():
+                faulthandler.enable()
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Raise Hep2ganError where a file is no longer what the run opened."""
+        for path, opened in self._opened.items():
+            now = _file_state(path)
+            if now is not None and now[0] == opened[0] and now != opened:
+                raise Hep2ganError(
+                    f"{path} was changed while the run used it",
+                    "a run has one store; the checkpoints before are of the unchanged one",
+                    f"restore {self._folder} (pack it again from the same cells), and give the same"
+                    " command again: the run goes on from its last checkpoint",
+                )
+
+
+def _file_state(path: Path) -> tuple[int, int, int] | None:
+    """Inode, bytes and time of the last change; None for a file that is gone."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from hep2gan.losses.gaussian_mixture import BOUND, GaussianMixtureLoss
+from hep2gan.losses.classification import BOUND, GaussianMixtureLoss
 from hep2gan.metrics.segmentation import ConstantMasks
 from hep2gan.training.module import SegmentationGuidedClassification, log_row
 
@@ -61,20 +61,19 @@ class CollapseMonitor(Callback):
         self._hook.remove()
         self._hook = None
         kind = self._constant_masks.compute()
-        self._warn_once(
+        row = self._judge(
             "constant_masks",
-            kind is not None,
+            float(kind is not None),
             f"every generated mask of the validation part is {kind}: the generator has collapsed."
             " Lower optimizer.generator.lr or loss.alpha",
             trainer.current_epoch,
         )
-        log_row(trainer, {"health/constant_masks": float(kind is not None)})
+        log_row(trainer, row)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the state of the GAN and of the mixture."""
         assert isinstance(pl_module, SegmentationGuidedClassification)
-        row = self._discriminator(trainer) | self._mixture(trainer, pl_module)
-        if row:
+        if row := self._discriminator(trainer) | self._mixture(trainer, pl_module):
             log_row(trainer, row)
 
     def _discriminator(self, trainer: L.Trainer) -> dict[str, float]:
@@ -83,16 +82,14 @@ class CollapseMonitor(Callback):
         mean = trainer.strategy.reduce(self._scores / self._batches)
         self._scores, self._batches = None, 0
         real, fake = mean.tolist()
-        won = real > DISCRIMINATOR_WON and fake < 1 - DISCRIMINATOR_WON
-        self._warn_once(
+        return self._judge(
             "discriminator_won",
-            won,
+            float(real > DISCRIMINATOR_WON and fake < 1 - DISCRIMINATOR_WON),
             f"the discriminator has won (true masks {real:.3f}, generated {fake:.3f}): the"
             " generator learns from pixels alone. Lower optimizer.discriminator.lr, or set"
-            " loss.label_smoothing_real=0.1 or loss.soften",
+            " loss.adversarial.label_smoothing=0.1 or loss.soften",
             trainer.current_epoch,
         )
-        return {"health/discriminator_won": float(won)}
 
     def _mixture(
         self, trainer: L.Trainer, task: SegmentationGuidedClassification
@@ -101,20 +98,20 @@ class CollapseMonitor(Callback):
         if loss is None or loss.free_log_variance is None:
             return {}
         share = share_at_bound(loss)
-        self._warn_once(
+        return self._judge(
             "variance_at_bound",
-            share > 0,
+            share,
             f"{share:.0%} of the mixture's log-variances are at their bound of ±{BOUND:g}."
             " Lower loss.gaussian_mixture.gamma, or set covariance=identity",
             trainer.current_epoch,
         )
-        return {"health/variance_at_bound": share}
 
-    def _warn_once(self, name: str, bad: bool, text: str, epoch: int) -> None:
-        """Warn when something turns bad, not again while it stays so."""
-        if bad and name not in self._warned:
+    def _judge(self, name: str, value: float, text: str, epoch: int) -> dict[str, float]:
+        """Warn when a value rises above 0, not again while it stays so; returns its row."""
+        if value > 0 and name not in self._warned:
             log.warning("Epoch %d: %s.", epoch, text)
-        self._warned = self._warned | {name} if bad else self._warned - {name}
+        self._warned = self._warned | {name} if value > 0 else self._warned - {name}
+        return {f"health/{name}": value}
 
 
 def share_at_bound(mixture: GaussianMixtureLoss) -> float:

@@ -7,10 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from PIL import Image
+
+from hep2gan.config import LoggerSettings, TrainConfig
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.predictions import Predictions
-
-LOGGER_KINDS = ("csv", "wandb", "tensorboard")
 
 
 class Dashboard(Protocol):
@@ -29,7 +33,7 @@ class Dashboard(Protocol):
 
 
 def build_logger(
-    config: Mapping[str, Any],
+    config: TrainConfig,
     folder: Path,
     *,
     rank: int = 0,
@@ -53,22 +57,20 @@ def build_logger(
     Raises:
         Hep2ganError: The kind is unknown, or its run cannot begin.
     """
-    kind = _kind(config["logger"])
+    kind = config.logger.kind
     if rank != 0 or kind == "csv":
         return None
     if kind == "tensorboard":
         _require_tensorboard()
-        from hep2gan.training.loggers.tensorboard import RunTensorBoardLogger
-
         return RunTensorBoardLogger(folder)
     from hep2gan.training.loggers.wandb import start_wandb_run
 
     return start_wandb_run(config, folder, start=start, provenance=provenance)
 
 
-def require_logger(settings: Mapping[str, Any]) -> str:
+def require_logger(settings: LoggerSettings) -> str:
     """Describe where curves will go; raises Hep2ganError where they cannot. Begins no run."""
-    kind = _kind(settings)
+    kind = settings.kind
     if kind == "csv":
         return "metrics.csv"
     if kind == "tensorboard":
@@ -77,13 +79,6 @@ def require_logger(settings: Mapping[str, Any]) -> str:
     from hep2gan.training.loggers.wandb import require_wandb
 
     return f"metrics.csv and wandb, {require_wandb(settings)}"
-
-
-def _kind(settings: Mapping[str, Any]) -> str:
-    kind = str(settings["kind"])
-    if kind not in LOGGER_KINDS:
-        raise Hep2ganError(f"logger.kind is {kind!r}", f"choose from {', '.join(LOGGER_KINDS)}")
-    return kind
 
 
 def _require_tensorboard() -> None:
@@ -108,13 +103,30 @@ def logger_session(logger: Dashboard | None) -> Iterator[None]:
 
 def exit_code_of(error: BaseException) -> int:
     """What a process exits with that `error` ends: 143 for SIGTERM, 130 for Ctrl-C, else 1."""
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
     if isinstance(error, SIGTERMException):
         return 128 + signal.SIGTERM
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
     if isinstance(error, SystemExit):
-        code = error.code
-        return code if isinstance(code, int) else int(code is not None)
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     return 1
+
+
+class RunTensorBoardLogger(TensorBoardLogger):
+    """Lightning's logger in the folder `tensorboard` of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="tensorboard", version="")
+
+    def log_results(
+        self, metrics: Mapping[str, float], figures: Mapping[str, Path], predictions: Predictions
+    ) -> None:
+        """Log metrics and figures of the test."""
+        self.log_metrics(dict(metrics))
+        for name, path in figures.items():
+            pixels = np.asarray(Image.open(path).convert("RGB"))
+            self.experiment.add_image(f"figure/{name}", pixels, dataformats="HWC")
+
+    def finish(self, exit_code: int) -> None:
+        """Write what is left; TensorBoard keeps no exit code."""
+        self.finalize("success" if exit_code == 0 else "failed")

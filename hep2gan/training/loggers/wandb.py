@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
+from hep2gan.config import LoggerSettings, TrainConfig
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_write, read_json
+from hep2gan.reports.figures.cells import confident_errors, lowest_dice
 from hep2gan.reports.figures.overlay import overlay_cell
 from hep2gan.reports.figures.roc import roc_curves
-from hep2gan.reports.selection import confident_errors, lowest_dice
 from hep2gan.runs.metrics_csv import logged_before
 from hep2gan.runs.predictions import Predictions
 
@@ -125,7 +125,7 @@ def _sign(name: str) -> int:
 
 
 def start_wandb_run(
-    config: Mapping[str, Any],
+    config: TrainConfig,
     folder: Path,
     *,
     start: int = 0,
@@ -146,9 +146,11 @@ def start_wandb_run(
     Raises:
         Hep2ganError: wandb cannot start a run.
     """
-    mode = _mode(config["logger"])
+    mode = _mode(config.logger)
     id_file = folder / "wandb" / "id.json"
-    former = _read_id(id_file)
+    former: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        former = read_json(id_file)
     in_agent = bool(os.environ.get("WANDB_SWEEP_ID"))
     resumes = in_agent or (mode == "online" and former.get("mode") == "online")
     run_id = former["id"] if resumes and "id" in former else secrets.token_hex(8)
@@ -171,13 +173,13 @@ def start_wandb_run(
     return logger
 
 
-def _mode(settings: Mapping[str, Any]) -> str:
+def _mode(settings: LoggerSettings) -> str:
     """The requested mode, or online where there is a key."""
-    requested = settings["mode"] or os.environ.get("WANDB_MODE")
+    requested = settings.mode or os.environ.get("WANDB_MODE")
     return str(requested or ("online" if _has_key() else "offline"))
 
 
-def require_wandb(settings: Mapping[str, Any]) -> str:
+def require_wandb(settings: LoggerSettings) -> str:
     """Describe the mode of a run; raises Hep2ganError where online lacks its key or server."""
     mode, fix = _mode(settings), "set logger.mode=offline, and `wandb sync` later"
     if mode != "online" or os.environ.get("WANDB_SWEEP_ID"):
@@ -213,24 +215,29 @@ def _is_key(text: str) -> bool:
 
 
 def _init(
-    config: Mapping[str, Any],
+    config: TrainConfig,
     folder: Path,
     mode: str,
     run_id: str | None,
     provenance: Mapping[str, Any] | None,
 ) -> Any:
-    settings, method = config["logger"], str(config["name"]).partition(",")[0]
-    identity = {"id": run_id, "project": settings["project"], "entity": settings["entity"]}
+    settings, method = config.logger, config.name.partition(",")[0]
+    identity: dict[str, Any] = {
+        "id": run_id,
+        "project": settings.project,
+        "entity": settings.entity,
+    }
+    shown = config.to_plain() | ({"provenance": dict(provenance)} if provenance else {})
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     try:
         run = wandb.init(
             # An agent has chosen these already, and wandb warns of other choices.
             **(identity if run_id else {}),
-            name=f"{config['name']}-seed{config['seed']}"[:_MAX_NAME],
-            group=str(config["study"])[:_MAX_NAME],
+            name=f"{config.name}-seed{config.seed}"[:_MAX_NAME],
+            group=config.study[:_MAX_NAME],
             job_type=method[:_MAX_NAME],
             tags=_tags(config),
-            config={**config, **({"provenance": dict(provenance)} if provenance else {})},
+            config=shown,
             # Absolute: wandb's own process may have begun in another working directory.
             dir=str(folder.resolve()),
             mode=mode,  # type: ignore[arg-type]
@@ -249,19 +256,17 @@ def _init(
     return run
 
 
-def _tags(config: Mapping[str, Any]) -> list[str]:
-    data = config["data"]
-    facts = (data["name"], config["split"]["kind"], f"{data['size']}px")
-    tags = [str(tag)[:_MAX_TAG] for tag in (*(config["logger"]["tags"] or ()), *facts)]
+def _tags(config: TrainConfig) -> list[str]:
+    data = config.source
+    facts = (data.name, config.split.kind, f"{data.size}px")
+    tags = [str(tag)[:_MAX_TAG] for tag in (*(config.logger.tags or ()), *facts)]
     return list(dict.fromkeys(tag for tag in tags if tag))
 
 
 def _supersede(folder: Path) -> None:
     """Move offline runs of earlier starts aside, so that one folder a job is left to sync."""
-    former = sorted(folder.glob("offline-run-*"))
-    if former:
+    for path in sorted(folder.glob("offline-run-*")):
         (folder / "superseded").mkdir(exist_ok=True)
-    for path in former:
         path.rename(folder / "superseded" / path.name)
 
 
@@ -270,12 +275,6 @@ def _stage_in(staged: Path) -> None:
     # A folder that the user named stays, that of an earlier run of this process does not.
     if Path(os.environ.get("WANDB_DATA_DIR", staged)).name == staged.name:
         os.environ["WANDB_DATA_DIR"] = str(staged)
-
-
-def _read_id(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        return read_json(path)
-    return {}
 
 
 WORST = 20
@@ -287,7 +286,12 @@ def result_panels(predictions: Predictions) -> dict[str, Any]:
     """wandb's objects by key, those that the method has predictions for."""
     panels: dict[str, Any] = {}
     if predictions.probabilities is not None:
-        panels["test/confusion_matrix"] = confusion_panel(predictions)
+        panels["test/confusion_matrix"] = wandb.plot.confusion_matrix(
+            y_true=predictions.label.tolist(),
+            preds=predictions.predicted.tolist(),
+            class_names=list(predictions.classes),
+            title="Confusion matrix (test)",
+        )
         panels["test/roc"] = roc_panel(predictions)
     if rows := worst_cells(predictions):
         panels["test/worst_cells"] = cell_table(predictions, rows)
@@ -296,24 +300,16 @@ def result_panels(predictions: Predictions) -> dict[str, Any]:
     return panels
 
 
-def confusion_panel(predictions: Predictions) -> Any:
-    """The confusion matrix: K x K numbers of cells."""
-    return wandb.plot.confusion_matrix(
-        y_true=predictions.label.tolist(),
-        preds=predictions.predicted.tolist(),
-        class_names=list(predictions.classes),
-        title="Confusion matrix (test)",
-    )
-
-
 def roc_panel(predictions: Predictions) -> Any:
     """Each class against the rest; only the corners of a curve, and at most 100 of them."""
     rows = [
-        [predictions.classes[curve.label], float(fpr), float(tpr)]
+        [
+            predictions.classes[curve.label],
+            float(curve.false_positive_rate[point]),
+            float(curve.true_positive_rate[point]),
+        ]
         for curve in roc_curves(predictions)
-        for fpr, tpr in zip(
-            _thinned(curve.false_positive_rate), _thinned(curve.true_positive_rate), strict=True
-        )
+        for point in _evenly_spaced(len(curve.true_positive_rate))
     ]
     return wandb.plot_table(
         data_table=wandb.Table(columns=["class", "fpr", "tpr"], data=rows),
@@ -327,12 +323,9 @@ def roc_panel(predictions: Predictions) -> Any:
     )
 
 
-def _thinned(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    count = min(len(values), POINTS)
-    kept: npt.NDArray[np.float64] = values[
-        np.linspace(0, len(values) - 1, count).round().astype(int)
-    ]
-    return kept
+def _evenly_spaced(length: int) -> list[int]:
+    indices = np.linspace(0, length - 1, min(length, POINTS)).round().astype(int)
+    return [int(index) for index in indices]
 
 
 def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
@@ -356,22 +349,17 @@ def cell_table(predictions: Predictions, rows: list[int]) -> Any:
     probabilities = [f"p({name})" for name in predictions.classes]
     columns = ["cell", "id", "specimen", "true", "predicted", "dice", *probabilities]
     dice = None if predictions.mask is None else predictions.dice
-    data = []
-    for row in rows:
-        scores: list[Any] = [None] * len(predictions.classes)
-        predicted = None
-        if predictions.probabilities is not None:
-            scores = [float(p) for p in predictions.probabilities[row]]
-            predicted = predictions.classes[predictions.predicted[row]]
-        data.append(
-            [
-                picture_of(predictions, row),
-                str(predictions.id[row]),
-                int(predictions.specimen[row]),
-                predictions.classes[predictions.label[row]],
-                predicted,
-                None if dice is None else float(dice[row]),
-                *scores,
-            ]
-        )
+    scores = predictions.probabilities
+    data = [
+        [
+            picture_of(predictions, row),
+            str(predictions.id[row]),
+            int(predictions.specimen[row]),
+            predictions.classes[predictions.label[row]],
+            predictions.classes[predictions.predicted[row]] if scores is not None else None,
+            None if dice is None else float(dice[row]),
+            *(scores[row].tolist() if scores is not None else [None] * len(probabilities)),
+        ]
+        for row in rows
+    ]
     return wandb.Table(columns=columns, data=data)

@@ -276,10 +276,10 @@ def test_an_interrupt_leaves_what_was_there(tmp_path, error):
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
-    def full(path, pixels):
+    def full(pixels):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(generate, "_write_png", full)
+    monkeypatch.setattr(generate.Image, "fromarray", full)
     with pytest.raises(Hep2ganError, match="No space left on device"):
         write_phantom(tmp_path / "cells", 7, 0)
     assert list(tmp_path.iterdir()) == []

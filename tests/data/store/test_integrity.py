@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hep2gan.data.batch import Request
-from hep2gan.data.dataset import CellDataset, DeviceCells
+from hep2gan.data.batch import CellDataset, DeviceCells, Request
 from hep2gan.data.store import integrity
 from hep2gan.data.store.integrity import COLUMNS, FileSizeGuard, invalid_columns, verify
 from hep2gan.data.store.pack import pack_cells

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.data.readers.raw import CellError
+from hep2gan.data.readers.source import CellError
 from hep2gan.data.store import pack
 from hep2gan.data.store.integrity import check_content
 from hep2gan.data.store.pack import pack_cells
@@ -201,10 +201,13 @@ def test_a_failed_pack_leaves_the_store_that_was_there(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"size": 100}, "size is 100: must be divisible by 16"),
+        (
+            {"size": 100},
+            "size is 100: it must be a whole number from 32 to 1024 and a multiple of 16",
+        ),
         ({"size": 16}, "from 32 to 1024"),
         ({"size": 2048}, "from 32 to 1024"),
-        ({"size": "128"}, "divisible"),
+        ({"size": "128"}, "multiple of 16"),
         ({"on_error": "ignore"}, "'ignore'"),
         ({"white_level": 0}, "white_level is 0"),
         ({"workers": 0}, "workers is 0"),

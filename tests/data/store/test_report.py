@@ -15,14 +15,14 @@ def test_groups_of_equal_digests():
     digest = np.zeros((7, 16), np.uint8)
     digest[:, 15] = [5, 1, 5, 2, 1, 3, 5]
     found = find_duplicates(digest, np.array([0, 1, 0, 2, 1, 3, 4]))
-    assert [rows.tolist() for rows in found.groups()] == [[0, 2, 6], [1, 4]]
+    assert [rows.tolist() for rows in found.groups] == [[0, 2, 6], [1, 4]]
     assert found.conflicting.tolist() == [True, False]
 
 
 def test_no_twins_no_groups():
     digest = np.arange(64, dtype=np.uint8).reshape(4, 16)
     found = find_duplicates(digest, np.zeros(4, np.int64))
-    assert found.groups() == []
+    assert found.groups == []
     assert len(found.conflicting) == 0
 
 
@@ -36,7 +36,7 @@ def test_groups_are_those_of_a_dictionary(seed):
         groups.setdefault(key.tobytes(), []).append(row)
     expected = [group for group in groups.values() if len(group) > 1]
     found = find_duplicates(digest, label)
-    assert [rows.tolist() for rows in found.groups()] == expected
+    assert [rows.tolist() for rows in found.groups] == expected
     assert found.conflicting.tolist() == [len(set(label[group])) > 1 for group in expected]
 
 

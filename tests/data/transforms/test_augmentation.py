@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from hep2gan.data.batch import BatchSeed
 from hep2gan.data.transforms.augmentation import Augmentation
-from hep2gan.data.transforms.random import AugmentationParams
+from hep2gan.data.transforms.functional import AugmentationParams
 from hep2gan.errors import Hep2ganError
 
 OFF = {"horizontal_flip": 0.0, "vertical_flip": 0.0}

@@ -18,7 +18,7 @@ def images(shape=(3, 5, 5)):
 def run(kind, image, levels=None, **given):
     image = torch.as_tensor(image)
     levels = torch.tensor([[0.0, 255.0]] * len(image)) if levels is None else levels
-    return Normalisation(kind, **given)(image, levels)
+    return Normalisation(kind=kind, **given)(image, levels)
 
 
 def test_min_max_by_hand():
@@ -74,7 +74,7 @@ def test_batches_are_normalised_image_by_image_to_their_range(image):
             alone = run(kind, image[i : i + 1], levels[i : i + 1])
             assert torch.allclose(alone[0], found[i], atol=1e-6)
         if kind != "z_score":
-            assert Normalisation(kind).bounded
+            assert Normalisation(kind=kind).bounded
             assert (found >= 0).all()
             assert (found <= 1).all()
         elif np.ptp(image[0]):
@@ -105,7 +105,14 @@ def test_large_constant_images_become_zeros_too():
 
 
 @pytest.mark.parametrize(
-    "given", [{"kind": "minmax"}, {"low": 50, "high": 50}, {"high": 101}, {"low": -1}]
+    "given",
+    [
+        {"kind": "minmax"},
+        {"low": 50, "high": 50},
+        {"high": 101},
+        {"low": -1},
+        {"low": float("nan")},
+    ],
 )
 def test_errors(given):
     with pytest.raises(Hep2ganError) as error:

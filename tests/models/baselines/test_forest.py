@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.models.baselines.forest import FEATURES, ForestSettings, class_probabilities
-from hep2gan.models.baselines.intensity import intensity_features
-from hep2gan.models.baselines.motif import motif_features
-from hep2gan.models.baselines.ric_lbp import ric_lbp_features
+from hep2gan.models.baselines.forest import (
+    FEATURES,
+    ForestSettings,
+    class_probabilities,
+    intensity_features,
+)
+from hep2gan.models.baselines.texture import motif_features, ric_lbp_features
 
 
 def made(cells=60, seed=0):
@@ -29,12 +32,12 @@ def test_textures_stand_one_behind_the_other():
     np.testing.assert_array_equal(
         both, np.concatenate([ric_lbp_features(image), motif_features(image)])
     )
-    assert ForestSettings("ric_lbp_motif").extract([image, image]).shape == (2, 471)
+    assert ForestSettings(features="ric_lbp_motif").extract([image, image]).shape == (2, 471)
 
 
 def test_votes_name_the_class_and_leave_unknown_classes_at_zero():
     features, label = made()
-    settings = ForestSettings("intensity", trees=20)
+    settings = ForestSettings(features="intensity", trees=20)
     forest = settings.fit(features, np.asarray([0, 2, 4])[label], seed=0)
     votes = class_probabilities(forest, features, 5)
     assert (votes.argmax(axis=1) == 2 * label).all()
@@ -45,7 +48,7 @@ def test_votes_name_the_class_and_leave_unknown_classes_at_zero():
 def test_the_same_seed_grows_the_same_forest_on_any_number_of_threads():
     features, label = made()
     noise = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
-    settings = ForestSettings("intensity", trees=10)
+    settings = ForestSettings(features="intensity", trees=10)
     one, two, other = (
         class_probabilities(settings.fit(features, label, seed, jobs), noise, 3)
         for seed, jobs in ((5, 1), (5, 2), (6, 1))
@@ -55,10 +58,14 @@ def test_the_same_seed_grows_the_same_forest_on_any_number_of_threads():
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
-    [({"features": "sift"}, "choose from"), ({"features": "intensity", "trees": 0}, "positive"),
-     ({"features": "intensity", "trees": 1.5}, "positive whole number")],
-)  # fmt: skip
-def test_wrong_settings_are_refused(given, words):
-    with pytest.raises(Hep2ganError, match=words):
-        ForestSettings(**given)
+    ("key", "value", "rule"),
+    [
+        ("features", "sift", "one of ric_lbp_motif, intensity"),
+        ("trees", 0, "a whole number, 1 or more"),
+        ("trees", 1.5, "a whole number, 1 or more"),
+    ],
+)
+def test_wrong_settings_are_refused(key, value, rule):
+    with pytest.raises(Hep2ganError, match=f"^{key} is {value!r}: .*{rule}") as error:
+        ForestSettings(**{"features": "intensity", key: value})
+    assert error.value.fix

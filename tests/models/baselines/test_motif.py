@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from hep2gan.models.baselines.motif import _BIN, BINS, SCANS, motif_features, motif_labels
+from hep2gan.models.baselines.texture import (
+    MOTIF_BIN,
+    MOTIF_BINS,
+    SCANS,
+    motif_features,
+    motif_labels,
+)
 
 
 def grey(height, width, seed=0):
@@ -13,7 +19,7 @@ def grey(height, width, seed=0):
 def test_there_are_six_scans_and_21_pairs():
     assert sorted(SCANS) == [(0, 1, 2, 3), (0, 1, 3, 2), (0, 2, 1, 3), (0, 2, 3, 1),
                              (0, 3, 1, 2), (0, 3, 2, 1)]  # fmt: skip
-    assert BINS == 21
+    assert MOTIF_BINS == 21
     assert motif_features(grey(30, 30)).shape == (63,)
 
 
@@ -48,15 +54,15 @@ def test_counts_are_those_of_a_literal_loop():
             for y, x in np.ndindex(height, width):
                 v, u = y + distance * down, x + distance * right
                 if 0 <= v < height and 0 <= u < width:
-                    expected[_BIN[6 * labels[y, x] + labels[v, u]]] += 1
+                    expected[MOTIF_BIN[6 * labels[y, x] + labels[v, u]]] += 1
         ours = motif_features(image)[21 * number : 21 * (number + 1)]
         np.testing.assert_allclose(ours, expected / expected.sum(), atol=1e-7)
 
 
 def test_the_order_of_a_pair_does_not_count():
     for a, b in np.ndindex(6, 6):
-        assert _BIN[6 * a + b] == _BIN[6 * b + a]
-    assert len(set(_BIN.tolist())) == 21
+        assert MOTIF_BIN[6 * a + b] == MOTIF_BIN[6 * b + a]
+    assert len(set(MOTIF_BIN.tolist())) == 21
 
 
 def test_small_images_give_zeros():

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from hep2gan.models.baselines.ric_lbp import _BIN, BINS, SCALES, label_pairs, ric_lbp_features
+from hep2gan.models.baselines.texture import (
+    PATTERN_BIN,
+    PATTERN_BINS,
+    SCALES,
+    label_pairs,
+    ric_lbp_features,
+)
 
 STEPS = {0: (0, 1), 45: (-1, 1), 90: (-1, 0), 135: (-1, -1), 180: (0, -1), 225: (1, -1)}
 STEPS |= {270: (1, 0), 315: (1, 1)}
@@ -43,8 +49,8 @@ def literal(image, s, r):
 
 
 def test_there_are_136_bins():
-    assert BINS == (256 + 16) // 2 == 136
-    assert np.bincount(_BIN).tolist().count(1) == 16
+    assert PATTERN_BINS == (256 + 16) // 2 == 136
+    assert np.bincount(PATTERN_BIN).tolist().count(1) == 16
     assert ric_lbp_features(grey(40, 40)).shape == (3 * 136,)
 
 
@@ -57,7 +63,7 @@ def test_counts_are_those_of_a_literal_loop(number):
     expected = np.zeros(136)
     for (a, b), count in counts.items():
         first, second = (sum(bit << place for place, bit in enumerate(p)) for p in (a, b))
-        expected[_BIN[16 * first + second]] += count
+        expected[PATTERN_BIN[16 * first + second]] += count
     np.testing.assert_allclose(ours, expected / expected.sum(), atol=1e-7)
 
 
@@ -82,7 +88,7 @@ def test_each_scale_sums_to_one_and_brightness_has_no_part():
 def test_a_flat_image_is_one_bin():
     """All bits are set where nothing is darker."""
     flat = ric_lbp_features(np.full((40, 40), 9, np.float32)).reshape(3, 136)
-    assert (flat[:, _BIN[255]] == 1).all()
+    assert (flat[:, PATTERN_BIN[255]] == 1).all()
 
 
 def test_a_slope_by_hand():
@@ -90,7 +96,7 @@ def test_a_slope_by_hand():
     slope = np.tile(np.arange(5, dtype=np.float32), (3, 1))
     # 3 × 5 pixels have three with neighbours at distance 1, in one row: one pair at distance 2.
     first = ric_lbp_features(slope)[:136]
-    assert first[_BIN[16 * 11 + 11]] == 1
+    assert first[PATTERN_BIN[16 * 11 + 11]] == 1
 
 
 def test_images_too_small_for_a_pair_give_zeros():

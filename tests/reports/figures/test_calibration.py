@@ -9,7 +9,7 @@ from hep2gan.statistics.calibration import (
     expected_calibration_error,
     reliability,
 )
-from hep2gan.statistics.intervals import wilson
+from hep2gan.statistics.significance import wilson
 
 
 def lines(ax):

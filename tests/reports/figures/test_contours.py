@@ -6,8 +6,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.contour import QuadContourSet
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.contours import plot_contours, plot_contours_by_method
-from hep2gan.reports.selection import typical_cells
+from hep2gan.reports.figures.cells import plot_contours, plot_contours_by_method, typical_cells
 
 
 def outlines(ax):

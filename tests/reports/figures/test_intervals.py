@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.intervals import plot_intervals
+from hep2gan.reports.study_figures import plot_intervals
 from hep2gan.reports.tables.estimates import Estimate
-from hep2gan.statistics.intervals import Interval
+from hep2gan.statistics.significance import Interval
 
 
 def estimate(mean, *ends):

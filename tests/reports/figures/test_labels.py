@@ -4,8 +4,8 @@ import pytest
 
 from hep2gan.reports.figures import embedding
 from hep2gan.reports.figures.embedding import plot_embedding, plot_embedding_by_method
-from hep2gan.reports.figures.labels import wrap_headings
 from hep2gan.reports.figures.roc import plot_roc, plot_roc_by_method
+from hep2gan.reports.figures.style import wrap_headings
 
 
 def test_headings_are_cut_and_stay_apart():

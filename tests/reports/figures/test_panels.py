@@ -7,8 +7,8 @@ from hep2gan.reports.figures import embedding
 from hep2gan.reports.figures.calibration import plot_calibration_by_method
 from hep2gan.reports.figures.confusion import plot_confusion_by_method
 from hep2gan.reports.figures.embedding import plot_embedding_by_method
-from hep2gan.reports.figures.panels import method_panels, methods_with
 from hep2gan.reports.figures.roc import plot_roc_by_method
+from hep2gan.reports.figures.style import method_panels, methods_with
 
 
 def test_methods_without_the_array_are_left_out_in_order(methods):

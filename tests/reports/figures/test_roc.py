@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.roc import macro_area, plot_roc, plot_roc_by_method, roc_curves
+from hep2gan.reports.figures.roc import plot_roc, plot_roc_by_method, roc_curves
 
 
 def lines(ax):
@@ -100,9 +100,8 @@ def test_figure_4_has_one_key_without_classes_that_have_no_cells(methods):
         assert texts == list(methods["Proposed"].classes[:count])
         assert len(figure.legends) == 1
         assert not any(ax.get_legend() for ax in figure.axes)
-    assert macro_area(roc_curves(some["a"])) == pytest.approx(
-        np.mean([curve.area for curve in roc_curves(some["a"])])
-    )
+    mean = np.mean([curve.area for curve in roc_curves(some["a"])])
+    assert f"macro AUC {mean:.4f}" in figure.axes[0].get_title()
 
 
 def test_figure_4_without_curves_is_none(predictions):

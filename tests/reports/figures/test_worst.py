@@ -3,8 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hep2gan.reports.figures.worst import plot_worst_classified, plot_worst_segmented
-from hep2gan.reports.selection import confident_errors
+from hep2gan.reports.figures.cells import (
+    confident_errors,
+    plot_worst_classified,
+    plot_worst_segmented,
+)
 
 
 def shown(figure):

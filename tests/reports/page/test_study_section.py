@@ -1,7 +1,7 @@
 import dataclasses
 
+from hep2gan.reports.page.page import configuration_part
 from hep2gan.reports.page.run_section import illustrate
-from hep2gan.reports.page.study_section import configuration_part
 
 
 def test_figures_of_few_runs_are_all_embedded_and_of_many_one_a_method(grid):

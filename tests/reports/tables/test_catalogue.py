@@ -1,7 +1,7 @@
 import pytest
 
+from hep2gan.reports.build import TABLES, make_tables, table_files
 from hep2gan.reports.study import Study
-from hep2gan.reports.tables.catalogue import TABLES, make_tables, table_files
 from tests.helpers.made_up_results import cells, read_csv, result
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 
 from hep2gan.reports.results import group_methods
-from hep2gan.reports.tables.specimens import specimens_table
+from hep2gan.reports.tables.classes import specimens_table
 from tests.helpers.made_up_results import cells, read_csv, result
 
 # Two specimens of class 0 and one of class 1, by class 0's probability.

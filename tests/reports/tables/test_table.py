@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hep2gan.reports.build import TABLES, make_tables
 from hep2gan.reports.study import Study
-from hep2gan.reports.tables.catalogue import TABLES, make_tables
 from hep2gan.reports.tables.table import Cell, Part, Row, Table, value_cell
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 

@@ -69,15 +69,16 @@ def test_intervals(rows):
 
 def test_each_method_against_the_row_below(rows):
     first, second, third, last = (row.comparison for row in rows)
-    assert (first.other.name, first.cells) == ("without_gm", N)
+    assert (first.other.name, first.pairs.cells, first.pairs.specimens) == ("without_gm", N, 40)
     # Misses 0, 4, …, 196 against 0, 10, …, 50: both miss 0, 20 and 40.
-    assert (first.only_here, first.only_there) == (3, 47)
-    assert first.over_cells.estimate == pytest.approx(-44 / N)
-    assert (second.only_here, second.only_there) == (0, 1)
+    assert first.pairs.discordant == (3, 47)
+    assert first.pairs.over_cells["accuracy"].estimate == pytest.approx(-44 / N)
+    assert second.pairs.discordant == (0, 1)
     raw = [mcnemar([[0, a], [b, 0]], exact=True).pvalue for a, b in ((3, 47), (0, 1))]
-    assert [first.p_cells, second.p_cells] == pytest.approx(raw)
+    assert [first.pairs.p_cells, second.pairs.p_cells] == pytest.approx(raw)
     corrected = multipletests(raw, method="holm")[1]
     assert [first.p_cells_holm, second.p_cells_holm] == pytest.approx(corrected)
+    assert first.p < 0.05
     assert first.verdict == "more than noise (p < 0.001)"
     assert second.verdict == "within noise (p = 1.000)"
     assert third == "the last row"
@@ -91,8 +92,8 @@ def test_each_method_against_the_reference():
     assert (third, last) == ("the reference", "no classifier")
     assert [row.compared for row in rows] == [True, True, False, False]
     # Of seed 0, proposed misses 0, 10, …, 40.
-    assert (first.only_here, first.only_there) == (2, 47)
-    assert (second.only_here, second.only_there) == (0, 1)
+    assert first.pairs.discordant == (2, 47)
+    assert second.pairs.discordant == (0, 1)
     raw = [mcnemar([[0, a], [b, 0]], exact=True).pvalue for a, b in ((2, 47), (0, 1))]
     corrected = multipletests(raw, method="holm")[1]
     assert [first.p_cells_holm, second.p_cells_holm] == pytest.approx(corrected)
@@ -126,7 +127,7 @@ def test_difference_of_mean_class_accuracy(rows):
     assert compared.mean_class_accuracy.estimate == pytest.approx(mean - low)
     pairs = PairedResults((one,), (other,))
     specimens = method_differences(pairs, specimens=True)["mean_class_accuracy"]
-    assert compared.p_class == pairs.p_mean_class_accuracy()
+    assert compared.pairs.p_mean_class_accuracy == pairs.p_mean_class_accuracy
     assert compared.mean_class_accuracy == specimens
     line = next(
         n for n in read_markdown(table_1(rows).to_markdown()) if n[:2] == ["resnet50", "without_gm"]
@@ -151,7 +152,7 @@ def test_one_bad_specimen_is_noise_over_specimens():
         for one, named in zip(found, (~bad, ids >= 0), strict=True)
     ]
     compared = table_1_rows(group_methods(found))[0].comparison
-    assert compared.p_specimens is compared.over_specimens is None
+    assert compared.pairs.p_specimens is compared.pairs.over_specimens.get("accuracy") is None
     assert compared.p < 0.05
 
 
@@ -185,10 +186,10 @@ def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
     rows = table_1_rows(group_methods(found))
     compared = rows[0].comparison
     gap = rows[0].estimates["accuracy"].mean - rows[1].estimates["accuracy"].mean
-    assert compared.over_cells.estimate == pytest.approx(gap)
+    assert compared.pairs.over_cells["accuracy"].estimate == pytest.approx(gap)
     assert gap > 0.05
-    assert compared.only_here > compared.only_there
-    assert compared.cells == N
+    assert compared.pairs.discordant[0] > compared.pairs.discordant[1]
+    assert compared.pairs.cells == N
     named = {  # more seeds right here, or there
         name: sum(
             np.isin(np.arange(N), one.cells.id.astype(int)[one.cells.predicted == one.cells.label])
@@ -197,8 +198,8 @@ def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
         )
         for name in shares
     }
-    assert compared.only_here == (named["gao"] > named["vgg16"]).sum()
-    assert compared.only_there == (named["gao"] < named["vgg16"]).sum()
+    assert compared.pairs.discordant[0] == (named["gao"] > named["vgg16"]).sum()
+    assert compared.pairs.discordant[1] == (named["gao"] < named["vgg16"]).sum()
 
 
 def test_no_interval_where_units_show_no_spread():
@@ -206,7 +207,7 @@ def test_no_interval_where_units_show_no_spread():
     perfect.append(result("vgg16", cells(np.arange(N), right([]))))
     rows = table_1_rows(group_methods(perfect))
     assert rows[0].estimates["accuracy"].cells is rows[0].estimates["accuracy"].interval is None
-    assert rows[0].comparison.over_cells.interval is None
+    assert rows[0].comparison.pairs.over_cells["accuracy"].interval is None
     assert rows[0].comparison.p == 1.0
     lines = read_markdown(table_1(rows).to_markdown())
     assert ["gao", "200 cells", "40", "–", "–", "–"] in lines
@@ -241,7 +242,10 @@ def test_csv_holds_full_values_and_paths(rows):
     first = found[0]
     assert (first["only_here"], first["only_there"], first["paired_cells"]) == ("3", "47", "200")
     assert float(first["p_mcnemar_holm"]) == rows[0].comparison.p_cells_holm
-    assert float(first["difference_specimens_low"]) == rows[0].comparison.over_specimens.interval[0]
+    assert (
+        float(first["difference_specimens_low"])
+        == rows[0].comparison.pairs.over_specimens["accuracy"].interval[0]
+    )
     assert found[3]["accuracy"] == found[3]["p_mcnemar"] == ""
     assert found[3]["verdict"] == "no classifier"
 

@@ -8,7 +8,7 @@ from hep2gan.data.patterns import CLASSES
 from hep2gan.data.readers.csv_table import CsvRow, read_table
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.manifest import read_manifest
-from hep2gan.data.readers.raw import RawCells
+from hep2gan.data.readers.source import RawCells
 from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated
 

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from hep2gan.inference.load import LoadedRun, load_run
 from hep2gan.runs.checkpoints import TrainingPosition
 from hep2gan.training.build import build_task
-from tests.helpers.configs import composed
+from tests.helpers.configs import parsed
 from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated, mutated_json
 
 CLASSES = ("a", "b")
-CONFIG = composed("train", "data=phantom", "scale=laptop")
+PARSED = parsed("data=phantom", "scale=laptop")
+CONFIG = PARSED.to_plain()
 STORE = {"path": "x", "fingerprint": "f" * 64, "size": 64, "cells": 9, "classes": list(CLASSES)}
-WEIGHTS = build_task(CONFIG, classes=CLASSES, size=64).state_dict()
-BUILT = ("generator", "discriminator", "classifier", "loss", "guidance", "optimizer")
+WEIGHTS = build_task(PARSED, classes=CLASSES, size=64).state_dict()
+BUILT = ("generator", "discriminator", "classifier", "loss", "model", "optimizer", "task")
 """Parts of a configuration that networks are built from."""
 
 

@@ -8,8 +8,7 @@ from torch.utils.data import DataLoader
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.checkpoints import latest_readable, load_best_or_latest, read_checkpoint
-from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
-from hep2gan.training.callbacks.seed import SeedEachBatch
+from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint, SeedEachBatch
 from tests.helpers import tiny
 from tests.helpers.full_disk import divert, needs_full_device
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hep2gan.losses.gaussian_mixture import GaussianMixtureLoss
+from hep2gan.losses.classification import GaussianMixtureLoss
 from hep2gan.metrics.segmentation import ConstantMasks
 from hep2gan.models.guidance import MaskGuidance
 from hep2gan.training.callbacks.collapse import CollapseMonitor, share_at_bound
@@ -94,7 +94,7 @@ def test_a_collapsed_generator_is_warned_of(bias, what, caplog):
 
 def test_methods_without_gan_or_mixture_have_no_health_metrics():
     logger = Rows()
-    task = tiny.task(segment=False, mixture=False, guidance=MaskGuidance("none"))
+    task = tiny.task(segment=False, mixture=False, guidance=MaskGuidance(source="none"))
     fit(task, [tiny.batch()], callbacks=[CollapseMonitor()], logger=logger)
     assert not [name for _, row in logger.rows for name in row if name.startswith("health/")]
 

@@ -8,9 +8,9 @@ import torch
 from torch._dynamo.utils import counters
 
 from hep2gan.models.guidance import MaskGuidance, TrainingStages
-from hep2gan.training.callbacks.compile import CompileNetworks
+from hep2gan.training.callbacks.networks import CompileNetworks
 from tests.helpers import tiny
-from tests.helpers.configs import composed
+from tests.helpers.configs import parsed
 from tests.helpers.started import NETS, SMALL, TWO, final, train
 from tests.training.test_build import built
 from tests.training.test_module import fit
@@ -62,7 +62,7 @@ def test_training_is_the_same_with_kernels_for_the_cpu():
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on the CPU needs g++")
 @pytest.mark.parametrize("devices", [(), TWO], ids=["one", "two"])
 def test_a_whole_run_with_every_switch_of_the_cpu(tmp_path, devices):
-    switches = ("compile", "channels_last", "fused_optimizers", "resident")
+    switches = ("compile", "channels_last", "fused_optimizers", "cache_on_device")
     train(tmp_path, *SMALL, *NETS, *devices, "study=plain")
     on = [f"trainer.{name}=true" for name in switches]
     train(tmp_path, *SMALL, *NETS, *devices, "study=fast", *on)
@@ -139,7 +139,5 @@ def test_no_network_of_ours_makes_the_compiler_stop(overrides):
 
 
 def test_the_modes_of_the_configuration():
-    assert composed("train", "trainer.compile=reduce-overhead")["trainer"]["compile"] == (
-        "reduce-overhead"
-    )
-    assert composed("train")["trainer"]["compile"] is False
+    assert parsed("trainer.compile=reduce-overhead").trainer.compile == "reduce-overhead"
+    assert parsed().trainer.compile is False

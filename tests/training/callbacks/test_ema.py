@@ -6,14 +6,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from hep2gan.cli import evaluate, pack, train
-from hep2gan.config import invalid_settings
+from hep2gan.cli.launch.local import run_settings
+from hep2gan.config import config_errors
 from hep2gan.inference.load import load_run
 from hep2gan.runs.checkpoints import latest_readable, load_best_or_latest, read_checkpoint
 from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
-from hep2gan.training.callbacks.ema import ExponentialMovingAverage, averaged_weights
+from hep2gan.training.callbacks.networks import ExponentialMovingAverage, averaged_weights
 from tests.helpers import tiny
 from tests.helpers.commands import call
-from tests.helpers.configs import composed
+from tests.helpers.configs import composed, parsed
 
 DECAY = 0.7
 
@@ -123,24 +124,32 @@ def test_what_is_chosen_is_the_average(tmp_path):
 
 @pytest.mark.parametrize("wrong", [0, 1, 0.0, 1.0, -0.1, 2, "0.9", True, [0.9]])
 def test_other_decays_are_refused(wrong):
-    config = composed("train", "data=phantom")
-    config["ema"] = wrong
-    (error,) = invalid_settings(config).values()
-    assert "ema is" in str(error)
+    config = run_settings(composed("train", "data=phantom"))
+    config["training"]["ema"] = wrong
+    ((key, error),) = config_errors(config).items()
+    assert key == "training.ema"
+    assert "training.ema is" in str(error)
     assert error.fix
 
 
 @pytest.mark.parametrize("decay", ["null", 0.5, 0.9999])
 def test_none_and_fractions_are_accepted(decay):
-    assert invalid_settings(composed("train", "data=phantom", f"ema={decay}")) == {}
+    found = parsed("data=phantom", f"training.ema={decay}").training.ema
+    assert found == (None if decay == "null" else decay)
 
 
 def test_a_run_is_tested_and_opened_with_the_average(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = ("data=phantom", "data.count=60")
-    small = (*data, "scale=laptop", "trainer.max_epochs=1", "split.test_fraction=0.3", "ema=0.9")
+    small = (
+        *data,
+        "scale=laptop",
+        "trainer.max_epochs=1",
+        "split.test_fraction=0.3",
+        "training.ema=0.9",
+    )
     assert call(pack, *data, "data.size=64") == 0
-    assert call(train, *small, "sampling=balanced", "test_time_views=8") == 0
+    assert call(train, *small, "training.sampling=balanced", "evaluation.tta=8") == 0
     run = tmp_path / "runs/default/proposed/seed0"
     metrics = json.loads((run / "metrics.json").read_text())
     content = read_checkpoint(run / "checkpoints/epoch0001.ckpt")
@@ -159,5 +168,5 @@ def test_a_run_is_tested_and_opened_with_the_average(tmp_path, monkeypatch):
 
 def test_a_decay_out_of_range_is_refused_before_the_training(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert call(train, "data=phantom", "scale=laptop", "ema=1.5") == 2
+    assert call(train, "data=phantom", "scale=laptop", "training.ema=1.5") == 2
     assert "ema is 1.5" in capsys.readouterr().err

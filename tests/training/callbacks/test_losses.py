@@ -9,7 +9,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.runs.checkpoints import latest_readable
 from hep2gan.training import distributed
 from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
-from hep2gan.training.callbacks.losses import LogLosses
+from hep2gan.training.callbacks.metrics import LogLosses
 from hep2gan.training.signals import RunStopped, SignalHandler
 from tests.helpers import tiny
 from tests.training.test_module import Rows, fit

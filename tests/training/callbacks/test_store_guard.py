@@ -5,7 +5,7 @@ import os
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.callbacks.store_guard import StoreGuard
+from hep2gan.training.callbacks.checkpoint import StoreGuard
 from tests.helpers.made_store import made_store
 
 

@@ -4,8 +4,8 @@ import lightning as L
 import pytest
 import torch
 
-from hep2gan.training.callbacks import throughput
-from hep2gan.training.callbacks.throughput import ThroughputMonitor, peak_memory_gib
+from hep2gan.training.callbacks import metrics
+from hep2gan.training.callbacks.metrics import ThroughputMonitor, peak_memory_gib
 from tests.helpers import tiny
 from tests.training.test_module import Rows, fit
 
@@ -22,7 +22,7 @@ class Clock:
 
 def test_an_epoch_by_hand(monkeypatch):
     clock, logger = Clock(), Rows()
-    monkeypatch.setattr(throughput, "time", clock)
+    monkeypatch.setattr(metrics, "time", clock)
     task = tiny.task()
     train = task.training_step
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from hep2gan.training.loggers.console import ConsoleLogger
+from hep2gan.training.loggers.local import ConsoleLogger
 
 
 def test_a_line_is_printed_when_losses_and_time_are_there(caplog):

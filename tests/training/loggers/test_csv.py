@@ -4,7 +4,7 @@ import pytest
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.metrics_csv import logged_before
-from hep2gan.training.loggers.csv import CsvLogger
+from hep2gan.training.loggers.local import CsvLogger
 
 
 def rows(path):

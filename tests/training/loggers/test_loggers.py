@@ -7,7 +7,7 @@ from PIL import Image
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.training.loggers import build_logger, logger_session
-from tests.helpers.configs import composed
+from tests.helpers.configs import parsed
 from tests.helpers.offline import without_wandb_settings
 from tests.helpers.report_fixtures import make_predictions
 from tests.helpers.wandb_reader import offline_run
@@ -30,7 +30,7 @@ def _no_key(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("exit_code", [0, 1, 143])
 def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, exit_code):
-    config = composed("train", "logger=wandb", "study=ablation", "method=without_gm", "seed=3")
+    config = parsed("logger=wandb", "study=ablation", "method=without_gm", "seed=3")
     logger = build_logger(config, tmp_path)
     for epoch in range(2):
         logger.log_metrics(
@@ -57,7 +57,7 @@ def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, exit_cod
 
 def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    logger = build_logger(composed("train", "logger=tensorboard"), tmp_path)
+    logger = build_logger(parsed("logger=tensorboard"), tmp_path)
     logger.log_metrics({"train/generator/l1": 0.5}, step=4)
     logger.log_results(METRICS, picture, NO_PANELS)
     logger.finish(0)
@@ -70,14 +70,14 @@ def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
 
 
 def test_csv_alone_needs_no_logger(tmp_path):
-    assert build_logger(composed("train"), tmp_path) is None
+    assert build_logger(parsed(), tmp_path) is None
     with logger_session(None):
         pass
 
 
-def test_an_unknown_logger_is_named(tmp_path):
+def test_an_unknown_logger_is_named():
     with pytest.raises(Hep2ganError, match=r"logger.kind is 'x'.*csv, wandb, tensorboard"):
-        build_logger({"logger": {"kind": "x"}}, tmp_path)
+        parsed("logger.kind=x")
 
 
 class Dead:

@@ -15,8 +15,8 @@ import wandb
 from hep2gan.errors import Hep2ganError
 from hep2gan.training.loggers import build_logger, exit_code_of, logger_session
 from hep2gan.training.loggers import wandb as run_wandb
-from hep2gan.training.loggers.csv import CsvLogger
-from tests.helpers.configs import composed
+from hep2gan.training.loggers.local import CsvLogger
+from tests.helpers.configs import parsed
 from tests.helpers.offline import curve, runs, without_wandb_settings
 from tests.helpers.wandb_reader import ended_run
 
@@ -30,7 +30,13 @@ def _offline(monkeypatch, tmp_path):
 
 @pytest.fixture
 def config():
-    return composed("train", "logger=wandb", "logger.tags=[first,first]", "study=s")
+    return parsed("logger=wandb", "logger.tags=[first,first]", "study=s")
+
+
+def online(config):
+    """The same configuration with logger.mode=online."""
+    settings = config.logger.model_copy(update={"mode": "online"})
+    return config.model_copy(update={"logger": settings})
 
 
 def epoch(logger, number, value=0.5, steps=2):
@@ -44,7 +50,7 @@ def epoch(logger, number, value=0.5, steps=2):
 
 
 def test_what_users_filter_by(tmp_path, config):
-    config["name"] = "proposed,loss.beta=5"
+    config = config.model_copy(update={"name": "proposed,loss.beta=5"})
     logger = build_logger(config, tmp_path, provenance=PROVENANCE)
     logger.finish(0)
     (found,) = runs(tmp_path)
@@ -57,8 +63,9 @@ def test_what_users_filter_by(tmp_path, config):
 
 
 def test_names_longer_than_wandb_takes_are_cut(tmp_path, config):
-    config |= {"name": "n" * 300, "study": "s" * 300}
-    config["logger"]["tags"] = ["t" * 100]
+    settings = config.logger.model_copy(update={"tags": ["t" * 100]})
+    names = {"name": "n" * 300, "study": "s" * 300}
+    config = config.model_copy(update=names | {"logger": settings})
     build_logger(config, tmp_path).finish(0)
     (found,) = runs(tmp_path)
     assert len(found["run"].display_name) == len(found["run"].run_group) == 128
@@ -87,7 +94,7 @@ def test_two_jobs_in_one_process_make_two_runs(tmp_path, config):
     first = build_logger(config, tmp_path / "a")
     epoch(first, 0)
     # A job that died before it could close its run.
-    second = build_logger(config | {"seed": 1}, tmp_path / "b")
+    second = build_logger(config.model_copy(update={"seed": 1}), tmp_path / "b")
     epoch(second, 0, 0.25)
     second.finish(0)
     first.finish(1)
@@ -102,7 +109,7 @@ def test_two_jobs_in_one_process_make_two_runs(tmp_path, config):
 def test_an_id_in_the_environment_does_not_join_two_jobs(tmp_path, config, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "fixed")
     for seed in (0, 1):
-        build_logger(config | {"seed": seed}, tmp_path / str(seed)).finish(0)
+        build_logger(config.model_copy(update={"seed": seed}), tmp_path / str(seed)).finish(0)
     (a,), (b,) = runs(tmp_path / "0"), runs(tmp_path / "1")
     assert len({a["run"].run_id, b["run"].run_id, "fixed"}) == 3
 
@@ -137,10 +144,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from hep2gan.training.loggers import build_logger
-from hep2gan.training.loggers.csv import CsvLogger
-from tests.helpers.configs import composed
+from hep2gan.training.loggers.local import CsvLogger
+from tests.helpers.configs import parsed
 folder = Path(sys.argv[1])
-logger = build_logger(composed("train", "logger=wandb"), folder)
+logger = build_logger(parsed("logger=wandb"), folder)
 for loop in (CsvLogger(folder / "metrics.csv"), logger):
     loop.log_metrics({"train/generator/l1": 0.5, "epoch": 0}, step=0)
 print("logged", flush=True)
@@ -167,8 +174,8 @@ AGENT = """
 import sys
 from pathlib import Path
 from hep2gan.training.loggers import build_logger
-from tests.helpers.configs import composed
-config = composed("train", "logger=wandb", "loss.beta=5")
+from tests.helpers.configs import parsed
+config = parsed("logger=wandb", "loss.beta=5")
 build_logger(config, Path(sys.argv[1])).finish(0)
 """
 
@@ -210,7 +217,7 @@ def begun(monkeypatch):
 
 def test_an_online_run_goes_on_under_its_id(tmp_path, config, begun):
     asked, made = begun
-    config["logger"]["mode"] = "online"
+    config = online(config)
     csv = CsvLogger(tmp_path / "metrics.csv")
     epoch([csv, build_logger(config, tmp_path)], 0, 0.3)
     again = build_logger(config, tmp_path, start=2)
@@ -230,7 +237,7 @@ def test_going_online_takes_the_offline_rows_along(tmp_path, config, begun, monk
     epoch([csv, build_logger(config, tmp_path)], 0, 0.3)
     made.clear()
     asked.clear()
-    config["logger"]["mode"] = "online"
+    config = online(config)
     old = json.loads((tmp_path / "wandb/id.json").read_text())["id"]
     build_logger(config, tmp_path, start=2)
     assert asked[0]["id"] != old
@@ -240,13 +247,13 @@ def test_going_online_takes_the_offline_rows_along(tmp_path, config, begun, monk
 
 
 def test_the_mode_is_asked_for_or_follows_the_key(config, monkeypatch):
-    settings = config["logger"]
+    settings = config.logger
     assert run_wandb._mode(settings) == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     assert run_wandb._mode(settings) == "online"
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert run_wandb._mode(settings) == "offline"
-    assert run_wandb._mode(settings | {"mode": "online"}) == "online"
+    assert run_wandb._mode(online(config).logger) == "online"
 
 
 def test_only_the_first_rank_begins_a_run(tmp_path, config):

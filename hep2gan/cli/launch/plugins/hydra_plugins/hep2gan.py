@@ -113,10 +113,6 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
             _ = job.return_value
 
 
-def _log_interval(low: float, high: float) -> str:
-    return f"tag(log, interval({low}, {high}))"
-
-
 # Not a file in conf/: Hydra would hold one of this name to the plugin's schema, and refuse it.
 ConfigStore.instance().store(
     group="hydra/sweeper",
@@ -133,12 +129,12 @@ ConfigStore.instance().store(
         "search_space": None,
         "custom_search_space": None,
         "params": {
-            "loss.alpha": _log_interval(0.05, 5),
-            "loss.beta": _log_interval(1, 100),
-            "loss.gaussian_mixture.gamma": _log_interval(0.001, 1),
-            "optimizer.generator.lr": _log_interval(1e-5, 1e-2),
-            "optimizer.discriminator.lr": _log_interval(1e-5, 1e-2),
-            "optimizer.classifier.lr": _log_interval(1e-5, 1e-2),
+            "loss.alpha": "tag(log, interval(0.05, 5))",
+            "loss.beta": "tag(log, interval(1, 100))",
+            "loss.gaussian_mixture.gamma": "tag(log, interval(0.001, 1))",
+            "optimizer.generator.lr": "tag(log, interval(1e-05, 0.01))",
+            "optimizer.discriminator.lr": "tag(log, interval(1e-05, 0.01))",
+            "optimizer.classifier.lr": "tag(log, interval(1e-05, 0.01))",
         },
     },
     provider="hep2gan",

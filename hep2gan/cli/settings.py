@@ -1,0 +1,102 @@
+"""The keys of each command beside hep2gan-train; those of a training are in `hep2gan.config`.
+
+Imported when a command runs, not when it prints its help.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hep2gan.settings import Component, Name, PositiveInt, Settings, Text, in_words
+
+Accelerator = Literal["auto", "cpu", "gpu"]
+Texts = Annotated[list[Text], in_words("a list of texts")]
+
+
+class StartOptions(Settings):
+    """What is said to one start of hep2gan-train and is no part of the run."""
+
+    trusted: Texts = Field(default_factory=list, examples=[["mylab.nets"]])
+    """Packages of your own whose classes a configuration may name."""
+    doctor: bool = False
+    """Check everything that a start needs, and start nothing."""
+
+
+class PackSettings(Settings):
+    """hep2gan-pack."""
+
+    stores: Text = "stores"
+    """Folder of packed stores."""
+    data: Component
+    """Which cells, and how they are packed."""
+    workers: Annotated[int, Field(ge=1, examples=[2])] | None = None
+    """Processes; null: one per core."""
+    trusted: Texts = Field(default_factory=list, examples=[["mylab.data"]])
+    """Packages of your own whose classes a configuration may name."""
+
+
+class RunSettings(Settings):
+    """A trained run and its weights."""
+
+    run: Text = Field(examples=["runs/default/proposed/seed0"])
+    """Run folder."""
+    checkpoint: Text | None = None
+    """A checkpoint file; null: what the run's rule chose."""
+    trusted: Texts = Field(default_factory=list, examples=[["mylab.nets"]])
+    """Packages of your own whose classes the run's configuration may name."""
+
+
+class EvaluateSettings(RunSettings):
+    """hep2gan-evaluate."""
+
+    store: Text | None = None
+    """A packed store; null: that of the training."""
+    accelerator: Accelerator = "auto"
+    """`auto`: the first GPU, or the CPU where there is none."""
+    batch_size: PositiveInt = 64
+    """Cells at once."""
+    figures: bool = True
+    """Plot the figures of the run."""
+
+
+class PredictSettings(RunSettings):
+    """hep2gan-predict; `run` may be what hep2gan-export wrote."""
+
+    inputs: Texts | Text = Field(examples=["FOLDER"])
+    """Image files and folders."""
+    output: Text = "predictions"
+    """Folder for masks, overlays and predictions.csv."""
+    accelerator: Accelerator = "auto"
+    """`auto`: the first GPU, or the CPU where there is none."""
+    batch_size: PositiveInt = 64
+    """Images at once."""
+    white_level: Annotated[int, Field(ge=1, examples=[4095])] | None = None
+    """16-bit grey level shown as white; null: 65535."""
+    overlays: bool = True
+    """Write each image with the outline of its mask."""
+
+
+class ExportSettings(RunSettings):
+    """hep2gan-export."""
+
+    output: Text | None = None
+    """Folder of the graph and its model card; null: RUN/export."""
+    store: Text | None = None
+    """Cells to check the graph with; null: the store of the training."""
+
+
+class ReportSettings(Settings):
+    """hep2gan-report."""
+
+    runs: Texts | Text = Field(examples=["runs/default/proposed/seed0"])
+    """Run folders."""
+    output: Text = "report/report.html"
+    """The page, or a folder for report.html."""
+    files: bool = True
+    """Write tables and figures beside the page."""
+    title: Name | None = None
+    """The heading; null: the run, or how many there are."""
+    reference: Name | None = None
+    """The method that each other is compared with; null: the row below."""
+    question: Name | None = None
+    """What the runs were to answer, in one sentence."""

@@ -1,0 +1,272 @@
+"""Pictures of cells with the outlines of their masks: typical ones, and those read worst.
+
+Which cells a figure shows is chosen by rule, never by hand. Typical ones are the paper's Fig. 2.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hep2gan.reports.figures import style
+from hep2gan.runs.predictions import FOREGROUND, Predictions
+
+_TRUE_WIDTH, _PREDICTED_WIDTH = 1.7, 0.9  # points; the lower line shows where they agree
+_COLUMNS = 6
+_NAME, _NOTE, _HIGHEST = 0.35, 0.16, 9.0
+"""Inches: beside the rows for names, below a picture for its note, a page without its caption."""
+_DICE, _GAP = 0.72, 0.14
+"""Inches that `Dice 0.972 · ` takes, and that stay free between neighbours."""
+_BELOW = {"ha": "center", "va": "top"}
+COUNT = 20
+_ACROSS = 5
+_WIDTH = style.PAGE / _ACROSS - 0.14
+"""Inches that a line above a picture may take."""
+
+
+def plot_contours(predictions: Predictions) -> Figure | None:
+    """Plot one cell a class: above the image, below it the outlines.
+
+    Shown is the cell of median Dice of each class. Six classes a row. None when there are no cells.
+    """
+    chosen = typical_cells(predictions)
+    return _plot_grid({"": predictions}, [chosen]) if chosen else None
+
+
+def plot_contours_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
+    """Plot one cell a class, the same for all methods: its image, then a row of outlines a method.
+
+    Shown is the cell of median Dice of the first method that segments, among the cells that all
+    of them have. Methods without masks are left out; None when no cell or no method is left.
+    Raises Hep2ganError when classes differ.
+    """
+    methods = style.methods_with(methods, "mask")
+    if not methods:
+        return None
+    first, *others = methods.values()
+    common = np.isin(first.id, sorted(set(first.id).intersection(*(one.id for one in others))))
+    chosen = typical_cells(first, common)
+    rows_of = [
+        {label: int(np.flatnonzero(one.id == first.id[row])[0]) for label, row in chosen.items()}
+        for one in methods.values()
+    ]
+    return _plot_grid(methods, rows_of) if chosen else None
+
+
+def plot_image(ax: Axes, image: npt.NDArray[np.uint8]) -> None:
+    """Show (H, W) grey levels 0..255 without a frame or ticks."""
+    ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+    ax.set_axis_off()
+    ax.set(xticks=[], yticks=[])  # invisible ticks still cost time to lay out
+
+
+def plot_outlines(ax: Axes, predictions: Predictions, row: int) -> None:
+    """Plot the true outline in green and, where there is one, the generated one in purple."""
+    _plot_outline(ax, predictions.truth[row], 0.5, style.TRUTH, _TRUE_WIDTH)
+    if predictions.mask is not None:
+        _plot_outline(
+            ax, predictions.mask[row], FOREGROUND - 0.5, style.PREDICTION, _PREDICTED_WIDTH
+        )
+
+
+def add_outline_legend(figure: Figure, *, generated: bool) -> None:
+    """Put the legend of the two outlines below the figure."""
+    handles = [Line2D([], [], color=style.TRUTH, linewidth=_TRUE_WIDTH, label="ground truth")]
+    if generated:
+        handles.insert(
+            0,
+            Line2D([], [], color=style.PREDICTION, linewidth=_PREDICTED_WIDTH, label="prediction"),
+        )
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=style.LABEL,
+        handlelength=1.6,
+    )
+
+
+def _plot_outline(
+    ax: Axes, mask: npt.NDArray[np.uint8], level: float, color: str, width: float
+) -> None:
+    """Plot the outline of an (H, W) mask at `level`, closed where it touches the border.
+
+    An empty mask has no outline. Pixel centres lie at whole numbers, as in `imshow`.
+    """
+    if not (mask > level).any():
+        return
+    height, breadth = mask.shape
+    padded = np.pad(mask.astype(np.float32), 1)
+    x, y = np.arange(-1, breadth + 1), np.arange(-1, height + 1)
+    ax.contour(x, y, padded, levels=[level], colors=[color], linewidths=[width])
+    ax.set(xlim=(-0.5, breadth - 0.5), ylim=(height - 0.5, -0.5))
+
+
+def _plot_grid(methods: Mapping[str, Predictions], rows_of: Sequence[Mapping[int, int]]) -> Figure:
+    """Plot in columns the images that the first method saw, then the outlines of each method.
+
+    rows_of: of each method, label to row of its predictions.
+    """
+    first, labels, named = next(iter(methods.values())), list(rows_of[0]), any(methods)
+    columns, blocks = min(len(labels), _COLUMNS), -(-len(labels) // _COLUMNS)
+    depth, margin = 1 + len(methods), _NAME if named else 0.0
+    # No larger than a page.
+    widest = (style.PAGE - margin) / max(columns, 4)
+    side = min(widest, (_HIGHEST / blocks - 0.3) / depth - _NOTE)
+    figure, grid = _new_grid(columns, blocks, depth, side, margin)
+    for place, label in enumerate(labels):
+        block, column = divmod(place, _COLUMNS)
+        top, *below = grid[depth * block : depth * (block + 1), column]
+        plot_image(top, first.image[rows_of[0][label]])
+        name = style.fit_text(first.classes[label], side - _GAP, style.LABEL)
+        top.set_title(name, fontsize=style.LABEL, color=style.INK)
+        if named:
+            cell = _fit_id(first, rows_of[0][label], side)
+            style.add_text(top, 0.5, -0.03, cell, style.QUIET, **_BELOW)
+        for ax, predictions, rows in zip(below, methods.values(), rows_of, strict=True):
+            _plot_cell(ax, predictions, rows[label], 0.0 if named else side)
+    if named:
+        beside = grid.reshape(blocks, depth, columns)[:, 1:, 0]
+        _name_rows(beside, list(methods), figure.get_figheight() / len(grid))
+    add_outline_legend(figure, generated=first.mask is not None)
+    return figure
+
+
+def _new_grid(
+    columns: int, blocks: int, depth: int, side: float, margin: float
+) -> tuple[Figure, npt.NDArray[np.object_]]:
+    """Return a figure of blocks x depth rows of square pictures of `side` inches."""
+    height = blocks * (depth * (side - 0.06 + _NOTE) + 0.15) + 0.25
+    figure = style.new_figure(side * columns + margin, height)
+    grid = figure.subplots(depth * blocks, columns, squeeze=False)
+    for ax in grid.flat:
+        ax.set_axis_off()
+        ax.set_anchor("N")
+    return figure, grid
+
+
+def _plot_cell(ax: Axes, predictions: Predictions, row: int, room: float) -> None:
+    """Plot a cell's outlines, below them its Dice and, with `room` in inches for both, its id."""
+    plot_image(ax, predictions.image[row])
+    plot_outlines(ax, predictions, row)
+    words = [] if predictions.mask is None else [f"Dice {predictions.dice[row]:.3f}"]
+    if room:
+        words.append(_fit_id(predictions, row, room - _DICE * len(words)))
+    style.add_text(ax, 0.5, -0.03, " · ".join(words), style.QUIET, **_BELOW)
+
+
+def _name_rows(axes: npt.NDArray[Any], names: Sequence[str], height: float) -> None:
+    """Put the methods' names upright at the left of their rows of `height` inches.
+
+    axes: (blocks, methods).
+    """
+    headings = style.wrap_headings(names, int(height / 0.07))
+    for (_, method), ax in np.ndenumerate(axes):
+        style.add_text(ax, -0.04, 0.5, headings[method], ha="right", va="center", rotation=90)
+
+
+def _fit_id(predictions: Predictions, row: int, room: float) -> str:
+    return style.fit_text(str(predictions.id[row]), room - _GAP, style.SMALL)
+
+
+def plot_worst_segmented(predictions: Predictions) -> Figure | None:
+    """Plot the COUNT cells of lowest Dice with both outlines; None without a generator."""
+    if predictions.mask is None or not len(predictions.label):
+        return None
+    rows = lowest_dice(predictions, COUNT)
+    figure, axes = _new_pictures(len(rows), legend=0.25)
+    names = style.short_names(predictions.classes, 0.47 * _WIDTH)
+    for ax, row in zip(axes, rows, strict=True):
+        plot_image(ax, predictions.image[row])
+        plot_outlines(ax, predictions, row)
+        dice, name = f"Dice {predictions.dice[row]:.3f}", names[predictions.label[row]]
+        _add_caption(ax, dice, name, predictions, row)
+    add_outline_legend(figure, generated=True)
+    return figure
+
+
+def plot_worst_classified(predictions: Predictions) -> Figure | None:
+    """Plot at most COUNT misread cells, those most sure of the wrong class first.
+
+    None without a classifier and when every cell is read right.
+    """
+    rows = [] if predictions.probabilities is None else confident_errors(predictions, COUNT)
+    if not rows:
+        return None
+    names = style.short_names(predictions.classes, (_WIDTH - 0.5) / 2)
+    stacked = any(name.endswith("…") for name in names)
+    if stacked:
+        names = style.short_names(predictions.classes, _WIDTH - 0.42, limit=40)
+    between = "\n" if stacked else " "
+    figure, axes = _new_pictures(len(rows), text=0.43 if stacked else 0.32)
+    probabilities, predicted = predictions.require_probabilities(), predictions.predicted
+    for ax, row in zip(axes, rows, strict=True):
+        plot_image(ax, predictions.image[row])
+        guess = predicted[row]
+        reading = f"{names[predictions.label[row]]}{between}read as {names[guess]}"
+        _add_caption(ax, reading, f"{100 * probabilities[row, guess]:.1f} %", predictions, row)
+    return figure
+
+
+def _new_pictures(
+    count: int, *, text: float = 0.32, legend: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with places for `count` square pictures, five a row.
+
+    text, legend: inches above each picture, and below all.
+    """
+    lines = -(-count // _ACROSS)
+    side = style.PAGE / _ACROSS
+    figure = style.new_figure(style.PAGE, lines * (side + text) + legend)
+    axes = list(figure.subplots(lines, _ACROSS, squeeze=False).flat)
+    for ax in axes[count:]:
+        ax.set_axis_off()
+    return figure, axes[:count]
+
+
+def _add_caption(ax: Axes, first: str, second: str, predictions: Predictions, row: int) -> None:
+    """Put short lines above a picture: what went wrong; how, and which cell."""
+    cell = style.fit_text(str(predictions.id[row]), 0.47 * _WIDTH, style.SMALL)
+    ax.set_title(f"{first}\n{second} · {cell}", fontsize=style.SMALL, color=style.INK, pad=3)
+
+
+def typical_cells(
+    predictions: Predictions, among: npt.NDArray[np.bool_] | None = None
+) -> dict[int, int]:
+    """Return for every class that has cells the row of the one to show.
+
+    It is the cell of median Dice (the lower of two), without generated masks of median size. The
+    first row wins a tie. among: (N,) true for the rows to choose from; None for all.
+    """
+    if predictions.mask is None:
+        value = np.array([np.count_nonzero(mask) / mask.size for mask in predictions.truth])
+    else:
+        value = predictions.dice
+    chosen: dict[int, int] = {}
+    for label in range(len(predictions.classes)):
+        candidates = predictions.label == label
+        rows = np.flatnonzero(candidates if among is None else candidates & among)
+        if rows.size:
+            ranked = rows[np.argsort(value[rows], kind="stable")]
+            chosen[label] = int(ranked[(rows.size - 1) // 2])
+    return chosen
+
+
+def lowest_dice(predictions: Predictions, count: int) -> list[int]:
+    """Return the rows of the `count` cells of lowest Dice, worst first."""
+    return [int(row) for row in np.argsort(predictions.dice, kind="stable")[:count]]
+
+
+def confident_errors(predictions: Predictions, count: int) -> list[int]:
+    """Return at most `count` rows of misread cells, those most sure of the wrong class first.
+
+    Raises Hep2ganError without a classifier.
+    """
+    confidence = predictions.require_probabilities().max(axis=1)
+    wrong = np.flatnonzero(predictions.predicted != predictions.label)
+    return [int(row) for row in wrong[np.argsort(-confidence[wrong], kind="stable")][:count]]

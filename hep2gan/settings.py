@@ -1,0 +1,456 @@
+"""Typed settings: the base class of all of them, components named by class, errors in plain words.
+
+A settings class is frozen and strict: it refuses a key that it does not have, and a value of
+another type. A component is a class or function that a configuration names by `_target_`. Its keys
+are the arguments of its constructor: the annotations give type and bounds, for instance
+`Annotated[int, Field(ge=1)]`, and the docstring gives the help.
+"""
+
+import difflib
+import inspect
+import math
+import re
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib import import_module
+from types import MappingProxyType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from hep2gan.errors import Hep2ganError, raise_all
+
+Chosen = TypeVar("Chosen", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of every settings class. The string below a field is the help of its key."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        """Raise Hep2ganError where pydantic raises an error of its own."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise_all(list(_translate(error, type(self), values, "").values()))
+            raise
+
+    # Only for calls of the class: groups in groups are parsed without it, and told all at once.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Take the help of a key from the docstring of the class where it has none of its own."""
+        helps = argument_help(cls)
+        for name, field in cls.model_fields.items():
+            field.description = field.description or helps.get(name)
+
+    def conflict(self) -> Hep2ganError | None:
+        """What is wrong between fields that are sound one by one; None if nothing is."""
+        return None
+
+    @model_validator(mode="after")
+    def _refuse_conflict(self) -> Self:
+        if (error := self.conflict()) is not None:
+            raise PydanticCustomError("conflict", "fields do not fit", {"error": error})
+        return self
+
+
+class Component(BaseModel):
+    """A class or function named by the key `_target_`; all other keys are its arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+    target: str = Field(alias="_target_")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that the configuration gives."""
+        return dict(self.model_extra or {})
+
+    def load(self) -> Any:
+        """Import the target. Only for components that `component_errors` found nothing wrong with.
+
+        Raises:
+            Hep2ganError: if it cannot be imported.
+        """
+        return import_class(self.target)
+
+    def build(self, **provided: Any) -> Any:
+        """Call the target with the arguments of the configuration.
+
+        Args:
+            **provided: what the program adds; the target gets those that it has arguments for.
+        """
+        target = self.load()
+        if not _takes_any_keyword(target):
+            accepted = _parameters(target)
+            provided = {name: value for name, value in provided.items() if name in accepted}
+        return target(**self.call_arguments() | provided)
+
+    def call_arguments(self) -> dict[str, Any]:
+        """The arguments with tuples for lists where the target's default is a tuple."""
+        accepted = _parameters(self.load())
+        return {
+            name: tuple(value)
+            if isinstance(value, list)
+            and isinstance(getattr(accepted.get(name), "default", None), tuple)
+            else value
+            for name, value in self.arguments.items()
+        }
+
+
+def import_class(path: str) -> type[Any]:
+    """Import the class of a dotted path such as "torch.optim.SGD".
+
+    Raises:
+        Hep2ganError: if there is no such module or name, or it is no class.
+    """
+    module, _, name = path.rpartition(".")
+    fix = "check its spelling, and that its package is installed or on PYTHONPATH"
+    rule = "_target_ is the dotted path of a class"
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise Hep2ganError(f"{path} cannot be imported ({error})", rule, fix) from error
+    if not inspect.isclass(found):
+        raise Hep2ganError(f"{path} is no class", rule, fix)
+    return found
+
+
+# ---------------------------------------------------------------- types that occur often
+
+
+def in_words(words: str) -> Any:
+    """Say what a value must be where its type and bounds do not: completes "it must be …"."""
+    return Field(json_schema_extra={"rule": words})
+
+
+def to_tuple(value: Any) -> Any:
+    """Turn a list, which is all that YAML has, into a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _to_whole(value: Any) -> Any:
+    if isinstance(value, bool | float):
+        raise ValueError("not a whole number")
+    return value
+
+
+def _to_text(value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if number and math.isfinite(value) else value
+
+
+Text = Annotated[str, Field(pattern=r"\S"), in_words("a text that is not empty")]
+Name = Annotated[Text, BeforeValidator(_to_text)]
+"""A text; YAML reads a name such as 5 as a number."""
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""32 bits: numpy's old generator takes no more, and Lightning seeds it too."""
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+WholeOption = BeforeValidator(_to_whole)
+"""For a Literal of numbers, to which true would be 1 and 8.0 would be 8."""
+Interval = Annotated[tuple[float, float], BeforeValidator(to_tuple), in_words("two numbers [a,b]")]
+
+
+# ---------------------------------------------------------------- parsing
+
+
+def parse(kind: type[Chosen], values: Any, where: str = "") -> Chosen:
+    """Turn plain containers into a settings object.
+
+    Args:
+        kind: the settings class.
+        values: a mapping of its keys.
+        where: the dotted key that `values` stands at; empty for a whole configuration.
+
+    Raises:
+        Hep2ganError: if anything is wrong; lists all of it, each with rule and fix.
+    """
+    raise_all(list(errors_of(kind, values, where).values()))
+    return kind.model_validate(values)
+
+
+def errors_of(kind: type[BaseModel], values: Any, where: str = "") -> dict[str, Hep2ganError]:
+    """What is wrong with `values`, by dotted key; empty if they can be parsed."""
+    try:
+        kind.model_validate(values)
+    except ValidationError as error:
+        return _translate(error, kind, values, where)
+    return {}
+
+
+def _translate(
+    error: ValidationError, kind: type[BaseModel], values: Any, where: str
+) -> dict[str, Hep2ganError]:
+    found: dict[str, Hep2ganError] = {}
+    for problem in error.errors(include_url=False):
+        place = _locate(kind, problem["loc"])
+        key = ".".join(filter(None, (where, *place.path)))
+        if problem["type"] == "conflict":
+            found[key] = problem["ctx"]["error"]
+            continue
+        missing = problem["type"] == "missing" and len(problem["loc"]) == len(place.path)
+        found.setdefault(key, _refusal(kind, values, place, key, missing=missing))
+    return found
+
+
+class _Place(NamedTuple):
+    """path: keys that lead to a field. field: None behind the last key that has one."""
+
+    path: tuple[str, ...]
+    field: FieldInfo | None
+
+
+def _locate(kind: type[BaseModel], location: tuple[int | str, ...]) -> _Place:
+    """The field that an error of pydantic is about, whose location names union members too."""
+    path: tuple[str, ...] = ()
+    field: FieldInfo | None = None
+    model: type[BaseModel] | None = kind
+    free = False
+    for part in location:
+        if model is None:
+            break
+        if free:  # A key of the user's choice, such as that of a callback.
+            path, free = (*path, str(part)), False
+            continue
+        fields = {item.alias or name: item for name, item in model.model_fields.items()}
+        field = fields.get(str(part))
+        path += (str(part),)
+        if field is None:
+            break
+        model = _model_in(field.annotation)
+        free = get_origin(field.annotation) in (dict, Mapping)
+    return _Place(path, field)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The settings class in an annotation such as `X | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    models = [m for arg in get_args(annotation) if (m := _model_in(arg)) is not None]
+    return models[0] if models else None
+
+
+def _refusal(
+    kind: type[BaseModel], values: Any, place: _Place, key: str, *, missing: bool
+) -> Hep2ganError:
+    if place.field is None:
+        return unknown_key(key, known_keys(kind), key.removesuffix(".".join(place.path)))
+    example = format_value(_example(place.field))
+    if missing:
+        return Hep2ganError(f"{key} is not given", "it has no default", f"add {key}={example}")
+    value: Any = values
+    for part in place.path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    text = "null" if value is None else repr(value)[:80]
+    fact, words = f"{key} is {text}", f"it must be {describe(place.field)}"
+    is_open = get_origin(place.field.annotation) in (dict, Mapping)
+    if _model_in(place.field.annotation) is Component and not is_open:
+        fix = f"choose {key.replace('.', '/')}=NAME, or set {key}._target_=CLASS"
+        return Hep2ganError(fact, words, fix)
+    return Hep2ganError(fact, words, f"set {key}={example}")
+
+
+def unknown_key(key: str, known: Collection[str], prefix: str = "") -> Hep2ganError:
+    """The error for a key that nothing reads, with the nearest one that something does.
+
+    Args:
+        key: the dotted key as it was given.
+        known: dotted keys that are read, without `prefix`.
+        prefix: what stands before each of `known`, with its dot.
+    """
+    full = [prefix + name for name in known]
+    last = {name.rpartition(".")[2]: name for name in full}
+    near = difflib.get_close_matches(key, full, 1, 0.8) or [
+        last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, 1, 0.7)
+    ]
+    meant = f"use {near[0]}=…, or leave {key} out" if near else f"leave {key} out"
+    return Hep2ganError(f"nothing reads the key {key}", "a key must be one of --cfg job", meant)
+
+
+def known_keys(kind: type[BaseModel]) -> list[str]:
+    """The dotted keys of a settings class and of those in it."""
+    return [key for key, _ in fields_of(kind)]
+
+
+def fields_of(kind: type[BaseModel], where: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Each dotted key of a settings class with its field; groups before what is in them."""
+    for name, field in kind.model_fields.items():
+        key = f"{where}{field.alias or name}"
+        yield key, field
+        model = _model_in(field.annotation)
+        if model is not None and issubclass(model, Settings):
+            yield from fields_of(model, f"{key}.")
+
+
+# ---------------------------------------------------------------- rules in words
+
+
+def describe(field: FieldInfo) -> str:
+    """What a value of the field must be, in words that complete "it must be …"."""
+    return _describe(field.annotation, list(field.metadata), field.json_schema_extra)
+
+
+def _describe(annotation: Any, metadata: list[Any], extra: Any) -> str:
+    if isinstance(extra, Mapping) and "rule" in extra:
+        words = str(extra["rule"])
+        return f"{words}, or null" if type(None) in get_args(annotation) else words
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        info = FieldInfo.from_annotation(annotation)
+        return _describe(info.annotation, [*info.metadata, *metadata], info.json_schema_extra)
+    if origin is Literal:
+        choices = ", ".join(format_value(option) for option in arguments)
+        return f"one of {choices}" if len(arguments) > 1 else choices
+    if origin in (Union, UnionType):
+        options = [a for a in arguments if a is not type(None)]
+        words = ", or ".join(_describe(option, metadata, None) for option in options)
+        return f"{words}, or null" if len(options) < len(arguments) else words
+    if annotation in (int, float):
+        return _describe_number(annotation, metadata)
+    if _model_in(annotation) is not None or origin in (dict, Mapping):
+        return "a group of keys"
+    return {bool: "true or false", str: "a text", list: "a list"}.get(origin or annotation, "set")
+
+
+def _describe_number(kind: type, metadata: list[Any]) -> str:
+    bounds = {
+        name: getattr(item, name)
+        for item in metadata
+        for name in ("ge", "gt", "le", "lt", "multiple_of")
+        if getattr(item, name, None) is not None
+    }
+    noun = "a whole number" if kind is int else "a finite number"
+    parts = []
+    if "ge" in bounds and "le" in bounds:
+        parts.append(f" from {bounds['ge']:g} to {bounds['le']}")
+    else:
+        parts += [f", {bounds['ge']} or more"] if "ge" in bounds else []
+        parts += [f" above {bounds['gt']}"] if "gt" in bounds else []
+        parts += [f" at most {bounds['le']}"] if "le" in bounds else []
+    parts += [f" below {bounds['lt']}"] if "lt" in bounds else []
+    parts += [f" a multiple of {bounds['multiple_of']}"] if "multiple_of" in bounds else []
+    return noun + " and".join(parts)
+
+
+def _example(field: FieldInfo) -> Any:
+    if field.examples:
+        return field.examples[0]
+    if field.is_required() and get_origin(field.annotation) is Literal:
+        return get_args(field.annotation)[0]
+    return "VALUE" if field.is_required() else field.get_default(call_default_factory=False)
+
+
+def format_value(value: Any) -> str:
+    """A value as it is written on the command line: null, true, [1,2]."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(format_value, value)) + "]"
+    return "{}" if isinstance(value, Mapping | BaseModel) else str(value)
+
+
+# ---------------------------------------------------------------- components
+
+
+def component_errors(
+    component: Component,
+    where: str,
+    provided: Collection[str] = (),
+    types: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Hep2ganError]:
+    """What is wrong with the arguments of a component, by dotted key.
+
+    Args:
+        component: one whose `_target_` may be imported.
+        where: the dotted key that it stands at.
+        provided: names of the arguments that the program gives, which no configuration may.
+        types: types of arguments by name, in place of the target's annotations.
+    """
+    kind = arguments_of(component.load(), provided, types)
+    return errors_of(kind, component.arguments, where)
+
+
+def arguments_of(
+    target: Callable[..., Any],
+    provided: Collection[str] = (),
+    types: Mapping[str, Any] = MappingProxyType({}),
+) -> type[Settings]:
+    """The arguments of a class or function as a settings class.
+
+    Args:
+        target: what a configuration names; annotations give types and bounds, its docstring help.
+        provided: names of the arguments that are left out.
+        types: types of arguments by name, in place of the annotations.
+    """
+    if isinstance(target, type) and issubclass(target, Settings):
+        return target
+    helps = argument_help(target)
+    fields: dict[str, Any] = {}
+    for name, parameter in _parameters(target).items():
+        if name in provided:
+            continue
+        required = parameter.default is inspect.Parameter.empty
+        default = ... if required else parameter.default
+        kind = types.get(name) or _annotation(target, name)
+        fields[name] = (kind, Field(default, description=helps.get(name)))
+    extra: Literal["allow", "forbid"] = "allow" if _takes_any_keyword(target) else "forbid"
+    base = type("Arguments", (Settings,), {"model_config": ConfigDict(extra=extra)})
+    return create_model(target.__name__, __base__=base, **fields)
+
+
+def argument_help(target: Callable[..., Any]) -> dict[str, str]:
+    """The text of each argument in the Google-style `Args:` of a docstring, on one line."""
+    text = inspect.getdoc(target) or ""
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text + "\n", re.M)
+    if section is None:
+        return {}
+    entries = re.findall(r"^ {4}(\w+): ?(.*(?:\n(?: {5,}.*)?)*)", section[1], re.M)
+    return {name: " ".join(words.split()) for name, words in entries}
+
+
+def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    found = inspect.signature(target).parameters
+    return {name: item for name, item in found.items() if item.kind not in kinds}
+
+
+def _takes_any_keyword(target: Callable[..., Any]) -> bool:
+    found = inspect.signature(target).parameters.values()
+    return any(item.kind is inspect.Parameter.VAR_KEYWORD for item in found)
+
+
+def _annotation(target: Callable[..., Any], name: str) -> Any:
+    """The annotation of an argument; Any where there is none that pydantic can check."""
+    owner = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = typing.get_type_hints(owner, include_extras=True)
+        if name not in hints:  # Named tuples and settings classes annotate the class.
+            hints = typing.get_type_hints(target, include_extras=True)
+        TypeAdapter(hints[name])
+    except Exception:  # A library's annotations may need anything.
+        return Any
+    return hints[name]
