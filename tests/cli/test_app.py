@@ -47,10 +47,11 @@ def test_help_shows_usage_and_examples_from_any_folder(command, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
-def test_answers_without_importing_torch(command, flags):
+def test_answers_without_importing_what_is_heavy(command, flags):
     code = (
         "import runpy, sys, atexit\n"
-        "atexit.register(lambda: print('HEAVY', [m for m in ('torch', 'lightning', 'timm') "
+        "atexit.register(lambda: print('HEAVY', [m for m in ('torch', 'lightning', 'timm', "
+        "'numpy', 'pydantic', 'hep2gan.config') "
         "if m in sys.modules]))\n"
         f"sys.argv = ['x', *{flags!r}]\n"
         f"runpy.run_module('hep2gan.cli.{command}', run_name='__main__')\n"
@@ -66,6 +67,7 @@ def test_tab_completion_offers_groups_options_and_keys():
 
     assert "data=phantom" in completed("hep2gan-train data=")
     assert "method=proposed" in completed("hep2gan-train method=pro")
+    assert "loss/adversarial=lsgan" in completed("hep2gan-train loss/adversarial=")
     assert "trainer.max_epochs=" in completed("hep2gan-train trainer.max")
 
 
@@ -82,6 +84,9 @@ def test_tab_completion_offers_groups_options_and_keys():
         ),
         ("split=zzzz", "There is no split 'zzzz'. Choose from block, given, random, specimen."),
         ("metod=proposed", "Did you mean method"),
+        ("loss/pixel=l3", "Did you mean loss/pixel=l1? Choose from bce_dice, l1."),
+        ("objective=val/f1", "See --help"),
+        ("trainer.workers=2", "Did you mean trainer.num_workers"),
     ],
 )
 def test_a_wrong_key_is_named_with_the_nearest_right_one(override, hint, tmp_path):

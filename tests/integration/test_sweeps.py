@@ -80,9 +80,9 @@ def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
     with pytest.raises(Hep2ganError, match=r"no column val/x"):
         objective_value(run, {"model": {"classify": True}, "optimized_metric": "val/x"})
     split = {"kind": "random", "validation_fraction": 0.1}
-    check_objective({"objective": "val/f1", "split": split})
-    with pytest.raises(Hep2ganError, match="objective is test"):
-        check_objective({"objective": "test/f1", "split": split})
+    check_objective({"optimized_metric": "val/f1", "split": split})
+    with pytest.raises(Hep2ganError, match="optimized_metric is test"):
+        check_objective({"optimized_metric": "test/f1", "split": split})
     with pytest.raises(Hep2ganError, match=r"split.validation_fraction=0.1"):
         check_objective({"optimized_metric": "val/f1", "split": split | {"validation_fraction": 0}})
 

@@ -161,7 +161,7 @@ def check_objective(config: Mapping[str, Any]) -> None:
     if not str(objective).startswith("val/"):
         raise Hep2ganError(
             f"optimized_metric is {objective}",
-            "hyperparameters are chosen on the validation part; never on the test part",
+            "hyperparameters are chosen on the validation part, never on the test part",
             "set optimized_metric=val/f1, val/dice or another val/… column of metrics.csv",
         )
     if split["kind"] != "given" and not split["validation_fraction"]:
