@@ -116,8 +116,12 @@ def unfinished_jobs(jobs: Sequence[Job], outcomes: dict[int, Outcome]) -> Iterat
     for job in jobs:
         doctor = job.config.get("doctor")
         try:
-            if not doctor:
-                job.run.check_config(run_settings(job.config))
+            if not doctor and job.run.config_file.exists():
+                # Here, since it imports torch, which only a second launch needs.
+                from hep2gan.config import parse_config
+
+                config = parse_config(run_settings(job.config), job.config.get("trusted", ()))
+                job.run.check_config(config.to_plain())
         except Hep2ganError as error:
             outcomes[job.number] = Outcome(job, str(error))
             continue
