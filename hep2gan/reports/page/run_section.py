@@ -37,12 +37,13 @@ _GROUPS = (
 
 def highlights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what was run, one line a part; parts that did not take part are left out."""
-    model = config.get("model", {})
+    model = config.get("model")
+    model = model if isinstance(model, Mapping) else {}  # A run's file may be damaged.
     off = {part for key, parts in _UNUSED.items() if model.get(key) is False for part in parts}
     lines = []
     for title, group, keys in _GROUPS:
-        first, _, rest = group.partition(".")
-        value = config.get(first, {}).get(rest) if rest else config.get(first)
+        part = group.removeprefix("model.")
+        value = config.get(group) if part == group else model.get(part)
         if value is None or group in off:
             continue
         if keys and isinstance(value, Mapping):

@@ -1,7 +1,9 @@
 import dataclasses
 
+import pytest
+
 from hep2gan.reports.page.page import configuration_part
-from hep2gan.reports.page.run_section import illustrate
+from hep2gan.reports.page.run_section import highlights, illustrate
 
 
 def test_figures_of_few_runs_are_all_embedded_and_of_many_one_a_method(grid):
@@ -12,11 +14,12 @@ def test_figures_of_few_runs_are_all_embedded_and_of_many_one_a_method(grid):
 
 
 def test_the_setting_of_most_runs_is_the_last_and_unnamed(grid):
-    odd = dataclasses.replace(grid[2], config=grid[2].config | {"segment": False})
+    config = grid[2].config | {"model": grid[2].config["model"] | {"segment": False}}
+    odd = dataclasses.replace(grid[2], config=config)
     odd = dataclasses.replace(odd, path=odd.path / "odd")
     rows = configuration_part([*grid[:2], odd, *grid[3:]]).table.rows
     texts = [[cell.text for cell in (*row.head, *row.parts[0])] for row in rows]
-    assert texts == [["segment", "off", ""], ["segment", "on", "all others"]]
+    assert texts == [["model.segment", "off", ""], ["model.segment", "on", "all others"]]
     assert rows[0].parts[0][1].runs == [odd.path]
     assert configuration_part(grid).table is None
 
@@ -27,3 +30,9 @@ def test_folds_are_told_by_the_names_of_the_runs(grid):
         for fold in range(2)
     ]
     assert configuration_part(folds).table is None
+
+
+@pytest.mark.parametrize("damaged", [None, [1], "x"])
+def test_a_damaged_group_of_a_run_is_left_out(damaged):
+    assert highlights({"model": damaged, "data": {"name": "mine"}}) == [("Cells", "mine")]
+    assert highlights({"model": {"segment": False}, "generator": {"a": 1}}) == []
