@@ -6,6 +6,7 @@ trainer, the optimizers and the logger stand here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
@@ -40,6 +41,7 @@ from hep2gan.settings import (
 )
 
 NETWORKS = ("generator", "discriminator", "classifier")
+RESTORE = "restore it or train the run again"
 
 CudaGraphModes = Literal["reduce-overhead", "max-autotune"]
 CompileMode = bool | CudaGraphModes
@@ -413,7 +415,7 @@ def parse_source(data: Component, trusted: Sequence[str] = ()) -> DataSource:
     """
     plain = data.model_dump(by_alias=True)
     raise_all([error for _, error in target_errors(plain, trusted, "data")])
-    raise_all(list(component_errors(data, "data").values()))
+    raise_all(list(_errors_of_component(data, "data").values()))
     source: DataSource = data.build()
     return source
 
@@ -428,12 +430,19 @@ def parse_run(run: RunFolder, trusted: Sequence[str] = ()) -> TrainConfig:
     Raises:
         Hep2ganError: if it is no configuration of a training; names the file.
     """
-    try:
+    with errors_naming_config(run):
         return parse_config(run.config(), trusted)
+
+
+@contextmanager
+def errors_naming_config(run: RunFolder) -> Iterator[None]:
+    """Put the file of a run's configuration before errors in the block that do not name it."""
+    try:
+        yield
     except Hep2ganError as error:
         if str(run.config_file) in error.fact:
             raise
-        fix = error.fix or "restore it or train the run again"
+        fix = error.fix or RESTORE
         raise Hep2ganError(f"{run.config_file}: {error.fact}", error.rule, fix) from error
 
 
@@ -506,17 +515,13 @@ _BASES: Mapping[str, type] = {"data": DataSource, "augmentation": Augmentation}
 """What the class of a group must be derived from, since all its users rely on it."""
 
 
-def _is_subclass(target: Any, base: type) -> bool:
-    return isinstance(target, type) and issubclass(target, base)
-
-
 def _errors_of_component(component: Component, key: str) -> dict[str, Hep2ganError]:
     provided = PROVIDED.get(key.partition(".")[0], ())
     if key == "task":
         return {}  # Its arguments are networks and losses, which training.build gives.
     try:
         base = _BASES.get(key)
-        if base and not _is_subclass(component.load(), base):
+        if base and not issubclass(component.load(), base):
             raise Hep2ganError(
                 f"{key}._target_ is {component.target!r}",
                 f"it must be a subclass of {base.__name__}",

@@ -1,8 +1,8 @@
 """Typed settings: the base class of all of them, components named by class, errors in plain words.
 
 A settings class is frozen and strict: it refuses a key that it does not have, and a value of
-another type. A component is a class or function that a configuration names by `_target_`. Its keys
-are the arguments of its constructor: the annotations give type and bounds, for instance
+another type. A component is a class that a configuration names by `_target_`. Its keys are the
+arguments of its constructor: the annotations give type and bounds, for instance
 `Annotated[int, Field(ge=1)]`, and the docstring gives the help.
 """
 
@@ -11,7 +11,7 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, get_args, get_origin
@@ -77,7 +77,7 @@ class Settings(BaseModel):
 
 
 class Component(BaseModel):
-    """A class or function named by the key `_target_`; all other keys are its arguments."""
+    """A class named by the key `_target_`; all other keys are its arguments."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
     target: str = Field(alias="_target_")
@@ -87,7 +87,7 @@ class Component(BaseModel):
         """The arguments that the configuration gives."""
         return dict(self.model_extra or {})
 
-    def load(self) -> Any:
+    def load(self) -> type[Any]:
         """Import the target. Only for components that `component_errors` found nothing wrong with.
 
         Raises:
@@ -395,18 +395,18 @@ def component_errors(
 
 
 def arguments_of(
-    target: Callable[..., Any],
+    target: type[Any],
     provided: Collection[str] = (),
     types: Mapping[str, Any] = MappingProxyType({}),
 ) -> type[Settings]:
-    """The arguments of a class or function as a settings class.
+    """The arguments of a class as a settings class.
 
     Args:
         target: what a configuration names; annotations give types and bounds, its docstring help.
         provided: names of the arguments that are left out.
         types: types of arguments by name, in place of the annotations.
     """
-    if isinstance(target, type) and issubclass(target, Settings):
+    if issubclass(target, Settings):
         return target
     helps = argument_help(target)
     fields: dict[str, Any] = {}
@@ -422,7 +422,7 @@ def arguments_of(
     return create_model(target.__name__, __base__=base, **fields)
 
 
-def argument_help(target: Callable[..., Any]) -> dict[str, str]:
+def argument_help(target: type[Any]) -> dict[str, str]:
     """The text of each argument in the Google-style `Args:` of a docstring, on one line."""
     text = inspect.getdoc(target) or ""
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text + "\n", re.M)
@@ -432,22 +432,21 @@ def argument_help(target: Callable[..., Any]) -> dict[str, str]:
     return {name: " ".join(words.split()) for name, words in entries}
 
 
-def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def _parameters(target: type[Any]) -> dict[str, inspect.Parameter]:
     kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     found = inspect.signature(target).parameters
     return {name: item for name, item in found.items() if item.kind not in kinds}
 
 
-def _takes_any_keyword(target: Callable[..., Any]) -> bool:
+def _takes_any_keyword(target: type[Any]) -> bool:
     found = inspect.signature(target).parameters.values()
     return any(item.kind is inspect.Parameter.VAR_KEYWORD for item in found)
 
 
-def _annotation(target: Callable[..., Any], name: str) -> Any:
+def _annotation(target: type[Any], name: str) -> Any:
     """The annotation of an argument; Any where there is none that pydantic can check."""
-    owner = target.__init__ if inspect.isclass(target) else target
     try:
-        hints = typing.get_type_hints(owner, include_extras=True)
+        hints = typing.get_type_hints(target.__init__, include_extras=True)
         if name not in hints:  # Named tuples and settings classes annotate the class.
             hints = typing.get_type_hints(target, include_extras=True)
         TypeAdapter(hints[name])

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from hep2gan.config import config_errors, parse_config, target_errors
+from hep2gan.config import config_errors, parse_config, parse_source, target_errors
 from hep2gan.errors import Hep2ganError
-from hep2gan.settings import import_class
+from hep2gan.settings import Component, import_class
 from tests.helpers.configs import composed
 
 
@@ -96,3 +96,8 @@ def test_classes_are_imported_by_their_path():
     ):
         with pytest.raises(Hep2ganError, match=reason):
             import_class(path)
+
+
+def test_a_pack_takes_the_classes_of_data_sets_alone():
+    with pytest.raises(Hep2ganError, match=r"data\._target_ is .*GaoNet.*subclass of DataSource"):
+        parse_source(Component.model_validate({"_target_": "hep2gan.models.gao.GaoNet"}))

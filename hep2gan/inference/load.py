@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hep2gan.config import TrainConfig, parse_run
+from hep2gan.config import RESTORE, TrainConfig, errors_naming_config, parse_run
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import BackendOutput
@@ -20,8 +20,6 @@ from hep2gan.runs.folder import RunFolder
 from hep2gan.training.build import build_task
 from hep2gan.training.devices import to_channels_last
 from hep2gan.training.module import SegmentationGuidedClassification
-
-_RESTORE = "restore it or train the run again"
 
 
 @dataclass(frozen=True)
@@ -77,16 +75,16 @@ def _build(
     size: int,
 ) -> SegmentationGuidedClassification:
     try:
-        return build_task(config, classes=classes, size=size, load_weights=False)
-    except Hep2ganError as error:
-        fix = error.fix or _RESTORE
-        raise Hep2ganError(f"{run.config_file}: {error.fact}", error.rule, fix) from error
+        with errors_naming_config(run):
+            return build_task(config, classes=classes, size=size, load_weights=False)
+    except Hep2ganError:
+        raise
     # Whatever is missing or of a wrong type trips the networks somewhere.
     except Exception as error:
         raise Hep2ganError(
             f"{run.config_file} describes no networks ({type(error).__name__}: {error})",
             "a run's configuration is left as it was written",
-            _RESTORE,
+            RESTORE,
         ) from error
 
 

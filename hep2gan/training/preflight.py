@@ -169,12 +169,13 @@ def check_optimizers(config: TrainConfig) -> Iterator[Finding]:
         yield from _errors_of(optimizer_factory, config, name)
 
 
-# ---------------------------------------------------------------------- data
-
-
 def check_callbacks(config: TrainConfig) -> Iterator[Finding]:
-    """Callbacks of the configuration that can be built."""
-    yield ", ".join(type(each).__name__ for each in build_named_callbacks(config)) or "none"
+    """Callbacks of the configuration that can be built; silent where there is none."""
+    for callback in build_named_callbacks(config):
+        yield type(callback).__name__
+
+
+# ---------------------------------------------------------------------- data
 
 
 def check_store(setup: RunSetup) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
+from hep2gan.config import TrainerSettings
 from hep2gan.runs.checkpoints import list_checkpoints, read_checkpoint
 from hep2gan.training import distributed
 from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
@@ -40,7 +41,7 @@ class Watch(L.Callback):
 
 def main(folder):
     distributed.init_process_group("cpu")
-    settings = {"accelerator": "cpu", "devices": 2, "nodes": 1}
+    settings = TrainerSettings(accelerator="cpu", devices=2)
     watch = Watch()
     trainer = L.Trainer(
         **devices_and_strategy(settings, AtomicCheckpointIO()), max_epochs=1, logger=False,

@@ -17,11 +17,14 @@ def main(run, out, devices, eval_batch_size):
     if devices > 1:
         distributed.init_process_group("cpu")
     trained = load_run(run, trusted=["tests.integration.nets"])
-    trained.config["trainer"] |= {"devices": devices, "eval_batch_size": eval_batch_size}
+    trainer = {"devices": devices, "eval_batch_size": eval_batch_size}
+    config = trained.config.model_copy(
+        update={"trainer": trained.config.trainer.model_copy(update=trainer)}
+    )
     store = Store.open(trained.store)
-    data = build_data(trained.config, store, Split.load(run, store))
+    data = build_data(config, store, Split.load(run, store))
     out.mkdir(parents=True, exist_ok=True)
-    metrics = evaluate_run(trained.task, data, RunFolder(out), trained.config, figures=False)
+    metrics = evaluate_run(trained.task, data, RunFolder(out), config, figures=False)
     distributed.destroy_process_group()
     print(json.dumps(metrics))
 

@@ -58,7 +58,7 @@ def test_a_shuffled_sweep_of_two_rank_jobs_trains_what_was_composed(tmp_path):
     for run in runs:
         config = RunFolder(run).config()
         beta, seed = config["loss"]["beta"], config["seed"]
-        assert run.parent.name == f"proposed,loss.beta={beta}"
+        assert run.parent.name == f"proposed,loss.beta={beta:g}"
         assert run.name == f"seed{seed}"
         said = [
             re.findall(r"rank (\d) of 2 trains (\S+)", (run / name).read_text())

@@ -95,7 +95,7 @@ def test_a_finished_run_is_left_alone(place, capsys):
 
 def test_another_configuration_in_the_same_folder_is_refused(capsys):
     assert call(train, *SMALL, "loss.beta=5") == 2
-    assert "loss.beta: 10.0 there, 5 here" in capsys.readouterr().err
+    assert "loss.beta: 10.0 there, 5.0 here" in capsys.readouterr().err
 
 
 def test_predicting_files_gives_what_the_test_gave(place, capsys):

@@ -51,7 +51,7 @@ SYNC = "trainer.sync_batchnorm=true"
         (["trainer.compile=fast"], "true or false, or one of reduce-overhead, max-autotune"),
         (["trainer.compile=1"], "true or false, or one of"),
         ([SYNC, "trainer=cpu"], "set trainer.sync_batchnorm=false"),
-        (["trainer.fused_optimizers=maybe"], "one of auto, or true or false"),
+        (["trainer.fused_optimizers=maybe"], "auto, or true or false"),
         (
             ["trainer.fused_optimizers=true", "optimizer.generator._target_=torch.optim.RMSprop"],
             "no fused RMSprop",

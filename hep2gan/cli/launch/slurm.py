@@ -84,11 +84,15 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     waiting: list[Job] = []
     ids: dict[int, str] = {}
     for job in unfinished_jobs(jobs, outcomes):
-        if (job_id := _earlier_id(job)) in _active([job_id]):
-            ids[job.number] = job_id
-            log.info("%s  in the queue as %s", job_title(job), job_id)
-        else:
-            waiting.append(job)
+        try:
+            if (job_id := _earlier_id(job)) in _active([job_id]):
+                ids[job.number] = job_id
+                log.info("%s  in the queue as %s", job_title(job), job_id)
+            else:
+                waiting.append(job)
+        except Hep2ganError as error:
+            # Whether it still runs is unknown: it is not submitted twice.
+            outcomes[job.number] = Outcome(job, str(error))
     outputs = _submit(launcher.params, waiting)
     for job, (job_id, output) in zip(waiting, outputs, strict=True):
         ids[job.number] = job_id

@@ -1,5 +1,8 @@
 """Speed and memory, with a clock that is turned by hand."""
 
+import re
+from pathlib import Path
+
 import lightning as L
 import pytest
 import torch
@@ -79,12 +82,14 @@ def test_it_is_logged_before_the_checkpoint_and_needs_no_validation():
 
 
 def test_memory_is_that_of_this_process():
+    # The peak may stem from an earlier test: it is held against what the process has now.
     before = peak_memory_gib(torch.device("cpu"))
     held = torch.ones(2**26)
+    status = Path("/proc/self/status").read_text()
+    now = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 2**20
     after = peak_memory_gib(torch.device("cpu"))
-    assert before < 100
-    assert after - before > 0.2
-    assert len(held) == 2**26
+    assert now > held.nbytes / 2**30
+    assert max(before, 0.99 * now) <= after < 100
 
 
 def test_memory_can_be_unknown(monkeypatch):
