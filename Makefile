@@ -6,13 +6,17 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 DEMO := runs/demo
 STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors unseen_specimens parts
+# Two workers of one thread each; tests of a file share their fixtures.
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+LONG = slow and not soak and not gpu and not slurm and not browser
 # What is said in lower case behind a study goes on to the training: make table_1 scale=laptop seed=0
 # A space in a value, which make writes as "\ ", is no end of a word: it stands as ␣ in between.
 OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U V W X Y Z),$(subst \ ,␣,$(MAKEOVERRIDES)))
 STUDY = $(BIN)/python experiments/studies/run.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo $(STUDIES) test test-all test-slurm test-browser soak bench bench-gpu sweeps-help check audit schema format lock wheel clean
+.PHONY: help setup demo $(STUDIES) test test-integration mutations test-all test-slurm test-browser soak bench bench-gpu sweeps-help check audit schema format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,11 +65,18 @@ unseen_specimens: $(READY)  ## five folds of whole specimens
 parts: $(READY)  ## what helps on unseen specimens, each changed alone
 	$(STUDY)
 
-test: $(READY)  ## the tests, in minutes
-	$(BIN)/python -m pytest -m "not slow and not soak and not gpu and not slurm and not browser"
+test: $(READY)  ## the tests of the science and the contracts, in minutes
+	$(PYTEST) -m "not integration and not $(LONG)"
+
+test-integration: $(READY)  ## the tests that start processes: ranks, sweeps, signals, wandb
+	$(PYTEST) -m "integration and not $(LONG)"
+
+mutations: $(READY)  ## break the code in many places, one at a time, and see that a test fails
+	$(BIN)/python -m tests.mutations
 
 test-all: $(READY)  ## every test that needs no GPU and no Slurm, an hour; the browser's where Chromium is
-	$(BIN)/python -m pytest -m "not gpu and not slurm"
+	$(PYTEST) -m "not soak and not browser and not gpu and not slurm"
+	$(BIN)/python -m pytest -m "soak or browser"
 
 test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
 	sh tests/install.sh slurm

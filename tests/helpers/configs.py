@@ -1,5 +1,8 @@
 """Compose configurations as the commands do."""
 
+from copy import deepcopy
+from functools import cache
+
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
@@ -10,6 +13,11 @@ from hep2gan.config import parse_config
 
 def composed(name="train", *overrides):
     """The resolved configuration of a command, as plain containers."""
+    return deepcopy(_compose(name, overrides))
+
+
+@cache  # Composing takes half a second, and many tests begin alike.
+def _compose(name, overrides):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         return resolve_config(compose(name, list(overrides)))

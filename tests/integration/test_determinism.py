@@ -67,10 +67,12 @@ def first(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("one") / "a", *NETWORKS)
 
 
+@pytest.mark.integration
 def test_adversarial_networks_and_the_mixture(first, tmp_path):
     assert_bits(first, trained(tmp_path / "b", *NETWORKS))
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_the_comparison_sees_another_seed(first, tmp_path):
     other = trained(tmp_path / "b", *NETWORKS, "seed=1")
@@ -79,17 +81,20 @@ def test_the_comparison_sees_another_seed(first, tmp_path):
     assert tables(first) != tables(other)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_loader_processes_change_nothing(first, tmp_path):
     assert_bits(first, trained(tmp_path / "b", *NETWORKS, "trainer.num_workers=2"))
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_several_threads_repeat_themselves(tmp_path):
     runs = [trained(tmp_path / name, *NETWORKS, threads=2) for name in "ab"]
     assert_bits(*runs)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_a_forest_whatever_its_threads(tmp_path):
     one, again, threads = (

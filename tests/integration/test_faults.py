@@ -63,6 +63,7 @@ def held_in_training(place, run, *options):
         process.kill()
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_a_read_only_run_folder_is_told_at_once(place, tmp_path):
     with small_disk(tmp_path / "disk", 8) as disk:
@@ -78,6 +79,7 @@ def test_a_read_only_run_folder_is_told_at_once(place, tmp_path):
                 assert "Traceback" not in process.output
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_a_disk_that_fills_up_stops_the_run_which_goes_on_later(place, whole, tmp_path):
     with small_disk(tmp_path / "disk", 40) as disk:
@@ -99,6 +101,7 @@ def test_a_disk_that_fills_up_stops_the_run_which_goes_on_later(place, whole, tm
         assert_same_training(final(run), whole)
 
 
+@pytest.mark.integration
 def test_no_room_for_a_run_is_told_before_it_starts(place, tmp_path):
     with small_disk(tmp_path / "disk", 4) as disk:
         process = train(place, *LONG, f"runs={disk}", check=False)
@@ -106,6 +109,7 @@ def test_no_room_for_a_run_is_told_before_it_starts(place, tmp_path):
         assert "0.00 GB free: the run takes up to 0.02 GB more" in process.output
 
 
+@pytest.mark.integration
 @needs_full_device
 def test_a_report_on_a_full_disk_leaves_nothing(tmp_path):
     divert(tmp_path / "report.html")
@@ -116,6 +120,7 @@ def test_a_report_on_a_full_disk_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_a_report_command_on_a_full_disk_exits_2(place, tmp_path):
     with small_disk(tmp_path / "disk", 1) as disk:
         fill(disk)
@@ -146,6 +151,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.integration
 def test_a_disk_that_fills_up_while_packing_is_told_and_nothing_is_left(tmp_path):
     with small_disk(tmp_path / "disk", 1) as disk:
         done = subprocess.run(
@@ -176,6 +182,7 @@ def test_a_limit_of_file_sizes_is_told(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["touched", "cut off"])
 def test_a_store_changed_in_place_reaches_no_checkpoint(place, whole, how):
@@ -207,6 +214,7 @@ def test_a_store_changed_in_place_reaches_no_checkpoint(place, whole, how):
     assert_same_training(final(run), whole)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_a_store_deleted_under_a_run_does_no_harm(place, whole):
     shutil.copytree(place / "stores" / STORE, place / "stores/gone")
@@ -217,6 +225,7 @@ def test_a_store_deleted_under_a_run_does_no_harm(place, whole):
     assert_same_training(final(run), whole)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_wandbs_process_may_die(place, whole):
     run = place / "runs/wandb/proposed/seed0"

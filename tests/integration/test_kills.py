@@ -20,6 +20,8 @@ from tests.helpers.started import (
 )
 from tests.integration.test_stopping import children
 
+pytestmark = pytest.mark.integration
+
 KILLS, EPOCHS_BETWEEN = 20, 12
 
 

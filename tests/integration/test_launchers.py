@@ -8,6 +8,8 @@ import pytest
 from hep2gan.runs.folder import RunFolder
 from tests.helpers.started import NETS, SMALL, assert_same, final, train
 
+pytestmark = pytest.mark.integration
+
 QUICK = (*SMALL, *NETS, "trainer.max_epochs=1")
 
 

@@ -4,7 +4,11 @@ import json
 import math
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.started import ranks
+
+pytestmark = pytest.mark.integration
 
 PROGRAM = Path(__file__).parent / "nonfinite_program.py"
 

@@ -52,6 +52,7 @@ def test_epochs_log_the_means_over_all_ranks(place):
                 assert float(a[name]) == pytest.approx(float(b[name]), rel=1e-5, abs=1e-6), name
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("eval_batch_size", [3, 5])
 def test_any_number_of_ranks_tests_alike_to_the_last_bit(place, tmp_path, eval_batch_size):
     program = Path(__file__).parent / "evaluate_program.py"

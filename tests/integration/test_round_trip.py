@@ -166,6 +166,7 @@ def test_a_resumed_run_equals_an_unbroken_one(place, monkeypatch):
     assert curves(place / RUN) == curves(run)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "absent"),
     [

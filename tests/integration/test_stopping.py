@@ -31,7 +31,11 @@ AVERAGED = pytest.param((*TWO, "training.ema=0.9"), id="averaged", marks=pytest.
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param((), id="one rank"), pytest.param(TWO, id="two ranks"), AVERAGED],
+    params=[
+        pytest.param((), id="one rank"),
+        pytest.param(TWO, id="two ranks", marks=pytest.mark.integration),
+        AVERAGED,
+    ],
 )
 def undisturbed(request, tmp_path_factory):
     place = tmp_path_factory.mktemp("stopping")
@@ -69,6 +73,22 @@ def test_sigterm_saves_within_the_epoch_and_exits_143(undisturbed):
     assert rows[0] == rows[1]
 
 
+def test_a_kill_and_a_damaged_checkpoint_change_nothing(undisturbed):
+    place, devices, whole = undisturbed
+    run = place / "runs/killed/proposed/seed0"
+    process = train(place, *LONG, *devices, "study=killed", wait=False)
+    until(lambda: rows_logged(run) >= 11, process)
+    process.kill()
+    process.communicate(timeout=60)
+    newest, older = list_checkpoints(run / "checkpoints")[:2]
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    again = train(place, *LONG, *devices, "study=killed")
+    assert "Falling back to the one before." in again.output
+    assert f"from {older.name}" in again.output
+    assert_same_training(final(run), whole)
+
+
+@pytest.mark.integration
 def test_a_second_training_in_the_folder_is_refused_and_the_first_goes_on(undisturbed):
     place, devices, whole = undisturbed
     run = place / "runs/shared/proposed/seed0"
@@ -88,6 +108,7 @@ def test_a_second_training_in_the_folder_is_refused_and_the_first_goes_on(undist
     assert_same_training(final(run), whole)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_ctrl_c_saves_too_and_exits_130(undisturbed):
     place, devices, whole = undisturbed
@@ -114,6 +135,7 @@ def children(pid):
     return [int(line) for line in listed.stdout.split()]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("victim", ["a rank", "the launcher"])
 def test_a_killed_process_takes_the_others_along(undisturbed, victim):
     place, devices, whole = undisturbed

@@ -204,6 +204,7 @@ def test_a_sweep_with_a_failing_and_a_killed_job_is_completed_by_a_second_launch
     assert {path: path.stat().st_mtime_ns for path in done} == before
 
 
+@pytest.mark.integration
 def test_a_sweep_that_is_stopped_stops_its_jobs_which_save(tmp_path):
     sweep = (*SMALL, *NETS, "trainer.max_epochs=40", "study=s", "-m", "seed=0,1")
     process = train(tmp_path, *sweep, "hydra.launcher.slots=2", wait=False)
@@ -229,6 +230,7 @@ def test_the_last_words_of_a_job_are_its_whole_error(tmp_path):
     assert describe_failure(-9, log) == f"ended by SIGKILL; last (log: {log})"
 
 
+@pytest.mark.integration
 def test_a_wrong_setting_of_one_job_is_named_with_its_key(tmp_path):
     swept = ("-m", "split.kind=random,whole", "doctor=true", "study=k")
     process = train(tmp_path, *SMALL, *NETS, *swept, check=False)
@@ -242,6 +244,7 @@ def test_a_wrong_setting_of_one_job_is_named_with_its_key(tmp_path):
     )
 
 
+@pytest.mark.integration
 def test_the_doctor_looks_at_jobs_for_slurm_from_here(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
@@ -263,6 +266,7 @@ OPTUNA = (
 )  # fmt: skip
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_optuna_optimises_and_goes_on_after_a_restart(tmp_path):
     optuna = pytest.importorskip("optuna")
@@ -279,6 +283,7 @@ def test_optuna_optimises_and_goes_on_after_a_restart(tmp_path):
     assert study.best_value == max(trial.value for trial in study.trials)
 
 
+@pytest.mark.integration
 def test_the_doctor_looks_once_at_what_optuna_would_vary(tmp_path):
     pytest.importorskip("optuna")
     looked = train(tmp_path, *OPTUNA, "doctor=true")

@@ -14,6 +14,8 @@ from hep2gan.training.callbacks import checkpoint
 from tests.helpers.commands import call
 from tests.helpers.offline import curve, runs, without_wandb_settings
 
+pytestmark = pytest.mark.integration
+
 SMALL = (
     "data=phantom", "data.count=96", "scale=laptop", "trainer.max_epochs=3",
     "split.test_fraction=0.25", "split.validation_fraction=0.2", "logger=wandb",

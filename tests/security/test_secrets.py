@@ -78,6 +78,7 @@ def assert_kept(place, shown):
     assert not list((place / "temporary").glob("hep2gan-*"))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("where", "devices"),
     [

@@ -274,6 +274,7 @@ def test_a_store_that_changed_under_a_run(place):
     assert "stores/copy is damaged" in found
 
 
+@pytest.mark.integration
 def test_ranks_and_sweeps_are_looked_at_too(place):
     two = (*SMALL, *NETS, *TWO, "study=two")
     looked = started(place, *two, "doctor=true")

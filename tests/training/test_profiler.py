@@ -237,6 +237,7 @@ def test_weights_have_the_same_bits_and_a_user_sees_the_table(tmp_path, monkeypa
     assert not (without / "profile.json").exists()
 
 
+@pytest.mark.integration
 def test_on_two_ranks_the_first_one_profiles(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call(pack, "data=phantom", "data.count=60", "data.size=32") == 0

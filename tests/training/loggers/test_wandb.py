@@ -155,6 +155,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.integration
 def test_a_killed_process_leaves_the_next_start_alone(tmp_path, config):
     root = Path(__file__).parents[3]
     done = subprocess.run(
