@@ -9,7 +9,7 @@ STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors u
 # Two workers of one thread each; tests of a file share their fixtures.
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
-LONG = slow and not soak and not gpu and not slurm and not browser
+QUICK = not slow and not soak and not gpu and not slurm and not browser
 # What is said in lower case behind a study goes on to the training: make table_1 scale=laptop seed=0
 # A space in a value, which make writes as "\ ", is no end of a word: it stands as ␣ in between.
 OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U V W X Y Z),$(subst \ ,␣,$(MAKEOVERRIDES)))
@@ -66,10 +66,10 @@ parts: $(READY)  ## what helps on unseen specimens, each changed alone
 	$(STUDY)
 
 test: $(READY)  ## the tests of the science and the contracts, in minutes
-	$(PYTEST) -m "not integration and not $(LONG)"
+	$(PYTEST) -m "not integration and $(QUICK)"
 
 test-integration: $(READY)  ## the tests that start processes: ranks, sweeps, signals, wandb
-	$(PYTEST) -m "integration and not $(LONG)"
+	$(PYTEST) -m "integration and $(QUICK)"
 
 mutations: $(READY)  ## break the code in many places, one at a time, and see that a test fails
 	$(BIN)/python -m tests.mutations
