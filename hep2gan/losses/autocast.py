@@ -8,12 +8,20 @@ from torch import Tensor
 
 
 def to_float32(values: Tensor) -> Tensor:
-    """Raise float16 and bfloat16 to float32; float32 and float64 stay."""
+    """Convert float16 and bfloat16 to float32; float32 and float64 stay.
+
+    Args:
+        values: Tensor of any shape.
+    """
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def without_autocast(values: Tensor) -> AbstractContextManager[Any]:
-    """Switch autocast off on the device of `values`, where it is on."""
+    """Return a context in which autocast is off.
+
+    Args:
+        values: A tensor on the device for which autocast is switched off.
+    """
     # Asked first, since a step enters six of these, and each switch costs more than the question.
     if not torch.is_autocast_enabled(values.device.type):
         return nullcontext()

@@ -33,7 +33,11 @@ _NAME = re.compile(r"epoch(\d+)(?:_batch(\d+))?\.ckpt")
 
 
 class BestValue(TypedDict):
-    """State of `EpochCheckpoint`. best: highest value of the monitored metric so far."""
+    """State of `EpochCheckpoint`.
+
+    Attributes:
+        best: Highest value of the monitored metric so far; None before the first.
+    """
 
     best: float | None
 
@@ -41,7 +45,9 @@ class BestValue(TypedDict):
 class SkippedUpdates(TypedDict):
     """State of `SkipNonfinite` in this epoch.
 
-    skipped: updates left out of each network. finite_batches: batches without any.
+    Attributes:
+        skipped: Number of skipped updates by network.
+        finite_batches: Number of batches without a skipped update.
     """
 
     skipped: dict[str, int]
@@ -49,20 +55,35 @@ class SkippedUpdates(TypedDict):
 
 
 class LossSums(TypedDict):
-    """What one rank has summed in this epoch. sums: scalars by loss term. batches: how many."""
+    """Sums over the batches that one rank has trained on in this epoch.
+
+    Attributes:
+        sums: Scalar tensors by loss term.
+        batches: Number of batches in the sums.
+    """
 
     sums: dict[str, Tensor]
     batches: int
 
 
 class EpochLosses(TypedDict):
-    """State of `LogLosses`. ranks: one for each rank; absent between epochs."""
+    """State of `LogLosses`.
+
+    Attributes:
+        ranks: One entry for each rank; absent between epochs.
+    """
 
     ranks: NotRequired[list[LossSums]]
 
 
 class CallbackStates(TypedDict, total=False):
-    """State of each callback that has one, which Lightning saves and restores by its class name."""
+    """State of each callback that has one; Lightning saves and restores it under the class name.
+
+    Attributes:
+        EpochCheckpoint: The best value of the monitored metric.
+        LogLosses: The loss sums of the current epoch.
+        SkipNonfinite: The skipped updates of the current epoch.
+    """
 
     EpochCheckpoint: BestValue
     LogLosses: EpochLosses
@@ -73,44 +94,69 @@ class Checkpoint(TypedDict):
     """The keys of a checkpoint that this package relies on.
 
     Lightning also restores `loops` and, in float16, the state of the gradient scaler.
+
+    Attributes:
+        state_dict: Weights and buffers by name, those that are evaluated. Written by Lightning and,
+            with a moving average, by `ExponentialMovingAverage`. Read by Lightning, the test and
+            `inference.load`.
+        epoch: Epoch, counted from 0, in which it was saved. Written by Lightning.
+        optimizer_states: One for each network, in the order of the module's `networks`. Written by
+            Lightning.
+        lr_schedulers: One for each network with a schedule. Written by Lightning.
+        callbacks: States of the callbacks by class name. Written by Lightning.
+        running_statistics: Only within an epoch: batch-normalisation statistics of each rank, which
+            are averaged at the end of the epoch. Written and read by `EpochCheckpoint`, which
+            refuses another number of ranks.
+        trained_weights: Only with a moving average: the weights that training continues from, of
+            the averaged networks. Written and read by `ExponentialMovingAverage`.
+        average_statistics: Only with a moving average: each rank's average of the
+            batch-normalisation statistics. Written and read by `ExponentialMovingAverage`.
     """
 
     state_dict: dict[str, Tensor]
-    """Weights and buffers by name, those that are evaluated. Written by Lightning and, with a
-    moving average, by `ExponentialMovingAverage`. Read by Lightning, the test and
-    `inference.load`."""
     epoch: NotRequired[int]
-    """Epoch (from 0) in which it was saved. Lightning's."""
     optimizer_states: NotRequired[list[dict[str, Any]]]
-    """One for each network, in the order of the module's `networks`. Lightning's."""
     lr_schedulers: NotRequired[list[dict[str, Any]]]
-    """One for each network with a schedule. Lightning's."""
     callbacks: NotRequired[CallbackStates]
     running_statistics: NotRequired[list[dict[str, Tensor]]]
-    """Only within an epoch: each rank's statistics of batch normalisation, which become one at its
-    end. Written and read by `EpochCheckpoint`, which refuses another number of ranks."""
     trained_weights: NotRequired[dict[str, Tensor]]
-    """Only with a moving average: the weights that training continues from, of the averaged
-    networks. Written and read by `ExponentialMovingAverage`."""
     average_statistics: NotRequired[list[dict[str, Tensor]]]
-    """Only with a moving average: each rank's average of the statistics of batch normalisation.
-    Written and read by `ExponentialMovingAverage`."""
 
 
 class TrainingPosition(NamedTuple):
-    """How far training has come: whole epochs, and batches of the epoch that follows them."""
+    """Progress of a training.
+
+    Attributes:
+        epochs: Number of complete epochs.
+        batches: Number of batches done in the epoch that follows them.
+    """
 
     epochs: int
     batches: int
 
     def path(self, folder: Path) -> Path:
-        """epoch0003.ckpt after three epochs, epoch0003_batch00012.ckpt twelve batches later."""
+        """Return the path of the checkpoint at this position.
+
+        Args:
+            folder: The run's folder of checkpoints.
+
+        Returns:
+            `epoch0003.ckpt` in `folder` after three epochs, `epoch0003_batch00012.ckpt` twelve
+            batches later.
+        """
         within = f"_batch{self.batches:05d}" if self.batches else ""
         return folder / f"epoch{self.epochs:04d}{within}.ckpt"
 
     @classmethod
     def of(cls, path: Path | None) -> "TrainingPosition":
-        """What the name of a checkpoint says; the beginning for None."""
+        """Read the position from the name of a checkpoint.
+
+        Args:
+            path: A checkpoint named as by `path`, or None.
+
+        Returns:
+            The position; `TRAINING_START` for None.
+        """
         if path is None:
             return TRAINING_START
         match = _NAME.fullmatch(path.name)
@@ -122,9 +168,16 @@ TRAINING_START = TrainingPosition(0, 0)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Load a checkpoint of tensors and plain containers; never runs code from it.
+    """Load a checkpoint of tensors and plain containers onto the CPU; never run code from it.
 
-    Raises Hep2ganError when the file is missing, damaged or holds anything else.
+    Args:
+        path: The checkpoint file, trusted or not.
+
+    Returns:
+        Its content.
+
+    Raises:
+        Hep2ganError: If the file is missing, damaged, or holds anything else.
     """
     fix = "use another checkpoint of the run's checkpoints folder, or train again"
     if not path.is_file():
@@ -150,22 +203,44 @@ def _are_weights(state: Any) -> bool:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints by how far training had come, the newest first."""
+    """List the checkpoints `epoch*.ckpt` of a folder, the most advanced first.
+
+    Args:
+        folder: The run's folder of checkpoints; may be missing.
+
+    Returns:
+        Their paths; without `best.ckpt`.
+    """
     paths = [path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)]
     return sorted(paths, key=TrainingPosition.of, reverse=True)
 
 
 def latest_readable(folder: Path) -> Path | None:
-    """The newest checkpoint that loads; a damaged one is reported and the older one taken."""
+    """Find the newest checkpoint that loads; log a warning for each damaged one that is skipped.
+
+    Args:
+        folder: The run's folder of checkpoints; may be missing.
+
+    Returns:
+        Its path, or None if no checkpoint loads.
+    """
     latest = _load_latest(folder)
     return latest[0] if latest else None
 
 
 def load_best_or_latest(folder: Path) -> tuple[Path, Checkpoint]:
-    """The checkpoint that a run is tested with, and its content.
+    """Load the checkpoint that a run is tested with.
 
-    best.ckpt where a validation part chose the epoch, else the newest that loads. Raises
-    Hep2ganError when there is none.
+    It is `best.ckpt` if the validation part has selected an epoch, else the newest that loads.
+
+    Args:
+        folder: The run's folder of checkpoints.
+
+    Returns:
+        Its path and content.
+
+    Raises:
+        Hep2ganError: If there is none, or `best.ckpt` is damaged.
     """
     best = folder / BEST
     latest = (best, read_checkpoint(best)) if best.is_file() else _load_latest(folder)
@@ -198,11 +273,18 @@ MAX_PICKLE = 64 * 1024 * 1024
 
 
 def check_archive_safety(path: Path) -> None:
-    """Raise ValueError unless the file is a whole zip archive of torch.save with plain content.
+    """Check that a file is an intact zip archive of torch.save with plain content.
 
-    torch reads an archive without looking at its checksums, so that a flipped bit would be another
+    torch reads an archive without verifying its checksums, so that a flipped bit would change a
     weight; it unpacks compressed members, which it never writes; and it falls back to older formats
-    that have no checksums. Beside all this, `weights_only=True` runs no code.
+    that have no checksums. Apart from this, `weights_only=True` runs no code.
+
+    Args:
+        path: An existing file.
+
+    Raises:
+        ValueError: If the archive is damaged, compressed or too large, or names other classes.
+        zipfile.BadZipFile: If it is no zip archive.
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()

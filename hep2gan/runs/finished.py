@@ -11,20 +11,27 @@ from hep2gan.runs.predictions import Predictions
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """What a finished run left in runs/<study>/<method>/seed<k>/, without its predictions."""
+    """Content of a finished run's folder runs/<study>/<method>/seed<k>/, except its predictions.
+
+    Attributes:
+        path: The folder, absolute.
+        study: Name of the study.
+        method: Name of the method.
+        seed: The seed, as text.
+        config: The whole configuration, as nested plain containers.
+        config_text: config.yaml as written.
+        metrics: Values under flat keys such as `test/dice`; fractions, distances in raw pixels.
+        split: Content of split.json; may hold `counts` (part → class → cells).
+    """
 
     path: Path
     study: str
     method: str
     seed: str
     config: dict[str, Any]
-    """The whole configuration, as nested plain containers."""
     config_text: str
-    """config.yaml as written."""
     metrics: dict[str, float]
-    """Flat keys such as `test/dice`; fractions, distances in raw pixels."""
     split: dict[str, Any]
-    """split.json; may hold `counts` (part → class → cells)."""
 
     @property
     def name(self) -> str:
@@ -60,7 +67,11 @@ class FinishedRun:
         return path if path.is_file() else None
 
     def predictions(self) -> Predictions:
-        """Load predictions.npz. Raises Hep2ganError naming the file when it cannot be read."""
+        """Load predictions.npz.
+
+        Raises:
+            Hep2ganError: If the file is missing, damaged or inconsistent.
+        """
         return Predictions.load(RunFolder(self.path).predictions_file)
 
     def _settings(self, group: str) -> dict[str, Any]:
@@ -72,8 +83,14 @@ class FinishedRun:
 def read_finished_run(path: Path) -> FinishedRun:
     """Read config.yaml, metrics.json and split.json of a finished run.
 
-    Study, method and seed come from the config, else from the path. Raises Hep2ganError naming
-    the file and the command that restores it when it is no run, unfinished or damaged.
+    Study, method and seed are taken from the configuration, else from the path.
+
+    Args:
+        path: The run's folder.
+
+    Raises:
+        Hep2ganError: If the folder is no run, or the run is unfinished or damaged; names the file
+            and the command that restores it.
     """
     run = RunFolder(path.resolve())
     run.require_started()

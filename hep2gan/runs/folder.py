@@ -29,7 +29,13 @@ MAX_IMAGE_SIZE = 4096
 
 
 class StoreInfo(NamedTuple):
-    """What a run remembers of its store: class names, pixels of an image's side, and its folder."""
+    """What store.json records of the store that a run was trained on.
+
+    Attributes:
+        classes: Class names in the order of the labels.
+        size: Side of an image in pixels.
+        path: Folder of the store.
+    """
 
     classes: tuple[str, ...]
     size: int
@@ -37,9 +43,25 @@ class StoreInfo(NamedTuple):
 
 
 class RunFolder:
-    """Paths of runs/<study>/<method>/seed<k>/, and readers and writers of what stands there.
+    """Paths of a run folder runs/<study>/<method>/seed<k>/, with readers and writers of its files.
 
-    Every reader raises Hep2ganError naming the file and the command that restores it.
+    Every reader raises Hep2ganError, which names the file and the command that restores it.
+
+    Args:
+        path: The folder; need not exist.
+
+    Attributes:
+        path: The folder.
+        config_file: The resolved configuration, config.yaml.
+        store_file: The store that the run was trained on, store.json.
+        split_file: Settings and counts of the split, split.json.
+        provenance_file: Versions of code, packages, data and split, provenance.json.
+        metrics_file: Test metrics, metrics.json.
+        curves_file: Values logged during training, metrics.csv.
+        predictions_file: Predictions for the test cells, predictions.npz.
+        checkpoints: Folder of checkpoints.
+        figures: Folder of figures.
+        done_file: Empty file that marks the run as finished, DONE.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,7 +79,14 @@ class RunFolder:
 
     @classmethod
     def from_config(cls, values: Mapping[str, Any]) -> "RunFolder":
-        """The folder that `run_dir` names; raises Hep2ganError where it names none."""
+        """Return the folder that the key `run_dir` names.
+
+        Args:
+            values: The configuration, as plain containers.
+
+        Raises:
+            Hep2ganError: If `run_dir` is no path.
+        """
         path = values["run_dir"]
         if not isinstance(path, str) or not path.strip() or "\0" in path:
             raise Hep2ganError(
@@ -67,14 +96,25 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """A run that was started before; raises Hep2ganError where there is none, or for links."""
+        """Open the folder of a run that was started before.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            Hep2ganError: If no run was started there, or a file in it is a link to outside.
+        """
         run = cls(path)
         run.require_started()
         run.refuse_links()
         return run
 
     def require_started(self) -> None:
-        """Raise Hep2ganError unless a run was started here."""
+        """Check that a run was started in this folder.
+
+        Raises:
+            Hep2ganError: If there is no config.yaml.
+        """
         if not self.config_file.is_file():
             raise Hep2ganError(
                 f"{self.path} is no run folder",
@@ -83,10 +123,13 @@ class RunFolder:
             )
 
     def refuse_links(self) -> None:
-        """Raise Hep2ganError where what a run writes would land outside of its folder.
+        """Check that no file of the run would be written outside of its folder.
 
-        Reading through links is harmless: whatever is there is checked like any other file. The
+        Reading through links is harmless: the content is checked like that of any other file. The
         checkpoints may lie on another disk; their files are replaced, never written into.
+
+        Raises:
+            Hep2ganError: If a file that a run writes is a link to outside.
         """
         inside = self.path.resolve()
         for name in _WRITTEN:
@@ -106,9 +149,13 @@ class RunFolder:
     # ------------------------------------------------------------------ configuration
 
     def save_config(self, config: Mapping[str, Any]) -> None:
-        """Write the resolved config at the first start; compare it with the first one's later.
+        """Write config.yaml at the first start of a run; at a later start, compare with it.
 
-        Raises Hep2ganError naming the keys that differ when the folder holds another run.
+        Args:
+            config: The resolved configuration, as plain containers.
+
+        Raises:
+            Hep2ganError: As `check_config` and `refuse_links`.
         """
         self.refuse_links()
         if self.config_file.exists():
@@ -118,7 +165,15 @@ class RunFolder:
         atomic_write(self.config_file, to_yaml(config))
 
     def check_config(self, config: Mapping[str, Any]) -> None:
-        """Raise Hep2ganError, naming the keys that differ, when the folder holds another run."""
+        """Check that the folder holds no run or one of the same configuration, `RUNTIME_KEYS` aside.
+
+        Args:
+            config: The resolved configuration, as plain containers.
+
+        Raises:
+            Hep2ganError: If the folder holds a run of another configuration; names the keys that
+                differ.
+        """
         if not self.config_file.exists():
             return
         differences = [
@@ -147,7 +202,11 @@ class RunFolder:
     # ------------------------------------------------------------------ results
 
     def save_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Write metrics.json: flat keys, fractions."""
+        """Write metrics.json.
+
+        Args:
+            metrics: Values under flat keys such as `test/dice`; fractions, distances in raw pixels.
+        """
         atomic_write(self.metrics_file, json.dumps(dict(metrics), indent=1) + "\n")
 
     def metrics(self) -> dict[str, float]:
@@ -191,8 +250,16 @@ class RunFolder:
 def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each leaf with its dotted key; an empty mapping is a leaf.
 
-    >>> dict(flatten({"loss": {"beta": 10.0}, "seed": 0}))
-    {'loss.beta': 10.0, 'seed': 0}
+    Args:
+        config: Nested mappings, or a leaf.
+        prefix: Dotted key of `config` itself; empty for a whole configuration.
+
+    Yields:
+        Pairs of dotted key and value.
+
+    Examples:
+        >>> dict(flatten({"loss": {"beta": 10.0}, "seed": 0}))
+        {'loss.beta': 10.0, 'seed': 0}
     """
     if isinstance(config, Mapping) and config:
         for key, value in config.items():
@@ -202,10 +269,18 @@ def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def config_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield each dotted key whose value differs, with a sentence that says how.
+    """Yield each dotted key whose values differ, with a sentence that states both.
 
-    >>> list(config_diff({"seed": 0}, {"seed": 1}))
-    [('seed', 'seed: 0 there, 1 here')]
+    Args:
+        old: The configuration of the run folder.
+        new: The configuration of this start.
+
+    Yields:
+        Pairs of dotted key and sentence, ordered by key.
+
+    Examples:
+        >>> list(config_diff({"seed": 0}, {"seed": 1}))
+        [('seed', 'seed: 0 there, 1 here')]
     """
     before, after = dict(flatten(old)), dict(flatten(new))
     for key in sorted(before.keys() | after.keys()):

@@ -22,10 +22,14 @@ OWNER_FILE = "run.lock"
 
 
 class Owner(NamedTuple):
-    """The process that trains in a folder.
+    """The process that trains in a run folder.
 
-    start_time: when the system says that process started, '' where it does not. job: Slurm's job
-    id, or ''.
+    Attributes:
+        host: Name of its host.
+        pid: Its process id.
+        since: Local date and time at which it took the lock.
+        start_time: Start time of the process according to the system; empty if unknown.
+        job: Slurm job id, or empty.
     """
 
     host: str
@@ -47,7 +51,7 @@ class Owner(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it surely ended: a process of this host, or the first start of a requeued job."""
+        """Whether it surely ended: a process of this host, or an earlier start of a requeued job."""
         if self.host != socket.gethostname():
             return bool(self.job) and self.job == os.environ.get("SLURM_JOB_ID")
         # Process ids are reused: another process with this one started at another time.
@@ -59,14 +63,19 @@ class Owner(NamedTuple):
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of `folder` while the block runs.
+    """Keep other trainings out of a run folder while the block runs.
 
-    The system's lock ends with the process that holds it, however that ends, and holds between
-    hosts on network file systems that have locks. Where there are none, the owner's note counts: a
-    dead process of this host does not block, one of another host does.
+    The system releases the lock when the process that holds it ends, for whatever reason; on
+    network file systems with locks it also holds between hosts. Without such locks, the owner
+    recorded in the folder decides: a dead process of this host does not block, a process of another
+    host does.
 
-    Raises Hep2ganError naming the owner where another training runs, and where the folder cannot be
-    written.
+    Args:
+        folder: The run folder; created if missing.
+
+    Raises:
+        Hep2ganError: If another training runs there (names its owner), or the folder cannot be
+            written.
     """
     with ExitStack() as held:
         note = folder / OWNER_FILE
@@ -86,7 +95,14 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 
 def lock_owner(folder: Path) -> Owner | None:
-    """Who trains in `folder` now; None if nobody does."""
+    """Return the process that is training in a run folder now.
+
+    Args:
+        folder: The run folder; may be missing.
+
+    Returns:
+        Its owner, or None if no training runs there.
+    """
     if not (folder / OWNER_FILE).exists():
         return None
     with ExitStack() as held:
@@ -94,7 +110,12 @@ def lock_owner(folder: Path) -> Owner | None:
 
 
 def locked_error(folder: Path, owner: Owner) -> Hep2ganError:
-    """The error for a folder in which another training runs."""
+    """Build the error for a folder in which another training runs.
+
+    Args:
+        folder: The run folder.
+        owner: The process that trains there.
+    """
     return Hep2ganError(
         f"{folder} is in use by {owner}",
         "one training at a time writes a run folder",

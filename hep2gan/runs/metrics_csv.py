@@ -21,13 +21,22 @@ _SERIES = ("train/", "val/", "lr")
 
 
 class MetricsTable(NamedTuple):
-    """columns: the header. rows: texts by column, '' where nothing was logged."""
+    """Content of metrics.csv.
+
+    Attributes:
+        columns: The header; empty if there is no file.
+        rows: Text by column, one mapping a row; empty text where nothing was logged.
+    """
 
     columns: list[str]
     rows: list[dict[str, str]]
 
     def before(self, batch: int) -> list[dict[str, str]]:
-        """The rows that a start at this batch, counted over all epochs, keeps."""
+        """Return the rows that a training keeps that resumes at a batch.
+
+        Args:
+            batch: Number of batches done, counted over all epochs.
+        """
         return [row for row in self.rows if row["step"] and int(float(row["step"])) < batch]
 
     @property
@@ -41,9 +50,17 @@ class MetricsTable(NamedTuple):
 def read_metrics_csv(path: Path) -> MetricsTable:
     """Read a table of numbers with the columns epoch and step; a cell may be empty.
 
-    A killed process can leave a last line without its end, which is left out with a warning. A
-    missing file has neither columns nor rows. Raises Hep2ganError, saying why and in which line,
-    for any other row that is incomplete or holds no numbers.
+    A killed process can leave an incomplete last line, which is skipped with a warning.
+
+    Args:
+        path: A metrics.csv; may be missing.
+
+    Returns:
+        Its columns and rows; none for a missing file.
+
+    Raises:
+        Hep2ganError: If any other row is incomplete or holds no numbers; states the line and the
+            reason.
     """
     if not path.is_file():
         return MetricsTable([], [])
@@ -60,9 +77,14 @@ def read_metrics_csv(path: Path) -> MetricsTable:
 
 
 def require_epochs(path: Path, epochs: int) -> None:
-    """Raise Hep2ganError unless the file is intact and holds all `epochs` that are done.
+    """Check that the file is intact and holds all epochs that are done.
 
-    A missing file is no error: curves then begin where the run resumes.
+    Args:
+        path: A metrics.csv. A missing file is no error: curves then begin where the run resumes.
+        epochs: Number of complete epochs.
+
+    Raises:
+        Hep2ganError: If the file is damaged or lacks an epoch.
     """
     table = read_metrics_csv(path)
     if table.columns:
@@ -70,13 +92,30 @@ def require_epochs(path: Path, epochs: int) -> None:
 
 
 def logged_before(path: Path, batch: int) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield step and values of the rows that a start at `batch` keeps, in their order."""
+    """Yield the logged values that a training keeps that resumes at a batch, in their order.
+
+    Args:
+        path: A metrics.csv; may be missing.
+        batch: Number of batches done, counted over all epochs.
+
+    Yields:
+        Step, and values by column.
+
+    Raises:
+        Hep2ganError: If the file is damaged.
+    """
     for row in read_metrics_csv(path).before(batch):
         yield int(float(row.pop("step"))), {name: float(text) for name, text in row.items() if text}
 
 
 class Series(NamedTuple):
-    """One logged quantity: its name, epochs as in the file, and values; both (E,)."""
+    """One logged quantity over E epochs.
+
+    Attributes:
+        name: Its column in metrics.csv.
+        epoch: (E,) epochs as in the file.
+        value: (E,) values.
+    """
 
     name: str
     epoch: npt.NDArray[np.float64]
@@ -87,14 +126,14 @@ def read_series(path: Path, epochs: int | None = None) -> dict[str, Series]:
     """Read the curves of losses, validation metrics and learning rates by epoch.
 
     Args:
-        path: a metrics.csv.
-        epochs: how many epochs there were; None if that is not known.
+        path: A metrics.csv.
+        epochs: Number of epochs of the training; None if unknown.
 
     Returns:
-        Name to series, the mean where an epoch has several values.
+        Series by name; the mean of an epoch that has several values.
 
     Raises:
-        Hep2ganError: the file is missing, damaged or lacks an epoch.
+        Hep2ganError: If the file is missing or damaged, or lacks an epoch.
     """
     if not path.is_file():
         raise Hep2ganError(f"{path} does not exist", "", "train the run again")

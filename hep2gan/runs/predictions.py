@@ -38,41 +38,49 @@ _LAYOUT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Everything a figure or a metric of N test cells in K classes is computed from.
+    """Everything that a figure or a metric of N test cells in K classes is computed from.
 
-    Arrays that a method does not produce are None (no masks without a generator, no
-    probabilities without a classifier).
+    Arrays that a method does not produce are None (no masks without a generator, no probabilities
+    without a classifier).
+
+    Attributes:
+        classes: K class names in the order of the labels.
+        id: (N,) cell ids of the store.
+        specimen: (N,) specimen numbers; -1 if unknown.
+        label: (N,) true classes in [0, K).
+        image: (N, H, W) inputs of the networks, stretched to 0..255 for display.
+        truth: (N, H, W) true masks of {0, 1}.
+        crop_size: (N, 2) height and width of the raw crop in pixels.
+        mask: (N, H, W) generated masks: probability x 255, rounded; foreground from `FOREGROUND`
+            on.
+        probabilities: (N, K) class probabilities given the generated mask, or no mask if unguided.
+        probabilities_true_mask: (N, K) class probabilities given the true mask; guided methods
+            only.
+        features: (N, D) features of the classifier before its output layer.
+        mean_mask: (H, W) mean of the true masks of the training part, for the mean-mask baseline.
+        train_counts: (K,) cells per class in the training part, for the majority-class baseline.
     """
 
     classes: tuple[str, ...]
-    """K class names in the order of the labels."""
     id: npt.NDArray[np.str_]
-    """(N,) cell ids of the store."""
     specimen: npt.NDArray[np.int64]
-    """(N,) specimen numbers; -1 where unknown."""
     label: npt.NDArray[np.int64]
-    """(N,) true class."""
     image: npt.NDArray[np.uint8]
-    """(N, H, W) input of the networks, stretched to 0..255 for display."""
     truth: npt.NDArray[np.uint8]
-    """(N, H, W) true masks of {0, 1}."""
     crop_size: npt.NDArray[np.int64]
-    """(N, 2) height and width of the raw crop in pixels."""
     mask: npt.NDArray[np.uint8] | None = None
-    """(N, H, W) generated masks: probability x 255, rounded. Foreground is >= 128."""
     probabilities: npt.NDArray[np.float32] | None = None
-    """(N, K) class probabilities given the generated mask (or none, unguided)."""
     probabilities_true_mask: npt.NDArray[np.float32] | None = None
-    """(N, K) class probabilities given the true mask; guided methods only."""
     features: npt.NDArray[np.float32] | None = None
-    """(N, D) features of the classifier before its output layer."""
     mean_mask: npt.NDArray[np.float32] | None = None
-    """(H, W) mean of the true masks of the training part, for the mean-mask baseline."""
     train_counts: npt.NDArray[np.int64] | None = None
-    """(K,) cells per class in the training part, for the majority-class baseline."""
 
     def require_probabilities(self) -> npt.NDArray[np.float32]:
-        """Return (N, K) `probabilities`; raises Hep2ganError without a classifier."""
+        """Return the (N, K) class probabilities.
+
+        Raises:
+            Hep2ganError: If the method has no classifier.
+        """
         if self.probabilities is None:
             raise Hep2ganError("these predictions hold no class probabilities")
         return self.probabilities
@@ -102,13 +110,25 @@ class Predictions:
         return np.array([_dice(mask >= FOREGROUND, truth > 0) for mask, truth in pairs])
 
     def check(self) -> None:
-        """Raise Hep2ganError naming every array that is of a wrong type, shape or range."""
+        """Check types, shapes and ranges of all arrays.
+
+        Raises:
+            Hep2ganError: If any is wrong; names all of them.
+        """
         problems = _layout_problems(self) or _value_problems(self)
         if problems:
             raise Hep2ganError("predictions are inconsistent", "; ".join(problems))
 
     def save(self, path: Path) -> None:
-        """Write one compressed .npz file, completely or not at all. Raises what `check` raises."""
+        """Write one compressed .npz file, completely or not at all.
+
+        Args:
+            path: The file.
+
+        Raises:
+            Hep2ganError: As `check`.
+            OSError: If the file cannot be written.
+        """
         self.check()
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
         arrays["classes"] = np.asarray(self.classes)
@@ -120,7 +140,14 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
-        """Read what `save` wrote. Raises Hep2ganError when missing, damaged or inconsistent."""
+        """Read a file that `save` wrote.
+
+        Args:
+            path: The .npz file, trusted or not.
+
+        Raises:
+            Hep2ganError: If the file is missing, damaged or inconsistent.
+        """
         fix = "run hep2gan-evaluate on the run again"
         if not path.is_file():
             raise Hep2ganError(f"{path} does not exist", "", fix)

@@ -25,11 +25,11 @@ def provenance(
     split: Mapping[str, Any],
     parameters: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Record all that a result may depend on and that the configuration does not say.
+    """Record everything that a result may depend on and that the configuration does not state.
 
     Args:
-        data: Facts of the packed cells: name, fingerprint, cells, size, classes.
-        split: Its kind and seed, and the number of cells by part.
+        data: Properties of the packed cells: name, fingerprint, cells, size, classes.
+        split: Kind and seed of the split, and the number of cells by part.
         parameters: Number of parameters by network.
 
     Returns:
@@ -47,9 +47,14 @@ def provenance(
 
 
 def revision(package: Path = Path(__file__).parents[1]) -> str | None:
-    """Git revision of the checkout that `package` lies in, "-dirty" where its code was changed.
+    """Return the Git revision of the checkout that holds the package.
 
-    None where it is no part of a checkout, as when installed from a wheel, or without git.
+    Args:
+        package: Folder of the package.
+
+    Returns:
+        The commit hash, with "-dirty" if the code was changed; None outside of a checkout, as when
+        installed from a wheel, or without git.
     """
     # A package installed below somebody's checkout is not tracked by it.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
@@ -74,7 +79,14 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def versions(more: Sequence[str] = ()) -> dict[str, str]:
-    """Versions of `PACKAGES` and of `more`, as far as they are installed."""
+    """Return the versions of installed packages.
+
+    Args:
+        more: Distributions besides `PACKAGES`.
+
+    Returns:
+        Version by name; packages that are not installed are left out.
+    """
     found = {}
     for name in (*PACKAGES, *more):
         with suppress(PackageNotFoundError):
@@ -83,7 +95,12 @@ def versions(more: Sequence[str] = ()) -> dict[str, str]:
 
 
 def write_provenance(path: Path, record: Mapping[str, Any]) -> None:
-    """Write the record as JSON; those of earlier starts that differ are kept under "earlier"."""
+    """Write a record as JSON; keep differing records of earlier starts under "earlier".
+
+    Args:
+        path: The run's provenance.json.
+        record: As from `provenance`.
+    """
     earlier = _read(path)
     kept = earlier.pop("earlier", []) + ([earlier] if earlier else [])
     others = [old for old in kept if old != record]
