@@ -23,14 +23,26 @@ _FEW_PAIRS = 40_000
 
 
 class BoundaryScores(NamedTuple):
-    """Boundary F1 in [0, 1] and 95 % Hausdorff distance in raw pixels, of one image or a mean."""
+    """Scores of one image, or their mean over images.
+
+    Attributes:
+        f1: Boundary F1 in [0, 1].
+        hd95: 95 % Hausdorff distance in raw pixels.
+    """
 
     f1: float
     hd95: float
 
 
 def mask_outline(mask: BinaryMask) -> BinaryMask:
-    """(H, W) foreground pixels with a background pixel, or the image's edge, beside them."""
+    """Find the foreground pixels that touch the background or the edge of the image.
+
+    Args:
+        mask: (H, W) foreground.
+
+    Returns:
+        (H, W) outline.
+    """
     # np.pad takes as long as a whole distance transform of a cell.
     padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.bool_)
     padded[1:-1, 1:-1] = mask
@@ -44,9 +56,9 @@ def outline_distances(
     """Measure the distances from each outline's pixels to the other outline.
 
     Args:
-        predicted: (H, W), not empty.
-        truth: (H, W), not empty.
-        spacing: raw pixels from row to row and from column to column.
+        predicted: (H, W) mask, not empty.
+        truth: (H, W) mask, not empty.
+        spacing: Raw pixels from row to row and from column to column.
 
     Returns:
         Distances (P,) of the P predicted outline pixels and (T,) of the T true ones.
@@ -87,10 +99,10 @@ def boundary_scores(
 
     Args:
         predicted: (H, W) mask of a resized crop.
-        truth: (H, W).
-        crop_size: height and width of the crop in raw pixels.
-        tolerance: of F1, in raw pixels.
-        percentile: of the distance.
+        truth: (H, W) true mask.
+        crop_size: Height and width of the crop in raw pixels.
+        tolerance: Tolerance of F1 in raw pixels.
+        percentile: Percentile of the distances, from 0 to 100.
     """
     if not predicted.any() and not truth.any():
         return BoundaryScores(1.0, 0.0)
@@ -124,13 +136,13 @@ def mean_boundary(
     """Average `boundary_scores` over N images.
 
     Args:
-        predicted: (N, H, W).
-        truth: (N, H, W).
-        crop_size: (N, 2) raw height and width.
-        tolerance: of F1, in raw pixels.
+        predicted: (N, H, W) masks of resized crops.
+        truth: (N, H, W) true masks.
+        crop_size: (N, 2) height and width of the raw crops in pixels.
+        tolerance: Tolerance of F1 in raw pixels.
 
     Raises:
-        Hep2ganError: when the shapes do not fit together or N is 0.
+        Hep2ganError: If the shapes do not fit together or N is 0.
     """
     if predicted.shape != truth.shape or crop_size.shape != (len(truth), 2) or not len(truth):
         raise Hep2ganError(

@@ -23,7 +23,13 @@ from hep2gan.statistics.calibration import expected_calibration_error, reliabili
 
 
 class MetricRow(NamedTuple):
-    """One metric, its value on the test cells, and what the baselines score on them."""
+    """One metric beside its baselines.
+
+    Attributes:
+        metric: Its name, without `test/`.
+        value: Its value on the test cells.
+        baselines: Values of the baselines on the same cells, by the names in `BASELINES`.
+    """
 
     metric: str
     value: float
@@ -31,14 +37,13 @@ class MetricRow(NamedTuple):
 
 
 def metrics_table(metrics: Mapping[str, float]) -> list[MetricRow]:
-    """Lay out the `test/` metrics of `compute_test_metrics`, each beside its baselines.
+    """Arrange the `test/` metrics of `compute_test_metrics`, each beside its baselines.
 
     Args:
-        metrics: of one run, by key.
+        metrics: Metrics of one run, by key.
 
     Returns:
-        Rows in the order of `metrics`, their baselines by the names in `BASELINES`. A metric
-        `<name>_true_mask` has the baselines of `<name>`.
+        Rows in the order of `metrics`. A metric `<name>_true_mask` has the baselines of `<name>`.
     """
     return [
         MetricRow(name, value, _baselines(metrics, name.removesuffix("_true_mask")))
@@ -65,22 +70,22 @@ def compute_test_metrics(
 ) -> dict[str, float]:
     """Compute all metrics of one run's test cells, and the trivial baselines on the same cells.
 
-    Safe to call on one process of several.
+    May be called on one of several processes alone.
 
     Args:
-        predictions: of the test cells.
-        tolerance: of boundary F1, in raw pixels.
-        margin: of the ellipse on each side of the crop, in raw pixels.
-        margin_share: more of it, as a share of the crop's side.
+        predictions: Predictions for the test cells.
+        tolerance: Tolerance of boundary F1 in raw pixels.
+        margin: Margin of the ellipse on each side of the crop in raw pixels.
+        margin_share: Additional margin, as a share of the crop's side.
 
     Returns:
         Fractions in [0, 1], `hd95` in raw pixels, `test/cells` a count, in a fixed order under keys
         that start with `test/` or `baseline/`. What a method does not produce is absent, never NaN:
-        no masks without a generator, no classes without a classifier, and baselines only beside
-        what they are a floor for.
+        no masks without a generator, no classes without a classifier, and baselines only for
+        metrics that are present.
 
     Raises:
-        Hep2ganError: of `Predictions.check`, where the arrays do not fit together.
+        Hep2ganError: If the arrays do not fit together, as `Predictions.check`.
     """
     predictions.check()
     metrics = {"test/cells": float(len(predictions.label))}

@@ -165,7 +165,7 @@ class RunFolder:
         atomic_write(self.config_file, to_yaml(config))
 
     def check_config(self, config: Mapping[str, Any]) -> None:
-        """Check that the folder holds no run or one of the same configuration, `RUNTIME_KEYS` aside.
+        """Check that the folder holds no run or one of this configuration, `RUNTIME_KEYS` aside.
 
         Args:
             config: The resolved configuration, as plain containers.

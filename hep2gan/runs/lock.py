@@ -51,7 +51,7 @@ class Owner(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it surely ended: a process of this host, or an earlier start of a requeued job."""
+        """Whether it has ended: a process of this host, or an earlier start of a requeued job."""
         if self.host != socket.gethostname():
             return bool(self.job) and self.job == os.environ.get("SLURM_JOB_ID")
         # Process ids are reused: another process with this one started at another time.
