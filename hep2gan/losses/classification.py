@@ -101,8 +101,9 @@ class GaussianMixtureLoss(nn.Module):
         self.margin, self._margin_epochs = self._ramp[0], margin_epochs
         self.means = nn.Parameter(mean_std * torch.randn(num_classes, feature_dim))
         width = {"identity": 0, "isotropic": 1, "diagonal": feature_dim}[covariance]
-        free = nn.Parameter(torch.zeros(num_classes, width)) if width else None
-        self.register_parameter("free_log_variance", free)
+        self.register_parameter(
+            "free_log_variance", nn.Parameter(torch.zeros(num_classes, width)) if width else None
+        )
         unknown = math.nan if priors == "empirical" else -math.log(num_classes)
         self.register_buffer("log_prior", torch.full((num_classes,), unknown))
         self._has_prior = priors == "uniform"

@@ -54,20 +54,7 @@ def _square_of_normalised_distance(
     if semiaxis <= 0:
         return np.full(count, np.inf)
     centres = (np.arange(count) + 0.5) * (side / count)
-    squares: npt.NDArray[np.float64] = np.square((centres - side / 2) / semiaxis)
-    return squares
-
-
-def mean_mask(average: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Threshold the average of the training masks at one half.
-
-    Args:
-        average: (H, W) averages in [0, 1].
-
-    Returns:
-        Mask (H, W).
-    """
-    return average >= 0.5
+    return np.asarray(np.square((centres - side / 2) / semiaxis), np.float64)
 
 
 def otsu_masks(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

@@ -67,9 +67,10 @@ def outline_distances(
     ours, theirs = mask_outline(predicted[box]), mask_outline(truth[box])
     if np.count_nonzero(ours) * np.count_nonzero(theirs) <= _FEW_PAIRS:
         return _nearest(ours, theirs, spacing)
-    to_theirs = distance_transform_edt(~theirs, sampling=spacing)
-    to_ours = distance_transform_edt(~ours, sampling=spacing)
-    return to_theirs[ours], to_ours[theirs]
+    return (
+        distance_transform_edt(~theirs, sampling=spacing)[ours],
+        distance_transform_edt(~ours, sampling=spacing)[theirs],
+    )
 
 
 def _nearest(

@@ -31,8 +31,6 @@ class ClassificationMetrics(Metric):
         confusion: (K, K) int64 counts: rows are the true class, columns the predicted one.
     """
 
-    full_state_update = False
-
     confusion: Tensor
 
     def __init__(self, classes: Sequence[str], **kwargs: Any) -> None:

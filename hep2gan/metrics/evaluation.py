@@ -12,7 +12,6 @@ from hep2gan.metrics.baselines import (
     CROP_MARGIN,
     inscribed_ellipses,
     majority_class,
-    mean_mask,
     otsu_masks,
 )
 from hep2gan.metrics.boundary import TOLERANCE, mean_boundary
@@ -104,8 +103,7 @@ def _mask_baselines(
     crop_size, (cells, height, width) = predictions.crop_size, predictions.truth.shape
     masks = {"ellipse": inscribed_ellipses(crop_size, (height, width), margin, margin_share)}
     if predictions.mean_mask is not None:
-        constant = mean_mask(predictions.mean_mask)
-        masks["mean_mask"] = np.broadcast_to(constant, (cells, height, width))
+        masks["mean_mask"] = np.broadcast_to(predictions.mean_mask >= 0.5, (cells, height, width))
     metrics: dict[str, float] = {}
     for name, mask in masks.items():
         metrics |= _overall(f"baseline/{name}_", _mask_scores(mask, predictions, tolerance))
@@ -118,8 +116,9 @@ def _mask_baselines(
 def _mask_scores(
     predicted: npt.NDArray[np.bool_], predictions: Predictions, tolerance: float
 ) -> dict[str, float]:
-    truth = predictions.truth.astype(np.bool_)
-    edge = mean_boundary(predicted, truth, predictions.crop_size, tolerance)
+    edge = mean_boundary(
+        predicted, predictions.truth.astype(np.bool_), predictions.crop_size, tolerance
+    )
     return {**_overlap(predicted, predictions), "boundary_f1": edge.f1, "hd95": edge.hd95}
 
 
@@ -143,8 +142,9 @@ def _classification(
     areas = one_vs_rest_auroc(torch.from_numpy(probabilities), torch.from_numpy(label))
     if not areas.isnan().all():
         metrics["test/auroc"] = float(areas.nanmean())
-    bins = reliability(probabilities, label)
-    metrics["test/calibration_error"] = expected_calibration_error(bins)
+    metrics["test/calibration_error"] = expected_calibration_error(
+        reliability(probabilities, label)
+    )
     if predictions.probabilities_true_mask is not None:
         true_mask = _class_scores(predictions.probabilities_true_mask, predictions)
         metrics["test/accuracy_true_mask"] = true_mask["accuracy"]
@@ -168,5 +168,8 @@ def _overall(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _by_class(scores: Mapping[str, float], metric: str) -> dict[str, float]:
-    names = {name: name.partition("/")[2] for name in scores if "/" in name}
-    return {f"test/class/{names[name]}/{metric}": scores[name] for name in names}
+    return {
+        f"test/class/{name.partition('/')[2]}/{metric}": value
+        for name, value in scores.items()
+        if "/" in name
+    }

@@ -62,8 +62,6 @@ class SegmentationMetrics(Metric):
         size: Sum of the sizes of both masks in pixels.
     """
 
-    full_state_update = False
-
     dice: Tensor
     images: Tensor
     jaccard: Tensor

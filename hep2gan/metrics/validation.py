@@ -30,8 +30,6 @@ class MeanDistances(Metric):
         kwargs: Options of torchmetrics.Metric.
     """
 
-    full_state_update = False
-
     own: Tensor
     other: Tensor
     cells: Tensor

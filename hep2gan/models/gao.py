@@ -65,6 +65,5 @@ class GaoNet(nn.Module):
         """
         check_input(image, mask, self.guided)
         channels = concat_mask(image, mask)
-        resized = F.interpolate(channels, (SIDE, SIDE), mode="bilinear", antialias=True)
-        features = self.body(resized)
+        features = self.body(F.interpolate(channels, (SIDE, SIDE), mode="bilinear", antialias=True))
         return self.output(features), features

@@ -177,8 +177,9 @@ class DeepLabV3PlusGenerator(nn.Module):
 
 
 def _initial(encoder: str, pretrained: bool, weights: str | Path | None) -> PretrainedWeights:
-    name = encoder.removeprefix(TIMM)
-    return PretrainedWeights(name, pretrained, as_path(weights), "generator.encoder")
+    return PretrainedWeights(
+        encoder.removeprefix(TIMM), pretrained, as_path(weights), "generator.encoder"
+    )
 
 
 def _encoder_arguments(encoder: str, initial: PretrainedWeights) -> dict[str, Any]:

@@ -145,8 +145,11 @@ class PretrainedWeights:
         fact = f"{self.setting} is {self.model!r}"
         if not timm.is_model(name):
             near = difflib.get_close_matches(name, timm.list_models(), 3)
-            fix = f"choose {' or '.join(near)}" if near else "see timm.list_models()"
-            raise Hep2ganError(fact, "timm knows no such model", fix)
+            raise Hep2ganError(
+                fact,
+                "timm knows no such model",
+                f"choose {' or '.join(near)}" if near else "see timm.list_models()",
+            )
         tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
         if tag and tag not in tags:
             raise Hep2ganError(fact, f"timm has {name} without that tag", f"choose from {tags}")
@@ -275,8 +278,7 @@ def with_mask_channel(rgb: Tensor, image_channels: int, guided: bool) -> Tensor:
 
 
 def _first_convolutions(network: nn.Module) -> tuple[str, ...]:
-    config = cast(dict[str, object], getattr(network, "pretrained_cfg", {}))
-    names = config.get("first_conv")
+    names = cast(dict[str, object], getattr(network, "pretrained_cfg", {})).get("first_conv")
     if not names:
         raise _unsupported("its first convolution is not known to timm")
     return (names,) if isinstance(names, str) else tuple(cast(tuple[str, ...], names))

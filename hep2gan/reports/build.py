@@ -87,12 +87,15 @@ def write_report(
 
     def add_section(run: FinishedRun, predictions: Predictions) -> None:
         number, name = len(sections) + 1, short_name(run, finished)
-        figures = number in illustrated
-        sections.append(run_section(run, number, name, predictions, figures=figures))
+        sections.append(run_section(run, number, name, predictions, figures=number in illustrated))
 
     plots = bool(names.intersection(FIGURE_NAMES)) or (PAGE in names and len(finished) > 1)
-    visit = add_section if PAGE in names else None
-    study = read_study(finished, figures=plots, reference=reference, visit=visit)
+    study = read_study(
+        finished,
+        figures=plots,
+        reference=reference,
+        visit=add_section if PAGE in names else None,
+    )
     if study.not_comparable and plots and names.intersection([PAGE, *_COMPARISONS]):
         log.warning(study.not_comparable)
     figure_files, pictures = _render_figures(study, names) if plots else ({}, {})
@@ -111,8 +114,7 @@ def write_report(
 
 def make_tables(study: Study) -> dict[str, Table]:
     """Return the tables that these runs make, by name."""
-    made = {name: make(study) for name, make in TABLES.items()}
-    return {name: table for name, table in made.items() if table is not None}
+    return {name: table for name, make in TABLES.items() if (table := make(study)) is not None}
 
 
 def table_files(tables: Mapping[str, Table]) -> dict[str, str]:
@@ -183,6 +185,9 @@ def _write_files(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:
             path = folder / name
             atomic_write(path, content)
     except OSError as error:
-        fix = "choose another with output=FOLDER/report.html"
-        raise Hep2ganError(f"{path} cannot be written ({error.strerror})", "", fix) from error
+        raise Hep2ganError(
+            f"{path} cannot be written ({error.strerror})",
+            "",
+            "choose another with output=FOLDER/report.html",
+        ) from error
     return [folder / name for name in files]

@@ -23,8 +23,7 @@ def group_pairs(pairs: Iterable[tuple[Key, Member]]) -> dict[Key, list[Member]]:
 
 def with_study(study: str, name: str, runs: Sequence[FinishedRun]) -> str:
     """Return `name`, behind its study where `runs` are of several."""
-    several = any(run.study != runs[0].study for run in runs)
-    return f"{study}/{name}" if several else name
+    return f"{study}/{name}" if any(run.study != runs[0].study for run in runs) else name
 
 
 def without_fold(name: str) -> str:

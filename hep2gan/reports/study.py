@@ -88,8 +88,11 @@ def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
     none, and as `check_distinct` does.
     """
     if not paths:
-        fix = "hep2gan-report runs/default/proposed/seed0"
-        raise Hep2ganError("there are no runs to report", "a report needs at least one", fix)
+        raise Hep2ganError(
+            "there are no runs to report",
+            "a report needs at least one",
+            "hep2gan-report runs/default/proposed/seed0",
+        )
     runs = [read_finished_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     check_distinct(runs)
     return runs
@@ -129,8 +132,11 @@ def read_study(
             folds.setdefault(shown[run.path], []).append(predictions)
         if visit is not None:
             visit(run, predictions)
-    titles = [method.title for method in group_methods(results)]
-    pooled = {title: pool(folds[title]) for title in titles if title in folds}
+    pooled = {
+        method.title: pool(folds[method.title])
+        for method in group_methods(results)
+        if method.title in folds
+    }
     return Study(tuple(results), pooled, reference)
 
 

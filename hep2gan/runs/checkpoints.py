@@ -211,8 +211,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
     Returns:
         Their paths; without `best.ckpt`.
     """
-    paths = [path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)]
-    return sorted(paths, key=TrainingPosition.of, reverse=True)
+    return sorted(
+        (path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)),
+        key=TrainingPosition.of,
+        reverse=True,
+    )
 
 
 def latest_readable(folder: Path) -> Path | None:

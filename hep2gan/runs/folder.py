@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.io import atomic_write, parse_yaml, read_json, read_safe_yaml, to_yaml
+from hep2gan.runs.provenance import read_provenance
 
 # What may change between two starts of one run: where things lie and how fast they go.
 RUNTIME_KEYS = frozenset(
@@ -158,11 +159,10 @@ class RunFolder:
             Hep2ganError: As `check_config` and `refuse_links`.
         """
         self.refuse_links()
-        if self.config_file.exists():
-            self.check_config(config)
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        atomic_write(self.config_file, to_yaml(config))
+        self.check_config(config)
+        if not self.config_file.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            atomic_write(self.config_file, to_yaml(config))
 
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Check that the folder holds no run or one of this configuration, `RUNTIME_KEYS` aside.
@@ -195,9 +195,8 @@ class RunFolder:
 
     def config(self) -> dict[str, Any]:
         """The resolved config as plain containers."""
-        text = self.config_text()
         with _explain_damage(self.config_file, "restore it, or run hep2gan-train again"):
-            return parse_yaml(text)
+            return parse_yaml(self.config_text())
 
     # ------------------------------------------------------------------ results
 
@@ -239,10 +238,7 @@ class RunFolder:
 
     def provenance(self) -> dict[str, Any]:
         """What provenance.json says of code, data and split; nothing where it cannot be read."""
-        try:
-            found = read_json(self.provenance_file)
-        except ValueError:
-            return {}
+        found = read_provenance(self.provenance_file)
         parts = {name: found.get(name) for name in ("data", "split", "versions")}
         return {name: part for name, part in parts.items() if isinstance(part, dict)}
 

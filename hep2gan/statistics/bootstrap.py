@@ -8,10 +8,8 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.statistics.classification import divide
+from hep2gan.statistics.classification import Floats, divide
 from hep2gan.statistics.significance import Interval
-
-Floats = npt.NDArray[np.float64]
 
 RESAMPLES = 2000
 """Samples with replacement; the ends of a 95 % interval then rest on about 50 of them each."""

@@ -106,11 +106,15 @@ def _checked(
 ) -> npt.NDArray[np.float64]:
     """Return the probabilities as float64, or raise when they are not (N, K) of N labels."""
     if probabilities.ndim != 2 or label.shape != probabilities.shape[:1] or not label.size:
-        fact = f"probabilities and labels have shapes {probabilities.shape} and {label.shape}"
-        raise Hep2ganError(fact, "calibration needs (N, K) and (N,) of at least one cell")
+        raise Hep2ganError(
+            f"probabilities and labels have shapes {probabilities.shape} and {label.shape}",
+            "calibration needs (N, K) and (N,) of at least one cell",
+        )
     if label.min() < 0 or label.max() >= probabilities.shape[1]:
-        rule = f"must lie in 0..{probabilities.shape[1] - 1}"
-        raise Hep2ganError(f"labels lie in {label.min()}..{label.max()}", rule)
+        raise Hep2ganError(
+            f"labels lie in {label.min()}..{label.max()}",
+            f"must lie in 0..{probabilities.shape[1] - 1}",
+        )
     return probabilities.astype(np.float64)
 
 
@@ -150,8 +154,7 @@ def apply_temperature(
     if not temperature > 0:
         raise Hep2ganError(f"temperature is {temperature}", "must be positive")
     logits = np.log(np.maximum(probabilities.astype(np.float64), _TINY))
-    scaled: npt.NDArray[np.float64] = softmax(logits / temperature, 1)
-    return scaled
+    return np.asarray(softmax(logits / temperature, 1), np.float64)
 
 
 def fit_temperature(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]) -> float:
@@ -166,8 +169,8 @@ def fit_temperature(probabilities: npt.NDArray[np.floating], label: npt.NDArray[
     """
 
     def loss(log_temperature: float) -> float:
-        scaled = apply_temperature(probabilities, float(np.exp(log_temperature)))
-        return negative_log_likelihood(scaled, label)
+        temperature = float(np.exp(log_temperature))
+        return negative_log_likelihood(apply_temperature(probabilities, temperature), label)
 
     # In the inverse temperature the loss is convex, so over log T it has one minimum as well.
     result = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-6})
@@ -227,8 +230,10 @@ def split_halves(
     unknown = group < 0
     group[unknown] = group.max(initial=-1) + 1 + np.arange(unknown.sum())
     if len(np.unique(group)) < 2:
-        fact = "all cells are of one specimen" if cells else "there are no cells"
-        raise Hep2ganError(fact, "cross-fitting needs two halves without a specimen in common")
+        raise Hep2ganError(
+            "all cells are of one specimen" if cells else "there are no cells",
+            "cross-fitting needs two halves without a specimen in common",
+        )
     # Here, since every training imports this module, and scikit-learn takes half a second.
     from sklearn.model_selection import StratifiedGroupKFold
 

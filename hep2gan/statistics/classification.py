@@ -97,10 +97,9 @@ def scores_by_class(
         label, predicted, labels=classes, zero_division=0
     )
     scores = {"recall": recall, "precision": precision, "f1": f1}
-    areas = [_area(label == one, probabilities[:, one]) for one in classes]
     return {
         **{name: np.where(occurs, values, np.nan) for name, values in scores.items()},
-        "auroc": np.array(areas),
+        "auroc": np.array([_area(label == one, probabilities[:, one]) for one in classes]),
     }
 
 
@@ -180,8 +179,9 @@ def specimen_results(
     """
     known = specimen >= 0
     label, probabilities = label[known], probabilities[known]
-    pairs = np.stack([label, specimen[known]], axis=1)
-    units, group, cells = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+    units, group, cells = np.unique(
+        np.stack([label, specimen[known]], axis=1), axis=0, return_inverse=True, return_counts=True
+    )
     group = group.ravel()
     right = np.bincount(group[probabilities.argmax(axis=1) == label], minlength=len(units))
     votes = majority_votes(group, label, probabilities)

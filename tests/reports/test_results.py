@@ -86,7 +86,7 @@ def test_pairs_are_of_one_seed_and_fold():
             [f"{n:05d}" for n in range(2, 6)], [f"{n:05d}" for n in range(5, 9)],
         ]  # fmt: skip
     assert found.gained.tolist() == [0, 1, -1, 0, 1, 1, 0, 0]
-    assert (found.cells, found.specimens) == (7, 2)
+    assert (len(found.each), found.each.specimens) == (7, 2)
     assert found.discordant == (3, 1)
     assert found.p_cells == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
     gap = method_differences(found, specimens=False)["accuracy"]

@@ -42,8 +42,9 @@ def intensity_features(image: Image) -> Features:
         (7,) features.
     """
     low, median, high = np.percentile(image, (5, 50, 95))
-    statistics = (image.mean(), image.std(), image.min(), image.max(), median, low, high)
-    return np.asarray(statistics, np.float32)
+    return np.array(
+        [image.mean(), image.std(), image.min(), image.max(), median, low, high], np.float32
+    )
 
 
 FeatureName = Literal["ric_lbp_motif", "intensity"]

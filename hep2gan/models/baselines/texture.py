@@ -35,7 +35,6 @@ def _bins(partner: Labels) -> Labels:
 
 PATTERN_BIN = _bins((np.arange(16) << 2 | np.arange(16) >> 2) & 15)
 """0..135. Turned by 180°, the pair (a, b) is (b', a') with each pattern's bits moved on by two."""
-PATTERN_BINS = int(PATTERN_BIN.max()) + 1
 
 
 def ric_lbp_features(image: Grey) -> Grey:
@@ -113,7 +112,6 @@ SCANS = tuple((0, *rest) for rest in permutations((1, 2, 3)))
 """The six ways through a window from its top left: 0 1 above 2 3."""
 MOTIF_BIN = _bins(np.arange(len(SCANS)))
 """0..20, of unordered pairs of scans."""
-MOTIF_BINS = int(MOTIF_BIN.max()) + 1
 
 
 def motif_labels(image: Grey) -> Labels:

@@ -86,9 +86,10 @@ def _plot_accuracies(ax: Axes, before: Reliability, after: Reliability | None) -
     """
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.8, linestyle=":", label="_perfect")
     filled = np.flatnonzero(before.cells)
-    ends = [wilson(int(before.right[one]), int(before.cells[one])) for one in filled]
     ax.plot(before.confidence[filled], before.accuracy[filled], **_BEFORE)
-    low, high = np.array(ends).T
+    low, high = np.transpose(
+        [wilson(int(before.right[one]), int(before.cells[one])) for one in filled]
+    )
     ax.vlines(before.confidence[filled], low, high, color=_BEFORE["color"], linewidth=0.8)
     if after is not None:
         filled = np.flatnonzero(after.cells)
@@ -104,7 +105,12 @@ def _plot_confidences(ax: Axes, before: Reliability, after: Reliability | None) 
         100 * before.cells / cells, before.edges, fill=True, color=_BEFORE["color"], alpha=0.45
     )
     if after is not None:
-        look = {key: _AFTER[key] for key in ("color", "linestyle")}
-        ax.stairs(100 * after.cells / cells, before.edges, linewidth=1.2, **look)
+        ax.stairs(
+            100 * after.cells / cells,
+            before.edges,
+            linewidth=1.2,
+            color=_AFTER["color"],
+            linestyle=_AFTER["linestyle"],
+        )
     style.style_axes(ax, xlabel="confidence", ylabel="cells (%)")
     ax.set(xlim=(0, 1), ylim=(0, 102), yticks=[0, 50, 100])

@@ -101,9 +101,14 @@ def _plot_outline(
     if not (mask > level).any():
         return
     height, breadth = mask.shape
-    padded = np.pad(mask.astype(np.float32), 1)
-    x, y = np.arange(-1, breadth + 1), np.arange(-1, height + 1)
-    ax.contour(x, y, padded, levels=[level], colors=[color], linewidths=[width])
+    ax.contour(
+        np.arange(-1, breadth + 1),
+        np.arange(-1, height + 1),
+        np.pad(mask.astype(np.float32), 1),
+        levels=[level],
+        colors=[color],
+        linewidths=[width],
+    )
     ax.set(xlim=(-0.5, breadth - 0.5), ylim=(height - 0.5, -0.5))
 
 
@@ -184,8 +189,8 @@ def plot_worst_segmented(predictions: Predictions) -> Figure | None:
     for ax, row in zip(axes, rows, strict=True):
         plot_image(ax, predictions.image[row])
         plot_outlines(ax, predictions, row)
-        dice, name = f"Dice {predictions.dice[row]:.3f}", names[predictions.label[row]]
-        _add_caption(ax, dice, name, predictions, row)
+        name = names[predictions.label[row]]
+        _add_caption(ax, f"Dice {predictions.dice[row]:.3f}", name, predictions, row)
     add_outline_legend(figure, generated=True)
     return figure
 

@@ -89,9 +89,13 @@ def _tsne(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float6
         return np.zeros((count, 2)) + np.arange(count)[:, None]
     if min(count, dimensions) > 50:
         centred = PCA(50, svd_solver="full").fit_transform(centred)
-    perplexity = min(PERPLEXITY, max(1.0, (count - 1) / 3))
-    start = "pca" if dimensions >= 2 else "random"
-    tsne = TSNE(2, perplexity=perplexity, init=start, random_state=seed, learning_rate="auto")
+    tsne = TSNE(
+        2,
+        perplexity=min(PERPLEXITY, max(1.0, (count - 1) / 3)),
+        init="pca" if dimensions >= 2 else "random",
+        random_state=seed,
+        learning_rate="auto",
+    )
     # Threads that wait for a busy core make it ten times slower than one thread is.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few or equal cells: divisions sklearn itself repairs
@@ -137,6 +141,5 @@ def _legend_dots(methods: Collection[Predictions]) -> list[Line2D]:
     labels = sorted({int(label) for one in methods for label in np.unique(one.label)})
     dots = [style.class_dot(names[label], label, 4.0) for label in labels]
     if any(one.probabilities is not None for one in methods):
-        ring = style.legend_dot("misread", 6.5, color=style.INK, marker="o", fillstyle="none")
-        dots.append(ring)
+        dots.append(style.legend_dot("misread", 6.5, color=style.INK, marker="o", fillstyle="none"))
     return dots

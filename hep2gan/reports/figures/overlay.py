@@ -29,8 +29,10 @@ def overlay(
         Hep2ganError: when shapes differ or the mask has grey levels.
     """
     if image.ndim != 2 or image.shape != mask.shape:
-        fact = f"image and mask have shapes {image.shape} and {mask.shape}"
-        raise Hep2ganError(fact, "an overlay needs two arrays (H, W) of one size")
+        raise Hep2ganError(
+            f"image and mask have shapes {image.shape} and {mask.shape}",
+            "an overlay needs two arrays (H, W) of one size",
+        )
     inside = mask > 0
     if inside.any() and mask.min(where=inside, initial=255) != mask.max():
         raise Hep2ganError("the mask has grey levels", "must be binary", "threshold it at 128")

@@ -37,8 +37,7 @@ def roc_curves(predictions: Predictions) -> list[RocCurve]:
         own = predictions.label == label
         if own.any() and not own.all():
             false_rate, true_rate, _ = roc_curve(own, probabilities[:, label])
-            area = float(auc(false_rate, true_rate))
-            curves.append(RocCurve(label, false_rate, true_rate, area))
+            curves.append(RocCurve(label, false_rate, true_rate, float(auc(false_rate, true_rate))))
     return curves
 
 
@@ -92,8 +91,8 @@ def plot_roc_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
     for (whole, corner), heading, curves in zip(axes, headings, curves_of.values(), strict=True):
         _plot_curves(whole, classes, curves)
         _plot_curves(corner, classes, curves, share)
-        mean = np.mean([curve.area for curve in curves])
-        style.add_heading(whole, heading, f"macro AUC {mean:.4f}")
+        note = f"macro AUC {np.mean([curve.area for curve in curves]):.4f}"
+        style.add_heading(whole, heading, note)
         _list_areas(whole, classes, curves)
         corner.set_title(f"corner × {1 / share:.0f}", fontsize=style.SMALL, color=style.QUIET)
     style.drop_inner_ylabels(axes, columns)

@@ -85,8 +85,9 @@ def _legend_dots(
     """Return a dot of each class, the ring, and the dots of the smallest and largest specimen."""
     dots = [style.class_dot(names[label], label, 5.0) for label in sorted({r.label for r in rows})]
     if any(row.by_majority != row.label for row in rows):
-        ring = style.legend_dot("wrong vote", 7.0, color=style.INK, marker="o", fillstyle="none")
-        dots.append(ring)
+        dots.append(
+            style.legend_dot("wrong vote", 7.0, color=style.INK, marker="o", fillstyle="none")
+        )
     sizes = sorted({row.cells for row in rows})
     for cells in sizes[:: max(len(sizes) - 1, 1)]:
         words = "1 cell" if cells == 1 else f"{cells} cells"

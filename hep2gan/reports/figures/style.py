@@ -45,7 +45,7 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "
 RING: dict[str, Any] = {"facecolors": "none", "edgecolors": INK, "linewidths": 0.9}
 """What marks a point as wrong, for `Axes.scatter`."""
 
-_TEXT = TextToPath()
+_measure = TextToPath().get_text_width_height_descent
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "-",
@@ -143,9 +143,11 @@ def methods_with(methods: Mapping[str, Predictions], array: str) -> dict[str, Pr
     }
     kinds = {predictions.classes for predictions in able.values()}
     if len(kinds) > 1:
-        fact = " and ".join(", ".join(classes) for classes in sorted(kinds))
-        rule = "methods in one figure need the same classes in the same order"
-        raise Hep2ganError(f"methods have classes {fact}", rule)
+        found = " and ".join(", ".join(classes) for classes in sorted(kinds))
+        raise Hep2ganError(
+            f"methods have classes {found}",
+            "methods in one figure need the same classes in the same order",
+        )
     return able
 
 
@@ -201,8 +203,12 @@ def shorten(text: str, limit: int) -> str:
 
 def fit_text(text: str, width: float, size: float) -> str:
     """Cut `text` to at most `width` inches at `size` points, its last character an ellipsis."""
-    font, limits = FontProperties(size=size), range(len(text), 1, -1)
-    fits = (limit for limit in limits if _points(_cut(text, limit), font) <= 72 * width)
+    font = FontProperties(size=size)
+    fits = (
+        limit
+        for limit in range(len(text), 1, -1)
+        if _measure(_cut(text, limit), font, ismath=False)[0] <= 72 * width
+    )
     return shorten(text, next(fits, 1))
 
 
@@ -236,11 +242,6 @@ def wrap_headings(names: Sequence[str], width: int) -> list[str]:
         numbered = (f"{number} {name}" for number, name in enumerate(names, start=1))
         headings = [_two_lines(name, width) for name in numbered]
     return [plain_text(text) for text in headings]
-
-
-def _points(text: str, font: FontProperties) -> float:
-    """Return the width."""
-    return float(_TEXT.get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def _cut(text: str, limit: int) -> str:

@@ -57,19 +57,20 @@ def make_pictures(run: FinishedRun, predictions: Predictions) -> list[Picture]:
     if (log := run.curves) is not None:
         plot = partial(plot_training_curves, log, run.epochs)
         plots.append((TRAINING_CURVES, "metrics.csv", plot))
-    contents = [(spec, _content(run, spec.name, shown, plot)) for spec, shown, plot in plots]
-    of = f" of run {run.name}"
-    return [make_picture(spec, content, of) for spec, content in contents if content is not None]
+    return [
+        make_picture(spec, content, f" of run {run.name}")
+        for spec, shown, plot in plots
+        if (content := _content(run, spec.name, shown, plot)) is not None
+    ]
 
 
 def _content(
     run: FinishedRun, name: str, shown: str, draw: Callable[[], Figure | None]
 ) -> bytes | None:
     path = run.path / "figures" / f"{name}.png"
-    if path.is_file() and path.stat().st_mtime >= (run.path / shown).stat().st_mtime:
-        content = path.read_bytes()
-        if _whole(content):
-            return content
+    is_current = path.is_file() and path.stat().st_mtime >= (run.path / shown).stat().st_mtime
+    if is_current and _whole(content := path.read_bytes()):
+        return content
     figure = draw()
     return None if figure is None else render_figure(figure)
 
@@ -91,9 +92,15 @@ def make_picture(spec: FigureSpec[Any], content: bytes, of: str = "") -> Picture
     """
     with Image.open(io.BytesIO(content)) as image:
         width, height = (round(side * _CSS_DPI / DPI) for side in image.size)
-    source = "data:image/png;base64," + base64.b64encode(content).decode()
-    alt = f"{spec.heading}{of}. {spec.caption}"
-    return Picture(spec.file, spec.heading, spec.caption, alt, source, width, height)
+    return Picture(
+        spec.file,
+        spec.heading,
+        spec.caption,
+        alt=f"{spec.heading}{of}. {spec.caption}",
+        source="data:image/png;base64," + base64.b64encode(content).decode(),
+        width=width,
+        height=height,
+    )
 
 
 class PagePart(NamedTuple):

@@ -25,7 +25,15 @@ from hep2gan.reports.page.run_section import (
 from hep2gan.reports.results import MethodResults
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import estimate_cell
-from hep2gan.reports.tables.table import Cell, Part, Row, Table, format_interval, format_points
+from hep2gan.reports.tables.table import (
+    Cell,
+    Part,
+    Row,
+    Table,
+    format_interval,
+    format_points,
+    verdict,
+)
 from hep2gan.reports.tables.table_1 import NOTES, Table1Row, metric_cells, published_row
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.statistics.significance import Interval
@@ -115,8 +123,7 @@ def _parts(
 def leakage_parts(runs: Sequence[FinishedRun]) -> list[PagePart]:
     """Return what the runs' splits share between training and test, where they share anything."""
     paths = group_pairs((sentence, run.path) for run in runs for sentence in leaks_of(run))
-    several = len(runs) > 1
-    points = [Cell(text=text, runs=own if several else ()) for text, own in paths.items()]
+    points = [Cell(text=text, runs=own if len(runs) > 1 else ()) for text, own in paths.items()]
     title = "Leakage between training and test"
     return [PagePart(title, points=points, alarm=True)] if points else []
 
@@ -131,8 +138,9 @@ def configuration_part(runs: Sequence[FinishedRun]) -> PagePart:
         for row in _difference_rows(key, values, runs)
     ]
     if not rows:
-        words = "The configurations are equal, apart from what the names of the runs tell."
-        return PagePart(title, words)
+        return PagePart(
+            title, "The configurations are equal, apart from what the names of the runs tell."
+        )
     caption = (
         "The settings that differ; the others stand in each run’s configuration. "
         "A method’s name stands for all its runs"
@@ -193,10 +201,10 @@ def _run_row(run: FinishedRun, name: str) -> Row:
 
 def _mean_row(row: Table1Row, *, folded: bool) -> Row:
     """The method over its seeds; the interval is over specimens where they are known."""
-    name = f"{row.method.title}, {_what(row.method, folded=folded)}"
     cells = [estimate_cell(key, row.estimates.get(key)) for key in _RESULTS]
     if (accuracy := row.estimates.get("accuracy")) is not None:
         cells[0] = cells[0]._replace(note=format_interval(accuracy.interval))
+    name = f"{row.method.title}, {_what(row.method, folded=folded)}"
     return Row([Cell("Run", name, runs=row.method.runs)], [cells], kind="mean")
 
 
@@ -217,8 +225,7 @@ def _comparison_row(row: Table1Row) -> Row:
     text = (
         f"Against {one.other.title}: {format_points(accuracy.estimate)} points of accuracy, "
         f"{format_points(one.mean_class_accuracy.estimate)} of mean class accuracy, on "
-        f"{one.pairs.cells:,} same cells ({here} right here alone, {there} there "
-        f"alone), {one.verdict}"
+        f"{len(one.pairs.each):,} same cells ({here} right here alone, {there} there "
+        f"alone), {verdict(one.p)}"
     )
-    runs = [*row.method.runs, *one.other.runs]
-    return Row([Cell("Run", text, runs=runs)], kind="comparison")
+    return Row([Cell("Run", text, runs=[*row.method.runs, *one.other.runs])], kind="comparison")

@@ -180,8 +180,11 @@ def headlines(metrics: Mapping[str, float]) -> list[Headline]:
             if key in metrics and sign * own <= sign * metrics[key]
         ]
         warning = f"no better than the {' and the '.join(beaten)}" if beaten else ""
-        number = Cell(heading, _number(own, form), {f"test/{name}": own}, interval)
-        found.append(Headline(number, beside, warning))
+        found.append(
+            Headline(
+                Cell(heading, _number(own, form), {f"test/{name}": own}, interval), beside, warning
+            )
+        )
     return found
 
 

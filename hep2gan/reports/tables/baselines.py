@@ -49,8 +49,10 @@ def _row(
 ) -> Row:
     """One measure: mean over seeds, and of the baselines on the same cells."""
     (mean, sd), sign = mean_and_sd(values), -1 if measure == "hd95" else 1
-    by_seed = {name: _by_seed(method, f"baseline/{name}_{measure}") for name in _BASELINES}
-    beside = {name: fmean(own) if own else None for name, own in by_seed.items()}
+    beside = {
+        name: fmean(own) if (own := _by_seed(method, f"baseline/{name}_{measure}")) else None
+        for name in _BASELINES
+    }
     better = all(sign * fmean(values) > sign * own for own in beside.values() if own is not None)
     spread = f" ± {_number(measure, sd)}" if sd else ""
     fields = [
@@ -67,12 +69,14 @@ def _row(
             {"better_than_all": better},
         ),
     ]
-    head = [
-        method_cell(method),
-        Cell(values={"cells": len(method.cells)}),
-        Cell("Measure", _MEASURES[measure], {"measure": measure}),
-    ]
-    return Row(head, [fields])
+    return Row(
+        [
+            method_cell(method),
+            Cell(values={"cells": len(method.cells)}),
+            Cell("Measure", _MEASURES[measure], {"measure": measure}),
+        ],
+        [fields],
+    )
 
 
 def _by_seed(method: MethodResults, key: str) -> list[float] | None:

@@ -55,8 +55,11 @@ def classes_table(methods: Sequence[MethodResults]) -> Table | None:
         if name in method.cells.classes
     ]
     folded = f"{len(names)} classes by {len(by_seed)} method{'s' * (len(by_seed) > 1)}"
-    text = _hardest(rows)
-    return Table("Class by class", rows, notes=(_NOTE,), text=text, folded=folded) if rows else None
+    return (
+        Table("Class by class", rows, notes=(_NOTE,), text=_hardest(rows), folded=folded)
+        if rows
+        else None
+    )
 
 
 def _class_row(
@@ -70,7 +73,6 @@ def _class_row(
         mean, sd = mean_and_sd([float(one[measure][label]) for one in by_seed])
         scores.append(Cell(heading, mean_sd(mean, sd), {measure: mean, f"{measure}_sd": sd}))
     name = cells.classes[label]
-    head = [method_cell(method), Cell("Class", name, {"class": name}, code=True)]
     fields = [
         Cell(values={"seeds": len(method.tests), "runs": len(method.runs)}),
         value_cell("Cells", "cells", len(cells), "{:,}".format),
@@ -79,7 +81,7 @@ def _class_row(
         *scores[1:],
         Cell(values=interval_values("recall_wilson", interval)),
     ]
-    return Row(head, [fields])
+    return Row([method_cell(method), Cell("Class", name, {"class": name}, code=True)], [fields])
 
 
 def _hardest(rows: Sequence[Row]) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
@@ -17,13 +17,13 @@ from hep2gan.reports.tables.table import ABSENT, Cell, Value, interval_values, m
 from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap, ratios
 from hep2gan.statistics.classification import (
     MACRO_SCORES,
+    Floats,
     cell_confusions,
     macro_scores,
     sum_by_group,
 )
 from hep2gan.statistics.significance import Interval, mcnemar, sign_flip_test
 
-Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
 UNFOLDED = -1
@@ -44,16 +44,6 @@ class PairedResults:
     def each(self) -> TestCells:
         """Every cell once, as the first method has it under the first seed."""
         return pool(self.first)
-
-    @property
-    def cells(self) -> int:
-        """How many different cells there are."""
-        return len(self.each)
-
-    @property
-    def specimens(self) -> int:
-        """How many there are; 0 where that of any cell is unknown."""
-        return self.each.specimens
 
     @cached_property
     def gained(self) -> npt.NDArray[np.int64]:
@@ -82,7 +72,7 @@ class PairedResults:
     @cached_property
     def over_specimens(self) -> dict[str, Bootstrapped]:
         """The same with intervals over specimens; empty where those are unknown."""
-        return method_differences(self, specimens=True) if self.specimens else {}
+        return method_differences(self, specimens=True) if self.each.specimens else {}
 
     @cached_property
     def p_cells(self) -> float:
@@ -92,7 +82,7 @@ class PairedResults:
     @cached_property
     def p_specimens(self) -> float | None:
         """p of sign flips by specimen; None where specimens are unknown."""
-        return self._p(self.gained) if self.specimens else None
+        return self._p(self.gained) if self.each.specimens else None
 
     @cached_property
     def p_mean_class_accuracy(self) -> float:
@@ -101,7 +91,7 @@ class PairedResults:
         return self._p(self.gained / cells[place])
 
     def _p(self, gained: npt.NDArray[Any]) -> float:
-        units = self._joined("specimen" if self.specimens else "id")
+        units = self._joined("specimen" if self.each.specimens else "id")
         return sign_flip_test(sum_by_group(units, gained))
 
     def _joined(self, name: str) -> npt.NDArray[Any]:
@@ -126,17 +116,16 @@ def pair_results(
         return "not paired: no cell is tested by both under the same seed" + " and fold" * by_fold
     if not all(_alike(*pair) for pairs in paired.values() for pair in pairs):
         return "not paired: the same ids name different cells"
-    first_side, second_side = (
-        tuple(pool([pair[side] for pair in pairs]) for pairs in paired.values()) for side in (0, 1)
+    return PairedResults(
+        tuple(pool([one for one, _ in pairs]) for pairs in paired.values()),
+        tuple(pool([other for _, other in pairs]) for pairs in paired.values()),
     )
-    return PairedResults(first_side, second_side)
 
 
 def _right(cells: TestCells) -> npt.NDArray[np.bool_]:
     if cells.predicted is None:
         raise Hep2ganError("one of two methods has no classifier", "right and wrong need classes")
-    right: npt.NDArray[np.bool_] = cells.predicted == cells.label
-    return right
+    return np.asarray(cells.predicted == cells.label)
 
 
 def _alike(one: TestCells, other: TestCells) -> bool:
@@ -207,8 +196,11 @@ def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
 
 def estimate_cell(measure: str, found: Estimate | None) -> Cell:
     """Print mean and standard deviation, or a dash; the CSV file has `estimate_values`."""
-    text = mean_sd(found.mean, found.sd) if found else ABSENT
-    return Cell(ESTIMATED_MEASURES[measure], text, estimate_values(measure, found))
+    return Cell(
+        ESTIMATED_MEASURES[measure],
+        mean_sd(found.mean, found.sd) if found else ABSENT,
+        estimate_values(measure, found),
+    )
 
 
 def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
@@ -227,10 +219,12 @@ def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
         over_specimens = _bootstrapped(units, values, statistic) if known else over_cells
         for place, measure in enumerate(measures):
             own = [float(figures[place]) for figures in by_seed]
-            mean, cells = over_cells[place]
-            specimens = over_specimens[place].interval if known else None
             found[measure] = Estimate(
-                mean, stdev(own) if len(own) > 1 else None, cells, specimens, by_specimen=known
+                mean=over_cells[place].estimate,
+                sd=stdev(own) if len(own) > 1 else None,
+                cells=over_cells[place].interval,
+                specimens=over_specimens[place].interval if known else None,
+                by_specimen=known,
             )
     return found
 
@@ -248,20 +242,15 @@ def method_differences(pairs: PairedResults, *, specimens: bool) -> dict[str, Bo
     for measures, values, statistic in _kinds(pairs.first):
         if measures in others:
             both = [np.stack(side, axis=1) for side in zip(values, others[measures], strict=True)]
-            gaps = _bootstrapped(units, both, _gap(statistic))
+            gaps = _bootstrapped(units, both, partial(_gap, statistic))
             found |= dict(zip(measures, gaps, strict=True))
     return found
 
 
-def _gap(statistic: Statistic) -> Statistic:
-    """First less second of figures whose sums (..., 2, F) stand beside each other."""
-
-    def gap(sums: Floats) -> Floats:
-        figures = np.moveaxis(statistic(sums), -2, 0)
-        difference: Floats = figures[0] - figures[1]
-        return difference
-
-    return gap
+def _gap(statistic: Statistic, sums: Floats) -> Floats:
+    """First less second of the statistics of sums (..., 2, F) of two methods."""
+    figures = np.moveaxis(statistic(sums), -2, 0)
+    return np.asarray(figures[0] - figures[1])
 
 
 class _Kind(NamedTuple):

@@ -45,7 +45,6 @@ _NOTE = (
     "cells, or that of most cells; the intervals of votes are Wilson's. Under a random split a "
     "specimen's cells lie in several folds, and others of them in training: such votes flatter."
 )
-_PARTS = (Part("Over the folds"), Part("All folds as one test set"))
 
 
 def folds_table(methods: Sequence[MethodResults]) -> Table | None:
@@ -57,7 +56,8 @@ def folds_table(methods: Sequence[MethodResults]) -> Table | None:
             folds = sorted(fold for fold in by_fold if fold is not None)
             if folds:
                 rows.append(_row(method, seed, [by_fold[fold] for fold in folds]))
-    return Table("Cross-validation", rows, _PARTS, notes=(_NOTE,)) if rows else None
+    parts = (Part("Over the folds"), Part("All folds as one test set"))
+    return Table("Cross-validation", rows, parts, notes=(_NOTE,)) if rows else None
 
 
 def _row(method: MethodResults, seed: str, results: Sequence[RunResult]) -> Row:
@@ -73,8 +73,11 @@ def _row(method: MethodResults, seed: str, results: Sequence[RunResult]) -> Row:
         Cell(values={"cells": len(own.cells), "specimens": own.cells.specimens or None}),
     ]
     pooled = make_estimates([own.cells])
-    parts = [_spread(results, pooled), _pooled(own, pooled.get("accuracy"))]
-    return Row(head, parts, label=f"{method.title} seed {seed}")
+    return Row(
+        head,
+        [_spread(results, pooled), _pooled(own, pooled.get("accuracy"))],
+        label=f"{method.title} seed {seed}",
+    )
 
 
 def _spread(results: Sequence[RunResult], pooled: Mapping[str, Estimate]) -> list[Cell]:

@@ -156,10 +156,12 @@ def _by_protocol(results: Sequence[RunResult]) -> list[dict[Protocol, MethodResu
     for key, own in by_name.items():
         protocols = distinct_protocols([one.run for one in own])
         groups = group_pairs(zip(protocols, own, strict=True))
-        title = with_study(*key, runs)
         if len(groups) > 1:
             methods.append(
-                {one: MethodResults(*key, tuple(groups[one]), title) for one in sorted(groups)}
+                {
+                    one: MethodResults(*key, tuple(groups[one]), with_study(*key, runs))
+                    for one in sorted(groups)
+                }
             )
     return methods
 
@@ -170,8 +172,9 @@ def _gap(methods: Mapping[Protocol, MethodResults], first: Protocol, second: Pro
     if isinstance(pairs, str):
         return Gap(*both, first, second, 0, 0, {}, 1.0, problem=pairs)
     differences = pairs.over_specimens or pairs.over_cells
-    counts, p = (pairs.cells, pairs.specimens), pairs.p_specimens
-    return Gap(*both, first, second, *counts, differences, pairs.p_cells if p is None else p)
+    counts = (len(pairs.each), pairs.each.specimens)
+    p = pairs.p_cells if pairs.p_specimens is None else pairs.p_specimens
+    return Gap(*both, first, second, *counts, differences, p)
 
 
 _MEASURES = ("accuracy", "mean_class_accuracy")
@@ -238,8 +241,11 @@ def _protocol_row(row: ProtocolRow) -> Row:
             Cell("95 % interval", format_interval(found.interval)),
         ]
     fields.append(Cell(values=dict.fromkeys(("p", "p_holm", "problem"))))
-    head = method_cell(row.method)._replace(text=row.method.name)
-    return Row([head], [fields], label=f"{row.method.title} ({row.protocol.words})")
+    return Row(
+        [method_cell(row.method)._replace(text=row.method.name)],
+        [fields],
+        label=f"{row.method.title} ({row.protocol.words})",
+    )
 
 
 def _gap_row(gap: Gap) -> Row:
@@ -256,14 +262,18 @@ def _gap_row(gap: Gap) -> Row:
             value_cell(ESTIMATED_MEASURES[measure], measure, estimate, format_points),
             interval_cell("95 % interval", f"{measure}_{over}", ends, format_points_interval),
         ]
-    words = gap.problem or verdict(gap.p_holm)
     p, p_holm = (None, None) if gap.problem else (gap.p, gap.p_holm)
-    values = {"p": p, "p_holm": p_holm, "problem": gap.problem or None}
-    head = method_cell(gap.method)._replace(text=gap.method.name, runs=())
+    fields.append(
+        Cell(
+            "Accuracy",
+            gap.problem or verdict(gap.p_holm),
+            {"p": p, "p_holm": p_holm, "problem": gap.problem or None},
+        )
+    )
     sides = sorted([(gap.first, gap.method.runs), (gap.second, gap.other.runs)])
     return Row(
-        [head],
-        [(), [*fields, Cell("Accuracy", words, values)]],
+        [method_cell(gap.method)._replace(text=gap.method.name, runs=())],
+        [(), fields],
         runs=[run for _, own in sides for run in own],
     )
 

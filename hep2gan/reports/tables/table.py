@@ -361,8 +361,8 @@ def _pipe_table(names: list[str], lines: _Lines) -> str:
 
 def _latex_rows(names: list[str], lines: _Lines, *, ruled: bool) -> list[str]:
     shrunk = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
-    columns = "l" + "r" * (len(names) - 1)
-    found = [rf"{shrunk}\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(names)]
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}"
+    found = [shrunk + begin, r"\toprule", _latex_row(names)]
     for number, (row, cells) in enumerate(lines):
         rule = [r"\midrule"] if number == 0 or (ruled and row.kind != "paper") else []
         found += [*rule, _latex_row([cell.text for cell in cells])]

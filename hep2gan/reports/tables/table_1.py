@@ -32,7 +32,7 @@ from hep2gan.reports.tables.table import (
     verdict,
 )
 from hep2gan.statistics.bootstrap import Bootstrapped
-from hep2gan.statistics.significance import Interval, holm
+from hep2gan.statistics.significance import holm
 
 NO_CLASSIFIER = "no classifier"
 LAST = "the last row"
@@ -58,11 +58,6 @@ class MethodComparison(NamedTuple):
         """The p value that decides: corrected, and the larger of both where there are both."""
         return max(self.p_cells_holm, self.p_specimens_holm or 0.0)
 
-    @property
-    def verdict(self) -> str:
-        """Whether the difference is more than noise, in words."""
-        return verdict(self.p)
-
 
 class Table1Row(NamedTuple):
     """One method with its measures."""
@@ -71,11 +66,6 @@ class Table1Row(NamedTuple):
     estimates: dict[str, Estimate]
     comparison: MethodComparison | str
     """Against the reference or the next row that classifies, or why there is none."""
-
-    @property
-    def wilson(self) -> Interval | None:
-        """Of its accuracy, where it has one seed."""
-        return self.method.cells.wilson() if len(self.method.tests) == 1 else None
 
     @property
     def compared(self) -> bool:
@@ -129,9 +119,7 @@ def _comparison(method: MethodResults, other: MethodResults | None) -> MethodCom
     if other is method:
         return REFERENCE
     pairs = pair_results(method, other)
-    if isinstance(pairs, str):
-        return f"{other.title}: {pairs}"
-    return MethodComparison(other, pairs)
+    return f"{other.title}: {pairs}" if isinstance(pairs, str) else MethodComparison(other, pairs)
 
 
 def _corrected(comparisons: Sequence[MethodComparison | str]) -> list[MethodComparison | str]:
@@ -183,8 +171,9 @@ def table_1(rows: Sequence[Table1Row]) -> Table:
     ]
     lines = []
     for row in rows:
-        own = [_measures(row), _intervals(row), _compared(row.comparison)]
-        lines.append(Row([method_cell(row.method)], own))
+        lines.append(
+            Row([method_cell(row.method)], [_measures(row), _intervals(row), _compared(row)])
+        )
         if (printed := row.method.published) is not None:
             lines.append(published_row("Method", printed, ESTIMATED_MEASURES))
     return Table("Table I", lines, parts, notes=(_NOTE, *NOTES), outputs=("md", "tex", "csv"))
@@ -222,23 +211,24 @@ def metric_cells(
 
 def _intervals(row: Table1Row) -> list[Cell]:
     accuracy = row.estimates.get("accuracy")
+    wilson = row.method.cells.wilson() if len(row.method.tests) == 1 else None
     return [
         Cell("Tested on", row.method.cells_in_words),
         Cell("Specimens", str(row.method.cells.specimens or "unknown")),
-        interval_cell("Wilson", "accuracy_wilson", row.wilson),
+        interval_cell("Wilson", "accuracy_wilson", wilson),
         Cell("Over cells", format_interval(accuracy and accuracy.cells)),
         Cell("Over specimens", format_interval(accuracy and accuracy.specimens)),
     ]
 
 
-def _compared(comparison: MethodComparison | str) -> list[Cell]:
-    one = comparison if isinstance(comparison, MethodComparison) else None
+def _compared(row: Table1Row) -> list[Cell]:
+    one = row.comparison if isinstance(row.comparison, MethodComparison) else None
     accuracy = one and one.pairs.over_cells["accuracy"]
     over_specimens = one and one.pairs.over_specimens.get("accuracy")
     by_class = "difference_mean_class_accuracy"
     cells = [
         value_cell("Against", "against", one and one.other.title)._replace(code=one is not None),
-        value_cell("Same cells", "paired_cells", one and one.pairs.cells, "{:,}".format),
+        value_cell("Same cells", "paired_cells", one and len(one.pairs.each), "{:,}".format),
         value_cell("Right here alone", "only_here", one and one.pairs.discordant[0]),
         value_cell("Right there alone", "only_there", one and one.pairs.discordant[1]),
         value_cell("Accuracy, points", "difference", accuracy and accuracy.estimate, format_points),
@@ -276,7 +266,6 @@ def _compared(comparison: MethodComparison | str) -> list[Cell]:
                 "p_specimens_holm": one and one.p_specimens_holm,
             }
         ),
-        value_cell("Verdict", "verdict", one.verdict if one else str(comparison)),
+        value_cell("Verdict", "verdict", verdict(one.p) if one else str(row.comparison)),
     ]
-    printed = comparison not in (NO_CLASSIFIER, LAST, REFERENCE)
-    return cells if printed else [cell._replace(heading="") for cell in cells]
+    return cells if row.compared else [cell._replace(heading="") for cell in cells]
