@@ -100,7 +100,7 @@ def test_a_cell_of_several_seeds_counts_once_for_the_method_of_more():
     found = pair(first, second)
     # Cell 0: 0, 1, 1 more. Cell 1: 1, 1, 0 less. Cell 2: alike. Cell 3: 0, 1, 1 less.
     assert found.discordant == (1, 2)
-    assert found.cells == 4
+    assert len(found.each) == 4
     gap = method_differences(found, specimens=False)["accuracy"].estimate
     assert gap == pytest.approx(((-1 + -1 + 0) / 4) / 3)
 

@@ -36,16 +36,31 @@ _AFTER: dict[str, Any] = _SHARED | {
 
 
 def plot_calibration(predictions: Predictions) -> Figure | None:
-    """Plot one method's reliability diagram; None without a classifier."""
+    """Plot the reliability diagram of one method.
+
+    Args:
+        predictions: Predictions of the method.
+
+    Returns:
+        The figure; None without a classifier.
+    """
     return plot_calibration_by_method({"": predictions})
 
 
 def plot_calibration_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
-    """Plot each method's accuracy by confidence, and below it how many cells are how sure.
+    """Plot each method's accuracy by confidence, and below it the distribution of the confidence.
 
-    Once as trained and once scaled by a temperature that is fitted on the other half of the cells
-    (see `cross_fit_temperature`; left out where all cells are of one specimen). Methods without a
-    classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
+    Both are plotted as trained, and scaled by a temperature that is fitted on the other half of the
+    cells (see `cross_fit_temperature`; left out if all cells are of one specimen).
+
+    Args:
+        methods: Predictions by title of the method; methods without a classifier are left out.
+
+    Returns:
+        The figure; None if no method is left.
+
+    Raises:
+        Hep2ganError: If classes differ.
     """
     methods = style.methods_with(methods, "probabilities")
     if not methods:

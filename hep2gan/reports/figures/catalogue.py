@@ -36,8 +36,12 @@ Data = TypeVar("Data")
 class FigureSpec(NamedTuple, Generic[Data]):
     """One kind of figure.
 
-    plot: from the data that it shows to the figure; None where they do not have what it shows.
-    method: whose figure it is, where those of several stand beside each other.
+    Attributes:
+        name: Its name.
+        title: Its title on a page.
+        caption: What it shows, in words.
+        plot: Function from the data to the figure; None if the data lack what it shows.
+        method: Title of the method whose figure it is, if there are several such figures.
     """
 
     name: str
@@ -48,12 +52,12 @@ class FigureSpec(NamedTuple, Generic[Data]):
 
     @property
     def file(self) -> str:
-        """The name of its files, without an ending."""
+        """The name of its files, without the ending."""
         return f"{self.name}_{self.method.replace('/', '_')}" if self.method else self.name
 
     @property
     def heading(self) -> str:
-        """What stands above it on a page."""
+        """Its heading on a page."""
         return f"{self.title}: {self.method}" if self.method else self.title
 
 
@@ -159,19 +163,19 @@ def write_figures(
 ) -> dict[str, Path]:
     """Write every figure that the method has as `<name>.png` (200 dpi) and `<name>.pdf`.
 
-    Files of an earlier evaluation that this one does not have are removed; no file is ever half
-    written.
+    Figures of an earlier evaluation that this one does not have are removed; files are written
+    completely or not at all.
 
     Args:
-        predictions: what the figures show.
-        folder: where they go; made if it is not there.
-        log: a metrics.csv, for the training curves, where there is one.
+        predictions: Predictions that the figures show.
+        folder: Folder of the files; created if missing.
+        log: A metrics.csv for the training curves, or None.
 
     Returns:
         The PNG file of each figure by its name.
 
     Raises:
-        Hep2ganError: when the predictions are inconsistent or metrics.csv is damaged.
+        Hep2ganError: If the predictions are inconsistent or metrics.csv is damaged.
     """
     predictions.check()
     figures = {spec.name: spec.plot(predictions) for spec in RUN_FIGURES}
@@ -190,9 +194,16 @@ def write_figures(
 
 
 def render_figure(figure: Figure, form: str = "png") -> bytes:
-    """Return the file's bytes; the same figure gives the same bytes, without a date.
+    """Render a figure; the same figure gives the same bytes, without a date.
 
-    Fonts go into PDF as TrueType, which publishers ask for.
+    Fonts are embedded in PDF as TrueType, which publishers require.
+
+    Args:
+        figure: The figure; its layout is fixed by the first rendering.
+        form: png or pdf.
+
+    Returns:
+        Content of the file.
     """
     date = {"CreationDate": None} if form == "pdf" else {"Software": None}
     buffer = io.BytesIO()

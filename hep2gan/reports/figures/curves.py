@@ -40,11 +40,19 @@ _LOG_SCALE_DECADES = 1.5
 
 
 def plot_training_curves(path: Path, epochs: int | None = None) -> Figure | None:
-    """Plot losses, D's opinion, learning rates and validation metrics of metrics.csv by epoch.
+    """Plot losses, discriminator outputs, learning rates and validation metrics by epoch.
 
-    Three panels a row, only those that the run has. None when the file holds no such value.
-    epochs: how many there were, where that is known. Raises Hep2ganError when the file cannot be
-    read or lacks one of them.
+    Three panels a row, only those that the run has.
+
+    Args:
+        path: A metrics.csv.
+        epochs: Number of epochs of the training; None if unknown.
+
+    Returns:
+        The figure; None if the file holds no such value.
+
+    Raises:
+        Hep2ganError: If the file is missing or damaged, or lacks an epoch.
     """
     panels = sort_into_panels(read_series(path, epochs))
     if not panels:
@@ -61,7 +69,14 @@ def plot_training_curves(path: Path, epochs: int | None = None) -> Figure | None
 
 
 def sort_into_panels(series: Mapping[str, Series]) -> dict[str, list[Series]]:
-    """Sort series into small multiples, by title; pixels and fractions never share an axis."""
+    """Sort series into panels; pixels and fractions never share an axis.
+
+    Args:
+        series: Series by name.
+
+    Returns:
+        Series by title of the panel, in the order of the figure.
+    """
     panels: dict[str, list[Series]] = {title: [] for title in _ORDER}
     for name, one in sorted(series.items()):
         panels[_panel(name)].append(one)

@@ -27,9 +27,15 @@ _CACHE_SIZE = 32
 
 
 def plot_embedding(predictions: Predictions) -> Figure | None:
-    """Plot the features coloured by true class, misread cells ringed; None without features.
+    """Plot the features coloured by true class, with rings around misclassified cells.
 
-    Of more than MOST_CELLS cells as many are sampled, and the figure says so.
+    Of more than `MOST_CELLS` cells a sample of that size is shown, which the figure states.
+
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        The figure; None without features or cells.
     """
     if predictions.features is None or not len(predictions.label):
         return None
@@ -47,8 +53,14 @@ def plot_embedding(predictions: Predictions) -> Figure | None:
 def plot_embedding_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
     """Plot each method's features in a panel of its own.
 
-    Methods without features are left out; None when no method is left. Raises Hep2ganError when
-    classes differ.
+    Args:
+        methods: Predictions by title of the method; methods without features are left out.
+
+    Returns:
+        The figure; None if no method is left.
+
+    Raises:
+        Hep2ganError: If classes differ.
     """
     methods = style.methods_with(methods, "features")
     if not methods:
@@ -68,10 +80,17 @@ def plot_embedding_by_method(methods: Mapping[str, Predictions]) -> Figure | Non
 
 
 def embed(features: npt.NDArray[np.float32], seed: int = 0) -> npt.NDArray[np.float64]:
-    """Return (N, 2) coordinates of (N, D) features; the same seed gives the same ones.
+    """Compute coordinates in two dimensions by t-SNE; the same seed gives the same ones.
 
-    t-SNE (van der Maaten & Hinton, JMLR 2008) of the first 50 principal components, perplexity
-    30 or a third of the cells where there are few. The latest results are cached.
+    t-SNE (van der Maaten & Hinton, JMLR 2008) of the first 50 principal components, with perplexity
+    30, or a third of the cells if that is less. The latest results are cached.
+
+    Args:
+        features: (N, D) features.
+        seed: Seed of t-SNE.
+
+    Returns:
+        (N, 2) coordinates.
     """
     kind = f"{features.shape} {features.dtype} {seed} ".encode()
     key = hashlib.sha256(kind + np.ascontiguousarray(features).tobytes()).digest()

@@ -18,7 +18,14 @@ _MOST_LISTED = 8
 
 
 class RocCurve(NamedTuple):
-    """One class against the rest: rates in 0..1 at falling thresholds, area under the curve."""
+    """ROC curve of one class against the rest.
+
+    Attributes:
+        label: The class.
+        false_positive_rate: In [0, 1], at falling thresholds.
+        true_positive_rate: In [0, 1], at falling thresholds.
+        area: Area under the curve.
+    """
 
     label: int
     false_positive_rate: npt.NDArray[np.float64]
@@ -27,9 +34,16 @@ class RocCurve(NamedTuple):
 
 
 def roc_curves(predictions: Predictions) -> list[RocCurve]:
-    """Return the curve of every class that has both cells of its own and cells of others.
+    """Compute the curve of every class that has both cells of its own and cells of others.
 
-    Raises Hep2ganError without a classifier.
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        Curves in the order of the labels.
+
+    Raises:
+        Hep2ganError: If the method has no classifier.
     """
     probabilities = predictions.require_probabilities()
     curves = []
@@ -42,9 +56,15 @@ def roc_curves(predictions: Predictions) -> list[RocCurve]:
 
 
 def plot_roc(predictions: Predictions) -> Figure | None:
-    """Plot all classes, and their upper left corner enlarged, where good classifiers differ.
+    """Plot the curves of one method, and their upper left corner enlarged.
 
-    Classes without test cells are left out and named. None when there is no curve to plot.
+    Classes without test cells are left out and named.
+
+    Args:
+        predictions: Predictions of the method.
+
+    Returns:
+        The figure; None if there is no curve.
     """
     curves = [] if predictions.probabilities is None else roc_curves(predictions)
     if not curves:
@@ -70,11 +90,19 @@ def plot_roc(predictions: Predictions) -> Figure | None:
 
 
 def plot_roc_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
-    """Plot each method's curves, and below them the upper left corner enlarged, alike for all.
+    """Plot each method's curves, and below them the upper left corner enlarged, equally for all.
 
-    Three methods beside each other, four where there are more. Classes without test cells have
-    no curve. Methods without a classifier are left out; None when there is no curve to plot.
-    Raises Hep2ganError when classes differ.
+    Three methods are placed side by side, four if there are more. Classes without test cells have
+    no curve.
+
+    Args:
+        methods: Predictions by title of the method; methods without a classifier are left out.
+
+    Returns:
+        The figure; None if there is no curve.
+
+    Raises:
+        Hep2ganError: If classes differ.
     """
     able = style.methods_with(methods, "probabilities")
     curves_of = {name: roc_curves(predictions) for name, predictions in able.items()}

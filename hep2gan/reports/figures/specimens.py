@@ -16,10 +16,16 @@ _MOST_NUMBERS = 45
 
 
 def plot_specimens(predictions: Predictions) -> Figure | None:
-    """Plot the accuracy of every specimen, rising within its class; larger dots have more cells.
+    """Plot the accuracy of every specimen, ascending within its class; larger dots have more cells.
 
-    A bar marks the accuracy on all cells of the class, a ring a specimen whose vote is wrong.
-    None without a classifier and where no specimen is known.
+    A bar marks the accuracy on all cells of the class, a ring a specimen whose majority vote is
+    wrong.
+
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        The figure; None without a classifier, or if no specimen is known.
     """
     if predictions.probabilities is None:
         return None

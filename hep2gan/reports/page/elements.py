@@ -34,7 +34,17 @@ _CSS_DPI = 96 * 1.3
 
 
 class Picture(NamedTuple):
-    """One figure: `data:` address, size in CSS pixels, words."""
+    """One figure embedded in a page.
+
+    Attributes:
+        name: Name of its files.
+        title: Heading above it.
+        caption: Text below it.
+        alt: Alternative text.
+        source: The image as a `data:` address.
+        width: Width in CSS pixels.
+        height: Height in CSS pixels.
+    """
 
     name: str
     title: str
@@ -46,10 +56,14 @@ class Picture(NamedTuple):
 
 
 def make_pictures(run: FinishedRun, predictions: Predictions) -> list[Picture]:
-    """Return all figures of a run in the order of a report.
+    """Embed all figures of a run in the order of a report.
 
-    Files under figures/ are taken where they are whole and no older than what they show;
-    the others are plotted, without writing into the run.
+    Files in its folder figures/ are used if they are intact and no older than their data; other
+    figures are plotted, without writing into the run.
+
+    Args:
+        run: The run.
+        predictions: Its predictions.
     """
     plots: list[tuple[FigureSpec[Any], str, Callable[[], Figure | None]]] = [
         (spec, "predictions.npz", partial(spec.plot, predictions)) for spec in RUN_FIGURES
@@ -86,9 +100,12 @@ def _whole(content: bytes) -> bool:
 
 
 def make_picture(spec: FigureSpec[Any], content: bytes, of: str = "") -> Picture:
-    """Embed the bytes of a PNG that was written by `render_figure`.
+    """Embed a figure.
 
-    of: what the figure is of, for those who hear the page; begins with a space.
+    Args:
+        spec: Its kind.
+        content: Bytes of a PNG, as from `render_figure`.
+        of: Subject of the figure for the alternative text; begins with a space.
     """
     with Image.open(io.BytesIO(content)) as image:
         width, height = (round(side * _CSS_DPI / DPI) for side in image.size)
@@ -104,10 +121,15 @@ def make_picture(spec: FigureSpec[Any], content: bytes, of: str = "") -> Picture
 
 
 class PagePart(NamedTuple):
-    """What stands under one heading; what is empty is left out.
+    """Content under one heading of a page; what is empty is left out.
 
-    points: findings, one a line, with the runs that they are about. alarm: whether it is set apart
-    as something that is wrong.
+    Attributes:
+        title: The heading.
+        text: A paragraph.
+        points: Findings, one a line, with the runs that they concern.
+        table: A table.
+        pictures: Figures.
+        alarm: Whether it is highlighted as a problem.
     """
 
     title: str

@@ -53,18 +53,18 @@ def rendered_page(
     title: str = "",
     question: str = "",
 ) -> str:
-    """Return the HTML text; whatever configs, ids and class names hold is escaped.
+    """Render the HTML page; all text from configurations, ids and class names is escaped.
 
-    The page of one run is that run's section. The page of several shows what they say together,
-    then the single runs.
+    The page of one run consists of the section of that run. The page of several begins with their
+    comparison; the sections of the single runs follow.
 
     Args:
         study: The runs and what is computed from them.
-        sections: Of the single runs.
-        tables: Those that the runs make, by name.
-        pictures: Of all runs, under each of FIGURE_HEADINGS.
-        title: The heading, else the run or the number of runs.
-        question: What the runs were to answer, in one sentence.
+        sections: Sections of the single runs.
+        tables: Tables of the runs, by name.
+        pictures: Figures of all runs, under each of `FIGURE_HEADINGS`.
+        title: The heading; if empty, the run or the number of runs.
+        question: Question that the runs were to answer, in one sentence.
     """
     environment = Environment(
         loader=PackageLoader("hep2gan.reports.page"),
@@ -121,7 +121,14 @@ def _parts(
 
 
 def leakage_parts(runs: Sequence[FinishedRun]) -> list[PagePart]:
-    """Return what the runs' splits share between training and test, where they share anything."""
+    """List what training and test share in the splits of the runs.
+
+    Args:
+        runs: All runs of the report.
+
+    Returns:
+        One part, or none if nothing is shared.
+    """
     paths = group_pairs((sentence, run.path) for run in runs for sentence in leaks_of(run))
     points = [Cell(text=text, runs=own if len(runs) > 1 else ()) for text, own in paths.items()]
     title = "Leakage between training and test"
@@ -129,7 +136,11 @@ def leakage_parts(runs: Sequence[FinishedRun]) -> list[PagePart]:
 
 
 def configuration_part(runs: Sequence[FinishedRun]) -> PagePart:
-    """Return the settings that the runs do not agree on, beside those that their names tell."""
+    """List the settings that differ between the runs, except those in their names.
+
+    Args:
+        runs: All runs of the report.
+    """
     title = "What was run"
     rows = [
         row
@@ -162,7 +173,11 @@ def _difference_rows(
 
 
 def results_part(study: Study) -> PagePart:
-    """Return the paper's Table I of the runs, beside the paper's own figures."""
+    """Build the paper's Table I of the runs, with the paper's own results.
+
+    Args:
+        study: The runs.
+    """
     caption = (
         "Percentages on the test cells, as in the paper’s Table I; with the accuracy its 95 % "
         "interval. Rows in italics are what the paper prints for the method, measured on the "

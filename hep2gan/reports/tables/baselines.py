@@ -33,7 +33,14 @@ _NOTE = (
 
 
 def baselines_table(methods: Sequence[MethodResults]) -> Table | None:
-    """Return the rows of every method that generates masks, from the runs' metrics."""
+    """Compare every method that generates masks with the baselines, from the runs' metrics.
+
+    Args:
+        methods: All methods of the report.
+
+    Returns:
+        The table; None without a method that generates masks.
+    """
     rows = []
     for method in methods:
         estimates = make_estimates(list(method.tests.values()))

@@ -37,7 +37,14 @@ _NOTE = (
 
 
 def classes_table(methods: Sequence[MethodResults]) -> Table | None:
-    """Return the classes of every classifier, methods below each other in each class."""
+    """Build the table of scores by class, the classifiers below each other in each class.
+
+    Args:
+        methods: All methods of the report.
+
+    Returns:
+        The table; None without a classifier.
+    """
     classify = [method for method in methods if method.cells.predicted is not None]
     by_seed = {
         method.title: [
@@ -104,10 +111,16 @@ def _hardest(rows: Sequence[Row]) -> str:
 
 
 def specimens_table(methods: Sequence[MethodResults]) -> Table | None:
-    """Return a row a classifier, seed and specimen, by class and number.
+    """Build the table with a row for each classifier, seed and specimen, by class and number.
 
-    The folds of a seed are one test set. Cells of unknown specimen are left out; a specimen number
-    that occurs in two classes has a row in each.
+    The folds of a seed are one test set. Cells of an unknown specimen are left out; a specimen
+    number that occurs in two classes has a row in each.
+
+    Args:
+        methods: All methods of the report.
+
+    Returns:
+        The table; None without a classifier or known specimens.
     """
     rows = []
     for method in methods:

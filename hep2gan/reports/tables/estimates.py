@@ -32,9 +32,13 @@ UNFOLDED = -1
 
 @dataclass(frozen=True)
 class PairedResults:
-    """The same cells, in the same order, as two methods have them: one test set a seed.
+    """Test results of two methods on the same cells in the same order, one test set a seed.
 
-    A cell tested under several seeds stands in several test sets and is still one cell.
+    A cell tested under several seeds is in several test sets, but is one cell.
+
+    Attributes:
+        first: Test sets of the first method.
+        second: Test sets of the second method.
     """
 
     first: tuple[TestCells, ...]
@@ -101,9 +105,16 @@ class PairedResults:
 def pair_results(
     first: MethodResults, second: MethodResults, *, by_fold: bool = True
 ) -> PairedResults | str:
-    """Pair cells that both methods test under the same seed and fold, or say why there are none.
+    """Pair the cells that both methods test under the same seed and fold.
 
-    by_fold: False where two kinds of split deal the same cells to different folds.
+    Args:
+        first: One method.
+        second: Another method.
+        by_fold: Whether folds must agree; False if two kinds of split assign cells to different
+            folds.
+
+    Returns:
+        The pairs, or the reason why there are none.
     """
     ours, theirs = _parts(first, by_fold), _parts(second, by_fold)
     paired: dict[str, list[tuple[TestCells, TestCells]]] = {}
@@ -160,10 +171,14 @@ ESTIMATED_MEASURES = {
 
 
 class Estimate(NamedTuple):
-    """A figure in [0, 1]: mean and sample standard deviation over seeds, 95 % intervals.
+    """A measure in [0, 1] over seeds.
 
-    sd: None with one seed. An interval is None where its units show no spread. by_specimen: whether
-    specimens are known.
+    Attributes:
+        mean: Mean over seeds.
+        sd: Sample standard deviation over seeds; None with one seed.
+        cells: 95 % interval over cells; None if they show no spread.
+        specimens: 95 % interval over specimens; None if they show no spread or are unknown.
+        by_specimen: Whether specimens are known.
     """
 
     mean: float
@@ -174,18 +189,30 @@ class Estimate(NamedTuple):
 
     @property
     def interval(self) -> Interval | None:
-        """Over specimens where they are known, else over cells."""
+        """The interval over specimens if they are known, else over cells."""
         return self.specimens if self.by_specimen else self.cells
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Return mean and sample standard deviation of the finite values; None where there is none."""
+    """Compute mean and sample standard deviation of the finite values.
+
+    Args:
+        values: Values, possibly NaN.
+
+    Returns:
+        Mean, None without a finite value; standard deviation, None with fewer than two.
+    """
     finite = [value for value in values if math.isfinite(value)]
     return (fmean(finite) if finite else None, stdev(finite) if len(finite) > 1 else None)
 
 
 def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
-    """Return the columns of a measure in a CSV file: mean, standard deviation, both intervals."""
+    """Return the columns of a measure in a CSV file: mean, standard deviation, both intervals.
+
+    Args:
+        measure: Name of the measure in metrics.json, without `test/`.
+        found: Its estimate; None if the method lacks it.
+    """
     return {
         measure: found and found.mean,
         f"{measure}_sd": found and found.sd,
@@ -195,7 +222,12 @@ def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
 
 
 def estimate_cell(measure: str, found: Estimate | None) -> Cell:
-    """Print mean and standard deviation, or a dash; the CSV file has `estimate_values`."""
+    """Print mean and standard deviation, or a dash; the CSV file has `estimate_values`.
+
+    Args:
+        measure: Name of the measure, one of `ESTIMATED_MEASURES`.
+        found: Its estimate; None if the method lacks it.
+    """
     return Cell(
         ESTIMATED_MEASURES[measure],
         mean_sd(found.mean, found.sd) if found else ABSENT,
@@ -204,11 +236,17 @@ def estimate_cell(measure: str, found: Estimate | None) -> Cell:
 
 
 def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
-    """Estimate every measure that the method has from its test cells, one test a seed.
+    """Estimate every measure that a method has.
 
-    Intervals are those of the mean over seeds of another sample of cells or specimens: a cell
-    takes its predictions of all seeds with it, for seeds are no new cells. What another training
-    would give is the standard deviation's to say.
+    Intervals describe the mean over seeds for another sample of cells or specimens: a cell is
+    resampled with its predictions of all seeds, which are not new cells. The variation between
+    trainings is described by the standard deviation.
+
+    Args:
+        tests: Test cells of the method, one test set a seed.
+
+    Returns:
+        Estimate by measure.
     """
     found: dict[str, Estimate] = {}
     for measures, values, statistic in _kinds(tests):
@@ -230,7 +268,7 @@ def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
 
 
 def method_differences(pairs: PairedResults, *, specimens: bool) -> dict[str, Bootstrapped]:
-    """Return differences, first less second, of every measure both have: means over seeds.
+    """Estimate differences, first less second, of every measure that both have: means over seeds.
 
     Args:
         pairs: The cells that both methods test.

@@ -48,7 +48,14 @@ _NOTE = (
 
 
 def folds_table(methods: Sequence[MethodResults]) -> Table | None:
-    """Return a row a method and seed of those that were run with `split.folds`."""
+    """Build the table with a row for each method and seed that was run with `split.folds`.
+
+    Args:
+        methods: All methods of the report.
+
+    Returns:
+        The table; None without such a method.
+    """
     rows = []
     for method in methods:
         for seed in method.tests:

@@ -37,9 +37,12 @@ _NOT_PRINTED = ("kind", "group_duplicates", "fold", "seed")
 
 
 class Protocol(NamedTuple):
-    """Kind of split, and whether identical cells stay together.
+    """How cells are assigned to training and test.
 
-    settings: the others that tell runs of this kind apart, by name, with their values in words.
+    Attributes:
+        kind: Kind of split.
+        grouped: Whether identical cells stay in one part.
+        settings: Other settings in which runs of this kind differ: names and values in words.
     """
 
     kind: str
@@ -48,7 +51,7 @@ class Protocol(NamedTuple):
 
     @property
     def words(self) -> str:
-        """For a table."""
+        """Description for a table."""
         return ", ".join([self.kind, *self.details, *["identical cells together"] * self.grouped])
 
     @property
@@ -58,7 +61,14 @@ class Protocol(NamedTuple):
 
 
 def distinct_protocols(runs: Sequence[FinishedRun]) -> list[Protocol]:
-    """Return the protocol of each run of one method, with what runs of its kind differ in."""
+    """Determine the protocol of each run of one method, with the settings in which they differ.
+
+    Args:
+        runs: Runs of one method.
+
+    Returns:
+        Protocols in the same order.
+    """
     kinds = [str(run.split_settings.get("kind", "random")) for run in runs]
     protocols = []
     for run, kind in zip(runs, kinds, strict=True):
@@ -73,10 +83,13 @@ def distinct_protocols(runs: Sequence[FinishedRun]) -> list[Protocol]:
 
 
 def pair_protocols(protocols: Sequence[Protocol]) -> list[tuple[Protocol, Protocol]]:
-    """Return which of them to compare with each other; the settings of both agree.
+    """Select the pairs of protocols to compare; their other settings agree.
 
     Random against specimen and block, identical cells kept together or not in both; then each kind
     without them together against itself with them.
+
+    Args:
+        protocols: Distinct protocols of one method.
     """
     pairs = [
         (("random", grouped), (kind, grouped))
@@ -101,7 +114,13 @@ def _value(settings: dict[str, Any], name: str) -> str:
 
 
 class ProtocolRow(NamedTuple):
-    """A method under one protocol: accuracy, mean class accuracy and the rest."""
+    """A method under one protocol.
+
+    Attributes:
+        method: Its runs under the protocol.
+        protocol: The protocol.
+        estimates: Its measures.
+    """
 
     method: MethodResults
     protocol: Protocol
@@ -109,28 +128,42 @@ class ProtocolRow(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """What one protocol gives a method over another, on the same cells, or why that is unknown."""
+    """Difference of a method between two protocols, on the same cells.
+
+    Attributes:
+        method: The method under the first protocol.
+        other: The same method under the second protocol.
+        first: The first protocol.
+        second: The second protocol.
+        cells: Number of cells tested under both.
+        specimens: Number of specimens that intervals and p are over; 0 if unknown: they are over
+            cells.
+        differences: Differences of the measures, first less second.
+        p: p value of the accuracy: sign flips by specimen, or McNemar's if specimens are unknown.
+        p_holm: p after Holm's correction over the table.
+        problem: Why the difference is unknown, or empty.
+    """
 
     method: MethodResults
     other: MethodResults
-    """The same under the second protocol."""
     first: Protocol
     second: Protocol
     cells: int
     specimens: int
-    """What intervals and p are over; 0 where unknown, then they are over cells."""
     differences: dict[str, Bootstrapped]
     p: float
-    """Of the accuracy: sign flips by specimen, or McNemar's where specimens are unknown."""
     p_holm: float = 1.0
     problem: str = ""
 
 
 def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[Gap]]:
-    """Return rows of the methods that were run under several protocols, and what those differ by.
+    """Evaluate methods that were run under several protocols, and the differences of those.
 
-    Differences are random less specimen and random less block, identical cells kept together or
-    not in both, and for each kind: not together less together; other settings agree.
+    Differences are random less specimen and random less block, identical cells kept together or not
+    in both, and for each kind: not together less together; other settings agree.
+
+    Args:
+        results: All runs of the report.
     """
     rows: list[ProtocolRow] = []
     gaps: list[Gap] = []
@@ -188,7 +221,15 @@ _PARTS = (Part(), Part("One split less another, on the same cells"))
 
 
 def leakage_table(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> Table | None:
-    """Return a row a method and split, then a row a difference of two splits."""
+    """Build the table with a row for each method and split, then one for each difference.
+
+    Args:
+        rows: As from `leakage_rows`.
+        gaps: As from `leakage_rows`.
+
+    Returns:
+        The table; None without rows.
+    """
     findings = [
         (title, leakage_sentence(title, gaps))
         for title in dict.fromkeys(row.method.title for row in rows)
@@ -199,7 +240,12 @@ def leakage_table(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> Table | N
 
 
 def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
-    """Say how much the random split flatters: against specimens, else blocks kept apart."""
+    """State how much the random split flatters a method, against specimens or blocks kept apart.
+
+    Args:
+        title: Title of the method.
+        gaps: As from `leakage_rows`.
+    """
     across = [
         gap for gap in gaps if gap.method.title == title and gap.first.kind != gap.second.kind
     ]

@@ -40,7 +40,15 @@ REFERENCE = "the reference"
 
 
 class MethodComparison(NamedTuple):
-    """A method against another on the same cells; p values are corrected over the table."""
+    """A method against another on the same cells.
+
+    Attributes:
+        other: The other method.
+        pairs: Results of both on the same cells.
+        p_cells_holm: p of McNemar's test, after Holm's correction over the table.
+        p_specimens_holm: p of sign flips by specimen, corrected; None if specimens are unknown.
+        p_class_holm: p of the mean class accuracy, corrected.
+    """
 
     other: MethodResults
     pairs: PairedResults
@@ -50,26 +58,32 @@ class MethodComparison(NamedTuple):
 
     @property
     def mean_class_accuracy(self) -> Bootstrapped:
-        """Its difference; the interval is over specimens where they are known, else over cells."""
+        """Its difference; the interval is over specimens if they are known, else over cells."""
         return (self.pairs.over_specimens or self.pairs.over_cells)["mean_class_accuracy"]
 
     @property
     def p(self) -> float:
-        """The p value that decides: corrected, and the larger of both where there are both."""
+        """The decisive p value: corrected, and the larger of both if there are both."""
         return max(self.p_cells_holm, self.p_specimens_holm or 0.0)
 
 
 class Table1Row(NamedTuple):
-    """One method with its measures."""
+    """One method with its measures.
+
+    Attributes:
+        method: The method.
+        estimates: Its measures.
+        comparison: Comparison with the reference or the next row that classifies, or why there is
+            none.
+    """
 
     method: MethodResults
     estimates: dict[str, Estimate]
     comparison: MethodComparison | str
-    """Against the reference or the next row that classifies, or why there is none."""
 
     @property
     def compared(self) -> bool:
-        """Whether there is a comparison, or another row that none was possible with."""
+        """Whether the method is compared, or could not be compared with an existing other row."""
         return self.comparison not in (NO_CLASSIFIER, LAST, REFERENCE)
 
 
@@ -77,12 +91,12 @@ def table_1_rows(methods: Sequence[MethodResults], reference: str = "") -> list[
     """Estimate the measures of each method and compare it with another, in the order given.
 
     Args:
-        methods: All results of each.
-        reference: Name or title of the method that each other is compared with; empty is the row
-            below.
+        methods: All methods of the report.
+        reference: Name or title of the method that each other is compared with; empty for the one
+            in the row below.
 
     Raises:
-        Hep2ganError: The reference names none, several, or one that does not classify.
+        Hep2ganError: If the reference names none, several, or one that does not classify.
     """
     if reference:
         others = dict.fromkeys((method.title for method in methods), _reference(methods, reference))
@@ -161,7 +175,11 @@ NOTES = (
 
 
 def table_1(rows: Sequence[Table1Row]) -> Table:
-    """Return the measures with the paper's below ours, intervals, and comparisons."""
+    """Build the table of measures with the paper's below, of intervals, and of comparisons.
+
+    Args:
+        rows: As from `table_1_rows`.
+    """
     reference = "".join(row.method.title for row in rows if row.comparison == REFERENCE)
     against = "Each method against" if reference else "Each method against the row below"
     parts = [
@@ -191,7 +209,13 @@ def _measures(row: Table1Row) -> list[Cell]:
 
 
 def published_row(heading: str, printed: PublishedRow, measures: Iterable[str]) -> Row:
-    """Return what the paper prints of these measures, under a heading of the first column."""
+    """Print the paper's results.
+
+    Args:
+        heading: Heading of the first column.
+        printed: The paper's row.
+        measures: Measures to print, of `ESTIMATED_MEASURES`.
+    """
     return Row(
         [Cell(heading, f"Paper: {printed.name}")],
         [metric_cells(printed.metrics, measures)],
@@ -202,7 +226,13 @@ def published_row(heading: str, printed: PublishedRow, measures: Iterable[str]) 
 def metric_cells(
     metrics: Mapping[str, float], measures: Iterable[str], runs: Sequence[Path] = ()
 ) -> list[Cell]:
-    """Print what metrics.json holds of these measures, or dashes."""
+    """Print measures from metrics.json, or dashes.
+
+    Args:
+        metrics: Content of metrics.json.
+        measures: Measures to print, of `ESTIMATED_MEASURES`.
+        runs: Run folders to link to.
+    """
     return [
         Cell(ESTIMATED_MEASURES[name], hundredths(metrics.get(f"test/{name}")), runs=runs)
         for name in measures
