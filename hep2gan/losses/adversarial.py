@@ -1,4 +1,4 @@
-"""Adversarial loss (eq. 1) on patch logits, and its relatives."""
+"""Adversarial loss (eq. 1) on patch logits, and variants of it."""
 
 from typing import Annotated, Literal
 

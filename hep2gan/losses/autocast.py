@@ -1,4 +1,4 @@
-"""Losses are computed in float32 or better, whatever autocast does to the networks."""
+"""Computation of losses in float32 or better, also if the networks run under autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -22,7 +22,7 @@ def without_autocast(values: Tensor) -> AbstractContextManager[Any]:
     Args:
         values: A tensor on the device for which autocast is switched off.
     """
-    # Asked first, since a step enters six of these, and each switch costs more than the question.
+    # Checked first: a step enters six of these contexts, and switching costs more than checking.
     if not torch.is_autocast_enabled(values.device.type):
         return nullcontext()
     return torch.autocast(values.device.type, enabled=False)

@@ -195,7 +195,7 @@ class GaussianMixtureLoss(nn.Module):
         """
         half, half_log_det = 0.5 * self.distances(features), 0.5 * self.log_variance.sum(dim=1)
         self._check_labels(features, labels)
-        # Where the label is; F.one_hot would look at the labels first, and wait for them.
+        # One-hot labels; F.one_hot would read the labels first, which synchronises with the GPU.
         own = torch.zeros_like(half).scatter(1, labels.unsqueeze(1), 1.0)
         alpha = self.margin if self.training else 0.0
         logits = self.log_prior - half_log_det - (1.0 + alpha * own) * half
@@ -217,7 +217,7 @@ class GaussianMixtureLoss(nn.Module):
 
 
 NO_IGNORE_INDEX = torch.iinfo(torch.int64).min
-"""torch ignores the label -100 by default, which is as wrong as any other below 0."""
+"""Instead of torch's default, which ignores the invalid label -100."""
 
 
 class ClassificationLoss(nn.Module):
@@ -302,7 +302,7 @@ class ClassificationLoss(nn.Module):
 
 @contextmanager
 def _name_labels_in_errors(logits: Tensor, labels: Tensor) -> Iterator[None]:
-    """Say which labels were out of range, where torch says so: on the CPU."""
+    """Name the labels that are out of range, where torch detects them: on the CPU."""
     try:
         yield
     except IndexError as error:

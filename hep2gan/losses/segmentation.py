@@ -18,7 +18,7 @@ class L1Loss(nn.Module):
     """Mean absolute error between generated and true mask, ‖y - G(x)‖₁ of eq. 2 per pixel."""
 
     def __init__(self) -> None:
-        super().__init__()  # Without one of its own, torch's would take any argument.
+        super().__init__()  # Without a constructor of its own, it would accept any argument.
 
     def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Compute the term `l1`.

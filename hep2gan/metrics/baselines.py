@@ -1,4 +1,4 @@
-"""Trivial baselines, which never learn: read every score against these, on the same cells."""
+"""Trivial baselines without learning, to compare every score with, on the same cells."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ BASELINES = {
 """Baselines in words, by their names in metrics.json, in the order of a table's columns."""
 
 CROP_MARGIN = 10.0
-"""Raw pixels left around the mask's bounding box in every crop of the ICPR 2016 set."""
+"""Margin around the mask's bounding box in raw pixels, in every crop of the ICPR 2016 set."""
 
 
 def inscribed_ellipses(
@@ -74,7 +74,7 @@ def otsu_masks(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 
 def _threshold(image: npt.NDArray[np.uint8]) -> int:
-    """Level up to which pixels are background."""
+    """Compute the level up to which pixels are background."""
     share = np.bincount(image.reshape(-1), minlength=256) / image.size
     below, level = np.cumsum(share), np.cumsum(share * np.arange(256))
     spread = below * (1 - below)

@@ -100,7 +100,7 @@ def one_vs_rest_auroc(probabilities: Tensor, label: Tensor) -> Tensor:
         (K,) areas in [0, 1]; NaN, rather than torchmetrics' 0, for a class of no cell or of all
         cells, whose curve does not exist. Average with `nanmean`.
     """
-    # One value above 1 by rounding, and torchmetrics would take all for logits and squash them.
+    # For a value above 1, by rounding, torchmetrics would treat all as logits.
     scores = probabilities.clamp(0, 1)
     return torch.stack([_area(scores[:, k], label == k) for k in range(scores.shape[1])])
 

@@ -57,7 +57,7 @@ def _baselines(metrics: Mapping[str, float], metric: str) -> dict[str, float]:
 
 
 CHUNK = 256
-"""Images scored at a time: bounds memory, changes no digit."""
+"""Images scored at a time: bounds memory, does not affect results."""
 
 
 def compute_test_metrics(
@@ -107,7 +107,7 @@ def _mask_baselines(
     metrics: dict[str, float] = {}
     for name, mask in masks.items():
         metrics |= _overall(f"baseline/{name}_", _mask_scores(mask, predictions, tolerance))
-    # Overlap alone: the outlines of scattered pixels cost seconds and say nothing more.
+    # Only overlap: outlines of scattered pixels take seconds and add no information.
     return metrics | _overall(
         "baseline/otsu_", _overlap(otsu_masks(predictions.image), predictions)
     )
@@ -123,7 +123,7 @@ def _mask_scores(
 
 
 def _overlap(predicted: npt.NDArray[np.bool_], predictions: Predictions) -> dict[str, float]:
-    # Without synchronising: one process of several may be the only one that scores.
+    # Not synchronised, since it may be called on one of several processes alone.
     metric = SegmentationMetrics(predictions.classes, sync_on_compute=False)
     for start in range(0, len(predicted), CHUNK):
         chunk = slice(start, start + CHUNK)

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from hep2gan.errors import Hep2ganError
 
 UNIT_BITS = 36
-"""Ratios are summed as int64 multiples of 2^-36: integer sums have no order, float sums do."""
+"""Ratios are summed as int64 multiples of 2^-36: unlike float sums, independent of the order."""
 
 
 def to_fixed_point(part: Tensor, whole: Tensor) -> Tensor:

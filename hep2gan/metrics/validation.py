@@ -13,10 +13,10 @@ from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.segmentation import SegmentationMetrics
 
 DISTANCE_UNIT_BITS = 20
-"""Squared distances are summed as int64 multiples of 2^-20, so that sums have no order."""
+"""Squared distances are summed as int64 multiples of 2^-20, independent of the order."""
 
 CAP = 2.0**24
-"""A larger squared distance, or one that is not finite, counts as this: sums stay in int64."""
+"""Larger or infinite squared distances count as this, so that sums stay within int64."""
 
 
 class MeanDistances(Metric):
@@ -142,7 +142,7 @@ class ValidationMetrics(nn.Module):
             `gm/val/own_distance` and `gm/val/other_distance`, if the method has them.
         """
         scores: dict[str, float] = {}
-        # By what the method has, not by what was seen: all processes must wait for each other.
+        # Depends on the method, not on the cells seen: all processes must synchronise.
         if self.segments:
             scores |= self.segmentation.compute()
         if self.classifies:

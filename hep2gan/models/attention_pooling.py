@@ -1,4 +1,4 @@
-"""Classifier that looks at nucleus, ring and whole: the mask pools features, and is no channel."""
+"""Classifier whose features are pooled over nucleus, ring and whole image by the mask."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -38,7 +38,7 @@ class TestTimeAugmentation:
         views: 1, the image as it is, or 8, the dihedral group D4.
     """
 
-    __test__ = False  # no class of tests, whatever pytest makes of its name
+    __test__ = False  # pytest would collect it as a test class
 
     def __init__(self, views: NumViews = 1) -> None:
         self.views = views

@@ -1,4 +1,4 @@
-"""All that a set of runs has to show, as files: the page, tables and figures."""
+"""The report of a set of runs as files: the page, tables and figures."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -41,7 +41,7 @@ _HEADINGS = {
     "worst_segmented": elements.WORST,
     "worst_classified": elements.WORST,
 }
-"""What figures stand under in the page; the others show methods side by side."""
+"""Headings of figures on the page; all others are under `SIDE_BY_SIDE`."""
 
 
 def write_report(
@@ -190,7 +190,7 @@ def _render_figures(
 
 
 def _check_made(only: Sequence[str], made: Sequence[str], study: Study) -> None:
-    """Raise Hep2ganError for a name without a file; those of single methods go on with a name."""
+    """Raise Hep2ganError for a name without a file; files of single methods have it as prefix."""
     for name in only:
         if not any(stem == name or stem.startswith(f"{name}_") for stem in made):
             reason = study.not_comparable if name in _COMPARISONS else ""

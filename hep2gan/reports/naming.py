@@ -1,4 +1,4 @@
-"""Names of runs and methods: as short as they are distinct, and many of them in one word."""
+"""Short but distinct names of runs and methods, and of groups of them."""
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
@@ -187,5 +187,5 @@ def summarize_runs(runs: Sequence[FinishedRun]) -> str:
 
 
 def _cut(name: str) -> str:
-    """Leave both ends of a long name, since those of sweeps differ at the end."""
+    """Keep both ends of a long name, since names of sweeps differ at the end."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"

@@ -36,7 +36,7 @@ class TestCells:
         jaccard: (N,) Jaccard in [0, 1]; for one mask Dice / (2 - Dice).
     """
 
-    __test__ = False  # no class of tests, whatever pytest makes of its name
+    __test__ = False  # pytest would collect it as a test class
 
     classes: tuple[str, ...]
     id: npt.NDArray[np.str_]
@@ -96,7 +96,7 @@ class TestCells:
 
 
 _OF_ONE_TRAINING = ("features", "mean_mask", "train_counts")
-"""What cannot be pooled: each network has features of its own, each training part its own cells."""
+"""Arrays that cannot be pooled, since they belong to one network or one training part."""
 
 Cells = TypeVar("Cells", Predictions, TestCells)
 

@@ -21,7 +21,7 @@ from hep2gan.runs.finished import FinishedRun, read_finished_run
 from hep2gan.runs.predictions import Predictions
 
 MOST_METHODS = 12
-"""Methods in one figure: more would be small, and all their images at once large."""
+"""Methods in one figure: more would be too small, and need too much memory."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def study_figures(study: Study, names: Collection[str]) -> list[FigureSpec[Study
         if "specimens" in names:
             specs += [_of_method(study, "specimens", title) for title in _specimen_methods(study)]
         for name, measure in _WORST.items():
-            # The best method: what even it gets wrong.
+            # Errors of the best method are the most informative.
             best = _best(study, measure) if name in names else []
             specs += [_of_method(study, name, title) for title in best]
     return [spec for spec in specs if spec.name in names]

@@ -1,4 +1,4 @@
-"""Where a run comes from: code, packages, networks, data and split, as plain containers."""
+"""Provenance of a run: code, packages, networks, data and split, as plain containers."""
 
 import json
 import os
@@ -16,7 +16,7 @@ PACKAGES = (
     "hep2gan", "torch", "torchvision", "lightning", "timm", "segmentation-models-pytorch",
     "torchmetrics", "hydra-core", "omegaconf", "numpy", "scipy", "scikit-learn", "wandb",
 )  # fmt: skip
-"""Packages whose version may move a result."""
+"""Packages whose version may affect a result."""
 
 
 def provenance(

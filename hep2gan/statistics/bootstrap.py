@@ -1,4 +1,4 @@
-"""Bootstrap intervals: what another sample of cells, or of specimens, might have given."""
+"""Bootstrap intervals over samples of cells or specimens."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -15,10 +15,10 @@ RESAMPLES = 2000
 """Samples with replacement; the ends of a 95 % interval then rest on about 50 of them each."""
 
 BLOCK = 2**20
-"""Units sampled at a time: bounds memory, changes no digit."""
+"""Units sampled at a time: bounds memory, does not affect results."""
 
 SAME_VALUE = 1e-12
-"""Statistics closer than this are one: fractions and their differences."""
+"""Statistics closer than this count as equal."""
 
 
 class Bootstrapped(NamedTuple):

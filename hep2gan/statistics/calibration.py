@@ -1,4 +1,4 @@
-"""Calibration: whether 90 % sure means right nine times in ten.
+"""Calibration: whether cells of confidence 0.9 are classified correctly nine times in ten.
 
 Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017,
 https://arxiv.org/abs/1706.04599. A cell's confidence is its largest class probability.
@@ -15,9 +15,9 @@ from scipy.special import softmax
 from hep2gan.errors import Hep2ganError
 
 BINS = 15
-"""As many as Guo et al. take."""
+"""Number of bins, as in Guo et al."""
 
-_TINY = float(np.finfo(np.float32).tiny)  # a softmax in float32 rounds what is below to nothing
+_TINY = float(np.finfo(np.float32).tiny)  # a softmax in float32 rounds lower values to 0
 
 
 class Reliability(NamedTuple):
@@ -234,7 +234,7 @@ def split_halves(
             "all cells are of one specimen" if cells else "there are no cells",
             "cross-fitting needs two halves without a specimen in common",
         )
-    # Here, since every training imports this module, and scikit-learn takes half a second.
+    # Imported here, since scikit-learn takes half a second that few trainings need.
     from sklearn.model_selection import StratifiedGroupKFold
 
     splitter = StratifiedGroupKFold(2, shuffle=True, random_state=seed)

@@ -209,7 +209,7 @@ def majority_votes(
     own = label[first]
     if (own[np.searchsorted(numbers, specimen)] != label).any():
         raise Hep2ganError("a specimen has cells of several classes", "it must have one pattern")
-    # Within a specimen sums rank as means do.
+    # Within a specimen, sums have the same order as means.
     total = sum_by_group(specimen, probabilities.astype(np.float64))
     each = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
     count = sum_by_group(specimen, each)

@@ -1,4 +1,4 @@
-"""How far results can be trusted: intervals of proportions, tests of two methods."""
+"""Statistical significance: intervals of proportions, tests of two methods."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -118,9 +118,9 @@ def sign_flip_test(
     Returns:
         The p value; 1 if fewer than two differences are nonzero.
     """
-    # Zeros change no sum, and without them all signs can be tried more often.
+    # Zeros do not affect the sum; without them, all assignments can be enumerated more often.
     differing = differences[differences != 0]
-    # One alone is as large with either sign.
+    # A single difference has the same magnitude with either sign.
     if len(differing) < 2:
         return 1.0
     result = permutation_test(

@@ -90,7 +90,7 @@ class ForestSettings(Settings):
         Returns:
             The fitted forest, which predicts on one thread.
         """
-        # Here, since every training imports these settings, and scikit-learn takes half a second.
+        # Imported here, since scikit-learn takes half a second that few trainings need.
         from sklearn.ensemble import RandomForestClassifier
 
         forest = RandomForestClassifier(self.trees, random_state=seed, n_jobs=jobs)

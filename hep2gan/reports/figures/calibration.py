@@ -1,4 +1,4 @@
-"""Reliability diagrams: how often cells are read right, by how sure the classifier is."""
+"""Reliability diagrams: accuracy by confidence."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -25,9 +25,9 @@ DPI = 200
 
 _SAVING = threading.Lock()
 _CALIBRATION = (
-    "How often cells are read right, by how sure the classifier is, and how many cells are how "
-    "sure. Once as trained, once at a temperature T that is fitted on the other half of the "
-    "cells; ECE is the expected calibration error in 15 bins."
+    "Accuracy by confidence of the classifier, and the share of cells by confidence: as trained, "
+    "and at a temperature T that is fitted on the other half of the cells. ECE is the expected "
+    "calibration error in 15 bins."
 )
 
 Data = TypeVar("Data")
@@ -73,15 +73,16 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
     FigureSpec(
         "confusion",
         "Confusion matrix",
-        "Cells of each true class (rows) by the class they are read as (columns), with the share "
-        "of the row. After the paper's Fig. 3.",
+        "Cells by true class (rows) and predicted class (columns), with the share of the row. "
+        "After the paper's Fig. 3.",
         confusion.plot_confusion,
     ),
     FigureSpec(
         "tsne",
         "Features, by t-SNE",
-        "The classifier's features in two dimensions, coloured by true class; misread cells are "
-        "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
+        "The classifier's features in two dimensions, coloured by true class; rings mark "
+        "misclassified cells. Distances between clusters have no meaning. After the paper's "
+        "Fig. 5.",
         embedding.plot_embedding,
     ),
     FigureSpec(
@@ -95,8 +96,9 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
     FigureSpec(
         "specimens",
         "Accuracy by specimen",
-        "A dot a specimen, in rising order within its class; lines mark the accuracy on all cells "
-        "of the class, rings the specimens most of whose cells are read as a wrong class.",
+        "One dot a specimen, in ascending order within its class; lines mark the accuracy on all "
+        "cells of the class, rings the specimens that the majority vote of their cells "
+        "misclassifies.",
         specimens.plot_specimens,
     ),
     FigureSpec(
@@ -108,7 +110,7 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
     ),
     FigureSpec(
         "worst_classified",
-        "Most confident misreadings",
+        "Most confident errors",
         "Misread cells, those first of whose wrong class the classifier is most sure, with its "
         "probability and the id.",
         cells.plot_worst_classified,
@@ -135,8 +137,7 @@ COMPARISON_FIGURES: tuple[FigureSpec[Mapping[str, Predictions]], ...] = (
     FigureSpec(
         "figure_3",
         "Confusion matrices",
-        "Cells of each true class (rows) by the class they are read as (columns). After the "
-        "paper's Fig. 3.",
+        "Cells by true class (rows) and predicted class (columns). After the paper's Fig. 3.",
         confusion.plot_confusion_by_method,
     ),
     FigureSpec(
@@ -149,8 +150,9 @@ COMPARISON_FIGURES: tuple[FigureSpec[Mapping[str, Predictions]], ...] = (
     FigureSpec(
         "figure_5",
         "Features, by t-SNE",
-        "Each classifier's features in two dimensions, coloured by true class; misread cells are "
-        "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
+        "Each classifier's features in two dimensions, coloured by true class; rings mark "
+        "misclassified cells. Distances between clusters have no meaning. After the paper's "
+        "Fig. 5.",
         embedding.plot_embedding_by_method,
     ),
     FigureSpec("calibration", "Calibration", _CALIBRATION, calibration.plot_calibration_by_method),

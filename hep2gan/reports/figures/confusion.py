@@ -86,7 +86,7 @@ def _side(classes: Sequence[str], field: float) -> float:
 def _plot_matrix(ax: Axes, predictions: Predictions, name: str = "", unit: str = " %") -> None:
     """Plot counts with the percentage of their row; above them `name` and the accuracy.
 
-    Shades run over the percentages in one hue, so that they read without colour as well.
+    Shades of one hue encode the percentages, so that they are readable without colour.
     """
     counts = confusion_counts(predictions)
     totals = counts.sum(axis=1, keepdims=True)
@@ -108,7 +108,7 @@ def _plot_matrix(ax: Axes, predictions: Predictions, name: str = "", unit: str =
 
 
 def _label_axes(ax: Axes, classes: Sequence[str]) -> None:
-    """Name rows and columns, and rule white lines between the fields."""
+    """Label rows and columns, and draw white lines between the fields."""
     names = style.short_names(classes)
     places = np.arange(len(names))
     rotation = 90 if max(len(name) for name in names) > 5 else 0
@@ -122,7 +122,7 @@ def _label_axes(ax: Axes, classes: Sequence[str]) -> None:
 
 
 def _add_scale(figure: Figure, ax: Axes) -> None:
-    """Put the scale of all shades below the matrices; it also says what the second lines are."""
+    """Put the colour scale below the matrices; its label explains the percentages."""
     width, height = figure.get_size_inches()
     bar = figure.colorbar(
         ax.images[0],

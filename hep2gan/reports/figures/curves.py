@@ -92,7 +92,7 @@ def _panel(name: str) -> str:
 
 
 def _plot_panel(ax: Axes, title: str, members: Sequence[Series]) -> None:
-    """Plot one panel; dots as well where the epochs are few."""
+    """Plot one panel, with markers if there are few epochs."""
     for place, one in enumerate(members):
         look = style.series_style(place)
         last = one.name.rpartition("/")[2]
@@ -124,7 +124,7 @@ def _plot_panel(ax: Axes, title: str, members: Sequence[Series]) -> None:
 
 
 def _spans_decades(members: Sequence[Series], decades: float) -> bool:
-    """Tell whether all values are positive and span more than so many powers of ten."""
+    """Tell whether all values are positive and span more than `decades` powers of ten."""
     values = np.concatenate([one.value for one in members])
     values = values[np.isfinite(values)]
     if not values.size or values.min() <= 0:

@@ -19,11 +19,11 @@ from hep2gan.runs.predictions import Predictions
 
 PERPLEXITY = 30.0
 MOST_CELLS = 3000
-"""More cells than this are thinned out, for time and for legibility."""
+"""Of more cells a sample of this size is shown, for time and legibility."""
 
 _CACHE: dict[bytes, npt.NDArray[np.float64]] = {}
 _CACHE_SIZE = 32
-"""A page shows features alone and beside those of other methods: coordinates are kept for it."""
+"""Results kept, since a page shows the same features alone and beside those of other methods."""
 
 
 def plot_embedding(predictions: Predictions) -> Figure | None:
@@ -73,7 +73,7 @@ def plot_embedding_by_method(methods: Mapping[str, Predictions]) -> Figure | Non
         note = f"{rows.size} cells"
         if predictions.probabilities is not None:
             wrong = (predictions.predicted[rows] != predictions.label[rows]).sum()
-            note = f"{wrong} of {rows.size} cells misread"
+            note = f"{wrong} of {rows.size} cells misclassified"
         style.add_heading(ax, heading, note)
     style.legend_below(figure, _legend_dots(methods.values()), entry=1.0)
     return figure
@@ -115,9 +115,9 @@ def _tsne(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float6
         random_state=seed,
         learning_rate="auto",
     )
-    # Threads that wait for a busy core make it ten times slower than one thread is.
+    # On busy cores several threads are ten times slower than one.
     with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # few or equal cells: divisions sklearn itself repairs
+        warnings.simplefilter("ignore")  # scikit-learn handles few or equal cells
         return np.asarray(tsne.fit_transform(centred), dtype=np.float64)
 
 
@@ -147,7 +147,7 @@ def _plot_points(ax: Axes, predictions: Predictions, size: float) -> npt.NDArray
             )
     if predictions.probabilities is not None:
         wrong = points[predictions.predicted[rows] != label]
-        text = f"misread ({len(wrong)})"
+        text = f"misclassified ({len(wrong)})"
         ax.scatter(wrong[:, 0], wrong[:, 1], s=4.2 * size, label=text, **style.RING)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(color=style.FAINT, linewidth=0.8)
@@ -155,10 +155,12 @@ def _plot_points(ax: Axes, predictions: Predictions, size: float) -> npt.NDArray
 
 
 def _legend_dots(methods: Collection[Predictions]) -> list[Line2D]:
-    """Return a point of each class that any method has cells of, and the ring."""
+    """Return the legend entries of all classes that any method has cells of, and of the ring."""
     names = style.legend_names(next(iter(methods)).classes, 16)
     labels = sorted({int(label) for one in methods for label in np.unique(one.label)})
     dots = [style.class_dot(names[label], label, 4.0) for label in labels]
     if any(one.probabilities is not None for one in methods):
-        dots.append(style.legend_dot("misread", 6.5, color=style.INK, marker="o", fillstyle="none"))
+        dots.append(
+            style.legend_dot("misclassified", 6.5, color=style.INK, marker="o", fillstyle="none")
+        )
     return dots

@@ -160,7 +160,7 @@ def _line(label: int) -> dict[str, Any]:
 
 
 def _corner_share(curves: Sequence[RocCurve]) -> float:
-    """Return as large a part of the axes as the worst curve needs: 1/10, 1/4 or 1/2."""
+    """Return the part of the axes to enlarge, 1/10, 1/4 or 1/2, which the worst curve needs."""
     lowest = min(curve.area for curve in curves)
     return next(share for share, least in ((0.1, 0.98), (0.25, 0.9), (0.5, -1)) if lowest > least)
 
@@ -173,7 +173,7 @@ def _missing(classes: Sequence[str], curves: Sequence[RocCurve]) -> str:
 
 
 def _list_areas(ax: Axes, classes: Sequence[str], curves: Sequence[RocCurve]) -> None:
-    """List the areas of few classes below the curves, where good ones leave room."""
+    """List the areas of few classes below the curves, where there is room."""
     if len(curves) <= _MOST_LISTED:
         names = style.short_names(classes)
         text = "\n".join(f"{names[curve.label]} {curve.area:.4f}" for curve in curves)

@@ -1,4 +1,4 @@
-"""Results by specimen: cells of one specimen are alike, and a patient is read as a whole."""
+"""Results by specimen: its cells are similar, and a diagnosis is made for all of them."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.classification import SpecimenResult, specimen_results
 
 _MOST_NUMBERS = 45
-"""Specimens whose numbers stand below their dots without touching."""
+"""Number of specimens up to which their numbers do not overlap below the dots."""
 
 
 def plot_specimens(predictions: Predictions) -> Figure | None:
@@ -40,7 +40,7 @@ def plot_specimens(predictions: Predictions) -> Figure | None:
     width = float(np.clip(0.6 + 0.19 * count, style.COLUMN, style.PAGE))
     figure = style.new_figure(width, 3.0)
     ax = figure.subplots()
-    # As wide as the places are apart in points, less the margin.
+    # The distance of neighbouring dots in points, less a margin.
     largest = float(np.clip(62 * width / count, 4.0, 8.4)) ** 2
     most = max(row.cells for row in rows)
 
@@ -74,7 +74,7 @@ def _plot_class(
 
 
 def _style_axes(ax: Axes, places: dict[int, SpecimenResult]) -> None:
-    """Name the axes, and number the specimens where the numbers have room."""
+    """Label the axes, and number the specimens if the numbers have room."""
     style.style_axes(ax, xlabel="specimen", ylabel="accuracy (%)")
     ticks = places if len(places) <= _MOST_NUMBERS else {}
     ax.set_xticks(list(ticks), [str(row.specimen) for row in ticks.values()], rotation=90)

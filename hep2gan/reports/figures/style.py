@@ -1,4 +1,4 @@
-"""One look for every figure: colours, print sizes, names cut to their room, methods in panels.
+"""The style of all figures: colours, print sizes, abbreviated names, panels of methods.
 
 No global matplotlib state; colours are Okabe & Ito's.
 """
@@ -231,7 +231,7 @@ def method_panels(
         top to bottom.
     """
     headings = wrap_headings(names, int(PAGE / columns / 0.078))
-    # Below each name's lines stands a line of results.
+    # The heading has a line of results below the name.
     room = 0.14 * (2 + max(heading.count("\n") for heading in headings))
     heights = [heights[0] + room, *heights[1:]]
     across, depth = min(len(names), columns), len(heights)
@@ -342,7 +342,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _ways_to_cut(classes: Sequence[str], limit: int) -> list[list[str]]:
-    """As they are, without the words that all begin with, numbered; each cut to `limit`."""
+    """Return the names, those without the common first words, and numbered ones; cut to `limit`."""
     start = _common_start(classes)
     return [
         [_cut(name, limit) for name in classes],
@@ -357,7 +357,7 @@ def _first_distinct(ways: Sequence[list[str]]) -> list[str]:
 
 
 def _common_start(names: Sequence[str]) -> int:
-    """Count characters of the whole words that all begin with: 6 for plate_a, plate_b."""
+    """Count the characters of the whole words that all names begin with: 6 for plate_a, plate_b."""
     columns = list(zip(*names, strict=False))
     alike = next((n for n, column in enumerate(columns) if len(set(column)) > 1), len(columns))
     start = max(names[0].rfind(gap, 0, alike) + 1 for gap in " _-") if names else 0

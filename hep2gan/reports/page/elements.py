@@ -1,4 +1,4 @@
-"""Figures as they stand in an HTML file: embedded, with size, caption and alt text."""
+"""Figures embedded in an HTML page, with size, caption and alternative text."""
 
 import base64
 import io
@@ -28,7 +28,7 @@ FIGURE_HEADINGS = (
     "Accuracy by specimen",
     "Where to look first",
 )
-"""What figures of several methods stand under, in the order of a report."""
+"""Headings of the figures of several methods, in the order of a report."""
 SIDE_BY_SIDE, INTERVALS, CALIBRATION, SPECIMENS, WORST = FIGURE_HEADINGS
 _CSS_DPI = 96 * 1.3
 

@@ -40,7 +40,7 @@ from hep2gan.statistics.significance import Interval
 
 _RESULTS = ("accuracy", "precision", "recall", "f1", "dice", "jaccard")
 """Table I's columns, and the two of section III-C, by their names in metrics.json."""
-_TOLD_BY_NAMES = ("study", "name", "method", "seed", "split.fold")
+_IN_NAMES = ("study", "name", "method", "seed", "split.fold")
 _FEW = 4
 
 
@@ -99,7 +99,7 @@ def _parts(
     parts = leakage_parts(study.runs)
     if len(study.runs) > 1:
         parts += [configuration_part(study.runs), results_part(study)]
-        # Table I stands there run by run.
+        # Table I is shown run by run instead.
         parts += [
             PagePart(
                 table.title,
@@ -145,15 +145,15 @@ def configuration_part(runs: Sequence[FinishedRun]) -> PagePart:
     rows = [
         row
         for key, values in configuration_differences([run.config for run in runs]).items()
-        if key not in _TOLD_BY_NAMES
+        if key not in _IN_NAMES
         for row in _difference_rows(key, values, runs)
     ]
     if not rows:
         return PagePart(
-            title, "The configurations are equal, apart from what the names of the runs tell."
+            title, "The configurations are equal, apart from the settings in the names of the runs."
         )
     caption = (
-        "The settings that differ; the others stand in each run’s configuration. "
+        "The settings that differ; all others are in the configuration of each run. "
         "A method’s name stands for all its runs"
     )
     return PagePart(title, table=Table(title, rows, [Part(caption)], words=True))
@@ -162,7 +162,7 @@ def configuration_part(runs: Sequence[FinishedRun]) -> PagePart:
 def _difference_rows(
     key: str, values: Mapping[str, Sequence[int]], runs: Sequence[FinishedRun]
 ) -> list[Row]:
-    """Return a row a value; that of most runs, where there are many, comes last as the rule."""
+    """Return one row for each value; if there are many runs, the value of most comes last."""
     rows = []
     for value, places in sorted(values.items(), key=lambda pair: len(pair[1]) > len(runs) / 2):
         which = Cell("Runs", runs=[runs[place].path for place in places])
@@ -190,7 +190,7 @@ def results_part(study: Study) -> PagePart:
 
 
 def _method_rows(row: Table1Row, runs: Sequence[FinishedRun]) -> list[Row]:
-    """Return a row a run, then its method's mean, the paper's row, and how the method compares.
+    """Return a row for each run, then the method's mean, the paper's row and the comparison.
 
     Folds have no rows of their own: they are one test set in parts.
     """
@@ -240,7 +240,7 @@ def _comparison_row(row: Table1Row) -> Row:
     text = (
         f"Against {one.other.title}: {format_points(accuracy.estimate)} points of accuracy, "
         f"{format_points(one.mean_class_accuracy.estimate)} of mean class accuracy, on "
-        f"{len(one.pairs.each):,} same cells ({here} right here alone, {there} there "
-        f"alone), {verdict(one.p)}"
+        f"{len(one.pairs.each):,} same cells ({here} correct only here, {there} only "
+        f"there), {verdict(one.p)}"
     )
     return Row([Cell("Run", text, runs=[*row.method.runs, *one.other.runs])], kind="comparison")

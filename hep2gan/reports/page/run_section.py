@@ -1,4 +1,4 @@
-"""One run on the HTML page: its configuration in few words, its first numbers, its tables."""
+"""One run on the HTML page: a summary of its configuration, its main results, its tables."""
 
 import math
 import re

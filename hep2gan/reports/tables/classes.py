@@ -1,7 +1,4 @@
-"""Results class by class, methods beside each other, and specimen by specimen.
-
-A patient's slide is read as a whole.
-"""
+"""Results by class, methods beside each other, and by specimen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,9 +26,9 @@ from hep2gan.statistics.classification import SpecimenResult, scores_by_class, s
 CLASS_MEASURES = {"recall": "Recall", "precision": "Precision", "f1": "F1", "auroc": "AUROC"}
 _NOTE = (
     "Percentages; mean ± standard deviation over seeds, the folds of a seed are one test set. "
-    "Recall is the share of a class's cells that is read right, its accuracy; its 95 % interval "
-    "is Wilson's, for a method with one seed, and takes cells for independent: where a class has "
-    "few specimens it is too narrow. AUROC is the area under the ROC curve of the class against "
+    "Recall is the share of a class's cells classified correctly, its accuracy; its 95 % interval "
+    "is Wilson's, for a method with one seed, and assumes independent cells: if a class has few "
+    "specimens, it is too narrow. AUROC is the area under the ROC curve of the class against "
     "the rest. Cells that are tested under several seeds are counted once."
 )
 
@@ -72,7 +69,7 @@ def classes_table(methods: Sequence[MethodResults]) -> Table | None:
 def _class_row(
     method: MethodResults, label: int, by_seed: Sequence[dict[str, npt.NDArray[np.float64]]]
 ) -> Row:
-    """One class as one method reads it; the interval is of a method with one seed."""
+    """Print the scores of one class; the interval of recall only for a method with one seed."""
     cells = method.cells.rows(np.flatnonzero(method.cells.label == label))
     interval = cells.wilson() if len(by_seed) == 1 else None
     scores = []
@@ -107,7 +104,7 @@ def _hardest(rows: Sequence[Row]) -> str:
     share = f"{hundredths(least)} % of its cells"
     if least < most:
         share = f"from {share} ({lowest}) to {hundredths(most)} % ({highest})"
-    return f"{name} is read right least often: {share}."
+    return f"{name} has the lowest recall: {share}."
 
 
 def specimens_table(methods: Sequence[MethodResults]) -> Table | None:

@@ -27,7 +27,7 @@ from hep2gan.statistics.significance import Interval, mcnemar, sign_flip_test
 Statistic = Callable[[Floats], Floats]
 
 UNFOLDED = -1
-"""Stands for the fold of a run without folds, which is no fold of another's."""
+"""The fold of a run without folds; differs from every fold of another run."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ class PairedResults:
 
     @cached_property
     def gained(self) -> npt.NDArray[np.int64]:
-        """(N,) over all test sets: 1 where the first alone names the class right, -1 where the
-        second alone, else 0."""
+        """(N,) of all test sets: 1 if only the first is correct, -1 if only the second, or 0."""
         one, other = (
             np.concatenate([_right(tested) for tested in side]).astype(np.int64)
             for side in (self.first, self.second)
@@ -61,9 +60,9 @@ class PairedResults:
 
     @cached_property
     def discordant(self) -> tuple[int, int]:
-        """Cells that the first names right under more seeds than the second, and the other way.
+        """Numbers of cells that one method classifies correctly under more seeds than the other.
 
-        With one seed they are those that one method alone names right.
+        With one seed they are the cells that only the first, and only the second, gets right.
         """
         by_cell = sum_by_group(self._joined("id"), self.gained)
         return int((by_cell > 0).sum()), int((by_cell < 0).sum())
@@ -80,7 +79,7 @@ class PairedResults:
 
     @cached_property
     def p_cells(self) -> float:
-        """p of exact McNemar; of several seeds it is the sign test of the same cells."""
+        """p of the exact McNemar test; with several seeds, of the sign test on the same cells."""
         return mcnemar(*self.discordant)
 
     @cached_property
@@ -300,7 +299,7 @@ class _Kind(NamedTuple):
 
 
 def _kinds(tests: Sequence[TestCells]) -> list[_Kind]:
-    """Return the kinds that every test set has."""
+    """Return the groups of measures that every test set has."""
     confusions = [
         cell_confusions(test.label, test.predicted, len(test.classes)).astype(np.float64)
         for test in tests
@@ -318,7 +317,7 @@ def _kinds(tests: Sequence[TestCells]) -> list[_Kind]:
 def _bootstrapped(
     units: Sequence[npt.NDArray[Any]], values: Sequence[Floats], statistic: Statistic
 ) -> list[Bootstrapped]:
-    """Bootstrap the mean over seeds of figures of sums, for units that may recur in each test."""
+    """Bootstrap the mean of a statistic over seeds; units may recur in each test set."""
     shape = (-1, len(values), *values[0].shape[1:])
     distinct = np.unique(np.concatenate(units))
     sums = np.zeros((len(distinct), *shape[1:]))

@@ -1,4 +1,4 @@
-"""How the cells were dealt to training and test, as far as runs of a method differ in it."""
+"""The effect of the split: methods that were run under several kinds of split."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from hep2gan.statistics.bootstrap import Bootstrapped
 from hep2gan.statistics.significance import holm
 
 _NOT_PRINTED = ("kind", "group_duplicates", "fold", "seed")
-"""Settings that have a place of their own, or that repetitions differ in."""
+"""Settings that have fields of their own, or that differ between repetitions."""
 
 
 class Protocol(NamedTuple):
@@ -178,7 +178,7 @@ def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[
 
 
 def _by_protocol(results: Sequence[RunResult]) -> list[dict[Protocol, MethodResults]]:
-    """Gather classifiers of one study and name, whatever their split; those with several."""
+    """Group classifiers of one study and name by protocol; those with several protocols."""
     by_name = group_pairs(
         ((result.run.study, without_split(result.run.method)), result)
         for result in results
@@ -252,7 +252,7 @@ def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
     known = [gap for gap in across if not gap.problem]
     if not known:
         why = across[0].problem if across else "it was not run under a random and another split"
-        return f"how much a random split flatters cannot be said: {why}."
+        return f"how much a random split flatters is unknown: {why}."
     gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
     accuracy = gap.differences["accuracy"]
     words = "flatters" if accuracy.estimate > 0 else "does not flatter"

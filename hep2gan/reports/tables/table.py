@@ -245,7 +245,7 @@ class Table:
 
     @property
     def paragraphs(self) -> list[str]:
-        """The notes, with what synthetic cells are worth where a row is about such."""
+        """The notes, with a note on synthetic cells if a row is about them."""
         synthetic = any(row.values.get("synthetic") for row in self.rows)
         return [*self.notes, *[SYNTHETIC_NOTE] * synthetic]
 

@@ -163,13 +163,13 @@ NOTES = (
     "one test set.",
     "Intervals are at 95 %: Wilson's for a method with one seed, else and besides BCa bootstrap "
     "intervals over cells and, where specimens are known, over whole specimens, whose cells are "
-    "much alike: theirs is the interval for new patients.",
-    "No interval stands where its units show no spread: one specimen, or all named right.",
+    "similar: this is the interval for new patients.",
+    "An interval is missing if its units show no spread: one specimen, or no errors.",
     "Two methods are compared on cells of the same seed and fold; differences are means over "
     "seeds. McNemar's test is exact; a cell tested under several seeds counts once in it, for the "
-    "method that names it right under more of them. A difference of accuracy is called more than "
-    "noise where p is below 0.05 after Holm's correction over the table, by McNemar's test and, "
-    "where specimens are known, by sign flips of whole specimens too; the larger p is printed. "
+    "method that classifies it correctly under more of them. A difference of accuracy is called "
+    "more than noise if p is below 0.05 after Holm's correction over the table, by McNemar's test "
+    "and, where specimens are known, by sign flips of whole specimens; the larger p is printed. "
     "Interval and p of a mean class accuracy are over specimens where they are known, else cells.",
 )
 
@@ -259,8 +259,8 @@ def _compared(row: Table1Row) -> list[Cell]:
     cells = [
         value_cell("Against", "against", one and one.other.title)._replace(code=one is not None),
         value_cell("Same cells", "paired_cells", one and len(one.pairs.each), "{:,}".format),
-        value_cell("Right here alone", "only_here", one and one.pairs.discordant[0]),
-        value_cell("Right there alone", "only_there", one and one.pairs.discordant[1]),
+        value_cell("Correct only here", "only_here", one and one.pairs.discordant[0]),
+        value_cell("Correct only there", "only_there", one and one.pairs.discordant[1]),
         value_cell("Accuracy, points", "difference", accuracy and accuracy.estimate, format_points),
         interval_cell(
             "Over cells",

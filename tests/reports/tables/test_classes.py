@@ -96,7 +96,7 @@ def test_the_class_that_is_read_right_least_often():
     low, high = sorted(100 * recalls[:, worst])
     names = "ab" if recalls[0, worst] < recalls[1, worst] else "ba"
     share = f"from {low:.2f} % of its cells ({names[0]}) to {high:.2f} % ({names[1]})"
-    assert table.text == f"{NAMES[worst]} is read right least often: {share}."
+    assert table.text == f"{NAMES[worst]} has the lowest recall: {share}."
     assert table.folded == "4 classes by 2 methods"
 
 
