@@ -71,7 +71,7 @@ class AttentionPoolingClassifier(TimmClassifier):
                 "it pools by the mask",
                 "set model.guidance.source=generated or ground_truth",
             )
-        # The backbone takes no mask and, without a pool of its own, ends at the last map.
+        # The backbone takes no mask and, without global pooling, returns its last map.
         super().__init__(
             num_classes,
             backbone,

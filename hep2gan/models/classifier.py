@@ -53,7 +53,7 @@ def timm_backbone(
     channels = 3 if initial.loads else image_channels + guided
     arguments = initial.timm_arguments() | options
     with initial.explain_errors():
-        # Without classes timm's forward ends at the pooled features.
+        # With num_classes=0, timm returns the pooled features.
         network = timm.create_model(initial.model, num_classes=0, in_chans=channels, **arguments)
     initial.require_filled(network)
     if initial.loads and (guided or image_channels == 1):

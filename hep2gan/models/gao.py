@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from hep2gan.models.classifier import check_input, concat_mask
 
 SIDE = 78
-"""The network's own image size in pixels, to which all images are resized."""
+"""Side in pixels to which all images are resized."""
 
 
 class ScaledTanh(nn.Module):

@@ -185,7 +185,7 @@ def _initial(encoder: str, pretrained: bool, weights: str | Path | None) -> Pret
 def _encoder_arguments(encoder: str, initial: PretrainedWeights) -> dict[str, Any]:
     if encoder.startswith(TIMM):
         arguments = initial.timm_arguments()
-        # smp asks `is not None`: True loads, None does not, and False would load.
+        # smp tests for `is not None`, so that False would load weights as well.
         arguments["encoder_weights"] = True if arguments.pop("pretrained") else None
         return arguments
     known = smp.encoders.encoders

@@ -1,4 +1,4 @@
-"""How the mask reaches the classifier, and what trains in which epoch."""
+"""The mask that guides the classifier, and the networks that are trained in each epoch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -44,7 +44,7 @@ def require_hub(repository: str, revision: str | None, fix: str, files: tuple[st
         return
     try:
         get_session().head(constants.ENDPOINT, timeout=5.0)
-    except Exception as error:  # requests, httpx and offline mode have no common root
+    except Exception as error:  # requests, httpx and offline mode have no common base class
         raise Hep2ganError(
             f"pretrained weights {repository} are not in the cache",
             f"they cannot be downloaded from {constants.ENDPOINT} either ({error})",
@@ -65,7 +65,7 @@ def require_timm_weights(model: str, fix: str) -> None:
     config = timm.get_pretrained_cfg(model)
     if config is None or not config.has_weights:
         raise Hep2ganError(f"{model} has no pretrained weights", "timm publishes none", fix)
-    # Weights that live elsewhere than on the hub fail without retries.
+    # Other sources than the hub fail without retries.
     if config.hf_hub_id:
         repository, _, revision = config.hf_hub_id.partition("@")
         files = (config.hf_hub_filename,) if config.hf_hub_filename else FILES
@@ -229,7 +229,7 @@ def as_path(file: str | Path | None) -> Path | None:
 
 
 STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
-"""Convolutions that rescale their kernels over all input channels: channels cannot be added."""
+"""Convolutions that standardise kernels over all input channels, so that none can be added."""
 
 
 def adapt_first_convolution(network: nn.Module, image_channels: int, guided: bool) -> None:

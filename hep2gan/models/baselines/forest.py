@@ -95,7 +95,7 @@ class ForestSettings(Settings):
 
         forest = RandomForestClassifier(self.trees, random_state=seed, n_jobs=jobs)
         forest.fit(features, label)
-        # Several threads would sum the trees' votes in an order of their own.
+        # Several threads would sum the trees' votes in a varying order.
         return forest.set_params(n_jobs=1)
 
 

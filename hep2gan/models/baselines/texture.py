@@ -34,7 +34,7 @@ def _bins(partner: Labels) -> Labels:
 
 
 PATTERN_BIN = _bins((np.arange(16) << 2 | np.arange(16) >> 2) & 15)
-"""0..135. Turned by 180°, the pair (a, b) is (b', a') with each pattern's bits moved on by two."""
+"""Bins 0..135. Turned by 180°, a pair (a, b) is (b', a'), with the bits of each rotated by two."""
 
 
 def ric_lbp_features(image: Grey) -> Grey:
@@ -107,11 +107,11 @@ def label_pairs(labels: Labels, distance: int, direction: int) -> tuple[Labels, 
 
 
 DISTANCES = (1, 2, 4)
-"""Of the two windows of a pair, in pixels."""
+"""Distances of the two windows of a pair in pixels."""
 SCANS = tuple((0, *rest) for rest in permutations((1, 2, 3)))
-"""The six ways through a window from its top left: 0 1 above 2 3."""
+"""The six orders in which a window 0 1 above 2 3 is scanned from its top left."""
 MOTIF_BIN = _bins(np.arange(len(SCANS)))
-"""0..20, of unordered pairs of scans."""
+"""Bins 0..20 of unordered pairs of scans."""
 
 
 def motif_labels(image: Grey) -> Labels:

@@ -1,4 +1,4 @@
-"""Every figure: what it is called, what it shows in words, and how it is plotted and saved."""
+"""All figures with their names and captions, and how they are plotted and saved."""
 
 import io
 import threading
@@ -209,9 +209,9 @@ def render_figure(figure: Figure, form: str = "png") -> bytes:
     """
     date = {"CreationDate": None} if form == "pdf" else {"Software": None}
     buffer = io.BytesIO()
-    # The setting for fonts is global in matplotlib: one file at a time.
+    # The font setting is global in matplotlib, hence one file at a time.
     with _SAVING, mpl.rc_context({"pdf.fonttype": 42}):
         figure.savefig(buffer, format=form, dpi=DPI, metadata=date)
-    # Laid out once is enough, and the PDF and the PNG of a figure agree.
+    # Further renderings keep the layout, so that PDF and PNG agree.
     figure.set_layout_engine("none")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Pictures of cells with the outlines of their masks: typical ones, and those read worst.
+"""Pictures of cells with the outlines of their masks: typical cells, and the worst results.
 
 Which cells a figure shows is chosen by rule, never by hand. Typical ones are the paper's Fig. 2.
 """
@@ -15,17 +15,17 @@ from matplotlib.lines import Line2D
 from hep2gan.reports.figures import style
 from hep2gan.runs.predictions import FOREGROUND, Predictions
 
-_TRUE_WIDTH, _PREDICTED_WIDTH = 1.7, 0.9  # points; the lower line shows where they agree
+_TRUE_WIDTH, _PREDICTED_WIDTH = 1.7, 0.9  # points; the wider line below is visible where both agree
 _COLUMNS = 6
 _NAME, _NOTE, _HIGHEST = 0.35, 0.16, 9.0
-"""Inches: beside the rows for names, below a picture for its note, a page without its caption."""
+"""Inches: width of row names, height of a note below a picture, height of a page."""
 _DICE, _GAP = 0.72, 0.14
-"""Inches that `Dice 0.972 · ` takes, and that stay free between neighbours."""
+"""Inches: width of `Dice 0.972 · `, gap between neighbours."""
 _BELOW = {"ha": "center", "va": "top"}
 COUNT = 20
 _ACROSS = 5
 _WIDTH = style.PAGE / _ACROSS - 0.14
-"""Inches that a line above a picture may take."""
+"""Largest width of a line above a picture in inches."""
 
 
 def plot_contours(predictions: Predictions) -> Figure | None:

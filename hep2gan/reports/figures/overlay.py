@@ -1,4 +1,4 @@
-"""An image with the outline of a mask, as pixels."""
+"""Images with outlines of masks drawn into their pixels."""
 
 import numpy as np
 import numpy.typing as npt

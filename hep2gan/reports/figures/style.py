@@ -241,8 +241,7 @@ def method_panels(
     grid = figure.subplots(
         lines * depth, across, squeeze=False, height_ratios=list(heights) * lines
     )
-    stacks = grid.reshape(lines, depth, across).swapaxes(1, 2).reshape(-1, depth)
-    axes = [list(panels) for panels in stacks]
+    axes = list(map(list, grid.reshape(lines, depth, across).swapaxes(1, 2).reshape(-1, depth)))
     for ax in (ax for panels in axes[len(names) :] for ax in panels):
         ax.remove()
     return figure, headings, axes[: len(names)]
@@ -332,8 +331,7 @@ def wrap_headings(names: Sequence[str], width: int) -> list[str]:
     """
     headings = [_two_lines(name, width) for name in names]
     if len(set(headings)) < len(headings):
-        numbered = (f"{number} {name}" for number, name in enumerate(names, start=1))
-        headings = [_two_lines(name, width) for name in numbered]
+        headings = [_two_lines(f"{place} {name}", width) for place, name in enumerate(names, 1)]
     return [plain_text(text) for text in headings]
 
 

@@ -69,8 +69,9 @@ def make_pictures(run: FinishedRun, predictions: Predictions) -> list[Picture]:
         (spec, "predictions.npz", partial(spec.plot, predictions)) for spec in RUN_FIGURES
     ]
     if (log := run.curves) is not None:
-        plot = partial(plot_training_curves, log, run.epochs)
-        plots.append((TRAINING_CURVES, "metrics.csv", plot))
+        plots.append(
+            (TRAINING_CURVES, "metrics.csv", partial(plot_training_curves, log, run.epochs))
+        )
     return [
         make_picture(spec, content, f" of run {run.name}")
         for spec, shown, plot in plots

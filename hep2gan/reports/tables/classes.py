@@ -101,7 +101,7 @@ def _hardest(rows: Sequence[Row]) -> str:
     (least, lowest), (most, highest) = (
         pick(recalls[name], key=lambda pair: pair[0]) for pick in (min, max)
     )
-    share = f"{hundredths(least)} % of its cells"
+    share = f"{hundredths(least)} %"
     if least < most:
         share = f"from {share} ({lowest}) to {hundredths(most)} % ({highest})"
     return f"{name} has the lowest recall: {share}."
