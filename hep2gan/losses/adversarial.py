@@ -1,4 +1,4 @@
-"""Adversarial loss (eq. 1) on patch logits, and its relatives."""
+"""Adversarial loss (eq. 1) on patch logits, and variants of it."""
 
 from typing import Annotated, Literal
 
@@ -21,16 +21,16 @@ class AdversarialLoss(nn.Module):
     lsgan:       D: (z_real - 1)² + z_fake²;  G: (z_fake - 1)²  (Mao et al. 2017)
     hinge:       D: max(0, 1 - z_real) + max(0, 1 + z_fake);  G: -z_fake  (Lim and Ye 2017)
 
-    Means over batch and patches; D's two parts are halved, as in pix2pix. Eq. 1 prints 1 - log D
-    where log(1 - D) is meant.
+    Terms are means over batch and patches; D's two terms are halved, as in pix2pix. Eq. 1
+    prints 1 - log D where log(1 - D) is meant.
 
     Args:
-        mode: which form of eq. 1.
-        label_smoothing: e in [0, 0.5). D's target for real pairs is 1 - e, for generated ones 0
-            (one-sided, Salimans et al. 2016); not with hinge, which has no targets.
+        mode: Form of eq. 1.
+        label_smoothing: Value e in [0, 0.5). D's target for real pairs is 1 - e, for generated ones
+            0 (one-sided, Salimans et al. 2016); not with hinge, which has no targets.
 
     Raises:
-        Hep2ganError: for smoothing with hinge.
+        Hep2ganError: If smoothing is combined with hinge.
     """
 
     def __init__(self, mode: AdversarialMode = "vanilla", label_smoothing: Smoothing = 0.0) -> None:
@@ -44,11 +44,11 @@ class AdversarialLoss(nn.Module):
         self.mode, self.label_smoothing = mode, label_smoothing
 
     def discriminator(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Compute what D minimises.
+        """Compute the loss that D minimises.
 
         Args:
-            real: patch logits of pairs with the true mask, (B, 1, h, w).
-            fake: those of pairs with the generated mask.
+            real: Patch logits of pairs with the true mask, (B, 1, h, w).
+            fake: Patch logits of pairs with the generated mask, (B, 1, h, w).
 
         Returns:
             Scalar terms `real`, `fake` and `total` = ½ (real + fake).
@@ -58,7 +58,14 @@ class AdversarialLoss(nn.Module):
             return {"real": on_real, "fake": on_fake, "total": 0.5 * (on_real + on_fake)}
 
     def generator_loss(self, fake: Tensor) -> Tensor:
-        """Compute the scalar that G minimises from patch logits (B, 1, h, w) of generated pairs."""
+        """Compute the loss that G minimises.
+
+        Args:
+            fake: Patch logits of pairs with the generated mask, (B, 1, h, w).
+
+        Returns:
+            A scalar.
+        """
         with without_autocast(fake):
             logits = to_float32(fake)
             if self.mode == "hinge":

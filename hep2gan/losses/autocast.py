@@ -1,4 +1,4 @@
-"""Losses are computed in float32 or better, whatever autocast does to the networks."""
+"""Computation of losses in float32 or better, also if the networks run under autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -8,13 +8,21 @@ from torch import Tensor
 
 
 def to_float32(values: Tensor) -> Tensor:
-    """Raise float16 and bfloat16 to float32; float32 and float64 stay."""
+    """Convert float16 and bfloat16 to float32; float32 and float64 stay.
+
+    Args:
+        values: Tensor of any shape.
+    """
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def without_autocast(values: Tensor) -> AbstractContextManager[Any]:
-    """Switch autocast off on the device of `values`, where it is on."""
-    # Asked first, since a step enters six of these, and each switch costs more than the question.
+    """Return a context in which autocast is off.
+
+    Args:
+        values: A tensor on the device for which autocast is switched off.
+    """
+    # Checked first: a step enters six of these contexts, and switching costs more than checking.
     if not torch.is_autocast_enabled(values.device.type):
         return nullcontext()
     return torch.autocast(values.device.type, enabled=False)

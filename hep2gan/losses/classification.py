@@ -29,20 +29,24 @@ BOUND = 4.0
 
 
 class GaussianMixtureSettings(Settings):
-    """The keys of `loss.gaussian_mixture`."""
+    """The keys of `loss.gaussian_mixture`.
+
+    Args:
+        enabled: Train with the Gaussian-mixture loss; otherwise with cross-entropy alone.
+        weight: Weight of the loss (eq. 6), added to the cross-entropy of the output layer.
+        gamma: Weight of the likelihood regularisation (eq. 7).
+        covariance: Learned variances: none (identity), one a class (isotropic), or one a class and
+            feature (diagonal).
+        priors: Class priors; empirical: class frequencies in the training part.
+        margin: α of eq. 6, or [start, end], ramped linearly over the training.
+    """
 
     enabled: bool = True
-    """Train with it; otherwise with cross-entropy alone."""
     weight: NonNegative = 1.0
-    """Of the loss (eq. 6) beside the cross-entropy of the output layer."""
     gamma: NonNegative = 0.01
-    """Weight of the likelihood regularisation (eq. 7)."""
     covariance: Covariance = "identity"
-    """No variance is learned, one a class, or one a class and feature."""
     priors: Priors = "uniform"
-    """Of the classes; empirical: their frequencies in the training part."""
     margin: Margin = 0.0
-    """α of eq. 6, or [start, end], ramped over the training."""
 
 
 class GaussianMixtureLoss(nn.Module):
@@ -56,19 +60,19 @@ class GaussianMixtureLoss(nn.Module):
     in float32 or better.
 
     Args:
-        num_classes: K.
-        feature_dim: D.
-        covariance: identity (no variance is learned), isotropic (one a class) or diagonal (D a
-            class).
-        priors: uniform, or empirical from `class_counts`.
+        num_classes: Number K of classes.
+        feature_dim: Number D of features.
+        covariance: Learned variances: none (identity), one a class (isotropic), or D a class
+            (diagonal).
+        priors: Class priors; empirical: from `class_counts`.
         class_counts: K positive numbers of cells, given here or by `set_class_counts` before
             training.
-        margin: α, a number or [start, end]; used only while training.
-        margin_epochs: over which `set_epoch` ramps the margin from start to end.
-        mean_std: means start from N(0, mean_std²), small so that the loss starts near log K.
+        margin: α of eq. 6, a number or [start, end]; used only in training.
+        margin_epochs: Number of epochs over which `set_epoch` ramps the margin from start to end.
+        mean_std: Standard deviation of the initial means, small so that the loss starts near log K.
 
     Raises:
-        Hep2ganError: for settings that cannot work.
+        Hep2ganError: If a ramp has no epochs, or class counts do not fit the priors or classes.
     """
 
     log_prior: Tensor
@@ -97,8 +101,9 @@ class GaussianMixtureLoss(nn.Module):
         self.margin, self._margin_epochs = self._ramp[0], margin_epochs
         self.means = nn.Parameter(mean_std * torch.randn(num_classes, feature_dim))
         width = {"identity": 0, "isotropic": 1, "diagonal": feature_dim}[covariance]
-        free = nn.Parameter(torch.zeros(num_classes, width)) if width else None
-        self.register_parameter("free_log_variance", free)
+        self.register_parameter(
+            "free_log_variance", nn.Parameter(torch.zeros(num_classes, width)) if width else None
+        )
         unknown = math.nan if priors == "empirical" else -math.log(num_classes)
         self.register_buffer("log_prior", torch.full((num_classes,), unknown))
         self._has_prior = priors == "uniform"
@@ -106,7 +111,14 @@ class GaussianMixtureLoss(nn.Module):
             self.set_class_counts(class_counts)
 
     def set_class_counts(self, counts: Sequence[int]) -> None:
-        """Set empirical priors from K positive numbers of cells of the training part."""
+        """Set empirical priors.
+
+        Args:
+            counts: Number of cells of each of the K classes in the training part, all positive.
+
+        Raises:
+            Hep2ganError: If priors are uniform, or the counts are not K positive numbers.
+        """
         if self.priors != "empirical":
             raise Hep2ganError(
                 "class counts were given to uniform priors", "they are for priors=empirical"
@@ -120,7 +132,11 @@ class GaussianMixtureLoss(nn.Module):
         self._has_prior = True
 
     def set_epoch(self, epoch: int) -> None:
-        """Move the margin along its linear ramp, constant after it; epochs count from 0."""
+        """Set the margin to its value on the linear ramp; it is constant after the ramp.
+
+        Args:
+            epoch: The epoch that starts, counted from 0.
+        """
         start, end = self._ramp
         self.margin = start + (end - start) * min(1.0, epoch / max(self._margin_epochs, 1))
 
@@ -133,7 +149,17 @@ class GaussianMixtureLoss(nn.Module):
         return bounded.expand(self.num_classes, self.feature_dim)
 
     def distances(self, features: Tensor) -> Tensor:
-        """Compute squared Mahalanobis distances (N, K) of features (N, D) to the class means."""
+        """Compute squared Mahalanobis distances of features to the class means.
+
+        Args:
+            features: (N, D) features.
+
+        Returns:
+            (N, K) squared distances.
+
+        Raises:
+            Hep2ganError: If the shape is another.
+        """
         if features.ndim != 2 or features.shape[1] != self.feature_dim:
             raise Hep2ganError(
                 f"features are {tuple(features.shape)}",
@@ -157,19 +183,19 @@ class GaussianMixtureLoss(nn.Module):
         """Compute the terms of eqs 6 and 7.
 
         Args:
-            features: (B, D).
-            labels: (B,) int64 in [0, K).
+            features: (B, D) features.
+            labels: (B,) true classes, int64 in [0, K).
 
         Returns:
             Scalars `gaussian_mixture` (eq. 6) and `likelihood` (eq. 7, without γ).
 
         Raises:
-            Hep2ganError: for other shapes, and in training with empirical priors whose counts were
-                never given.
+            Hep2ganError: If shapes do not fit, or in training if empirical priors have no class
+                counts.
         """
         half, half_log_det = 0.5 * self.distances(features), 0.5 * self.log_variance.sum(dim=1)
         self._check_labels(features, labels)
-        # Where the label is; F.one_hot would look at the labels first, and wait for them.
+        # One-hot labels; F.one_hot would read the labels first, which synchronises with the GPU.
         own = torch.zeros_like(half).scatter(1, labels.unsqueeze(1), 1.0)
         alpha = self.margin if self.training else 0.0
         logits = self.log_prior - half_log_det - (1.0 + alpha * own) * half
@@ -191,23 +217,23 @@ class GaussianMixtureLoss(nn.Module):
 
 
 NO_IGNORE_INDEX = torch.iinfo(torch.int64).min
-"""torch ignores the label -100 by default, which is as wrong as any other below 0."""
+"""Instead of torch's default, which ignores the invalid label -100."""
 
 
 class ClassificationLoss(nn.Module):
-    """L_out + L_cla + γ · likelihood (eqs 5, 6, 7; the paper weighs the first two 1 : 1).
+    """L_out + L_cla + γ · likelihood (eqs 5, 6, 7; the paper weights the first two 1 : 1).
 
     Args:
-        cross_entropy_weight: of L_out, the cross-entropy of the output layer (eq. 5; its missing
-            sum over classes restored).
-        gm_weight: of L_cla (eq. 6).
+        cross_entropy_weight: Weight of L_out, the cross-entropy of the output layer (eq. 5; its
+            missing sum over classes restored).
+        gm_weight: Weight of L_cla (eq. 6).
         gamma: γ, the weight of the likelihood term (eq. 7).
-        gaussian_mixture: gives L_cla and the likelihood; None leaves L_out alone.
-        label_smoothing: of L_out, in [0, 1).
+        gaussian_mixture: Computes L_cla and the likelihood; with None, the loss is L_out alone.
+        label_smoothing: Smoothing of L_out, in [0, 1).
 
     Raises:
-        Hep2ganError: for negative weights, and for smoothing together with a Gaussian mixture: they
-            pull the features of a class in different directions.
+        Hep2ganError: If smoothing is combined with a Gaussian mixture: they pull the features of a
+            class in different directions.
     """
 
     def __init__(
@@ -230,7 +256,11 @@ class ClassificationLoss(nn.Module):
         self.gaussian_mixture, self.label_smoothing = gaussian_mixture, label_smoothing
 
     def set_epoch(self, epoch: int) -> None:
-        """Move the mixture's margin along its ramp; epochs count from 0."""
+        """Set the mixture's margin to its value on the ramp.
+
+        Args:
+            epoch: The epoch that starts, counted from 0.
+        """
         if self.gaussian_mixture is not None:
             self.gaussian_mixture.set_epoch(epoch)
 
@@ -238,16 +268,16 @@ class ClassificationLoss(nn.Module):
         """Compute the unweighted terms and their weighted sum.
 
         Args:
-            logits: of the output layer, (B, K).
-            features: (B, D).
-            labels: (B,) int64 in [0, K).
+            logits: (B, K) logits of the output layer.
+            features: (B, D) features.
+            labels: (B,) true classes, int64 in [0, K).
 
         Returns:
             Scalars `cross_entropy`, with a mixture `gaussian_mixture` and `likelihood`, and
             `total`.
 
         Raises:
-            Hep2ganError: for other shapes, and on the CPU for labels out of range.
+            Hep2ganError: If shapes do not fit, and on the CPU if labels are out of range.
         """
         if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype != torch.int64:
             raise Hep2ganError(
@@ -272,7 +302,7 @@ class ClassificationLoss(nn.Module):
 
 @contextmanager
 def _name_labels_in_errors(logits: Tensor, labels: Tensor) -> Iterator[None]:
-    """Say which labels were out of range, where torch says so: on the CPU."""
+    """Name the labels that are out of range, where torch detects them: on the CPU."""
     try:
         yield
     except IndexError as error:

@@ -18,10 +18,21 @@ class L1Loss(nn.Module):
     """Mean absolute error between generated and true mask, ‖y - G(x)‖₁ of eq. 2 per pixel."""
 
     def __init__(self) -> None:
-        super().__init__()  # Without one of its own, torch's would take any argument.
+        super().__init__()  # Without a constructor of its own, it would accept any argument.
 
     def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """Compute the term `l1` from probabilities and masks in [0, 1], both (B, 1, H, W)."""
+        """Compute the term `l1`.
+
+        Args:
+            generated: G's probabilities in [0, 1], (B, 1, H, W).
+            truth: True masks in [0, 1], (B, 1, H, W).
+
+        Returns:
+            The scalar `l1`.
+
+        Raises:
+            Hep2ganError: If shapes differ or masks are not floating point.
+        """
         _check_masks(generated, truth)
         with without_autocast(generated):
             return {"l1": (to_float32(truth) - to_float32(generated)).abs().mean()}
@@ -34,9 +45,9 @@ class BceDiceLoss(nn.Module):
     from 1 over the batch (Milletari et al. 2016, without squares).
 
     Args:
-        bce_weight: of the cross-entropy.
-        dice_weight: of the Dice loss.
-        smooth: keeps the Dice of empty masks at 1.
+        bce_weight: Weight of the cross-entropy.
+        dice_weight: Weight of the Dice loss.
+        smooth: Added to numerator and denominator, so that the Dice of empty masks is 1.
     """
 
     def __init__(
@@ -49,7 +60,18 @@ class BceDiceLoss(nn.Module):
         self.bce_weight, self.dice_weight, self.smooth = bce_weight, dice_weight, smooth
 
     def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """Compute the weighted terms `bce` and `dice` from what `L1Loss` takes."""
+        """Compute the weighted terms.
+
+        Args:
+            generated: G's probabilities in [0, 1], (B, 1, H, W).
+            truth: True masks in [0, 1], (B, 1, H, W).
+
+        Returns:
+            Scalars `bce` and `dice`.
+
+        Raises:
+            Hep2ganError: If shapes differ or masks are not floating point.
+        """
         _check_masks(generated, truth)
         with without_autocast(generated):
             p, t = to_float32(generated), to_float32(truth).to(to_float32(generated).dtype)
@@ -65,13 +87,10 @@ class GeneratorLoss(nn.Module):
     """α · adversarial + β · pixel (eq. 3; the paper: α = 0.5, β = 10).
 
     Args:
-        alpha: weight of the adversarial term.
-        beta: weight of the pixel loss.
-        adversarial: None trains the generator on pixels alone.
-        pixel: a module that returns named terms, whose sum is the pixel loss; None for `L1Loss`.
-
-    Raises:
-        Hep2ganError: for negative weights.
+        alpha: Weight of the adversarial term.
+        beta: Weight of the pixel loss.
+        adversarial: The adversarial loss; with None, the generator is trained on pixels alone.
+        pixel: A module that returns named terms, whose sum is the pixel loss; None for `L1Loss`.
     """
 
     def __init__(
@@ -90,14 +109,14 @@ class GeneratorLoss(nn.Module):
 
         Args:
             judged: D's patch logits of the generated pairs, (B, 1, h, w); None without D.
-            generated: G's probabilities, (B, 1, H, W).
-            truth: true masks (B, 1, H, W) in [0, 1].
+            generated: G's probabilities in [0, 1], (B, 1, H, W).
+            truth: True masks in [0, 1], (B, 1, H, W).
 
         Returns:
             Scalars `adversarial`, `l1` or `bce` and `dice`, and `total`.
 
         Raises:
-            Hep2ganError: when logits and adversarial loss do not come together.
+            Hep2ganError: If masks do not fit, or only one of logits and adversarial loss is given.
         """
         terms: dict[str, Tensor] = self.pixel(generated, truth)
         total = self.beta * sum(
@@ -125,22 +144,25 @@ def _check_masks(generated: Tensor, truth: Tensor) -> None:
 
 
 class SofteningSettings(Settings):
-    """The keys of `loss.soften`."""
+    """The keys of `loss.soften`.
+
+    Args:
+        sigma: Standard deviation of a Gaussian blur in pixels; 0: none.
+        level: Distance of the softened mask from 0 and 1.
+    """
 
     sigma: NonNegative = 0.0
-    """Standard deviation of a Gaussian blur in pixels; 0: none."""
     level: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Distance of the softened mask from 0 and 1."""
 
 
 class MaskSoftening(nn.Module):
-    """Blur a binary mask and squeeze it into [level, 1 - level] before D sees it.
+    """Blur a binary mask and scale it to [level, 1 - level] before D sees it.
 
     Otherwise D could tell true masks from generated ones by grey levels alone.
 
     Args:
-        sigma: of a Gaussian blur, in pixels; 0 for none.
-        level: distance from 0 and 1, in [0, 0.5).
+        sigma: Standard deviation of a Gaussian blur in pixels; 0 for none.
+        level: Distance from 0 and 1, in [0, 0.5).
     """
 
     kernel: Tensor
@@ -153,7 +175,14 @@ class MaskSoftening(nn.Module):
         self.register_buffer("kernel", kernel / kernel.sum(), persistent=False)
 
     def forward(self, mask: Tensor) -> Tensor:
-        """Soften masks (B, 1, H, W) of {0, 1} to [level, 1 - level], same shape."""
+        """Soften masks.
+
+        Args:
+            mask: True masks of {0, 1}, (B, 1, H, W).
+
+        Returns:
+            Masks in [level, 1 - level] of the same shape.
+        """
         if not (self.radius or self.level):
             return to_float32(mask)
         with without_autocast(mask):

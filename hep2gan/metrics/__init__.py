@@ -1,1 +1,1 @@
-"""Metrics of segmentation and classification, and the trivial baselines they are read against."""
+"""Metrics of segmentation and classification, and trivial baselines to compare them with."""

@@ -1,4 +1,4 @@
-"""Trivial baselines, which never learn: read every score against these, on the same cells."""
+"""Trivial baselines without learning, to compare every score with, on the same cells."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ BASELINES = {
 """Baselines in words, by their names in metrics.json, in the order of a table's columns."""
 
 CROP_MARGIN = 10.0
-"""Raw pixels left around the mask's bounding box in every crop of the ICPR 2016 set."""
+"""Margin around the mask's bounding box in raw pixels, in every crop of the ICPR 2016 set."""
 
 
 def inscribed_ellipses(
@@ -21,17 +21,17 @@ def inscribed_ellipses(
     margin: float = CROP_MARGIN,
     margin_share: float = 0.0,
 ) -> npt.NDArray[np.bool_]:
-    """Inscribe ellipses in the crops less their margin, without looking at a pixel.
+    """Inscribe ellipses in the crops less their margin; the images are not used.
 
-    A pixel belongs to the ellipse when its centre does. A crop that is all margin gives an empty
+    A pixel belongs to the ellipse if its centre does. A crop that is all margin gives an empty
     mask.
 
     Args:
-        crop_size: (N, 2) raw height and width.
+        crop_size: (N, 2) height and width of the raw crops in pixels.
         shape: (H, W) to which the crops were resized.
-        margin: on each side, in raw pixels.
-        margin_share: added to it, as a share of the crop's own side (a bounding box widened by 20 %
-            on each side leaves 0.2 / 1.4 of it).
+        margin: Margin on each side in raw pixels.
+        margin_share: Additional margin, as a share of the crop's own side (a bounding box widened
+            by 20 % on each side leaves 0.2 / 1.4 of it).
 
     Returns:
         Masks (N, H, W).
@@ -54,13 +54,7 @@ def _square_of_normalised_distance(
     if semiaxis <= 0:
         return np.full(count, np.inf)
     centres = (np.arange(count) + 0.5) * (side / count)
-    squares: npt.NDArray[np.float64] = np.square((centres - side / 2) / semiaxis)
-    return squares
-
-
-def mean_mask(average: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Threshold the average of the training masks (H, W) at one half."""
-    return average >= 0.5
+    return np.asarray(np.square((centres - side / 2) / semiaxis), np.float64)
 
 
 def otsu_masks(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
@@ -80,7 +74,7 @@ def otsu_masks(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 
 def _threshold(image: npt.NDArray[np.uint8]) -> int:
-    """Level up to which pixels are background."""
+    """Compute the level up to which pixels are background."""
     share = np.bincount(image.reshape(-1), minlength=256) / image.size
     below, level = np.cumsum(share), np.cumsum(share * np.arange(256))
     spread = below * (1 - below)
@@ -91,7 +85,15 @@ def _threshold(image: npt.NDArray[np.uint8]) -> int:
 
 
 def majority_class(train_counts: npt.NDArray[np.int64], cells: int) -> npt.NDArray[np.float32]:
-    """Return (N, K) probabilities of the class most frequent in training (the first of equals)."""
+    """Predict the class most frequent in training (the first of equals) for all cells.
+
+    Args:
+        train_counts: (K,) cells per class in the training part.
+        cells: Number N of cells.
+
+    Returns:
+        (N, K) probabilities of 0 and 1.
+    """
     probabilities = np.zeros((cells, len(train_counts)), dtype=np.float32)
     probabilities[:, train_counts.argmax()] = 1.0
     return probabilities

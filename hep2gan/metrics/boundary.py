@@ -12,25 +12,37 @@ BinaryMask = npt.NDArray[np.bool_]
 OutlineDistances = npt.NDArray[np.float64]
 
 TOLERANCE = 2.0
-"""Raw pixels an outline may be off and still count as correct: about 4 % of a nucleus' diameter.
+"""Tolerated distance of outlines in raw pixels: about 4 % of a nucleus' diameter.
 
 Csurka et al. take 0.75 % of the image diagonal, 0.7 px in a cell crop: less than the pixel in
 which the true masks were annotated.
 """
 
 _FEW_PAIRS = 40_000
-"""Pairs of outline pixels up to which all of them are faster than two distance transforms."""
+"""Number of pairs of outline pixels up to which brute force beats two distance transforms."""
 
 
 class BoundaryScores(NamedTuple):
-    """Boundary F1 in [0, 1] and 95 % Hausdorff distance in raw pixels, of one image or a mean."""
+    """Scores of one image, or their mean over images.
+
+    Attributes:
+        f1: Boundary F1 in [0, 1].
+        hd95: 95 % Hausdorff distance in raw pixels.
+    """
 
     f1: float
     hd95: float
 
 
 def mask_outline(mask: BinaryMask) -> BinaryMask:
-    """(H, W) foreground pixels with a background pixel, or the image's edge, beside them."""
+    """Find the foreground pixels that touch the background or the edge of the image.
+
+    Args:
+        mask: (H, W) foreground.
+
+    Returns:
+        (H, W) outline.
+    """
     # np.pad takes as long as a whole distance transform of a cell.
     padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.bool_)
     padded[1:-1, 1:-1] = mask
@@ -44,9 +56,9 @@ def outline_distances(
     """Measure the distances from each outline's pixels to the other outline.
 
     Args:
-        predicted: (H, W), not empty.
-        truth: (H, W), not empty.
-        spacing: raw pixels from row to row and from column to column.
+        predicted: (H, W) mask, not empty.
+        truth: (H, W) mask, not empty.
+        spacing: Raw pixels from row to row and from column to column.
 
     Returns:
         Distances (P,) of the P predicted outline pixels and (T,) of the T true ones.
@@ -55,15 +67,16 @@ def outline_distances(
     ours, theirs = mask_outline(predicted[box]), mask_outline(truth[box])
     if np.count_nonzero(ours) * np.count_nonzero(theirs) <= _FEW_PAIRS:
         return _nearest(ours, theirs, spacing)
-    to_theirs = distance_transform_edt(~theirs, sampling=spacing)
-    to_ours = distance_transform_edt(~ours, sampling=spacing)
-    return to_theirs[ours], to_ours[theirs]
+    return (
+        distance_transform_edt(~theirs, sampling=spacing)[ours],
+        distance_transform_edt(~ours, sampling=spacing)[theirs],
+    )
 
 
 def _nearest(
     ours: BinaryMask, theirs: BinaryMask, spacing: tuple[float, float]
 ) -> tuple[OutlineDistances, OutlineDistances]:
-    """Measure all pairs of pixels: the terms of the distance transform, so also its bits."""
+    """Measure all pairs of pixels, with the same terms, hence bits, as the distance transform."""
     (our_rows, our_columns), (their_rows, their_columns) = np.nonzero(ours), np.nonzero(theirs)
     squares = np.square((our_rows[:, None] - their_rows) * spacing[0])
     squares += np.square((our_columns[:, None] - their_columns) * spacing[1])
@@ -87,10 +100,10 @@ def boundary_scores(
 
     Args:
         predicted: (H, W) mask of a resized crop.
-        truth: (H, W).
-        crop_size: height and width of the crop in raw pixels.
-        tolerance: of F1, in raw pixels.
-        percentile: of the distance.
+        truth: (H, W) true mask.
+        crop_size: Height and width of the crop in raw pixels.
+        tolerance: Tolerance of F1 in raw pixels.
+        percentile: Percentile of the distances, from 0 to 100.
     """
     if not predicted.any() and not truth.any():
         return BoundaryScores(1.0, 0.0)
@@ -106,12 +119,12 @@ def boundary_scores(
 
 
 def _percentile(values: OutlineDistances, percentile: float) -> float:
-    """Compute numpy.percentile to the last bit; its checks take longer than all else here."""
+    """Compute numpy.percentile to the last bit, without its checks, which dominate the time."""
     position = (len(values) - 1) * (percentile / 100)
     below, ordered = int(position), np.sort(values)
     low, high = float(ordered[below]), float(ordered[min(below + 1, len(values) - 1)])
     share = position - below
-    # From the nearer end, as numpy does.
+    # Interpolated from the nearer end, as by numpy.
     return high - (high - low) * (1 - share) if share >= 0.5 else low + (high - low) * share
 
 
@@ -124,13 +137,13 @@ def mean_boundary(
     """Average `boundary_scores` over N images.
 
     Args:
-        predicted: (N, H, W).
-        truth: (N, H, W).
-        crop_size: (N, 2) raw height and width.
-        tolerance: of F1, in raw pixels.
+        predicted: (N, H, W) masks of resized crops.
+        truth: (N, H, W) true masks.
+        crop_size: (N, 2) height and width of the raw crops in pixels.
+        tolerance: Tolerance of F1 in raw pixels.
 
     Raises:
-        Hep2ganError: when the shapes do not fit together or N is 0.
+        Hep2ganError: If the shapes do not fit together or N is 0.
     """
     if predicted.shape != truth.shape or crop_size.shape != (len(truth), 2) or not len(truth):
         raise Hep2ganError(

@@ -15,9 +15,9 @@ class ClassificationMetrics(Metric):
     """Accuracy, macro precision, recall and F1, and mean class accuracy of K classes.
 
     All come from one (K, K) confusion matrix of counts, so they are exact over batches and
-    processes. Macro averages run over the classes that occur in the truth or in the predictions,
-    as scikit-learn's do; F1 is the mean of per-class F1 (the paper's Table I), not the harmonic
-    mean of macro precision and recall. A class never predicted has precision 0.
+    processes. Macro averages are means over the classes that occur in the truth or in the
+    predictions, as scikit-learn's; F1 is the mean of per-class F1 (the paper's Table I), not the
+    harmonic mean of macro precision and recall. A class never predicted has precision 0.
 
     `mean_class_accuracy` averages recall over the classes that occur in the *truth* (scikit-learn's
     balanced accuracy, the ICPR contest's score). torchmetrics' macro recall also counts, as 0, a
@@ -25,13 +25,13 @@ class ClassificationMetrics(Metric):
 
     Args:
         classes: K names in the order of the labels.
-        kwargs: of torchmetrics.
+        kwargs: Options of torchmetrics.Metric.
+
+    Attributes:
+        confusion: (K, K) int64 counts: rows are the true class, columns the predicted one.
     """
 
-    full_state_update = False
-
     confusion: Tensor
-    """(K, K) int64 counts: rows are the true class, columns the predicted one."""
 
     def __init__(self, classes: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -44,11 +44,12 @@ class ClassificationMetrics(Metric):
 
         Args:
             scores: (B, K) probabilities or logits.
-            label: (B,) int64 in [0, K).
+            label: (B,) true classes, int64 in [0, K).
 
         Raises:
-            Hep2ganError: for scores of another shape.
-            ValueError, RuntimeError: of torchmetrics, for labels out of range.
+            Hep2ganError: If scores have another shape.
+            ValueError: If labels are out of range; by torchmetrics.
+            RuntimeError: If labels are out of range; by torchmetrics.
         """
         if scores.shape != (len(label), len(self.classes)):
             raise Hep2ganError(
@@ -58,11 +59,14 @@ class ClassificationMetrics(Metric):
         self.confusion += multiclass_confusion_matrix(scores, label, len(self.classes))
 
     def compute(self) -> dict[str, float]:
-        """Give the scores in [0, 1]; raises Hep2ganError before the first cell.
+        """Compute the scores in [0, 1].
 
         Returns:
             `accuracy`, `precision`, `recall`, `f1`, `mean_class_accuracy`, and `accuracy/<class>`,
             the recall of each class that occurs in the truth.
+
+        Raises:
+            Hep2ganError: If no cell was added.
         """
         counts = self.confusion.cpu().double()
         if not counts.sum():
@@ -86,17 +90,17 @@ def _divide(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def one_vs_rest_auroc(probabilities: Tensor, label: Tensor) -> Tensor:
-    """Measure the area under each class's ROC curve against all others, over exact thresholds.
+    """Compute the area under each class's ROC curve against all others, over exact thresholds.
 
     Args:
-        probabilities: (N, K) in [0, 1].
-        label: (N,) int64 in [0, K).
+        probabilities: (N, K) class probabilities in [0, 1].
+        label: (N,) true classes, int64 in [0, K).
 
     Returns:
-        (K,) areas in [0, 1]; NaN, rather than torchmetrics' 0, for a class that the truth does not
-        hold, or holds nothing but: its curve does not exist. Average with `nanmean`.
+        (K,) areas in [0, 1]; NaN, rather than torchmetrics' 0, for a class of no cell or of all
+        cells, whose curve does not exist. Average with `nanmean`.
     """
-    # One value above 1 by rounding, and torchmetrics would take all for logits and squash them.
+    # For a value above 1, by rounding, torchmetrics would treat all as logits.
     scores = probabilities.clamp(0, 1)
     return torch.stack([_area(scores[:, k], label == k) for k in range(scores.shape[1])])
 

@@ -12,7 +12,6 @@ from hep2gan.metrics.baselines import (
     CROP_MARGIN,
     inscribed_ellipses,
     majority_class,
-    mean_mask,
     otsu_masks,
 )
 from hep2gan.metrics.boundary import TOLERANCE, mean_boundary
@@ -23,7 +22,13 @@ from hep2gan.statistics.calibration import expected_calibration_error, reliabili
 
 
 class MetricRow(NamedTuple):
-    """One metric, its value on the test cells, and what the baselines score on them."""
+    """One metric beside its baselines.
+
+    Attributes:
+        metric: Its name, without `test/`.
+        value: Its value on the test cells.
+        baselines: Values of the baselines on the same cells, by the names in `BASELINES`.
+    """
 
     metric: str
     value: float
@@ -31,14 +36,13 @@ class MetricRow(NamedTuple):
 
 
 def metrics_table(metrics: Mapping[str, float]) -> list[MetricRow]:
-    """Lay out the `test/` metrics of `compute_test_metrics`, each beside its baselines.
+    """Arrange the `test/` metrics of `compute_test_metrics`, each beside its baselines.
 
     Args:
-        metrics: of one run, by key.
+        metrics: Metrics of one run, by key.
 
     Returns:
-        Rows in the order of `metrics`, their baselines by the names in `BASELINES`. A metric
-        `<name>_true_mask` has the baselines of `<name>`.
+        Rows in the order of `metrics`. A metric `<name>_true_mask` has the baselines of `<name>`.
     """
     return [
         MetricRow(name, value, _baselines(metrics, name.removesuffix("_true_mask")))
@@ -53,7 +57,7 @@ def _baselines(metrics: Mapping[str, float], metric: str) -> dict[str, float]:
 
 
 CHUNK = 256
-"""Images scored at a time: bounds memory, changes no digit."""
+"""Images scored at a time: bounds memory, does not affect results."""
 
 
 def compute_test_metrics(
@@ -65,22 +69,22 @@ def compute_test_metrics(
 ) -> dict[str, float]:
     """Compute all metrics of one run's test cells, and the trivial baselines on the same cells.
 
-    Safe to call on one process of several.
+    May be called on one of several processes alone.
 
     Args:
-        predictions: of the test cells.
-        tolerance: of boundary F1, in raw pixels.
-        margin: of the ellipse on each side of the crop, in raw pixels.
-        margin_share: more of it, as a share of the crop's side.
+        predictions: Predictions for the test cells.
+        tolerance: Tolerance of boundary F1 in raw pixels.
+        margin: Margin of the ellipse on each side of the crop in raw pixels.
+        margin_share: Additional margin, as a share of the crop's side.
 
     Returns:
         Fractions in [0, 1], `hd95` in raw pixels, `test/cells` a count, in a fixed order under keys
         that start with `test/` or `baseline/`. What a method does not produce is absent, never NaN:
-        no masks without a generator, no classes without a classifier, and baselines only beside
-        what they are a floor for.
+        no masks without a generator, no classes without a classifier, and baselines only for
+        metrics that are present.
 
     Raises:
-        Hep2ganError: of `Predictions.check`, where the arrays do not fit together.
+        Hep2ganError: If the arrays do not fit together, as `Predictions.check`.
     """
     predictions.check()
     metrics = {"test/cells": float(len(predictions.label))}
@@ -99,12 +103,11 @@ def _mask_baselines(
     crop_size, (cells, height, width) = predictions.crop_size, predictions.truth.shape
     masks = {"ellipse": inscribed_ellipses(crop_size, (height, width), margin, margin_share)}
     if predictions.mean_mask is not None:
-        constant = mean_mask(predictions.mean_mask)
-        masks["mean_mask"] = np.broadcast_to(constant, (cells, height, width))
+        masks["mean_mask"] = np.broadcast_to(predictions.mean_mask >= 0.5, (cells, height, width))
     metrics: dict[str, float] = {}
     for name, mask in masks.items():
         metrics |= _overall(f"baseline/{name}_", _mask_scores(mask, predictions, tolerance))
-    # Overlap alone: the outlines of scattered pixels cost seconds and say nothing more.
+    # Only overlap: outlines of scattered pixels take seconds and add no information.
     return metrics | _overall(
         "baseline/otsu_", _overlap(otsu_masks(predictions.image), predictions)
     )
@@ -113,13 +116,14 @@ def _mask_baselines(
 def _mask_scores(
     predicted: npt.NDArray[np.bool_], predictions: Predictions, tolerance: float
 ) -> dict[str, float]:
-    truth = predictions.truth.astype(np.bool_)
-    edge = mean_boundary(predicted, truth, predictions.crop_size, tolerance)
+    edge = mean_boundary(
+        predicted, predictions.truth.astype(np.bool_), predictions.crop_size, tolerance
+    )
     return {**_overlap(predicted, predictions), "boundary_f1": edge.f1, "hd95": edge.hd95}
 
 
 def _overlap(predicted: npt.NDArray[np.bool_], predictions: Predictions) -> dict[str, float]:
-    # Without synchronising: one process of several may be the only one that scores.
+    # Not synchronised, since it may be called on one of several processes alone.
     metric = SegmentationMetrics(predictions.classes, sync_on_compute=False)
     for start in range(0, len(predicted), CHUNK):
         chunk = slice(start, start + CHUNK)
@@ -138,8 +142,9 @@ def _classification(
     areas = one_vs_rest_auroc(torch.from_numpy(probabilities), torch.from_numpy(label))
     if not areas.isnan().all():
         metrics["test/auroc"] = float(areas.nanmean())
-    bins = reliability(probabilities, label)
-    metrics["test/calibration_error"] = expected_calibration_error(bins)
+    metrics["test/calibration_error"] = expected_calibration_error(
+        reliability(probabilities, label)
+    )
     if predictions.probabilities_true_mask is not None:
         true_mask = _class_scores(predictions.probabilities_true_mask, predictions)
         metrics["test/accuracy_true_mask"] = true_mask["accuracy"]
@@ -163,5 +168,8 @@ def _overall(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _by_class(scores: Mapping[str, float], metric: str) -> dict[str, float]:
-    names = {name: name.partition("/")[2] for name in scores if "/" in name}
-    return {f"test/class/{names[name]}/{metric}": scores[name] for name in names}
+    return {
+        f"test/class/{name.partition('/')[2]}/{metric}": value
+        for name, value in scores.items()
+        if "/" in name
+    }

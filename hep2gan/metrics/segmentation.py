@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from hep2gan.errors import Hep2ganError
 
 UNIT_BITS = 36
-"""Ratios are summed as int64 multiples of 2^-36: integer sums have no order, float sums do."""
+"""Ratios are summed as int64 multiples of 2^-36: unlike float sums, independent of the order."""
 
 
 def to_fixed_point(part: Tensor, whole: Tensor) -> Tensor:
@@ -19,8 +19,8 @@ def to_fixed_point(part: Tensor, whole: Tensor) -> Tensor:
     Sums of up to 67 million such ratios fit into int64.
 
     Args:
-        part: of any shape, 0 <= part <= whole.
-        whole: of the same shape, below 2^27 (two masks of 67 million pixels).
+        part: Dividend of any shape, 0 <= part <= whole.
+        whole: Divisor of the same shape, below 2^27 (two masks of 67 million pixels).
     """
     part = torch.where(whole == 0, 1, part)
     whole = whole.clamp(min=1)
@@ -28,34 +28,42 @@ def to_fixed_point(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def ratio(part: Tensor, whole: Tensor) -> float:
-    """Divide two integer scalars in double precision; 0 / 0 counts as 1."""
+    """Divide two integer scalars in double precision; 0 / 0 counts as 1.
+
+    Args:
+        part: Dividend.
+        whole: Divisor.
+    """
     return int(part) / int(whole) if int(whole) else 1.0
 
 
 class SegmentationMetrics(Metric):
     """Foreground overlap of predicted and true masks, exact over batches and processes.
 
-    With A the predicted and B the true foreground: Dice = 2|A∩B| / (|A| + |B|),
-    Jaccard = |A∩B| / |A∪B| (the paper's section III-B). Two averages, under two names:
+    With A the predicted and B the true foreground: Dice = 2|A∩B| / (|A| + |B|), Jaccard = |A∩B| /
+    |A∪B| (the paper's section III-B). Two averages, under two names:
 
     - `dice`, `jaccard`: the mean over images. An image empty in both masks counts as 1.
     - `dice_pooled`, `jaccard_pooled`: all pixels of all images taken as one image;
       then Jaccard = Dice / (2 - Dice).
 
-    The background is never counted. States are integers, so the result is the same to the last
-    bit however the images are split, and half precision leaves it alone.
+    The background is never counted. States are integers, so the result is the same to the last bit
+    however the images are split, and half precision does not affect it.
 
     Args:
         classes: K names in the order of the labels, for Dice by class.
-        kwargs: of torchmetrics.
+        kwargs: Options of torchmetrics.Metric.
+
+    Attributes:
+        dice: (K,) sums in fixed point, by class.
+        images: (K,) number of images, by class.
+        jaccard: Sum in fixed point.
+        intersection: Number of pixels in both masks.
+        size: Sum of the sizes of both masks in pixels.
     """
 
-    full_state_update = False
-
     dice: Tensor
-    """(K,) sums in fixed point, like `jaccard`."""
     images: Tensor
-    """(K,) counts."""
     jaccard: Tensor
     intersection: Tensor
     size: Tensor
@@ -73,11 +81,11 @@ class SegmentationMetrics(Metric):
         Args:
             probability: (B, 1, H, W) or (B, H, W), floats in [0, 1], foreground from 0.5 on; or
                 bool.
-            truth: of the same shape, {0, 1} of any type.
-            label: (B,) int64 in [0, K).
+            truth: True masks of the same shape, {0, 1} of any type.
+            label: (B,) true classes, int64 in [0, K).
 
         Raises:
-            Hep2ganError: for other shapes and types.
+            Hep2ganError: If shapes or types are others.
         """
         _check(probability, truth)
         predicted, true = _foreground(probability), _foreground(truth)
@@ -91,12 +99,13 @@ class SegmentationMetrics(Metric):
         self.size += size.sum()
 
     def compute(self) -> dict[str, float]:
-        """Give `dice`, `dice_pooled`, `jaccard`, `jaccard_pooled` and `dice/<class>` in [0, 1].
+        """Compute `dice`, `dice_pooled`, `jaccard`, `jaccard_pooled` and `dice/<class>` in [0, 1].
 
-        Classes without images are left out.
+        Returns:
+            Value by name; classes without images are left out.
 
         Raises:
-            Hep2ganError: before the first image.
+            Hep2ganError: If no image was added.
         """
         if not self.images.any():
             raise Hep2ganError("no masks were scored", "a mean needs at least one image")
@@ -133,10 +142,13 @@ def _check(probability: Tensor, truth: Tensor) -> None:
 
 
 class ConstantMasks(Metric):
-    """Whether generated masks are all empty, all full or all the same: the GAN has collapsed.
+    """Detects that generated masks are all empty, all full or all the same: a collapsed GAN.
 
-    Counts pixels that are foreground in every mask and pixels that are in any: where the two sets
-    are one, the masks do not depend on the image. Exact over batches and processes.
+    Counts pixels that are foreground in every mask and pixels that are foreground in any: if the
+    two sets are equal, the masks do not depend on the image. Exact over batches and processes.
+
+    Args:
+        options: Options of torchmetrics.Metric.
     """
 
     every: Tensor
@@ -150,14 +162,23 @@ class ConstantMasks(Metric):
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, foreground: Tensor) -> None:
-        """Add boolean masks (B, 1, H, W), B at least 1; all of one size."""
+        """Add B masks.
+
+        Args:
+            foreground: Boolean masks (B, 1, H, W), B at least 1; all of one size.
+        """
         masks = foreground.float()
         self.every = torch.minimum(self.every, masks.amin(dim=0))
         self.some = torch.maximum(self.some, masks.amax(dim=0))
         self.count += len(masks)
 
     def compute(self) -> str | None:
-        """What all masks are: "empty", "full" or "the same"; None where they differ."""
+        """Compare the masks.
+
+        Returns:
+            "empty", "full" or "the same" if all masks are; None if they differ or are fewer than
+            two.
+        """
         if int(self.count) < 2 or not torch.equal(self.every, self.some):
             return None
         if not self.some.any():

@@ -13,20 +13,22 @@ from hep2gan.metrics.classification import ClassificationMetrics
 from hep2gan.metrics.segmentation import SegmentationMetrics
 
 DISTANCE_UNIT_BITS = 20
-"""Squared distances are summed as int64 multiples of 2^-20, so that sums have no order."""
+"""Squared distances are summed as int64 multiples of 2^-20, independent of the order."""
 
 CAP = 2.0**24
-"""A larger squared distance, or one that is not finite, counts as this: sums stay in int64."""
+"""Larger or infinite squared distances count as this, so that sums stay within int64."""
 
 
 class MeanDistances(Metric):
     """Mean squared distances of features to the own class's mean and to the nearest other mean.
 
-    Given are the distances of a Gaussian mixture (eq. 6), in its own covariance. The mixture does
-    its work while `own_distance` falls and `other_distance` stays above it. Up to 500,000 cells.
-    """
+    The distances are those of a Gaussian mixture (eq. 6), in its own covariance. The mixture
+    separates the classes if `own_distance` falls and `other_distance` stays above it. Up to 500,000
+    cells.
 
-    full_state_update = False
+    Args:
+        kwargs: Options of torchmetrics.Metric.
+    """
 
     own: Tensor
     other: Tensor
@@ -38,9 +40,14 @@ class MeanDistances(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, distances: Tensor, label: Tensor) -> None:
-        """Add B cells. distances: (B, K) squared, K at least 2. label: (B,) int64 in [0, K).
+        """Add B cells.
 
-        Raises Hep2ganError for other shapes.
+        Args:
+            distances: (B, K) squared distances to the class means, K at least 2.
+            label: (B,) true classes, int64 in [0, K).
+
+        Raises:
+            Hep2ganError: If shapes are others.
         """
         if distances.ndim != 2 or distances.shape[1] < 2 or label.shape != distances.shape[:1]:
             raise Hep2ganError(
@@ -54,7 +61,11 @@ class MeanDistances(Metric):
         self.cells += len(label)
 
     def compute(self) -> dict[str, float]:
-        """`own_distance` and `other_distance`; Hep2ganError before the first cell."""
+        """Compute `own_distance` and `other_distance`.
+
+        Raises:
+            Hep2ganError: If no cell was added.
+        """
         if not int(self.cells):
             raise Hep2ganError("no features were measured", "a mean needs at least one cell")
         cells = int(self.cells) << DISTANCE_UNIT_BITS
@@ -72,15 +83,15 @@ def _fixed(distance: Tensor) -> Tensor:
 class ValidationMetrics(nn.Module):
     """All scores of the validation part, under their logged names.
 
-    Exact over batches and processes, also where a process has no validation cells of its own. The
-    states are no part of a checkpoint.
+    Exact over batches and processes, also if a process has no validation cells. The states are not
+    saved in a checkpoint.
 
     Args:
         classes: K names in the order of the labels.
-        segments: whether the method has a generator.
-        classifies: whether the method has a classifier.
-        mixture_distances: from features (B, D) to squared distances (B, K) to the means of the
-            Gaussian mixture (eq. 6); None for a method without one.
+        segments: Whether the method has a generator.
+        classifies: Whether the method has a classifier.
+        mixture_distances: Function from features (B, D) to squared distances (B, K) to the means of
+            the Gaussian mixture (eq. 6); None for a method without one.
     """
 
     def __init__(
@@ -110,11 +121,11 @@ class ValidationMetrics(nn.Module):
         """Add the B cells of one batch.
 
         Args:
-            mask: generated masks (B, 1, H, W) in [0, 1], or None.
-            probabilities: of the classes, (B, K), or None.
-            features: of the classifier, (B, D), or None.
-            truth: true masks (B, 1, H, W) of {0, 1}.
-            label: (B,) int64 in [0, K).
+            mask: Generated masks (B, 1, H, W) in [0, 1], or None.
+            probabilities: Class probabilities (B, K), or None.
+            features: Features of the classifier (B, D), or None.
+            truth: True masks (B, 1, H, W) of {0, 1}.
+            label: (B,) true classes, int64 in [0, K).
         """
         if mask is not None:
             self.segmentation.update(mask, truth, label)
@@ -124,14 +135,14 @@ class ValidationMetrics(nn.Module):
             self.distances.update(self._mixture_distances(features), label)
 
     def flush(self) -> dict[str, float]:
-        """Give the values under their logged names, and start anew; call it on all processes.
+        """Compute the values under their logged names, and reset; call it on all processes.
 
         Returns:
             `val/<name>` of `SegmentationMetrics` and `ClassificationMetrics`, scores by class last,
-            `gm/val/own_distance` and `gm/val/other_distance`, as far as the method has them.
+            `gm/val/own_distance` and `gm/val/other_distance`, if the method has them.
         """
         scores: dict[str, float] = {}
-        # By what the method has, not by what was seen: all processes must wait for each other.
+        # Depends on the method, not on the cells seen: all processes must synchronise.
         if self.segments:
             scores |= self.segmentation.compute()
         if self.classifies:

@@ -1,1 +1,1 @@
-"""Generator, discriminator and classifier: plain torch modules, nothing of training in them."""
+"""Generator, discriminator and classifier: plain torch modules, independent of training."""

@@ -1,4 +1,4 @@
-"""Classifier that looks at nucleus, ring and whole: the mask pools features, and is no channel."""
+"""Classifier whose features are pooled over nucleus, ring and whole image by the mask."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -26,29 +26,28 @@ LEAST_SHARE = 1e-3
 class AttentionPoolingClassifier(TimmClassifier):
     """A timm backbone on the grey image alone, whose last map is averaged over three regions.
 
-    They are the mask, a ring around it, where Golgi staining lies, and the whole image; their
+    They are the mask, a ring around it, where the Golgi pattern lies, and the whole image; their
     averages are concatenated. Masks may be soft, and gradients reach them.
 
     Args:
-        num_classes: as of `TimmClassifier`, like all that follow but those described here.
-        backbone: of convolutions, so that it gives a map.
-        guided: must be true.
-        pretrained: load ImageNet weights from the hub.
-        weights: local .pth or .safetensors file.
-        image_channels: 1 or 3.
+        num_classes: Number K of classes.
+        backbone: Name and tag of a convolutional timm network, e.g. `resnet50.tv_in1k`.
+        guided: Must be true.
+        pretrained: Load ImageNet weights from the hub.
+        weights: Local .pth or .safetensors file.
+        image_channels: 1, or 3 to repeat the grey image and keep a kernel per colour.
         feature_dim: None for the three averages themselves (ResNet-50: 3 · 2048), or the width of a
             linear layer behind them.
-        drop_rate: dropout between features and output layer.
-        options: of timm.create_model; `{output_stride: 16}` keeps the last map fine enough for a
-            ring.
-        ring: width of the ring as a share of the image's side, above 0 and at most 0.5.
+        drop_rate: Probability of dropout between features and output layer.
+        options: More arguments of timm.create_model; `{output_stride: 16}` keeps the last map fine
+            enough for a ring.
+        ring: Width of the ring as a share of the image's side, above 0 and at most 0.5.
 
     Attributes:
-        feature_dim: D, the width of the features.
+        feature_dim: Number D of features.
 
     Raises:
-        Hep2ganError: as `TimmClassifier`, and for guided=false, other rings, and backbones that
-            give no map.
+        Hep2ganError: As `TimmClassifier`, and if guided is false.
     """
 
     regions = 3
@@ -72,7 +71,7 @@ class AttentionPoolingClassifier(TimmClassifier):
                 "it pools by the mask",
                 "set model.guidance.source=generated or ground_truth",
             )
-        # The backbone takes no mask and, without a pool of its own, ends at the last map.
+        # The backbone takes no mask and, without global pooling, returns its last map.
         super().__init__(
             num_classes,
             backbone,
@@ -90,14 +89,14 @@ class AttentionPoolingClassifier(TimmClassifier):
         """Classify images.
 
         Args:
-            image: (B, 1, H, W).
-            mask: (B, 1, H, W) in [0, 1].
+            image: (B, 1, H, W) grey images.
+            mask: (B, 1, H, W) masks in [0, 1].
 
         Returns:
             Logits (B, K) and features (B, D).
 
         Raises:
-            Hep2ganError: for other shapes.
+            Hep2ganError: If shapes do not fit, or the backbone gives no map.
         """
         check_input(image, mask, guided=True)
         assert mask is not None
@@ -113,9 +112,15 @@ class AttentionPoolingClassifier(TimmClassifier):
 
 
 def mask_regions(mask: Tensor, ring: float) -> Tensor:
-    """Weights (B, 3, H, W) in [0, 1] of nucleus, ring and whole, from masks (B, 1, H, W).
+    """Compute the weights of nucleus, ring and whole image.
 
-    The ring is what a dilation by `ring` · H pixels (a square window) adds to the mask.
+    Args:
+        mask: (B, 1, H, W) masks in [0, 1].
+        ring: Width of the ring as a share of H. The ring is what a dilation by `ring` · H pixels (a
+            square window) adds to the mask.
+
+    Returns:
+        (B, 3, H, W) weights in [0, 1].
     """
     width = round(ring * mask.shape[-2])
     dilated = F.max_pool2d(mask, (2 * width + 1, 1), stride=1, padding=(width, 0))
@@ -124,10 +129,15 @@ def mask_regions(mask: Tensor, ring: float) -> Tensor:
 
 
 def pool_by_region(last: Tensor, weights: Tensor) -> Tensor:
-    """Average maps (B, C, h, w) over regions (B, R, H, W), which are shrunk to their size.
+    """Average maps over regions.
 
-    Gives (B, R · C), region by region. A region of less than `LEAST_SHARE` of the image fades to
-    zeros.
+    Args:
+        last: (B, C, h, w) maps.
+        weights: (B, R, H, W) weights of the regions, which are shrunk to (h, w).
+
+    Returns:
+        (B, R · C) averages, region by region. A region of less than `LEAST_SHARE` of the image
+        fades to zeros.
     """
     height, width = last.shape[-2:]
     small = F.adaptive_avg_pool2d(weights.to(last.dtype), (height, width))

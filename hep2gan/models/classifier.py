@@ -25,18 +25,35 @@ OptionalWidth = Annotated[int, Field(ge=1, examples=[128])] | None
 def backbone_weights(
     backbone: str, pretrained: bool, weights: str | Path | None
 ) -> PretrainedWeights:
-    """Describe the initial weights of a classifier's backbone."""
+    """Describe the initial weights of a classifier's backbone.
+
+    Args:
+        backbone: Name and tag of a timm network.
+        pretrained: Load ImageNet weights from the hub.
+        weights: Local .pth or .safetensors file, or None.
+    """
     return PretrainedWeights(backbone, pretrained, as_path(weights), "classifier.backbone")
 
 
 def timm_backbone(
     initial: PretrainedWeights, image_channels: int, guided: bool, options: dict[str, Any]
 ) -> nn.Module:
-    """Build a timm network without output layer for grey images, and masks if guided."""
+    """Build a timm network without output layer for grey images, and masks if guided.
+
+    Args:
+        initial: The network and its initial weights.
+        image_channels: 1 or 3 channels of the image.
+        guided: Add an input channel for the mask.
+        options: More arguments of timm.create_model.
+
+    Raises:
+        Hep2ganError: If the backbone is unknown or its weights are missing, damaged or of another
+            architecture.
+    """
     channels = 3 if initial.loads else image_channels + guided
     arguments = initial.timm_arguments() | options
     with initial.explain_errors():
-        # Without classes timm's forward ends at the pooled features.
+        # With num_classes=0, timm returns the pooled features.
         network = timm.create_model(initial.model, num_classes=0, in_chans=channels, **arguments)
     initial.require_filled(network)
     if initial.loads and (guided or image_channels == 1):
@@ -45,7 +62,16 @@ def timm_backbone(
 
 
 def check_input(image: Tensor, mask: Tensor | None, guided: bool) -> None:
-    """Raise Hep2ganError unless images are (B, 1, H, W) and masks alike, if guided, or None."""
+    """Check the input of a classifier.
+
+    Args:
+        image: Must be (B, 1, H, W).
+        mask: Must be (B, 1, H, W) if guided, else None.
+        guided: Whether the classifier takes a mask.
+
+    Raises:
+        Hep2ganError: If shapes do not fit, or a mask is missing or not expected.
+    """
     if image.ndim != 4 or image.shape[1] != 1:
         raise Hep2ganError(f"images are {tuple(image.shape)}", "must be (B, 1, H, W)")
     if not guided and mask is not None:
@@ -67,41 +93,50 @@ def check_input(image: Tensor, mask: Tensor | None, guided: bool) -> None:
 
 
 def concat_mask(image: Tensor, mask: Tensor | None, image_channels: int = 1) -> Tensor:
-    """Stack the grey image `image_channels` times, then the mask if there is one: (B, C, H, W)."""
+    """Stack the grey image `image_channels` times, then the mask if there is one.
+
+    Args:
+        image: (B, 1, H, W) grey images.
+        mask: (B, 1, H, W) masks, or None.
+        image_channels: Number of copies of the image.
+
+    Returns:
+        (B, C, H, W) input of a classifier.
+    """
     grey = image.expand(-1, image_channels, -1, -1)
     return grey if mask is None else torch.cat([grey, mask.to(image.dtype)], dim=1)
 
 
 class TimmClassifier(nn.Module):
-    """Features of a timm backbone and, apart from them, the output layer.
+    """Features of a timm backbone and, separate from them, the output layer.
 
     With weights, the first convolution gets grey = sum over RGB and mask = zeros: at step 0 the
-    network is the pretrained one on grey images. From scratch it is initialised by timm for that
-    many channels, the mask's kernels like the image's.
+    network is the pretrained one on grey images. Without, timm initialises it for that many
+    channels, the mask's kernels like the image's.
 
     Args:
-        num_classes: K.
-        backbone: timm's name and tag, e.g. `resnet50.tv_in1k`.
-        guided: take the mask as one more input channel.
-        pretrained: load ImageNet weights from the hub.
-        weights: local .pth or .safetensors file.
+        num_classes: Number K of classes.
+        backbone: Name and tag of a timm network, e.g. `resnet50.tv_in1k`.
+        guided: Take the mask as one more input channel.
+        pretrained: Load ImageNet weights from the hub.
+        weights: Local .pth or .safetensors file.
         image_channels: 1, or 3 to repeat the grey image and keep a kernel per colour.
         feature_dim: None for the backbone's own features (ResNet-50: the 2048-d global average
             pool), or the width of a linear layer behind them.
-        drop_rate: dropout between features and output layer.
-        options: more arguments of timm.create_model, such as `{img_size: 112}` for a transformer.
+        drop_rate: Probability of dropout between features and output layer.
+        options: More arguments of timm.create_model, such as `{img_size: 112}` for a transformer.
 
     Attributes:
-        feature_dim: D, the width of the features.
+        feature_dim: Number D of features.
+        regions: Number of averages of the last map that the backbone's features consist of.
 
     Raises:
-        Hep2ganError: for an unknown backbone and for weights that are missing, damaged or of
-            another architecture.
+        Hep2ganError: If the backbone is unknown or its weights are missing, damaged or of another
+            architecture.
     """
 
     feature_dim: int
     regions = 1
-    """How many averages of the last map the backbone's features are."""
 
     def __init__(
         self,
@@ -131,7 +166,21 @@ class TimmClassifier(nn.Module):
     def require_weights(
         backbone: str, pretrained: bool, weights: str | Path | None, **_: Any
     ) -> str:
-        """Name the backbone; raises Hep2ganError where its weights cannot be had. Loads nothing."""
+        """Check that the weights of a backbone can be had, without loading them.
+
+        Args:
+            backbone: Name and tag of a timm network.
+            pretrained: Whether ImageNet weights come from the hub.
+            weights: Local .pth or .safetensors file, or None.
+            **_: Other arguments of the class, which are ignored.
+
+        Returns:
+            The name of the backbone.
+
+        Raises:
+            Hep2ganError: If the backbone is unknown, or its weights are missing or cannot be
+                downloaded.
+        """
         backbone_weights(backbone, pretrained, weights).require_reachable()
         return backbone
 
@@ -139,14 +188,14 @@ class TimmClassifier(nn.Module):
         """Classify images.
 
         Args:
-            image: (B, 1, H, W).
-            mask: (B, 1, H, W) in [0, 1] for a guided network, None for an unguided one.
+            image: (B, 1, H, W) grey images.
+            mask: (B, 1, H, W) masks in [0, 1] for a guided network, None for an unguided one.
 
         Returns:
             Logits (B, K) and features (B, D).
 
         Raises:
-            Hep2ganError: for other shapes, and where a mask is missing or not expected.
+            Hep2ganError: If shapes do not fit, or a mask is missing or not expected.
         """
         check_input(image, mask, self.guided)
         features = self.embedding(self.backbone(concat_mask(image, mask, self.image_channels)))

@@ -22,18 +22,16 @@ class PatchGAN(nn.Module):
     then two of stride 1, LeakyReLU(0.2) between, no norm on the first and the last, no bias where
     batch norm follows, weights ~ N(0, 0.02²) and batch-norm scales ~ N(1, 0.02²).
 
-    n_layers 1, 2, 3, 4: receptive field 16, 34, 70, 142 px and, with ndf=64, 0.14, 0.66, 2.77,
-    6.96 M parameters.
+    n_layers 1, 2, 3, 4: receptive field 16, 34, 70, 142 px and, with ndf=64, 0.14, 0.66, 2.77, 6.96
+    M parameters.
 
     Args:
-        n_layers: convolutions of stride 2.
-        ndf: filters of the first layer, at most 8 times as many in later ones.
-        in_channels: of image and mask together.
-        norm: batch, instance or none.
-        spectral_norm: Miyato et al. 2018, best with norm=none and the hinge loss.
-
-    Raises:
-        Hep2ganError: for settings that cannot work.
+        n_layers: Number of convolutions of stride 2.
+        ndf: Filters of the first layer; later layers have up to 8 times as many.
+        in_channels: Channels of image and mask together.
+        norm: Normalisation: batch, instance or none.
+        spectral_norm: Use spectral normalisation (Miyato et al. 2018); best with norm=none and the
+            hinge loss.
     """
 
     def __init__(
@@ -62,14 +60,14 @@ class PatchGAN(nn.Module):
         """Judge pairs of an image and a mask, patch by patch.
 
         Args:
-            image: (B, C, H, W).
-            mask: (B, 1, H, W) in [0, 1].
+            image: (B, C, H, W) images.
+            mask: (B, 1, H, W) masks in [0, 1].
 
         Returns:
             Patch logits (B, 1, h, w).
 
         Raises:
-            Hep2ganError: when the two do not fit each other or are too small for `n_layers`.
+            Hep2ganError: If the two do not fit each other or are too small for `n_layers`.
         """
         if image.shape[0] != mask.shape[0] or image.shape[-2:] != mask.shape[-2:]:
             raise Hep2ganError(

@@ -7,14 +7,18 @@ from torch.nn import functional as F
 from hep2gan.models.classifier import check_input, concat_mask
 
 SIDE = 78
-"""The network's own image size in pixels, to which all images are resized."""
+"""Side in pixels to which all images are resized."""
 
 
 class ScaledTanh(nn.Module):
     """1.7159 · tanh(2x / 3), LeCun's: about 1 at 1, and steepest in between."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply the function elementwise.
+
+        Args:
+            x: Tensor of any shape.
+        """
         return 1.7159 * torch.tanh(x * (2 / 3))
 
 
@@ -26,11 +30,11 @@ class GaoNet(nn.Module):
     11, 9, 3.
 
     Args:
-        num_classes: K.
-        guided: take the mask as a second input channel, which the source does not.
+        num_classes: Number K of classes.
+        guided: Take the mask as a second input channel, which the source does not.
 
     Attributes:
-        feature_dim: width of the features, 150.
+        feature_dim: Number of features, 150.
     """
 
     feature_dim = 150
@@ -50,17 +54,16 @@ class GaoNet(nn.Module):
         """Classify images of any size.
 
         Args:
-            image: (B, 1, H, W).
-            mask: (B, 1, H, W) in [0, 1] for a guided network, None for an unguided one.
+            image: (B, 1, H, W) grey images.
+            mask: (B, 1, H, W) masks in [0, 1] for a guided network, None for an unguided one.
 
         Returns:
             Logits (B, K) and features (B, 150).
 
         Raises:
-            Hep2ganError: for other shapes, and where a mask is missing or not expected.
+            Hep2ganError: If shapes do not fit, or a mask is missing or not expected.
         """
         check_input(image, mask, self.guided)
         channels = concat_mask(image, mask)
-        resized = F.interpolate(channels, (SIDE, SIDE), mode="bilinear", antialias=True)
-        features = self.body(resized)
+        features = self.body(F.interpolate(channels, (SIDE, SIDE), mode="bilinear", antialias=True))
         return self.output(features), features

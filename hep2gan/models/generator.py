@@ -34,14 +34,15 @@ TIMM = "tu-"
 
 
 def fitting_rates(size: int, stride: int) -> tuple[int, int, int]:
-    """Give three atrous rates, 1 : 2 : 3, that reach over three quarters of the map.
+    """Compute three atrous rates, 1 : 2 : 3, that reach over three quarters of the map.
 
     Args:
-        size: of the image's side in pixels.
-        stride: output stride of the encoder.
+        size: Side of the image in pixels.
+        stride: Output stride of the encoder.
 
-    >>> fitting_rates(128, 16), fitting_rates(64, 16)
-    ((2, 4, 6), (1, 2, 3))
+    Examples:
+        >>> fitting_rates(128, 16), fitting_rates(64, 16)
+        ((2, 4, 6), (1, 2, 3))
     """
     unit = max(1, size // stride // 4)
     return unit, 2 * unit, 3 * unit
@@ -54,12 +55,13 @@ def dead_rates(size: int, stride: int, rates: Sequence[int]) -> list[int]:
     otherwise it sees nothing but padding.
 
     Args:
-        size: of the image's side in pixels.
-        stride: output stride of the encoder.
-        rates: dilations r.
+        size: Side of the image in pixels.
+        stride: Output stride of the encoder.
+        rates: Dilations r.
 
-    >>> dead_rates(128, 16, (6, 12, 18))
-    [12, 18]
+    Examples:
+        >>> dead_rates(128, 16, (6, 12, 18))
+        [12, 18]
     """
     return [rate for rate in rates if rate >= size // stride]
 
@@ -72,22 +74,23 @@ class DeepLabV3PlusGenerator(nn.Module):
     bilinear, concatenated with the stride-4 features, one separable 3x3 convolution, a 1x1
     convolution to one logit, x4 bilinear.
 
-    Warns where an atrous rate sees only padding.
+    Logs a warning if an atrous rate sees only padding.
 
     Args:
-        encoder: name for segmentation_models_pytorch; `tu-` ones are timm's, a tag picks the
+        encoder: Name in segmentation_models_pytorch; names with `tu-` are timm's, a tag selects the
             weights (`tu-xception65.tf_in1k`).
-        pretrained: load ImageNet weights; grey kernels are the sum over RGB.
-        weights: local .pth or .safetensors of the encoder (`tu-` only).
-        output_stride: of the encoder, 8 or 16.
-        atrous_rates: three dilations r of eq. 4.
-        image_size: side in pixels that settings are checked against; images of other sizes may be
+        pretrained: Load ImageNet weights; grey kernels are the sum over RGB.
+        weights: Local .pth or .safetensors file of the encoder (`tu-` only).
+        output_stride: Output stride of the encoder, 8 or 16.
+        atrous_rates: Three dilations r of eq. 4.
+        image_size: Side in pixels that the settings are checked for; images of other sizes may be
             passed.
-        decoder_channels: filters of the pyramid and the decoder.
-        dropout: behind the pyramid's projection.
+        decoder_channels: Filters of the pyramid and the decoder.
+        dropout: Probability of dropout behind the pyramid's projection.
 
     Raises:
-        Hep2ganError: for settings that cannot work.
+        Hep2ganError: If the output stride does not divide the image size, or the encoder or its
+            weights cannot be had.
     """
 
     def __init__(
@@ -124,7 +127,21 @@ class DeepLabV3PlusGenerator(nn.Module):
     def require_weights(
         encoder: str, pretrained: bool, weights: str | Path | None, **_: Any
     ) -> str:
-        """Name the encoder; raises Hep2ganError where its weights cannot be had. Loads nothing."""
+        """Check that the weights of an encoder can be had, without loading them.
+
+        Args:
+            encoder: Name in segmentation_models_pytorch.
+            pretrained: Whether ImageNet weights come from the hub.
+            weights: Local .pth or .safetensors file, or None.
+            **_: Other arguments of the class, which are ignored.
+
+        Returns:
+            The name of the encoder.
+
+        Raises:
+            Hep2ganError: If the encoder is unknown, or its weights are missing or cannot be
+                downloaded.
+        """
         initial = _initial(encoder, pretrained, weights)
         if encoder.startswith(TIMM):
             initial.require_reachable()
@@ -133,11 +150,17 @@ class DeepLabV3PlusGenerator(nn.Module):
         return encoder
 
     def forward(self, image: Tensor) -> Tensor:
-        """Compute mask logits, float32 (B, 1, H, W) also under autocast, of images (B, 1, H, W).
+        """Compute mask logits.
+
+        Args:
+            image: (B, 1, H, W) grey images.
+
+        Returns:
+            Logits (B, 1, H, W), float32 also under autocast.
 
         Raises:
-            Hep2ganError: for other shapes, for sides that the output stride does not divide, and
-                for a single image in training (batch norm in the pyramid's global pooling).
+            Hep2ganError: If the shape is another, the output stride does not divide a side, or a
+                training batch is a single image (batch norm in the pyramid's global pooling).
         """
         if image.ndim != 4 or image.shape[1] != 1:
             raise Hep2ganError(f"images are {tuple(image.shape)}", "must be (B, 1, H, W)")
@@ -154,14 +177,15 @@ class DeepLabV3PlusGenerator(nn.Module):
 
 
 def _initial(encoder: str, pretrained: bool, weights: str | Path | None) -> PretrainedWeights:
-    name = encoder.removeprefix(TIMM)
-    return PretrainedWeights(name, pretrained, as_path(weights), "generator.encoder")
+    return PretrainedWeights(
+        encoder.removeprefix(TIMM), pretrained, as_path(weights), "generator.encoder"
+    )
 
 
 def _encoder_arguments(encoder: str, initial: PretrainedWeights) -> dict[str, Any]:
     if encoder.startswith(TIMM):
         arguments = initial.timm_arguments()
-        # smp asks `is not None`: True loads, None does not, and False would load.
+        # smp tests for `is not None`, so that False would load weights as well.
         arguments["encoder_weights"] = True if arguments.pop("pretrained") else None
         return arguments
     known = smp.encoders.encoders

@@ -15,10 +15,10 @@ class ModelOutput(NamedTuple):
     """Output of a method's networks; parts that it does not have are None.
 
     Attributes:
-        mask: probabilities of foreground, (B, 1, H, W).
-        probabilities: of the classes given that mask, (B, K).
-        probabilities_true_mask: of the classes given the true mask, (B, K).
-        features: of the classifier, (B, D).
+        mask: Probabilities of foreground, (B, 1, H, W).
+        probabilities: Class probabilities given that mask, (B, K).
+        probabilities_true_mask: Class probabilities given the true mask, (B, K).
+        features: Features of the classifier, (B, D).
     """
 
     mask: Tensor | None
@@ -32,13 +32,13 @@ class ModelOutput(NamedTuple):
 
 
 class TestTimeAugmentation:
-    """Average a model's output over turns and mirror images: cells lie on a slide by chance.
+    """Averages a model's output over turned and mirrored images: cells have no orientation.
 
     Args:
         views: 1, the image as it is, or 8, the dihedral group D4.
     """
 
-    __test__ = False  # no class of tests, whatever pytest makes of its name
+    __test__ = False  # pytest would collect it as a test class
 
     def __init__(self, views: NumViews = 1) -> None:
         self.views = views
@@ -55,9 +55,9 @@ class TestTimeAugmentation:
         they are averaged. Probabilities and features are averaged as they are.
 
         Args:
-            evaluate: from images and true masks to outputs.
-            image: (B, 1, S, S).
-            truth: true masks (B, 1, S, S), or None.
+            evaluate: Function from images and true masks to outputs.
+            image: (B, 1, S, S) grey images.
+            truth: True masks (B, 1, S, S), or None.
         """
         if self.views == 1:
             return evaluate(image, truth)
@@ -72,13 +72,23 @@ class TestTimeAugmentation:
 
 
 def apply_view(images: Tensor, view: int) -> Tensor:
-    """Turn (B, C, S, S) images to view 0 to 7: mirrored from 4 on, then by view % 4 · 90°."""
+    """Turn and mirror square images.
+
+    Args:
+        images: (B, C, S, S) images.
+        view: Number from 0 to 7: mirrored from 4 on, then turned by view % 4 · 90°.
+    """
     mirrored = images.flip(-1) if view >= 4 else images
     return torch.rot90(mirrored, view % 4, (-2, -1))
 
 
 def undo_view(images: Tensor, view: int) -> Tensor:
-    """Undo `apply_view`."""
+    """Undo `apply_view`.
+
+    Args:
+        images: (B, C, S, S) turned images.
+        view: Number from 0 to 7.
+    """
     turned = torch.rot90(images, -(view % 4), (-2, -1))
     return turned.flip(-1) if view >= 4 else turned
 

@@ -24,10 +24,19 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def require_hub(repository: str, revision: str | None, fix: str, files: tuple[str, ...]) -> None:
-    """Raise Hep2ganError at once, rather than after a minute of retries, when the hub is away.
+    """Check that weights are in the cache or the hub can be reached.
 
-    One HEAD request is sent, and only when none of `files` is in the cache. Honours `HF_ENDPOINT`,
-    `HF_HUB_OFFLINE` and proxies.
+    Fails at once rather than after a minute of retries: one HEAD request is sent, and only if none
+    of `files` is in the cache. Respects `HF_ENDPOINT`, `HF_HUB_OFFLINE` and proxies.
+
+    Args:
+        repository: Name of the repository on the hub.
+        revision: Its revision, or None for the latest.
+        fix: What to do about the error.
+        files: Names of files, any of which is sufficient.
+
+    Raises:
+        Hep2ganError: If the weights are not in the cache and the hub cannot be reached.
     """
     if any(
         isinstance(try_to_load_from_cache(repository, f, revision=revision), str) for f in files
@@ -35,7 +44,7 @@ def require_hub(repository: str, revision: str | None, fix: str, files: tuple[st
         return
     try:
         get_session().head(constants.ENDPOINT, timeout=5.0)
-    except Exception as error:  # requests, httpx and offline mode have no common root
+    except Exception as error:  # requests, httpx and offline mode have no common base class
         raise Hep2ganError(
             f"pretrained weights {repository} are not in the cache",
             f"they cannot be downloaded from {constants.ENDPOINT} either ({error})",
@@ -44,11 +53,19 @@ def require_hub(repository: str, revision: str | None, fix: str, files: tuple[st
 
 
 def require_timm_weights(model: str, fix: str) -> None:
-    """Raise Hep2ganError unless the weights of a timm model can be had."""
+    """Check that the pretrained weights of a timm model can be had.
+
+    Args:
+        model: Name in timm, with or without tag.
+        fix: What to do about the error.
+
+    Raises:
+        Hep2ganError: If timm publishes none, or as `require_hub`.
+    """
     config = timm.get_pretrained_cfg(model)
     if config is None or not config.has_weights:
         raise Hep2ganError(f"{model} has no pretrained weights", "timm publishes none", fix)
-    # Weights that live elsewhere than on the hub fail without retries.
+    # Other sources than the hub fail without retries.
     if config.hf_hub_id:
         repository, _, revision = config.hf_hub_id.partition("@")
         files = (config.hf_hub_filename,) if config.hf_hub_filename else FILES
@@ -59,11 +76,11 @@ def require_timm_weights(model: str, fix: str) -> None:
 class PretrainedWeights:
     """Initial weights of one timm network.
 
-    Args:
-        model: timm's name, with or without tag (`resnet50.tv_in1k`).
-        pretrained: load ImageNet weights from the hub.
-        file: local .pth or .safetensors; loaded whatever `pretrained` says.
-        setting: config key that names the model (`classifier.backbone`), for the fix of an error.
+    Attributes:
+        model: Name in timm, with or without tag (`resnet50.tv_in1k`).
+        pretrained: Load ImageNet weights from the hub.
+        file: Local .pth or .safetensors file, or None; loaded whatever `pretrained` is.
+        setting: Configuration key that names the model (`classifier.backbone`), for error messages.
     """
 
     model: str
@@ -86,7 +103,8 @@ class PretrainedWeights:
         """Return the keyword arguments of timm.create_model that load the weights.
 
         Raises:
-            Hep2ganError: for an unknown model, a missing or damaged file, an unreachable hub.
+            Hep2ganError: If the model is unknown, the file missing or damaged, or the hub
+                unreachable.
         """
         self._require_model()
         if self.file is not None:
@@ -97,7 +115,12 @@ class PretrainedWeights:
         return {"pretrained": self.pretrained}
 
     def require_reachable(self) -> None:
-        """Raise Hep2ganError where the weights cannot be had; nothing is loaded."""
+        """Check that the weights can be had, without loading them.
+
+        Raises:
+            Hep2ganError: If the model is unknown, the file missing or empty, or the hub
+                unreachable.
+        """
         self._require_model()
         if self.file is None:
             if self.pretrained:
@@ -122,17 +145,20 @@ class PretrainedWeights:
         fact = f"{self.setting} is {self.model!r}"
         if not timm.is_model(name):
             near = difflib.get_close_matches(name, timm.list_models(), 3)
-            fix = f"choose {' or '.join(near)}" if near else "see timm.list_models()"
-            raise Hep2ganError(fact, "timm knows no such model", fix)
+            raise Hep2ganError(
+                fact,
+                "timm knows no such model",
+                f"choose {' or '.join(near)}" if near else "see timm.list_models()",
+            )
         tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
         if tag and tag not in tags:
             raise Hep2ganError(fact, f"timm has {name} without that tag", f"choose from {tags}")
 
     @contextmanager
     def explain_errors(self) -> Iterator[None]:
-        """Turn whatever timm raises while building into a Hep2ganError with model and fix.
+        """Turn any error of timm in the block into a Hep2ganError that names the model and a fix.
 
-        timm's own warnings of unused output layers are left out: `require_filled` looks closer.
+        timm's own warnings of unused output layers are suppressed: `require_filled` is stricter.
         """
         logger = logging.getLogger("timm.models._builder")
         level = logger.level
@@ -151,11 +177,17 @@ class PretrainedWeights:
             logger.setLevel(level)
 
     def require_filled(self, network: nn.Module) -> None:
-        """Raise Hep2ganError unless the file filled the network.
+        """Check that the file has filled a network.
 
-        timm loads leniently when the number of classes differs, and would silently leave a network
-        of another architecture at random values. Every weight matrix or kernel must be found in the
+        timm loads leniently if the number of classes differs, and would silently leave a network of
+        another architecture at random values. Every weight matrix or kernel must be found in the
         file by size and sum; the first convolution and the output layer may differ.
+
+        Args:
+            network: The network that was built with `timm_arguments`.
+
+        Raises:
+            Hep2ganError: If the file is of another architecture.
         """
         if self.file is None:
             return
@@ -188,21 +220,32 @@ def _signature(tensor: Tensor) -> tuple[int, float]:
 
 
 def as_path(file: str | Path | None) -> Path | None:
-    """Read a config's file name; `~` is the home folder."""
+    """Convert a file name of the configuration to a path; `~` is the home folder.
+
+    Args:
+        file: The name, or None.
+    """
     return None if file is None else Path(file).expanduser()
 
 
 STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
-"""Convolutions that rescale their kernels over all input channels: channels cannot be added."""
+"""Convolutions that standardise kernels over all input channels, so that none can be added."""
 
 
 def adapt_first_convolution(network: nn.Module, image_channels: int, guided: bool) -> None:
-    """Change the first convolution of an RGB timm network in place.
+    """Change the first convolution of an RGB timm network in place, for grey images and masks.
 
-    image_channels 1: the grey kernel is the sum over R, G and B. 3: kernels are kept and the grey
-    image is to be repeated. guided adds a mask channel of zeros. Either way the network starts as
-    exactly the pretrained network on grey images. timm's own rule for two channels, [R, G]·1.5,
-    would hand the green kernels to the mask. Raises Hep2ganError where there is no such layer.
+    The network then starts as exactly the pretrained network on grey images. timm's own rule for
+    two channels, [R, G]·1.5, would apply the green kernels to the mask.
+
+    Args:
+        network: A pretrained timm network.
+        image_channels: 1: the grey kernel is the sum over R, G and B. 3: kernels are kept, and the
+            grey image is to be repeated.
+        guided: Add a mask channel of zeros.
+
+    Raises:
+        Hep2ganError: If the first layer is no plain convolution of three channels.
     """
     for name in _first_convolutions(network):
         convolution = network.get_submodule(name)
@@ -218,7 +261,16 @@ def adapt_first_convolution(network: nn.Module, image_channels: int, guided: boo
 
 
 def with_mask_channel(rgb: Tensor, image_channels: int, guided: bool) -> Tensor:
-    """Turn (O, 3, k, k) kernels into (O, image_channels + guided, k, k) ones."""
+    """Convert kernels for RGB to kernels for grey images and masks.
+
+    Args:
+        rgb: (O, 3, k, k) kernels.
+        image_channels: 1 to sum the three, 3 to keep them.
+        guided: Add a mask channel of zeros.
+
+    Returns:
+        (O, image_channels + guided, k, k) kernels.
+    """
     image = rgb.sum(dim=1, keepdim=True) if image_channels == 1 else rgb
     if not guided:
         return image.clone()
@@ -226,8 +278,7 @@ def with_mask_channel(rgb: Tensor, image_channels: int, guided: bool) -> Tensor:
 
 
 def _first_convolutions(network: nn.Module) -> tuple[str, ...]:
-    config = cast(dict[str, object], getattr(network, "pretrained_cfg", {}))
-    names = config.get("first_conv")
+    names = cast(dict[str, object], getattr(network, "pretrained_cfg", {})).get("first_conv")
     if not names:
         raise _unsupported("its first convolution is not known to timm")
     return (names,) if isinstance(names, str) else tuple(cast(tuple[str, ...], names))

@@ -1,4 +1,4 @@
-"""All that a set of runs has to show, as files: the page, tables and figures."""
+"""The report of a set of runs as files: the page, tables and figures."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -41,7 +41,7 @@ _HEADINGS = {
     "worst_segmented": elements.WORST,
     "worst_classified": elements.WORST,
 }
-"""What figures stand under in the page; the others show methods side by side."""
+"""Headings of figures on the page; all others are under `SIDE_BY_SIDE`."""
 
 
 def write_report(
@@ -54,27 +54,28 @@ def write_report(
     page: str = "report.html",
     reference: str = "",
 ) -> list[Path]:
-    """Write what finished runs have to show into `folder`: the page; beside it tables and figures.
+    """Write the report of finished runs into a folder: the page, and beside it tables and figures.
 
-    Each file is written whole or not at all.
+    Each file is written completely or not at all.
 
     Args:
-        runs: folders runs/<study>/<method>/seed<k>/.
-        folder: made if it is not there.
-        title: heading of the page; else the run, or the number of runs.
-        question: what the runs were to answer, in one sentence.
-        only: some of NAMES, to write just those; empty for all that the runs make.
-        page: the page's file name.
-        reference: the method that each other is compared with; empty is the row below in Table I.
+        runs: Run folders runs/<study>/<method>/seed<k>/.
+        folder: Folder of the report; created if missing.
+        title: Heading of the page; if empty, the run or the number of runs.
+        question: Question that the runs were to answer, in one sentence.
+        only: Some of `NAMES`, to write only those; empty for everything that the runs have.
+        page: File name of the page.
+        reference: Method that each other is compared with; if empty, the one in the row below of
+            Table I.
 
     Returns:
         The files, the page first.
 
     Raises:
-        Hep2ganError: naming the run and the command to mend it when one is missing, unfinished or
-            damaged; naming two that are one seed and fold of a method; for names in `only` that
-            are none or that these runs do not make; for a reference that is none of the methods;
-            when a file cannot be written.
+        Hep2ganError: If a run is missing, unfinished or damaged (names it and the command that
+            repairs it); if two runs are the same seed and fold of a method; if a name in `only` is
+            unknown or these runs do not have it; if the reference is none of the methods; if a file
+            cannot be written.
     """
     if unknown := [name for name in only if name not in NAMES]:
         raise Hep2ganError(
@@ -87,12 +88,15 @@ def write_report(
 
     def add_section(run: FinishedRun, predictions: Predictions) -> None:
         number, name = len(sections) + 1, short_name(run, finished)
-        figures = number in illustrated
-        sections.append(run_section(run, number, name, predictions, figures=figures))
+        sections.append(run_section(run, number, name, predictions, figures=number in illustrated))
 
     plots = bool(names.intersection(FIGURE_NAMES)) or (PAGE in names and len(finished) > 1)
-    visit = add_section if PAGE in names else None
-    study = read_study(finished, figures=plots, reference=reference, visit=visit)
+    study = read_study(
+        finished,
+        figures=plots,
+        reference=reference,
+        visit=add_section if PAGE in names else None,
+    )
     if study.not_comparable and plots and names.intersection([PAGE, *_COMPARISONS]):
         log.warning(study.not_comparable)
     figure_files, pictures = _render_figures(study, names) if plots else ({}, {})
@@ -110,13 +114,26 @@ def write_report(
 
 
 def make_tables(study: Study) -> dict[str, Table]:
-    """Return the tables that these runs make, by name."""
-    made = {name: make(study) for name, make in TABLES.items()}
-    return {name: table for name, table in made.items() if table is not None}
+    """Make the tables of the runs.
+
+    Args:
+        study: The runs.
+
+    Returns:
+        Table by name; those without content are left out.
+    """
+    return {name: table for name, make in TABLES.items() if (table := make(study)) is not None}
 
 
 def table_files(tables: Mapping[str, Table]) -> dict[str, str]:
-    """Return file name to content; the same runs give the same bytes."""
+    """Render tables as files; the same runs give the same bytes.
+
+    Args:
+        tables: Table by name.
+
+    Returns:
+        Content by file name.
+    """
     writers = {"md": Table.to_markdown, "tex": Table.to_latex, "csv": Table.to_csv}
     return {
         f"{name}.{ending}": write(table)
@@ -127,9 +144,16 @@ def table_files(tables: Mapping[str, Table]) -> dict[str, str]:
 
 
 def page_file(destination: Path) -> Path:
-    """Return the page's file: `destination`, or report.html in it where it is a folder.
+    """Determine the file of the page.
 
-    Raises Hep2ganError when it is neither a folder nor named *.html.
+    Args:
+        destination: A file *.html, or an existing folder.
+
+    Returns:
+        `destination`, or report.html in it if it is a folder.
+
+    Raises:
+        Hep2ganError: If it is neither an existing folder nor named *.html.
     """
     if destination.is_dir():
         return destination / "report.html"
@@ -166,7 +190,7 @@ def _render_figures(
 
 
 def _check_made(only: Sequence[str], made: Sequence[str], study: Study) -> None:
-    """Raise Hep2ganError for a name without a file; those of single methods go on with a name."""
+    """Raise Hep2ganError for a name without a file; files of single methods have it as prefix."""
     for name in only:
         if not any(stem == name or stem.startswith(f"{name}_") for stem in made):
             reason = study.not_comparable if name in _COMPARISONS else ""
@@ -183,6 +207,9 @@ def _write_files(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:
             path = folder / name
             atomic_write(path, content)
     except OSError as error:
-        fix = "choose another with output=FOLDER/report.html"
-        raise Hep2ganError(f"{path} cannot be written ({error.strerror})", "", fix) from error
+        raise Hep2ganError(
+            f"{path} cannot be written ({error.strerror})",
+            "",
+            "choose another with output=FOLDER/report.html",
+        ) from error
     return [folder / name for name in files]

@@ -1,4 +1,4 @@
-"""Names of runs and methods: as short as they are distinct, and many of them in one word."""
+"""Short but distinct names of runs and methods, and of groups of them."""
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
@@ -14,7 +14,11 @@ Member = TypeVar("Member")
 
 
 def group_pairs(pairs: Iterable[tuple[Key, Member]]) -> dict[Key, list[Member]]:
-    """Gather the members of each key; both stay in order."""
+    """Group the members of pairs by their key; keys and members stay in order.
+
+    Args:
+        pairs: Pairs of key and member.
+    """
     groups: dict[Key, list[Member]] = {}
     for key, member in pairs:
         groups.setdefault(key, []).append(member)
@@ -22,39 +26,65 @@ def group_pairs(pairs: Iterable[tuple[Key, Member]]) -> dict[Key, list[Member]]:
 
 
 def with_study(study: str, name: str, runs: Sequence[FinishedRun]) -> str:
-    """Return `name`, behind its study where `runs` are of several."""
-    several = any(run.study != runs[0].study for run in runs)
-    return f"{study}/{name}" if several else name
+    """Prefix a name with its study if there are runs of several studies.
+
+    Args:
+        study: Name of the study.
+        name: Name of a method in it.
+        runs: All runs of the report.
+    """
+    return f"{study}/{name}" if any(run.study != runs[0].study for run in runs) else name
 
 
 def without_fold(name: str) -> str:
-    """Return a method's name without the fold, which a sweep puts into it."""
+    """Remove the fold, which a sweep adds, from the name of a method.
+
+    Args:
+        name: Name of the method.
+    """
     return re.sub(r",split\.fold=\d+", "", name)
 
 
 def without_split(name: str) -> str:
-    """Return a method's name without what a sweep changes about the split.
+    """Remove all settings of the split, which a sweep adds, from the name of a method.
 
-    >>> without_split("proposed,split=specimen,loss.beta=5,split.fold=0")
-    'proposed,loss.beta=5'
+    Args:
+        name: Name of the method.
+
+    Examples:
+        >>> without_split("proposed,split=specimen,loss.beta=5,split.fold=0")
+        'proposed,loss.beta=5'
     """
     return re.sub(r",split(\.\w+)?=[^,]*", "", name)
 
 
 def seed_order(seed: str) -> tuple[bool, int, str]:
-    """Return the sort key of a seed: numbers as numbers, and before any other."""
+    """Return the sort key of a seed: numbers in numerical order, then all others.
+
+    Args:
+        seed: The seed, as text.
+    """
     return (False, int(seed), "") if seed.isdecimal() else (True, 0, seed)
 
 
 def short_name(run: FinishedRun, runs: Sequence[FinishedRun]) -> str:
-    """Return method and seed; with the study, where `runs` are of several."""
+    """Name a run by method and seed, and by its study if there are several.
+
+    Args:
+        run: The run.
+        runs: All runs of the report.
+    """
     return f"{with_study(run.study, run.method, runs)}/seed{run.seed}"
 
 
 def numbers_by_method(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
-    """Return each method by its title, the folds of a sweep as one, with its runs' numbers.
+    """Group the numbers of runs by method; the folds of a sweep are one method.
 
-    A run's number is its place among `runs`, from 1.
+    Args:
+        runs: All runs of the report. The number of a run is its place among them, from 1.
+
+    Returns:
+        Numbers by title of the method.
     """
     return group_pairs(
         (with_study(run.study, without_fold(run.method), runs), number)
@@ -63,25 +93,40 @@ def numbers_by_method(runs: Sequence[FinishedRun]) -> dict[str, list[int]]:
 
 
 class Link(NamedTuple):
-    """A name, and the number, from 1, of the run that it leads to; 0 leads nowhere."""
+    """A name that may link to a run.
+
+    Attributes:
+        name: The name, possibly cut.
+        run: Number of the run from 1; 0 for no link.
+        title: The whole name, if `name` is a part of it.
+    """
 
     name: str
     run: int
     title: str = ""
-    """The whole name, where `name` is a part of it."""
 
 
 class RunGroup(NamedTuple):
-    """Runs that differ in seed or fold alone: which of the two, and a link to each."""
+    """Runs that differ only in seed or fold.
+
+    Attributes:
+        words: "seed" or "fold", in the plural for several, after the method if needed.
+        links: A link to each run.
+    """
 
     words: str
     links: list[Link]
 
 
 def run_links(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[Link]:
-    """Name the runs of these numbers, long names cut.
+    """Name runs briefly.
 
-    All runs are named in one word; a method's name stands for all its runs.
+    All runs of the report are named together, as are all runs of a method and all of a seed. Long
+    names are cut.
+
+    Args:
+        runs: All runs of the report.
+        numbers: Numbers of the runs to name, from 1.
     """
     left = set(numbers)
     if len(left) == len(runs) > 1:
@@ -101,7 +146,12 @@ def run_links(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[Link]
 
 
 def run_groups(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[RunGroup]:
-    """Name every one of these runs by its seed or fold, with the method where there are several."""
+    """Name each run by its seed or fold, with the method if there are several.
+
+    Args:
+        runs: All runs of the report.
+        numbers: Numbers of the runs to name, from 1.
+    """
     chosen = set(numbers)
     groups: dict[tuple[str, str], list[Link]] = {}
     for method, members in numbers_by_method(runs).items():
@@ -121,7 +171,11 @@ def run_groups(runs: Sequence[FinishedRun], numbers: Iterable[int]) -> list[RunG
 
 
 def summarize_runs(runs: Sequence[FinishedRun]) -> str:
-    """Say how many runs, methods and seeds there are, and of which study."""
+    """State the number of runs, methods and seeds, and the study.
+
+    Args:
+        runs: All runs of the report.
+    """
     studies = list(dict.fromkeys(run.study for run in runs))
     study = f"Study {studies[0]}" if len(studies) == 1 else f"{len(studies)} studies"
     counts = (
@@ -133,5 +187,5 @@ def summarize_runs(runs: Sequence[FinishedRun]) -> str:
 
 
 def _cut(name: str) -> str:
-    """Leave both ends of a long name, since those of sweeps differ at the end."""
+    """Keep both ends of a long name, since names of sweeps differ at the end."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"

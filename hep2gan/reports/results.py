@@ -21,31 +21,40 @@ from hep2gan.statistics.significance import Interval, wilson
 
 @dataclass(frozen=True, kw_only=True)
 class TestCells:
-    """Arrays of N test cells in K classes; None what the method does not produce."""
+    """Arrays of N test cells in K classes; None if the method does not produce them.
 
-    __test__ = False  # no class of tests, whatever pytest makes of its name
+    Attributes:
+        classes: K class names in the order of the labels.
+        id: (N,) cell ids of the store.
+        specimen: (N,) specimen numbers; -1 if unknown.
+        label: (N,) true classes.
+        crop_size: (N, 2) raw pixels; with the label, it identifies cells that share an id but
+            differ.
+        probabilities: (N, K) class probabilities.
+        predicted: (N,) most probable classes.
+        dice: (N,) Dice in [0, 1].
+        jaccard: (N,) Jaccard in [0, 1]; for one mask Dice / (2 - Dice).
+    """
+
+    __test__ = False  # pytest would collect it as a test class
 
     classes: tuple[str, ...]
     id: npt.NDArray[np.str_]
-    """(N,)"""
     specimen: npt.NDArray[np.int64]
-    """(N,), -1 where unknown."""
     label: npt.NDArray[np.int64]
-    """(N,) true class."""
     crop_size: npt.NDArray[np.int64]
-    """(N, 2) raw pixels: with the label it tells whether two cells of one id are the same."""
     probabilities: npt.NDArray[np.float32] | None
-    """(N, K)"""
     predicted: npt.NDArray[np.int64] | None
-    """(N,) most probable class."""
     dice: npt.NDArray[np.float64] | None
-    """(N,) in [0, 1]."""
     jaccard: npt.NDArray[np.float64] | None
-    """(N,) in [0, 1]; of one mask it is Dice / (2 - Dice)."""
 
     @classmethod
     def from_predictions(cls, predictions: Predictions) -> "TestCells":
-        """Keep what comparisons need: everything but images and features."""
+        """Keep what comparisons need: everything but images and features.
+
+        Args:
+            predictions: Predictions of one run.
+        """
         dice = None if predictions.mask is None else predictions.dice
         return cls(
             classes=predictions.classes,
@@ -64,17 +73,21 @@ class TestCells:
 
     @property
     def specimens(self) -> int:
-        """How many there are; 0 where that of any cell is unknown."""
+        """Number of specimens; 0 if that of any cell is unknown."""
         return len(np.unique(self.specimen)) if (self.specimen >= 0).all() else 0
 
     def wilson(self) -> Interval | None:
-        """Wilson's interval of the accuracy; None without a classifier or cells."""
+        """Compute Wilson's interval of the accuracy; None without a classifier or cells."""
         if self.predicted is None or not len(self):
             return None
         return wilson(int((self.predicted == self.label).sum()), len(self))
 
     def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "TestCells":
-        """Return the chosen cells, in that order."""
+        """Select cells.
+
+        Args:
+            chosen: Indices of the cells, in the order of the result.
+        """
         rows: dict[str, Any] = {"classes": self.classes}
         for name in (field.name for field in fields(self) if field.name != "classes"):
             array = getattr(self, name)
@@ -83,23 +96,23 @@ class TestCells:
 
 
 _OF_ONE_TRAINING = ("features", "mean_mask", "train_counts")
-"""What cannot be pooled: each network has features of its own, each training part its own cells."""
+"""Arrays that cannot be pooled, since they belong to one network or one training part."""
 
 Cells = TypeVar("Cells", Predictions, TestCells)
 
 
 def pool(parts: Sequence[Cells]) -> Cells:
-    """Join test sets of one method, such as its folds, to one; a single part stays as it is.
+    """Join test sets of one method, such as its folds; a single part is returned unchanged.
 
     Args:
-        parts: at least one, all with the same classes and image size.
+        parts: At least one, all with the same classes and image size.
 
     Returns:
-        Each id once, as the first part has it. What any part lacks is None, as is what makes sense
-        for one training alone: features, mean mask, training counts.
+        Each id once, as in the first part that has it. Arrays that any part lacks are None, as are
+        those that belong to one training: features, mean mask, training counts.
 
     Raises:
-        Hep2ganError: when classes or image sizes differ.
+        Hep2ganError: If classes or image sizes differ.
     """
     first = parts[0]
     if len(parts) == 1:
@@ -119,7 +132,12 @@ def pool(parts: Sequence[Cells]) -> Cells:
 
 
 class PublishedRow(NamedTuple):
-    """One row of Table I: its name there, and fractions under the keys of metrics.json."""
+    """One row of the paper's Table I.
+
+    Attributes:
+        name: Its name in the paper.
+        metrics: Fractions under the keys of metrics.json.
+    """
 
     name: str
     metrics: dict[str, float]
@@ -148,7 +166,12 @@ TABLE_I: dict[str, PublishedRow] = {
 
 
 class RunResult(NamedTuple):
-    """A run and its test cells."""
+    """A run and its test cells.
+
+    Attributes:
+        run: The run.
+        cells: Its test cells.
+    """
 
     run: FinishedRun
     cells: TestCells
@@ -156,9 +179,13 @@ class RunResult(NamedTuple):
 
 @dataclass(frozen=True)
 class MethodResults:
-    """All results of one method in one study; the paper's method of that name, if there is one.
+    """All results of one method in one study.
 
-    title: as tables and figures call it; with the study, where they show several.
+    Attributes:
+        study: Name of the study.
+        name: Name of the method.
+        results: Its runs with their test cells.
+        title: Name in tables and figures; with the study if there are several.
     """
 
     study: str
@@ -168,29 +195,29 @@ class MethodResults:
 
     @cached_property
     def tests(self) -> dict[str, TestCells]:
-        """Seed to its test cells, seeds in order; the folds of a seed are one test set."""
+        """Test cells by seed, seeds in order; the folds of a seed are one test set."""
         results = sorted(self.results, key=lambda result: seed_order(result.run.seed))
         folds = group_pairs((result.run.seed, result.cells) for result in results)
         return {seed: pool(parts) for seed, parts in folds.items()}
 
     @cached_property
     def cells(self) -> TestCells:
-        """Every cell once, as the first seed that tests it has it."""
+        """Every cell once, as in the first seed that tests it."""
         return pool(list(self.tests.values()))
 
     @property
     def is_synthetic(self) -> bool:
-        """True where the cells of any run are synthetic, not photographed."""
+        """Whether the cells of any run are synthetic."""
         return any(result.run.is_synthetic for result in self.results)
 
     @property
     def cells_in_words(self) -> str:
-        """How many cells are tested, and that they are synthetic, if they are."""
+        """Number of test cells, in words that mention synthetic cells."""
         return f"{len(self.cells):,} {'synthetic ' if self.is_synthetic else ''}cells"
 
     @property
     def published(self) -> PublishedRow | None:
-        """What the paper prints for the method, whatever the split of ours."""
+        """The paper's results of the method, if it has any, whatever the split of the runs."""
         return TABLE_I.get(without_split(self.name))
 
     @property
@@ -200,9 +227,12 @@ class MethodResults:
 
 
 def group_methods(results: Sequence[RunResult]) -> list[MethodResults]:
-    """Gather runs of one study and name; the paper's rows in its order, then all others.
+    """Group runs by study and method; the paper's methods in its order, then all others.
 
-    The folds of a sweep, which its names tell apart as `,split.fold=3`, are one method.
+    The folds of a sweep, whose names differ in `,split.fold=3`, are one method.
+
+    Args:
+        results: All runs of the report.
     """
     groups = group_pairs(((one.run.study, without_fold(one.run.method)), one) for one in results)
     runs = [result.run for result in results]
@@ -215,10 +245,16 @@ def group_methods(results: Sequence[RunResult]) -> list[MethodResults]:
 
 
 def check_distinct(runs: Sequence[FinishedRun]) -> None:
-    """Raise Hep2ganError naming two runs of one method that are both its run of a seed and fold.
+    """Check that no two runs of one method are of the same seed and fold.
 
-    Merged, cells of one would silently stand for those of the other. A run without folds tests what
-    folds of the same seed test too.
+    Otherwise the cells of one would silently replace those of the other. A run without folds tests
+    the same cells as folds of its seed.
+
+    Args:
+        runs: All runs of the report.
+
+    Raises:
+        Hep2ganError: If there are two; names them.
     """
     seen: dict[tuple[str, str, str], dict[int | None, FinishedRun]] = {}
     for run in runs:

@@ -21,16 +21,18 @@ from hep2gan.runs.finished import FinishedRun, read_finished_run
 from hep2gan.runs.predictions import Predictions
 
 MOST_METHODS = 12
-"""Methods in one figure: more would be small, and all their images at once large."""
+"""Methods in one figure: more would be too small, and need too much memory."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Runs in the order given.
+    """Finished runs, and what is computed from them.
 
-    first_seeds: the predictions of each method's first seed by title, its folds as one test set;
-    empty where there are more than MOST_METHODS methods. reference: the method that each other is
-    compared with; empty is the row below.
+    Attributes:
+        results: The runs with their test cells, in the order given.
+        first_seeds: Predictions of each method's first seed by title, its folds as one test set;
+            empty if there are more than `MOST_METHODS` methods.
+        reference: Method that each other is compared with; empty for the one in the row below.
     """
 
     results: tuple[RunResult, ...]
@@ -39,17 +41,17 @@ class Study:
 
     @property
     def runs(self) -> list[FinishedRun]:
-        """The runs alone."""
+        """The runs without their test cells."""
         return [result.run for result in self.results]
 
     @cached_property
     def methods(self) -> list[MethodResults]:
-        """The runs gathered in methods, in the order of the paper's Table I."""
+        """The runs grouped by method, in the order of the paper's Table I."""
         return group_methods(self.results)
 
     @cached_property
     def not_comparable(self) -> str:
-        """Why no figure shows the methods side by side, and what to do; empty where it can."""
+        """Why no figure shows the methods side by side, and what to do; empty if figures do."""
         if len(self.methods) > MOST_METHODS:
             return (
                 f"{len(self.methods)} methods are too many to be shown side by side: figures have "
@@ -63,7 +65,11 @@ class Study:
         return ""
 
     def predictions(self, title: str) -> Predictions:
-        """Return the predictions of a method's first seed, read again where they are not kept."""
+        """Return the predictions of a method's first seed; they are read again if not kept.
+
+        Args:
+            title: Title of the method.
+        """
         if title in self.first_seeds:
             return self.first_seeds[title]
         method = next(method for method in self.methods if method.title == title)
@@ -72,24 +78,31 @@ class Study:
 
     @cached_property
     def table_1(self) -> list[Table1Row]:
-        """The measures of each method, and how it compares with another."""
+        """The measures of each method, and its comparison with another."""
         return table_1_rows(self.methods, self.reference)
 
     @cached_property
     def leakage(self) -> tuple[list[ProtocolRow], list[Gap]]:
-        """Methods under several kinds of split, and what those differ by."""
+        """Methods under several kinds of split, and the differences between those."""
         return leakage_rows(self.results)
 
 
 def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
-    """Read what finished runs hold beside their predictions; a folder named twice is one run.
+    """Read finished runs without their predictions; a folder named twice is one run.
 
-    Raises Hep2ganError naming the run when one is missing, unfinished or damaged, or when there is
-    none, and as `check_distinct` does.
+    Args:
+        paths: Run folders.
+
+    Raises:
+        Hep2ganError: If there is none, one is missing, unfinished or damaged, or as
+            `check_distinct`.
     """
     if not paths:
-        fix = "hep2gan-report runs/default/proposed/seed0"
-        raise Hep2ganError("there are no runs to report", "a report needs at least one", fix)
+        raise Hep2ganError(
+            "there are no runs to report",
+            "a report needs at least one",
+            "hep2gan-report runs/default/proposed/seed0",
+        )
     runs = [read_finished_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     check_distinct(runs)
     return runs
@@ -102,16 +115,16 @@ def read_study(
     reference: str = "",
     visit: Callable[[FinishedRun, Predictions], None] | None = None,
 ) -> Study:
-    """Read the predictions of runs one after another; images are kept only where figures need them.
+    """Read the predictions of runs one after another; keep images only if figures need them.
 
     Args:
-        runs: as from `read_runs`.
-        figures: whether to keep the predictions that figures of several methods show.
-        reference: as in `Study`.
-        visit: called with each run and its predictions while they are in memory.
+        runs: As from `read_runs`.
+        figures: Whether to keep the predictions that figures of several methods show.
+        reference: Method that each other is compared with; empty for the one in the row below.
+        visit: Called with each run and its predictions while they are in memory.
 
     Raises:
-        Hep2ganError: naming the run whose predictions are damaged.
+        Hep2ganError: If the predictions of a run are damaged; names it.
     """
     methods = numbers_by_method(runs) if figures else {}
     shown = {
@@ -129,8 +142,11 @@ def read_study(
             folds.setdefault(shown[run.path], []).append(predictions)
         if visit is not None:
             visit(run, predictions)
-    titles = [method.title for method in group_methods(results)]
-    pooled = {title: pool(folds[title]) for title in titles if title in folds}
+    pooled = {
+        method.title: pool(folds[method.title])
+        for method in group_methods(results)
+        if method.title in folds
+    }
     return Study(tuple(results), pooled, reference)
 
 

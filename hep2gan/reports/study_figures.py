@@ -26,10 +26,14 @@ FIGURE_NAMES = (*(spec.name for spec in COMPARISON_FIGURES), "intervals", "speci
 
 
 def study_figures(study: Study, names: Collection[str]) -> list[FigureSpec[Study]]:
-    """Return the figures of these names that the runs may have, in the order of a report.
+    """Select the figures that the runs may have, in the order of a report.
 
-    Methods that are too many or of different classes do not stand side by side
-    (`Study.not_comparable`); nor, where classes differ, is any of them the best.
+    Methods that are too many or of different classes are not compared (`Study.not_comparable`); if
+    classes differ, no method is the best either.
+
+    Args:
+        study: The runs.
+        names: Names of the figures to select from.
     """
     specs = [_INTERVALS]
     if study.first_seeds and not study.not_comparable:
@@ -38,7 +42,7 @@ def study_figures(study: Study, names: Collection[str]) -> list[FigureSpec[Study
         if "specimens" in names:
             specs += [_of_method(study, "specimens", title) for title in _specimen_methods(study)]
         for name, measure in _WORST.items():
-            # The best method: what even it gets wrong.
+            # Errors of the best method are the most informative.
             best = _best(study, measure) if name in names else []
             specs += [_of_method(study, name, title) for title in best]
     return [spec for spec in specs if spec.name in names]
@@ -109,14 +113,17 @@ def _best(study: Study, measure: str) -> list[str]:
 
 
 def plot_intervals(rows: Rows) -> Figure | None:
-    """Plot the rows from top to bottom, in each a dot and a line a series, in per cent.
+    """Plot a dot and an interval of each series in each row, in per cent, from top to bottom.
 
-    Series keep colour, marker and place in all rows, in the order in which they first occur; with
-    one series there is no legend. None when there is nothing to plot.
+    Series keep colour, marker and place in all rows, in the order in which they first occur; a
+    single series has no legend.
 
     Args:
-        rows: label of each row (a condition, an ablation) to the accuracy of each series (a
+        rows: Label of each row (a condition, an ablation) to the accuracy of each series (a
             method).
+
+    Returns:
+        The figure; None if there is nothing to plot.
     """
     series = list(dict.fromkeys(name for estimates in rows.values() for name in estimates))
     if not series:

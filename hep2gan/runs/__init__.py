@@ -1,1 +1,1 @@
-"""What a run leaves on disk: its folder, lock, checkpoints, predictions, metrics."""
+"""Files of a run: its folder, lock, checkpoints, predictions, metrics."""

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, where checkpoints lie, and reading them without running code.
+"""Content and names of checkpoints, and reading them without running code.
 
 How a resume works. `hep2gan-train` with the same command and a run folder that is not DONE takes
 the newest checkpoint that loads (`latest_readable`; a damaged one is reported and the one before it
@@ -211,8 +211,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
     Returns:
         Their paths; without `best.ckpt`.
     """
-    paths = [path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)]
-    return sorted(paths, key=TrainingPosition.of, reverse=True)
+    return sorted(
+        (path for path in folder.glob("epoch*.ckpt") if _NAME.fullmatch(path.name)),
+        key=TrainingPosition.of,
+        reverse=True,
+    )
 
 
 def latest_readable(folder: Path) -> Path | None:
@@ -266,10 +269,10 @@ _ALLOWED = re.compile(
     r"|torch (Size|device|dtype|[A-Z][A-Za-z0-9]*Storage|b?float\d+|u?int\d+|bool)"
     r"|builtins (set|dict|list|tuple)|__builtin__ set"
 )
-"""Names that checkpoints of tensors and plain containers are made of. `bytearray`, which torch
-allows beside these, makes a few bytes into as much memory as it is told to."""
+"""Names that checkpoints of tensors and plain containers consist of. torch also allows `bytearray`,
+by which a few bytes can allocate any amount of memory."""
 MAX_PICKLE = 64 * 1024 * 1024
-"""Bytes of the part that is no tensor; a network of 1,000 tensors has 150,000."""
+"""Largest size in bytes of the part without tensors; a network of 1,000 tensors has 150,000."""
 
 
 def check_archive_safety(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The folder of one run: its config, what it left behind, and whether it is finished."""
+"""The folder of one run: its configuration, its results, and whether it is finished."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.io import atomic_write, parse_yaml, read_json, read_safe_yaml, to_yaml
+from hep2gan.runs.provenance import read_provenance
 
-# What may change between two starts of one run: where things lie and how fast they go.
+# Keys that may change between two starts of one run: they affect paths and speed only.
 RUNTIME_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
     | {"trusted", "optimized_metric"}
@@ -25,7 +26,7 @@ _WRITTEN = (
     *("profile.json", "profile.md"),
 )
 MAX_IMAGE_SIZE = 4096
-"""Pixels of a side. Stores end at 1024."""
+"""Largest accepted side of an image in pixels; stores have at most 1024."""
 
 
 class StoreInfo(NamedTuple):
@@ -158,14 +159,13 @@ class RunFolder:
             Hep2ganError: As `check_config` and `refuse_links`.
         """
         self.refuse_links()
-        if self.config_file.exists():
-            self.check_config(config)
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        atomic_write(self.config_file, to_yaml(config))
+        self.check_config(config)
+        if not self.config_file.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            atomic_write(self.config_file, to_yaml(config))
 
     def check_config(self, config: Mapping[str, Any]) -> None:
-        """Check that the folder is empty or holds a run of this configuration, `RUNTIME_KEYS` aside.
+        """Check that the folder holds no run or one of this configuration, `RUNTIME_KEYS` aside.
 
         Args:
             config: The resolved configuration, as plain containers.
@@ -195,9 +195,8 @@ class RunFolder:
 
     def config(self) -> dict[str, Any]:
         """The resolved config as plain containers."""
-        text = self.config_text()
         with _explain_damage(self.config_file, "restore it, or run hep2gan-train again"):
-            return parse_yaml(text)
+            return parse_yaml(self.config_text())
 
     # ------------------------------------------------------------------ results
 
@@ -238,11 +237,8 @@ class RunFolder:
             return StoreInfo(names, size, Path(path))
 
     def provenance(self) -> dict[str, Any]:
-        """What provenance.json says of code, data and split; nothing where it cannot be read."""
-        try:
-            found = read_json(self.provenance_file)
-        except ValueError:
-            return {}
+        """Data, split and versions from provenance.json; empty if it cannot be read."""
+        found = read_provenance(self.provenance_file)
         parts = {name: found.get(name) for name in ("data", "split", "versions")}
         return {name: part for name, part in parts.items() if isinstance(part, dict)}
 
@@ -306,7 +302,7 @@ def _check_counts(counts: Any) -> None:
 
 
 def _resolve(path: Path) -> Path:
-    # A link that leads in a circle leads nowhere, and not into the folder.
+    # A circular link does not lead into the folder.
     try:
         return path.resolve()
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""One training at a time in a run folder; a second one is told who is there."""
+"""A lock that allows one training at a time in a run folder, and names its owner."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from hep2gan.io import atomic_write, file_lock, read_json
 log = logging.getLogger(__name__)
 
 OWNER_FILE = "run.lock"
-"""Says who holds the lock, which is a file of its own (see `io.file_lock`)."""
+"""Records the owner of the lock, which is another file (see `io.file_lock`)."""
 
 
 class Owner(NamedTuple):
@@ -51,9 +51,7 @@ class Owner(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has certainly ended: a process of this host, or an earlier start of a requeued
-        job.
-        """
+        """Whether it has ended: a process of this host, or an earlier start of a requeued job."""
         if self.host != socket.gethostname():
             return bool(self.job) and self.job == os.environ.get("SLURM_JOB_ID")
         # Process ids are reused: another process with this one started at another time.
@@ -126,17 +124,17 @@ def locked_error(folder: Path, owner: Owner) -> Hep2ganError:
 
 
 def _acquire(folder: Path, held: ExitStack) -> Owner | None:
-    """Take the system's lock into `held`, or return who has it."""
+    """Acquire the system's lock and register it in `held`, or return its owner."""
     owner = _read_owner(folder / OWNER_FILE)
     try:
         has_locks = held.enter_context(file_lock(folder / "run", wait=False))
     except Timeout:
         return owner or Owner("an unknown host", 0, "a moment ago")
     except OSError:
-        # Nothing can be written there; the preflight checks may look all the same.
+        # The folder cannot be written; the preflight checks may still read it.
         has_locks = False
     if has_locks and owner is not None:
-        log.info("An earlier training in this folder ended without a word (%s)", owner)
+        log.info("An earlier training in this folder ended without releasing its lock (%s)", owner)
     return None if has_locks or owner is None or owner.has_ended else owner
 
 
@@ -163,7 +161,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _start_time(pid: int) -> str:
-    """Boot and clock tick at which a process started; '' where the system does not say."""
+    """Boot and clock tick at which a process started; empty if the system does not report it."""
     try:
         ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {ticks}"

@@ -1,4 +1,4 @@
-"""metrics.csv, the curves of a run: one reader, for which damage is an error and never a curve."""
+"""Reader of metrics.csv, the curves of a run; a damaged file is an error."""
 
 import csv
 import io
@@ -197,6 +197,6 @@ def _check_epochs(path: Path, logged: Sequence[int], expected: int | None) -> No
 def _damaged(path: Path, reason: object) -> Hep2ganError:
     return Hep2ganError(
         f"{path} is damaged ({reason})",
-        "curves are shown and continued as a whole",
-        "restore it, or delete it to go without the curves so far",
+        "curves must be complete",
+        "restore it, or delete it to lose the curves so far",
     )

@@ -244,8 +244,9 @@ def _value_problems(predictions: Predictions) -> list[str]:
         array = getattr(p, name)
         if array is not None:
             problems[f"{name} are not in [0, 1] (did training diverge?)"] = not _in_0_1(array)
-            sums = array.sum(axis=1, dtype=np.float64)
-            problems[f"{name} do not sum to 1"] = not np.allclose(sums, 1, atol=1e-3)
+            problems[f"{name} do not sum to 1"] = not np.allclose(
+                array.sum(axis=1, dtype=np.float64), 1, atol=1e-3
+            )
     return [problem for problem, occurs in problems.items() if occurs]
 
 

@@ -1,4 +1,4 @@
-"""Where a run comes from: code, packages, networks, data and split, as plain containers."""
+"""Provenance of a run: code, packages, networks, data and split, as plain containers."""
 
 import json
 import os
@@ -16,7 +16,7 @@ PACKAGES = (
     "hep2gan", "torch", "torchvision", "lightning", "timm", "segmentation-models-pytorch",
     "torchmetrics", "hydra-core", "omegaconf", "numpy", "scipy", "scikit-learn", "wandb",
 )  # fmt: skip
-"""Packages whose version may move a result."""
+"""Packages whose version may affect a result."""
 
 
 def provenance(
@@ -101,14 +101,19 @@ def write_provenance(path: Path, record: Mapping[str, Any]) -> None:
         path: The run's provenance.json.
         record: As from `provenance`.
     """
-    earlier = _read(path)
+    earlier = read_provenance(path)
     kept = earlier.pop("earlier", []) + ([earlier] if earlier else [])
     others = [old for old in kept if old != record]
-    text = json.dumps({**record, **({"earlier": others} if others else {})}, indent=1)
-    atomic_write(path, text + "\n")
+    content = {**record, **({"earlier": others} if others else {})}
+    atomic_write(path, json.dumps(content, indent=1) + "\n")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Read the record of a run; empty if it is missing or damaged.
+
+    Args:
+        path: The run's provenance.json.
+    """
     try:
         return read_json(path)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Calibration: whether 90 % sure means right nine times in ten.
+"""Calibration: whether cells of confidence 0.9 are classified correctly nine times in ten.
 
 Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017,
 https://arxiv.org/abs/1706.04599. A cell's confidence is its largest class probability.
@@ -15,24 +15,27 @@ from scipy.special import softmax
 from hep2gan.errors import Hep2ganError
 
 BINS = 15
-"""As many as Guo et al. take."""
+"""Number of bins, as in Guo et al."""
 
-_TINY = float(np.finfo(np.float32).tiny)  # a softmax in float32 rounds what is below to nothing
+_TINY = float(np.finfo(np.float32).tiny)  # a softmax in float32 rounds lower values to 0
 
 
 class Reliability(NamedTuple):
-    """Cells by confidence: B bins from `edges[b]` (excluded) to `edges[b + 1]` (included)."""
+    """Cells by confidence: B bins from `edges[b]` (excluded) to `edges[b + 1]` (included).
+
+    Attributes:
+        edges: (B + 1,) confidences.
+        cells: (B,) number of cells.
+        right: (B,) number of correctly classified cells.
+        confidence: (B,) mean confidence; NaN without cells.
+        accuracy: (B,) share of correctly classified cells; NaN without cells.
+    """
 
     edges: npt.NDArray[np.float64]
-    """(B + 1,) confidences."""
     cells: npt.NDArray[np.int64]
-    """(B,) number of cells."""
     right: npt.NDArray[np.int64]
-    """(B,) cells that are classified correctly."""
     confidence: npt.NDArray[np.float64]
-    """(B,) mean confidence; NaN without cells."""
     accuracy: npt.NDArray[np.float64]
-    """(B,) share of cells classified correctly; NaN without cells."""
 
 
 def reliability(
@@ -43,12 +46,15 @@ def reliability(
     """Sort cells into bins of equal width by confidence.
 
     Args:
-        probabilities: (N, K) in [0, 1].
-        label: (N,) in [0, K).
-        bins: B, at least 1.
+        probabilities: (N, K) class probabilities in [0, 1].
+        label: (N,) true classes in [0, K).
+        bins: Number B of bins, at least 1.
+
+    Returns:
+        Counts, confidence and accuracy of each bin.
 
     Raises:
-        Hep2ganError: where the shapes do not fit, or there are no cells or no bins.
+        Hep2ganError: If the shapes do not fit, or there are no cells or no bins.
     """
     probability = _checked(probabilities, label)
     if bins < 1:
@@ -64,7 +70,14 @@ def reliability(
 
 
 def expected_calibration_error(bins: Reliability) -> float:
-    """Mean |accuracy − confidence| over bins, weighted by cells, in 0..1 (Guo et al., eq. 3)."""
+    """Compute the mean |accuracy − confidence| over bins, weighted by cells (Guo et al., eq. 3).
+
+    Args:
+        bins: As from `reliability`.
+
+    Returns:
+        The error in [0, 1].
+    """
     gaps = np.abs(bins.accuracy - bins.confidence)
     return float(np.nansum(bins.cells * gaps) / bins.cells.sum())
 
@@ -72,14 +85,17 @@ def expected_calibration_error(bins: Reliability) -> float:
 def negative_log_likelihood(
     probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
 ) -> float:
-    """Compute the mean −log p(label) over cells, in nats; 0 counts as float32's least probability.
+    """Compute the mean −log p(label) over cells; a zero is replaced by float32's least probability.
 
     Args:
-        probabilities: (N, K).
-        label: (N,).
+        probabilities: (N, K) class probabilities in [0, 1].
+        label: (N,) true classes in [0, K).
+
+    Returns:
+        The mean in nats.
 
     Raises:
-        Hep2ganError: where the shapes do not fit.
+        Hep2ganError: If the shapes do not fit.
     """
     own = _checked(probabilities, label)[np.arange(len(label)), label]
     return float(-np.log(np.maximum(own, _TINY)).mean())
@@ -90,11 +106,15 @@ def _checked(
 ) -> npt.NDArray[np.float64]:
     """Return the probabilities as float64, or raise when they are not (N, K) of N labels."""
     if probabilities.ndim != 2 or label.shape != probabilities.shape[:1] or not label.size:
-        fact = f"probabilities and labels have shapes {probabilities.shape} and {label.shape}"
-        raise Hep2ganError(fact, "calibration needs (N, K) and (N,) of at least one cell")
+        raise Hep2ganError(
+            f"probabilities and labels have shapes {probabilities.shape} and {label.shape}",
+            "calibration needs (N, K) and (N,) of at least one cell",
+        )
     if label.min() < 0 or label.max() >= probabilities.shape[1]:
-        rule = f"must lie in 0..{probabilities.shape[1] - 1}"
-        raise Hep2ganError(f"labels lie in {label.min()}..{label.max()}", rule)
+        raise Hep2ganError(
+            f"labels lie in {label.min()}..{label.max()}",
+            f"must lie in 0..{probabilities.shape[1] - 1}",
+        )
     return probabilities.astype(np.float64)
 
 
@@ -103,44 +123,54 @@ BOUNDS = (0.1, 10.0)
 
 
 class CrossFittedTemperature(NamedTuple):
-    """Probabilities scaled by cross-fitted temperatures."""
+    """Probabilities scaled by cross-fitted temperatures.
+
+    Attributes:
+        probabilities: (N, K) at the temperature of the cell's half.
+        temperatures: That of half 0, fitted on half 1; that of half 1, fitted on half 0.
+    """
 
     probabilities: npt.NDArray[np.float64]
-    """(N, K) at the temperature of the cell's half."""
     temperatures: tuple[float, float]
-    """Of half 0, fitted on half 1; of half 1, fitted on half 0."""
 
 
 def apply_temperature(
     probabilities: npt.NDArray[np.floating], temperature: float
 ) -> npt.NDArray[np.float64]:
-    """Return softmax(log p / T) of (N, K) probabilities: softer above T = 1, sharper below.
+    """Compute softmax(log p / T) of probabilities p: softer above T = 1, sharper below.
 
-    Equal to scaling the logits, which a softmax forgets but for a constant.
+    Equal to scaling the logits, which differ from log p by a constant that the softmax removes.
 
     Args:
-        probabilities: (N, K).
+        probabilities: (N, K) class probabilities in [0, 1].
         temperature: T, above 0.
 
+    Returns:
+        (N, K) scaled probabilities.
+
     Raises:
-        Hep2ganError: for other temperatures.
+        Hep2ganError: If the temperature is not positive.
     """
     if not temperature > 0:
         raise Hep2ganError(f"temperature is {temperature}", "must be positive")
     logits = np.log(np.maximum(probabilities.astype(np.float64), _TINY))
-    scaled: npt.NDArray[np.float64] = softmax(logits / temperature, 1)
-    return scaled
+    return np.asarray(softmax(logits / temperature, 1), np.float64)
 
 
 def fit_temperature(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]) -> float:
-    """Return the temperature in BOUNDS of the least negative log-likelihood.
+    """Fit the temperature in BOUNDS of the least negative log-likelihood.
 
-    probabilities: (N, K). label: (N,). Raises Hep2ganError when the shapes do not fit.
+    Args:
+        probabilities: (N, K) class probabilities in [0, 1].
+        label: (N,) true classes in [0, K).
+
+    Raises:
+        Hep2ganError: If the shapes do not fit.
     """
 
     def loss(log_temperature: float) -> float:
-        scaled = apply_temperature(probabilities, float(np.exp(log_temperature)))
-        return negative_log_likelihood(scaled, label)
+        temperature = float(np.exp(log_temperature))
+        return negative_log_likelihood(apply_temperature(probabilities, temperature), label)
 
     # In the inverse temperature the loss is convex, so over log T it has one minimum as well.
     result = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-6})
@@ -159,13 +189,14 @@ def cross_fit_temperature(
     hold the classes in equal shares as far as possible.
 
     Args:
-        probabilities: (N, K).
-        label: (N,).
-        specimen: (N,), -1 where unknown; a specimen is never divided.
-        seed: of the halves.
+        probabilities: (N, K) class probabilities in [0, 1].
+        label: (N,) true classes in [0, K).
+        specimen: (N,) specimen numbers, -1 if unknown; a specimen is never divided. None if all are
+            unknown.
+        seed: Seed of the division into halves.
 
     Raises:
-        Hep2ganError: for fewer than two specimens (or cells, where unknown).
+        Hep2ganError: If there are fewer than two specimens (or cells, where unknown).
     """
     half = split_halves(label, specimen, seed)
     scaled = np.empty(probabilities.shape)
@@ -180,15 +211,30 @@ def cross_fit_temperature(
 def split_halves(
     label: npt.NDArray[np.int64], specimen: npt.NDArray[np.int64] | None = None, seed: int = 0
 ) -> npt.NDArray[np.int64]:
-    """Return (N,) of 0 and 1 as `cross_fit_temperature` divides N cells; raises the same errors."""
+    """Divide cells into two halves, as `cross_fit_temperature` does.
+
+    Args:
+        label: (N,) true classes.
+        specimen: (N,) specimen numbers, -1 if unknown; a specimen is never divided. None if all are
+            unknown.
+        seed: Seed of the division.
+
+    Returns:
+        (N,) of 0 and 1.
+
+    Raises:
+        Hep2ganError: If there are fewer than two specimens (or cells, where unknown).
+    """
     cells = len(label)
     group = np.full(cells, -1) if specimen is None else specimen.copy()
     unknown = group < 0
     group[unknown] = group.max(initial=-1) + 1 + np.arange(unknown.sum())
     if len(np.unique(group)) < 2:
-        fact = "all cells are of one specimen" if cells else "there are no cells"
-        raise Hep2ganError(fact, "cross-fitting needs two halves without a specimen in common")
-    # Here, since every training imports this module, and scikit-learn takes half a second.
+        raise Hep2ganError(
+            "all cells are of one specimen" if cells else "there are no cells",
+            "cross-fitting needs two halves without a specimen in common",
+        )
+    # Imported here, since scikit-learn takes half a second that few trainings need.
     from sklearn.model_selection import StratifiedGroupKFold
 
     splitter = StratifiedGroupKFold(2, shuffle=True, random_state=seed)

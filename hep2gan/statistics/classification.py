@@ -18,9 +18,9 @@ MACRO_SCORES = ("accuracy", "precision", "recall", "f1", "mean_class_accuracy")
 def macro_scores(confusion: npt.NDArray[np.float64] | Counts) -> Floats:
     """Compute the `MACRO_SCORES` of confusion matrices.
 
-    Macro precision, recall and F1 run over the classes that occur in the truth or among the
-    predictions, mean class accuracy over those in the truth, as those of `ClassificationMetrics`,
-    which sums in another order and differs in the last bit.
+    Macro precision, recall and F1 are means over the classes that occur in the truth or among the
+    predictions, mean class accuracy over those in the truth. `ClassificationMetrics` uses the same
+    definitions, but sums in another order and differs in the last bit.
 
     Args:
         confusion: (..., K, K) counts, rows the true class.
@@ -44,7 +44,16 @@ def macro_scores(confusion: npt.NDArray[np.float64] | Counts) -> Floats:
 
 
 def cell_confusions(label: Counts, predicted: Counts, classes: int) -> Counts:
-    """Return (N, K, K) matrices of one cell each, from (N,) labels and predicted classes."""
+    """Build the confusion matrix of each single cell.
+
+    Args:
+        label: (N,) true classes in [0, K).
+        predicted: (N,) predicted classes in [0, K).
+        classes: Number K of classes.
+
+    Returns:
+        (N, K, K) matrices with a single 1, rows the true class.
+    """
     cells = np.zeros((len(label), classes, classes), np.int64)
     cells[np.arange(len(label)), label, predicted] = 1
     return cells
@@ -54,8 +63,8 @@ def sum_by_group(unit: npt.NDArray[np.generic], values: npt.NDArray[np.generic])
     """Sum the values of each unit.
 
     Args:
-        unit: (N,) what each row belongs to, such as its specimen.
-        values: (N, ...).
+        unit: (N,) unit that each row belongs to, such as its specimen.
+        values: (N, ...) values to sum.
 
     Returns:
         (U, ...) sums, units in ascending order.
@@ -74,14 +83,13 @@ def scores_by_class(
     """Compute scores of each class.
 
     Args:
-        label: (N,) true classes.
-        predicted: (N,) predicted classes.
-        probabilities: (N, K).
+        label: (N,) true classes in [0, K).
+        predicted: (N,) predicted classes in [0, K).
+        probabilities: (N, K) class probabilities.
 
     Returns:
-        (K,) `recall`, `precision`, `f1` and `auroc` in [0, 1]; NaN where a class has no cells.
-        Precision is 0 where no cell is predicted as the class; AUROC is NaN where all cells are of
-        it.
+        (K,) `recall`, `precision`, `f1` and `auroc` in [0, 1]; NaN for a class without cells.
+        Precision is 0 if no cell is predicted as the class; AUROC is NaN if all cells belong to it.
     """
     classes = range(probabilities.shape[1])
     occurs = np.bincount(label, minlength=len(classes)) > 0
@@ -89,15 +97,19 @@ def scores_by_class(
         label, predicted, labels=classes, zero_division=0
     )
     scores = {"recall": recall, "precision": precision, "f1": f1}
-    areas = [_area(label == one, probabilities[:, one]) for one in classes]
     return {
         **{name: np.where(occurs, values, np.nan) for name, values in scores.items()},
-        "auroc": np.array(areas),
+        "auroc": np.array([_area(label == one, probabilities[:, one]) for one in classes]),
     }
 
 
 def divide(part: Floats, whole: npt.NDArray[np.number]) -> Floats:
-    """Return part / whole; NaN where the whole is 0."""
+    """Divide elementwise; NaN where the divisor is 0.
+
+    Args:
+        part: Dividend.
+        whole: Divisor, not negative, of a shape that broadcasts to that of `part`.
+    """
     ratio = np.full(part.shape, np.nan)
     return np.divide(part, whole, out=ratio, where=whole > 0)  # type: ignore[no-any-return]
 
@@ -111,19 +123,32 @@ def _area(own: npt.NDArray[np.bool_], probability: npt.NDArray[np.floating]) -> 
 
 
 class VotingResult(NamedTuple):
-    """True and voted classes of S specimens, each (S,)."""
+    """True and voted classes of S specimens.
+
+    Attributes:
+        specimen: (S,) specimen numbers, ascending.
+        label: (S,) true classes.
+        by_probability: (S,) classes of the highest mean probability over the specimen's cells.
+        by_majority: (S,) classes of most cells; of equals the one that is more probable on average.
+    """
 
     specimen: Counts
-    """Numbers, ascending."""
     label: Counts
     by_probability: Counts
-    """The class of highest mean probability over the specimen's cells."""
     by_majority: Counts
-    """The class of most cells; where several have as many, the more probable on average."""
 
 
 class SpecimenResult(NamedTuple):
-    """How the cells of one specimen are read; classes are labels."""
+    """Classification of one specimen's cells; classes are given by label.
+
+    Attributes:
+        specimen: Specimen number.
+        label: True class.
+        cells: Number of cells.
+        right: Number of correctly classified cells.
+        by_probability: Class voted for, as in `VotingResult`.
+        by_majority: Class voted for, as in `VotingResult`.
+    """
 
     specimen: int
     label: int
@@ -131,29 +156,32 @@ class SpecimenResult(NamedTuple):
     right: int
     by_probability: int
     by_majority: int
-    """The classes that its cells vote for, as in `VotingResult`."""
 
     @property
     def accuracy(self) -> float:
-        """Share of its cells that are read right, in 0..1."""
+        """Share of correctly classified cells, in [0, 1]."""
         return self.right / self.cells
 
 
 def specimen_results(
     specimen: Counts, label: Counts, probabilities: npt.NDArray[np.floating]
 ) -> list[SpecimenResult]:
-    """Return a row a specimen, by class and number.
+    """Summarise the classification of each specimen, ordered by class and number.
 
     Args:
         specimen: (N,) specimen numbers; cells of an unknown one (-1) are left out, and a number
             that occurs in two classes has a row in each.
-        label: (N,) true classes.
-        probabilities: (N, K).
+        label: (N,) true classes in [0, K).
+        probabilities: (N, K) class probabilities.
+
+    Returns:
+        One row for each pair of specimen and class.
     """
     known = specimen >= 0
     label, probabilities = label[known], probabilities[known]
-    pairs = np.stack([label, specimen[known]], axis=1)
-    units, group, cells = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+    units, group, cells = np.unique(
+        np.stack([label, specimen[known]], axis=1), axis=0, return_inverse=True, return_counts=True
+    )
     group = group.ravel()
     right = np.bincount(group[probabilities.argmax(axis=1) == label], minlength=len(units))
     votes = majority_votes(group, label, probabilities)
@@ -164,16 +192,16 @@ def specimen_results(
 def majority_votes(
     specimen: Counts, label: Counts, probabilities: npt.NDArray[np.floating]
 ) -> VotingResult:
-    """Let the cells of each specimen vote: a laboratory names patterns of patients, not of cells.
+    """Let the cells of each specimen vote: laboratories report patterns of patients, not of cells.
 
     Args:
         specimen: (N,) specimen numbers.
-        label: (N,) true classes.
-        probabilities: (N, K); a cell's own vote is its most probable class.
+        label: (N,) true classes in [0, K).
+        probabilities: (N, K) class probabilities; the vote of a cell is its most probable class.
 
     Raises:
-        Hep2ganError: where the specimen of a cell is unknown (-1), or a specimen has cells of
-            several classes.
+        Hep2ganError: If the specimen of a cell is unknown (-1), or a specimen has cells of several
+            classes.
     """
     if (specimen < 0).any():
         raise Hep2ganError("specimens of some cells are unknown", "a vote needs those of all")
@@ -181,7 +209,7 @@ def majority_votes(
     own = label[first]
     if (own[np.searchsorted(numbers, specimen)] != label).any():
         raise Hep2ganError("a specimen has cells of several classes", "it must have one pattern")
-    # Within a specimen sums rank as means do.
+    # Within a specimen, sums have the same order as means.
     total = sum_by_group(specimen, probabilities.astype(np.float64))
     each = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
     count = sum_by_group(specimen, each)

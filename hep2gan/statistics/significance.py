@@ -1,4 +1,4 @@
-"""How far results can be trusted: intervals of proportions, tests of two methods."""
+"""Statistical significance: intervals of proportions, tests of two methods."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,29 +14,38 @@ PERMUTATIONS = 9999
 
 
 class Interval(NamedTuple):
-    """The two ends of a confidence interval."""
+    """A confidence interval.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+    """
 
     low: float
     high: float
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson score interval (low, high) of successes / n, fractions in [0, 1].
+    """Compute the Wilson score interval of the proportion successes / n.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     JASA 22, 1927; no continuity correction.
 
     Args:
-        successes: between 0 and n.
-        n: above 0.
-        confidence: between 0 and 1.
+        successes: Number of successes, from 0 to n.
+        n: Number of trials, above 0.
+        confidence: Confidence level, between 0 and 1.
+
+    Returns:
+        The interval, both ends in [0, 1].
 
     Raises:
-        Hep2ganError: for other values.
+        Hep2ganError: If an argument is out of range.
 
-    >>> low, high = wilson(1335, 1360)
-    >>> f"{low:.4f} {high:.4f}"
-    '0.9730 0.9875'
+    Examples:
+        >>> low, high = wilson(1335, 1360)
+        >>> f"{low:.4f} {high:.4f}"
+        '0.9730 0.9875'
     """
     if n <= 0 or not 0 <= successes <= n:
         raise Hep2ganError(f"{successes} of {n}", "a proportion needs 0 <= successes <= n, n > 0")
@@ -53,14 +62,14 @@ def mcnemar(only_first: int, only_second: int) -> float:
     cells are independent; those of one specimen are not: see `sign_flip_test`.
 
     Args:
-        only_first: cells that the first method alone classifies correctly.
-        only_second: cells that the second method alone classifies correctly.
+        only_first: Number of cells that the first method alone classifies correctly.
+        only_second: Number of cells that the second method alone classifies correctly.
 
     Returns:
-        The p value, 1 where both counts are 0.
+        The p value; 1 if both counts are 0.
 
     Raises:
-        Hep2ganError: for negative counts.
+        Hep2ganError: If a count is negative.
     """
     if min(only_first, only_second) < 0:
         raise Hep2ganError(f"discordant cells are {only_first} and {only_second}", "0 or more each")
@@ -69,13 +78,20 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Correct p values for being one of many; the order stays.
+    """Correct p values for multiple comparisons; the order stays.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
     of Statistics 6, 1979.
 
-    >>> holm([0.01, 0.04, 0.03, 0.005])
-    [0.03, 0.06, 0.06, 0.02]
+    Args:
+        p: The p values of one family of tests.
+
+    Returns:
+        The corrected p values, in the same order.
+
+    Examples:
+        >>> holm([0.01, 0.04, 0.03, 0.005])
+        [0.03, 0.06, 0.06, 0.02]
     """
     order = np.argsort(p, kind="stable")
     steps = np.asarray(p, np.float64)[order] * np.arange(len(p), 0, -1)
@@ -87,21 +103,24 @@ def holm(p: Sequence[float]) -> list[float]:
 def sign_flip_test(
     differences: npt.NDArray[np.float64], *, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> float:
-    """Compute the two-sided p value that two methods differ by chance alone, specimen by specimen.
+    """Compute the two-sided p value of equal methods by flipping the signs of paired differences.
 
-    Were the methods alike, each difference might as well have the other sign; the sum is compared
-    with sums under all signs, or under random ones where there are more. Cells of one specimen
-    change sign together.
+    If the methods are equal, each difference is as likely to have the other sign. The sum is
+    compared with the sums under all assignments of signs, or under random ones if there are more
+    than `permutations`. Cells of one specimen change sign together.
 
     Args:
-        differences: (U,) lead of the first over the second in each independent unit, such as a
-            specimen: correct cells, or a sum of Dice.
-        permutations: number of random signs.
-        seed: of the random signs.
+        differences: (U,) differences, first method less second, of each independent unit such as a
+            specimen: in the number of correct cells, or in the sum of Dice.
+        permutations: Largest number of assignments of signs.
+        seed: Seed of the random signs.
+
+    Returns:
+        The p value; 1 if fewer than two differences are nonzero.
     """
-    # Zeros change no sum, and without them all signs can be tried more often.
+    # Zeros do not affect the sum; without them, all assignments can be enumerated more often.
     differing = differences[differences != 0]
-    # One alone is as large with either sign.
+    # A single difference has the same magnitude with either sign.
     if len(differing) < 2:
         return 1.0
     result = permutation_test(

@@ -154,6 +154,7 @@ def test_a_study_holds_the_figures_of_one_run_a_method(opened):
         assert set(owners) == {f"run-{1 + 3 * place}" for place in range(len(METHODS))}
         page.evaluate(OPEN_ALL)
         assert re.search(
-            r"Those of proposed/seed0 stand for the method; this run’s own are in \S+figures\.",
+            r"The method is represented by the figures of proposed/seed0; those of this run are in "
+            r"\S+figures\.",
             page.locator("#run-2").inner_text(),
         )

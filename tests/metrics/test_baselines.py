@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hep2gan.metrics.baselines import inscribed_ellipses, majority_class, mean_mask, otsu_masks
+from hep2gan.metrics.baselines import inscribed_ellipses, majority_class, otsu_masks
 
 
 def test_ellipse_by_hand():
@@ -31,13 +31,6 @@ def test_margins():
     assert np.array_equal(share, fixed)
     assert not inscribed_ellipses(np.array([[20, 90]]), (32, 32)).any()
     assert inscribed_ellipses(np.array([[20, 90]]), (32, 32), margin=0).any()
-
-
-def test_mean_mask():
-    assert mean_mask(np.array([[0.49, 0.5], [0.51, 1.0]], dtype=np.float32)).tolist() == [
-        [False, True],
-        [True, True],
-    ]
 
 
 def variance_between(pixels, level):

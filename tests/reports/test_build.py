@@ -62,7 +62,7 @@ def test_the_page_is_in_the_order_of_a_report(written):
     assert re.findall(r'<h3 class="picture">([^<]*)</h3>', parts) == [
         "Contours", "Confusion matrices", "ROC curves", "Features, by t-SNE",
         "Accuracy by specimen: without_gm", "Accuracy by specimen: proposed",
-        "Lowest Dice: without_gm", "Most confident misreadings: without_gm",
+        "Lowest Dice: without_gm", "Most confident errors: without_gm",
     ]  # fmt: skip
 
 

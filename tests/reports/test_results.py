@@ -86,7 +86,7 @@ def test_pairs_are_of_one_seed_and_fold():
             [f"{n:05d}" for n in range(2, 6)], [f"{n:05d}" for n in range(5, 9)],
         ]  # fmt: skip
     assert found.gained.tolist() == [0, 1, -1, 0, 1, 1, 0, 0]
-    assert (found.cells, found.specimens) == (7, 2)
+    assert (len(found.each), found.each.specimens) == (7, 2)
     assert found.discordant == (3, 1)
     assert found.p_cells == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
     gap = method_differences(found, specimens=False)["accuracy"]
@@ -100,7 +100,7 @@ def test_a_cell_of_several_seeds_counts_once_for_the_method_of_more():
     found = pair(first, second)
     # Cell 0: 0, 1, 1 more. Cell 1: 1, 1, 0 less. Cell 2: alike. Cell 3: 0, 1, 1 less.
     assert found.discordant == (1, 2)
-    assert found.cells == 4
+    assert len(found.each) == 4
     gap = method_differences(found, specimens=False)["accuracy"].estimate
     assert gap == pytest.approx(((-1 + -1 + 0) / 4) / 3)
 

@@ -18,19 +18,33 @@ Features = npt.NDArray[np.float32]
 
 
 def ric_lbp_motif(image: Image) -> Features:
-    """Concatenate RIC-LBP and motif co-occurrence of an (h, w) image: (471,)."""
+    """Concatenate RIC-LBP and motif co-occurrence.
+
+    Args:
+        image: (h, w) grey image.
+
+    Returns:
+        (471,) features.
+    """
     return np.concatenate([ric_lbp_features(image), motif_features(image)])
 
 
 def intensity_features(image: Image) -> Features:
-    """Mean, standard deviation, minimum, maximum, median, 5 % and 95 % percentile: (7,).
+    """Compute mean, standard deviation, minimum, maximum, median, 5 % and 95 % percentile.
 
-    Whatever a classifier reaches on these, it reaches by how brightly a specimen was stained and
-    photographed: a measure of what a split leaks.
+    A classifier on these can use only how brightly a specimen was stained and photographed: its
+    accuracy measures what a split leaks.
+
+    Args:
+        image: (h, w) grey image.
+
+    Returns:
+        (7,) features.
     """
     low, median, high = np.percentile(image, (5, 50, 95))
-    statistics = (image.mean(), image.std(), image.min(), image.max(), median, low, high)
-    return np.asarray(statistics, np.float32)
+    return np.array(
+        [image.mean(), image.std(), image.min(), image.max(), median, low, high], np.float32
+    )
 
 
 FeatureName = Literal["ric_lbp_motif", "intensity"]
@@ -44,34 +58,60 @@ class ForestSettings(Settings):
     """Settings of a random forest.
 
     Args:
-        features: what is computed from an image.
-        trees: their number, at least 1.
+        features: Features that are computed from an image.
+        trees: Number of trees, at least 1.
     """
 
     features: FeatureName
     trees: PositiveInt = 1000
 
     def extract(self, images: Iterable[Image]) -> Features:
-        """Extract features (N, D) of N grey images (h, w)."""
+        """Extract the features of images.
+
+        Args:
+            images: N grey images (h, w), at least one.
+
+        Returns:
+            (N, D) features.
+        """
         return np.stack([FEATURES[self.features](image) for image in images])
 
     def fit(
         self, features: Features, label: npt.NDArray[np.int64], seed: int, jobs: int = 1
     ) -> "RandomForestClassifier":
-        """Fit a forest to features (N, D) and labels (N,); the same for any number of `jobs`."""
-        # Here, since every training imports these settings, and scikit-learn takes half a second.
+        """Fit a forest; the result is the same for any number of jobs.
+
+        Args:
+            features: (N, D) features.
+            label: (N,) true classes.
+            seed: Seed of the forest.
+            jobs: Number of threads.
+
+        Returns:
+            The fitted forest, which predicts on one thread.
+        """
+        # Imported here, since scikit-learn takes half a second that few trainings need.
         from sklearn.ensemble import RandomForestClassifier
 
         forest = RandomForestClassifier(self.trees, random_state=seed, n_jobs=jobs)
         forest.fit(features, label)
-        # Several threads would sum the trees' votes in an order of their own.
+        # Several threads would sum the trees' votes in a varying order.
         return forest.set_params(n_jobs=1)
 
 
 def class_probabilities(
     forest: "RandomForestClassifier", features: Features, classes: int
 ) -> npt.NDArray[np.float32]:
-    """Return mean votes (N, K) of the trees; zero for classes absent from the training."""
+    """Average the votes of the trees.
+
+    Args:
+        forest: A fitted forest.
+        features: (N, D) features.
+        classes: Number K of classes.
+
+    Returns:
+        (N, K) probabilities; zero for classes absent from the training.
+    """
     probabilities = np.zeros((len(features), classes), np.float32)
     probabilities[:, forest.classes_] = forest.predict_proba(features)
     return probabilities

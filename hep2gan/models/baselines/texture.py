@@ -34,17 +34,21 @@ def _bins(partner: Labels) -> Labels:
 
 
 PATTERN_BIN = _bins((np.arange(16) << 2 | np.arange(16) >> 2) & 15)
-"""0..135. Turned by 180°, the pair (a, b) is (b', a') with each pattern's bits moved on by two."""
-PATTERN_BINS = int(PATTERN_BIN.max()) + 1
+"""Bins 0..135. Turned by 180°, a pair (a, b) is (b', a'), with the bits of each rotated by two."""
 
 
 def ric_lbp_features(image: Grey) -> Grey:
-    """Describe (h, w) grey levels by a histogram of 136 bins for each of `SCALES`: (408,).
+    """Describe grey levels by a histogram of 136 bins for each of `SCALES`.
 
-    A pattern at direction θ holds one bit for each of the neighbours at θ, θ + 90°, θ + 180° and
-    θ + 270°: whether it is as bright as the pixel. Pairs lie at 0°, 45°, 90° and 135°, on the pixel
-    grid, so that a diagonal step is √2 long. Each histogram sums to 1; where the image has no room
-    for a pair it is zero.
+    A pattern at direction θ holds one bit for each of the neighbours at θ, θ + 90°, θ + 180° and θ
+    + 270°: whether it is as bright as the pixel. Pairs lie at 0°, 45°, 90° and 135°, on the pixel
+    grid, so that a diagonal step is √2 long.
+
+    Args:
+        image: (h, w) grey image.
+
+    Returns:
+        (408,) features. Each histogram sums to 1; it is zero if the image has no room for a pair.
     """
     return np.concatenate([_histogram(_patterns(image, s), r, PATTERN_BIN) for s, r in SCALES])
 
@@ -79,10 +83,16 @@ def _brighter_neighbours(image: Grey, s: int, step: tuple[int, int]) -> npt.NDAr
 
 
 def label_pairs(labels: Labels, distance: int, direction: int) -> tuple[Labels, Labels]:
-    """Labels of all pairs of pixels of an (h, w) map, `distance` steps apart at 45° · direction.
+    """Find all pairs of pixels of a map at a given distance and direction.
 
-    Returns the first and the second of each pair, in two arrays of one shape; empty ones where the
-    map is too small.
+    Args:
+        labels: (h, w) map.
+        distance: Number of steps between the two pixels.
+        direction: Number 0..7 of the direction, 45° · direction.
+
+    Returns:
+        Labels of the first and of the second pixel of each pair, in two arrays of one shape; empty
+        if the map is too small.
     """
     down, right = (distance * step for step in _STEPS[direction])
     height, width = labels.shape
@@ -97,18 +107,23 @@ def label_pairs(labels: Labels, distance: int, direction: int) -> tuple[Labels, 
 
 
 DISTANCES = (1, 2, 4)
-"""Of the two windows of a pair, in pixels."""
+"""Distances of the two windows of a pair in pixels."""
 SCANS = tuple((0, *rest) for rest in permutations((1, 2, 3)))
-"""The six ways through a window from its top left: 0 1 above 2 3."""
+"""The six orders in which a window 0 1 above 2 3 is scanned from its top left."""
 MOTIF_BIN = _bins(np.arange(len(SCANS)))
-"""0..20, of unordered pairs of scans."""
-MOTIF_BINS = int(MOTIF_BIN.max()) + 1
+"""Bins 0..20 of unordered pairs of scans."""
 
 
 def motif_labels(image: Grey) -> Labels:
-    """Number 0..5 of the scan that each 2 × 2 window takes, (h − 1, w − 1); windows overlap.
+    """Label each 2 × 2 window with its scan; windows overlap.
 
-    It is the one along which grey levels change least, Σ|Δ|; of equals the first in `SCANS`.
+    The scan is the one along which grey levels change least, Σ|Δ|; of equals the first in `SCANS`.
+
+    Args:
+        image: (h, w) grey image.
+
+    Returns:
+        (h − 1, w − 1) numbers 0..5 of scans.
     """
     corners = (image[:-1, :-1], image[:-1, 1:], image[1:, :-1], image[1:, 1:])
     change = {(a, b): np.abs(corners[a] - corners[b]) for a in range(4) for b in range(a + 1, 4)}
@@ -117,10 +132,15 @@ def motif_labels(image: Grey) -> Labels:
 
 
 def motif_features(image: Grey) -> Grey:
-    """Describe (h, w) grey levels by a histogram of 21 pairs for each of `DISTANCES`: (63,).
+    """Describe grey levels by a histogram of 21 pairs of scans for each of `DISTANCES`.
 
-    Pairs of windows lie at 0°, 45°, 90° and 135°. Each histogram sums to 1; where the image has no
-    room for a pair it is zero.
+    Pairs of windows lie at 0°, 45°, 90° and 135°.
+
+    Args:
+        image: (h, w) grey image.
+
+    Returns:
+        (63,) features. Each histogram sums to 1; it is zero if the image has no room for a pair.
     """
     maps = [motif_labels(image)] * 4
     return np.concatenate([_histogram(maps, distance, MOTIF_BIN) for distance in DISTANCES])

@@ -1,4 +1,4 @@
-"""Reliability diagrams: how often cells are read right, by how sure the classifier is."""
+"""Reliability diagrams: accuracy by confidence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,16 +36,31 @@ _AFTER: dict[str, Any] = _SHARED | {
 
 
 def plot_calibration(predictions: Predictions) -> Figure | None:
-    """Plot one method's reliability diagram; None without a classifier."""
+    """Plot the reliability diagram of one method.
+
+    Args:
+        predictions: Predictions of the method.
+
+    Returns:
+        The figure; None without a classifier.
+    """
     return plot_calibration_by_method({"": predictions})
 
 
 def plot_calibration_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
-    """Plot each method's accuracy by confidence, and below it how many cells are how sure.
+    """Plot each method's accuracy by confidence, and below it the distribution of the confidence.
 
-    Once as trained and once scaled by a temperature that is fitted on the other half of the cells
-    (see `cross_fit_temperature`; left out where all cells are of one specimen). Methods without a
-    classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
+    Both are plotted as trained, and scaled by a temperature that is fitted on the other half of the
+    cells (see `cross_fit_temperature`; left out if all cells are of one specimen).
+
+    Args:
+        methods: Predictions by title of the method; methods without a classifier are left out.
+
+    Returns:
+        The figure; None if no method is left.
+
+    Raises:
+        Hep2ganError: If classes differ.
     """
     methods = style.methods_with(methods, "probabilities")
     if not methods:
@@ -86,9 +101,10 @@ def _plot_accuracies(ax: Axes, before: Reliability, after: Reliability | None) -
     """
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.8, linestyle=":", label="_perfect")
     filled = np.flatnonzero(before.cells)
-    ends = [wilson(int(before.right[one]), int(before.cells[one])) for one in filled]
     ax.plot(before.confidence[filled], before.accuracy[filled], **_BEFORE)
-    low, high = np.array(ends).T
+    low, high = np.transpose(
+        [wilson(int(before.right[one]), int(before.cells[one])) for one in filled]
+    )
     ax.vlines(before.confidence[filled], low, high, color=_BEFORE["color"], linewidth=0.8)
     if after is not None:
         filled = np.flatnonzero(after.cells)
@@ -104,7 +120,12 @@ def _plot_confidences(ax: Axes, before: Reliability, after: Reliability | None) 
         100 * before.cells / cells, before.edges, fill=True, color=_BEFORE["color"], alpha=0.45
     )
     if after is not None:
-        look = {key: _AFTER[key] for key in ("color", "linestyle")}
-        ax.stairs(100 * after.cells / cells, before.edges, linewidth=1.2, **look)
+        ax.stairs(
+            100 * after.cells / cells,
+            before.edges,
+            linewidth=1.2,
+            color=_AFTER["color"],
+            linestyle=_AFTER["linestyle"],
+        )
     style.style_axes(ax, xlabel="confidence", ylabel="cells (%)")
     ax.set(xlim=(0, 1), ylim=(0, 102), yticks=[0, 50, 100])

@@ -1,4 +1,4 @@
-"""Every figure: what it is called, what it shows in words, and how it is plotted and saved."""
+"""All figures with their names and captions, and how they are plotted and saved."""
 
 import io
 import threading
@@ -25,9 +25,9 @@ DPI = 200
 
 _SAVING = threading.Lock()
 _CALIBRATION = (
-    "How often cells are read right, by how sure the classifier is, and how many cells are how "
-    "sure. Once as trained, once at a temperature T that is fitted on the other half of the "
-    "cells; ECE is the expected calibration error in 15 bins."
+    "Accuracy by confidence of the classifier, and the share of cells by confidence: as trained, "
+    "and at a temperature T that is fitted on the other half of the cells. ECE is the expected "
+    "calibration error in 15 bins."
 )
 
 Data = TypeVar("Data")
@@ -36,8 +36,12 @@ Data = TypeVar("Data")
 class FigureSpec(NamedTuple, Generic[Data]):
     """One kind of figure.
 
-    plot: from the data that it shows to the figure; None where they do not have what it shows.
-    method: whose figure it is, where those of several stand beside each other.
+    Attributes:
+        name: Its name.
+        title: Its title on a page.
+        caption: What it shows, in words.
+        plot: Function from the data to the figure; None if the data lack what it shows.
+        method: Title of the method whose figure it is, if there are several such figures.
     """
 
     name: str
@@ -48,12 +52,12 @@ class FigureSpec(NamedTuple, Generic[Data]):
 
     @property
     def file(self) -> str:
-        """The name of its files, without an ending."""
+        """The name of its files, without the ending."""
         return f"{self.name}_{self.method.replace('/', '_')}" if self.method else self.name
 
     @property
     def heading(self) -> str:
-        """What stands above it on a page."""
+        """Its heading on a page."""
         return f"{self.title}: {self.method}" if self.method else self.title
 
 
@@ -69,15 +73,16 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
     FigureSpec(
         "confusion",
         "Confusion matrix",
-        "Cells of each true class (rows) by the class they are read as (columns), with the share "
-        "of the row. After the paper's Fig. 3.",
+        "Cells by true class (rows) and predicted class (columns), with the share of the row. "
+        "After the paper's Fig. 3.",
         confusion.plot_confusion,
     ),
     FigureSpec(
         "tsne",
         "Features, by t-SNE",
-        "The classifier's features in two dimensions, coloured by true class; misread cells are "
-        "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
+        "The classifier's features in two dimensions, coloured by true class; rings mark "
+        "misclassified cells. Distances between clusters have no meaning. After the paper's "
+        "Fig. 5.",
         embedding.plot_embedding,
     ),
     FigureSpec(
@@ -91,8 +96,9 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
     FigureSpec(
         "specimens",
         "Accuracy by specimen",
-        "A dot a specimen, in rising order within its class; lines mark the accuracy on all cells "
-        "of the class, rings the specimens most of whose cells are read as a wrong class.",
+        "One dot a specimen, in ascending order within its class; lines mark the accuracy on all "
+        "cells of the class, rings the specimens that the majority vote of their cells "
+        "misclassifies.",
         specimens.plot_specimens,
     ),
     FigureSpec(
@@ -104,7 +110,7 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
     ),
     FigureSpec(
         "worst_classified",
-        "Most confident misreadings",
+        "Most confident errors",
         "Misread cells, those first of whose wrong class the classifier is most sure, with its "
         "probability and the id.",
         cells.plot_worst_classified,
@@ -131,8 +137,7 @@ COMPARISON_FIGURES: tuple[FigureSpec[Mapping[str, Predictions]], ...] = (
     FigureSpec(
         "figure_3",
         "Confusion matrices",
-        "Cells of each true class (rows) by the class they are read as (columns). After the "
-        "paper's Fig. 3.",
+        "Cells by true class (rows) and predicted class (columns). After the paper's Fig. 3.",
         confusion.plot_confusion_by_method,
     ),
     FigureSpec(
@@ -145,8 +150,9 @@ COMPARISON_FIGURES: tuple[FigureSpec[Mapping[str, Predictions]], ...] = (
     FigureSpec(
         "figure_5",
         "Features, by t-SNE",
-        "Each classifier's features in two dimensions, coloured by true class; misread cells are "
-        "ringed. Distances between clusters mean nothing. After the paper's Fig. 5.",
+        "Each classifier's features in two dimensions, coloured by true class; rings mark "
+        "misclassified cells. Distances between clusters have no meaning. After the paper's "
+        "Fig. 5.",
         embedding.plot_embedding_by_method,
     ),
     FigureSpec("calibration", "Calibration", _CALIBRATION, calibration.plot_calibration_by_method),
@@ -159,19 +165,19 @@ def write_figures(
 ) -> dict[str, Path]:
     """Write every figure that the method has as `<name>.png` (200 dpi) and `<name>.pdf`.
 
-    Files of an earlier evaluation that this one does not have are removed; no file is ever half
-    written.
+    Figures of an earlier evaluation that this one does not have are removed; files are written
+    completely or not at all.
 
     Args:
-        predictions: what the figures show.
-        folder: where they go; made if it is not there.
-        log: a metrics.csv, for the training curves, where there is one.
+        predictions: Predictions that the figures show.
+        folder: Folder of the files; created if missing.
+        log: A metrics.csv for the training curves, or None.
 
     Returns:
         The PNG file of each figure by its name.
 
     Raises:
-        Hep2ganError: when the predictions are inconsistent or metrics.csv is damaged.
+        Hep2ganError: If the predictions are inconsistent or metrics.csv is damaged.
     """
     predictions.check()
     figures = {spec.name: spec.plot(predictions) for spec in RUN_FIGURES}
@@ -190,15 +196,22 @@ def write_figures(
 
 
 def render_figure(figure: Figure, form: str = "png") -> bytes:
-    """Return the file's bytes; the same figure gives the same bytes, without a date.
+    """Render a figure; the same figure gives the same bytes, without a date.
 
-    Fonts go into PDF as TrueType, which publishers ask for.
+    Fonts are embedded in PDF as TrueType, which publishers require.
+
+    Args:
+        figure: The figure; its layout is fixed by the first rendering.
+        form: png or pdf.
+
+    Returns:
+        Content of the file.
     """
     date = {"CreationDate": None} if form == "pdf" else {"Software": None}
     buffer = io.BytesIO()
-    # The setting for fonts is global in matplotlib: one file at a time.
+    # The font setting is global in matplotlib, hence one file at a time.
     with _SAVING, mpl.rc_context({"pdf.fonttype": 42}):
         figure.savefig(buffer, format=form, dpi=DPI, metadata=date)
-    # Laid out once is enough, and the PDF and the PNG of a figure agree.
+    # Further renderings keep the layout, so that PDF and PNG agree.
     figure.set_layout_engine("none")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Pictures of cells with the outlines of their masks: typical ones, and those read worst.
+"""Pictures of cells with the outlines of their masks: typical cells, and the worst results.
 
 Which cells a figure shows is chosen by rule, never by hand. Typical ones are the paper's Fig. 2.
 """
@@ -15,34 +15,47 @@ from matplotlib.lines import Line2D
 from hep2gan.reports.figures import style
 from hep2gan.runs.predictions import FOREGROUND, Predictions
 
-_TRUE_WIDTH, _PREDICTED_WIDTH = 1.7, 0.9  # points; the lower line shows where they agree
+_TRUE_WIDTH, _PREDICTED_WIDTH = 1.7, 0.9  # points; the wider line below is visible where both agree
 _COLUMNS = 6
 _NAME, _NOTE, _HIGHEST = 0.35, 0.16, 9.0
-"""Inches: beside the rows for names, below a picture for its note, a page without its caption."""
+"""Inches: width of row names, height of a note below a picture, height of a page."""
 _DICE, _GAP = 0.72, 0.14
-"""Inches that `Dice 0.972 · ` takes, and that stay free between neighbours."""
+"""Inches: width of `Dice 0.972 · `, gap between neighbours."""
 _BELOW = {"ha": "center", "va": "top"}
 COUNT = 20
 _ACROSS = 5
 _WIDTH = style.PAGE / _ACROSS - 0.14
-"""Inches that a line above a picture may take."""
+"""Largest width of a line above a picture in inches."""
 
 
 def plot_contours(predictions: Predictions) -> Figure | None:
-    """Plot one cell a class: above the image, below it the outlines.
+    """Plot one cell of each class: above the image, below it the outlines.
 
-    Shown is the cell of median Dice of each class. Six classes a row. None when there are no cells.
+    The cell of median Dice of each class is shown, six classes a row.
+
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        The figure; None if there are no cells.
     """
     chosen = typical_cells(predictions)
     return _plot_grid({"": predictions}, [chosen]) if chosen else None
 
 
 def plot_contours_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
-    """Plot one cell a class, the same for all methods: its image, then a row of outlines a method.
+    """Plot one cell of each class, the same for all methods: its image, then outlines by method.
 
-    Shown is the cell of median Dice of the first method that segments, among the cells that all
-    of them have. Methods without masks are left out; None when no cell or no method is left.
-    Raises Hep2ganError when classes differ.
+    The cell of median Dice of the first method is shown, among the cells that all methods have.
+
+    Args:
+        methods: Predictions by title of the method; methods without masks are left out.
+
+    Returns:
+        The figure; None if no cell or no method is left.
+
+    Raises:
+        Hep2ganError: If classes differ.
     """
     methods = style.methods_with(methods, "mask")
     if not methods:
@@ -58,14 +71,25 @@ def plot_contours_by_method(methods: Mapping[str, Predictions]) -> Figure | None
 
 
 def plot_image(ax: Axes, image: npt.NDArray[np.uint8]) -> None:
-    """Show (H, W) grey levels 0..255 without a frame or ticks."""
+    """Show an image without a frame or ticks.
+
+    Args:
+        ax: Axes to draw in.
+        image: (H, W) grey levels 0..255.
+    """
     ax.imshow(image, cmap="gray", vmin=0, vmax=255)
     ax.set_axis_off()
     ax.set(xticks=[], yticks=[])  # invisible ticks still cost time to lay out
 
 
 def plot_outlines(ax: Axes, predictions: Predictions, row: int) -> None:
-    """Plot the true outline in green and, where there is one, the generated one in purple."""
+    """Plot the true outline in green and, if there is one, the generated one in purple.
+
+    Args:
+        ax: Axes to draw in.
+        predictions: Predictions of one method.
+        row: Index of the cell.
+    """
     _plot_outline(ax, predictions.truth[row], 0.5, style.TRUTH, _TRUE_WIDTH)
     if predictions.mask is not None:
         _plot_outline(
@@ -74,7 +98,12 @@ def plot_outlines(ax: Axes, predictions: Predictions, row: int) -> None:
 
 
 def add_outline_legend(figure: Figure, *, generated: bool) -> None:
-    """Put the legend of the two outlines below the figure."""
+    """Put the legend of the outlines below the figure.
+
+    Args:
+        figure: Figure to draw in.
+        generated: Whether it shows generated outlines too.
+    """
     handles = [Line2D([], [], color=style.TRUTH, linewidth=_TRUE_WIDTH, label="ground truth")]
     if generated:
         handles.insert(
@@ -101,9 +130,14 @@ def _plot_outline(
     if not (mask > level).any():
         return
     height, breadth = mask.shape
-    padded = np.pad(mask.astype(np.float32), 1)
-    x, y = np.arange(-1, breadth + 1), np.arange(-1, height + 1)
-    ax.contour(x, y, padded, levels=[level], colors=[color], linewidths=[width])
+    ax.contour(
+        np.arange(-1, breadth + 1),
+        np.arange(-1, height + 1),
+        np.pad(mask.astype(np.float32), 1),
+        levels=[level],
+        colors=[color],
+        linewidths=[width],
+    )
     ax.set(xlim=(-0.5, breadth - 0.5), ylim=(height - 0.5, -0.5))
 
 
@@ -175,7 +209,14 @@ def _fit_id(predictions: Predictions, row: int, room: float) -> str:
 
 
 def plot_worst_segmented(predictions: Predictions) -> Figure | None:
-    """Plot the COUNT cells of lowest Dice with both outlines; None without a generator."""
+    """Plot the `COUNT` cells of lowest Dice with both outlines.
+
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        The figure; None without a generator or cells.
+    """
     if predictions.mask is None or not len(predictions.label):
         return None
     rows = lowest_dice(predictions, COUNT)
@@ -184,16 +225,20 @@ def plot_worst_segmented(predictions: Predictions) -> Figure | None:
     for ax, row in zip(axes, rows, strict=True):
         plot_image(ax, predictions.image[row])
         plot_outlines(ax, predictions, row)
-        dice, name = f"Dice {predictions.dice[row]:.3f}", names[predictions.label[row]]
-        _add_caption(ax, dice, name, predictions, row)
+        name = names[predictions.label[row]]
+        _add_caption(ax, f"Dice {predictions.dice[row]:.3f}", name, predictions, row)
     add_outline_legend(figure, generated=True)
     return figure
 
 
 def plot_worst_classified(predictions: Predictions) -> Figure | None:
-    """Plot at most COUNT misread cells, those most sure of the wrong class first.
+    """Plot up to `COUNT` misclassified cells, in descending order of confidence.
 
-    None without a classifier and when every cell is read right.
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        The figure; None without a classifier, or if every cell is classified correctly.
     """
     rows = [] if predictions.probabilities is None else confident_errors(predictions, COUNT)
     if not rows:
@@ -238,10 +283,17 @@ def _add_caption(ax: Axes, first: str, second: str, predictions: Predictions, ro
 def typical_cells(
     predictions: Predictions, among: npt.NDArray[np.bool_] | None = None
 ) -> dict[int, int]:
-    """Return for every class that has cells the row of the one to show.
+    """Select one cell of each class.
 
-    It is the cell of median Dice (the lower of two), without generated masks of median size. The
-    first row wins a tie. among: (N,) true for the rows to choose from; None for all.
+    It is the cell of median Dice (the lower of two), without generated masks that of median size.
+    The first row wins a tie.
+
+    Args:
+        predictions: Predictions of one method.
+        among: (N,) true for the cells to select from; None for all.
+
+    Returns:
+        Index of the cell by label; classes without cells are left out.
     """
     if predictions.mask is None:
         value = np.array([np.count_nonzero(mask) / mask.size for mask in predictions.truth])
@@ -258,14 +310,33 @@ def typical_cells(
 
 
 def lowest_dice(predictions: Predictions, count: int) -> list[int]:
-    """Return the rows of the `count` cells of lowest Dice, worst first."""
+    """Find the cells of lowest Dice.
+
+    Args:
+        predictions: Predictions of one method.
+        count: Number of cells.
+
+    Returns:
+        Up to `count` indices, lowest Dice first.
+
+    Raises:
+        Hep2ganError: If the method has no generator.
+    """
     return [int(row) for row in np.argsort(predictions.dice, kind="stable")[:count]]
 
 
 def confident_errors(predictions: Predictions, count: int) -> list[int]:
-    """Return at most `count` rows of misread cells, those most sure of the wrong class first.
+    """Find the misclassified cells of highest confidence.
 
-    Raises Hep2ganError without a classifier.
+    Args:
+        predictions: Predictions of one method.
+        count: Number of cells.
+
+    Returns:
+        Up to `count` indices, highest probability of the wrong class first.
+
+    Raises:
+        Hep2ganError: If the method has no classifier.
     """
     confidence = predictions.require_probabilities().max(axis=1)
     wrong = np.flatnonzero(predictions.predicted != predictions.label)

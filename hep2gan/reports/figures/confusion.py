@@ -15,7 +15,14 @@ _LEAST_FIELD = 0.3
 
 
 def plot_confusion(predictions: Predictions) -> Figure | None:
-    """Plot the matrix of one method; None without a classifier or cells."""
+    """Plot the confusion matrix of one method.
+
+    Args:
+        predictions: Predictions of the method.
+
+    Returns:
+        The figure; None without a classifier or cells.
+    """
     if predictions.probabilities is None or not len(predictions.label):
         return None
     side = max(style.COLUMN, _side(predictions.classes, 0.46))
@@ -25,10 +32,18 @@ def plot_confusion(predictions: Predictions) -> Figure | None:
 
 
 def plot_confusion_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
-    """Plot the matrices of several methods in one scale of shades.
+    """Plot the confusion matrices of several methods with one colour scale.
 
-    At most three beside each other, fewer where the classes are many. Methods without a
-    classifier are left out; None when no method is left. Raises Hep2ganError when classes differ.
+    At most three are placed side by side, fewer if there are many classes.
+
+    Args:
+        methods: Predictions by title of the method; methods without a classifier are left out.
+
+    Returns:
+        The figure; None if no method is left.
+
+    Raises:
+        Hep2ganError: If classes differ.
     """
     methods = style.methods_with(methods, "probabilities")
     if not methods:
@@ -46,9 +61,16 @@ def plot_confusion_by_method(methods: Mapping[str, Predictions]) -> Figure | Non
 
 
 def confusion_counts(predictions: Predictions) -> npt.NDArray[np.int64]:
-    """Return (K, K) numbers of cells: rows the true class, columns the predicted one.
+    """Count cells by true and predicted class.
 
-    Raises Hep2ganError without a classifier.
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        (K, K) numbers of cells: rows the true class, columns the predicted one.
+
+    Raises:
+        Hep2ganError: If the method has no classifier.
     """
     size = len(predictions.classes)
     pairs = predictions.label * size + predictions.predicted
@@ -64,7 +86,7 @@ def _side(classes: Sequence[str], field: float) -> float:
 def _plot_matrix(ax: Axes, predictions: Predictions, name: str = "", unit: str = " %") -> None:
     """Plot counts with the percentage of their row; above them `name` and the accuracy.
 
-    Shades run over the percentages in one hue, so that they read without colour as well.
+    Shades of one hue encode the percentages, so that they are readable without colour.
     """
     counts = confusion_counts(predictions)
     totals = counts.sum(axis=1, keepdims=True)
@@ -86,7 +108,7 @@ def _plot_matrix(ax: Axes, predictions: Predictions, name: str = "", unit: str =
 
 
 def _label_axes(ax: Axes, classes: Sequence[str]) -> None:
-    """Name rows and columns, and rule white lines between the fields."""
+    """Label rows and columns, and draw white lines between the fields."""
     names = style.short_names(classes)
     places = np.arange(len(names))
     rotation = 90 if max(len(name) for name in names) > 5 else 0
@@ -100,7 +122,7 @@ def _label_axes(ax: Axes, classes: Sequence[str]) -> None:
 
 
 def _add_scale(figure: Figure, ax: Axes) -> None:
-    """Put the scale of all shades below the matrices; it also says what the second lines are."""
+    """Put the colour scale below the matrices; its label explains the percentages."""
     width, height = figure.get_size_inches()
     bar = figure.colorbar(
         ax.images[0],

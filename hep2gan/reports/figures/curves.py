@@ -40,11 +40,19 @@ _LOG_SCALE_DECADES = 1.5
 
 
 def plot_training_curves(path: Path, epochs: int | None = None) -> Figure | None:
-    """Plot losses, D's opinion, learning rates and validation metrics of metrics.csv by epoch.
+    """Plot losses, discriminator outputs, learning rates and validation metrics by epoch.
 
-    Three panels a row, only those that the run has. None when the file holds no such value.
-    epochs: how many there were, where that is known. Raises Hep2ganError when the file cannot be
-    read or lacks one of them.
+    Three panels a row, only those that the run has.
+
+    Args:
+        path: A metrics.csv.
+        epochs: Number of epochs of the training; None if unknown.
+
+    Returns:
+        The figure; None if the file holds no such value.
+
+    Raises:
+        Hep2ganError: If the file is missing or damaged, or lacks an epoch.
     """
     panels = sort_into_panels(read_series(path, epochs))
     if not panels:
@@ -61,7 +69,14 @@ def plot_training_curves(path: Path, epochs: int | None = None) -> Figure | None
 
 
 def sort_into_panels(series: Mapping[str, Series]) -> dict[str, list[Series]]:
-    """Sort series into small multiples, by title; pixels and fractions never share an axis."""
+    """Sort series into panels; pixels and fractions never share an axis.
+
+    Args:
+        series: Series by name.
+
+    Returns:
+        Series by title of the panel, in the order of the figure.
+    """
     panels: dict[str, list[Series]] = {title: [] for title in _ORDER}
     for name, one in sorted(series.items()):
         panels[_panel(name)].append(one)
@@ -77,7 +92,7 @@ def _panel(name: str) -> str:
 
 
 def _plot_panel(ax: Axes, title: str, members: Sequence[Series]) -> None:
-    """Plot one panel; dots as well where the epochs are few."""
+    """Plot one panel, with markers if there are few epochs."""
     for place, one in enumerate(members):
         look = style.series_style(place)
         last = one.name.rpartition("/")[2]
@@ -109,7 +124,7 @@ def _plot_panel(ax: Axes, title: str, members: Sequence[Series]) -> None:
 
 
 def _spans_decades(members: Sequence[Series], decades: float) -> bool:
-    """Tell whether all values are positive and span more than so many powers of ten."""
+    """Tell whether all values are positive and span more than `decades` powers of ten."""
     values = np.concatenate([one.value for one in members])
     values = values[np.isfinite(values)]
     if not values.size or values.min() <= 0:

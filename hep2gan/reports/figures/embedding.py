@@ -19,17 +19,23 @@ from hep2gan.runs.predictions import Predictions
 
 PERPLEXITY = 30.0
 MOST_CELLS = 3000
-"""More cells than this are thinned out, for time and for legibility."""
+"""Of more cells a sample of this size is shown, for time and legibility."""
 
 _CACHE: dict[bytes, npt.NDArray[np.float64]] = {}
 _CACHE_SIZE = 32
-"""A page shows features alone and beside those of other methods: coordinates are kept for it."""
+"""Results kept, since a page shows the same features alone and beside those of other methods."""
 
 
 def plot_embedding(predictions: Predictions) -> Figure | None:
-    """Plot the features coloured by true class, misread cells ringed; None without features.
+    """Plot the features coloured by true class, with rings around misclassified cells.
 
-    Of more than MOST_CELLS cells as many are sampled, and the figure says so.
+    Of more than `MOST_CELLS` cells a sample of that size is shown, which the figure states.
+
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        The figure; None without features or cells.
     """
     if predictions.features is None or not len(predictions.label):
         return None
@@ -47,8 +53,14 @@ def plot_embedding(predictions: Predictions) -> Figure | None:
 def plot_embedding_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
     """Plot each method's features in a panel of its own.
 
-    Methods without features are left out; None when no method is left. Raises Hep2ganError when
-    classes differ.
+    Args:
+        methods: Predictions by title of the method; methods without features are left out.
+
+    Returns:
+        The figure; None if no method is left.
+
+    Raises:
+        Hep2ganError: If classes differ.
     """
     methods = style.methods_with(methods, "features")
     if not methods:
@@ -61,17 +73,24 @@ def plot_embedding_by_method(methods: Mapping[str, Predictions]) -> Figure | Non
         note = f"{rows.size} cells"
         if predictions.probabilities is not None:
             wrong = (predictions.predicted[rows] != predictions.label[rows]).sum()
-            note = f"{wrong} of {rows.size} cells misread"
+            note = f"{wrong} of {rows.size} cells misclassified"
         style.add_heading(ax, heading, note)
     style.legend_below(figure, _legend_dots(methods.values()), entry=1.0)
     return figure
 
 
 def embed(features: npt.NDArray[np.float32], seed: int = 0) -> npt.NDArray[np.float64]:
-    """Return (N, 2) coordinates of (N, D) features; the same seed gives the same ones.
+    """Compute coordinates in two dimensions by t-SNE; the same seed gives the same ones.
 
-    t-SNE (van der Maaten & Hinton, JMLR 2008) of the first 50 principal components, perplexity
-    30 or a third of the cells where there are few. The latest results are cached.
+    t-SNE (van der Maaten & Hinton, JMLR 2008) of the first 50 principal components, with perplexity
+    30, or a third of the cells if that is less. The latest results are cached.
+
+    Args:
+        features: (N, D) features.
+        seed: Seed of t-SNE.
+
+    Returns:
+        (N, 2) coordinates.
     """
     kind = f"{features.shape} {features.dtype} {seed} ".encode()
     key = hashlib.sha256(kind + np.ascontiguousarray(features).tobytes()).digest()
@@ -89,12 +108,16 @@ def _tsne(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float6
         return np.zeros((count, 2)) + np.arange(count)[:, None]
     if min(count, dimensions) > 50:
         centred = PCA(50, svd_solver="full").fit_transform(centred)
-    perplexity = min(PERPLEXITY, max(1.0, (count - 1) / 3))
-    start = "pca" if dimensions >= 2 else "random"
-    tsne = TSNE(2, perplexity=perplexity, init=start, random_state=seed, learning_rate="auto")
-    # Threads that wait for a busy core make it ten times slower than one thread is.
+    tsne = TSNE(
+        2,
+        perplexity=min(PERPLEXITY, max(1.0, (count - 1) / 3)),
+        init="pca" if dimensions >= 2 else "random",
+        random_state=seed,
+        learning_rate="auto",
+    )
+    # On busy cores several threads are ten times slower than one.
     with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # few or equal cells: divisions sklearn itself repairs
+        warnings.simplefilter("ignore")  # scikit-learn handles few or equal cells
         return np.asarray(tsne.fit_transform(centred), dtype=np.float64)
 
 
@@ -124,7 +147,7 @@ def _plot_points(ax: Axes, predictions: Predictions, size: float) -> npt.NDArray
             )
     if predictions.probabilities is not None:
         wrong = points[predictions.predicted[rows] != label]
-        text = f"misread ({len(wrong)})"
+        text = f"misclassified ({len(wrong)})"
         ax.scatter(wrong[:, 0], wrong[:, 1], s=4.2 * size, label=text, **style.RING)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(color=style.FAINT, linewidth=0.8)
@@ -132,11 +155,12 @@ def _plot_points(ax: Axes, predictions: Predictions, size: float) -> npt.NDArray
 
 
 def _legend_dots(methods: Collection[Predictions]) -> list[Line2D]:
-    """Return a point of each class that any method has cells of, and the ring."""
+    """Return the legend entries of all classes that any method has cells of, and of the ring."""
     names = style.legend_names(next(iter(methods)).classes, 16)
     labels = sorted({int(label) for one in methods for label in np.unique(one.label)})
     dots = [style.class_dot(names[label], label, 4.0) for label in labels]
     if any(one.probabilities is not None for one in methods):
-        ring = style.legend_dot("misread", 6.5, color=style.INK, marker="o", fillstyle="none")
-        dots.append(ring)
+        dots.append(
+            style.legend_dot("misclassified", 6.5, color=style.INK, marker="o", fillstyle="none")
+        )
     return dots

@@ -1,4 +1,4 @@
-"""An image with the outline of a mask, as pixels."""
+"""Images with outlines of masks drawn into their pixels."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,25 +12,27 @@ from hep2gan.runs.predictions import FOREGROUND, Predictions
 def overlay(
     image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], color: str = PREDICTION
 ) -> npt.NDArray[np.uint8]:
-    """Return a grey image in RGB with the outermost pixels of a mask in `color`.
+    """Draw the outermost pixels of a mask on a grey image.
 
     The line is one pixel wide, more on images above 256 px.
 
     Args:
-        image: (H, W) grey levels.
-        mask: (H, W) of two values, foreground nonzero ({0, 1} or {0, 255}); an empty one leaves
-            the image as it is.
-        color: #RRGGBB.
+        image: (H, W) grey levels 0..255.
+        mask: (H, W) of two values, foreground nonzero ({0, 1} or {0, 255}); an empty one leaves the
+            image as it is.
+        color: Colour of the line, #RRGGBB.
 
     Returns:
-        (H, W, 3) RGB.
+        (H, W, 3) RGB image.
 
     Raises:
-        Hep2ganError: when shapes differ or the mask has grey levels.
+        Hep2ganError: If shapes differ or the mask has grey levels.
     """
     if image.ndim != 2 or image.shape != mask.shape:
-        fact = f"image and mask have shapes {image.shape} and {mask.shape}"
-        raise Hep2ganError(fact, "an overlay needs two arrays (H, W) of one size")
+        raise Hep2ganError(
+            f"image and mask have shapes {image.shape} and {mask.shape}",
+            "an overlay needs two arrays (H, W) of one size",
+        )
     inside = mask > 0
     if inside.any() and mask.min(where=inside, initial=255) != mask.max():
         raise Hep2ganError("the mask has grey levels", "must be binary", "threshold it at 128")
@@ -43,9 +45,17 @@ def overlay(
 
 
 def overlay_cell(predictions: Predictions, row: int, side: int = 256) -> npt.NDArray[np.uint8]:
-    """Return one cell as (H, W, 3) RGB, true outline in green below the generated one in purple.
+    """Draw the outlines of one cell: the true one in green, over it the generated one in purple.
 
-    Enlarged by a whole number to at least `side` px, so that the lines are thin beside the cell.
+    The image is enlarged by a whole number, so that the lines are thin beside the cell.
+
+    Args:
+        predictions: Predictions of one method.
+        row: Index of the cell.
+        side: Least side of the result in pixels.
+
+    Returns:
+        (H, W, 3) RGB image.
     """
     times = -(-side // min(predictions.image.shape[1:]))
     image = _enlarge(predictions.image[row], times)

@@ -18,7 +18,14 @@ _MOST_LISTED = 8
 
 
 class RocCurve(NamedTuple):
-    """One class against the rest: rates in 0..1 at falling thresholds, area under the curve."""
+    """ROC curve of one class against the rest.
+
+    Attributes:
+        label: The class.
+        false_positive_rate: In [0, 1], at falling thresholds.
+        true_positive_rate: In [0, 1], at falling thresholds.
+        area: Area under the curve.
+    """
 
     label: int
     false_positive_rate: npt.NDArray[np.float64]
@@ -27,9 +34,16 @@ class RocCurve(NamedTuple):
 
 
 def roc_curves(predictions: Predictions) -> list[RocCurve]:
-    """Return the curve of every class that has both cells of its own and cells of others.
+    """Compute the curve of every class that has both cells of its own and cells of others.
 
-    Raises Hep2ganError without a classifier.
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        Curves in the order of the labels.
+
+    Raises:
+        Hep2ganError: If the method has no classifier.
     """
     probabilities = predictions.require_probabilities()
     curves = []
@@ -37,15 +51,20 @@ def roc_curves(predictions: Predictions) -> list[RocCurve]:
         own = predictions.label == label
         if own.any() and not own.all():
             false_rate, true_rate, _ = roc_curve(own, probabilities[:, label])
-            area = float(auc(false_rate, true_rate))
-            curves.append(RocCurve(label, false_rate, true_rate, area))
+            curves.append(RocCurve(label, false_rate, true_rate, float(auc(false_rate, true_rate))))
     return curves
 
 
 def plot_roc(predictions: Predictions) -> Figure | None:
-    """Plot all classes, and their upper left corner enlarged, where good classifiers differ.
+    """Plot the curves of one method, and their upper left corner enlarged.
 
-    Classes without test cells are left out and named. None when there is no curve to plot.
+    Classes without test cells are left out and named.
+
+    Args:
+        predictions: Predictions of the method.
+
+    Returns:
+        The figure; None if there is no curve.
     """
     curves = [] if predictions.probabilities is None else roc_curves(predictions)
     if not curves:
@@ -71,11 +90,19 @@ def plot_roc(predictions: Predictions) -> Figure | None:
 
 
 def plot_roc_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
-    """Plot each method's curves, and below them the upper left corner enlarged, alike for all.
+    """Plot each method's curves, and below them the upper left corner enlarged, equally for all.
 
-    Three methods beside each other, four where there are more. Classes without test cells have
-    no curve. Methods without a classifier are left out; None when there is no curve to plot.
-    Raises Hep2ganError when classes differ.
+    Three methods are placed side by side, four if there are more. Classes without test cells have
+    no curve.
+
+    Args:
+        methods: Predictions by title of the method; methods without a classifier are left out.
+
+    Returns:
+        The figure; None if there is no curve.
+
+    Raises:
+        Hep2ganError: If classes differ.
     """
     able = style.methods_with(methods, "probabilities")
     curves_of = {name: roc_curves(predictions) for name, predictions in able.items()}
@@ -92,8 +119,8 @@ def plot_roc_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
     for (whole, corner), heading, curves in zip(axes, headings, curves_of.values(), strict=True):
         _plot_curves(whole, classes, curves)
         _plot_curves(corner, classes, curves, share)
-        mean = np.mean([curve.area for curve in curves])
-        style.add_heading(whole, heading, f"macro AUC {mean:.4f}")
+        note = f"macro AUC {np.mean([curve.area for curve in curves]):.4f}"
+        style.add_heading(whole, heading, note)
         _list_areas(whole, classes, curves)
         corner.set_title(f"corner × {1 / share:.0f}", fontsize=style.SMALL, color=style.QUIET)
     style.drop_inner_ylabels(axes, columns)
@@ -133,7 +160,7 @@ def _line(label: int) -> dict[str, Any]:
 
 
 def _corner_share(curves: Sequence[RocCurve]) -> float:
-    """Return as large a part of the axes as the worst curve needs: 1/10, 1/4 or 1/2."""
+    """Return the part of the axes to enlarge, 1/10, 1/4 or 1/2, which the worst curve needs."""
     lowest = min(curve.area for curve in curves)
     return next(share for share, least in ((0.1, 0.98), (0.25, 0.9), (0.5, -1)) if lowest > least)
 
@@ -146,7 +173,7 @@ def _missing(classes: Sequence[str], curves: Sequence[RocCurve]) -> str:
 
 
 def _list_areas(ax: Axes, classes: Sequence[str], curves: Sequence[RocCurve]) -> None:
-    """List the areas of few classes below the curves, where good ones leave room."""
+    """List the areas of few classes below the curves, where there is room."""
     if len(curves) <= _MOST_LISTED:
         names = style.short_names(classes)
         text = "\n".join(f"{names[curve.label]} {curve.area:.4f}" for curve in curves)

@@ -1,4 +1,4 @@
-"""Results by specimen: cells of one specimen are alike, and a patient is read as a whole."""
+"""Results by specimen: its cells are similar, and a diagnosis is made for all of them."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,14 +12,20 @@ from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.classification import SpecimenResult, specimen_results
 
 _MOST_NUMBERS = 45
-"""Specimens whose numbers stand below their dots without touching."""
+"""Number of specimens up to which their numbers do not overlap below the dots."""
 
 
 def plot_specimens(predictions: Predictions) -> Figure | None:
-    """Plot the accuracy of every specimen, rising within its class; larger dots have more cells.
+    """Plot the accuracy of every specimen, ascending within its class; larger dots have more cells.
 
-    A bar marks the accuracy on all cells of the class, a ring a specimen whose vote is wrong.
-    None without a classifier and where no specimen is known.
+    A bar marks the accuracy on all cells of the class, a ring a specimen whose majority vote is
+    wrong.
+
+    Args:
+        predictions: Predictions of one method.
+
+    Returns:
+        The figure; None without a classifier, or if no specimen is known.
     """
     if predictions.probabilities is None:
         return None
@@ -34,7 +40,7 @@ def plot_specimens(predictions: Predictions) -> Figure | None:
     width = float(np.clip(0.6 + 0.19 * count, style.COLUMN, style.PAGE))
     figure = style.new_figure(width, 3.0)
     ax = figure.subplots()
-    # As wide as the places are apart in points, less the margin.
+    # The distance of neighbouring dots in points, less a margin.
     largest = float(np.clip(62 * width / count, 4.0, 8.4)) ** 2
     most = max(row.cells for row in rows)
 
@@ -68,7 +74,7 @@ def _plot_class(
 
 
 def _style_axes(ax: Axes, places: dict[int, SpecimenResult]) -> None:
-    """Name the axes, and number the specimens where the numbers have room."""
+    """Label the axes, and number the specimens if the numbers have room."""
     style.style_axes(ax, xlabel="specimen", ylabel="accuracy (%)")
     ticks = places if len(places) <= _MOST_NUMBERS else {}
     ax.set_xticks(list(ticks), [str(row.specimen) for row in ticks.values()], rotation=90)
@@ -85,8 +91,9 @@ def _legend_dots(
     """Return a dot of each class, the ring, and the dots of the smallest and largest specimen."""
     dots = [style.class_dot(names[label], label, 5.0) for label in sorted({r.label for r in rows})]
     if any(row.by_majority != row.label for row in rows):
-        ring = style.legend_dot("wrong vote", 7.0, color=style.INK, marker="o", fillstyle="none")
-        dots.append(ring)
+        dots.append(
+            style.legend_dot("wrong vote", 7.0, color=style.INK, marker="o", fillstyle="none")
+        )
     sizes = sorted({row.cells for row in rows})
     for cells in sizes[:: max(len(sizes) - 1, 1)]:
         words = "1 cell" if cells == 1 else f"{cells} cells"

@@ -1,4 +1,4 @@
-"""One look for every figure: colours, print sizes, names cut to their room, methods in panels.
+"""The style of all figures: colours, print sizes, abbreviated names, panels of methods.
 
 No global matplotlib state; colours are Okabe & Ito's.
 """
@@ -45,7 +45,7 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "
 RING: dict[str, Any] = {"facecolors": "none", "edgecolors": INK, "linewidths": 0.9}
 """What marks a point as wrong, for `Axes.scatter`."""
 
-_TEXT = TextToPath()
+_measure = TextToPath().get_text_width_height_descent
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "-",
@@ -59,7 +59,13 @@ _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
 
 
 class SeriesStyle(NamedTuple):
-    """How one class or series is plotted: colour, and a second sign for those who see none."""
+    """Look of one class or series: colour, and marker and line to tell it apart without colour.
+
+    Attributes:
+        color: #RRGGBB.
+        marker: Marker of matplotlib.
+        linestyle: Line style of matplotlib.
+    """
 
     color: str
     marker: str
@@ -67,21 +73,37 @@ class SeriesStyle(NamedTuple):
 
 
 def series_style(index: int) -> SeriesStyle:
-    """Return the look of class or series `index`; the first 49 all differ."""
+    """Return the look of a class or series; the first 49 all differ.
+
+    Args:
+        index: Number of the class or series, from 0.
+    """
     turn = index + index // len(OKABE_ITO)
     marker, line = _MARKERS[turn % len(_MARKERS)], _LINES[turn % len(_LINES)]
     return SeriesStyle(OKABE_ITO[index % len(OKABE_ITO)], marker, line)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of the given size in inches, on a canvas of its own."""
+    """Create an empty figure on a canvas of its own.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+    """
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def style_axes(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
-    """Give axes their labels, two thin spines, faint grid and readable ticks."""
+    """Set labels, two thin spines, a faint grid and readable ticks.
+
+    Args:
+        ax: Axes to change.
+        xlabel: Label of the horizontal axis.
+        ylabel: Label of the vertical axis.
+        title: Title, set to the left.
+    """
     ax.set_xlabel(xlabel, fontsize=LABEL, color=INK)
     ax.set_ylabel(ylabel, fontsize=LABEL, color=INK)
     ax.set_title(title, fontsize=TITLE, color=INK, loc="left")
@@ -93,7 +115,13 @@ def style_axes(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "")
 
 
 def add_heading(ax: Axes, name: str, note: str) -> None:
-    """Put a line of results above a panel, and above that the method's name where there is one."""
+    """Put a line of results above a panel, and above that the name of its method.
+
+    Args:
+        ax: Axes of the panel.
+        name: Name of the method; may be empty.
+        note: Line of results.
+    """
     if name:
         ax.set_title(f"{name}\n{note}", fontsize=LABEL, color=INK, linespacing=1.25)
     else:
@@ -101,24 +129,52 @@ def add_heading(ax: Axes, name: str, note: str) -> None:
 
 
 def add_text(ax: Axes, x: float, y: float, text: str, color: str = INK, **place: Any) -> None:
-    """Put small text at a place in 0..1 of the axes."""
+    """Put small text at a position.
+
+    Args:
+        ax: Axes to draw in.
+        x: Horizontal position in the axes, 0..1.
+        y: Vertical position in the axes, 0..1.
+        text: The text.
+        color: Its colour.
+        **place: More arguments of `Axes.text`.
+    """
     ax.text(x, y, text, transform=ax.transAxes, fontsize=SMALL, color=color, **place)
 
 
 def legend_dot(label: str, size: float, **properties: Any) -> Line2D:
-    """Return a legend entry of one marker of `size` points."""
+    """Create a legend entry of one marker.
+
+    Args:
+        label: Text of the entry.
+        size: Size of the marker in points.
+        **properties: Properties of `Line2D`.
+    """
     look: dict[str, Any] = {"linestyle": "none", "markersize": size, "label": label}
     return Line2D([], [], **look | properties)
 
 
 def class_dot(label: str, index: int, size: float, **properties: Any) -> Line2D:
-    """Return the legend entry of class `index`, a marker of `size` points."""
+    """Create the legend entry of a class.
+
+    Args:
+        label: Text of the entry.
+        index: Number of the class, from 0.
+        size: Size of the marker in points.
+        **properties: Properties of `Line2D`.
+    """
     look = series_style(index)
     return legend_dot(label, size, color=look.color, marker=look.marker, **properties)
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], entry: float = 1.1) -> None:
-    """Put one legend for all panels below them; its entries are about `entry` inches wide."""
+    """Put one legend for all panels below them.
+
+    Args:
+        figure: Figure to draw in.
+        handles: Entries of the legend.
+        entry: Approximate width of an entry in inches.
+    """
     figure.legend(
         handles=list(handles),
         loc="outside lower center",
@@ -132,9 +188,17 @@ def legend_below(figure: Figure, handles: Sequence[Artist], entry: float = 1.1) 
 
 
 def methods_with(methods: Mapping[str, Predictions], array: str) -> dict[str, Predictions]:
-    """Return the methods whose predictions hold `array` and at least one cell, in their order.
+    """Select the methods whose predictions hold an array and at least one cell.
 
-    Raises Hep2ganError when their classes differ: one legend could not name them all.
+    Args:
+        methods: Predictions by title of the method.
+        array: Name of a field of `Predictions`.
+
+    Returns:
+        The selected methods, in the same order.
+
+    Raises:
+        Hep2ganError: If their classes differ, since one legend could not name them all.
     """
     able = {
         name: predictions
@@ -143,29 +207,31 @@ def methods_with(methods: Mapping[str, Predictions], array: str) -> dict[str, Pr
     }
     kinds = {predictions.classes for predictions in able.values()}
     if len(kinds) > 1:
-        fact = " and ".join(", ".join(classes) for classes in sorted(kinds))
-        rule = "methods in one figure need the same classes in the same order"
-        raise Hep2ganError(f"methods have classes {fact}", rule)
+        found = " and ".join(", ".join(classes) for classes in sorted(kinds))
+        raise Hep2ganError(
+            f"methods have classes {found}",
+            "methods in one figure need the same classes in the same order",
+        )
     return able
 
 
 def method_panels(
     names: Sequence[str], heights: Sequence[float], columns: int = COLUMNS, *, foot: float = 0.25
 ) -> tuple[Figure, list[str], list[list[Axes]]]:
-    """Lay out the panels of methods, `columns` beside each other; fewer make a narrower figure.
+    """Lay out the panels of methods, `columns` side by side; fewer make a narrower figure.
 
     Args:
-        names: of the methods, at least one.
-        heights: of a method's panels with their labels in inches, without the heading.
-        columns: panels beside each other across a page.
-        foot: room for a legend below, in inches.
+        names: Names of the methods, at least one.
+        heights: Heights of a method's panels with their labels in inches, without the heading.
+        columns: Number of panels side by side across a page.
+        foot: Height of a legend below in inches.
 
     Returns:
-        The figure, each method's name to stand above its first panel, and each method's panels
-        from top to bottom.
+        The figure, the heading of each method for its first panel, and each method's panels from
+        top to bottom.
     """
     headings = wrap_headings(names, int(PAGE / columns / 0.078))
-    # Below each name's lines stands a line of results.
+    # The heading has a line of results below the name.
     room = 0.14 * (2 + max(heading.count("\n") for heading in headings))
     heights = [heights[0] + room, *heights[1:]]
     across, depth = min(len(names), columns), len(heights)
@@ -175,72 +241,98 @@ def method_panels(
     grid = figure.subplots(
         lines * depth, across, squeeze=False, height_ratios=list(heights) * lines
     )
-    stacks = grid.reshape(lines, depth, across).swapaxes(1, 2).reshape(-1, depth)
-    axes = [list(panels) for panels in stacks]
+    axes = list(map(list, grid.reshape(lines, depth, across).swapaxes(1, 2).reshape(-1, depth)))
     for ax in (ax for panels in axes[len(names) :] for ax in panels):
         ax.remove()
     return figure, headings, axes[: len(names)]
 
 
 def drop_inner_ylabels(axes: Sequence[Sequence[Axes]], columns: int = COLUMNS) -> None:
-    """Leave the label of the vertical axis to the first panel of each line."""
+    """Keep the label of the vertical axis only at the first panel of each line.
+
+    Args:
+        axes: Panels of each method, as from `method_panels`.
+        columns: Number of panels side by side.
+    """
     for place, panels in enumerate(axes):
         for ax in panels if place % columns else ():
             ax.set_ylabel("")
 
 
 def plain_text(text: str) -> str:
-    """Return `text` as matplotlib shows it literally: dollar signs start no formula."""
+    """Escape dollar signs, so that matplotlib shows them instead of a formula.
+
+    Args:
+        text: The text.
+    """
     return text.replace("$", r"\$")
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut `text` to at most `limit` characters, the last one an ellipsis."""
+    """Cut a text to a number of characters, the last one an ellipsis, and escape it.
+
+    Args:
+        text: The text.
+        limit: Largest number of characters.
+    """
     return plain_text(_cut(text, limit))
 
 
 def fit_text(text: str, width: float, size: float) -> str:
-    """Cut `text` to at most `width` inches at `size` points, its last character an ellipsis."""
-    font, limits = FontProperties(size=size), range(len(text), 1, -1)
-    fits = (limit for limit in limits if _points(_cut(text, limit), font) <= 72 * width)
+    """Cut a text to a width, its last character an ellipsis, and escape it.
+
+    Args:
+        text: The text.
+        width: Largest width in inches.
+        size: Font size in points.
+    """
+    font = FontProperties(size=size)
+    fits = (
+        limit
+        for limit in range(len(text), 1, -1)
+        if _measure(_cut(text, limit), font, ismath=False)[0] <= 72 * width
+    )
     return shorten(text, next(fits, 1))
 
 
 def short_names(classes: Sequence[str], width: float = math.inf, *, limit: int = 12) -> list[str]:
-    """Abbreviate class names for axes; longer where two abbreviations would be the same.
+    """Abbreviate class names for axes; longer if two abbreviations would be the same.
 
-    Words that all names begin with go before a name's end does; numbers come last. Cut to the
-    width, names still differ.
+    Words that all names begin with are cut before the end of a name; numbers are added last. Names
+    differ even after they are cut to the width.
 
     Args:
-        classes: names of all classes.
-        width: the most that a name may take, in inches at SMALL points.
-        limit: the most characters of a name that is not abbreviated.
+        classes: Names of all classes.
+        width: Largest width of a name in inches at `SMALL` points.
+        limit: Largest number of characters of a name that is not abbreviated.
     """
     ways = [[abbreviation(name) for name in classes], *_ways_to_cut(classes, limit)]
     return _first_distinct([[fit_text(name, width, SMALL) for name in names] for names in ways])
 
 
 def legend_names(classes: Sequence[str], limit: int) -> list[str]:
-    """Cut class names for legends to `limit` characters; they still differ, as in `short_names`."""
+    """Cut class names for legends; they still differ, as in `short_names`.
+
+    Args:
+        classes: Names of all classes.
+        limit: Largest number of characters.
+    """
     return [plain_text(name) for name in _first_distinct(_ways_to_cut(classes, limit))]
 
 
 def wrap_headings(names: Sequence[str], width: int) -> list[str]:
-    """Break names into at most two lines of `width` characters, to stand side by side.
+    """Break names into at most two lines, to be placed side by side.
 
-    What is longer is cut; names that would then be the same are numbered first.
+    Longer names are cut; names that would then be equal are numbered.
+
+    Args:
+        names: Names of methods.
+        width: Largest number of characters in a line.
     """
     headings = [_two_lines(name, width) for name in names]
     if len(set(headings)) < len(headings):
-        numbered = (f"{number} {name}" for number, name in enumerate(names, start=1))
-        headings = [_two_lines(name, width) for name in numbered]
+        headings = [_two_lines(f"{place} {name}", width) for place, name in enumerate(names, 1)]
     return [plain_text(text) for text in headings]
-
-
-def _points(text: str, font: FontProperties) -> float:
-    """Return the width."""
-    return float(_TEXT.get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def _cut(text: str, limit: int) -> str:
@@ -248,7 +340,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _ways_to_cut(classes: Sequence[str], limit: int) -> list[list[str]]:
-    """As they are, without the words that all begin with, numbered; each cut to `limit`."""
+    """Return the names, those without the common first words, and numbered ones; cut to `limit`."""
     start = _common_start(classes)
     return [
         [_cut(name, limit) for name in classes],
@@ -263,7 +355,7 @@ def _first_distinct(ways: Sequence[list[str]]) -> list[str]:
 
 
 def _common_start(names: Sequence[str]) -> int:
-    """Count characters of the whole words that all begin with: 6 for plate_a, plate_b."""
+    """Count the characters of the whole words that all names begin with: 6 for plate_a, plate_b."""
     columns = list(zip(*names, strict=False))
     alike = next((n for n, column in enumerate(columns) if len(set(column)) > 1), len(columns))
     start = max(names[0].rfind(gap, 0, alike) + 1 for gap in " _-") if names else 0

@@ -1,4 +1,4 @@
-"""Figures as they stand in an HTML file: embedded, with size, caption and alt text."""
+"""Figures embedded in an HTML page, with size, caption and alternative text."""
 
 import base64
 import io
@@ -28,13 +28,23 @@ FIGURE_HEADINGS = (
     "Accuracy by specimen",
     "Where to look first",
 )
-"""What figures of several methods stand under, in the order of a report."""
+"""Headings of the figures of several methods, in the order of a report."""
 SIDE_BY_SIDE, INTERVALS, CALIBRATION, SPECIMENS, WORST = FIGURE_HEADINGS
 _CSS_DPI = 96 * 1.3
 
 
 class Picture(NamedTuple):
-    """One figure: `data:` address, size in CSS pixels, words."""
+    """One figure embedded in a page.
+
+    Attributes:
+        name: Name of its files.
+        title: Heading above it.
+        caption: Text below it.
+        alt: Alternative text.
+        source: The image as a `data:` address.
+        width: Width in CSS pixels.
+        height: Height in CSS pixels.
+    """
 
     name: str
     title: str
@@ -46,30 +56,36 @@ class Picture(NamedTuple):
 
 
 def make_pictures(run: FinishedRun, predictions: Predictions) -> list[Picture]:
-    """Return all figures of a run in the order of a report.
+    """Embed all figures of a run in the order of a report.
 
-    Files under figures/ are taken where they are whole and no older than what they show;
-    the others are plotted, without writing into the run.
+    Files in its folder figures/ are used if they are intact and no older than their data; other
+    figures are plotted, without writing into the run.
+
+    Args:
+        run: The run.
+        predictions: Its predictions.
     """
     plots: list[tuple[FigureSpec[Any], str, Callable[[], Figure | None]]] = [
         (spec, "predictions.npz", partial(spec.plot, predictions)) for spec in RUN_FIGURES
     ]
     if (log := run.curves) is not None:
-        plot = partial(plot_training_curves, log, run.epochs)
-        plots.append((TRAINING_CURVES, "metrics.csv", plot))
-    contents = [(spec, _content(run, spec.name, shown, plot)) for spec, shown, plot in plots]
-    of = f" of run {run.name}"
-    return [make_picture(spec, content, of) for spec, content in contents if content is not None]
+        plots.append(
+            (TRAINING_CURVES, "metrics.csv", partial(plot_training_curves, log, run.epochs))
+        )
+    return [
+        make_picture(spec, content, f" of run {run.name}")
+        for spec, shown, plot in plots
+        if (content := _content(run, spec.name, shown, plot)) is not None
+    ]
 
 
 def _content(
     run: FinishedRun, name: str, shown: str, draw: Callable[[], Figure | None]
 ) -> bytes | None:
     path = run.path / "figures" / f"{name}.png"
-    if path.is_file() and path.stat().st_mtime >= (run.path / shown).stat().st_mtime:
-        content = path.read_bytes()
-        if _whole(content):
-            return content
+    is_current = path.is_file() and path.stat().st_mtime >= (run.path / shown).stat().st_mtime
+    if is_current and _whole(content := path.read_bytes()):
+        return content
     figure = draw()
     return None if figure is None else render_figure(figure)
 
@@ -85,22 +101,36 @@ def _whole(content: bytes) -> bool:
 
 
 def make_picture(spec: FigureSpec[Any], content: bytes, of: str = "") -> Picture:
-    """Embed the bytes of a PNG that was written by `render_figure`.
+    """Embed a figure.
 
-    of: what the figure is of, for those who hear the page; begins with a space.
+    Args:
+        spec: Its kind.
+        content: Bytes of a PNG, as from `render_figure`.
+        of: Subject of the figure for the alternative text; begins with a space.
     """
     with Image.open(io.BytesIO(content)) as image:
         width, height = (round(side * _CSS_DPI / DPI) for side in image.size)
-    source = "data:image/png;base64," + base64.b64encode(content).decode()
-    alt = f"{spec.heading}{of}. {spec.caption}"
-    return Picture(spec.file, spec.heading, spec.caption, alt, source, width, height)
+    return Picture(
+        spec.file,
+        spec.heading,
+        spec.caption,
+        alt=f"{spec.heading}{of}. {spec.caption}",
+        source="data:image/png;base64," + base64.b64encode(content).decode(),
+        width=width,
+        height=height,
+    )
 
 
 class PagePart(NamedTuple):
-    """What stands under one heading; what is empty is left out.
+    """Content under one heading of a page; what is empty is left out.
 
-    points: findings, one a line, with the runs that they are about. alarm: whether it is set apart
-    as something that is wrong.
+    Attributes:
+        title: The heading.
+        text: A paragraph.
+        points: Findings, one a line, with the runs that they concern.
+        table: A table.
+        pictures: Figures.
+        alarm: Whether it is highlighted as a problem.
     """
 
     title: str

@@ -25,14 +25,22 @@ from hep2gan.reports.page.run_section import (
 from hep2gan.reports.results import MethodResults
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import estimate_cell
-from hep2gan.reports.tables.table import Cell, Part, Row, Table, format_interval, format_points
+from hep2gan.reports.tables.table import (
+    Cell,
+    Part,
+    Row,
+    Table,
+    format_interval,
+    format_points,
+    verdict,
+)
 from hep2gan.reports.tables.table_1 import NOTES, Table1Row, metric_cells, published_row
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.statistics.significance import Interval
 
 _RESULTS = ("accuracy", "precision", "recall", "f1", "dice", "jaccard")
 """Table I's columns, and the two of section III-C, by their names in metrics.json."""
-_TOLD_BY_NAMES = ("study", "name", "method", "seed", "split.fold")
+_IN_NAMES = ("study", "name", "method", "seed", "split.fold")
 _FEW = 4
 
 
@@ -45,18 +53,18 @@ def rendered_page(
     title: str = "",
     question: str = "",
 ) -> str:
-    """Return the HTML text; whatever configs, ids and class names hold is escaped.
+    """Render the HTML page; all text from configurations, ids and class names is escaped.
 
-    The page of one run is that run's section. The page of several shows what they say together,
-    then the single runs.
+    The page of one run consists of the section of that run. The page of several begins with their
+    comparison; the sections of the single runs follow.
 
     Args:
         study: The runs and what is computed from them.
-        sections: Of the single runs.
-        tables: Those that the runs make, by name.
-        pictures: Of all runs, under each of FIGURE_HEADINGS.
-        title: The heading, else the run or the number of runs.
-        question: What the runs were to answer, in one sentence.
+        sections: Sections of the single runs.
+        tables: Tables of the runs, by name.
+        pictures: Figures of all runs, under each of `FIGURE_HEADINGS`.
+        title: The heading; if empty, the run or the number of runs.
+        question: Question that the runs were to answer, in one sentence.
     """
     environment = Environment(
         loader=PackageLoader("hep2gan.reports.page"),
@@ -91,7 +99,7 @@ def _parts(
     parts = leakage_parts(study.runs)
     if len(study.runs) > 1:
         parts += [configuration_part(study.runs), results_part(study)]
-        # Table I stands there run by run.
+        # Table I is shown run by run instead.
         parts += [
             PagePart(
                 table.title,
@@ -113,28 +121,39 @@ def _parts(
 
 
 def leakage_parts(runs: Sequence[FinishedRun]) -> list[PagePart]:
-    """Return what the runs' splits share between training and test, where they share anything."""
+    """List what training and test share in the splits of the runs.
+
+    Args:
+        runs: All runs of the report.
+
+    Returns:
+        One part, or none if nothing is shared.
+    """
     paths = group_pairs((sentence, run.path) for run in runs for sentence in leaks_of(run))
-    several = len(runs) > 1
-    points = [Cell(text=text, runs=own if several else ()) for text, own in paths.items()]
+    points = [Cell(text=text, runs=own if len(runs) > 1 else ()) for text, own in paths.items()]
     title = "Leakage between training and test"
     return [PagePart(title, points=points, alarm=True)] if points else []
 
 
 def configuration_part(runs: Sequence[FinishedRun]) -> PagePart:
-    """Return the settings that the runs do not agree on, beside those that their names tell."""
+    """List the settings that differ between the runs, except those in their names.
+
+    Args:
+        runs: All runs of the report.
+    """
     title = "What was run"
     rows = [
         row
         for key, values in configuration_differences([run.config for run in runs]).items()
-        if key not in _TOLD_BY_NAMES
+        if key not in _IN_NAMES
         for row in _difference_rows(key, values, runs)
     ]
     if not rows:
-        words = "The configurations are equal, apart from what the names of the runs tell."
-        return PagePart(title, words)
+        return PagePart(
+            title, "The configurations are equal, apart from the settings in the names of the runs."
+        )
     caption = (
-        "The settings that differ; the others stand in each run’s configuration. "
+        "The settings that differ; all others are in the configuration of each run. "
         "A method’s name stands for all its runs"
     )
     return PagePart(title, table=Table(title, rows, [Part(caption)], words=True))
@@ -143,7 +162,7 @@ def configuration_part(runs: Sequence[FinishedRun]) -> PagePart:
 def _difference_rows(
     key: str, values: Mapping[str, Sequence[int]], runs: Sequence[FinishedRun]
 ) -> list[Row]:
-    """Return a row a value; that of most runs, where there are many, comes last as the rule."""
+    """Return one row for each value; if there are many runs, the value of most comes last."""
     rows = []
     for value, places in sorted(values.items(), key=lambda pair: len(pair[1]) > len(runs) / 2):
         which = Cell("Runs", runs=[runs[place].path for place in places])
@@ -154,7 +173,11 @@ def _difference_rows(
 
 
 def results_part(study: Study) -> PagePart:
-    """Return the paper's Table I of the runs, beside the paper's own figures."""
+    """Build the paper's Table I of the runs, with the paper's own results.
+
+    Args:
+        study: The runs.
+    """
     caption = (
         "Percentages on the test cells, as in the paper’s Table I; with the accuracy its 95 % "
         "interval. Rows in italics are what the paper prints for the method, measured on the "
@@ -167,7 +190,7 @@ def results_part(study: Study) -> PagePart:
 
 
 def _method_rows(row: Table1Row, runs: Sequence[FinishedRun]) -> list[Row]:
-    """Return a row a run, then its method's mean, the paper's row, and how the method compares.
+    """Return a row for each run, then the method's mean, the paper's row and the comparison.
 
     Folds have no rows of their own: they are one test set in parts.
     """
@@ -193,10 +216,10 @@ def _run_row(run: FinishedRun, name: str) -> Row:
 
 def _mean_row(row: Table1Row, *, folded: bool) -> Row:
     """The method over its seeds; the interval is over specimens where they are known."""
-    name = f"{row.method.title}, {_what(row.method, folded=folded)}"
     cells = [estimate_cell(key, row.estimates.get(key)) for key in _RESULTS]
     if (accuracy := row.estimates.get("accuracy")) is not None:
         cells[0] = cells[0]._replace(note=format_interval(accuracy.interval))
+    name = f"{row.method.title}, {_what(row.method, folded=folded)}"
     return Row([Cell("Run", name, runs=row.method.runs)], [cells], kind="mean")
 
 
@@ -217,8 +240,7 @@ def _comparison_row(row: Table1Row) -> Row:
     text = (
         f"Against {one.other.title}: {format_points(accuracy.estimate)} points of accuracy, "
         f"{format_points(one.mean_class_accuracy.estimate)} of mean class accuracy, on "
-        f"{one.pairs.cells:,} same cells ({here} right here alone, {there} there "
-        f"alone), {one.verdict}"
+        f"{len(one.pairs.each):,} same cells ({here} correct only here, {there} only "
+        f"there), {verdict(one.p)}"
     )
-    runs = [*row.method.runs, *one.other.runs]
-    return Row([Cell("Run", text, runs=runs)], kind="comparison")
+    return Row([Cell("Run", text, runs=[*row.method.runs, *one.other.runs])], kind="comparison")

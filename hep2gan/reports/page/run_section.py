@@ -1,4 +1,4 @@
-"""One run on the HTML page: its configuration in few words, its first numbers, its tables."""
+"""One run on the HTML page: a summary of its configuration, its main results, its tables."""
 
 import math
 import re
@@ -36,7 +36,14 @@ _GROUPS = (
 
 
 def highlights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what was run, one line a part; parts that did not take part are left out."""
+    """Summarise a configuration, one line a part; unused parts are left out.
+
+    Args:
+        config: The configuration of a run, which may be damaged.
+
+    Returns:
+        Pairs of title and text.
+    """
     model = config.get("model")
     model = model if isinstance(model, Mapping) else {}  # A run's file may be damaged.
     off = {part for key, parts in _UNUSED.items() if model.get(key) is False for part in parts}
@@ -54,10 +61,15 @@ def highlights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def one_line(value: Any, depth: int = 0) -> str:
-    """Put a part of the configuration in one line: a name, and its settings in brackets.
+    """Write a part of the configuration in one line: a name, and its settings in brackets.
 
-    >>> one_line({"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": None})
-    'SGD (lr 0.1)'
+    Args:
+        value: The part.
+        depth: Number of parts around it.
+
+    Examples:
+        >>> one_line({"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": None})
+        'SGD (lr 0.1)'
     """
     if isinstance(value, Mapping):
         head = next((str(value[k]) for k in ("_target_", "name", "kind") if value.get(k)), "")
@@ -80,9 +92,13 @@ def one_line(value: Any, depth: int = 0) -> str:
 def configuration_differences(
     configs: Sequence[Mapping[str, Any]],
 ) -> dict[str, dict[str, list[int]]]:
-    """Return the keys that configurations do not agree on; where things lie does not count.
+    """Find the keys whose values differ between configurations, except paths.
 
-    Each key has its values in words, each with the places of the configurations that have it.
+    Args:
+        configs: The configurations.
+
+    Returns:
+        For each key its values in words, each with the indices of the configurations that have it.
     """
     every = [
         {
@@ -109,13 +125,21 @@ _LEAKS = {
 
 
 def leaks_of(run: FinishedRun) -> list[str]:
-    """Say what training and test share, by the `leakage/` metrics of a run."""
+    """List what training and test share, in sentences.
+
+    Args:
+        run: A run; its `leakage/` metrics are used.
+    """
     metrics = run.metrics
     return [text.format(metrics[key]) for key, text in _LEAKS.items() if metrics.get(key, 0) > 0]
 
 
 def notes_of(run: FinishedRun) -> list[str]:
-    """Say what is not shared or cannot be known; metrics lack what the store does not know."""
+    """State that nothing is shared between training and test, or that it cannot be known.
+
+    Args:
+        run: A run; its metrics lack what the store does not know.
+    """
     measured = set(_LEAKS) & set(run.metrics)
     if measured == {"leakage/duplicate_test_cells"}:
         return ["Not every cell names its specimen: whether any is shared cannot be known."]
@@ -129,9 +153,12 @@ _FRACTION, _PIXELS, _PERCENT = "{:.3f}", "{:.1f}px", "{:.1%}"
 
 
 class Headline(NamedTuple):
-    """A number that is read first, what stands beside it, and a warning if it means little.
+    """A main result of a run. Cells hold values under the key of metrics.json.
 
-    Cells have the number's key in metrics.json among their values.
+    Attributes:
+        number: The result.
+        beside: Results to compare it with, such as the trivial baselines.
+        warning: Warning that the result is no better than a baseline, or empty.
     """
 
     number: Cell
@@ -160,7 +187,11 @@ _BESIDE = {
 
 
 def headlines(metrics: Mapping[str, float]) -> list[Headline]:
-    """Return the first numbers of a run, each beside the trivial baselines on the same cells."""
+    """Select the main results of a run, each beside the trivial baselines on the same cells.
+
+    Args:
+        metrics: Content of metrics.json.
+    """
     found = []
     for heading, name, form, baselines in _HEADLINES:
         if (own := metrics.get(f"test/{name}")) is None:
@@ -180,13 +211,20 @@ def headlines(metrics: Mapping[str, float]) -> list[Headline]:
             if key in metrics and sign * own <= sign * metrics[key]
         ]
         warning = f"no better than the {' and the '.join(beaten)}" if beaten else ""
-        number = Cell(heading, _number(own, form), {f"test/{name}": own}, interval)
-        found.append(Headline(number, beside, warning))
+        found.append(
+            Headline(
+                Cell(heading, _number(own, form), {f"test/{name}": own}, interval), beside, warning
+            )
+        )
     return found
 
 
 def scores_table(predictions: Predictions) -> Table:
-    """Return precision, recall, F1, AUC and mean Dice of each class with its test cells."""
+    """Build the table of precision, recall, F1, AUC and mean Dice by class.
+
+    Args:
+        predictions: Predictions of one run.
+    """
     label, classes = predictions.label, range(len(predictions.classes))
     columns: list[tuple[str, Sequence[float] | npt.NDArray[Any], str]] = [
         ("Test cells", np.bincount(label, minlength=len(classes)), "{:,}")
@@ -215,7 +253,12 @@ def scores_table(predictions: Predictions) -> Table:
 
 
 def counts_table(run: FinishedRun, predictions: Predictions) -> Table:
-    """Return the cells of each class and part, by split.json, else by the predictions."""
+    """Build the table of cells by class and part.
+
+    Args:
+        run: The run; counts are taken from its split.json.
+        predictions: Its predictions, which are used if split.json has no counts.
+    """
     classes = predictions.classes
     known = {
         "train": predictions.train_counts,
@@ -242,13 +285,23 @@ _FEW, _MOST = 4, 12
 
 
 class RunSection(NamedTuple):
-    """What the page holds of one run, under its anchor `run-<number>`."""
+    """Section of one run on a page, with the anchor `run-<number>`.
+
+    Attributes:
+        number: Number of the run from 1.
+        name: Its name.
+        run: The run.
+        cells: Number of test cells and classes, in words.
+        counts: Table of cells by class and part.
+        scores: Table of scores by class.
+        figures: Its figures, except those in `worst`.
+        worst: Figures of the worst cells.
+    """
 
     number: int
     name: str
     run: FinishedRun
     cells: str
-    """How many are tested, in words."""
     counts: Table
     scores: Table
     figures: list[Picture]
@@ -256,9 +309,15 @@ class RunSection(NamedTuple):
 
 
 def illustrate(runs: Sequence[FinishedRun]) -> set[int]:
-    """Return the numbers of the runs whose figures are embedded, so that the file stays small.
+    """Select the runs whose figures are embedded, so that the page stays small.
 
-    These are all of up to four runs, else the first of each method, twelve at most.
+    These are all of up to four runs, else the first run of each method, twelve at most.
+
+    Args:
+        runs: All runs of the report.
+
+    Returns:
+        Their numbers, from 1.
     """
     if len(runs) <= _FEW:
         return set(range(1, len(runs) + 1))
@@ -268,7 +327,15 @@ def illustrate(runs: Sequence[FinishedRun]) -> set[int]:
 def run_section(
     run: FinishedRun, number: int, name: str, predictions: Predictions, *, figures: bool
 ) -> RunSection:
-    """Gather what the template prints of run `number`, from 1; its figures only if `figures`."""
+    """Build the section of one run.
+
+    Args:
+        run: The run.
+        number: Its number, from 1.
+        name: Its name.
+        predictions: Its predictions.
+        figures: Whether to embed its figures.
+    """
     pictures = make_pictures(run, predictions) if figures else []
     tested, synthetic = len(predictions.label), "synthetic " * run.is_synthetic
     return RunSection(

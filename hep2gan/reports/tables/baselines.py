@@ -1,4 +1,4 @@
-"""Masks beside what can be had without a network, on the same cells."""
+"""Generated masks beside those of trivial baselines, on the same cells."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -25,15 +25,22 @@ _MEASURES = {
     "hd95": "95 % Hausdorff, px",
 }
 _NOTE = (
-    "Percentages, distances in raw pixels; mean ± standard deviation over seeds, folds weighed by "
-    "their cells. The ellipse never looks at a pixel, the mean mask is the same for every cell, "
-    "Otsu's threshold is of each image alone. Intervals are BCa bootstrap over whole specimens, "
-    "or over cells where specimens are unknown."
+    "Percentages, distances in raw pixels; mean ± standard deviation over seeds, folds weighted by "
+    "their cells. The ellipse does not depend on the image, the mean mask is the same for every "
+    "cell, Otsu's threshold is computed for each image. Intervals are BCa bootstrap over whole "
+    "specimens, or over cells where specimens are unknown."
 )
 
 
 def baselines_table(methods: Sequence[MethodResults]) -> Table | None:
-    """Return the rows of every method that generates masks, from the runs' metrics."""
+    """Compare every method that generates masks with the baselines, from the runs' metrics.
+
+    Args:
+        methods: All methods of the report.
+
+    Returns:
+        The table; None without a method that generates masks.
+    """
     rows = []
     for method in methods:
         estimates = make_estimates(list(method.tests.values()))
@@ -47,10 +54,12 @@ def baselines_table(methods: Sequence[MethodResults]) -> Table | None:
 def _row(
     method: MethodResults, measure: str, values: Sequence[float], interval: Interval | None
 ) -> Row:
-    """One measure: mean over seeds, and of the baselines on the same cells."""
+    """Print one measure: the mean over seeds, and that of the baselines on the same cells."""
     (mean, sd), sign = mean_and_sd(values), -1 if measure == "hd95" else 1
-    by_seed = {name: _by_seed(method, f"baseline/{name}_{measure}") for name in _BASELINES}
-    beside = {name: fmean(own) if own else None for name, own in by_seed.items()}
+    beside = {
+        name: fmean(own) if (own := _by_seed(method, f"baseline/{name}_{measure}")) else None
+        for name in _BASELINES
+    }
     better = all(sign * fmean(values) > sign * own for own in beside.values() if own is not None)
     spread = f" ± {_number(measure, sd)}" if sd else ""
     fields = [
@@ -67,16 +76,18 @@ def _row(
             {"better_than_all": better},
         ),
     ]
-    head = [
-        method_cell(method),
-        Cell(values={"cells": len(method.cells)}),
-        Cell("Measure", _MEASURES[measure], {"measure": measure}),
-    ]
-    return Row(head, [fields])
+    return Row(
+        [
+            method_cell(method),
+            Cell(values={"cells": len(method.cells)}),
+            Cell("Measure", _MEASURES[measure], {"measure": measure}),
+        ],
+        [fields],
+    )
 
 
 def _by_seed(method: MethodResults, key: str) -> list[float] | None:
-    """Return means of a metric over the cells of each seed's folds; None where a run lacks it."""
+    """Average a metric over the cells of each seed's folds; None if a run lacks it."""
     seeds = group_pairs((result.run.seed, result) for result in method.results)
     if not all(key in result.run.metrics for result in method.results):
         return None

@@ -1,7 +1,4 @@
-"""Results class by class, methods beside each other, and specimen by specimen.
-
-A patient's slide is read as a whole.
-"""
+"""Results by class, methods beside each other, and by specimen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,15 +26,22 @@ from hep2gan.statistics.classification import SpecimenResult, scores_by_class, s
 CLASS_MEASURES = {"recall": "Recall", "precision": "Precision", "f1": "F1", "auroc": "AUROC"}
 _NOTE = (
     "Percentages; mean ± standard deviation over seeds, the folds of a seed are one test set. "
-    "Recall is the share of a class's cells that is read right, its accuracy; its 95 % interval "
-    "is Wilson's, for a method with one seed, and takes cells for independent: where a class has "
-    "few specimens it is too narrow. AUROC is the area under the ROC curve of the class against "
+    "Recall is the share of a class's cells classified correctly, its accuracy; its 95 % interval "
+    "is Wilson's, for a method with one seed, and assumes independent cells: if a class has few "
+    "specimens, it is too narrow. AUROC is the area under the ROC curve of the class against "
     "the rest. Cells that are tested under several seeds are counted once."
 )
 
 
 def classes_table(methods: Sequence[MethodResults]) -> Table | None:
-    """Return the classes of every classifier, methods below each other in each class."""
+    """Build the table of scores by class, the classifiers below each other in each class.
+
+    Args:
+        methods: All methods of the report.
+
+    Returns:
+        The table; None without a classifier.
+    """
     classify = [method for method in methods if method.cells.predicted is not None]
     by_seed = {
         method.title: [
@@ -55,14 +59,17 @@ def classes_table(methods: Sequence[MethodResults]) -> Table | None:
         if name in method.cells.classes
     ]
     folded = f"{len(names)} classes by {len(by_seed)} method{'s' * (len(by_seed) > 1)}"
-    text = _hardest(rows)
-    return Table("Class by class", rows, notes=(_NOTE,), text=text, folded=folded) if rows else None
+    return (
+        Table("Class by class", rows, notes=(_NOTE,), text=_hardest(rows), folded=folded)
+        if rows
+        else None
+    )
 
 
 def _class_row(
     method: MethodResults, label: int, by_seed: Sequence[dict[str, npt.NDArray[np.float64]]]
 ) -> Row:
-    """One class as one method reads it; the interval is of a method with one seed."""
+    """Print the scores of one class; the interval of recall only for a method with one seed."""
     cells = method.cells.rows(np.flatnonzero(method.cells.label == label))
     interval = cells.wilson() if len(by_seed) == 1 else None
     scores = []
@@ -70,7 +77,6 @@ def _class_row(
         mean, sd = mean_and_sd([float(one[measure][label]) for one in by_seed])
         scores.append(Cell(heading, mean_sd(mean, sd), {measure: mean, f"{measure}_sd": sd}))
     name = cells.classes[label]
-    head = [method_cell(method), Cell("Class", name, {"class": name}, code=True)]
     fields = [
         Cell(values={"seeds": len(method.tests), "runs": len(method.runs)}),
         value_cell("Cells", "cells", len(cells), "{:,}".format),
@@ -79,7 +85,7 @@ def _class_row(
         *scores[1:],
         Cell(values=interval_values("recall_wilson", interval)),
     ]
-    return Row(head, [fields])
+    return Row([method_cell(method), Cell("Class", name, {"class": name}, code=True)], [fields])
 
 
 def _hardest(rows: Sequence[Row]) -> str:
@@ -95,17 +101,23 @@ def _hardest(rows: Sequence[Row]) -> str:
     (least, lowest), (most, highest) = (
         pick(recalls[name], key=lambda pair: pair[0]) for pick in (min, max)
     )
-    share = f"{hundredths(least)} % of its cells"
+    share = f"{hundredths(least)} %"
     if least < most:
         share = f"from {share} ({lowest}) to {hundredths(most)} % ({highest})"
-    return f"{name} is read right least often: {share}."
+    return f"{name} has the lowest recall: {share}."
 
 
 def specimens_table(methods: Sequence[MethodResults]) -> Table | None:
-    """Return a row a classifier, seed and specimen, by class and number.
+    """Build the table with a row for each classifier, seed and specimen, by class and number.
 
-    The folds of a seed are one test set. Cells of unknown specimen are left out; a specimen number
-    that occurs in two classes has a row in each.
+    The folds of a seed are one test set. Cells of an unknown specimen are left out; a specimen
+    number that occurs in two classes has a row in each.
+
+    Args:
+        methods: All methods of the report.
+
+    Returns:
+        The table; None without a classifier or known specimens.
     """
     rows = []
     for method in methods:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
@@ -17,24 +17,28 @@ from hep2gan.reports.tables.table import ABSENT, Cell, Value, interval_values, m
 from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap, ratios
 from hep2gan.statistics.classification import (
     MACRO_SCORES,
+    Floats,
     cell_confusions,
     macro_scores,
     sum_by_group,
 )
 from hep2gan.statistics.significance import Interval, mcnemar, sign_flip_test
 
-Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
 UNFOLDED = -1
-"""Stands for the fold of a run without folds, which is no fold of another's."""
+"""The fold of a run without folds; differs from every fold of another run."""
 
 
 @dataclass(frozen=True)
 class PairedResults:
-    """The same cells, in the same order, as two methods have them: one test set a seed.
+    """Test results of two methods on the same cells in the same order, one test set a seed.
 
-    A cell tested under several seeds stands in several test sets and is still one cell.
+    A cell tested under several seeds is in several test sets, but is one cell.
+
+    Attributes:
+        first: Test sets of the first method.
+        second: Test sets of the second method.
     """
 
     first: tuple[TestCells, ...]
@@ -45,20 +49,9 @@ class PairedResults:
         """Every cell once, as the first method has it under the first seed."""
         return pool(self.first)
 
-    @property
-    def cells(self) -> int:
-        """How many different cells there are."""
-        return len(self.each)
-
-    @property
-    def specimens(self) -> int:
-        """How many there are; 0 where that of any cell is unknown."""
-        return self.each.specimens
-
     @cached_property
     def gained(self) -> npt.NDArray[np.int64]:
-        """(N,) over all test sets: 1 where the first alone names the class right, -1 where the
-        second alone, else 0."""
+        """(N,) of all test sets: 1 if only the first is correct, -1 if only the second, or 0."""
         one, other = (
             np.concatenate([_right(tested) for tested in side]).astype(np.int64)
             for side in (self.first, self.second)
@@ -67,9 +60,9 @@ class PairedResults:
 
     @cached_property
     def discordant(self) -> tuple[int, int]:
-        """Cells that the first names right under more seeds than the second, and the other way.
+        """Numbers of cells that one method classifies correctly under more seeds than the other.
 
-        With one seed they are those that one method alone names right.
+        With one seed they are the cells that only the first, and only the second, gets right.
         """
         by_cell = sum_by_group(self._joined("id"), self.gained)
         return int((by_cell > 0).sum()), int((by_cell < 0).sum())
@@ -82,17 +75,17 @@ class PairedResults:
     @cached_property
     def over_specimens(self) -> dict[str, Bootstrapped]:
         """The same with intervals over specimens; empty where those are unknown."""
-        return method_differences(self, specimens=True) if self.specimens else {}
+        return method_differences(self, specimens=True) if self.each.specimens else {}
 
     @cached_property
     def p_cells(self) -> float:
-        """p of exact McNemar; of several seeds it is the sign test of the same cells."""
+        """p of the exact McNemar test; with several seeds, of the sign test on the same cells."""
         return mcnemar(*self.discordant)
 
     @cached_property
     def p_specimens(self) -> float | None:
         """p of sign flips by specimen; None where specimens are unknown."""
-        return self._p(self.gained) if self.specimens else None
+        return self._p(self.gained) if self.each.specimens else None
 
     @cached_property
     def p_mean_class_accuracy(self) -> float:
@@ -101,7 +94,7 @@ class PairedResults:
         return self._p(self.gained / cells[place])
 
     def _p(self, gained: npt.NDArray[Any]) -> float:
-        units = self._joined("specimen" if self.specimens else "id")
+        units = self._joined("specimen" if self.each.specimens else "id")
         return sign_flip_test(sum_by_group(units, gained))
 
     def _joined(self, name: str) -> npt.NDArray[Any]:
@@ -111,9 +104,16 @@ class PairedResults:
 def pair_results(
     first: MethodResults, second: MethodResults, *, by_fold: bool = True
 ) -> PairedResults | str:
-    """Pair cells that both methods test under the same seed and fold, or say why there are none.
+    """Pair the cells that both methods test under the same seed and fold.
 
-    by_fold: False where two kinds of split deal the same cells to different folds.
+    Args:
+        first: One method.
+        second: Another method.
+        by_fold: Whether folds must agree; False if two kinds of split assign cells to different
+            folds.
+
+    Returns:
+        The pairs, or the reason why there are none.
     """
     ours, theirs = _parts(first, by_fold), _parts(second, by_fold)
     paired: dict[str, list[tuple[TestCells, TestCells]]] = {}
@@ -126,17 +126,16 @@ def pair_results(
         return "not paired: no cell is tested by both under the same seed" + " and fold" * by_fold
     if not all(_alike(*pair) for pairs in paired.values() for pair in pairs):
         return "not paired: the same ids name different cells"
-    first_side, second_side = (
-        tuple(pool([pair[side] for pair in pairs]) for pairs in paired.values()) for side in (0, 1)
+    return PairedResults(
+        tuple(pool([one for one, _ in pairs]) for pairs in paired.values()),
+        tuple(pool([other for _, other in pairs]) for pairs in paired.values()),
     )
-    return PairedResults(first_side, second_side)
 
 
 def _right(cells: TestCells) -> npt.NDArray[np.bool_]:
     if cells.predicted is None:
         raise Hep2ganError("one of two methods has no classifier", "right and wrong need classes")
-    right: npt.NDArray[np.bool_] = cells.predicted == cells.label
-    return right
+    return np.asarray(cells.predicted == cells.label)
 
 
 def _alike(one: TestCells, other: TestCells) -> bool:
@@ -171,10 +170,14 @@ ESTIMATED_MEASURES = {
 
 
 class Estimate(NamedTuple):
-    """A figure in [0, 1]: mean and sample standard deviation over seeds, 95 % intervals.
+    """A measure in [0, 1] over seeds.
 
-    sd: None with one seed. An interval is None where its units show no spread. by_specimen: whether
-    specimens are known.
+    Attributes:
+        mean: Mean over seeds.
+        sd: Sample standard deviation over seeds; None with one seed.
+        cells: 95 % interval over cells; None if they show no spread.
+        specimens: 95 % interval over specimens; None if they show no spread or are unknown.
+        by_specimen: Whether specimens are known.
     """
 
     mean: float
@@ -185,18 +188,30 @@ class Estimate(NamedTuple):
 
     @property
     def interval(self) -> Interval | None:
-        """Over specimens where they are known, else over cells."""
+        """The interval over specimens if they are known, else over cells."""
         return self.specimens if self.by_specimen else self.cells
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Return mean and sample standard deviation of the finite values; None where there is none."""
+    """Compute mean and sample standard deviation of the finite values.
+
+    Args:
+        values: Values, possibly NaN.
+
+    Returns:
+        Mean, None without a finite value; standard deviation, None with fewer than two.
+    """
     finite = [value for value in values if math.isfinite(value)]
     return (fmean(finite) if finite else None, stdev(finite) if len(finite) > 1 else None)
 
 
 def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
-    """Return the columns of a measure in a CSV file: mean, standard deviation, both intervals."""
+    """Return the columns of a measure in a CSV file: mean, standard deviation, both intervals.
+
+    Args:
+        measure: Name of the measure in metrics.json, without `test/`.
+        found: Its estimate; None if the method lacks it.
+    """
     return {
         measure: found and found.mean,
         f"{measure}_sd": found and found.sd,
@@ -206,17 +221,31 @@ def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
 
 
 def estimate_cell(measure: str, found: Estimate | None) -> Cell:
-    """Print mean and standard deviation, or a dash; the CSV file has `estimate_values`."""
-    text = mean_sd(found.mean, found.sd) if found else ABSENT
-    return Cell(ESTIMATED_MEASURES[measure], text, estimate_values(measure, found))
+    """Print mean and standard deviation, or a dash; the CSV file has `estimate_values`.
+
+    Args:
+        measure: Name of the measure, one of `ESTIMATED_MEASURES`.
+        found: Its estimate; None if the method lacks it.
+    """
+    return Cell(
+        ESTIMATED_MEASURES[measure],
+        mean_sd(found.mean, found.sd) if found else ABSENT,
+        estimate_values(measure, found),
+    )
 
 
 def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
-    """Estimate every measure that the method has from its test cells, one test a seed.
+    """Estimate every measure that a method has.
 
-    Intervals are those of the mean over seeds of another sample of cells or specimens: a cell
-    takes its predictions of all seeds with it, for seeds are no new cells. What another training
-    would give is the standard deviation's to say.
+    Intervals describe the mean over seeds for another sample of cells or specimens: a cell is
+    resampled with its predictions of all seeds, which are not new cells. The variation between
+    trainings is described by the standard deviation.
+
+    Args:
+        tests: Test cells of the method, one test set a seed.
+
+    Returns:
+        Estimate by measure.
     """
     found: dict[str, Estimate] = {}
     for measures, values, statistic in _kinds(tests):
@@ -227,16 +256,18 @@ def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
         over_specimens = _bootstrapped(units, values, statistic) if known else over_cells
         for place, measure in enumerate(measures):
             own = [float(figures[place]) for figures in by_seed]
-            mean, cells = over_cells[place]
-            specimens = over_specimens[place].interval if known else None
             found[measure] = Estimate(
-                mean, stdev(own) if len(own) > 1 else None, cells, specimens, by_specimen=known
+                mean=over_cells[place].estimate,
+                sd=stdev(own) if len(own) > 1 else None,
+                cells=over_cells[place].interval,
+                specimens=over_specimens[place].interval if known else None,
+                by_specimen=known,
             )
     return found
 
 
 def method_differences(pairs: PairedResults, *, specimens: bool) -> dict[str, Bootstrapped]:
-    """Return differences, first less second, of every measure both have: means over seeds.
+    """Estimate differences, first less second, of every measure that both have: means over seeds.
 
     Args:
         pairs: The cells that both methods test.
@@ -248,20 +279,15 @@ def method_differences(pairs: PairedResults, *, specimens: bool) -> dict[str, Bo
     for measures, values, statistic in _kinds(pairs.first):
         if measures in others:
             both = [np.stack(side, axis=1) for side in zip(values, others[measures], strict=True)]
-            gaps = _bootstrapped(units, both, _gap(statistic))
+            gaps = _bootstrapped(units, both, partial(_gap, statistic))
             found |= dict(zip(measures, gaps, strict=True))
     return found
 
 
-def _gap(statistic: Statistic) -> Statistic:
-    """First less second of figures whose sums (..., 2, F) stand beside each other."""
-
-    def gap(sums: Floats) -> Floats:
-        figures = np.moveaxis(statistic(sums), -2, 0)
-        difference: Floats = figures[0] - figures[1]
-        return difference
-
-    return gap
+def _gap(statistic: Statistic, sums: Floats) -> Floats:
+    """First less second of the statistics of sums (..., 2, F) of two methods."""
+    figures = np.moveaxis(statistic(sums), -2, 0)
+    return np.asarray(figures[0] - figures[1])
 
 
 class _Kind(NamedTuple):
@@ -273,7 +299,7 @@ class _Kind(NamedTuple):
 
 
 def _kinds(tests: Sequence[TestCells]) -> list[_Kind]:
-    """Return the kinds that every test set has."""
+    """Return the groups of measures that every test set has."""
     confusions = [
         cell_confusions(test.label, test.predicted, len(test.classes)).astype(np.float64)
         for test in tests
@@ -291,7 +317,7 @@ def _kinds(tests: Sequence[TestCells]) -> list[_Kind]:
 def _bootstrapped(
     units: Sequence[npt.NDArray[Any]], values: Sequence[Floats], statistic: Statistic
 ) -> list[Bootstrapped]:
-    """Bootstrap the mean over seeds of figures of sums, for units that may recur in each test."""
+    """Bootstrap the mean of a statistic over seeds; units may recur in each test set."""
     shape = (-1, len(values), *values[0].shape[1:])
     distinct = np.unique(np.concatenate(units))
     sums = np.zeros((len(distinct), *shape[1:]))

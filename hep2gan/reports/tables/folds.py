@@ -1,4 +1,4 @@
-"""Cross-validation in one line: spread over folds, pooled accuracy, votes of specimens."""
+"""Results of cross-validation: spread over folds, pooled accuracy, votes of specimens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -42,14 +42,20 @@ Bools = npt.NDArray[np.bool_]
 _NOTE = (
     "Percentages: mean ± standard deviation over folds; below, all folds as one test set with 95 % "
     "BCa bootstrap intervals. A specimen's class is that of the highest mean probability over its "
-    "cells, or that of most cells; the intervals of votes are Wilson's. Under a random split a "
-    "specimen's cells lie in several folds, and others of them in training: such votes flatter."
+    "cells, or that of most cells; the intervals of votes are Wilson's. Under a random split, "
+    "other cells of a specimen are in training, and the votes are too optimistic."
 )
-_PARTS = (Part("Over the folds"), Part("All folds as one test set"))
 
 
 def folds_table(methods: Sequence[MethodResults]) -> Table | None:
-    """Return a row a method and seed of those that were run with `split.folds`."""
+    """Build the table with a row for each method and seed that was run with `split.folds`.
+
+    Args:
+        methods: All methods of the report.
+
+    Returns:
+        The table; None without such a method.
+    """
     rows = []
     for method in methods:
         for seed in method.tests:
@@ -57,7 +63,8 @@ def folds_table(methods: Sequence[MethodResults]) -> Table | None:
             folds = sorted(fold for fold in by_fold if fold is not None)
             if folds:
                 rows.append(_row(method, seed, [by_fold[fold] for fold in folds]))
-    return Table("Cross-validation", rows, _PARTS, notes=(_NOTE,)) if rows else None
+    parts = (Part("Over the folds"), Part("All folds as one test set"))
+    return Table("Cross-validation", rows, parts, notes=(_NOTE,)) if rows else None
 
 
 def _row(method: MethodResults, seed: str, results: Sequence[RunResult]) -> Row:
@@ -73,12 +80,15 @@ def _row(method: MethodResults, seed: str, results: Sequence[RunResult]) -> Row:
         Cell(values={"cells": len(own.cells), "specimens": own.cells.specimens or None}),
     ]
     pooled = make_estimates([own.cells])
-    parts = [_spread(results, pooled), _pooled(own, pooled.get("accuracy"))]
-    return Row(head, parts, label=f"{method.title} seed {seed}")
+    return Row(
+        head,
+        [_spread(results, pooled), _pooled(own, pooled.get("accuracy"))],
+        label=f"{method.title} seed {seed}",
+    )
 
 
 def _spread(results: Sequence[RunResult], pooled: Mapping[str, Estimate]) -> list[Cell]:
-    """Each measure over the folds; the CSV file has those of all folds as one test set too."""
+    """Print each measure over the folds; the CSV file also has those of all folds together."""
     by_fold = [_measures(result.cells) for result in results]
     found = []
     for measure, heading in ESTIMATED_MEASURES.items():
@@ -86,7 +96,7 @@ def _spread(results: Sequence[RunResult], pooled: Mapping[str, Estimate]) -> lis
         mean, sd = mean_and_sd(values if len(values) == len(by_fold) else [])
         columns: dict[str, Value] = {f"{measure}_fold_mean": mean, f"{measure}_fold_sd": sd}
         columns |= estimate_values(f"{measure}_pooled", pooled.get(measure))
-        del columns[f"{measure}_pooled_sd"]  # of one test set there is none
+        del columns[f"{measure}_pooled_sd"]  # one test set has none
         found.append(Cell(heading, mean_sd(mean, sd), columns))
     return found
 
@@ -116,7 +126,7 @@ def _pooled(method: MethodResults, accuracy: Estimate | None) -> list[Cell]:
 
 
 def _votes(cells: TestCells) -> tuple[dict[str, Bools], str]:
-    """Return which specimens are named right by each kind of vote, or why there are no votes."""
+    """Return which specimens each kind of vote classifies correctly, or why there are no votes."""
     if cells.probabilities is None:
         return {}, "no classifier"
     try:
@@ -128,7 +138,7 @@ def _votes(cells: TestCells) -> tuple[dict[str, Bools], str]:
 
 
 def _vote(name: str, right: Bools | None, problem: str) -> Cell:
-    """Specimens named right of all, with Wilson's 95 % interval of their share."""
+    """Print the share of correctly classified specimens with Wilson's 95 % interval."""
     text, n, share, interval = problem, None, None, None
     if right is not None:
         n, share = int(right.sum()), float(right.mean())

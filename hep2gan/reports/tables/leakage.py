@@ -1,4 +1,4 @@
-"""How the cells were dealt to training and test, as far as runs of a method differ in it."""
+"""The effect of the split: methods that were run under several kinds of split."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -33,13 +33,16 @@ from hep2gan.statistics.bootstrap import Bootstrapped
 from hep2gan.statistics.significance import holm
 
 _NOT_PRINTED = ("kind", "group_duplicates", "fold", "seed")
-"""Settings that have a place of their own, or that repetitions differ in."""
+"""Settings that have fields of their own, or that differ between repetitions."""
 
 
 class Protocol(NamedTuple):
-    """Kind of split, and whether identical cells stay together.
+    """How cells are assigned to training and test.
 
-    settings: the others that tell runs of this kind apart, by name, with their values in words.
+    Attributes:
+        kind: Kind of split.
+        grouped: Whether identical cells stay in one part.
+        settings: Other settings in which runs of this kind differ: names and values in words.
     """
 
     kind: str
@@ -48,7 +51,7 @@ class Protocol(NamedTuple):
 
     @property
     def words(self) -> str:
-        """For a table."""
+        """Description for a table."""
         return ", ".join([self.kind, *self.details, *["identical cells together"] * self.grouped])
 
     @property
@@ -58,7 +61,14 @@ class Protocol(NamedTuple):
 
 
 def distinct_protocols(runs: Sequence[FinishedRun]) -> list[Protocol]:
-    """Return the protocol of each run of one method, with what runs of its kind differ in."""
+    """Determine the protocol of each run of one method, with the settings in which they differ.
+
+    Args:
+        runs: Runs of one method.
+
+    Returns:
+        Protocols in the same order.
+    """
     kinds = [str(run.split_settings.get("kind", "random")) for run in runs]
     protocols = []
     for run, kind in zip(runs, kinds, strict=True):
@@ -73,10 +83,13 @@ def distinct_protocols(runs: Sequence[FinishedRun]) -> list[Protocol]:
 
 
 def pair_protocols(protocols: Sequence[Protocol]) -> list[tuple[Protocol, Protocol]]:
-    """Return which of them to compare with each other; the settings of both agree.
+    """Select the pairs of protocols to compare; their other settings agree.
 
     Random against specimen and block, identical cells kept together or not in both; then each kind
     without them together against itself with them.
+
+    Args:
+        protocols: Distinct protocols of one method.
     """
     pairs = [
         (("random", grouped), (kind, grouped))
@@ -101,7 +114,13 @@ def _value(settings: dict[str, Any], name: str) -> str:
 
 
 class ProtocolRow(NamedTuple):
-    """A method under one protocol: accuracy, mean class accuracy and the rest."""
+    """A method under one protocol.
+
+    Attributes:
+        method: Its runs under the protocol.
+        protocol: The protocol.
+        estimates: Its measures.
+    """
 
     method: MethodResults
     protocol: Protocol
@@ -109,28 +128,42 @@ class ProtocolRow(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """What one protocol gives a method over another, on the same cells, or why that is unknown."""
+    """Difference of a method between two protocols, on the same cells.
+
+    Attributes:
+        method: The method under the first protocol.
+        other: The same method under the second protocol.
+        first: The first protocol.
+        second: The second protocol.
+        cells: Number of cells tested under both.
+        specimens: Number of specimens that intervals and p are over; 0 if unknown: they are over
+            cells.
+        differences: Differences of the measures, first less second.
+        p: p value of the accuracy: sign flips by specimen, or McNemar's if specimens are unknown.
+        p_holm: p after Holm's correction over the table.
+        problem: Why the difference is unknown, or empty.
+    """
 
     method: MethodResults
     other: MethodResults
-    """The same under the second protocol."""
     first: Protocol
     second: Protocol
     cells: int
     specimens: int
-    """What intervals and p are over; 0 where unknown, then they are over cells."""
     differences: dict[str, Bootstrapped]
     p: float
-    """Of the accuracy: sign flips by specimen, or McNemar's where specimens are unknown."""
     p_holm: float = 1.0
     problem: str = ""
 
 
 def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[Gap]]:
-    """Return rows of the methods that were run under several protocols, and what those differ by.
+    """Evaluate methods that were run under several protocols, and the differences of those.
 
-    Differences are random less specimen and random less block, identical cells kept together or
-    not in both, and for each kind: not together less together; other settings agree.
+    Differences are random less specimen and random less block, identical cells kept together or not
+    in both, and for each kind: not together less together; other settings agree.
+
+    Args:
+        results: All runs of the report.
     """
     rows: list[ProtocolRow] = []
     gaps: list[Gap] = []
@@ -145,7 +178,7 @@ def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[
 
 
 def _by_protocol(results: Sequence[RunResult]) -> list[dict[Protocol, MethodResults]]:
-    """Gather classifiers of one study and name, whatever their split; those with several."""
+    """Group classifiers of one study and name by protocol; those with several protocols."""
     by_name = group_pairs(
         ((result.run.study, without_split(result.run.method)), result)
         for result in results
@@ -156,10 +189,12 @@ def _by_protocol(results: Sequence[RunResult]) -> list[dict[Protocol, MethodResu
     for key, own in by_name.items():
         protocols = distinct_protocols([one.run for one in own])
         groups = group_pairs(zip(protocols, own, strict=True))
-        title = with_study(*key, runs)
         if len(groups) > 1:
             methods.append(
-                {one: MethodResults(*key, tuple(groups[one]), title) for one in sorted(groups)}
+                {
+                    one: MethodResults(*key, tuple(groups[one]), with_study(*key, runs))
+                    for one in sorted(groups)
+                }
             )
     return methods
 
@@ -170,8 +205,9 @@ def _gap(methods: Mapping[Protocol, MethodResults], first: Protocol, second: Pro
     if isinstance(pairs, str):
         return Gap(*both, first, second, 0, 0, {}, 1.0, problem=pairs)
     differences = pairs.over_specimens or pairs.over_cells
-    counts, p = (pairs.cells, pairs.specimens), pairs.p_specimens
-    return Gap(*both, first, second, *counts, differences, pairs.p_cells if p is None else p)
+    counts = (len(pairs.each), pairs.each.specimens)
+    p = pairs.p_cells if pairs.p_specimens is None else pairs.p_specimens
+    return Gap(*both, first, second, *counts, differences, p)
 
 
 _MEASURES = ("accuracy", "mean_class_accuracy")
@@ -185,7 +221,15 @@ _PARTS = (Part(), Part("One split less another, on the same cells"))
 
 
 def leakage_table(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> Table | None:
-    """Return a row a method and split, then a row a difference of two splits."""
+    """Build the table with a row for each method and split, then one for each difference.
+
+    Args:
+        rows: As from `leakage_rows`.
+        gaps: As from `leakage_rows`.
+
+    Returns:
+        The table; None without rows.
+    """
     findings = [
         (title, leakage_sentence(title, gaps))
         for title in dict.fromkeys(row.method.title for row in rows)
@@ -196,14 +240,19 @@ def leakage_table(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> Table | N
 
 
 def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
-    """Say how much the random split flatters: against specimens, else blocks kept apart."""
+    """State how much the random split flatters a method, against specimens or blocks kept apart.
+
+    Args:
+        title: Title of the method.
+        gaps: As from `leakage_rows`.
+    """
     across = [
         gap for gap in gaps if gap.method.title == title and gap.first.kind != gap.second.kind
     ]
     known = [gap for gap in across if not gap.problem]
     if not known:
         why = across[0].problem if across else "it was not run under a random and another split"
-        return f"how much a random split flatters cannot be said: {why}."
+        return f"how much a random split flatters is unknown: {why}."
     gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
     accuracy = gap.differences["accuracy"]
     words = "flatters" if accuracy.estimate > 0 else "does not flatter"
@@ -238,8 +287,11 @@ def _protocol_row(row: ProtocolRow) -> Row:
             Cell("95 % interval", format_interval(found.interval)),
         ]
     fields.append(Cell(values=dict.fromkeys(("p", "p_holm", "problem"))))
-    head = method_cell(row.method)._replace(text=row.method.name)
-    return Row([head], [fields], label=f"{row.method.title} ({row.protocol.words})")
+    return Row(
+        [method_cell(row.method)._replace(text=row.method.name)],
+        [fields],
+        label=f"{row.method.title} ({row.protocol.words})",
+    )
 
 
 def _gap_row(gap: Gap) -> Row:
@@ -256,14 +308,18 @@ def _gap_row(gap: Gap) -> Row:
             value_cell(ESTIMATED_MEASURES[measure], measure, estimate, format_points),
             interval_cell("95 % interval", f"{measure}_{over}", ends, format_points_interval),
         ]
-    words = gap.problem or verdict(gap.p_holm)
     p, p_holm = (None, None) if gap.problem else (gap.p, gap.p_holm)
-    values = {"p": p, "p_holm": p_holm, "problem": gap.problem or None}
-    head = method_cell(gap.method)._replace(text=gap.method.name, runs=())
+    fields.append(
+        Cell(
+            "Accuracy",
+            gap.problem or verdict(gap.p_holm),
+            {"p": p, "p_holm": p_holm, "problem": gap.problem or None},
+        )
+    )
     sides = sorted([(gap.first, gap.method.runs), (gap.second, gap.other.runs)])
     return Row(
-        [head],
-        [(), [*fields, Cell("Accuracy", words, values)]],
+        [method_cell(gap.method)._replace(text=gap.method.name, runs=())],
+        [(), fields],
         runs=[run for _, own in sides for run in own],
     )
 

@@ -245,7 +245,7 @@ class Table:
 
     @property
     def paragraphs(self) -> list[str]:
-        """The notes, with what synthetic cells are worth where a row is about such."""
+        """The notes, with a note on synthetic cells if a row is about them."""
         synthetic = any(row.values.get("synthetic") for row in self.rows)
         return [*self.notes, *[SYNTHETIC_NOTE] * synthetic]
 
@@ -274,24 +274,43 @@ _Lines = Sequence[tuple[Row, Sequence[Cell]]]
 
 
 def hundredths(value: float | None) -> str:
-    """Format a fraction as a percentage without its sign; a dash where there is none."""
+    """Format a fraction as a percentage without its sign.
+
+    Args:
+        value: The fraction; a dash is printed for None or NaN.
+    """
     return ABSENT if value is None or not math.isfinite(value) else f"{100 * value:.2f}"
 
 
 def mean_sd(mean: float | None, sd: float | None) -> str:
-    """Format mean ± standard deviation as percentages."""
+    """Format mean ± standard deviation as percentages.
+
+    Args:
+        mean: Mean, a fraction or None.
+        sd: Standard deviation; None leaves it out.
+    """
     return hundredths(mean) if sd is None else f"{hundredths(mean)} ± {hundredths(sd)}"
 
 
 def format_interval(
     interval: Interval | None, form: Callable[[float], str] = hundredths, between: str = "–"
 ) -> str:
-    """Format both ends, as percentages if not in another form."""
+    """Format both ends of an interval.
+
+    Args:
+        interval: The interval; a dash is printed for None.
+        form: Format of an end; a percentage by default.
+        between: Text between the ends.
+    """
     return ABSENT if interval is None else between.join(map(form, interval))
 
 
 def format_points(value: float) -> str:
-    """Format a difference of fractions in percentage points, with its sign."""
+    """Format a difference of fractions in percentage points, with its sign.
+
+    Args:
+        value: The difference.
+    """
     return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -299,17 +318,29 @@ format_points_interval = partial(format_interval, form=format_points, between=" 
 
 
 def p_value(p: float) -> str:
-    """Format a p value in words that fit into a sentence."""
+    """Format a p value in words that fit into a sentence.
+
+    Args:
+        p: The p value.
+    """
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def verdict(p: float) -> str:
-    """Say whether a difference is more than noise, with its p value."""
+    """State whether a difference is more than noise, with its p value.
+
+    Args:
+        p: The p value.
+    """
     return f"{'more than' if p < LEVEL else 'within'} noise ({p_value(p)})"
 
 
 def method_cell(method: MethodResults) -> Cell:
-    """Name a method by its title, with its runs; CSV has its study and name."""
+    """Name a method by its title, with its runs; the CSV file has its study and name.
+
+    Args:
+        method: The method.
+    """
     return Cell(
         "Method",
         method.title,
@@ -320,7 +351,14 @@ def method_cell(method: MethodResults) -> Cell:
 
 
 def value_cell(heading: str, name: str, value: V | None, form: Callable[[V], str] = str) -> Cell:
-    """Print a value, or a dash where there is none."""
+    """Print a value, or a dash if there is none.
+
+    Args:
+        heading: Heading of its column.
+        name: Its column in the CSV file.
+        value: The value, or None.
+        form: Format of the value.
+    """
     return Cell(heading, ABSENT if value is None else form(value), {name: value})
 
 
@@ -330,23 +368,43 @@ def interval_cell(
     interval: Interval | None,
     form: Callable[[Interval | None], str] = format_interval,
 ) -> Cell:
-    """Print both ends of an interval, as percentages if not in another form."""
+    """Print both ends of an interval.
+
+    Args:
+        heading: Heading of its column.
+        name: Its columns in the CSV file, without `_low` and `_high`.
+        interval: The interval, or None.
+        form: Format of the interval; percentages by default.
+    """
     return Cell(heading, form(interval), interval_values(name, interval))
 
 
 def interval_values(name: str, interval: Interval | None) -> dict[str, Value]:
-    """Return the two columns of an interval in a CSV file, name_low and name_high."""
+    """Return the two columns of an interval in a CSV file.
+
+    Args:
+        name: Name of the columns, without `_low` and `_high`.
+        interval: The interval, or None.
+    """
     low, high = interval or (None, None)
     return {f"{name}_low": low, f"{name}_high": high}
 
 
 def inline_code(text: str) -> str:
-    """Return a name as code of Markdown, whatever it holds."""
+    """Format any name as code of Markdown.
+
+    Args:
+        text: The name.
+    """
     return "`" + _one_line(text).replace("`", "'").replace("|", "\\|") + "`"
 
 
 def escape_latex(text: str) -> str:
-    """Escape what LaTeX takes for commands; dashes and signs become its own."""
+    """Escape characters that are special in LaTeX; dashes and signs become those of LaTeX.
+
+    Args:
+        text: The text.
+    """
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
@@ -361,8 +419,8 @@ def _pipe_table(names: list[str], lines: _Lines) -> str:
 
 def _latex_rows(names: list[str], lines: _Lines, *, ruled: bool) -> list[str]:
     shrunk = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
-    columns = "l" + "r" * (len(names) - 1)
-    found = [rf"{shrunk}\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(names)]
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}"
+    found = [shrunk + begin, r"\toprule", _latex_row(names)]
     for number, (row, cells) in enumerate(lines):
         rule = [r"\midrule"] if number == 0 or (ruled and row.kind != "paper") else []
         found += [*rule, _latex_row([cell.text for cell in cells])]

@@ -32,7 +32,7 @@ from hep2gan.reports.tables.table import (
     verdict,
 )
 from hep2gan.statistics.bootstrap import Bootstrapped
-from hep2gan.statistics.significance import Interval, holm
+from hep2gan.statistics.significance import holm
 
 NO_CLASSIFIER = "no classifier"
 LAST = "the last row"
@@ -40,7 +40,15 @@ REFERENCE = "the reference"
 
 
 class MethodComparison(NamedTuple):
-    """A method against another on the same cells; p values are corrected over the table."""
+    """A method against another on the same cells.
+
+    Attributes:
+        other: The other method.
+        pairs: Results of both on the same cells.
+        p_cells_holm: p of McNemar's test, after Holm's correction over the table.
+        p_specimens_holm: p of sign flips by specimen, corrected; None if specimens are unknown.
+        p_class_holm: p of the mean class accuracy, corrected.
+    """
 
     other: MethodResults
     pairs: PairedResults
@@ -50,36 +58,32 @@ class MethodComparison(NamedTuple):
 
     @property
     def mean_class_accuracy(self) -> Bootstrapped:
-        """Its difference; the interval is over specimens where they are known, else over cells."""
+        """Its difference; the interval is over specimens if they are known, else over cells."""
         return (self.pairs.over_specimens or self.pairs.over_cells)["mean_class_accuracy"]
 
     @property
     def p(self) -> float:
-        """The p value that decides: corrected, and the larger of both where there are both."""
+        """The decisive p value: corrected, and the larger of both if there are both."""
         return max(self.p_cells_holm, self.p_specimens_holm or 0.0)
-
-    @property
-    def verdict(self) -> str:
-        """Whether the difference is more than noise, in words."""
-        return verdict(self.p)
 
 
 class Table1Row(NamedTuple):
-    """One method with its measures."""
+    """One method with its measures.
+
+    Attributes:
+        method: The method.
+        estimates: Its measures.
+        comparison: Comparison with the reference or the next row that classifies, or why there is
+            none.
+    """
 
     method: MethodResults
     estimates: dict[str, Estimate]
     comparison: MethodComparison | str
-    """Against the reference or the next row that classifies, or why there is none."""
-
-    @property
-    def wilson(self) -> Interval | None:
-        """Of its accuracy, where it has one seed."""
-        return self.method.cells.wilson() if len(self.method.tests) == 1 else None
 
     @property
     def compared(self) -> bool:
-        """Whether there is a comparison, or another row that none was possible with."""
+        """Whether the method is compared, or could not be compared with an existing other row."""
         return self.comparison not in (NO_CLASSIFIER, LAST, REFERENCE)
 
 
@@ -87,12 +91,12 @@ def table_1_rows(methods: Sequence[MethodResults], reference: str = "") -> list[
     """Estimate the measures of each method and compare it with another, in the order given.
 
     Args:
-        methods: All results of each.
-        reference: Name or title of the method that each other is compared with; empty is the row
-            below.
+        methods: All methods of the report.
+        reference: Name or title of the method that each other is compared with; empty for the one
+            in the row below.
 
     Raises:
-        Hep2ganError: The reference names none, several, or one that does not classify.
+        Hep2ganError: If the reference names none, several, or one that does not classify.
     """
     if reference:
         others = dict.fromkeys((method.title for method in methods), _reference(methods, reference))
@@ -129,9 +133,7 @@ def _comparison(method: MethodResults, other: MethodResults | None) -> MethodCom
     if other is method:
         return REFERENCE
     pairs = pair_results(method, other)
-    if isinstance(pairs, str):
-        return f"{other.title}: {pairs}"
-    return MethodComparison(other, pairs)
+    return f"{other.title}: {pairs}" if isinstance(pairs, str) else MethodComparison(other, pairs)
 
 
 def _corrected(comparisons: Sequence[MethodComparison | str]) -> list[MethodComparison | str]:
@@ -161,19 +163,23 @@ NOTES = (
     "one test set.",
     "Intervals are at 95 %: Wilson's for a method with one seed, else and besides BCa bootstrap "
     "intervals over cells and, where specimens are known, over whole specimens, whose cells are "
-    "much alike: theirs is the interval for new patients.",
-    "No interval stands where its units show no spread: one specimen, or all named right.",
+    "similar: this is the interval for new patients.",
+    "An interval is missing if its units show no spread: one specimen, or no errors.",
     "Two methods are compared on cells of the same seed and fold; differences are means over "
     "seeds. McNemar's test is exact; a cell tested under several seeds counts once in it, for the "
-    "method that names it right under more of them. A difference of accuracy is called more than "
-    "noise where p is below 0.05 after Holm's correction over the table, by McNemar's test and, "
-    "where specimens are known, by sign flips of whole specimens too; the larger p is printed. "
+    "method that classifies it correctly under more of them. A difference of accuracy is called "
+    "more than noise if p is below 0.05 after Holm's correction over the table, by McNemar's test "
+    "and, where specimens are known, by sign flips of whole specimens; the larger p is printed. "
     "Interval and p of a mean class accuracy are over specimens where they are known, else cells.",
 )
 
 
 def table_1(rows: Sequence[Table1Row]) -> Table:
-    """Return the measures with the paper's below ours, intervals, and comparisons."""
+    """Build the table of measures with the paper's below, of intervals, and of comparisons.
+
+    Args:
+        rows: As from `table_1_rows`.
+    """
     reference = "".join(row.method.title for row in rows if row.comparison == REFERENCE)
     against = "Each method against" if reference else "Each method against the row below"
     parts = [
@@ -183,8 +189,9 @@ def table_1(rows: Sequence[Table1Row]) -> Table:
     ]
     lines = []
     for row in rows:
-        own = [_measures(row), _intervals(row), _compared(row.comparison)]
-        lines.append(Row([method_cell(row.method)], own))
+        lines.append(
+            Row([method_cell(row.method)], [_measures(row), _intervals(row), _compared(row)])
+        )
         if (printed := row.method.published) is not None:
             lines.append(published_row("Method", printed, ESTIMATED_MEASURES))
     return Table("Table I", lines, parts, notes=(_NOTE, *NOTES), outputs=("md", "tex", "csv"))
@@ -202,7 +209,13 @@ def _measures(row: Table1Row) -> list[Cell]:
 
 
 def published_row(heading: str, printed: PublishedRow, measures: Iterable[str]) -> Row:
-    """Return what the paper prints of these measures, under a heading of the first column."""
+    """Print the paper's results.
+
+    Args:
+        heading: Heading of the first column.
+        printed: The paper's row.
+        measures: Measures to print, of `ESTIMATED_MEASURES`.
+    """
     return Row(
         [Cell(heading, f"Paper: {printed.name}")],
         [metric_cells(printed.metrics, measures)],
@@ -213,7 +226,13 @@ def published_row(heading: str, printed: PublishedRow, measures: Iterable[str]) 
 def metric_cells(
     metrics: Mapping[str, float], measures: Iterable[str], runs: Sequence[Path] = ()
 ) -> list[Cell]:
-    """Print what metrics.json holds of these measures, or dashes."""
+    """Print measures from metrics.json, or dashes.
+
+    Args:
+        metrics: Content of metrics.json.
+        measures: Measures to print, of `ESTIMATED_MEASURES`.
+        runs: Run folders to link to.
+    """
     return [
         Cell(ESTIMATED_MEASURES[name], hundredths(metrics.get(f"test/{name}")), runs=runs)
         for name in measures
@@ -222,25 +241,26 @@ def metric_cells(
 
 def _intervals(row: Table1Row) -> list[Cell]:
     accuracy = row.estimates.get("accuracy")
+    wilson = row.method.cells.wilson() if len(row.method.tests) == 1 else None
     return [
         Cell("Tested on", row.method.cells_in_words),
         Cell("Specimens", str(row.method.cells.specimens or "unknown")),
-        interval_cell("Wilson", "accuracy_wilson", row.wilson),
+        interval_cell("Wilson", "accuracy_wilson", wilson),
         Cell("Over cells", format_interval(accuracy and accuracy.cells)),
         Cell("Over specimens", format_interval(accuracy and accuracy.specimens)),
     ]
 
 
-def _compared(comparison: MethodComparison | str) -> list[Cell]:
-    one = comparison if isinstance(comparison, MethodComparison) else None
+def _compared(row: Table1Row) -> list[Cell]:
+    one = row.comparison if isinstance(row.comparison, MethodComparison) else None
     accuracy = one and one.pairs.over_cells["accuracy"]
     over_specimens = one and one.pairs.over_specimens.get("accuracy")
     by_class = "difference_mean_class_accuracy"
     cells = [
         value_cell("Against", "against", one and one.other.title)._replace(code=one is not None),
-        value_cell("Same cells", "paired_cells", one and one.pairs.cells, "{:,}".format),
-        value_cell("Right here alone", "only_here", one and one.pairs.discordant[0]),
-        value_cell("Right there alone", "only_there", one and one.pairs.discordant[1]),
+        value_cell("Same cells", "paired_cells", one and len(one.pairs.each), "{:,}".format),
+        value_cell("Correct only here", "only_here", one and one.pairs.discordant[0]),
+        value_cell("Correct only there", "only_there", one and one.pairs.discordant[1]),
         value_cell("Accuracy, points", "difference", accuracy and accuracy.estimate, format_points),
         interval_cell(
             "Over cells",
@@ -276,7 +296,6 @@ def _compared(comparison: MethodComparison | str) -> list[Cell]:
                 "p_specimens_holm": one and one.p_specimens_holm,
             }
         ),
-        value_cell("Verdict", "verdict", one.verdict if one else str(comparison)),
+        value_cell("Verdict", "verdict", verdict(one.p) if one else str(row.comparison)),
     ]
-    printed = comparison not in (NO_CLASSIFIER, LAST, REFERENCE)
-    return cells if printed else [cell._replace(heading="") for cell in cells]
+    return cells if row.compared else [cell._replace(heading="") for cell in cells]

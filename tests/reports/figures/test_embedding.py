@@ -30,10 +30,10 @@ def test_every_cell_is_a_point_of_its_class_colour(figure, predictions):
     assert sum(len(one.get_offsets()) for one in points.values()) == len(predictions.label) + 6
 
 
-def test_misread_cells_are_ringed(figure, predictions):
+def test_misclassified_cells_are_ringed(figure, predictions):
     wrong = predictions.predicted != predictions.label
     assert wrong.sum() == 6
-    ring = clouds(figure)["misread (6)"]
+    ring = clouds(figure)["misclassified (6)"]
     np.testing.assert_allclose(ring.get_offsets(), embed(predictions.features)[wrong])
     assert len(ring.get_facecolor()) == 0
     assert ring.get_edgecolor()[0, 3] == 1
@@ -94,15 +94,15 @@ def test_figure_5_has_a_panel_a_method_and_one_key(methods):
     figure = plot_embedding_by_method(methods)
     for ax, (name, one) in zip(figure.axes, methods.items(), strict=True):
         wrong = one.predicted != one.label
-        assert ax.get_title() == f"{name}\n{wrong.sum()} of 62 cells misread"
+        assert ax.get_title() == f"{name}\n{wrong.sum()} of 62 cells misclassified"
         points = {cloud.get_label(): cloud.get_offsets() for cloud in ax.collections}
         coordinates = embed(one.features)
         for label, kind in enumerate(one.classes):
             own = one.label == label
             np.testing.assert_allclose(points[f"{kind} ({own.sum()})"], coordinates[own])
-        np.testing.assert_allclose(points[f"misread ({wrong.sum()})"], coordinates[wrong])
+        np.testing.assert_allclose(points[f"misclassified ({wrong.sum()})"], coordinates[wrong])
     (key,) = figure.legends
-    assert [t.get_text() for t in key.get_texts()] == [*one.classes, "misread"]
+    assert [t.get_text() for t in key.get_texts()] == [*one.classes, "misclassified"]
     markers = [line.get_marker() for line in key.get_lines()]
     assert len(set(markers[:6])) == 6
 

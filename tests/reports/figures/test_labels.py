@@ -43,6 +43,6 @@ def test_classes_that_begin_alike_are_told_apart_in_keys(
     figure = plot({"a": named})
     (legend,) = figure.legends or [ax.get_legend() for ax in figure.axes if ax.get_legend()]
     texts = [text.get_text().partition(" (")[0] for text in legend.get_texts()]
-    texts = [text for text in texts if text != "misread"]
+    texts = [text for text in texts if text != "misclassified"]
     assert len(set(texts)) == len(texts) == 6
     assert shown.startswith(texts[0].rstrip("…"))

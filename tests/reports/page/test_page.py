@@ -91,7 +91,7 @@ def test_every_link_leads_to_a_place_in_the_page(page):
 
 def test_images_are_embedded_decode_and_have_words(page):
     titles = ["Contours", "Confusion matrix", "Features, by t-SNE", "ROC curves", "Calibration"]
-    titles += ["Training curves", "Lowest Dice", "Most confident misreadings"]
+    titles += ["Training curves", "Lowest Dice", "Most confident errors"]
     assert [image["alt"].split(" of run ")[0] for image in page.images] == titles
     for image in page.images:
         kind, _, content = image["src"].partition(",")
@@ -248,7 +248,7 @@ def test_several_runs_are_compared_after_table_one(
         "proposed, mean ± sd of 2 runs seeds 0 , 1 85.48 ± 6.84",
         "Paper: Proposed (w/ GANs and GM) 98.16 98.24 98.06 98.15 96.40 93.07",
         "Against other: −9.68 points of accuracy, −8.33 of mean class accuracy, on 62 same cells"
-        " (0 right here alone, 6 there alone), more than noise (p = 0.031)",
+        " (0 correct only here, 6 only there), more than noise (p = 0.031)",
         "other/seed1 90.32",
     ]
     places = [next(p for p, row in enumerate(rows) if row.startswith(text)) for text in order]

@@ -88,15 +88,15 @@ def test_masks_alone_have_no_classes():
     assert classes_table(group_methods([result("c", silent)])) is None
 
 
-def test_the_class_that_is_read_right_least_often():
+def test_the_class_of_lowest_recall():
     found = [result("a", guesses(0)), result("b", guesses(1))]
     table = classes_table(group_methods(found))
     recalls = np.array([by_sklearn(one.cells)["recall"] for one in found])
     worst = recalls.mean(axis=0).argmin()
     low, high = sorted(100 * recalls[:, worst])
     names = "ab" if recalls[0, worst] < recalls[1, worst] else "ba"
-    share = f"from {low:.2f} % of its cells ({names[0]}) to {high:.2f} % ({names[1]})"
-    assert table.text == f"{NAMES[worst]} is read right least often: {share}."
+    share = f"from {low:.2f} % ({names[0]}) to {high:.2f} % ({names[1]})"
+    assert table.text == f"{NAMES[worst]} has the lowest recall: {share}."
     assert table.folded == "4 classes by 2 methods"
 
 

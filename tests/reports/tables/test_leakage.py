@@ -115,7 +115,7 @@ def test_other_cells_are_told_not_guessed():
     found = [result("m,split=random", cells(range(20), [1] * 20), kind="random")]
     found.append(result("m,split=block", cells(range(50, 70), [1] * 20), kind="block"))
     rows, gaps = leakage_rows(found)
-    assert "cannot be said: not paired: no cell is tested by both" in leakage_sentence("m", gaps)
+    assert "is unknown: not paired: no cell is tested by both" in leakage_sentence("m", gaps)
     assert "not paired" in read_csv(leakage_table(rows, gaps).to_csv())[-1]["problem"]
     assert "not paired" in leakage_table(rows, gaps).to_markdown()
     only = folded("m", "specimen", NAMED["block"]) + folded("m", "block", NAMED["block"])

@@ -14,6 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import group_methods
 from hep2gan.reports.tables.estimates import PairedResults, make_estimates, method_differences
+from hep2gan.reports.tables.table import verdict
 from hep2gan.reports.tables.table_1 import table_1, table_1_rows
 from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
 
@@ -58,8 +59,10 @@ def test_rows_and_figures(rows):
 
 def test_intervals(rows):
     expected = proportion_confint(150, N, method="wilson")
-    assert rows[0].wilson == pytest.approx(expected)
-    assert rows[2].wilson is None
+    assert rows[0].method.cells.wilson() == pytest.approx(expected)
+    printed = read_csv(table_1(rows).to_csv())
+    assert float(printed[0]["accuracy_wilson_low"]) == pytest.approx(expected[0])
+    assert printed[2]["accuracy_wilson_low"] == ""
     found = rows[0].estimates["accuracy"]
     assert found.cells == pytest.approx(expected, abs=0.012)
     specimens = right(range(0, N, 4)).reshape(40, 5).mean(axis=1)
@@ -69,7 +72,11 @@ def test_intervals(rows):
 
 def test_each_method_against_the_row_below(rows):
     first, second, third, last = (row.comparison for row in rows)
-    assert (first.other.name, first.pairs.cells, first.pairs.specimens) == ("without_gm", N, 40)
+    assert (first.other.name, len(first.pairs.each), first.pairs.each.specimens) == (
+        "without_gm",
+        N,
+        40,
+    )
     # Misses 0, 4, …, 196 against 0, 10, …, 50: both miss 0, 20 and 40.
     assert first.pairs.discordant == (3, 47)
     assert first.pairs.over_cells["accuracy"].estimate == pytest.approx(-44 / N)
@@ -79,8 +86,8 @@ def test_each_method_against_the_row_below(rows):
     corrected = multipletests(raw, method="holm")[1]
     assert [first.p_cells_holm, second.p_cells_holm] == pytest.approx(corrected)
     assert first.p < 0.05
-    assert first.verdict == "more than noise (p < 0.001)"
-    assert second.verdict == "within noise (p = 1.000)"
+    assert verdict(first.p) == "more than noise (p < 0.001)"
+    assert verdict(second.p) == "within noise (p = 1.000)"
     assert third == "the last row"
     assert last == "no classifier"
 
@@ -146,7 +153,7 @@ def test_one_bad_specimen_is_noise_over_specimens():
     compared = table_1_rows(group_methods(found))[0].comparison
     assert compared.p_cells_holm < 1e-4
     assert compared.p_specimens_holm == 1.0
-    assert compared.verdict == "within noise (p = 1.000)"
+    assert verdict(compared.p) == "within noise (p = 1.000)"
     found = [
         one._replace(cells=cells(ids, named, known=False))
         for one, named in zip(found, (~bad, ids >= 0), strict=True)
@@ -189,7 +196,7 @@ def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
     assert compared.pairs.over_cells["accuracy"].estimate == pytest.approx(gap)
     assert gap > 0.05
     assert compared.pairs.discordant[0] > compared.pairs.discordant[1]
-    assert compared.pairs.cells == N
+    assert len(compared.pairs.each) == N
     named = {  # more seeds right here, or there
         name: sum(
             np.isin(np.arange(N), one.cells.id.astype(int)[one.cells.predicted == one.cells.label])
