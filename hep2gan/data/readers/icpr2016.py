@@ -40,18 +40,39 @@ _LAYOUTS = (
 
 
 class FolderListing(NamedTuple):
-    """Files of one folder by the id of their cell; `NNNNN_Mask.png` belongs to `NNNNN.png`."""
+    """Files of one folder by the id of their cell; `NNNNN_Mask.png` belongs to `NNNNN.png`.
+
+    Attributes:
+        path: The folder.
+        images: Image of each cell.
+        masks: Mask of each cell.
+    """
 
     path: Path
     images: dict[str, Path]
     masks: dict[str, Path]
 
     def mask(self, cell: str) -> Path:
-        """Return the mask of a cell: the file there is, or the name it should have."""
+        """Return the mask of a cell.
+
+        Args:
+            cell: Id of the cell.
+
+        Returns:
+            The file; if there is none, the path that it should have.
+        """
         return self.masks.get(cell, self.path / f"{cell}_Mask.png")
 
     def unlisted(self, listed: set[str], table: str) -> list[CellError]:
-        """Report the images and masks of cells that the table does not list."""
+        """Report the images and masks of cells that a table does not list.
+
+        Args:
+            listed: Ids that the table lists.
+            table: The table, for messages.
+
+        Returns:
+            One error for each other cell.
+        """
         files = {**self.masks, **self.images}
         return [
             CellError(
@@ -64,7 +85,13 @@ class FolderListing(NamedTuple):
 
 
 class ClassTable(NamedTuple):
-    """A csv table of cells and classes: without header, or with `Image ID,Image class`."""
+    """A csv table of cells and classes: without header, or with `Image ID,Image class`.
+
+    Attributes:
+        path: The file.
+        header: The header; None if there is none.
+        rows: The other rows.
+    """
 
     path: Path
     header: CsvRow | None
@@ -72,7 +99,13 @@ class ClassTable(NamedTuple):
 
 
 class LayoutCells(NamedTuple):
-    """What one layout holds, before specimens are known."""
+    """What one layout of the set contains, without specimens.
+
+    Attributes:
+        layout: The layout, for messages.
+        cells: The cells.
+        problems: Images and masks that no cell could be made of.
+    """
 
     layout: str
     cells: list[RawCell]
@@ -80,24 +113,28 @@ class LayoutCells(NamedTuple):
 
 
 class Icpr2016Source(DataSource):
-    """data=icpr2016: the ICPR 2016 Task-1 set, in any of its three layouts."""
+    """data=icpr2016: the ICPR 2016 Task-1 set; for its keys see `DataSource`."""
 
     def read(self, workers: int | None = None) -> RawCells:
-        """Read labels and paths of the cells in `root`."""
+        """Read labels and paths of the cells in the folder `root`; see `DataSource.read`."""
         return read_icpr2016(self.folder)
 
 
 def read_icpr2016(root: Path) -> RawCells:
-    """Read the set from its folder, in whichever of the three layouts, sorted by id.
+    """Read the set from its folder, in any of the three layouts, sorted by id.
 
     Files that the table names but that are missing are reported by packing.
 
     Args:
         root: The folder of the set.
 
+    Returns:
+        The cells.
+
     Raises:
-        Hep2ganError: A missing or empty folder, no or several tables, unknown classes, ids that
-            occur twice, or tables that are not UTF-8: each naming the file, the line and the fix.
+        Hep2ganError: The folder is missing or empty; there is no table or several; a class is
+            unknown, an id occurs twice, or a table is not UTF-8. The message names the file, the
+            line and the fix.
     """
     root = Path(root)
     if not root.is_dir():
@@ -128,10 +165,10 @@ def read_icpr2016(root: Path) -> RawCells:
 
 
 def _find_table(root: Path) -> ClassTable | None:
-    """Find the table of classes; None when no csv file looks like one.
+    """Find the table of classes; None if no csv file looks like one.
 
-    Raises Hep2ganError when several do and none is called gt_training.csv, and when a csv file
-    that has to be looked at cannot be read.
+    Raises:
+        Hep2ganError: Several do and none is called gt_training.csv, or a csv file cannot be read.
     """
     official = root / OFFICIAL_TABLE
     paths = [official] if official.is_file() else _list_tables(root)
@@ -161,10 +198,11 @@ def _recognise_table(path: Path) -> ClassTable | None:
 
 
 def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
-    """Read the cells that a table names, in its order.
+    """Read the cells that a table lists, in its order; unlisted images become problems.
 
-    Raises Hep2ganError with every line that has an unknown class or intensity, a repeated id, a
-    path, or too few columns. Images that no line names come back as problems.
+    Raises:
+        Hep2ganError: Lines have an unknown class or intensity, a repeated id, a path, or too few
+            columns; all are listed.
     """
     folder, name = _list_folder(root), table.path.name
     if table.header is None:
@@ -189,7 +227,8 @@ def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
 def _list_folder(path: Path) -> FolderListing:
     """List the image and mask files of a folder, without its subfolders and hidden files.
 
-    Raises Hep2ganError when two files stand for one cell (`1.png` and `00001.png`).
+    Raises:
+        Hep2ganError: Two files are the same cell (`1.png` and `00001.png`).
     """
     folder = FolderListing(path, {}, {})
     with os.scandir(path) as entries:
@@ -264,7 +303,11 @@ def _raw_cell(
 
 
 def _read_class_folders(root: Path) -> LayoutCells:
-    """Read one folder per class. Raises when a folder of images is no class, or ids clash."""
+    """Read one folder per class.
+
+    Raises:
+        Hep2ganError: A folder of images is not named after a class, or an id occurs twice.
+    """
     folders = [_list_folder(path) for path in sorted(root.iterdir()) if path.is_dir()]
     folders = [folder for folder in folders if folder.images or folder.masks]
     label_of = {
@@ -302,7 +345,7 @@ def _read_class_folders(root: Path) -> LayoutCells:
 
 
 def _read_specimens(root: Path, layout: LayoutCells) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Read specimen names by cell id, with a note when some cells have none."""
+    """Read the names of specimens by cell id, with a note if some cells have none."""
     path = root / SPECIMENS
     if not path.is_file():
         return {}, ()
@@ -326,7 +369,7 @@ def _read_specimens(root: Path, layout: LayoutCells) -> tuple[dict[str, str], tu
 
 
 def _no_cells(root: Path) -> Hep2ganError:
-    """Say what is wrong with a folder in which no cell was found."""
+    """Explain why no cell was found in a folder."""
     tables = _list_tables(root)
     if inner := sorted(path.parent for path in root.glob(f"*/{OFFICIAL_TABLE}") if path.is_file()):
         return Hep2ganError(f"{root} holds no cells", _LAYOUTS, f"set data.root to {inner[0]}")

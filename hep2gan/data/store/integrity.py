@@ -48,23 +48,31 @@ _FileStates = dict[str, list[int]]
 
 
 def damaged_store(path: Path, reason: str) -> Hep2ganError:
-    """Build the error that says why the store at `path` is damaged."""
+    """Make the error that a store is damaged.
+
+    Args:
+        path: Folder of the store.
+        reason: Why it is damaged.
+
+    Returns:
+        The error.
+    """
     return Hep2ganError(f"the store {path} is damaged ({reason})", "", "run hep2gan-pack again")
 
 
 def verify(store: "Store", *, force: bool = False) -> None:
     """Compare the content of a store with what was packed, and record that it is intact.
 
-    Files that were found intact before are not read again: they are the same while each has its
-    inode, size and times of the last writing and of the last change, which no ordinary program
-    sets back. A store that was copied, restored or written to is read anew.
+    Files that were found intact before are not read again while each keeps its inode, size, and
+    times of last modification and last status change, which no ordinary program sets back. A store
+    that was copied, restored or written to is read again.
 
     Args:
         store: The opened store.
-        force: Read it all in any case: a disk can lose content without a writing.
+        force: Read all of it in any case: a disk can lose content without a write.
 
     Raises:
-        Hep2ganError: The content is not what was packed; its record is removed.
+        Hep2ganError: The content is not what was packed; its record is then removed.
     """
     record = store.path / VERIFIED
     # Taken before the content is read, so that a change meanwhile is not taken for what was read.
@@ -78,12 +86,23 @@ def verify(store: "Store", *, force: bool = False) -> None:
 
 
 def record_verified(folder: Path) -> None:
-    """Record that the files of a store are intact, as they are when it has just been packed."""
+    """Record that the files of a store are intact, as they are when it has just been packed.
+
+    Args:
+        folder: Folder of the store.
+    """
     _write_record(folder, _file_states(folder))
 
 
 def check_content(store: "Store") -> None:
-    """Read every array. Raises Hep2ganError when the content is not what was packed."""
+    """Read every array and compare it with what was packed.
+
+    Args:
+        store: The opened store.
+
+    Raises:
+        Hep2ganError: The content is not what was packed.
+    """
     if compute_fingerprint(store.path, store.classes, list(COLUMNS)) != store.fingerprint:
         raise damaged_store(store.path, "the fingerprint of its content differs")
     # The fingerprint is of cells alone; their specimens' names have a checksum of their own.
@@ -95,7 +114,14 @@ def check_content(store: "Store") -> None:
 
 
 def invalid_columns(store: "Store") -> list[str]:
-    """Name the arrays with values out of range; reads them all. See `Store` for the ranges."""
+    """Find the arrays with values out of the ranges of `Store`; reads all of them but the images.
+
+    Args:
+        store: The opened store.
+
+    Returns:
+        One message for each of them.
+    """
     is_invalid = {
         "label": _out_of_range(store.label, 0, len(store.classes) - 1),
         "mask": _out_of_range(store.mask, 0, 1),
@@ -123,7 +149,7 @@ def _file_states(folder: Path) -> _FileStates:
 
 
 def _all_older(states: _FileStates, record: Path) -> bool:
-    """Whether the files' last change came before the record's clock tick; a later one shows."""
+    """Tell whether all files changed before the record's clock tick, so that later changes show."""
     with suppress(FileNotFoundError):
         return max(changed for *_, changed in states.values()) < record.stat().st_mtime_ns
     return False
@@ -142,9 +168,17 @@ def _write_record(folder: Path, states: _FileStates) -> None:
 
 
 def compute_fingerprint(folder: Path, classes: Sequence[str], names: Sequence[str]) -> str:
-    """Hash classes and the arrays `names` of a folder as sha256 hex, piece by piece.
+    """Hash classes and arrays, piece by piece.
 
-    Only content counts: names, types, shapes and values, not paths, dates or worker counts.
+    Only content counts: names, types, shapes and values, not paths, dates or numbers of workers.
+
+    Args:
+        folder: Folder of the store.
+        classes: Names of the classes.
+        names: Names of the arrays.
+
+    Returns:
+        The SHA-256 in hexadecimal.
     """
     digest = hashlib.sha256(json.dumps(list(classes)).encode())
     for name in names:
@@ -158,10 +192,13 @@ def compute_fingerprint(folder: Path, classes: Sequence[str], names: Sequence[st
 
 
 class FileSizeGuard:
-    """Watches that files stay at least as long as they are now; half a microsecond a file.
+    """Checks that files stay at least as long as they are now; takes half a microsecond a file.
 
-    The files are kept open, so that it is these that are looked at: files that take their names,
-    and their deletion, do no harm to what is mapped.
+    The files are kept open, so that exactly the mapped files are checked: deleting or replacing
+    them by name does not affect the map.
+
+    Args:
+        paths: The files; those that cannot be opened are left out.
     """
 
     def __init__(self, paths: Iterable[Path] = ()) -> None:
@@ -172,7 +209,11 @@ class FileSizeGuard:
         self._sizes = [(file.fileno(), os.fstat(file.fileno()).st_size) for file in self._files]
 
     def check(self) -> None:
-        """Raise Hep2ganError where a file was truncated; call before reading from the map."""
+        """Check the sizes; call this before reading from the map.
+
+        Raises:
+            Hep2ganError: A file was truncated.
+        """
         for index, (descriptor, size) in enumerate(self._sizes):
             if (now := os.fstat(descriptor).st_size) < size:
                 path = Path(self._files[index].name)

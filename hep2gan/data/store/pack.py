@@ -56,27 +56,27 @@ def pack_cells(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Store:
-    """Write raw cells as a store, or return the store at once when it is already there.
+    """Write raw cells as a store, or return at once the store that is already there.
 
-    A store of the same source and settings is left as it is; any other store at `destination` is
-    replaced when the new one is complete.
+    A store of the same source and settings is kept; any other store at `destination` is replaced
+    when the new one is complete.
 
     Args:
         raw: The cells, as a reader returns them.
         destination: Folder of the store: missing, empty, or a store.
         size: Side S of the stored images in pixels: 32 to 1024, divisible by 16.
-        on_error: `stop` at broken cells, or `skip` and record them.
-        white_level: Grey level shown as white in files of 16 bits and more; see `read_image`.
-        workers: Processes; None takes one per core. Scripts that call this with more than one need
-            `if __name__ == "__main__":`.
+        on_error: `stop` at damaged cells, or `skip` and record them.
+        white_level: Grey level that is white in files of 16 bits or more; see `read_image`.
+        workers: Number of processes; None takes one per core. Scripts that call this with more than
+            one need `if __name__ == "__main__":`.
         progress: Called in this process with (cells done, cells in all).
 
     Returns:
         The opened store.
 
     Raises:
-        Hep2ganError: Some cells are broken (all are listed), a setting is wrong, `destination`
-            holds anything but a store, or it cannot be written.
+        Hep2ganError: Cells are damaged (all are listed), a setting is wrong, `destination` holds
+            anything but a store, or it cannot be written.
     """
     settings = PackSettings(size=size, on_error=on_error, white_level=white_level)
     if workers is not None and workers < 1:
@@ -107,7 +107,7 @@ def pack_cells(
 
 
 def _check_cells(raw: RawCells) -> None:
-    """Raise Hep2ganError for no cells, ids that occur twice and labels without a class."""
+    """Raise if there are no cells, or if an id occurs twice or a label has no class."""
     seen: set[str] = set()
     for cell in raw.cells:
         if cell.id in seen:
@@ -123,9 +123,16 @@ def _check_cells(raw: RawCells) -> None:
 
 
 def compute_signature(raw: RawCells, settings: Mapping[str, Any]) -> str:
-    """Hash what a pack depends on, without reading an image: tables, file sizes and dates.
+    """Hash what a pack depends on, without reading images: tables, file sizes and dates.
 
-    Folders do not count, so that a moved data set is still the same.
+    Folders do not count, so that a data set can be moved.
+
+    Args:
+        raw: The cells, as a reader returns them.
+        settings: What else the pack depends on; JSON can hold it.
+
+    Returns:
+        The SHA-256 in hexadecimal.
     """
     digest = hashlib.sha256()
     tables = (raw.classes, raw.specimens, raw.problems, raw.notes, raw.published_counts)
@@ -163,7 +170,7 @@ def _open_unchanged(destination: Path, signature: str) -> Store | None:
 
 
 def _columns(raw: RawCells, packed: list[PackedCell]) -> dict[str, npt.NDArray[Any]]:
-    """Build all arrays of a store but image and mask, without the cells that have errors."""
+    """Build all arrays of a store except image and mask, without the cells that have errors."""
     infos = [info for info in packed if isinstance(info, CellInfo)]
     cells = [
         cell for cell, info in zip(raw.cells, packed, strict=True) if isinstance(info, CellInfo)
@@ -191,7 +198,7 @@ def _cell_errors(raw: RawCells, packed: list[PackedCell]) -> list[CellError]:
 
 
 def _depth_notes(packed: list[PackedCell], white_level: int | None) -> list[str]:
-    """Say what is odd about the files' bit depths."""
+    """Describe what is unusual about the bit depths of the files."""
     infos = [info for info in packed if isinstance(info, CellInfo)]
     notes = []
     full_scale, peak = white_level or 65535, max(info.peak for info in infos)
@@ -216,7 +223,7 @@ def _pack_pixels(
     workers: int | None,
     progress: Progress | None,
 ) -> list[PackedCell]:
-    """Write image.npy and mask.npy; return what was learned about the cells."""
+    """Write image.npy and mask.npy; return the facts or the error of each cell."""
     total, size = len(raw.cells), settings.size
     reserve_pixel_rows(folder, total, size)
     chunks = (
@@ -246,7 +253,16 @@ def _pack_pixels(
 
 
 def reserve_pixel_rows(folder: Path, count: int, size: int) -> None:
-    """Create both arrays as zeros, (count, size, size). Raises when the disk has no room."""
+    """Create image.npy and mask.npy as zeros, with their space on the disk reserved.
+
+    Args:
+        folder: Folder of the store.
+        count: Number of cells.
+        size: Side of the stored images in pixels.
+
+    Raises:
+        Hep2ganError: The disk has too little free space.
+    """
     needed, free = 2 * count * size * size, shutil.disk_usage(folder).free
     if needed > free:
         raise Hep2ganError(

@@ -34,7 +34,15 @@ _CELLS_PER_PROCESS = 512
 
 
 class PackChunk(NamedTuple):
-    """Cells for the rows from `first` on of the image.npy and mask.npy in `folder`."""
+    """Cells to be packed by one process at a time.
+
+    Attributes:
+        folder: Folder with image.npy and mask.npy.
+        first: Row of the first cell.
+        cells: The cells, for the rows from `first` on.
+        size: Side of the stored images in pixels.
+        white_level: As in `read_image`.
+    """
 
     folder: Path
     first: int
@@ -44,15 +52,21 @@ class PackChunk(NamedTuple):
 
 
 class CellInfo(NamedTuple):
-    """Facts about one packed cell beside its pixels."""
+    """Facts about one packed cell besides its pixels.
+
+    Attributes:
+        levels: Grey levels that stored 0 and 255 represent.
+        crop_size: Height and width of the raw crop in pixels.
+        digest: Hash of the raw image and mask, 16 bytes.
+        peak: Largest value of a 16-bit grey file, in its own units; 0 for other files.
+        depth_reduced: Whether the file is 16-bit colour, which is read at 8 bits.
+    """
 
     levels: GreyLevels
     crop_size: tuple[int, int]
     digest: bytes
     peak: float
-    """Largest value in a 16-bit grey file, in its own units; 0 for others."""
     depth_reduced: bool
-    """16-bit colour, read at 8 bits."""
 
 
 PackedCell = CellInfo | CellError
@@ -62,9 +76,18 @@ PackedCell = CellInfo | CellError
 def run_chunks(
     chunks: Iterable[PackChunk], cells: int, workers: int | None
 ) -> Generator[list[PackedCell], None, None]:
-    """Pack chunks, in this process or in several; results come in the order of the chunks.
+    """Pack chunks, in this process or in several.
 
-    Raises Hep2ganError when a worker process dies.
+    Args:
+        chunks: The chunks.
+        cells: Number of cells in all.
+        workers: Number of processes; None for one per core, or fewer for few cells.
+
+    Yields:
+        The facts or errors of the cells of a chunk, in the order of the chunks.
+
+    Raises:
+        Hep2ganError: A worker process ended early.
     """
     count = workers or min(available_cores(), math.ceil(cells / _CELLS_PER_PROCESS))
     if count <= 1:
@@ -96,13 +119,13 @@ def _results_in_order(
 
 
 def start_worker() -> None:
-    """Prepare a worker process: leave Ctrl-C to the packer, and never outlive it."""
+    """Prepare a worker process: leave Ctrl-C to the main process, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 
 def end_with_parent() -> None:
-    """End this worker when its parent is killed; a pool's workers would wait for it forever."""
+    """End this worker when its parent is killed; otherwise it would wait for work forever."""
     Thread(target=_wait_for_parent, daemon=True).start()
 
 
@@ -114,7 +137,14 @@ def _wait_for_parent() -> None:
 
 
 def pack_chunk(chunk: PackChunk) -> list[PackedCell]:
-    """Read the cells of a chunk and write their pixels; broken cells leave their rows zero."""
+    """Read the cells of a chunk and write their pixels; the rows of damaged cells stay zero.
+
+    Args:
+        chunk: The cells.
+
+    Returns:
+        The facts or the error of each cell.
+    """
     shape = (len(chunk.cells), chunk.size, chunk.size)
     images, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     cells = [
@@ -176,7 +206,15 @@ def _pack_cell(
 
 
 def cell_digest(image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> bytes:
-    """Hash the raw pixels of one cell to 16 bytes; image and mask are both (h, w)."""
+    """Hash the raw pixels of one cell.
+
+    Args:
+        image: float32 (h, w), in the units of the file.
+        mask: uint8 (h, w) of {0, 1}.
+
+    Returns:
+        The digest, 16 bytes.
+    """
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
     digest.update(np.ascontiguousarray(mask).data)

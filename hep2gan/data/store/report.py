@@ -15,7 +15,14 @@ MAX_LISTED = 1000
 
 
 def limit_list(items: Sequence[Any]) -> dict[str, Any]:
-    """Keep the first items of a list, and the count of all."""
+    """Shorten a list to its first `MAX_LISTED` items.
+
+    Args:
+        items: Items that JSON can hold.
+
+    Returns:
+        `listed`, the first items, and `count`, the number of all.
+    """
     return {"count": len(items), "listed": list(items[:MAX_LISTED])}
 
 
@@ -29,9 +36,12 @@ def pack_report(
 
     Args:
         raw: The cells as they were read.
-        columns: The store's arrays but image and mask.
+        columns: The store's arrays except image and mask.
         skipped: Cells that were left out.
         notes: Further findings, one sentence each.
+
+    Returns:
+        The findings by name.
     """
     label, crop, ids = columns["label"], columns["crop_size"], columns["id"]
     levels, specimen = columns["levels"], columns["specimen"]
@@ -58,9 +68,13 @@ def _range(values: npt.NDArray[np.int64]) -> list[float]:
 
 
 def format_report(store: Store) -> list[str]:
-    """Describe what a store holds and what is odd about it, line by line; oddities last.
+    """Describe what a store holds and what is unusual about it.
 
-    Lines that deserve a look begin with 'warning: '.
+    Args:
+        store: The opened store.
+
+    Returns:
+        The lines; those that need attention begin with 'warning: ' and are last.
     """
     findings = store.manifest["findings"]
     lines = [
