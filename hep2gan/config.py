@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -38,6 +38,7 @@ from hep2gan.settings import (
     errors_of,
     in_words,
     to_tuple,
+    value_at,
 )
 
 NETWORKS = ("generator", "discriminator", "classifier")
@@ -183,8 +184,7 @@ class OptimizerSettings(Settings):
         Returns:
             The component of torch.optim.
         """
-        component: Component = getattr(self, name)
-        return component
+        return cast(Component, getattr(self, name))
 
 
 class TrainerSettings(Settings):
@@ -323,16 +323,14 @@ class TrainConfig(Settings):
     @cached_property
     def source(self) -> DataSource:
         """The typed settings of the data set, built from `data`."""
-        source: DataSource = self.data.build()
-        return source
+        return cast(DataSource, self.data.build())
 
     @property
     def trained_networks(self) -> tuple[str, ...]:
         """Names of the networks that this configuration trains, in the order of NETWORKS."""
-        judged = self.model.segment and self.loss.adversarial is not None
         used = {
             "generator": self.model.segment,
-            "discriminator": judged,
+            "discriminator": self.model.segment and self.loss.adversarial is not None,
             "classifier": self.model.classify,
         }
         return tuple(name for name in NETWORKS if used[name])
@@ -346,8 +344,7 @@ class TrainConfig(Settings):
         Returns:
             The component of `hep2gan.models`, or of a user's own package.
         """
-        component: Component = getattr(self, name)
-        return component
+        return cast(Component, getattr(self, name))
 
     def on_device(self, accelerator: Accelerator, eval_batch_size: int) -> "TrainConfig":
         """Return this configuration with a trainer on a single device.
@@ -415,7 +412,14 @@ def target_errors(
             place = f"{where}.{key}" if where else str(key)
             special = str(key).startswith("_") and str(key).endswith("_")
             if special and not (key == "_target_" and _is_allowed(value, trusted)):
-                yield place, _refuse_target(place, value)
+                error = Hep2ganError(
+                    f"{place} is {value!r}",
+                    "a configuration may only name classes of this project's list and torch's"
+                    " optimizers",
+                    "check where the configuration comes from; for a class of your own add"
+                    " trusted=[PACKAGE]",
+                )
+                yield place, error
             yield from target_errors(value, trusted, place)
     elif isinstance(values, list | tuple):
         for position, value in enumerate(values):
@@ -427,14 +431,6 @@ def _is_allowed(target: Any, trusted: Sequence[str]) -> bool:
         return False
     own = any(target.startswith(package.rstrip(".") + ".") for package in trusted)
     return own or target in ALLOWED_CLASSES
-
-
-def _refuse_target(place: str, value: Any) -> Hep2ganError:
-    return Hep2ganError(
-        f"{place} is {value!r}",
-        "a configuration may only name classes of this project's list and torch's optimizers",
-        "check where the configuration comes from; for a class of your own add trusted=[PACKAGE]",
-    )
 
 
 # ---------------------------------------------------------------- parsing
@@ -493,8 +489,7 @@ def parse_source(data: Component, trusted: Sequence[str] = ()) -> DataSource:
     plain = data.model_dump(by_alias=True)
     raise_all([error for _, error in target_errors(plain, trusted, "data")])
     raise_all(list(_errors_of_component(data, "data").values()))
-    source: DataSource = data.build()
-    return source
+    return cast(DataSource, data.build())
 
 
 def parse_run(run: RunFolder, trusted: Sequence[str] = ()) -> TrainConfig:
@@ -553,7 +548,7 @@ def parse_sound_part(
     sound = deepcopy(dict(values))
     for key in every:
         *groups, last = key.removesuffix("._target_").split(".")
-        group = value_at(sound, ".".join(groups)) if groups else sound
+        group = value_at(sound, groups)
         if isinstance(group, dict):
             group.pop(last, None)
     try:
@@ -631,19 +626,5 @@ def _errors_of_component(component: Component, key: str) -> dict[str, Hep2ganErr
 def _is_copy(key: str, values: Mapping[str, Any], errors: Mapping[str, Hep2ganError]) -> bool:
     """Tell whether a value repeats that of a wrong key, as split.seed repeats seed."""
     last = key.rpartition(".")[2]
-    return last != key and last in errors and repr(value_at(values, key)) == repr(values[last])
-
-
-def value_at(values: Any, key: str) -> Any:
-    """Look up a dotted key in plain containers.
-
-    Args:
-        values: Nested mappings.
-        key: The dotted key.
-
-    Returns:
-        The value, or None if there is no such key.
-    """
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
+    value = value_at(values, key.split("."))
+    return last != key and last in errors and repr(value) == repr(values[last])

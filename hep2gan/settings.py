@@ -11,7 +11,7 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, get_args, get_origin
@@ -326,13 +326,12 @@ def _refusal(
     kind: type[BaseModel], values: Any, place: _Place, key: str, *, missing: bool
 ) -> Hep2ganError:
     if place.field is None:
-        return unknown_key(key, known_keys(kind), key.removesuffix(".".join(place.path)))
+        known = [name for name, _ in fields_of(kind)]
+        return unknown_key(key, known, key.removesuffix(".".join(place.path)))
     example = format_value(_example(place.field))
     if missing:
         return Hep2ganError(f"{key} is not given", "it has no default", f"add {key}={example}")
-    value: Any = values
-    for part in place.path:
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = value_at(values, place.path)
     text = "null" if value is None else repr(value)[:80]
     fact, words = f"{key} is {text}", f"it must be {describe(place.field)}"
     is_open = get_origin(place.field.annotation) in (dict, Mapping)
@@ -340,6 +339,21 @@ def _refusal(
         fix = f"choose {key.replace('.', '/')}=NAME, or set {key}._target_=CLASS"
         return Hep2ganError(fact, words, fix)
     return Hep2ganError(fact, words, f"set {key}={example}")
+
+
+def value_at(values: Any, path: Iterable[str]) -> Any:
+    """Look up a value in plain containers.
+
+    Args:
+        values: Nested mappings.
+        path: Keys that lead to the value, outermost first.
+
+    Returns:
+        The value, or None if there is no such key.
+    """
+    for part in path:
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
 
 
 def unknown_key(key: str, known: Collection[str], prefix: str = "") -> Hep2ganError:
@@ -360,18 +374,6 @@ def unknown_key(key: str, known: Collection[str], prefix: str = "") -> Hep2ganEr
     ]
     meant = f"use {near[0]}=…, or leave {key} out" if near else f"leave {key} out"
     return Hep2ganError(f"nothing reads the key {key}", "a key must be one of --cfg job", meant)
-
-
-def known_keys(kind: type[BaseModel]) -> list[str]:
-    """List the dotted keys of a settings class and of the classes nested in it.
-
-    Args:
-        kind: The settings class.
-
-    Returns:
-        The keys.
-    """
-    return [key for key, _ in fields_of(kind)]
 
 
 def fields_of(kind: type[BaseModel], where: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -555,8 +557,8 @@ def _parameters(target: type[Any]) -> dict[str, inspect.Parameter]:
 
 
 def _takes_any_keyword(target: type[Any]) -> bool:
-    found = inspect.signature(target).parameters.values()
-    return any(item.kind is inspect.Parameter.VAR_KEYWORD for item in found)
+    parameters = inspect.signature(target).parameters.values()
+    return any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters)
 
 
 def _annotation(target: type[Any], name: str) -> Any:
