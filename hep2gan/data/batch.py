@@ -133,7 +133,7 @@ class CellDataset(Dataset[RawBatch]):
         image, levels, mask, label = (
             torch.from_numpy(np.asarray(getattr(self.store, name)[rows])) for name in _STORED
         )
-        return RawBatch(image, levels, mask, label, request.rows, request.batch_seed)
+        return RawBatch(image, levels, mask, label, *request)
 
 
 class RequestDataset(Dataset[Request]):
@@ -186,9 +186,8 @@ class DeviceCells:
         Returns:
             The batch, on the same device.
         """
-        rows, batch_seed = request
         image, levels, mask, label = (
-            array.index_select(0, rows)
+            array.index_select(0, request.rows)
             for array in (self.image, self.levels, self.mask, self.label)
         )
-        return RawBatch(image, levels, mask, label, rows, batch_seed)
+        return RawBatch(image, levels, mask, label, *request)

@@ -86,5 +86,5 @@ def abbreviation(name: str) -> str:
     Returns:
         The three letters of the paper for its six classes; otherwise the beginning of the name.
     """
-    abbreviations = {p.name: p.abbreviation for p in ICPR2016}
-    return abbreviations.get(name, name[:3].capitalize() if len(name) <= 12 else name[:8])
+    short = name[:3].capitalize() if len(name) <= 12 else name[:8]
+    return next((p.abbreviation for p in ICPR2016 if p.name == name), short)

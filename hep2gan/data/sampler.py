@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import Sampler
 
 from hep2gan.data.batch import BatchSeed, Request, to_device
@@ -102,25 +101,20 @@ class EpochBatchSampler(Sampler[Request]):
     def _training_batches(self) -> Iterator[Request]:
         epoch = self.epoch
         first = self.start[1] if epoch == self.start[0] else 0
-        rows = self._to_device(self._order(epoch))
+        # Not copied: for a million rows that takes longer than the first batch.
+        rows = to_device(torch.from_numpy(self._order(epoch)), self.device)
         for batch in range(first, len(self)):
             chosen = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
-            # A clone, so that a loader's worker is sent a batch and not the whole epoch.
-            own = chosen[self.rank :: self.world_size].clone()
-            yield Request(
-                own, BatchSeed(self.seed, epoch, batch, self.rank, self.world_size, len(chosen))
-            )
+            seed = BatchSeed(self.seed, epoch, batch, self.rank, self.world_size, len(chosen))
+            # A clone, so that a worker process of a loader is sent a batch, not the whole epoch.
+            yield Request(chosen[self.rank :: self.world_size].clone(), seed)
 
     def _evaluation_batches(self) -> Iterator[Request]:
-        rows = self._to_device(self.rows)
+        rows = to_device(torch.from_numpy(self.rows), self.device)
         for begin in range(
             self.rank * self.batch_size, len(rows), self.world_size * self.batch_size
         ):
             yield Request(rows[begin : begin + self.batch_size].clone(), None)
-
-    def _to_device(self, rows: npt.NDArray[np.int64]) -> Tensor:
-        # Not copied: of a million rows that takes longer than the first batch.
-        return to_device(torch.from_numpy(rows), self.device)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         # The leading 1 keeps these numbers apart from the augmentation's.

@@ -223,8 +223,7 @@ def make_split(store: "Store", settings: SplitSettings) -> Split:
     if settings.kind == "given":
         part = _follow_given_parts(store, group)
     else:
-        rows = np.arange(len(label))
-        _require_groups(store, settings, group, rows, settings.groups_needed)
+        _require_groups(store, settings, group, np.arange(len(label)), settings.groups_needed)
         part = _choose_test(settings, group, label, len(store.classes))
     if settings.validation_fraction:
         if (part == 1).any():

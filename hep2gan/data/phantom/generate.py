@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,7 +16,7 @@ from hep2gan.data.phantom.scene import blur, compose_scene, expose, sample_defoc
 from hep2gan.data.phantom.specimens import Specimen, plan_specimens, specimen_generator
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.source import DataSource, RawCells
-from hep2gan.data.store.pack_worker import end_with_parent
+from hep2gan.data.store.pack_worker import run_chunks
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import (
     Progress,
@@ -30,7 +29,7 @@ from hep2gan.io import (
 from hep2gan.settings import NonNegative, PositiveInt, Seed
 
 GENERATOR_VERSION = 1
-"""Raised whenever the same seed gives other pixels than before."""
+"""Increased when the same seed gives other pixels than before."""
 MARKER = "phantom.json"
 
 _OWN_FILES = re.compile(r"\d{5,}(_Mask)?\.png|gt_training\.csv|specimens\.csv|phantom\.json")
@@ -252,20 +251,12 @@ def _write_cells(
 ) -> None:
     if workers is None:
         workers = available_cores() if count >= _CELLS_FOR_PROCESSES else 1
-    if workers == 1:
-        return _report_progress(map(_write_chunk, chunks), count, progress)
-    # Spawned, not forked: forking a process whose libraries run threads can hang.
-    number, context = min(workers, len(chunks)), get_context("spawn")
-    with ProcessPoolExecutor(number, context, end_with_parent) as pool:
-        return _report_progress(pool.map(_write_chunk, chunks), count, progress)
-
-
-def _report_progress(written: Iterator[int], count: int, progress: Progress | None) -> None:
     done = 0
-    for cells in written:
-        done += cells
-        if progress:
-            progress(done, count)
+    with closing(run_chunks(_write_chunk, chunks, min(workers, len(chunks)))) as results:
+        for cells in results:
+            done += cells
+            if progress:
+                progress(done, count)
 
 
 def _write_chunk(chunk: _Chunk) -> int:
@@ -302,25 +293,19 @@ def generate_specimen(
         The cells.
     """
     for position in positions:
-        image, mask = _generate_cell(specimen, specimen_generator(seed, *specimen.key, 2, position))
+        rng = specimen_generator(seed, *specimen.key, 2, position)
+        scene = compose_scene(specimen, rng)
+        defocus = sample_defocus(rng)
+        light = blur(scene.light, sharp=specimen.sharp, halo=specimen.halo, defocus=defocus)
         yield SyntheticCell(
-            _cell_id(before + position),
-            image,
-            mask,
-            specimen.label,
-            specimen.number,
-            specimen.intensity,
+            id=_cell_id(before + position),
+            image=expose(np.ascontiguousarray(light[scene.crop]), specimen.gain, rng),
+            mask=scene.mask[scene.crop].astype(np.uint8) * np.uint8(255),
+            label=specimen.label,
+            specimen=specimen.number,
+            intensity=specimen.intensity,
         )
 
 
 def _cell_id(index: int) -> str:
     return f"{index + 1:05d}"
-
-
-def _generate_cell(
-    specimen: Specimen, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    scene = compose_scene(specimen, rng)
-    light = blur(scene.light, sharp=specimen.sharp, halo=specimen.halo, defocus=sample_defocus(rng))
-    image = expose(np.ascontiguousarray(light[scene.crop]), specimen.gain, rng)
-    return image, scene.mask[scene.crop].astype(np.uint8) * np.uint8(255)

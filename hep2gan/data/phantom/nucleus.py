@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,7 @@ class Outline:
     def tilt(self) -> Image:
         """(720,) cosine between the outward ray and the curve's normal."""
         slope = (np.roll(self.radius, -1) - np.roll(self.radius, 1)) * (_STEPS / (4 * np.pi))
-        tilt: Image = 1 / np.sqrt(1 + (slope / self.radius) ** 2)
-        return tilt
+        return cast(Image, 1 / np.sqrt(1 + (slope / self.radius) ** 2))
 
     @cached_property
     def reach(self) -> tuple[float, float]:
@@ -73,8 +73,8 @@ class Outline:
 
 def _direction(angle: Points | Image) -> npt.NDArray[np.intp]:
     """Return the index of the tabulated ray nearest each angle (radians)."""
-    index: npt.NDArray[np.intp] = np.rint(angle * (_STEPS / (2 * np.pi))).astype(np.intp) % _STEPS
-    return index
+    rays = np.rint(angle * (_STEPS / (2 * np.pi)))
+    return cast(npt.NDArray[np.intp], rays.astype(np.intp) % _STEPS)
 
 
 def _intrudes(moved: Outline, fixed: Outline, offset: tuple[float, float], gap: float) -> bool:
@@ -136,8 +136,7 @@ class Nucleus:
     @cached_property
     def inside(self) -> Image:
         """(h, w) fraction of each pixel that is inside: the mask, antialiased."""
-        inside: Image = np.clip(self.depth + np.float32(0.5), 0, 1)
-        return inside
+        return cast(Image, np.clip(self.depth + np.float32(0.5), 0, 1))
 
     def dome(self, power: float) -> Image:
         """Compute the brightness of an evenly stained body, (1 − ρ²)^power, 0 outside.
@@ -149,8 +148,7 @@ class Nucleus:
             (h, w) values from 0 to 1.
         """
         base = np.maximum(1 - self.rho * self.rho, 0)
-        dome: Image = np.power(base, np.float32(power))
-        return dome
+        return cast(Image, np.power(base, np.float32(power)))
 
     def points_at(self, angle: Points, outward: Points) -> Points:
         """Place points at given distances from the outline.

@@ -1,7 +1,7 @@
 """The six staining patterns: what a specimen shares, and how one cell of it is rendered."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import numpy as np
 
@@ -52,8 +52,7 @@ class Homogeneous:
         body = nucleus.dome(self.power) * (1 + lognormal(rng, self.mottle, JITTER) * field)
         if rng.random() < 0.5:
             body *= nucleoli_holes(rng, nucleus, (0.05, 0.25))
-        stain: Image = np.maximum(body, self.cytoplasm * haze(nucleus, 10))
-        return stain
+        return cast(Image, np.maximum(body, self.cytoplasm * haze(nucleus, 10)))
 
 
 @dataclass(frozen=True)
@@ -223,8 +222,7 @@ class NuclearMembrane:
             ring *= np.maximum(1 + 0.6 * random_field(rng, nucleus.shape, 1.0), 0)
         body = self.body * (1.15 - 0.3 * nucleus.dome(self.power))
         around = self.body * self.cytoplasm * haze(nucleus, self.reach)
-        stain: Image = around + nucleus.inside * (body - around) + ring
-        return stain
+        return cast(Image, around + nucleus.inside * (body - around) + ring)
 
 
 @dataclass(frozen=True)
@@ -284,5 +282,4 @@ def haze(nucleus: Nucleus, reach: float) -> Image:
         (h, w) values from 0 to 1.
     """
     beyond = np.maximum(-nucleus.depth, 0) / np.float32(reach)
-    fading: Image = np.exp(-beyond * beyond)
-    return fading
+    return cast(Image, np.exp(-beyond * beyond))

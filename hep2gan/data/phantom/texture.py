@@ -1,5 +1,7 @@
 """What stains are made of: random fields, Gaussian blobs, and points that keep their distance."""
 
+from typing import cast
+
 import numpy as np
 from scipy import ndimage
 
@@ -31,15 +33,13 @@ def _enlarge(rough: Image, shape: tuple[int, int], step: int, shift: Points) -> 
     """Interpolate a coarse field at every pixel, linearly; separable."""
     rows = _interpolation_weights(shape[0], rough.shape[0], step, float(shift[0]))
     columns = _interpolation_weights(shape[1], rough.shape[1], step, float(shift[1]))
-    fine: Image = np.dot(np.dot(rows, rough), columns.T)
-    return fine
+    return cast(Image, np.dot(np.dot(rows, rough), columns.T))
 
 
 def _interpolation_weights(fine: int, rough: int, step: int, shift: float) -> Image:
     position = np.arange(fine) / step + shift
     away = np.abs(position[:, None] - np.arange(rough)[None, :]).astype(np.float32)
-    weight: Image = np.maximum(1 - away, 0)
-    return weight
+    return cast(Image, np.maximum(1 - away, 0))
 
 
 def blobs(shape: tuple[int, int], centre: Points, sigma: Points, height: Points) -> Image:
@@ -60,8 +60,7 @@ def blobs(shape: tuple[int, int], centre: Points, sigma: Points, height: Points)
     falloff = (-0.5 / sigma.astype(np.float32) ** 2)[:, None]
     rows = np.exp(falloff * (y - at[:, :1]) ** 2) * height.astype(np.float32)[:, None]
     columns = np.exp(falloff * (x - at[:, 1:]) ** 2)
-    total: Image = rows.T @ columns
-    return total
+    return cast(Image, rows.T @ columns)
 
 
 def sample_spaced_points(

@@ -1,8 +1,8 @@
 """Integrity of a packed store: its format, fingerprint, value checks and truncation guard.
 
-A store is damaged when its content is not what was packed. `verify` reads all of it, once for as
-long as its files stay as they are; `FileSizeGuard` looks, while a run reads the mapped files,
-whether they were truncated: reading what is no longer there ends a process (SIGBUS).
+A store is damaged if its content is not what was packed. `verify` reads all of it, and again only
+after its files have changed; while a run reads the mapped files, `FileSizeGuard` checks that they
+were not truncated: reading what is no longer there ends a process (SIGBUS).
 """
 
 import hashlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT = "hep2gan-store"
 VERSION = 1
-"""Raised when packing the same source gives another store; older stores are then packed again."""
+"""Increased when packing the same source gives another store; older stores are then repacked."""
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"
 """States of the files that were last found intact, see `verify`; no part of the content."""
@@ -75,23 +75,29 @@ def verify(store: "Store", *, force: bool = False) -> None:
         Hep2ganError: The content is not what was packed; its record is then removed.
     """
     record = store.path / VERIFIED
-    # Taken before the content is read, so that a change meanwhile is not taken for what was read.
+    # Read before the content, so that a change in the meantime is not recorded as verified.
     states = _file_states(store.path)
-    if not force and _recorded_states(record) == states and _all_older(states, record):
+    if not force and _is_recorded(states, record):
         return
     with suppress(OSError):
         record.unlink(missing_ok=True)
     check_content(store)
-    _write_record(store.path, states)
+    record_verified(store.path, states)
 
 
-def record_verified(folder: Path) -> None:
-    """Record that the files of a store are intact, as they are when it has just been packed.
+def record_verified(folder: Path, states: _FileStates | None = None) -> None:
+    """Record that the files of a store are intact.
+
+    If the record cannot be written, the store is read at every start.
 
     Args:
         folder: Folder of the store.
+        states: States of the files that were found intact; None for those of now, for a store that
+            has just been packed.
     """
-    _write_record(folder, _file_states(folder))
+    with suppress(OSError):
+        text = json.dumps({"files": states or _file_states(folder)}, indent=1)
+        atomic_write(folder / VERIFIED, text + "\n")
 
 
 def check_content(store: "Store") -> None:
@@ -105,7 +111,7 @@ def check_content(store: "Store") -> None:
     """
     if compute_fingerprint(store.path, store.classes, list(COLUMNS)) != store.fingerprint:
         raise damaged_store(store.path, "the fingerprint of its content differs")
-    # The fingerprint is of cells alone; their specimens' names have a checksum of their own.
+    # The fingerprint covers the cells alone; the names of specimens have their own checksum.
     checksum = store.manifest.get("specimens_sha256")
     if checksum is not None and file_digest(store.path / f"{SPECIMENS}.npy") != checksum:
         raise damaged_store(store.path, f"{SPECIMENS}.npy has changed since it was written")
@@ -148,23 +154,16 @@ def _file_states(folder: Path) -> _FileStates:
     return states
 
 
-def _all_older(states: _FileStates, record: Path) -> bool:
-    """Tell whether all files changed before the record's clock tick, so that later changes show."""
-    with suppress(FileNotFoundError):
-        return max(changed for *_, changed in states.values()) < record.stat().st_mtime_ns
+def _is_recorded(states: _FileStates, record: Path) -> bool:
+    """Tell whether the files were found intact in these states.
+
+    They must have changed before the record's clock tick: a later change has another time.
+    """
+    with suppress(ValueError, FileNotFoundError):
+        is_same = read_json(record).get("files") == states
+        last_change = max(changed for *_, changed in states.values())
+        return is_same and last_change < record.stat().st_mtime_ns
     return False
-
-
-def _recorded_states(record: Path) -> object:
-    with suppress(ValueError):
-        return read_json(record).get("files")
-    return None
-
-
-def _write_record(folder: Path, states: _FileStates) -> None:
-    # Where nothing can be written, the store is read at every start.
-    with suppress(OSError):
-        atomic_write(folder / VERIFIED, json.dumps({"files": states}, indent=1) + "\n")
 
 
 def compute_fingerprint(folder: Path, classes: Sequence[str], names: Sequence[str]) -> str:

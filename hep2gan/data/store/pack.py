@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -25,13 +26,20 @@ from hep2gan.data.store.integrity import (
     record_verified,
     verify,
 )
-from hep2gan.data.store.pack_worker import CellInfo, PackChunk, PackedCell, run_chunks
+from hep2gan.data.store.pack_worker import (
+    CellInfo,
+    PackChunk,
+    PackedCell,
+    pack_chunk,
+    run_chunks,
+)
 from hep2gan.data.store.report import MAX_LISTED, pack_report
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.io import (
     Progress,
     atomic_folder,
+    available_cores,
     check_replaceable,
     file_digest,
     file_lock,
@@ -44,6 +52,8 @@ CHUNK = 64
 """Cells a worker takes at a time; 2 MiB of pixels at 128 × 128."""
 PIXELS = ("image", "mask")
 _COPIED_ROWS = 1024
+_CELLS_PER_PROCESS = 512
+"""Below this number of cells, starting another process takes longer than it saves."""
 
 
 def pack_cells(
@@ -188,10 +198,6 @@ def _columns(raw: RawCells, packed: list[PackedCell]) -> dict[str, npt.NDArray[A
     }
 
 
-def _is_packed(packed: list[PackedCell]) -> npt.NDArray[np.bool_]:
-    return np.array([isinstance(cell, CellInfo) for cell in packed])
-
-
 def _cell_errors(raw: RawCells, packed: list[PackedCell]) -> list[CellError]:
     """List the errors of the reader, then those of packing in the order of the cells."""
     return [*raw.problems, *(cell for cell in packed if isinstance(cell, CellError))]
@@ -232,15 +238,17 @@ def _pack_pixels(
         )
         for first in range(0, total, CHUNK)
     )
+    count = workers or min(available_cores(), math.ceil(total / _CELLS_PER_PROCESS))
     packed: list[PackedCell] = []
-    # Closed here, so that no worker goes on writing after an error.
-    with closing(run_chunks(chunks, total, workers)) as results:
+    # Closed here, so that no worker continues to write after an error.
+    with closing(run_chunks(pack_chunk, chunks, count)) as results:
         for result in results:
             packed += result
             if progress is not None:
                 progress(len(packed), total)
-    errors, is_packed = _cell_errors(raw, packed), _is_packed(packed)
-    if errors and (settings.on_error == "stop" or not is_packed.any()):
+    errors = _cell_errors(raw, packed)
+    rows = np.array([row for row, cell in enumerate(packed) if isinstance(cell, CellInfo)], int)
+    if errors and (settings.on_error == "stop" or not len(rows)):
         details = bullet_list([f"{error.id}: {error.reason}" for error in errors], MAX_LISTED)
         raise Hep2ganError(
             f"{len(errors):,} of {total + len(raw.problems):,} cells of {raw.source}"
@@ -248,7 +256,8 @@ def _pack_pixels(
             "",
             f"repair these files, or leave their cells out with on_error=skip:\n{details}",
         )
-    _drop_unpacked_rows(folder, is_packed)
+    if len(rows) < total:
+        _keep_rows(folder, rows)
     return packed
 
 
@@ -285,11 +294,8 @@ def _create_array(
     return array
 
 
-def _drop_unpacked_rows(folder: Path, is_packed: npt.NDArray[np.bool_]) -> None:
-    """Rewrite both arrays without the rows of cells that could not be packed."""
-    if is_packed.all():
-        return
-    rows = np.flatnonzero(is_packed)
+def _keep_rows(folder: Path, rows: npt.NDArray[np.int64]) -> None:
+    """Rewrite both arrays with these rows alone, those of the cells that were packed."""
     for name in PIXELS:
         path, partial = folder / f"{name}.npy", folder / f"{name}.kept"
         old = np.load(path, mmap_mode="r")

@@ -1,17 +1,16 @@
-"""Packing chunks of cells in worker processes: read, resize and write pixels to their rows."""
+"""Worker processes for chunks of cells; packing: read, resize and write pixels to their rows."""
 
 import hashlib
-import math
 import os
 import signal
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +26,10 @@ from hep2gan.data.readers.image import (
 )
 from hep2gan.data.readers.source import CellError, RawCell
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import available_cores
 
-_CELLS_PER_PROCESS = 512
-"""Cells below which starting one more process takes longer than it saves."""
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+_PENDING_PER_WORKER = 4
 
 
 class PackChunk(NamedTuple):
@@ -74,58 +73,49 @@ PackedCell = CellInfo | CellError
 
 
 def run_chunks(
-    chunks: Iterable[PackChunk], cells: int, workers: int | None
-) -> Generator[list[PackedCell], None, None]:
-    """Pack chunks, in this process or in several.
+    work: Callable[[Chunk], Result], chunks: Iterable[Chunk], workers: int
+) -> Generator[Result, None, None]:
+    """Process chunks of cells, in this process or in several.
 
     Args:
+        work: Function of a chunk; a worker process must be able to import it.
         chunks: The chunks.
-        cells: Number of cells in all.
-        workers: Number of processes; None for one per core, or fewer for few cells.
+        workers: Number of processes; 1 or less for this one.
 
     Yields:
-        The facts or errors of the cells of a chunk, in the order of the chunks.
+        The results, in the order of the chunks.
 
     Raises:
         Hep2ganError: A worker process ended early.
     """
-    count = workers or min(available_cores(), math.ceil(cells / _CELLS_PER_PROCESS))
-    if count <= 1:
-        yield from map(pack_chunk, chunks)
+    if workers <= 1:
+        yield from map(work, chunks)
         return
-    # Spawned, since the calling process may hold threads that do not survive a fork.
-    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=start_worker)
+    # Spawned, not forked: forking a process whose libraries run threads can hang.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=start_worker)
+    pending: deque[Future[Result]] = deque()
     try:
-        yield from _results_in_order(pool, chunks, 4 * count)
+        for chunk in chunks:
+            pending.append(pool.submit(work, chunk))
+            if len(pending) >= _PENDING_PER_WORKER * workers:
+                yield pending.popleft().result()
+        yield from (future.result() for future in pending)
     except BrokenProcessPool as error:
         raise Hep2ganError(
             "a worker process ended early",
-            "a worker was killed, as for want of memory, or the script has no main guard",
+            "it was killed, for instance for lack of memory, or the script has no main guard",
             'set workers=1, or put the call under `if __name__ == "__main__":`',
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _results_in_order(
-    pool: ProcessPoolExecutor, chunks: Iterable[PackChunk], limit: int
-) -> Iterator[list[PackedCell]]:
-    pending: deque[Future[list[PackedCell]]] = deque()
-    for chunk in chunks:
-        pending.append(pool.submit(pack_chunk, chunk))
-        if len(pending) >= limit:
-            yield pending.popleft().result()
-    yield from (future.result() for future in pending)
-
-
 def start_worker() -> None:
-    """Prepare a worker process: leave Ctrl-C to the main process, and end with it."""
+    """Prepare a worker process: leave Ctrl-C to the main process, and end with it.
+
+    Without the latter, the workers of a killed process would wait for work forever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-
-
-def end_with_parent() -> None:
-    """End this worker when its parent is killed; otherwise it would wait for work forever."""
     Thread(target=_wait_for_parent, daemon=True).start()
 
 

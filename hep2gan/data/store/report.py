@@ -77,20 +77,17 @@ def format_report(store: Store) -> list[str]:
         The lines; those that need attention begin with 'warning: ' and are last.
     """
     findings = store.manifest["findings"]
-    lines = [
-        f"{len(store):,} cells in {len(store.classes)} classes from {store.manifest['source']}"
-    ]
-    lines += _class_lines(store.classes, findings["counts"], findings["published_counts"])
     (h0, h, h1), (w0, w, w1) = findings["height"], findings["width"]
-    lines.append(f"crops {h0}–{h1} px high (median {h:g}), {w0}–{w1} px wide (median {w:g})")
-    lines.append(f"stored at {store.size} × {store.size} px, fingerprint {store.fingerprint[:12]}")
     with_specimen = len(store) - findings["without_specimen"]
-    lines.append(
-        f"{findings['specimens']:,} specimens of {with_specimen:,} cells"
-        if with_specimen
-        else "no specimens"
-    )
-    return lines + [f"warning: {warning}" for warning in _warnings(store.classes, findings)]
+    specimens = f"{findings['specimens']:,} specimens of {with_specimen:,} cells"
+    return [
+        f"{len(store):,} cells in {len(store.classes)} classes from {store.manifest['source']}",
+        *_class_lines(store.classes, findings["counts"], findings["published_counts"]),
+        f"crops {h0}–{h1} px high (median {h:g}), {w0}–{w1} px wide (median {w:g})",
+        f"stored at {store.size} × {store.size} px, fingerprint {store.fingerprint[:12]}",
+        specimens if with_specimen else "no specimens",
+        *(f"warning: {warning}" for warning in _warnings(store.classes, findings)),
+    ]
 
 
 def _class_lines(

@@ -131,8 +131,8 @@ class Augmentation(Settings):
         Returns:
             Images and masks, shaped as they were.
         """
-        flips = (self.horizontal_flip, self.vertical_flip)
-        return flip(image, mask, params, flips, quarter_turns=self.quarter_turns)
+        probability = (self.horizontal_flip, self.vertical_flip)
+        return flip(image, mask, params, probability, quarter_turns=self.quarter_turns)
 
     def augment(
         self,
@@ -160,14 +160,14 @@ class Augmentation(Settings):
         """
         self.check(bounded)
         if self.resamples:
-            ranges = (self.rotation, self.shift, self.scale)
-            image, mask = affine(image, mask, params, *ranges)
+            image, mask = affine(image, mask, params, self.rotation, self.shift, self.scale)
         if self.blur[1]:
             low, high = self.blur
             image = gaussian_blur(image, low + params.blur * (high - low), high)
         if self.jitters:
-            jitter = (self.gain, self.offset, self.gamma, self.jitter)
-            image = jitter_grey_levels(image, params, *jitter, bounded=bounded)
+            image = jitter_grey_levels(
+                image, params, self.gain, self.offset, self.gamma, self.jitter, bounded=bounded
+            )
         if self.noise:
             deviation = per_image(params.noise * self.noise)
             image = image + deviation * sample_noise(batch_seed, image)
