@@ -356,9 +356,13 @@ class TrainConfig(Settings):
         Returns:
             A copy; nothing else differs.
         """
-        here = {"accelerator": accelerator, "devices": 1, "num_nodes": 1}
-        trainer = self.trainer.model_copy(update=here | {"eval_batch_size": eval_batch_size})
-        return self.model_copy(update={"trainer": trainer})
+        one = {
+            "accelerator": accelerator,
+            "devices": 1,
+            "num_nodes": 1,
+            "eval_batch_size": eval_batch_size,
+        }
+        return self.model_copy(update={"trainer": self.trainer.model_copy(update=one)})
 
     def to_plain(self) -> dict[str, Any]:
         """Convert the configuration to plain containers.
@@ -427,10 +431,10 @@ def target_errors(
 
 
 def _is_allowed(target: Any, trusted: Sequence[str]) -> bool:
-    if not isinstance(target, str):
-        return False
-    own = any(target.startswith(package.rstrip(".") + ".") for package in trusted)
-    return own or target in ALLOWED_CLASSES
+    return isinstance(target, str) and (
+        target in ALLOWED_CLASSES
+        or any(target.startswith(package.rstrip(".") + ".") for package in trusted)
+    )
 
 
 # ---------------------------------------------------------------- parsing

@@ -41,8 +41,7 @@ def duplicate_groups(digest: npt.NDArray[np.uint8]) -> GroupIds:
     Returns:
         (N,) numbers.
     """
-    width = digest.shape[1]
-    return group_ids(np.ascontiguousarray(digest).view(f"S{width}").reshape(-1))
+    return group_ids(np.ascontiguousarray(digest).view(f"S{digest.shape[1]}").reshape(-1))
 
 
 def merge_groups(first: GroupIds, second: GroupIds) -> GroupIds:
@@ -111,8 +110,10 @@ def block_groups(
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
-    pieces = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in pieces]
+    return [
+        (0, int(piece), "") if piece[0] in "0123456789" else (1, 0, piece)
+        for piece in re.findall(r"[0-9]+|[^0-9]+", name)
+    ]
 
 
 class Duplicates(NamedTuple):
@@ -241,7 +242,12 @@ def assign_groups(
     large_counts = np.zeros((len(large), quota.shape[1]), np.int64)
     np.add.at(large_counts, (large_index, label[~is_single]), 1)
     singles = np.bincount(label[is_single], minlength=quota.shape[1])
-    large_part, missing = _best_of_many_shuffles(large_counts, singles, quota, minimum_groups, rng)
+    tries = min(max(20_000 // len(large), 1), TRIES) if len(large) else 1
+    assignments = [
+        _assign_large_groups(large_counts, singles, quota, minimum_groups, rng)
+        for _ in range(tries)
+    ]
+    large_part, missing, _ = min(assignments, key=lambda assignment: assignment[2])
     assigned = np.stack([large_counts[large_part == p].sum(0) for p in range(len(quota))])
     remaining = quota - assigned
     columns = [
@@ -274,21 +280,6 @@ def _fill_empty_parts(assigned: GroupCounts, single_counts: GroupCounts) -> None
         k = int(single_counts[donor].argmax())
         single_counts[donor, k] -= 1
         single_counts[p, k] += 1
-
-
-def _best_of_many_shuffles(
-    counts: GroupCounts,
-    singles: GroupCounts,
-    quota: GroupCounts,
-    minimum_groups: GroupCounts,
-    rng: np.random.Generator,
-) -> tuple[GroupIds, GroupCounts]:
-    """Keep the most even of several assignments: (L,) parts and (P, K) groups still missing."""
-    tries = min(max(20_000 // len(counts), 1), TRIES) if len(counts) else 1
-    assignments = [
-        _assign_large_groups(counts, singles, quota, minimum_groups, rng) for _ in range(tries)
-    ]
-    return min(assignments, key=lambda assignment: assignment[2])[:2]
 
 
 def _assign_large_groups(

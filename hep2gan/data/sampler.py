@@ -101,8 +101,15 @@ class EpochBatchSampler(Sampler[Request]):
     def _training_batches(self) -> Iterator[Request]:
         epoch = self.epoch
         first = self.start[1] if epoch == self.start[0] else 0
+        # The leading 1 keeps these numbers apart from the augmentation's.
+        rng = np.random.default_rng([1, self.seed, epoch])
+        order = (
+            rng.permutation(self.rows)
+            if self.label is None
+            else class_balanced_order(self.rows, self.label, rng)
+        )
         # Not copied: for a million rows that takes longer than the first batch.
-        rows = to_device(torch.from_numpy(self._order(epoch)), self.device)
+        rows = to_device(torch.from_numpy(order), self.device)
         for batch in range(first, len(self)):
             chosen = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
             seed = BatchSeed(self.seed, epoch, batch, self.rank, self.world_size, len(chosen))
@@ -115,13 +122,6 @@ class EpochBatchSampler(Sampler[Request]):
             self.rank * self.batch_size, len(rows), self.world_size * self.batch_size
         ):
             yield Request(rows[begin : begin + self.batch_size].clone(), None)
-
-    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        # The leading 1 keeps these numbers apart from the augmentation's.
-        rng = np.random.default_rng([1, self.seed, epoch])
-        if self.label is None:
-            return rng.permutation(self.rows)
-        return class_balanced_order(self.rows, self.label, rng)
 
 
 def class_balanced_order(rows: RowOrder, label: RowOrder, rng: np.random.Generator) -> RowOrder:

@@ -166,8 +166,8 @@ class Split:
         """
         _check_fingerprint(self.settings.get("fingerprint"), store, "this split")
         text = io.StringIO()
-        names = np.asarray(PARTS)[self.part].tolist()
-        rows = [("id", "part"), *zip(store.id.tolist(), names, strict=True)]
+        parts = np.asarray(PARTS)[self.part].tolist()
+        rows = [("id", "part"), *zip(store.id.tolist(), parts, strict=True)]
         csv.writer(text, lineterminator="\n").writerows(rows)
         table = text.getvalue().encode()
         record = {

@@ -111,14 +111,12 @@ class _Chunk(NamedTuple):
         seed: Seed of the set.
         specimen: The specimen.
         positions: Positions of the cells in the specimen.
-        before: Number of cells of all earlier specimens.
     """
 
     folder: Path
     seed: int
     specimen: Specimen
     positions: range
-    before: int
 
 
 def generate_cells(
@@ -141,12 +139,9 @@ def generate_cells(
     Raises:
         Hep2ganError: At the first cell, as `plan_specimens` does.
     """
-    number = 0
-    for specimen in plan_specimens(
-        count, seed, duplicate_specimen=duplicate_specimen, spread=spread
-    ):
-        yield from generate_specimen(specimen, seed, range(specimen.size), number)
-        number += specimen.size
+    plan = plan_specimens(count, seed, duplicate_specimen=duplicate_specimen, spread=spread)
+    for specimen in plan:
+        yield from generate_specimen(specimen, seed, range(specimen.size))
 
 
 def write_phantom(
@@ -238,12 +233,10 @@ def is_generated(root: Path, marker: dict[str, Any]) -> bool:
 
 
 def _chunks(folder: Path, seed: int, plan: list[Specimen]) -> Iterator[_Chunk]:
-    before = 0
     for specimen in plan:
         for start in range(0, specimen.size, _CHUNK):
             positions = range(start, min(start + _CHUNK, specimen.size))
-            yield _Chunk(folder, seed, specimen, positions, before)
-        before += specimen.size
+            yield _Chunk(folder, seed, specimen, positions)
 
 
 def _write_cells(
@@ -261,7 +254,7 @@ def _write_cells(
 
 def _write_chunk(chunk: _Chunk) -> int:
     """Generate and write one chunk; return its number of cells."""
-    for cell in generate_specimen(chunk.specimen, chunk.seed, chunk.positions, chunk.before):
+    for cell in generate_specimen(chunk.specimen, chunk.seed, chunk.positions):
         for name, pixels in ((cell.id, cell.image), (f"{cell.id}_Mask", cell.mask)):
             Image.fromarray(pixels).save(chunk.folder / f"{name}.png", compress_level=3)
     return len(chunk.positions)
@@ -278,16 +271,13 @@ def _write_tables(folder: Path, plan: list[Specimen]) -> None:
         (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def generate_specimen(
-    specimen: Specimen, seed: int, positions: range, before: int
-) -> Iterator[SyntheticCell]:
+def generate_specimen(specimen: Specimen, seed: int, positions: range) -> Iterator[SyntheticCell]:
     """Generate cells of one specimen.
 
     Args:
         specimen: The specimen.
         seed: Seed of the set.
         positions: Positions of the cells in the specimen.
-        before: Number of cells of all earlier specimens, which determines the ids.
 
     Yields:
         The cells.
@@ -298,7 +288,7 @@ def generate_specimen(
         defocus = sample_defocus(rng)
         light = blur(scene.light, sharp=specimen.sharp, halo=specimen.halo, defocus=defocus)
         yield SyntheticCell(
-            id=_cell_id(before + position),
+            id=_cell_id(specimen.first + position),
             image=expose(np.ascontiguousarray(light[scene.crop]), specimen.gain, rng),
             mask=scene.mask[scene.crop].astype(np.uint8) * np.uint8(255),
             label=specimen.label,

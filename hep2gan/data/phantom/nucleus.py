@@ -44,17 +44,6 @@ class Outline:
             float(np.abs(self.radius * np.cos(_ANGLES)).max()),
         )
 
-    def radius_at(self, angle: Points | Image) -> Points:
-        """Look up the radius in given directions.
-
-        Args:
-            angle: Angles in radians, of any shape.
-
-        Returns:
-            Radius in px for each angle.
-        """
-        return self.radius[_direction(angle)].astype(np.float64)
-
     def overlaps(self, other: "Outline", offset: tuple[float, float], gap: float = 1.5) -> bool:
         """Tell whether another outline touches this one.
 
@@ -82,7 +71,8 @@ def _intrudes(moved: Outline, fixed: Outline, offset: tuple[float, float], gap: 
     every_eighth = slice(None, None, 8)
     y = offset[0] + moved.radius[every_eighth] * np.sin(_ANGLES[every_eighth])
     x = offset[1] + moved.radius[every_eighth] * np.cos(_ANGLES[every_eighth])
-    return bool(np.any(np.hypot(y, x) < fixed.radius_at(np.arctan2(y, x)) + gap))
+    radius = fixed.radius[_direction(np.arctan2(y, x))].astype(np.float64)
+    return bool(np.any(np.hypot(y, x) < radius + gap))
 
 
 def sample_outline(rng: np.random.Generator) -> Outline:

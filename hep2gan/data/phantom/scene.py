@@ -181,7 +181,7 @@ def blur(light: Image, *, sharp: float, halo: float, defocus: float) -> Image:
     """
     near = ndimage.gaussian_filter(light, np.hypot(sharp, defocus), truncate=3, mode="nearest")
     far = ndimage.gaussian_filter(light, np.hypot(halo, defocus), truncate=2.5, mode="nearest")
-    return cast(Image, np.float32(1 - _HALO) * near + np.float32(_HALO) * far)
+    return np.float32(1 - _HALO) * near + np.float32(_HALO) * far
 
 
 def expose(light: Image, gain: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -94,6 +94,7 @@ class Specimen:
         stain: How its cells are stained.
         number: Number of the specimen in the whole set, from 0.
         size: Its number of cells.
+        first: Position of its first cell in the whole set.
     """
 
     key: tuple[int, int]
@@ -107,6 +108,7 @@ class Specimen:
     stain: Stain
     number: int = 0
     size: int = 0
+    first: int = 0
 
     @property
     def label(self) -> int:
@@ -155,7 +157,8 @@ def plan_specimens(
         weights = np.exp(0.3 * specimen_generator(seed, label, 0).standard_normal(len(sampled)))
         sizes = specimen_sizes(cells, weights, twins=twins)
         for specimen, size in zip(sampled, sizes, strict=True):
-            specimens.append(replace(specimen, number=len(specimens), size=size))
+            first = specimens[-1].first + specimens[-1].size if specimens else 0
+            specimens.append(replace(specimen, number=len(specimens), size=size, first=first))
     return specimens
 
 

@@ -60,7 +60,7 @@ def blobs(shape: tuple[int, int], centre: Points, sigma: Points, height: Points)
     falloff = (-0.5 / sigma.astype(np.float32) ** 2)[:, None]
     rows = np.exp(falloff * (y - at[:, :1]) ** 2) * height.astype(np.float32)[:, None]
     columns = np.exp(falloff * (x - at[:, 1:]) ** 2)
-    return cast(Image, rows.T @ columns)
+    return rows.T @ columns
 
 
 def sample_spaced_points(
@@ -84,13 +84,10 @@ def sample_spaced_points(
     blocked = np.zeros(len(candidates), dtype=bool)
     kept: list[int] = []
     for index in range(len(candidates)):
-        if blocked[index]:
-            continue
-        kept.append(index)
-        if len(kept) == count:
-            break
-        blocked |= close[index]
-    return candidates[kept]
+        if not blocked[index]:
+            kept.append(index)
+            blocked |= close[index]
+    return candidates[kept[:count]]
 
 
 def lognormal(rng: np.random.Generator, median: float, sd: float) -> float:

@@ -9,7 +9,8 @@ The set is handed out by its owners and is not part of this software.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_erro
 from hep2gan.data.readers.image import SUFFIXES
 from hep2gan.data.readers.source import (
     INTENSITIES,
+    UNKNOWN,
     CellError,
     DataSource,
     RawCell,
@@ -98,20 +100,6 @@ class ClassTable(NamedTuple):
     rows: list[CsvRow]
 
 
-class LayoutCells(NamedTuple):
-    """What one layout of the set contains, without specimens.
-
-    Attributes:
-        layout: The layout, for messages.
-        cells: The cells.
-        problems: Images and masks that no cell could be made of.
-    """
-
-    layout: str
-    cells: list[RawCell]
-    problems: list[CellError]
-
-
 class Icpr2016Source(DataSource):
     """data=icpr2016: the ICPR 2016 Task-1 set; for its keys see `DataSource`."""
 
@@ -144,23 +132,27 @@ def read_icpr2016(root: Path) -> RawCells:
             "set data.root to the folder of the set; without the set, use data=phantom",
         )
     table = _find_table(root)
-    layout = _read_class_folders(root) if table is None else _read_flat(root, table)
-    if not layout.cells:
+    raw = _read_class_folders(root) if table is None else _read_flat(root, table)
+    if not raw.cells:
         raise _no_cells(root)
-    specimens, notes = _read_specimens(root, layout)
+    specimens, notes = _read_specimens(root, raw)
     numbers = name_ids(specimens.values())
     cells = [
-        cell._replace(specimen=numbers.get(specimens.get(cell.id, ""), -1))
-        for cell in sorted(layout.cells, key=lambda cell: natural_key(cell.id))
+        cell._replace(specimen=numbers.get(specimens.get(cell.id, ""), UNKNOWN))
+        for cell in sorted(raw.cells, key=lambda cell: natural_key(cell.id))
     ]
+    return raw._replace(cells=cells, specimens=tuple(numbers), notes=notes)
+
+
+def _raw_cells(
+    root: Path, layout: str, cells: Iterable[RawCell], problems: Iterable[CellError]
+) -> RawCells:
     return RawCells(
-        f"ICPR 2016 set in {root} ({layout.layout})",
-        CLASSES,
-        cells,
-        COUNTS,
-        tuple(numbers),
-        tuple(layout.problems),
-        notes,
+        source=f"ICPR 2016 set in {root} ({layout})",
+        classes=CLASSES,
+        cells=tuple(cells),
+        published_counts=COUNTS,
+        problems=tuple(problems),
     )
 
 
@@ -197,7 +189,7 @@ def _recognise_table(path: Path) -> ClassTable | None:
     return ClassTable(path, None, rows) if is_official else None
 
 
-def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
+def _read_flat(root: Path, table: ClassTable) -> RawCells:
     """Read the cells that a table lists, in its order; unlisted images become problems.
 
     Raises:
@@ -206,10 +198,13 @@ def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
     """
     folder, name = _list_folder(root), table.path.name
     if table.header is None:
-        layout, parse = "flat, table as handed out", _row_parser(folder)
+        layout = "flat, table as handed out"
+        files = {path.name for path in (*folder.images.values(), *folder.masks.values())}
+        parse = partial(_parse_row, folder, files)
     else:
         layout = "flat, table with header"
-        parse = _headed_row_parser(folder, check_columns(table.path, table.header, _HEADER))
+        columns = check_columns(table.path, table.header, _HEADER)
+        parse = partial(_parse_headed_row, folder, columns)
     cells, errors, line_of = [], [], dict[str, int]()
     for row in table.rows:
         parsed = parse(row)
@@ -221,7 +216,7 @@ def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
             line_of[parsed.id] = row.line
             cells.append(parsed)
     raise_csv_errors(table.path, errors, "correct these lines")
-    return LayoutCells(f"{layout}: {name}", cells, folder.unlisted(set(line_of), name))
+    return _raw_cells(root, f"{layout}: {name}", cells, folder.unlisted(set(line_of), name))
 
 
 def _list_folder(path: Path) -> FolderListing:
@@ -248,41 +243,30 @@ def _list_folder(path: Path) -> FolderListing:
     return folder
 
 
-def _row_parser(folder: FolderListing) -> Callable[[CsvRow], RawCell | str]:
-    """Parse rows of image, mask, class, intensity to cells, or to what is wrong with them."""
-    existing = {path.name for path in (*folder.images.values(), *folder.masks.values())}
-
-    def parse(row: CsvRow) -> RawCell | str:
-        if len(row.fields) != 4:
-            return f"{len(row.fields)} columns instead of image, mask, class, intensity"
-        image, mask, name, intensity = row.fields
-        cell = cell_id(image)
-        image_file, mask_file = (
-            folder.path / file if file in existing else others.get(cell, folder.path / file)
-            for file, others in ((image, folder.images), (mask, folder.masks))
-        )
-        if intensity.casefold() not in INTENSITIES:
-            return f"unknown intensity '{intensity}' (positive or intermediate)"
-        problem = _file_name_problem(image) or _file_name_problem(mask)
-        return problem or _raw_cell(
-            cell, image_file, mask_file, name, INTENSITIES[intensity.casefold()]
-        )
-
-    return parse
+def _parse_row(folder: FolderListing, files: set[str], row: CsvRow) -> RawCell | str:
+    """Parse a row of image, mask, class, intensity to a cell, or to what is wrong with it."""
+    if len(row.fields) != 4:
+        return f"{len(row.fields)} columns instead of image, mask, class, intensity"
+    image, mask, name, intensity = row.fields
+    cell = cell_id(image)
+    image_file, mask_file = (
+        folder.path / file if file in files else others.get(cell, folder.path / file)
+        for file, others in ((image, folder.images), (mask, folder.masks))
+    )
+    if intensity.casefold() not in INTENSITIES:
+        return f"unknown intensity '{intensity}' (positive or intermediate)"
+    problem = _file_name_problem(image) or _file_name_problem(mask)
+    return problem or _raw_cell(
+        cell, image_file, mask_file, name, INTENSITIES[intensity.casefold()]
+    )
 
 
-def _headed_row_parser(
-    folder: FolderListing, columns: dict[str, int]
-) -> Callable[[CsvRow], RawCell | str]:
-    """Parse rows of image id and class to cells, or to what is wrong with them."""
-
-    def parse(row: CsvRow) -> RawCell | str:
-        number, name = (row.field(columns[column]) for column in _HEADER)
-        cell = cell_id(number)
-        image = folder.images.get(cell, folder.path / f"{cell}.png")
-        return _file_name_problem(number) or _raw_cell(cell, image, folder.mask(cell), name)
-
-    return parse
+def _parse_headed_row(folder: FolderListing, columns: dict[str, int], row: CsvRow) -> RawCell | str:
+    """Parse a row of image id and class to a cell, or to what is wrong with it."""
+    number, name = (row.field(columns[column]) for column in _HEADER)
+    cell = cell_id(number)
+    image = folder.images.get(cell, folder.path / f"{cell}.png")
+    return _file_name_problem(number) or _raw_cell(cell, image, folder.mask(cell), name)
 
 
 def _file_name_problem(name: str) -> str:
@@ -294,7 +278,7 @@ def _file_name_problem(name: str) -> str:
 
 
 def _raw_cell(
-    cell: str, image: Path, mask: Path, class_name: str, intensity: int = -1
+    cell: str, image: Path, mask: Path, class_name: str, intensity: int = UNKNOWN
 ) -> RawCell | str:
     label = parse_label(class_name)
     if label is None:
@@ -302,7 +286,7 @@ def _raw_cell(
     return RawCell(cell, image, mask, label, intensity=intensity)
 
 
-def _read_class_folders(root: Path) -> LayoutCells:
+def _read_class_folders(root: Path) -> RawCells:
     """Read one folder per class.
 
     Raises:
@@ -341,10 +325,10 @@ def _read_class_folders(root: Path) -> LayoutCells:
             if cell not in folder.images
         ]
     loose = _list_folder(root).unlisted(set(), "a folder of its class") if cells else []
-    return LayoutCells("one folder per class", list(cells.values()), problems + loose)
+    return _raw_cells(root, "one folder per class", cells.values(), problems + loose)
 
 
-def _read_specimens(root: Path, layout: LayoutCells) -> tuple[dict[str, str], tuple[str, ...]]:
+def _read_specimens(root: Path, raw: RawCells) -> tuple[dict[str, str], tuple[str, ...]]:
     """Read the names of specimens by cell id, with a note if some cells have none."""
     path = root / SPECIMENS
     if not path.is_file():
@@ -353,7 +337,7 @@ def _read_specimens(root: Path, layout: LayoutCells) -> tuple[dict[str, str], tu
     if not rows:
         raise Hep2ganError(f"{path} is empty", "its header is image,specimen", "write or remove it")
     column = check_columns(path, rows[0], ("image", "specimen"))
-    ids = {cell.id for cell in layout.cells} | {problem.id for problem in layout.problems}
+    ids = {cell.id for cell in raw.cells} | {problem.id for problem in raw.problems}
     specimens: dict[str, str] = {}
     errors = []
     for row in rows[1:]:
@@ -363,7 +347,7 @@ def _read_specimens(root: Path, layout: LayoutCells) -> tuple[dict[str, str], tu
             errors.append(f"line {row.line}: {cell or 'an empty name'} {problem}")
         specimens[cell] = row.field(column["specimen"])
     raise_csv_errors(path, errors, "correct these lines")
-    without = sum(not specimens.get(cell.id) for cell in layout.cells)
+    without = sum(not specimens.get(cell.id) for cell in raw.cells)
     note = f"{without:,} cells are not in {path} or have no specimen there"
     return specimens, (note,) if without else ()
 

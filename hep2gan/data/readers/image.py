@@ -293,8 +293,8 @@ def _check_size(path: Path, image: Image.Image) -> None:
 def _to_grey(path: Path, image: Image.Image, depth_reduced: bool, inverted: bool) -> DecodedImage:
     if image.mode in _EIGHT_BIT:
         if image.mode != "L":
-            plain = image.mode in ("1", "LA")
-            image = image.convert("L") if plain else image.convert("RGB").convert("F")
+            has_no_colour = image.mode in ("1", "LA")
+            image = image.convert("L") if has_no_colour else image.convert("RGB").convert("F")
         return DecodedImage(np.asarray(image, np.float32), 255, depth_reduced)
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.float32)

@@ -185,7 +185,6 @@ def _columns(raw: RawCells, packed: list[PackedCell]) -> dict[str, npt.NDArray[A
     cells = [
         cell for cell, info in zip(raw.cells, packed, strict=True) if isinstance(info, CellInfo)
     ]
-    digests = b"".join(info.digest for info in infos)
     return {
         "label": np.array([cell.label for cell in cells], np.int64),
         "specimen": np.array([cell.specimen for cell in cells], np.int64),
@@ -194,7 +193,9 @@ def _columns(raw: RawCells, packed: list[PackedCell]) -> dict[str, npt.NDArray[A
         "id": np.array([cell.id for cell in cells], np.str_),
         "levels": np.array([info.levels for info in infos], np.float32),
         "crop_size": np.array([info.crop_size for info in infos], np.int64),
-        "digest": np.frombuffer(digests, np.uint8).reshape(len(infos), -1),
+        "digest": np.frombuffer(b"".join(info.digest for info in infos), np.uint8).reshape(
+            len(infos), -1
+        ),
     }
 
 

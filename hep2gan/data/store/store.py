@@ -94,14 +94,22 @@ class Store:
             classes, fingerprint = manifest["classes"], manifest["fingerprint"]
             if not _are_class_names(classes) or not isinstance(fingerprint, str):
                 raise ValueError(f"{MANIFEST} needs class names and a fingerprint")
-            arrays = {name: _map_column(path, name, count, size) for name in COLUMNS}
+            arrays = {
+                name: _map_array(
+                    path,
+                    name,
+                    dtype,
+                    (count, *(size if isinstance(n, str) else n for n in per_cell)),
+                )
+                for name, (dtype, per_cell) in COLUMNS.items()
+            }
             return cls(
                 path=path,
                 classes=tuple(classes),
                 size=size,
                 fingerprint=fingerprint,
                 manifest=manifest,
-                specimen_names=_map_specimen_names(path),
+                specimen_names=_map_array(path, SPECIMENS, "<U"),
                 _files=FileSizeGuard(path / file for file in FILES if file.endswith(".npy")),
                 **arrays,
             )
@@ -159,26 +167,17 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _map_column(path: Path, name: str, count: int, size: int) -> npt.NDArray[Any]:
-    array = _map_array(path / f"{name}.npy")
-    dtype, per_cell = COLUMNS[name]
-    shape = (count, *(size if side == "S" else side for side in per_cell))
+def _map_array(
+    path: Path, name: str, dtype: str, shape: tuple[int, ...] | None = None
+) -> npt.NDArray[Any]:
+    """Map an array and check its type and its shape; None is one axis of any length."""
+    # Mapped, since numpy would allocate whatever a header asks for. A plain view, since slicing
+    # numpy's memmap class costs microseconds each time.
+    array = np.asarray(np.lib.format.open_memmap(path / f"{name}.npy", mode="r"))
+    shape = shape or (array.size,)
     if not array.dtype.str.startswith(dtype) or array.shape != shape:
         raise ValueError(f"{name}.npy holds {array.dtype} {array.shape}, expected {dtype} {shape}")
     return array
-
-
-def _map_specimen_names(path: Path) -> npt.NDArray[np.str_]:
-    array = _map_array(path / f"{SPECIMENS}.npy")
-    if not array.dtype.str.startswith("<U") or array.ndim != 1:
-        raise ValueError(f"{SPECIMENS}.npy holds {array.dtype} {array.shape}, expected names")
-    return array
-
-
-def _map_array(file: Path) -> npt.NDArray[Any]:
-    # Mapped, since numpy would make room for whatever a header asks for. A plain view, since
-    # slicing numpy's memmap class costs microseconds each time.
-    return np.asarray(np.lib.format.open_memmap(file, mode="r"))
 
 
 def _positive_integer(manifest: dict[str, Any], key: str) -> int:
