@@ -29,7 +29,7 @@ class Hep2ganError(Exception):
 
 
 def _sentence(fact: str, rule: str, fix: str) -> str:
-    """Join the parts; after a fact that is a list, the rest begins a line of its own."""
+    """Join the parts; after a fact that is a list, the rest begins on a new line."""
     if fact.endswith("\n"):
         parts = [rule[:1].upper() + rule[1:], f"Fix: {fix}" if fix else ""]
         return (fact + " ".join(f"{part}." for part in parts if part)).rstrip("\n")

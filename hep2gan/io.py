@@ -48,7 +48,7 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path.name} is no ordinary file")
+            raise ValueError(f"{path.name} is not a regular file")
         if (size := status.st_size) > max_bytes:
             raise ValueError(f"{path.name} has {size:,} bytes, at most {max_bytes:,} are read")
         return path.read_bytes()
@@ -76,7 +76,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path.name} holds no names and values")
+        raise ValueError(f"{path.name} is not a mapping of names to values")
     return value
 
 
@@ -115,7 +115,7 @@ def _find_forbidden(event: Any, depth: int) -> str:
     if getattr(event, "anchor", None):
         return f"an anchor or alias '{event.anchor}'"
     if getattr(event, "tag", None):
-        return f"a type of its own, '{event.tag}'"
+        return f"a tag that names a type, '{event.tag}'"
     if "${" in getattr(event, "value", ""):
         return f"an interpolation, '{event.value[:60]}'"
     return ""
@@ -156,7 +156,7 @@ def parse_yaml(text: str) -> dict[str, Any]:
     except (yaml.YAMLError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from error
     if not isinstance(found, dict):
-        raise ValueError("it holds no names and values")
+        raise ValueError("the text is not a mapping of names to values")
     return {str(key): value for key, value in found.items()}
 
 
@@ -356,7 +356,7 @@ def check_replaceable(
     foreign = [name for name in names if not is_own(name)]
     if foreign or (names and marker not in names):
         problem = (
-            f"holds {foreign[0]}, which is no part of {kind}" if foreign else f"lacks {marker}"
+            f"holds {foreign[0]}, which does not belong to {kind}" if foreign else f"lacks {marker}"
         )
         raise Hep2ganError(f"{destination} {problem}", f"only {kind} is replaced by {kind}", fix)
 
@@ -392,7 +392,7 @@ def file_lock(destination: Path, *, wait: bool = True) -> Iterator[bool]:
     try:
         yield has_locks
     finally:
-        # Removed before it is released: whoever waits then sees that it has lost its name.
+        # Removed before it is released: a waiting process then sees that the file is gone.
         with suppress(OSError):
             path.unlink()
         lock.release()

@@ -170,7 +170,7 @@ def import_class(path: str) -> type[Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise Hep2ganError(f"{path} cannot be imported ({error})", rule, fix) from error
     if not inspect.isclass(found):
-        raise Hep2ganError(f"{path} is no class", rule, fix)
+        raise Hep2ganError(f"{path} is not a class", rule, fix)
     return found
 
 

@@ -39,7 +39,7 @@ SplitKind = Literal["random", "block", "specimen", "given"]
 UNITS = {"random": "cell", "block": "block", "specimen": "specimen", "given": "cell"}
 """What each kind of split assigns whole."""
 
-_FIX = "make the split anew from this store"
+_FIX = "make the split again from this store"
 
 
 class SplitSettings(Settings):

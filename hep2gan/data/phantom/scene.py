@@ -149,7 +149,7 @@ def _sample_illumination(shape: tuple[int, int], rng: np.random.Generator) -> Im
     y = np.linspace(-0.5, 0.5, shape[0], dtype=np.float32)[:, None] * np.float32(np.sin(angle))
     x = np.linspace(-0.5, 0.5, shape[1], dtype=np.float32)[None, :] * np.float32(np.cos(angle))
     steepest = abs(np.sin(angle)) + abs(np.cos(angle))
-    return cast(Image, 1 + np.float32(change / steepest) * (y + x))
+    return 1 + np.float32(change / steepest) * (y + x)
 
 
 def sample_defocus(rng: np.random.Generator) -> float:
@@ -181,7 +181,7 @@ def blur(light: Image, *, sharp: float, halo: float, defocus: float) -> Image:
     """
     near = ndimage.gaussian_filter(light, np.hypot(sharp, defocus), truncate=3, mode="nearest")
     far = ndimage.gaussian_filter(light, np.hypot(halo, defocus), truncate=2.5, mode="nearest")
-    return np.float32(1 - _HALO) * near + np.float32(_HALO) * far
+    return cast(Image, np.float32(1 - _HALO) * near + np.float32(_HALO) * far)
 
 
 def expose(light: Image, gain: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -139,9 +139,9 @@ def plan_specimens(
         Hep2ganError: A value is out of range, or `count` is too small for a duplicate specimen.
     """
     if not 0 <= spread <= 4:
-        raise Hep2ganError(f"spread {spread}", "it must lie between 0 and 4", "choose 1, say")
+        raise Hep2ganError(f"spread {spread}", "it must lie between 0 and 4", "choose 1")
     if seed < 0:
-        raise Hep2ganError(f"seed {seed}", "seeds are 0 or above", "choose 0, say")
+        raise Hep2ganError(f"seed {seed}", "seeds are 0 or above", "choose 0")
     specimens: list[Specimen] = []
     for label, cells in enumerate(class_counts(count)):
         twins = duplicate_specimen and label == _NUMEM
@@ -218,7 +218,7 @@ def class_counts(count: int) -> list[int]:
         Hep2ganError: `count` is below 1.
     """
     if count < 1:
-        raise Hep2ganError(f"{count} synthetic cells", "at least 1 is needed", "choose 1000, say")
+        raise Hep2ganError(f"{count} synthetic cells", "at least 1 is needed", "choose 1000")
     return list(map(int, largest_remainder(np.array(COUNTS), count, at_least_one=True)))
 
 

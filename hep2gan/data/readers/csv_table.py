@@ -72,7 +72,7 @@ def _read_text(path: Path) -> str:
         ) from error
     except OSError as error:
         raise Hep2ganError(
-            f"{path} cannot be read ({error.strerror})", "", "check the path and its rights"
+            f"{path} cannot be read ({error.strerror})", "", "check the path and its permissions"
         ) from error
 
 

@@ -343,7 +343,7 @@ def _read_specimens(root: Path, raw: RawCells) -> tuple[dict[str, str], tuple[st
     for row in rows[1:]:
         cell = cell_id(row.field(column["image"]))
         if cell not in ids or cell in specimens:
-            problem = "is named twice" if cell in specimens else "is no cell of the set"
+            problem = "is named twice" if cell in specimens else "is not a cell of the set"
             errors.append(f"line {row.line}: {cell or 'an empty name'} {problem}")
         specimens[cell] = row.field(column["specimen"])
     raise_csv_errors(path, errors, "correct these lines")
@@ -365,7 +365,7 @@ def _no_cells(root: Path) -> Hep2ganError:
     first = rows[0].fields if rows else ("nothing",)
     is_manifest = "mask" in {name.casefold() for name in first}
     return Hep2ganError(
-        f"{tables[0]} is no table of this set (it begins '{','.join(first)[:80]}')",
+        f"{tables[0]} is not a table of this set (it begins '{','.join(first)[:80]}')",
         _LAYOUTS,
         "read it with data=manifest" if is_manifest else "add the table of the set",
     )

@@ -21,7 +21,7 @@ FORMATS = ("PNG", "TIFF")
 SUFFIXES = (".png", ".tif", ".tiff")
 """File names of images; compared in lower case."""
 MAX_PIXELS = 4096 * 4096
-"""A cell crop has some 70 × 70 pixels: whatever is larger than this is no cell, or a bomb."""
+"""A cell crop has some 70 × 70 pixels: anything larger is not one, or is a decompression bomb."""
 MAX_BYTES = 256 * 1024 * 1024
 
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
@@ -247,7 +247,7 @@ def _read_bytes(path: Path) -> bytes:
             raise _too_large(path, f"has {status.st_size:,} bytes")
         # Reading a pipe would block, and reading a device would never end.
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Hep2ganError(
@@ -256,7 +256,7 @@ def _read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise Hep2ganError(
-            f"{path} cannot be opened ({reason})", "", "check it and its rights"
+            f"{path} cannot be opened ({reason})", "", "check the file and its permissions"
         ) from error
     if not data:
         raise Hep2ganError(f"{path} is empty", "a file of 0 bytes is no image", "copy it again")
@@ -335,7 +335,7 @@ def check_png_checksums(data: bytes) -> None:
         if kind == b"IEND":
             return
         if not _CHUNK_KIND.fullmatch(kind):
-            raise ValueError(f"it has no chunk {kind.decode('latin-1')!r}")
+            raise ValueError(f"it has an invalid chunk type {kind.decode('latin-1')!r}")
         if end + _CHUNK_CHECKSUM.size > len(data):
             break
         # Of the chunk's kind and content, but not of its length.

@@ -26,7 +26,7 @@ VERSION = 1
 """Increased when packing the same source gives another store; older stores are then repacked."""
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"
-"""States of the files that were last found intact, see `verify`; no part of the content."""
+"""States of the files that were last found intact, see `verify`; not part of the content."""
 COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "image": ("|u1", ("S", "S")),
     "mask": ("|u1", ("S", "S")),

@@ -218,7 +218,7 @@ def _depth_notes(packed: list[PackedCell], white_level: int | None) -> list[str]
     if reduced := sum(info.depth_reduced for info in infos):
         notes.append(
             f"{reduced:,} images are 16-bit colour and were read at 8 bits;"
-            " save them as 16-bit grey to keep dim levels apart"
+            " save them as 16-bit grey to preserve dim grey levels"
         )
     return notes
 

@@ -94,15 +94,10 @@ class Store:
             classes, fingerprint = manifest["classes"], manifest["fingerprint"]
             if not _are_class_names(classes) or not isinstance(fingerprint, str):
                 raise ValueError(f"{MANIFEST} needs class names and a fingerprint")
-            arrays = {
-                name: _map_array(
-                    path,
-                    name,
-                    dtype,
-                    (count, *(size if isinstance(n, str) else n for n in per_cell)),
-                )
-                for name, (dtype, per_cell) in COLUMNS.items()
-            }
+            arrays = {}
+            for name, (dtype, per_cell) in COLUMNS.items():
+                shape = (count, *(size if isinstance(side, str) else side for side in per_cell))
+                arrays[name] = _map_array(path, name, dtype, shape)
             return cls(
                 path=path,
                 classes=tuple(classes),
@@ -148,7 +143,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
         raise Hep2ganError(
-            f"{path} {'is no packed store' if path.exists() else 'does not exist'}",
+            f"{path} {'is not a packed store' if path.exists() else 'does not exist'}",
             "a store is a folder written by hep2gan-pack",
             "run hep2gan-pack, or correct the path",
         )

@@ -1,4 +1,4 @@
-"""Geometric and photometric transforms of batches, each image with parameters of its own.
+"""Geometric and photometric transforms of batches, each image with its own parameters.
 
 Their random numbers do not depend on the number of ranks.
 """
