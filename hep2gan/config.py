@@ -1,15 +1,15 @@
 """The configuration of each command as typed settings, composed from those of the parts.
 
-Hydra composes plain containers; `parse_config` turns them into settings objects once, and
-tells all that is wrong in one list. Settings stand beside the part that they set; those of the
-trainer, the optimizers and the logger stand here.
+Hydra composes plain containers; `parse_config` turns them into settings objects once, and reports
+every error in one list. The settings of most parts are defined with those parts; the settings of
+the trainer, the optimizers and the logger are defined here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -38,6 +38,7 @@ from hep2gan.settings import (
     errors_of,
     in_words,
     to_tuple,
+    value_at,
 )
 
 NETWORKS = ("generator", "discriminator", "classifier")
@@ -48,7 +49,14 @@ CompileMode = bool | CudaGraphModes
 
 
 def uses_cuda_graphs(mode: CompileMode) -> bool:
-    """Whether a mode of torch.compile records CUDA graphs and replays them."""
+    """Tell whether a mode of torch.compile records CUDA graphs and replays them.
+
+    Args:
+        mode: Value of `trainer.compile`.
+
+    Returns:
+        True for the modes that replay CUDA graphs.
+    """
     return mode in get_args(CudaGraphModes)
 
 
@@ -62,136 +70,173 @@ def _component(target: str, **arguments: Any) -> Component:
 
 
 class LossSettings(Settings):
-    """Equations 1 to 7."""
+    """Losses of the training step: equations 1 to 7 of the paper.
+
+    Args:
+        adversarial: Loss of generator and discriminator (eq. 1); None trains no discriminator.
+        pixel: Loss of the mask's pixels (eq. 2).
+        soften: Blurs the true mask and moves it away from 0 and 1 before the discriminator sees it.
+        alpha: Weight of the adversarial term in the generator's loss (eq. 3).
+        beta: Weight of the pixel term in the generator's loss (eq. 3).
+        label_smoothing: Label smoothing of the cross-entropy (eq. 5); not available with the
+            Gaussian-mixture loss.
+        gaussian_mixture: Gaussian-mixture loss of the features (eqs 6 and 7).
+    """
 
     adversarial: Component | None = _component("hep2gan.losses.adversarial.AdversarialLoss")
-    """Loss of generator and discriminator (eq. 1); null: no discriminator."""
     pixel: Component = _component("hep2gan.losses.segmentation.L1Loss")
-    """Loss of the mask's pixels (eq. 2)."""
     soften: SofteningSettings = SofteningSettings()
-    """Blur and squeeze the true mask before the discriminator sees it."""
     alpha: NonNegative = 0.5
-    """Weight of the adversarial term (eq. 3)."""
     beta: NonNegative = 10.0
-    """Weight of the pixel term (eq. 3)."""
     label_smoothing: Fraction = 0.0
-    """Of the cross-entropy (eq. 5); not with the Gaussian-mixture loss."""
     gaussian_mixture: GaussianMixtureSettings = GaussianMixtureSettings()
-    """Gaussian-mixture loss of the features (eqs 6 and 7)."""
 
 
 class ModelSettings(Settings):
-    """Which networks are trained, and what the classifier sees of the mask."""
+    """Which networks are trained, and which mask the classifier gets.
+
+    Args:
+        segment: Train generator and discriminator.
+        classify: Train the classifier.
+        guidance: The mask that enters the classifier together with the image.
+        baseline: A random forest on texture features instead of networks.
+    """
 
     segment: bool = True
-    """Train generator and discriminator."""
     classify: bool = True
-    """Train the classifier."""
     guidance: MaskGuidance = MaskGuidance()
-    """The mask that goes with the image into the classifier."""
     baseline: ForestSettings | None = None
-    """A random forest on texture features instead of networks."""
 
 
 class TrainingSettings(Settings):
-    """How the networks are trained, whatever they run on."""
+    """How the networks are trained, whatever the hardware.
+
+    Args:
+        gan_epochs: Train the GAN alone for this number of epochs (or, below 1, this fraction of
+            them), then the classifier alone; None trains all networks together.
+        sampling: `all` uses every training cell once per epoch; `balanced` draws every class
+            equally often, so that cells of rare classes are repeated.
+        ema: Evaluate an exponential moving average of the weights with this decay.
+    """
 
     gan_epochs: GanEpochs | None = None
-    """Train only the GAN for so many epochs (or this fraction), then only the classifier."""
     sampling: Sampling = "all"
-    """`balanced`: every class equally often, rare cells repeated."""
     ema: Annotated[float, Field(gt=0, lt=1, examples=[0.999])] | None = None
-    """Evaluate a moving average of the weights with this decay."""
 
 
 class EvaluationSettings(Settings):
-    """How validation, test and prediction are done."""
+    """How validation, test and prediction are computed.
+
+    Args:
+        tta: Test-time augmentation: average the outputs over this many rotated and flipped views.
+    """
 
     tta: NumViews = 1
-    """Test-time augmentation: average over so many turned and mirrored views."""
 
 
 class ScheduleSettings(Settings):
-    """torch's StepLR."""
+    """Parameters of `torch.optim.lr_scheduler.StepLR`.
+
+    Args:
+        step_size: Epochs between two changes of the learning rate.
+        gamma: Factor by which each change multiplies the learning rate.
+    """
 
     step_size: PositiveInt = 50
-    """Epochs between two steps."""
     gamma: NonNegative = 0.1
-    """Factor of a step."""
 
 
 class SchedulesSettings(Settings):
-    """The learning rate's schedule of each network; null: constant."""
+    """The learning-rate schedule of each network; None keeps its learning rate constant.
+
+    Args:
+        generator: Schedule of the generator.
+        discriminator: Schedule of the discriminator.
+        classifier: Schedule of the classifier.
+    """
 
     generator: ScheduleSettings | None = None
-    """Of the generator."""
     discriminator: ScheduleSettings | None = None
-    """Of the discriminator."""
     classifier: ScheduleSettings | None = ScheduleSettings()
-    """Of the classifier."""
 
 
 class OptimizerSettings(Settings):
-    """One optimizer for each network, and its schedule (section III-A)."""
+    """One optimizer for each network, with its schedule (section III-A of the paper).
+
+    Args:
+        generator: Optimizer of the generator: a class of torch.optim with its arguments.
+        discriminator: Optimizer of the discriminator: a class of torch.optim with its arguments.
+        classifier: Optimizer of the classifier: a class of torch.optim with its arguments.
+        schedule: StepLR schedule of each network, in epochs.
+    """
 
     generator: Component = _component("torch.optim.SGD", lr=1e-4)
-    """A class of torch.optim with its arguments."""
     discriminator: Component = _component("torch.optim.SGD", lr=1e-4)
-    """A class of torch.optim with its arguments."""
     classifier: Component = _component("torch.optim.Adam", lr=1e-3)
-    """A class of torch.optim with its arguments."""
     schedule: SchedulesSettings = SchedulesSettings()
-    """StepLR of each network, in epochs."""
 
     def of(self, name: str) -> Component:
-        """The optimizer of a network, by its name in NETWORKS."""
-        component: Component = getattr(self, name)
-        return component
+        """Return the optimizer of a network.
+
+        Args:
+            name: Name of the network, one of `NETWORKS`.
+
+        Returns:
+            The component of torch.optim.
+        """
+        return cast(Component, getattr(self, name))
 
 
 class TrainerSettings(Settings):
-    """Device, precision, length and batch size; names are Lightning's where it has one."""
+    """Device, precision, length and batch size; keys that Lightning's Trainer has keep its names.
+
+    Args:
+        accelerator: `auto` takes the first GPU, or the CPU where there is none.
+        devices: Devices per node, with one process each.
+        num_nodes: Number of machines.
+        precision: Precision of the networks; losses stay in float32.
+        max_epochs: Length of the training in epochs.
+        batch_size: Cells per training step, all devices together.
+        eval_batch_size: Cells per batch and device in validation and test.
+        num_workers: Loader processes; 0 is fastest, since the store is mapped into memory.
+        cache_on_device: Keep the whole store in the memory of the device.
+        channels_last: Keep weights and images in the memory format of tensor cores.
+        compile: Compile each network with torch.compile; the two modes by name also replay CUDA
+            graphs.
+        fused_optimizers: Compute each optimizer's update in one kernel; `auto` does so on GPUs.
+        tf32: Use TensorFloat-32 for matrix products and convolutions on GPUs that support it.
+        sync_batchnorm: Compute batch statistics over all devices; GPUs only.
+        deterministic: Use deterministic operations; warns where a GPU operation has no
+            deterministic form.
+        check_val_every_n_epoch: Epochs between two validations; needs split.validation_fraction.
+        nonfinite: What to do at a NaN or infinite loss: `stop`, or `skip` the update, which
+            synchronises with the device at every step.
+        log_every_n_steps: Batches between two logged losses.
+        profile: Measure the time of each part of a training step, over 50 steps or this number of
+            steps.
+        limit_train_batches: Largest number of batches per epoch.
+    """
 
     accelerator: Accelerator = "auto"
-    """`auto`: the first GPU, or the CPU where there is none."""
     devices: PositiveInt = 1
-    """Of each node; one process each."""
     num_nodes: PositiveInt = 1
-    """Machines."""
     precision: Precision = "32-true"
-    """Of the networks; losses stay float32."""
     max_epochs: PositiveInt = 200
-    """Length of the training."""
     batch_size: PositiveInt = 16
-    """Cells of all devices together."""
     eval_batch_size: PositiveInt = 64
-    """Cells of each device in validation and test."""
     num_workers: Annotated[int, Field(ge=0)] = 0
-    """Loader processes; 0 is fastest, the store is in memory."""
     cache_on_device: bool = False
-    """Keep the whole store on the device."""
     channels_last: bool = False
-    """Weights and images in the memory format of tensor cores."""
     compile: CompileMode = False
-    """torch.compile of each network; the two names replay CUDA graphs."""
     fused_optimizers: Literal["auto"] | bool = "auto"
-    """One kernel an update; `auto`: on GPUs."""
     tf32: bool = True
-    """TensorFloat-32 products and convolutions on GPUs that have it."""
     sync_batchnorm: bool = False
-    """Batch statistics over all devices; GPUs only."""
     deterministic: bool = True
-    """Deterministic operations; warns where a GPU operation has no such form."""
     check_val_every_n_epoch: PositiveInt = 1
-    """Epochs between two validations; needs split.validation_fraction."""
     nonfinite: NonfinitePolicy = "stop"
-    """At a NaN or infinite loss: stop, or skip the update (waits for the device)."""
     log_every_n_steps: PositiveInt = 10
-    """Batches between two logged losses."""
     profile: bool | PositiveInt = False
-    """Measure what a step spends its time on, over 50 steps or so many."""
     limit_train_batches: Annotated[int, Field(ge=1, examples=[10])] | None = None
-    """Train on at most so many batches an epoch."""
 
     @property
     def world_size(self) -> int:
@@ -200,104 +245,131 @@ class TrainerSettings(Settings):
 
 
 class LoggerSettings(Settings):
-    """Where metrics go beside metrics.csv."""
+    """Where metrics are logged in addition to metrics.csv.
+
+    Args:
+        kind: `csv` logs nowhere else.
+        project: Project at Weights & Biases.
+        entity: User or team at Weights & Biases.
+        mode: Mode of Weights & Biases; None is online if an API key is set, otherwise offline.
+        tags: Additional tags of the run.
+    """
 
     kind: Literal["csv", "wandb", "tensorboard"] = "csv"
-    """`csv`: nowhere else."""
     project: Text | None = None
-    """Project at Weights & Biases."""
     entity: Text | None = None
-    """User or team at Weights & Biases."""
     mode: Literal["online", "offline", "disabled"] | None = None
-    """null: online when a key is set."""
     tags: Annotated[list[str], in_words("a list of texts"), Field(examples=[["mine"]])] | None = (
         None
     )
-    """Further tags of the run."""
 
 
 class TrainConfig(Settings):
-    """All that a training is made of: the configuration of hep2gan-train."""
+    """The whole configuration of a training, as hep2gan-train composes it.
+
+    Args:
+        name: Name of the method; part of the run folder.
+        study: Name of the study; runs of one study are compared with each other.
+        seed: Seed of weights, order, augmentation and split.
+        runs: Folder of all studies.
+        stores: Folder of packed stores.
+        run_dir: Folder of this run.
+        pretrained: Start from ImageNet weights where the paper does.
+        data: The data set, and how its cells are packed.
+        split: Which cells are used for training, validation and test.
+        normalisation: How grey levels are normalised for the networks.
+        augmentation: Random changes of the training cells.
+        task: The LightningModule with the training step.
+        model: Which networks are trained.
+        generator: The network that segments cells.
+        discriminator: The network that tells generated masks from true ones.
+        classifier: The network that classifies the staining pattern.
+        loss: Losses and weights of equations 1 to 7.
+        optimizer: One optimizer for each network.
+        training: How the networks are trained.
+        evaluation: How the networks are evaluated.
+        trainer: Device, precision, length and batch size.
+        callbacks: Additional Lightning callbacks, each under a name of your choice; None switches
+            one off.
+        logger: Where metrics are logged in addition to metrics.csv.
+        optimized_metric: The metric that a sweep with hydra/sweeper=optuna optimises.
+    """
 
     name: Name = Field(examples=["proposed"])
-    """Of the method; part of the run folder."""
     study: Name = "default"
-    """Runs of one study are compared with each other."""
     seed: Seed = 0
-    """Of weights, order, augmentation and split."""
     runs: Text = "runs"
-    """Folder of all studies."""
     stores: Text = "stores"
-    """Folder of packed stores."""
     run_dir: Text = Field(examples=["runs/default/mine/seed0"])
-    """The run folder."""
     pretrained: bool = True
-    """ImageNet weights where the paper has them."""
     data: Component
-    """Which cells, and how they are packed."""
     split: SplitSettings = SplitSettings()
-    """What is kept for the test."""
     normalisation: Normalisation = Normalisation()
-    """How grey levels reach the networks."""
     augmentation: Component = _component("hep2gan.data.transforms.augmentation.Augmentation")
-    """What varies during training."""
     task: Component = _component("hep2gan.training.module.SegmentationGuidedClassification")
-    """The LightningModule with the training step."""
     model: ModelSettings = ModelSettings()
-    """Which networks are trained."""
     generator: Component = _component("hep2gan.models.generator.DeepLabV3PlusGenerator")
-    """The network that segments."""
     discriminator: Component = _component("hep2gan.models.discriminator.PatchGAN")
-    """The network that judges masks."""
     classifier: Component = _component("hep2gan.models.classifier.TimmClassifier")
-    """The network that names the pattern."""
     loss: LossSettings = LossSettings()
-    """Weights and forms of equations 1 to 7."""
     optimizer: OptimizerSettings = OptimizerSettings()
-    """One optimizer for each network."""
     training: TrainingSettings = TrainingSettings()
-    """How the networks are trained."""
     evaluation: EvaluationSettings = EvaluationSettings()
-    """How they are evaluated."""
     trainer: TrainerSettings = TrainerSettings()
-    """Device, precision, length, batch size."""
     callbacks: dict[str, Component | None] = Field(default_factory=dict)
-    """What watches a training: Lightning callbacks by a name of your choice; null: none."""
     logger: LoggerSettings = LoggerSettings()
-    """Where metrics go beside metrics.csv."""
     optimized_metric: Text = "val/f1"
-    """What a sweep with hydra/sweeper=optuna optimises."""
 
     @cached_property
     def source(self) -> DataSource:
-        """The settings of the data, typed."""
-        source: DataSource = self.data.build()
-        return source
+        """The typed settings of the data set, built from `data`."""
+        return cast(DataSource, self.data.build())
 
     @property
     def trained_networks(self) -> tuple[str, ...]:
         """Names of the networks that this configuration trains, in the order of NETWORKS."""
-        judged = self.model.segment and self.loss.adversarial is not None
         used = {
             "generator": self.model.segment,
-            "discriminator": judged,
+            "discriminator": self.model.segment and self.loss.adversarial is not None,
             "classifier": self.model.classify,
         }
         return tuple(name for name in NETWORKS if used[name])
 
     def network(self, name: str) -> Component:
-        """The component `name` of NETWORKS."""
-        component: Component = getattr(self, name)
-        return component
+        """Return the component of a network.
+
+        Args:
+            name: Name of the network, one of `NETWORKS`.
+
+        Returns:
+            The component of `hep2gan.models`, or of a user's own package.
+        """
+        return cast(Component, getattr(self, name))
 
     def on_device(self, accelerator: Accelerator, eval_batch_size: int) -> "TrainConfig":
-        """The same on one device, in whose evaluation so many cells go at once."""
-        here = {"accelerator": accelerator, "devices": 1, "num_nodes": 1}
-        trainer = self.trainer.model_copy(update=here | {"eval_batch_size": eval_batch_size})
-        return self.model_copy(update={"trainer": trainer})
+        """Return this configuration with a trainer on a single device.
+
+        Args:
+            accelerator: Accelerator of that device.
+            eval_batch_size: Cells per batch in evaluation.
+
+        Returns:
+            A copy; nothing else differs.
+        """
+        one = {
+            "accelerator": accelerator,
+            "devices": 1,
+            "num_nodes": 1,
+            "eval_batch_size": eval_batch_size,
+        }
+        return self.model_copy(update={"trainer": self.trainer.model_copy(update=one)})
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain containers that `parse_config` turns into the same configuration."""
+        """Convert the configuration to plain containers.
+
+        Returns:
+            A mapping that `parse_config` turns into the same configuration.
+        """
         return self.model_dump(mode="json", by_alias=True)
 
 
@@ -323,28 +395,35 @@ ALLOWED_CLASSES = frozenset(
     }
     | {f"torch.optim.{name}" for name in ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop")}
 )
-"""What a configuration may name by `_target_` without `trusted`."""
+"""Classes that a configuration may name by `_target_` without `trusted`."""
 
 
 def target_errors(
     values: Any, trusted: Sequence[str] = (), where: str = ""
 ) -> Iterator[tuple[str, Hep2ganError]]:
-    """An error for each `_target_` that may not be imported, and for Hydra's other special keys.
+    """Find each `_target_` that may not be imported, and Hydra's other special keys.
 
     Args:
-        values: plain containers, of any depth.
-        trusted: packages of the user's own, e.g. ["mylab.networks"]; from the command line only.
-        where: the dotted key that `values` stands at.
+        values: Plain containers, nested to any depth.
+        trusted: Packages of the user's own, e.g. ["mylab.networks"]; from the command line only.
+        where: Dotted key of `values`.
 
     Yields:
-        The dotted key of the `_target_`, and what is wrong with it.
+        The dotted key, and the error.
     """
     if isinstance(values, Mapping):
         for key, value in values.items():
             place = f"{where}.{key}" if where else str(key)
             special = str(key).startswith("_") and str(key).endswith("_")
             if special and not (key == "_target_" and _is_allowed(value, trusted)):
-                yield place, _refuse_target(place, value)
+                error = Hep2ganError(
+                    f"{place} is {value!r}",
+                    "a configuration may only name classes of this project's list and torch's"
+                    " optimizers",
+                    "check where the configuration comes from; for a class of your own add"
+                    " trusted=[PACKAGE]",
+                )
+                yield place, error
             yield from target_errors(value, trusted, place)
     elif isinstance(values, list | tuple):
         for position, value in enumerate(values):
@@ -352,17 +431,9 @@ def target_errors(
 
 
 def _is_allowed(target: Any, trusted: Sequence[str]) -> bool:
-    if not isinstance(target, str):
-        return False
-    own = any(target.startswith(package.rstrip(".") + ".") for package in trusted)
-    return own or target in ALLOWED_CLASSES
-
-
-def _refuse_target(place: str, value: Any) -> Hep2ganError:
-    return Hep2ganError(
-        f"{place} is {value!r}",
-        "a configuration may only name classes of this project's list and torch's optimizers",
-        "check where the configuration comes from; for a class of your own add trusted=[PACKAGE]",
+    return isinstance(target, str) and (
+        target in ALLOWED_CLASSES
+        or any(target.startswith(package.rstrip(".") + ".") for package in trusted)
     )
 
 
@@ -381,54 +452,62 @@ OPTIMIZER_TYPES: Mapping[str, Any] = {
     "eps": NonNegative,
     "alpha": NonNegative,
 }
-"""torch's annotations have no bounds."""
+"""Types of optimizer arguments, since torch's annotations have no bounds."""
 PROVIDED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(NETWORKS, ("image_size", "num_classes", "guided")),
     "optimizer": ("params",),
 }
-"""Arguments that the program gives to the components of a group, and no configuration may."""
+"""Arguments that the program provides to the components of a group; no configuration may."""
 
 
 def parse_config(values: Mapping[str, Any], trusted: Sequence[str] = ()) -> TrainConfig:
-    """Turn the composed configuration of a training into typed settings.
+    """Parse the composed configuration of a training into typed settings.
 
     Args:
-        values: plain containers without `trusted` and `doctor`, which are about a start.
-        trusted: packages of the user's own whose classes `_target_` may name.
+        values: Plain containers without `trusted` and `doctor`, which concern a single start.
+        trusted: Packages of the user's own whose classes `_target_` may name.
+
+    Returns:
+        The typed configuration.
 
     Raises:
-        Hep2ganError: that lists all that is wrong, each with rule and fix.
+        Hep2ganError: If anything is wrong; lists every error with its rule and fix.
     """
     raise_all(list(config_errors(values, trusted).values()))
     return TrainConfig.model_validate(values)
 
 
 def parse_source(data: Component, trusted: Sequence[str] = ()) -> DataSource:
-    """Turn the group `data` into the typed settings of a data set.
+    """Parse the group `data` into the typed settings of a data set.
 
     Args:
         data: A component whose target is a subclass of `DataSource`.
         trusted: As in `parse_config`.
 
+    Returns:
+        The settings of the data set.
+
     Raises:
-        Hep2ganError: that lists all that is wrong.
+        Hep2ganError: If anything is wrong; lists every error.
     """
     plain = data.model_dump(by_alias=True)
     raise_all([error for _, error in target_errors(plain, trusted, "data")])
     raise_all(list(_errors_of_component(data, "data").values()))
-    source: DataSource = data.build()
-    return source
+    return cast(DataSource, data.build())
 
 
 def parse_run(run: RunFolder, trusted: Sequence[str] = ()) -> TrainConfig:
-    """Parse the configuration that a run keeps.
+    """Parse the configuration that a run folder holds.
 
     Args:
-        run: The run's folder.
+        run: The run folder.
         trusted: As in `parse_config`.
 
+    Returns:
+        The typed configuration.
+
     Raises:
-        Hep2ganError: if it is no configuration of a training; names the file.
+        Hep2ganError: If it is not the configuration of a training; names the file.
     """
     with errors_naming_config(run):
         return parse_config(run.config(), trusted)
@@ -436,7 +515,14 @@ def parse_run(run: RunFolder, trusted: Sequence[str] = ()) -> TrainConfig:
 
 @contextmanager
 def errors_naming_config(run: RunFolder) -> Iterator[None]:
-    """Put the file of a run's configuration before errors in the block that do not name it."""
+    """Name the configuration file of a run in errors of the block that do not name it.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        Hep2ganError: If the block raises it; the path of the file then precedes its fact.
+    """
     try:
         yield
     except Hep2ganError as error:
@@ -449,24 +535,24 @@ def errors_naming_config(run: RunFolder) -> Iterator[None]:
 def parse_sound_part(
     values: Mapping[str, Any], trusted: Sequence[str] = ()
 ) -> tuple[TrainConfig, dict[str, Hep2ganError]]:
-    """Parse a configuration with defaults in place of what is wrong, so that all else is checked.
+    """Parse a configuration with defaults in place of wrong values, to check the rest of it.
 
     Args:
         values: As in `parse_config`.
         trusted: As in `parse_config`.
 
     Returns:
-        The configuration, and what is wrong with `values`, by dotted key.
+        The configuration, and the errors of `values` by dotted key.
 
     Raises:
-        Hep2ganError: if something is wrong that has no default; lists all that is.
+        Hep2ganError: If a wrong value has no default; lists every error.
     """
     every = _errors_and_copies(values, trusted)
     errors = _without_copies(every, values)
     sound = deepcopy(dict(values))
     for key in every:
         *groups, last = key.removesuffix("._target_").split(".")
-        group = value_at(sound, ".".join(groups)) if groups else sound
+        group = value_at(sound, groups)
         if isinstance(group, dict):
             group.pop(last, None)
     try:
@@ -481,7 +567,15 @@ def parse_sound_part(
 def config_errors(
     values: Mapping[str, Any], trusted: Sequence[str] = ()
 ) -> dict[str, Hep2ganError]:
-    """All that is wrong with the values of a training's configuration, by dotted key."""
+    """Find everything that is wrong with the configuration of a training.
+
+    Args:
+        values: As in `parse_config`.
+        trusted: As in `parse_config`.
+
+    Returns:
+        The errors by dotted key; empty if the configuration is valid.
+    """
     return _without_copies(_errors_and_copies(values, trusted), values)
 
 
@@ -512,13 +606,13 @@ def _components(values: Mapping[str, Any]) -> Iterator[tuple[str, Component]]:
 
 
 _BASES: Mapping[str, type] = {"data": DataSource, "augmentation": Augmentation}
-"""What the class of a group must be derived from, since all its users rely on it."""
+"""The base class that the class of a group must have, since all its users rely on it."""
 
 
 def _errors_of_component(component: Component, key: str) -> dict[str, Hep2ganError]:
     provided = PROVIDED.get(key.partition(".")[0], ())
     if key == "task":
-        return {}  # Its arguments are networks and losses, which training.build gives.
+        return {}  # Its arguments are networks and losses, which training.build provides.
     try:
         base = _BASES.get(key)
         if base and not issubclass(component.load(), base):
@@ -534,13 +628,7 @@ def _errors_of_component(component: Component, key: str) -> dict[str, Hep2ganErr
 
 
 def _is_copy(key: str, values: Mapping[str, Any], errors: Mapping[str, Hep2ganError]) -> bool:
-    """Whether it is wrong since a key that it refers to is, such as split.seed with seed."""
+    """Tell whether a value repeats that of a wrong key, as split.seed repeats seed."""
     last = key.rpartition(".")[2]
-    return last != key and last in errors and repr(value_at(values, key)) == repr(values[last])
-
-
-def value_at(values: Any, key: str) -> Any:
-    """The value of a dotted key in plain containers; None where there is none."""
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
+    value = value_at(values, key.split("."))
+    return last != key and last in errors and repr(value) == repr(values[last])

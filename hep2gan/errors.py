@@ -6,14 +6,14 @@ from typing import Any
 
 
 class Hep2ganError(Exception):
-    """Wrong input: a fact, the rule it breaks and what to do about it.
+    """Wrong input: a fact, the rule it breaks and a fix.
 
     Commands print it without a traceback and exit with status 2.
 
     Args:
-        fact: what was found; may end in a list with one item a line.
-        rule: what should hold instead, or ''.
-        fix: what the user can do, in the imperative, or ''.
+        fact: What was found; may end in a list with one item per line.
+        rule: What should hold instead, or ''.
+        fix: What the user can do, in the imperative, or ''.
 
     >>> str(Hep2ganError("image size is 100", "must be divisible by 16", "choose 96 or 112"))
     'image size is 100: must be divisible by 16. Fix: choose 96 or 112.'
@@ -29,7 +29,7 @@ class Hep2ganError(Exception):
 
 
 def _sentence(fact: str, rule: str, fix: str) -> str:
-    """Join the parts; after a fact that is a list, the rest begins a line of its own."""
+    """Join the parts; after a fact that is a list, the rest begins on a new line."""
     if fact.endswith("\n"):
         parts = [rule[:1].upper() + rule[1:], f"Fix: {fix}" if fix else ""]
         return (fact + " ".join(f"{part}." for part in parts if part)).rstrip("\n")
@@ -38,7 +38,14 @@ def _sentence(fact: str, rule: str, fix: str) -> str:
 
 
 class SeveralProblemsError(Hep2ganError):
-    """Several errors, all found before anything was started."""
+    """Several errors, all found before anything was started.
+
+    Args:
+        problems: The errors.
+        what: Heading of their list; completes "<number> …".
+        rule: What should hold instead, or ''.
+        fix: What the user can do about all of them.
+    """
 
     def __init__(self, problems: "Sequence[Hep2ganError]", what: str, rule: str, fix: str) -> None:
         self.problems, self.what = list(problems), what
@@ -55,29 +62,49 @@ def raise_all(
     rule: str = "",
     fix: str = "correct each of them",
 ) -> None:
-    """Raise the only error, or one that lists them all; return if there is none.
+    """Raise the only error, or one that lists all errors; return if there is none.
 
     Args:
         problems: The errors.
-        what: Completes "<number> …" as the heading of a list.
+        what: Heading of the list; completes "<number> …".
         rule: What should hold instead, or ''.
-        fix: What to do about a list of errors.
+        fix: What the user can do about a list of errors.
+
+    Raises:
+        Hep2ganError: The only error.
+        SeveralProblemsError: Several errors.
     """
     if problems:
         raise problems[0] if len(problems) == 1 else SeveralProblemsError(problems, what, rule, fix)
 
 
 def pluralize(number: int, one: str, many: str = "") -> str:
-    """A number with its noun; `many` is the plural where it is not `one` with an s.
+    """Format a number with its noun.
 
     >>> pluralize(1, "batch", "batches"), pluralize(1200, "job")
     ('1 batch', '1,200 jobs')
+
+    Args:
+        number: The number.
+        one: The noun in the singular.
+        many: The noun in the plural; '' for the singular with an s.
+
+    Returns:
+        The phrase.
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def bullet_list(items: Sequence[str], limit: int = 20) -> str:
-    """One line for each item, at most `limit` of them, with a count of the rest."""
+    """Format items as a list, one per line.
+
+    Args:
+        items: The items.
+        limit: Largest number of items to list; the number of the others follows.
+
+    Returns:
+        The lines, without a final line break.
+    """
     lines = [f"  - {item}" for item in items[:limit]]
     if len(items) > limit:
         lines.append(f"  … and {len(items) - limit} more")
@@ -99,7 +126,14 @@ _FIXES = {
 
 
 def from_os_error(error: BaseException) -> Hep2ganError | None:
-    """Explain an error of the disk, also one that caused `error`; None for any other error."""
+    """Explain an error of the file system, such as a full disk.
+
+    Args:
+        error: Any exception; the exceptions that caused it are searched too.
+
+    Returns:
+        The explanation, or None for any other error.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _FIXES:

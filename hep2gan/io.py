@@ -33,11 +33,22 @@ MAX_DEPTH = 32
 
 
 def read_limited(path: Path, max_bytes: int) -> bytes:
-    """The content of a regular file of at most `max_bytes`; raises ValueError, saying why, else."""
+    """Read a regular file of limited size.
+
+    Args:
+        path: The file.
+        max_bytes: Largest size in bytes.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ValueError: If it is missing, not a regular file, larger, or cannot be read.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path.name} is no ordinary file")
+            raise ValueError(f"{path.name} is not a regular file")
         if (size := status.st_size) > max_bytes:
             raise ValueError(f"{path.name} has {size:,} bytes, at most {max_bytes:,} are read")
         return path.read_bytes()
@@ -46,7 +57,17 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object. Raises ValueError, saying why, for whatever else the file holds."""
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: The file, at most `MAX_JSON` bytes.
+
+    Returns:
+        The object.
+
+    Raises:
+        ValueError: If the file cannot be read or holds anything else.
+    """
     content = read_limited(path, MAX_JSON)
     try:
         value = json.loads(content.decode("utf-8"))
@@ -55,16 +76,25 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path.name} holds no names and values")
+        raise ValueError(f"{path.name} is not a mapping of names to values")
     return value
 
 
 def read_safe_yaml(path: Path) -> str:
-    """The text of a configuration that any YAML loader can parse safely.
+    """Read the text of a configuration and check that any YAML loader can parse it safely.
 
-    Refused are tags, which name Python's types; anchors and aliases, by which a few lines expand to
-    gigabytes; interpolations, which read the environment; and deep nesting. A run's own
-    configuration is resolved and has none of them. Raises ValueError, saying why.
+    Rejected are tags, which name Python types; anchors and aliases, by which a few lines expand to
+    gigabytes; interpolations, which read the environment; and deep nesting. The configuration of a
+    run is resolved and contains none of them.
+
+    Args:
+        path: The file, at most `MAX_YAML` bytes of UTF-8.
+
+    Returns:
+        The text.
+
+    Raises:
+        ValueError: If the file cannot be read, is not YAML, or contains anything rejected.
     """
     try:
         text = read_limited(path, MAX_YAML).decode("utf-8")
@@ -85,14 +115,14 @@ def _find_forbidden(event: Any, depth: int) -> str:
     if getattr(event, "anchor", None):
         return f"an anchor or alias '{event.anchor}'"
     if getattr(event, "tag", None):
-        return f"a type of its own, '{event.tag}'"
+        return f"a tag that names a type, '{event.tag}'"
     if "${" in getattr(event, "value", ""):
         return f"an interpolation, '{event.value[:60]}'"
     return ""
 
 
 class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """As OmegaConf reads YAML: a number needs no point before its exponent, a key occurs once."""
+    """Loads YAML as OmegaConf does: numbers like 1e-3 are floats, and no key occurs twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         mapping = super().construct_mapping(node, deep)
@@ -110,21 +140,28 @@ _YamlLoader.add_implicit_resolver(
 
 
 def parse_yaml(text: str) -> dict[str, Any]:
-    """Plain containers from the text of a configuration, see `read_safe_yaml`.
+    """Parse the text of a configuration to plain containers.
 
-    Raises ValueError, saying why, for whatever else the text holds.
+    Args:
+        text: Text that `read_safe_yaml` has accepted.
+
+    Returns:
+        The mapping, with names as text.
+
+    Raises:
+        ValueError: If the text is anything but a mapping in YAML.
     """
     try:
         found = yaml.load(text, _YamlLoader)
     except (yaml.YAMLError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from error
     if not isinstance(found, dict):
-        raise ValueError("it holds no names and values")
+        raise ValueError("the text is not a mapping of names to values")
     return {str(key): value for key, value in found.items()}
 
 
 class _YamlDumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Quotes what Python or YAML 1.1 would take for a number or a truth value; no aliases."""
+    """Quotes text that Python or YAML 1.1 would read as a number or boolean; writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -146,18 +183,36 @@ def _is_number(text: str) -> bool:
 
 
 def to_yaml(config: Mapping[str, Any]) -> str:
-    """The text of a configuration of plain containers, in the order of its keys."""
+    """Format a configuration as YAML.
+
+    Args:
+        config: Plain containers.
+
+    Returns:
+        The text; keys keep their order.
+    """
     return str(yaml.dump(dict(config), Dumper=_YamlDumper, allow_unicode=True, sort_keys=False))
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
+    """Compute the SHA-256 of a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The digest in hexadecimal.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def available_cores() -> int:
-    """Processors this process may use: the affinity, which a cluster's scheduler sets."""
+    """Count the processors that this process may use: its affinity, which a scheduler sets.
+
+    Returns:
+        The number, 1 or more.
+    """
     if sys.platform != "linux":
         return os.cpu_count() or 1
     return len(os.sched_getaffinity(0))
@@ -167,8 +222,17 @@ def available_cores() -> int:
 def atomic_open(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces `path` if the block succeeds.
 
-    It lies beside `path`, since a move is atomic only within a file system; its name holds the
-    process id, since several ranks may write the same file at once.
+    The temporary file is in the folder of `path`, since a rename is atomic only within a file
+    system. Its name contains the process id, since several ranks may write the same file at once.
+
+    Args:
+        path: The file to be replaced or created; its folder exists.
+
+    Yields:
+        The temporary file, open for writing bytes.
+
+    Raises:
+        OSError: If it cannot be written; names `path`.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -185,7 +249,14 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def with_path_in_errors(path: Path) -> Iterator[None]:
-    """Add the path to errors of writing, which the system names only when it opens a file."""
+    """Add a path to errors of writing, since the system names a file only when it opens one.
+
+    Args:
+        path: The file that the block writes.
+
+    Raises:
+        OSError: If the block raises one.
+    """
     try:
         yield
     except OSError as error:
@@ -195,20 +266,34 @@ def with_path_in_errors(path: Path) -> Iterator[None]:
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write text as UTF-8, or bytes, completely or not at all."""
+    """Write a file completely or not at all.
+
+    Args:
+        path: The file; its folder exists.
+        content: Bytes, or text to be encoded as UTF-8.
+
+    Raises:
+        OSError: If it cannot be written; names `path`.
+    """
     with atomic_open(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 @contextmanager
 def atomic_folder(destination: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Give an empty folder that takes the place of `destination` if the block succeeds.
+    """Provide an empty folder that replaces `destination` if the block succeeds.
 
-    What an earlier, killed process left behind is removed. Call under `file_lock`.
+    Leftovers of an earlier process that was killed are removed. Call this under `file_lock`.
 
     Args:
         destination: Folder to be replaced or created; its parent exists.
-        sync: Force every file to the disk first, which takes milliseconds for each.
+        sync: Force every file to the disk first, which takes milliseconds per file.
+
+    Yields:
+        The empty folder.
+
+    Raises:
+        OSError: If a folder cannot be created, renamed or removed.
     """
     staged = destination.with_name(f".{destination.name}.partial")
     former = destination.with_name(f".{destination.name}.former")
@@ -251,13 +336,16 @@ def _fsync(path: Path) -> None:
 def check_replaceable(
     destination: Path, is_own: Callable[[str], object], marker: str, kind: str
 ) -> None:
-    """Raise Hep2ganError where `destination` holds anything that is not ours to replace.
+    """Raise an error if `destination` holds anything that this project did not write.
 
     Args:
         destination: Folder to be replaced; a missing or an empty one is replaceable.
-        is_own: Whether a file of this name belongs to such a folder: true, or a match.
-        marker: File that such a folder holds.
+        is_own: Tells whether a file of this name belongs to such a folder: true, or a match.
+        marker: File that every such folder contains.
         kind: What such a folder is, for the message: "a store".
+
+    Raises:
+        Hep2ganError: If `destination` is a file, or holds another file or lacks `marker`.
     """
     if not destination.exists():
         return
@@ -268,26 +356,28 @@ def check_replaceable(
     foreign = [name for name in names if not is_own(name)]
     if foreign or (names and marker not in names):
         problem = (
-            f"holds {foreign[0]}, which is no part of {kind}" if foreign else f"lacks {marker}"
+            f"holds {foreign[0]}, which does not belong to {kind}" if foreign else f"lacks {marker}"
         )
         raise Hep2ganError(f"{destination} {problem}", f"only {kind} is replaced by {kind}", fix)
 
 
 @contextmanager
 def file_lock(destination: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Keep other processes away from `destination` while the block runs.
+    """Exclude other processes from `destination` while the block runs.
 
-    The lock is a file beside it, removed afterwards. The system frees the lock of a process however
-    that ends, so a file that a killed process left keeps nobody out. Yields whether there is a lock
-    at all: some network file systems have none.
+    The lock is a file beside it, removed afterwards. The system releases the lock of a process
+    however that process ends, so a file left by a killed process blocks nobody.
 
     Args:
-        destination: what is about to be written; its folder must exist.
-        wait: whether to wait for another process that holds the lock.
+        destination: File or folder about to be written; its folder must exist.
+        wait: Whether to wait for another process that holds the lock.
+
+    Yields:
+        Whether there is a lock at all: some network file systems do not support any.
 
     Raises:
-        Timeout: another process holds the lock, and `wait` is False.
-        OSError: the lock file cannot be opened.
+        Timeout: Another process holds the lock, and `wait` is False.
+        OSError: The lock file cannot be opened.
     """
     path = destination.with_name(f".{destination.name}.lock")
     lock, has_locks = FileLock(path, fallback_to_soft=False), True
@@ -302,7 +392,7 @@ def file_lock(destination: Path, *, wait: bool = True) -> Iterator[bool]:
     try:
         yield has_locks
     finally:
-        # Removed before it is released: whoever waits then sees that it has lost its name.
+        # Removed before it is released: a waiting process then sees that the file is gone.
         with suppress(OSError):
             path.unlink()
         lock.release()
@@ -320,7 +410,14 @@ def _acquire(lock: BaseFileLock, wait: bool) -> None:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
-    """Yield a function (done, total) that moves the bar; quiet when output is no terminal."""
+    """Show a progress bar; silent if output is not a terminal.
+
+    Args:
+        title: Text before the bar.
+
+    Yields:
+        A function of (done, total) that updates the bar.
+    """
     if not sys.stdout.isatty():
         yield lambda done, total: None
         return
@@ -342,7 +439,10 @@ _NOISE = (
 
 
 def silence_libraries() -> None:
-    """Silence greetings and advertisements; call after Lightning is imported, which resets them."""
+    """Silence banners and known warnings of libraries.
+
+    Call this after importing Lightning, which resets the levels of its loggers.
+    """
     for name in ("lightning.pytorch", "lightning.fabric", "fontTools", "matplotlib"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:

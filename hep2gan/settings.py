@@ -1,9 +1,9 @@
-"""Typed settings: the base class of all of them, components named by class, errors in plain words.
+"""Typed settings: their base class, components named by class, and errors in plain words.
 
-A settings class is frozen and strict: it refuses a key that it does not have, and a value of
-another type. A component is a class that a configuration names by `_target_`. Its keys are the
-arguments of its constructor: the annotations give type and bounds, for instance
-`Annotated[int, Field(ge=1)]`, and the docstring gives the help.
+A settings class is frozen and strict: it rejects unknown keys and values of another type. A
+component is a class that a configuration names by `_target_`. Its keys are the arguments of its
+constructor: the annotations give type and bounds, for instance `Annotated[int, Field(ge=1)]`, and
+the docstring gives the help.
 """
 
 import difflib
@@ -11,7 +11,7 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, get_args, get_origin
@@ -35,7 +35,17 @@ Chosen = TypeVar("Chosen", bound="Settings")
 
 
 class Settings(BaseModel):
-    """Base of every settings class. The string below a field is the help of its key."""
+    """Base class of all settings: frozen, and strict about keys and types.
+
+    The help of a key is the text of its argument under `Args:` in the docstring of the class, or
+    the string below the field.
+
+    Args:
+        **values: A value for each field; fields with a default may be left out.
+
+    Raises:
+        Hep2ganError: If anything is wrong; lists every error.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -45,28 +55,34 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         populate_by_name=True,
         protected_namespaces=(),
+        defer_build=True,
     )
 
     def __init__(self, **values: Any) -> None:
-        """Raise Hep2ganError where pydantic raises an error of its own."""
+        """Validate the values; pydantic's ValidationError becomes a Hep2ganError."""
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise_all(list(_translate(error, type(self), values, "").values()))
             raise
 
-    # Only for calls of the class: groups in groups are parsed without it, and told all at once.
+    # Only for calls of the class: nested groups are parsed without it, so that all errors of a
+    # configuration are collected.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Take the help of a key from the docstring of the class where it has none of its own."""
+        """Take the help of each key without a string below it from the docstring of the class."""
         helps = argument_help(cls)
         for name, field in cls.model_fields.items():
             field.description = field.description or helps.get(name)
 
     def conflict(self) -> Hep2ganError | None:
-        """What is wrong between fields that are sound one by one; None if nothing is."""
+        """Check fields that are valid one by one against each other.
+
+        Returns:
+            What is wrong, or None.
+        """
         return None
 
     @model_validator(mode="after")
@@ -77,7 +93,11 @@ class Settings(BaseModel):
 
 
 class Component(BaseModel):
-    """A class named by the key `_target_`; all other keys are its arguments."""
+    """A class that a configuration names by `_target_`; all other keys are arguments of the class.
+
+    Args:
+        target: Dotted path of the class; its key in a configuration is `_target_`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
     target: str = Field(alias="_target_")
@@ -88,18 +108,25 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
     def load(self) -> type[Any]:
-        """Import the target. Only for components that `component_errors` found nothing wrong with.
+        """Import the class. Call this only after `target_errors` has accepted the component.
+
+        Returns:
+            The class.
 
         Raises:
-            Hep2ganError: if it cannot be imported.
+            Hep2ganError: If it cannot be imported.
         """
         return import_class(self.target)
 
     def build(self, **provided: Any) -> Any:
-        """Call the target with the arguments of the configuration.
+        """Call the class with the arguments of the configuration.
 
         Args:
-            **provided: what the program adds; the target gets those that it has arguments for.
+            **provided: Arguments that the program adds; those that the class does not accept are
+                left out.
+
+        Returns:
+            The instance.
         """
         target = self.load()
         if not _takes_any_keyword(target):
@@ -108,7 +135,11 @@ class Component(BaseModel):
         return target(**self.call_arguments() | provided)
 
     def call_arguments(self) -> dict[str, Any]:
-        """The arguments with tuples for lists where the target's default is a tuple."""
+        """Return the arguments; lists become tuples where the default of the class is a tuple.
+
+        Returns:
+            Keyword arguments for the class.
+        """
         accepted = _parameters(self.load())
         return {
             name: tuple(value)
@@ -120,10 +151,16 @@ class Component(BaseModel):
 
 
 def import_class(path: str) -> type[Any]:
-    """Import the class of a dotted path such as "torch.optim.SGD".
+    """Import a class by its dotted path.
+
+    Args:
+        path: The dotted path, such as "torch.optim.SGD".
+
+    Returns:
+        The class.
 
     Raises:
-        Hep2ganError: if there is no such module or name, or it is no class.
+        Hep2ganError: If there is no such module or name, or it is not a class.
     """
     module, _, name = path.rpartition(".")
     fix = "check its spelling, and that its package is installed or on PYTHONPATH"
@@ -133,20 +170,34 @@ def import_class(path: str) -> type[Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise Hep2ganError(f"{path} cannot be imported ({error})", rule, fix) from error
     if not inspect.isclass(found):
-        raise Hep2ganError(f"{path} is no class", rule, fix)
+        raise Hep2ganError(f"{path} is not a class", rule, fix)
     return found
 
 
-# ---------------------------------------------------------------- types that occur often
+# ---------------------------------------------------------------- common types
 
 
 def in_words(words: str) -> Any:
-    """Say what a value must be where its type and bounds do not: completes "it must be …"."""
+    """Describe the valid values of a field whose type and bounds do not describe them.
+
+    Args:
+        words: Completes "it must be …".
+
+    Returns:
+        Metadata for `Annotated`.
+    """
     return Field(json_schema_extra={"rule": words})
 
 
 def to_tuple(value: Any) -> Any:
-    """Turn a list, which is all that YAML has, into a tuple."""
+    """Convert a list, which is what YAML has for sequences, to a tuple.
+
+    Args:
+        value: Any value.
+
+    Returns:
+        A tuple for a list; any other value unchanged.
+    """
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -163,15 +214,15 @@ def _to_text(value: Any) -> Any:
 
 Text = Annotated[str, Field(pattern=r"\S"), in_words("a text that is not empty")]
 Name = Annotated[Text, BeforeValidator(_to_text)]
-"""A text; YAML reads a name such as 5 as a number."""
+"""A text; a number is accepted too, since YAML reads a name such as 5 as one."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-"""32 bits: numpy's old generator takes no more, and Lightning seeds it too."""
+"""32 bits: Lightning also seeds numpy's legacy generator, which accepts no more."""
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 WholeOption = BeforeValidator(_to_whole)
-"""For a Literal of numbers, to which true would be 1 and 8.0 would be 8."""
+"""For a Literal of numbers, which would accept true for 1 and 8.0 for 8."""
 Interval = Annotated[tuple[float, float], BeforeValidator(to_tuple), in_words("two numbers [a,b]")]
 
 
@@ -179,22 +230,34 @@ Interval = Annotated[tuple[float, float], BeforeValidator(to_tuple), in_words("t
 
 
 def parse(kind: type[Chosen], values: Any, where: str = "") -> Chosen:
-    """Turn plain containers into a settings object.
+    """Parse plain containers into a settings object.
 
     Args:
-        kind: the settings class.
-        values: a mapping of its keys.
-        where: the dotted key that `values` stands at; empty for a whole configuration.
+        kind: The settings class.
+        values: A mapping of its keys.
+        where: Dotted key of `values`; empty for a whole configuration.
+
+    Returns:
+        The settings object.
 
     Raises:
-        Hep2ganError: if anything is wrong; lists all of it, each with rule and fix.
+        Hep2ganError: If anything is wrong; lists every error with its rule and fix.
     """
     raise_all(list(errors_of(kind, values, where).values()))
     return kind.model_validate(values)
 
 
 def errors_of(kind: type[BaseModel], values: Any, where: str = "") -> dict[str, Hep2ganError]:
-    """What is wrong with `values`, by dotted key; empty if they can be parsed."""
+    """Find everything that is wrong with values for a settings class.
+
+    Args:
+        kind: The settings class.
+        values: A mapping of its keys.
+        where: Dotted key of `values`; empty for a whole configuration.
+
+    Returns:
+        The errors by dotted key; empty if `values` can be parsed.
+    """
     try:
         kind.model_validate(values)
     except ValidationError as error:
@@ -218,14 +281,19 @@ def _translate(
 
 
 class _Place(NamedTuple):
-    """path: keys that lead to a field. field: None behind the last key that has one."""
+    """A place in a configuration.
+
+    Attributes:
+        path: Keys that lead to a field.
+        field: The field; None below the last key that is one.
+    """
 
     path: tuple[str, ...]
     field: FieldInfo | None
 
 
 def _locate(kind: type[BaseModel], location: tuple[int | str, ...]) -> _Place:
-    """The field that an error of pydantic is about, whose location names union members too."""
+    """Find the field of an error of pydantic, whose location also names union members."""
     path: tuple[str, ...] = ()
     field: FieldInfo | None = None
     model: type[BaseModel] | None = kind
@@ -247,7 +315,7 @@ def _locate(kind: type[BaseModel], location: tuple[int | str, ...]) -> _Place:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The settings class in an annotation such as `X | None`."""
+    """Find the settings class in an annotation such as `X | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     models = [m for arg in get_args(annotation) if (m := _model_in(arg)) is not None]
@@ -258,13 +326,12 @@ def _refusal(
     kind: type[BaseModel], values: Any, place: _Place, key: str, *, missing: bool
 ) -> Hep2ganError:
     if place.field is None:
-        return unknown_key(key, known_keys(kind), key.removesuffix(".".join(place.path)))
+        known = [name for name, _ in fields_of(kind)]
+        return unknown_key(key, known, key.removesuffix(".".join(place.path)))
     example = format_value(_example(place.field))
     if missing:
         return Hep2ganError(f"{key} is not given", "it has no default", f"add {key}={example}")
-    value: Any = values
-    for part in place.path:
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = value_at(values, place.path)
     text = "null" if value is None else repr(value)[:80]
     fact, words = f"{key} is {text}", f"it must be {describe(place.field)}"
     is_open = get_origin(place.field.annotation) in (dict, Mapping)
@@ -274,13 +341,31 @@ def _refusal(
     return Hep2ganError(fact, words, f"set {key}={example}")
 
 
-def unknown_key(key: str, known: Collection[str], prefix: str = "") -> Hep2ganError:
-    """The error for a key that nothing reads, with the nearest one that something does.
+def value_at(values: Any, path: Iterable[str]) -> Any:
+    """Look up a value in plain containers.
 
     Args:
-        key: the dotted key as it was given.
-        known: dotted keys that are read, without `prefix`.
-        prefix: what stands before each of `known`, with its dot.
+        values: Nested mappings.
+        path: Keys that lead to the value, outermost first.
+
+    Returns:
+        The value, or None if there is no such key.
+    """
+    for part in path:
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def unknown_key(key: str, known: Collection[str], prefix: str = "") -> Hep2ganError:
+    """Make the error for an unknown key, with the most similar known key.
+
+    Args:
+        key: The dotted key as it was given.
+        known: Known dotted keys, without `prefix`.
+        prefix: What precedes each key of `known`, with its dot.
+
+    Returns:
+        The error.
     """
     full = [prefix + name for name in known]
     last = {name.rpartition(".")[2]: name for name in full}
@@ -291,13 +376,16 @@ def unknown_key(key: str, known: Collection[str], prefix: str = "") -> Hep2ganEr
     return Hep2ganError(f"nothing reads the key {key}", "a key must be one of --cfg job", meant)
 
 
-def known_keys(kind: type[BaseModel]) -> list[str]:
-    """The dotted keys of a settings class and of those in it."""
-    return [key for key, _ in fields_of(kind)]
-
-
 def fields_of(kind: type[BaseModel], where: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Each dotted key of a settings class with its field; groups before what is in them."""
+    """Iterate over the fields of a settings class and of the classes nested in it.
+
+    Args:
+        kind: The settings class.
+        where: Prefix of the keys, with its dot.
+
+    Yields:
+        The dotted key and its field; each group before its keys.
+    """
     for name, field in kind.model_fields.items():
         key = f"{where}{field.alias or name}"
         yield key, field
@@ -310,7 +398,14 @@ def fields_of(kind: type[BaseModel], where: str = "") -> Iterator[tuple[str, Fie
 
 
 def describe(field: FieldInfo) -> str:
-    """What a value of the field must be, in words that complete "it must be …"."""
+    """Describe the valid values of a field in words that complete "it must be …".
+
+    Args:
+        field: The field.
+
+    Returns:
+        The words.
+    """
     return _describe(field.annotation, list(field.metadata), field.json_schema_extra)
 
 
@@ -365,7 +460,14 @@ def _example(field: FieldInfo) -> Any:
 
 
 def format_value(value: Any) -> str:
-    """A value as it is written on the command line: null, true, [1,2]."""
+    """Format a value as it is written on the command line: null, true, [1,2].
+
+    Args:
+        value: The value.
+
+    Returns:
+        The text.
+    """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
@@ -382,13 +484,19 @@ def component_errors(
     provided: Collection[str] = (),
     types: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Hep2ganError]:
-    """What is wrong with the arguments of a component, by dotted key.
+    """Find what is wrong with the arguments of a component.
 
     Args:
-        component: one whose `_target_` may be imported.
-        where: the dotted key that it stands at.
-        provided: names of the arguments that the program gives, which no configuration may.
-        types: types of arguments by name, in place of the target's annotations.
+        component: A component whose `_target_` may be imported.
+        where: Dotted key of the component.
+        provided: Names of arguments that the program provides, and that no configuration may give.
+        types: Types of arguments by name, in place of the annotations of the class.
+
+    Returns:
+        The errors by dotted key.
+
+    Raises:
+        Hep2ganError: If the class cannot be imported.
     """
     kind = arguments_of(component.load(), provided, types)
     return errors_of(kind, component.arguments, where)
@@ -399,12 +507,15 @@ def arguments_of(
     provided: Collection[str] = (),
     types: Mapping[str, Any] = MappingProxyType({}),
 ) -> type[Settings]:
-    """The arguments of a class as a settings class.
+    """Make a settings class of the arguments of a class.
 
     Args:
-        target: what a configuration names; annotations give types and bounds, its docstring help.
-        provided: names of the arguments that are left out.
-        types: types of arguments by name, in place of the annotations.
+        target: A class; its annotations give types and bounds, its docstring gives the help.
+        provided: Names of arguments that are left out.
+        types: Types of arguments by name, in place of the annotations.
+
+    Returns:
+        The settings class; `target` itself if it is one.
     """
     if issubclass(target, Settings):
         return target
@@ -423,7 +534,14 @@ def arguments_of(
 
 
 def argument_help(target: type[Any]) -> dict[str, str]:
-    """The text of each argument in the Google-style `Args:` of a docstring, on one line."""
+    """Read the texts of the arguments from the `Args:` section of a Google-style docstring.
+
+    Args:
+        target: A class with a docstring.
+
+    Returns:
+        Each text on one line, by name of the argument.
+    """
     text = inspect.getdoc(target) or ""
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text + "\n", re.M)
     if section is None:
@@ -439,12 +557,12 @@ def _parameters(target: type[Any]) -> dict[str, inspect.Parameter]:
 
 
 def _takes_any_keyword(target: type[Any]) -> bool:
-    found = inspect.signature(target).parameters.values()
-    return any(item.kind is inspect.Parameter.VAR_KEYWORD for item in found)
+    parameters = inspect.signature(target).parameters.values()
+    return any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters)
 
 
 def _annotation(target: type[Any], name: str) -> Any:
-    """The annotation of an argument; Any where there is none that pydantic can check."""
+    """Return the annotation of an argument; Any if there is none that pydantic can check."""
     try:
         hints = typing.get_type_hints(target.__init__, include_extras=True)
         if name not in hints:  # Named tuples and settings classes annotate the class.

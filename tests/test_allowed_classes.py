@@ -91,8 +91,8 @@ def test_classes_are_imported_by_their_path():
         ("torch.optim.Sgd", "cannot be imported"),
         ("nosuchpackage.Net", "cannot be imported"),
         ("", "cannot be imported"),
-        ("torch.optim", "is no class"),
-        ("torch.load", "is no class"),
+        ("torch.optim", "is not a class"),
+        ("torch.load", "is not a class"),
     ):
         with pytest.raises(Hep2ganError, match=reason):
             import_class(path)

@@ -21,7 +21,7 @@ def written(path, content):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"[1]", "holds no names and values"),
+        (b"[1]", "is not a mapping of names to values"),
         (b'{"a": ', "Expecting value"),
         (b'{"a": "\xff"}', "utf-8"),
         (b'{"a":' * 100_000, "nested too deeply"),
@@ -42,7 +42,7 @@ def test_json_comes_back(tmp_path):
     ("content", "reason"),
     [
         (b"a: 1\nb: &x 2\n", "line 2: an anchor or alias 'x'"),
-        (b"a: !!str 1", "line 1: a type of its own"),
+        (b"a: !!str 1", "line 1: a tag that names a type"),
         (b"a:\n- ${b}", r"line 2: an interpolation, '\$\{b\}'"),
         (b"a: " + b"[" * 33 + b"]" * 33, "more than 32 levels"),
         (b"a: [", "damaged"),
@@ -65,7 +65,7 @@ def test_missing_files_and_pipes(tmp_path):
     for read in (read_json, read_safe_yaml):
         with pytest.raises(ValueError, match="none: No such file"):
             read(tmp_path / "none")
-        with pytest.raises(ValueError, match="no ordinary file"):
+        with pytest.raises(ValueError, match="not a regular file"):
             read(tmp_path / "p")
 
 

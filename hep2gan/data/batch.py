@@ -17,11 +17,19 @@ _STORED = ("image", "levels", "mask", "label")
 
 
 class BatchSeed(NamedTuple):
-    """Where the random numbers of a training batch come from.
+    """Source of the random numbers of a training batch.
 
     They are sampled for the whole global batch, all ranks together, from (seed, epoch, batch); a
     rank uses rows offset, offset + stride, … of `total`. So they do not depend on the number of
     ranks, and differ between ranks.
+
+    Attributes:
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
+        batch: Number of the batch in the epoch, from 0.
+        offset: First row of this rank in the global batch.
+        stride: Distance between two rows of this rank: the number of ranks.
+        total: Cells in the global batch.
     """
 
     seed: int
@@ -33,17 +41,27 @@ class BatchSeed(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One batch to gather: int64 (B,) rows of the store; batch_seed is None in evaluation."""
+    """One batch to gather.
+
+    Attributes:
+        rows: int64 (B,) rows of the store.
+        batch_seed: Source of the random numbers; None in evaluation.
+    """
 
     rows: Tensor
     batch_seed: BatchSeed | None
 
 
 class RawBatch(NamedTuple):
-    """Cells as stored; this is what travels to the device.
+    """Cells as stored; this is what is copied to the device.
 
-    image: uint8 (B, S, S). levels: float32 (B, 2), grey levels of stored 0 and 255. mask: uint8
-    (B, S, S) of {0, 1}. label: int64 (B,). rows: int64 (B,). batch_seed: see `BatchSeed`.
+    Attributes:
+        image: uint8 (B, S, S).
+        levels: float32 (B, 2), grey levels of stored 0 and 255.
+        mask: uint8 (B, S, S) of {0, 1}.
+        label: int64 (B,).
+        rows: int64 (B,), rows of the store.
+        batch_seed: Source of the random numbers; None in evaluation.
     """
 
     image: Tensor
@@ -57,8 +75,11 @@ class RawBatch(NamedTuple):
 class Batch(NamedTuple):
     """Cells as the networks see them.
 
-    image: float32 (B, 1, H, W), normalised. mask: float32 (B, 1, H, W) of {0, 1}.
-    label: int64 (B,). rows: int64 (B,), their rows in the store.
+    Attributes:
+        image: float32 (B, 1, H, W), normalised.
+        mask: float32 (B, 1, H, W) of {0, 1}.
+        label: int64 (B,).
+        rows: int64 (B,), rows of the store.
     """
 
     image: Tensor
@@ -68,10 +89,17 @@ class Batch(NamedTuple):
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor to a device without blocking the host, also where the device is a GPU.
+    """Copy a tensor to a device without blocking the host, also if the device is a GPU.
 
     A copy from pageable memory may wait until the GPU has finished its earlier work. One from
-    pinned memory does not, and torch keeps that memory until the copy is over.
+    pinned memory does not, and torch keeps that memory until the copy is complete.
+
+    Args:
+        values: Any tensor.
+        device: The device.
+
+    Returns:
+        The tensor on the device.
     """
     if device.type == "cuda" and values.device.type == "cpu":
         values = values.contiguous().pin_memory()
@@ -79,36 +107,60 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
 
 
 class CellDataset(Dataset[RawBatch]):
-    """Batches from the memory map; give it to a loader with batch_size=None.
+    """Batches gathered from the memory map; pass it to a DataLoader with batch_size=None.
 
-    Raises Hep2ganError where a file of the store was truncated since it was opened.
+    Args:
+        store: The packed cells.
     """
 
     def __init__(self, store: "Store") -> None:
         self.store = store
 
     def __getitem__(self, request: Request) -> RawBatch:
-        """Gather the cells of one request, in its order, on the CPU."""
+        """Gather the cells of one request, in its order, on the CPU.
+
+        Args:
+            request: Rows of the store, on the CPU.
+
+        Returns:
+            The batch.
+
+        Raises:
+            Hep2ganError: A file of the store was truncated since it was opened.
+        """
         rows = request.rows.numpy()
         self.store.check_not_truncated()
         image, levels, mask, label = (
             torch.from_numpy(np.asarray(getattr(self.store, name)[rows])) for name in _STORED
         )
-        return RawBatch(image, levels, mask, label, request.rows, request.batch_seed)
+        return RawBatch(image, levels, mask, label, *request)
 
 
 class RequestDataset(Dataset[Request]):
-    """Passes requests on as they are, for cells that are on the device already."""
+    """Passes requests on unchanged, for cells that are already on the device."""
 
     def __getitem__(self, request: Request) -> Request:
-        """Return the request itself."""
+        """Return the request itself.
+
+        Args:
+            request: The request.
+
+        Returns:
+            The request.
+        """
         return request
 
 
 class DeviceCells:
     """A whole store on one device, as uint8: S²·2 bytes a cell, 0.45 GB for the real set at 128.
 
-    Raises Hep2ganError where a file of the store was truncated since it was opened.
+    Args:
+        store: The packed cells.
+        device: The device.
+        chunk: Cells copied at a time, so that host memory never holds a second copy of the store.
+
+    Raises:
+        Hep2ganError: A file of the store was truncated since it was opened.
     """
 
     def __init__(self, store: "Store", device: torch.device, chunk: int = 1024) -> None:
@@ -126,10 +178,16 @@ class DeviceCells:
         self.label = torch.from_numpy(np.array(store.label)).to(device)
 
     def gather(self, request: Request) -> RawBatch:
-        """Gather the cells of one request, whose rows are on the same device."""
-        rows, batch_seed = request
+        """Gather the cells of one request.
+
+        Args:
+            request: Rows of the store, on the same device.
+
+        Returns:
+            The batch, on the same device.
+        """
         image, levels, mask, label = (
-            array.index_select(0, rows)
+            array.index_select(0, request.rows)
             for array in (self.image, self.levels, self.mask, self.label)
         )
-        return RawBatch(image, levels, mask, label, rows, batch_seed)
+        return RawBatch(image, levels, mask, label, *request)

@@ -21,18 +21,41 @@ TRIES = 64
 
 
 def group_ids(values: npt.NDArray[Any]) -> GroupIds:
-    """Number (N,) values 0..G-1, equal where the values are equal."""
+    """Number values 0 to G − 1, with equal numbers for equal values.
+
+    Args:
+        values: (N,) values of any type.
+
+    Returns:
+        (N,) numbers, in the order of the sorted values.
+    """
     return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def duplicate_groups(digest: npt.NDArray[np.uint8]) -> GroupIds:
-    """Number (N, 16) digests, (N,): equal where cells are byte-identical."""
-    width = digest.shape[1]
-    return group_ids(np.ascontiguousarray(digest).view(f"S{width}").reshape(-1))
+    """Number digests so that byte-identical cells have equal numbers.
+
+    Args:
+        digest: (N, 16) digests of the cells.
+
+    Returns:
+        (N,) numbers.
+    """
+    return group_ids(np.ascontiguousarray(digest).view(f"S{digest.shape[1]}").reshape(-1))
 
 
 def merge_groups(first: GroupIds, second: GroupIds) -> GroupIds:
-    """Merge two groupings, (N,): the finest groups that cut neither, their connected components."""
+    """Merge two groupings into the finest one that splits no group of either.
+
+    Its groups are the connected components of the graph whose edges are the cells.
+
+    Args:
+        first: (N,) groups of the cells.
+        second: (N,) other groups of the cells.
+
+    Returns:
+        (N,) numbers of the merged groups.
+    """
     first, second = group_ids(first), group_ids(second)
     offset = int(first.max(initial=-1)) + 1
     nodes = offset + int(second.max(initial=-1)) + 1
@@ -42,7 +65,14 @@ def merge_groups(first: GroupIds, second: GroupIds) -> GroupIds:
 
 
 def id_order(ids: npt.NDArray[np.str_]) -> GroupIds:
-    """Sort ids, (N,) rows; numbers inside ids count as numbers: 2 before 10, c2 before c10."""
+    """Sort ids; numbers inside ids are compared as numbers: 2 before 10, c2 before c10.
+
+    Args:
+        ids: (N,) names of the cells.
+
+    Returns:
+        (N,) positions in `ids`, in sorted order.
+    """
     if len(ids) and np.char.isdecimal(ids).all():
         return np.argsort(ids.astype(np.int64), kind="stable").astype(np.int64)
     keys = [_natural_key(str(name)) for name in ids]
@@ -54,15 +84,15 @@ def block_groups(
 ) -> GroupIds:
     """Cut the cells of each class, in id order, into contiguous blocks.
 
-    Ids of the ICPR 2016 set run contiguously by specimen, so long blocks stand in for the
-    specimens it does not name.
+    Ids of the ICPR 2016 set run contiguously by specimen, so long blocks approximate the specimens,
+    which the set does not name.
 
     Args:
         ids: (N,) names of the cells.
         label: (N,) classes.
-        blocks_per_class: Blocks of a class, or fewer where they would fall below `SMALLEST_BLOCK`
+        blocks_per_class: Blocks per class, or fewer if they would have less than `SMALLEST_BLOCK`
             cells.
-        minimum: Blocks of a class in any case, if it has that many cells.
+        minimum: Least number of blocks of a class that has that many cells.
 
     Returns:
         (N,) block numbers.
@@ -80,15 +110,18 @@ def block_groups(
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
-    pieces = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in pieces]
+    return [
+        (0, int(piece), "") if piece[0] in "0123456789" else (1, 0, piece)
+        for piece in re.findall(r"[0-9]+|[^0-9]+", name)
+    ]
 
 
 class Duplicates(NamedTuple):
     """Groups of identical cells.
 
-    groups: store rows of each group, ascending, in the order of their first cells.
-    conflicting: (groups,) of bool, true where the cells of a group have different labels.
+    Attributes:
+        groups: Rows of the store in each group, ascending, in the order of their first cells.
+        conflicting: (groups,) of bool, true if the cells of a group have different labels.
     """
 
     groups: list[npt.NDArray[np.int64]]
@@ -96,7 +129,15 @@ class Duplicates(NamedTuple):
 
 
 def find_duplicates(digest: npt.NDArray[np.uint8], label: npt.NDArray[np.int64]) -> Duplicates:
-    """Group equal rows of `digest` (N, 16); `label` (N,) tells which groups conflict."""
+    """Group cells that are byte-identical.
+
+    Args:
+        digest: (N, 16) digests of the cells.
+        label: (N,) classes, which decide whether a group conflicts.
+
+    Returns:
+        The groups of two cells or more.
+    """
     group = duplicate_groups(digest)
     first = np.unique(group, return_index=True)[1][group]
     rows = np.flatnonzero(np.bincount(group)[group] > 1)
@@ -117,7 +158,7 @@ def largest_remainder(
     Args:
         weights: (K,), not negative and not all zero.
         total: Sum of the result.
-        at_least_one: Give everyone one, where there are enough.
+        at_least_one: Give every entry at least one, if `total` suffices.
 
     Returns:
         (K,) integers that add up to `total`.
@@ -136,11 +177,18 @@ def largest_remainder(
 
 
 def fraction_quota(counts: GroupCounts, fraction: float) -> GroupCounts:
-    """Compute how many cells of each class to keep and to take, (2, K).
+    """Compute how many cells of each class to keep and to take.
 
-    9:1 of 13,596 cells is 12,236 and 1,360. n − round((1 − fraction)·n) cells are taken over all
-    classes, each class in proportion, but at least one cell from a class of two or more, so that
-    every class is in both parts.
+    Of n cells in all, n − round((1 − fraction)·n) are taken, each class in proportion, but at least
+    one cell from a class of two or more, so that every class is in both parts: a fraction of 0.1
+    divides 13,596 cells into 12,236 and 1,360.
+
+    Args:
+        counts: (K,) cells of each class.
+        fraction: Fraction of all cells to take.
+
+    Returns:
+        (2, K) cells to keep, and cells to take.
     """
     total = int(counts.sum())
     taken = largest_remainder(counts, total - round((1.0 - fraction) * total))
@@ -149,7 +197,15 @@ def fraction_quota(counts: GroupCounts, fraction: float) -> GroupCounts:
 
 
 def fold_quota(counts: GroupCounts, folds: int) -> GroupCounts:
-    """Compute the cells of each class in each fold, (folds, K), which differ by one at most."""
+    """Compute the number of cells of each class in each fold; folds differ by one at most.
+
+    Args:
+        counts: (K,) cells of each class.
+        folds: Number of folds.
+
+    Returns:
+        (folds, K) cells.
+    """
     label = np.repeat(np.arange(len(counts)), counts)
     return np.stack([np.bincount(label[i::folds], minlength=len(counts)) for i in range(folds)])
 
@@ -163,16 +219,17 @@ def assign_groups(
 ) -> GroupIds:
     """Assign every cell to a part, whole groups only.
 
-    Groups of several cells are assigned first, in random order, each to the part that then lies
-    nearest its quota in every class and in total; of several such assignments the most even is
-    kept (a fixed largest-first order would give the same test groups for every seed). Single cells
-    then fill the quota exactly.
+    Groups of several cells are assigned first, in random order, each to the part that is then
+    nearest its quota in every class and in total; of several such assignments the most even is kept
+    (a fixed largest-first order would give the same test groups for every seed). Single cells then
+    fill the quota exactly.
 
     Args:
         group: (N,) group of each cell.
         label: (N,) class of each cell.
         quota: (P, K) cells of each class that each part should get.
-        minimum_groups: (P,) groups of every class a part must get while there are enough.
+        minimum_groups: (P,) least number of groups of every class in a part, while there are
+            enough.
         rng: Source of the random orders.
 
     Returns:
@@ -185,7 +242,12 @@ def assign_groups(
     large_counts = np.zeros((len(large), quota.shape[1]), np.int64)
     np.add.at(large_counts, (large_index, label[~is_single]), 1)
     singles = np.bincount(label[is_single], minlength=quota.shape[1])
-    large_part, missing = _best_of_many_shuffles(large_counts, singles, quota, minimum_groups, rng)
+    tries = min(max(20_000 // len(large), 1), TRIES) if len(large) else 1
+    assignments = [
+        _assign_large_groups(large_counts, singles, quota, minimum_groups, rng)
+        for _ in range(tries)
+    ]
+    large_part, missing, _ = min(assignments, key=lambda assignment: assignment[2])
     assigned = np.stack([large_counts[large_part == p].sum(0) for p in range(len(quota))])
     remaining = quota - assigned
     columns = [
@@ -202,7 +264,7 @@ def assign_groups(
 
 
 def _singles_per_part(remaining: GroupCounts, missing: GroupCounts, cells: int) -> GroupCounts:
-    """(P,) single cells for each part: what it must get, then what its quota still allows."""
+    """Compute (P,) single cells per part: what it must get, then what its quota still allows."""
     first = missing if missing.sum() <= cells else np.zeros_like(missing)
     return first + largest_remainder(np.maximum(remaining - first, 0), cells - int(first.sum()))
 
@@ -218,21 +280,6 @@ def _fill_empty_parts(assigned: GroupCounts, single_counts: GroupCounts) -> None
         k = int(single_counts[donor].argmax())
         single_counts[donor, k] -= 1
         single_counts[p, k] += 1
-
-
-def _best_of_many_shuffles(
-    counts: GroupCounts,
-    singles: GroupCounts,
-    quota: GroupCounts,
-    minimum_groups: GroupCounts,
-    rng: np.random.Generator,
-) -> tuple[GroupIds, GroupCounts]:
-    """Keep the most even of several assignments: (L,) parts and (P, K) groups still missing."""
-    tries = min(max(20_000 // len(counts), 1), TRIES) if len(counts) else 1
-    assignments = [
-        _assign_large_groups(counts, singles, quota, minimum_groups, rng) for _ in range(tries)
-    ]
-    return min(assignments, key=lambda assignment: assignment[2])[:2]
 
 
 def _assign_large_groups(

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 class Leakage:
     """Overlap of the test part with the training part.
 
-    Args:
+    Attributes:
         test_cells: Cells in the test part.
-        unknown_cells: Cells of both parts that name no specimen.
+        unknown_cells: Cells of both parts whose specimen is unknown.
         test_specimens: Known specimens with cells in the test part.
-        shared_specimens: Those of them with cells in training too.
-        duplicates: One (test id, training id) per test cell with a byte-identical twin in training.
+        shared_specimens: Those of them that have cells in the training part too.
+        duplicates: One (test id, training id) for each test cell with a byte-identical cell in the
+            training part.
     """
 
     test_cells: int
@@ -37,7 +38,11 @@ class Leakage:
         return not self.unknown_cells
 
     def warnings(self) -> list[str]:
-        """Say in plain sentences what leaks, or that nothing does; never empty."""
+        """Describe in sentences what is shared, or that nothing is.
+
+        Returns:
+            One sentence or more.
+        """
         lines = []
         if self.duplicates:
             tested, twin = self.duplicates[0]
@@ -61,7 +66,11 @@ class Leakage:
         return lines or ["No specimen and no byte-identical cell is in both training and test."]
 
     def metrics(self) -> dict[str, float]:
-        """Return what goes into metrics.json; shared specimens only where specimens are known."""
+        """Return what metrics.json records.
+
+        Returns:
+            Counts by name; shared specimens only if every specimen is known.
+        """
         metrics = {"leakage/duplicate_test_cells": float(len(self.duplicates))}
         if self.specimens_known:
             metrics["leakage/shared_specimens"] = float(self.shared_specimens)
@@ -69,7 +78,15 @@ class Leakage:
 
 
 def measure_leakage(store: "Store", split: "Split") -> Leakage:
-    """Find what the test part of `split` shares with its training part."""
+    """Find what the test part of a split shares with its training part.
+
+    Args:
+        store: The packed cells.
+        split: A split of this store.
+
+    Returns:
+        The overlap.
+    """
     train, test = split.train, split.test
     specimen = np.asarray(store.specimen)
     trained, tested = np.unique(specimen[train]), np.unique(specimen[test])

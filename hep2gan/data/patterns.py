@@ -5,9 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pattern:
-    """One staining pattern; ids run contiguously from `first_id` to `last_id` in the real set.
+    """One staining pattern; in the real set its ids run contiguously.
 
-    aliases: names met in copies of the set and in the contest's papers.
+    Attributes:
+        name: Name of the class in the set's table.
+        abbreviation: Three letters, as in the figures of the paper.
+        first_id: Id of its first cell in the real set.
+        last_id: Id of its last cell in the real set.
+        aliases: Other names in copies of the set and in papers about the contest.
     """
 
     name: str
@@ -49,16 +54,37 @@ _LABELS = {
 
 
 def parse_label(name: str) -> int | None:
-    """Return the label 0..5 of a class name, ignoring case, blanks and dashes; None if unknown."""
+    """Parse the name of a class, ignoring case, spaces and punctuation.
+
+    Args:
+        name: Name, abbreviation or alias of the class.
+
+    Returns:
+        The label 0 to 5, or None if the name is unknown.
+    """
     return _LABELS.get(_normalise(name))
 
 
 def unknown_class_message(name: str) -> str:
-    """Say that a class name is unknown, and which there are."""
+    """Format a message that a class name is unknown, with the known names.
+
+    Args:
+        name: The unknown name.
+
+    Returns:
+        The message.
+    """
     return f"unknown class '{name}' (the classes are {', '.join(CLASSES)})"
 
 
 def abbreviation(name: str) -> str:
-    """Shorten a class name for figures: the paper's three letters where it is one of its six."""
-    abbreviations = {p.name: p.abbreviation for p in ICPR2016}
-    return abbreviations.get(name, name[:3].capitalize() if len(name) <= 12 else name[:8])
+    """Shorten the name of a class for figures.
+
+    Args:
+        name: Name of the class.
+
+    Returns:
+        The three letters of the paper for its six classes; otherwise the beginning of the name.
+    """
+    short = name[:3].capitalize() if len(name) <= 12 else name[:8]
+    return next((p.abbreviation for p in ICPR2016 if p.name == name), short)

@@ -14,12 +14,15 @@ log = logging.getLogger(__name__)
 
 
 def open_store(source: DataSource, *, check: bool = True, force_check: bool = False) -> Store:
-    """Open the store of a data set; synthetic cells are made and packed at first use.
+    """Open the store of a data set; synthetic cells are generated and packed at first use.
 
     Args:
-        source: The settings of the data, see conf/data.
+        source: The settings of the data set.
         check: Compare its content with what was packed; one of several ranks suffices.
-        force_check: Read all of it even where its files have not changed since the last check.
+        force_check: Read all of it even if its files have not changed since the last check.
+
+    Returns:
+        The opened store.
 
     Raises:
         Hep2ganError: The store is missing, damaged or of another size.
@@ -49,11 +52,14 @@ def pack_store(source: DataSource, workers: int | None = None) -> Store:
     """Read the raw cells of a data set, check them and pack them.
 
     Args:
-        source: The settings of the data.
+        source: The settings of the data set.
         workers: As in `pack_cells`.
 
+    Returns:
+        The opened store.
+
     Raises:
-        Hep2ganError: Cells are broken, or the data set is not as it should be.
+        Hep2ganError: Cells are damaged, the data set is invalid, or the store cannot be written.
     """
     raw = source.read(workers)
     log.info("Packing %d cells from %s", len(raw.cells), source.root)

@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import Sampler
 
 from hep2gan.data.batch import BatchSeed, Request, to_device
@@ -19,30 +18,31 @@ RowOrder = npt.NDArray[np.int64]
 class EpochBatchSampler(Sampler[Request]):
     """Requests of one epoch for one rank.
 
-    Training shuffles and drops the last incomplete global batch. Rank r of w takes cells r,
-    r + w, … of each global batch, so the ranks' k-th batches together are the k-th batch of a
-    single rank. The order is a pure function of (seed, epoch): nothing else is kept to resume.
+    Training shuffles and drops the last incomplete global batch. Rank r of w takes cells r, r + w,
+    … of each global batch, so the k-th batches of all ranks together are the k-th batch of a single
+    rank. The order is a pure function of (seed, epoch): no other state is needed to resume.
 
-    Evaluation keeps the order and serves every row exactly once. Rank r takes batches r, r + w, …
-    whole, so that a cell is always computed beside the same cells: results are the same to the
-    last bit for any number of ranks, which may get unequal numbers of batches.
+    Evaluation keeps the order and serves every row exactly once. Rank r takes whole batches r, r +
+    w, …, so that a cell is always computed in a batch with the same cells: results are equal to the
+    last bit for any number of ranks, which may get different numbers of batches.
 
     Args:
         rows: (M,) rows of the store.
-        batch_size: Cells of a *global* batch in training, all ranks together.
-        seed: Of the order in training.
-        rank: Number of this rank.
+        batch_size: Cells of a *global* batch in training, all ranks together; of a rank's batch in
+            evaluation.
+        seed: Seed of the order in training.
+        rank: Number of this rank, from 0.
         world_size: Number of ranks.
         training: Whether to shuffle.
-        start: (epoch, batch) to begin that epoch with, where it was interrupted.
-        label: (M,) classes of the rows, to train on all equally often (see
+        start: (epoch, batch) at which an interrupted training resumes.
+        label: (M,) classes of the rows, to train on every class equally often (see
             `class_balanced_order`); None trains on every row once.
-        device: Where the rows of an epoch are copied at once, for cells that are on that device;
-            the worker processes of a loader cannot take them from there.
+        device: Device to which the rows of an epoch are copied at once, for cells that are on that
+            device; not for loaders with worker processes, which cannot read them there.
 
     Raises:
-        Hep2ganError: The batch size is below 1, does not divide by the ranks in training, or is
-            larger than the training part.
+        Hep2ganError: The batch size is below 1, not divisible by the number of ranks in training,
+            or larger than the training part.
     """
 
     def __init__(
@@ -77,11 +77,19 @@ class EpochBatchSampler(Sampler[Request]):
         self.device = device or torch.device("cpu")
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration serves; Lightning calls this."""
+        """Choose the epoch that the next iteration serves; Lightning calls this.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Count the batches of this rank in a whole epoch."""
+        """Count the batches of this rank in a whole epoch.
+
+        Returns:
+            The number, also when a training resumes within the epoch.
+        """
         if self.training:
             return len(self.rows) // self.batch_size
         batches = -(-len(self.rows) // self.batch_size)
@@ -93,40 +101,35 @@ class EpochBatchSampler(Sampler[Request]):
     def _training_batches(self) -> Iterator[Request]:
         epoch = self.epoch
         first = self.start[1] if epoch == self.start[0] else 0
-        rows = self._to_device(self._order(epoch))
+        # The leading 1 keeps these numbers apart from the augmentation's.
+        rng = np.random.default_rng([1, self.seed, epoch])
+        order = (
+            rng.permutation(self.rows)
+            if self.label is None
+            else class_balanced_order(self.rows, self.label, rng)
+        )
+        # Not copied: for a million rows that takes longer than the first batch.
+        rows = to_device(torch.from_numpy(order), self.device)
         for batch in range(first, len(self)):
             chosen = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
-            # A clone, so that a loader's worker is sent a batch and not the whole epoch.
-            own = chosen[self.rank :: self.world_size].clone()
-            yield Request(
-                own, BatchSeed(self.seed, epoch, batch, self.rank, self.world_size, len(chosen))
-            )
+            seed = BatchSeed(self.seed, epoch, batch, self.rank, self.world_size, len(chosen))
+            # A clone, so that a worker process of a loader is sent a batch, not the whole epoch.
+            yield Request(chosen[self.rank :: self.world_size].clone(), seed)
 
     def _evaluation_batches(self) -> Iterator[Request]:
-        rows = self._to_device(self.rows)
+        rows = to_device(torch.from_numpy(self.rows), self.device)
         for begin in range(
             self.rank * self.batch_size, len(rows), self.world_size * self.batch_size
         ):
             yield Request(rows[begin : begin + self.batch_size].clone(), None)
 
-    def _to_device(self, rows: npt.NDArray[np.int64]) -> Tensor:
-        # Not copied: of a million rows that takes longer than the first batch.
-        return to_device(torch.from_numpy(rows), self.device)
-
-    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        # The leading 1 keeps these numbers apart from the augmentation's.
-        rng = np.random.default_rng([1, self.seed, epoch])
-        if self.label is None:
-            return rng.permutation(self.rows)
-        return class_balanced_order(self.rows, self.label, rng)
-
 
 def class_balanced_order(rows: RowOrder, label: RowOrder, rng: np.random.Generator) -> RowOrder:
     """Sample as many rows as there are, every class equally often, in random order.
 
-    The numbers of cells differ by one at most, where M does not divide by the classes. A class
-    starts over in a new order when all its cells were used, so that none comes twice before all
-    others of its class came once; of large classes some do not come.
+    The numbers of cells per class differ by one at most, if M is not divisible by the number of
+    classes. A class starts over in a new order after all its cells were used, so no cell is
+    repeated before all others of its class were used; of large classes some cells are not used.
 
     Args:
         rows: (M,) rows of the store.
@@ -146,6 +149,6 @@ def class_balanced_order(rows: RowOrder, label: RowOrder, rng: np.random.Generat
 
 
 def _cycle_shuffled(rows: RowOrder, count: int, rng: np.random.Generator) -> RowOrder:
-    """Take `count` of the rows, each once before any comes again."""
+    """Take `count` of the rows, each once before any is repeated."""
     cycles = -(-count // len(rows))
     return np.concatenate([rng.permutation(rows) for _ in range(cycles)])[:count]

@@ -39,26 +39,27 @@ SplitKind = Literal["random", "block", "specimen", "given"]
 UNITS = {"random": "cell", "block": "block", "specimen": "specimen", "given": "cell"}
 """What each kind of split assigns whole."""
 
-_FIX = "make the split anew from this store"
+_FIX = "make the split again from this store"
 
 
 class SplitSettings(Settings):
     """What a split depends on besides the store.
 
     Args:
-        kind: `random` assigns cells; `block` assigns contiguous id blocks of a class, the honest
-            stand-in where specimens are unknown; `specimen` assigns specimens; `given` takes the
-            split column of the manifest. All but `given` keep the class proportions in every part.
-        seed: Of the random assignment, 0 or more.
-        test_fraction: Fraction of all cells to test on, above 0 and below 1; ignored with folds.
-        folds: Number of folds, 2 or more, whose test parts partition the set; None for one split.
-        fold: Which fold, from 0.
-        validation_fraction: Fraction of the *training part* to validate on, split off by the same
-            rule (at random under `given`); 0 for none. The test part does not depend on it while
-            classes have enough groups.
+        kind: `random` assigns single cells; `block` assigns blocks of contiguous ids of a class,
+            the best approximation if specimens are unknown; `specimen` assigns whole specimens;
+            `given` takes the split column of the manifest. All but `given` keep the class
+            proportions in every part.
+        seed: Seed of the random assignment.
+        test_fraction: Fraction of all cells to test on; ignored with folds.
+        folds: Number of folds whose test parts partition the set; None for a single split.
+        fold: Number of the fold to test on, from 0.
+        validation_fraction: Fraction of the *training part* to validate on, chosen in the same way
+            (at random under `given`); 0 for none. The test part does not depend on it while classes
+            have enough groups.
         group_duplicates: Keep byte-identical cells in one part.
-        blocks_per_class: Ten make a 9:1 test part one long block a class. Every boundary cuts a
-            specimen, so more blocks leak more.
+        blocks_per_class: Blocks per class under `block`; 10 make a 9:1 test part one long block of
+            each class. Every boundary divides a specimen, so more blocks leak more.
 
     Raises:
         Hep2ganError: A value is out of range, or a given split has folds.
@@ -74,7 +75,11 @@ class SplitSettings(Settings):
     blocks_per_class: PositiveInt = 10
 
     def conflict(self) -> Hep2ganError | None:
-        """A fold that is none of the folds, or folds of a given split."""
+        """Check that the fold exists, and that a given split has no folds.
+
+        Returns:
+            What is wrong, or None.
+        """
         if self.kind == "given" and self.folds is not None:
             return Hep2ganError("A given split has no folds", "", "drop folds, or use another kind")
         last = (self.folds or 1) - 1
@@ -92,10 +97,13 @@ class SplitSettings(Settings):
 
 @dataclass(frozen=True)
 class Split:
-    """Which cells train, validate and test.
+    """Which cells are used for training, validation and test; every cell is in one part.
 
-    train, validation, test: sorted rows of the store; together every row, once. settings: how the
-    split was made (kind, seed, fold, …) and `fingerprint`, the store it belongs to.
+    Attributes:
+        train: Rows of the store, ascending.
+        validation: Rows of the store, ascending.
+        test: Rows of the store, ascending.
+        settings: How the split was made (kind, seed, fold, …), and `fingerprint` of its store.
     """
 
     train: npt.NDArray[np.int64]
@@ -105,7 +113,15 @@ class Split:
 
     @classmethod
     def from_parts(cls, part: npt.NDArray[np.integer[Any]], settings: dict[str, Any]) -> "Split":
-        """Build a split from the (N,) part numbers of all cells."""
+        """Build a split from the part numbers of all cells.
+
+        Args:
+            part: (N,) 0 for training, 1 for validation, 2 for test.
+            settings: See `Split`.
+
+        Returns:
+            The split.
+        """
         train, validation, test = (np.flatnonzero(part == p).astype(np.int64) for p in range(3))
         return cls(train, validation, test, settings)
 
@@ -119,7 +135,14 @@ class Split:
         return part
 
     def counts(self, store: "Store") -> dict[str, dict[str, int]]:
-        """Count the cells of each class in each part, by name."""
+        """Count the cells of each class in each part.
+
+        Args:
+            store: The store of this split.
+
+        Returns:
+            For each part by name, the number of cells of each class by name.
+        """
         label, classes = np.asarray(store.label), store.classes
         return {
             name: dict(
@@ -129,18 +152,22 @@ class Split:
         }
 
     def save(self, folder: Path, store: "Store") -> None:
-        """Write split.csv (id, part) and split.json (settings, counts) into `folder`.
+        """Write split.csv (id, part) and split.json (settings, counts) into a folder.
 
-        Each file appears complete or not at all. split.csv comes last, so where it is, both are;
-        split.json holds its checksum.
+        Each file appears complete or not at all. split.csv is written last, so if it exists, both
+        do; split.json contains its checksum.
+
+        Args:
+            folder: The folder; made if missing.
+            store: The store of this split.
 
         Raises:
             Hep2ganError: The split belongs to another store.
         """
         _check_fingerprint(self.settings.get("fingerprint"), store, "this split")
         text = io.StringIO()
-        names = np.asarray(PARTS)[self.part].tolist()
-        rows = [("id", "part"), *zip(store.id.tolist(), names, strict=True)]
+        parts = np.asarray(PARTS)[self.part].tolist()
+        rows = [("id", "part"), *zip(store.id.tolist(), parts, strict=True)]
         csv.writer(text, lineterminator="\n").writerows(rows)
         table = text.getvalue().encode()
         record = {
@@ -154,11 +181,18 @@ class Split:
 
     @classmethod
     def load(cls, folder: Path, store: "Store") -> "Split":
-        """Read what `save` wrote and compare it with `store`.
+        """Read what `save` wrote and compare it with the store.
+
+        Args:
+            folder: The folder.
+            store: The store of the split.
+
+        Returns:
+            The split.
 
         Raises:
-            Hep2ganError: A file is missing, damaged or edited, or the split is of another store;
-                the message says in what they differ.
+            Hep2ganError: A file is missing, damaged or edited, or the split belongs to another
+                store; the message says how they differ.
         """
         record, table = _read_record(folder / "split.json"), folder / "split.csv"
         part_of = _read_parts(table, record["sha256"])
@@ -177,6 +211,9 @@ def make_split(store: "Store", settings: SplitSettings) -> Split:
         store: The packed cells.
         settings: How to split them.
 
+    Returns:
+        The split.
+
     Raises:
         Hep2ganError: A class has too few groups for the parts, specimens or given parts are
             missing, or a part would be empty.
@@ -186,8 +223,7 @@ def make_split(store: "Store", settings: SplitSettings) -> Split:
     if settings.kind == "given":
         part = _follow_given_parts(store, group)
     else:
-        rows = np.arange(len(label))
-        _require_groups(store, settings, group, rows, settings.groups_needed)
+        _require_groups(store, settings, group, np.arange(len(label)), settings.groups_needed)
         part = _choose_test(settings, group, label, len(store.classes))
     if settings.validation_fraction:
         if (part == 1).any():
@@ -205,7 +241,15 @@ def make_split(store: "Store", settings: SplitSettings) -> Split:
 
 
 def check_split_possible(store: "Store", kind: str) -> None:
-    """Raise Hep2ganError where the store lacks what the kind needs: specimens, given parts."""
+    """Check that a store has what a kind of split needs: specimens, or given parts.
+
+    Args:
+        store: The packed cells.
+        kind: Kind of the split, see `SplitSettings`.
+
+    Raises:
+        Hep2ganError: It does not.
+    """
     if kind == "specimen":
         _specimen_groups(store)
     elif kind == "given":
@@ -213,7 +257,7 @@ def check_split_possible(store: "Store", kind: str) -> None:
 
 
 def _groups(store: "Store", settings: SplitSettings) -> GroupIds:
-    """(N,) numbers of the groups this kind of split must not cut."""
+    """Compute (N,) numbers of the groups that this kind of split must keep whole."""
     if settings.kind == "block":
         minimum = max(settings.folds or 0, settings.groups_needed)
         label = np.asarray(store.label)
@@ -260,7 +304,7 @@ def _follow_given_parts(store: "Store", group: GroupIds) -> GroupIds:
 def _choose_test(
     settings: SplitSettings, group: GroupIds, label: GroupIds, classes: int
 ) -> GroupIds:
-    """(N,) 2 for the cells to test on, else 0."""
+    """Compute (N,) 2 for the cells to test on, else 0."""
     counts = np.bincount(label, minlength=classes)
     rng = np.random.default_rng([settings.seed, 1])
     if settings.folds is None:
@@ -275,7 +319,7 @@ def _choose_test(
 def _choose_validation(
     settings: SplitSettings, group: GroupIds, label: GroupIds, classes: int
 ) -> GroupIds:
-    """(M,) 1 for the training cells to validate on, else 0."""
+    """Compute (M,) 1 for the training cells to validate on, else 0."""
     quota = fraction_quota(np.bincount(label, minlength=classes), settings.validation_fraction)
     rng = np.random.default_rng([settings.seed, 2, settings.fold])
     return assign_groups(group, label, quota, np.ones(2, np.int64), rng)
@@ -284,7 +328,7 @@ def _choose_validation(
 def _require_groups(
     store: "Store", settings: SplitSettings, group: GroupIds, rows: GroupIds, needed: int
 ) -> None:
-    """Raise where a class that has cells has fewer groups among `rows` than needed."""
+    """Raise if a class has cells, but fewer groups among `rows` than needed."""
     label = np.asarray(store.label)
     # Marked rather than sorted: of a million cells that takes milliseconds, not a second.
     occurs = np.zeros((int(group.max(initial=-1)) + 1, len(store.classes)), np.bool_)
@@ -324,7 +368,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _read_parts(table: Path, checksum: str) -> dict[str, int]:
-    """Part number by id. The checksum guards against accidents, not against an attacker."""
+    """Read the part numbers by id. The checksum detects accidents, not attacks."""
     if not table.is_file():
         raise Hep2ganError(f"{table} does not exist", "", _FIX)
     content = table.read_bytes()

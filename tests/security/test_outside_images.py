@@ -193,8 +193,8 @@ def test_one_bit(tmp_path, suffix):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
 def test_pipes_and_devices_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "a.png")
-    refused(tmp_path / "a.png", "no regular file")
+    refused(tmp_path / "a.png", "not a regular file")
     (tmp_path / "b.png").symlink_to("/dev/zero")
-    refused(tmp_path / "b.png", "no regular file")
+    refused(tmp_path / "b.png", "not a regular file")
     (tmp_path / "c.png").symlink_to(tmp_path / "c.png")
     refused(tmp_path / "c.png", "cannot be opened")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,9 @@ DIAMETER = (47.6, 0.095, 41.0, 70.0)
 class Outline:
     """A closed star-shaped curve around its centre.
 
-    radius: (720,) distance of the curve from the centre in px, every half degree.
-    diameter: diameter in px of the circle of equal area.
+    Attributes:
+        radius: (720,) distance of the curve from the centre in px, every half degree.
+        diameter: Diameter in px of the circle of equal area.
     """
 
     radius: Image
@@ -32,8 +34,7 @@ class Outline:
     def tilt(self) -> Image:
         """(720,) cosine between the outward ray and the curve's normal."""
         slope = (np.roll(self.radius, -1) - np.roll(self.radius, 1)) * (_STEPS / (4 * np.pi))
-        tilt: Image = 1 / np.sqrt(1 + (slope / self.radius) ** 2)
-        return tilt
+        return cast(Image, 1 / np.sqrt(1 + (slope / self.radius) ** 2))
 
     @cached_property
     def reach(self) -> tuple[float, float]:
@@ -43,33 +44,46 @@ class Outline:
             float(np.abs(self.radius * np.cos(_ANGLES)).max()),
         )
 
-    def radius_at(self, angle: Points | Image) -> Points:
-        """Radius in px in the direction of each angle (radians)."""
-        return self.radius[_direction(angle)].astype(np.float64)
-
     def overlaps(self, other: "Outline", offset: tuple[float, float], gap: float = 1.5) -> bool:
-        """Whether `other`, its centre `offset` (y, x) px away, comes nearer than `gap` px."""
+        """Tell whether another outline touches this one.
+
+        Args:
+            other: The other outline.
+            offset: (y, x) of its centre in px, relative to the centre of this one.
+            gap: Distance in px below which they touch.
+
+        Returns:
+            Whether they touch.
+        """
         return _intrudes(other, self, offset, gap) or _intrudes(
             self, other, (-offset[0], -offset[1]), gap
         )
 
 
 def _direction(angle: Points | Image) -> npt.NDArray[np.intp]:
-    """Index of the tabulated ray nearest each angle (radians)."""
-    index: npt.NDArray[np.intp] = np.rint(angle * (_STEPS / (2 * np.pi))).astype(np.intp) % _STEPS
-    return index
+    """Return the index of the tabulated ray nearest each angle (radians)."""
+    rays = np.rint(angle * (_STEPS / (2 * np.pi)))
+    return cast(npt.NDArray[np.intp], rays.astype(np.intp) % _STEPS)
 
 
 def _intrudes(moved: Outline, fixed: Outline, offset: tuple[float, float], gap: float) -> bool:
-    """Whether a point of the curve `moved`, shifted by `offset`, lies inside `fixed` + gap."""
+    """Tell whether a point of `moved`, shifted by `offset`, is inside `fixed` grown by `gap`."""
     every_eighth = slice(None, None, 8)
     y = offset[0] + moved.radius[every_eighth] * np.sin(_ANGLES[every_eighth])
     x = offset[1] + moved.radius[every_eighth] * np.cos(_ANGLES[every_eighth])
-    return bool(np.any(np.hypot(y, x) < fixed.radius_at(np.arctan2(y, x)) + gap))
+    radius = fixed.radius[_direction(np.arctan2(y, x))].astype(np.float64)
+    return bool(np.any(np.hypot(y, x) < radius + gap))
 
 
 def sample_outline(rng: np.random.Generator) -> Outline:
-    """Sample an ellipse with wobbles of order 2 to 5, scaled to its equivalent diameter."""
+    """Sample an ellipse with perturbations of order 2 to 5, scaled to its equivalent diameter.
+
+    Args:
+        rng: Source of the random numbers.
+
+    Returns:
+        The outline.
+    """
     middle, spread, smallest, largest = DIAMETER
     diameter = float(np.clip(middle * np.exp(spread * rng.standard_normal()), smallest, largest))
     ratio = float(np.clip(rng.normal(0.80, 0.066), 0.69, 0.98))
@@ -83,11 +97,17 @@ def sample_outline(rng: np.random.Generator) -> Outline:
 
 
 class Nucleus:
-    """A nucleus lying on a canvas of (h, w) px, `centre` = (y, x), perhaps partly outside it.
+    """A nucleus on a canvas, perhaps partly outside it.
 
-    rho: (h, w) distance from the centre over the radius there; 1 on the outline.
-    depth: (h, w) distance in px from the outline, positive inside (first order in curvature).
-    mask: (h, w) bool, pixel centres inside the outline.
+    Args:
+        outline: Its outline.
+        centre: (y, x) of its centre in px.
+        shape: (h, w) of the canvas in px.
+
+    Attributes:
+        rho: (h, w) distance from the centre over the radius there; 1 on the outline.
+        depth: (h, w) distance in px from the outline, positive inside (first order in curvature).
+        mask: (h, w) bool, true for pixel centres inside the outline.
     """
 
     def __init__(
@@ -105,24 +125,46 @@ class Nucleus:
 
     @cached_property
     def inside(self) -> Image:
-        """(h, w) share of each pixel that lies inside: the mask without stairs."""
-        inside: Image = np.clip(self.depth + np.float32(0.5), 0, 1)
-        return inside
+        """(h, w) fraction of each pixel that is inside: the mask, antialiased."""
+        return cast(Image, np.clip(self.depth + np.float32(0.5), 0, 1))
 
     def dome(self, power: float) -> Image:
-        """(h, w) brightness of an evenly stained body, (1 - ρ²)^power, 0 outside."""
+        """Compute the brightness of an evenly stained body, (1 − ρ²)^power, 0 outside.
+
+        Args:
+            power: Exponent; the larger, the darker towards the outline.
+
+        Returns:
+            (h, w) values from 0 to 1.
+        """
         base = np.maximum(1 - self.rho * self.rho, 0)
-        dome: Image = np.power(base, np.float32(power))
-        return dome
+        return cast(Image, np.power(base, np.float32(power)))
 
     def points_at(self, angle: Points, outward: Points) -> Points:
-        """Points (n, 2) in canvas px, each `outward` px beyond the outline (negative: within)."""
+        """Place points at given distances from the outline.
+
+        Args:
+            angle: (n,) directions from the centre in radians.
+            outward: (n,) distances in px beyond the outline; negative inside it.
+
+        Returns:
+            (n, 2) points (y, x) in px of the canvas.
+        """
         index = _direction(angle)
         radius = self.outline.radius[index] + outward / self.outline.tilt[index]
         return self._to_canvas(angle, np.maximum(radius, 0))
 
     def sample_points(self, rng: np.random.Generator, rho: float, count: int) -> Points:
-        """Points (count, 2) in canvas px, uniform over the area inside normalised radius `rho`."""
+        """Sample points uniformly over the area inside a normalised radius.
+
+        Args:
+            rng: Source of the random numbers.
+            rho: The normalised radius; 1 is the outline.
+            count: Number of points.
+
+        Returns:
+            (count, 2) points (y, x) in px of the canvas.
+        """
         sectors = np.cumsum(self.outline.radius.astype(np.float64) ** 2)
         index = np.searchsorted(sectors, rng.random(count) * sectors[-1]).clip(max=_STEPS - 1)
         share = rho * np.sqrt(rng.random(count))

@@ -1,7 +1,7 @@
 """The six staining patterns: what a specimen shares, and how one cell of it is rendered."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import numpy as np
 
@@ -22,7 +22,14 @@ HALF_SPREAD = float(np.sqrt(0.5))
 
 @dataclass(frozen=True)
 class Homogeneous:
-    """An even glow, slightly mottled; half the cells show faint nucleoli."""
+    """Even fluorescence, slightly mottled; half the cells show faint nucleoli.
+
+    Attributes:
+        power: Exponent of the dome of the body.
+        mottle: Standard deviation of the mottle.
+        scale: Smoothness of the mottle in px.
+        cytoplasm: Brightness of the cytoplasm.
+    """
 
     power: float
     mottle: float
@@ -31,7 +38,7 @@ class Homogeneous:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        """Sample what the cells of one specimen share."""
+        """Sample the stain of one specimen; see `Stain.sample`."""
         return cls(
             power=rng.uniform(0.25, 0.55),
             mottle=rng.uniform(0.02, 0.10),
@@ -40,18 +47,23 @@ class Homogeneous:
         )
 
     def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Render the stain (h, w) of one cell, in arbitrary units."""
+        """Render the stain of one cell; see `Stain.render`."""
         field = random_field(rng, nucleus.shape, self.scale)
         body = nucleus.dome(self.power) * (1 + lognormal(rng, self.mottle, JITTER) * field)
         if rng.random() < 0.5:
             body *= nucleoli_holes(rng, nucleus, (0.05, 0.25))
-        stain: Image = np.maximum(body, self.cytoplasm * haze(nucleus, 10))
-        return stain
+        return cast(Image, np.maximum(body, self.cytoplasm * haze(nucleus, 10)))
 
 
 @dataclass(frozen=True)
 class Speckled:
-    """Grains all over the nucleus, fine or coarse, with dark nucleoli."""
+    """Grains all over the nucleus, fine or coarse, with dark nucleoli.
+
+    Attributes:
+        power: Exponent of the dome of the body.
+        contrast: Standard deviation of the grains.
+        scale: Smoothness of the grains in px.
+    """
 
     power: float
     contrast: float
@@ -59,14 +71,14 @@ class Speckled:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        """Sample what the cells of one specimen share."""
+        """Sample the stain of one specimen; see `Stain.sample`."""
         power = rng.uniform(0.25, 0.55)
         if rng.random() < 0.5:
             return cls(power, contrast=rng.uniform(0.08, 0.22), scale=rng.uniform(0.8, 1.3))
         return cls(power, contrast=rng.uniform(0.20, 0.45), scale=rng.uniform(1.2, 2.2))
 
     def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Render the stain (h, w) of one cell, in arbitrary units."""
+        """Render the stain of one cell; see `Stain.render`."""
         grains = np.clip(random_field(rng, nucleus.shape, self.scale), -2, 3.5)
         grains *= lognormal(rng, self.contrast, JITTER)
         body = nucleus.dome(self.power) * np.maximum(1 + grains, 0)
@@ -75,7 +87,14 @@ class Speckled:
 
 @dataclass(frozen=True)
 class Nucleolar:
-    """One to six bright nucleoli on a weaker body: round, clumpy or dotted."""
+    """One to six bright nucleoli on a weaker body: round, clumpy or dotted.
+
+    Attributes:
+        power: Exponent of the dome of the body.
+        base: Brightness of the body.
+        bright: Median brightness of the nucleoli.
+        kind: Shape of the nucleoli.
+    """
 
     power: float
     base: float
@@ -84,7 +103,7 @@ class Nucleolar:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        """Sample what the cells of one specimen share."""
+        """Sample the stain of one specimen; see `Stain.sample`."""
         kinds: tuple[Literal["round", "clumpy", "dotted"], ...] = ("round", "clumpy", "dotted")
         return cls(
             power=rng.uniform(0.25, 0.55),
@@ -94,7 +113,7 @@ class Nucleolar:
         )
 
     def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Render the stain (h, w) of one cell, in arbitrary units."""
+        """Render the stain of one cell; see `Stain.render`."""
         count = int(rng.integers(1, 7))
         centres = sample_spaced_points(rng, nucleus, count, rho=0.75, apart=8)
         centre, sigma = self._grains(rng, centres)
@@ -105,7 +124,7 @@ class Nucleolar:
         return base * nucleus.dome(self.power) + blobs(nucleus.shape, centre, sigma, height)
 
     def _grains(self, rng: np.random.Generator, centres: Points) -> tuple[Points, Points]:
-        """Centres (n, 2) and sigmas (n,) of the blobs that nucleoli at `centres` are made of."""
+        """Sample centres (n, 2) and sigmas (n,) of the blobs that make up nucleoli at `centres`."""
         if self.kind == "round":
             return centres, rng.uniform(1.6, 3.6, len(centres))
         clumpy = self.kind == "clumpy"
@@ -118,7 +137,15 @@ class Nucleolar:
 
 @dataclass(frozen=True)
 class Centromere:
-    """Eighteen to fifty-five small dots of like brightness all over the nucleus."""
+    """Eighteen to fifty-five small dots of similar brightness all over the nucleus.
+
+    Attributes:
+        power: Exponent of the dome of the body.
+        base: Brightness of the body.
+        bright: Median brightness of the dots.
+        apart: Least distance between dots in px.
+        sigma: Mean standard deviation of a dot in px.
+    """
 
     power: float
     base: float
@@ -128,7 +155,7 @@ class Centromere:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        """Sample what the cells of one specimen share."""
+        """Sample the stain of one specimen; see `Stain.sample`."""
         return cls(
             power=rng.uniform(0.25, 0.55),
             base=rng.uniform(0.15, 0.7),
@@ -138,7 +165,7 @@ class Centromere:
         )
 
     def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Render the stain (h, w) of one cell, in arbitrary units."""
+        """Render the stain of one cell; see `Stain.render`."""
         count = int(rng.integers(18, 56))
         centre = sample_spaced_points(rng, nucleus, count, rho=0.88, apart=self.apart)
         sigma = np.clip(self.sigma + rng.uniform(-0.1, 0.1, len(centre)), 0.7, 1.25)
@@ -151,7 +178,18 @@ class Centromere:
 
 @dataclass(frozen=True)
 class NuclearMembrane:
-    """A ring along the border, smooth or punctate, in a hazy cytoplasm."""
+    """A ring along the border, smooth or punctate, in a hazy cytoplasm.
+
+    Attributes:
+        body: Brightness of the body.
+        power: Exponent of the dome of the body.
+        ring: Median brightness of the ring.
+        inset: Distance of the ring from the outline in px.
+        width: Standard deviation of the ring's profile in px.
+        punctate: Whether the ring is dotted.
+        cytoplasm: Brightness of the cytoplasm relative to the body.
+        reach: Width of the cytoplasm in px.
+    """
 
     body: float
     power: float
@@ -164,7 +202,7 @@ class NuclearMembrane:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        """Sample what the cells of one specimen share."""
+        """Sample the stain of one specimen; see `Stain.sample`."""
         return cls(
             body=rng.uniform(0.6, 0.9),
             power=rng.uniform(0.25, 0.55),
@@ -177,20 +215,27 @@ class NuclearMembrane:
         )
 
     def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Render the stain (h, w) of one cell, in arbitrary units."""
+        """Render the stain of one cell; see `Stain.render`."""
         across = (nucleus.depth - np.float32(self.inset)) / np.float32(self.width)
         ring = np.exp(-0.5 * across * across) * np.float32(lognormal(rng, self.ring, JITTER))
         if self.punctate:
             ring *= np.maximum(1 + 0.6 * random_field(rng, nucleus.shape, 1.0), 0)
         body = self.body * (1.15 - 0.3 * nucleus.dome(self.power))
         around = self.body * self.cytoplasm * haze(nucleus, self.reach)
-        stain: Image = around + nucleus.inside * (body - around) + ring
-        return stain
+        return cast(Image, around + nucleus.inside * (body - around) + ring)
 
 
 @dataclass(frozen=True)
 class Golgi:
-    """Granules outside the nucleus, gathered at one pole; the nucleus itself stays dull."""
+    """Granules outside the nucleus, gathered at one pole; the nucleus itself stays dim.
+
+    Attributes:
+        body: Brightness of the body.
+        power: Exponent of the dome of the body.
+        cytoplasm: Brightness of the cytoplasm relative to the body.
+        reach: Width of the cytoplasm in px.
+        bright: Median brightness of the granules.
+    """
 
     body: float
     power: float
@@ -200,7 +245,7 @@ class Golgi:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        """Sample what the cells of one specimen share."""
+        """Sample the stain of one specimen; see `Stain.sample`."""
         return cls(
             body=rng.uniform(0.5, 1.0),
             power=rng.uniform(0.25, 0.55),
@@ -210,7 +255,7 @@ class Golgi:
         )
 
     def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Render the stain (h, w) of one cell, in arbitrary units."""
+        """Render the stain of one cell; see `Stain.render`."""
         body = self.body * (0.85 + 0.15 * nucleus.dome(self.power))
         around = self.body * self.cytoplasm * haze(nucleus, self.reach)
         return around + nucleus.inside * (body - around) + self._granules(nucleus, rng)
@@ -227,7 +272,14 @@ class Golgi:
 
 
 def haze(nucleus: Nucleus, reach: float) -> Image:
-    """Cytoplasm (h, w): 1 up to the outline, then fading to e^-1 over `reach` px."""
+    """Compute the cytoplasm: 1 up to the outline, then fading to e^-1 over a distance.
+
+    Args:
+        nucleus: The nucleus.
+        reach: The distance in px.
+
+    Returns:
+        (h, w) values from 0 to 1.
+    """
     beyond = np.maximum(-nucleus.depth, 0) / np.float32(reach)
-    fading: Image = np.exp(-beyond * beyond)
-    return fading
+    return cast(Image, np.exp(-beyond * beyond))

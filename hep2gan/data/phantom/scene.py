@@ -1,6 +1,6 @@
 """One cell among its neighbours, and the microscope's picture of it: blur, noise, exposure."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,13 @@ Placed = tuple[Outline, tuple[float, float]]
 
 
 class Scene(NamedTuple):
-    """Light in grey levels (h, w), the cell's mask (h, w) bool, and the crop to be kept."""
+    """A rendered cell with its surroundings.
+
+    Attributes:
+        light: (h, w) light in grey levels.
+        mask: (h, w) bool, mask of the cell.
+        crop: Rows and columns to keep.
+    """
 
     light: Image
     mask: npt.NDArray[np.bool_]
@@ -32,7 +38,15 @@ class Scene(NamedTuple):
 
 
 def compose_scene(specimen: Specimen, rng: np.random.Generator) -> Scene:
-    """Compose one cell of the specimen with its neighbours on the mottled background."""
+    """Compose one cell of a specimen with its neighbours on an uneven background.
+
+    Args:
+        specimen: The specimen.
+        rng: Source of the random numbers.
+
+    Returns:
+        The scene, before blur and noise.
+    """
     nucleus = _sample_centred_nucleus(rng)
     stain = specimen.stain.render(nucleus, rng)
     unit = specimen.level / max(float(stain[nucleus.mask].mean()), 1e-6)
@@ -52,7 +66,7 @@ def compose_scene(specimen: Specimen, rng: np.random.Generator) -> Scene:
 
 
 def _sample_centred_nucleus(rng: np.random.Generator) -> Nucleus:
-    """Sample a nucleus amid the smallest canvas that holds its crop and the margin."""
+    """Sample a nucleus at the centre of the smallest canvas for its crop and the margin."""
     outline = sample_outline(rng)
     half = [int(np.ceil(reach)) + BORDER + _MARGIN + 1 for reach in outline.reach]
     shift = rng.uniform(-0.5, 0.5, 2)
@@ -61,7 +75,14 @@ def _sample_centred_nucleus(rng: np.random.Generator) -> Nucleus:
 
 
 def crop_around(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Bounding box of the mask, grown by 10 px on each side."""
+    """Compute the bounding box of a mask, grown by 10 px on each side.
+
+    Args:
+        mask: (h, w) bool.
+
+    Returns:
+        Rows and columns.
+    """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (
         slice(int(rows[0]) - BORDER, int(rows[-1]) + BORDER + 1),
@@ -70,9 +91,15 @@ def crop_around(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def place_neighbours(cell: Outline, count: int, rng: np.random.Generator) -> list[Placed]:
-    """Sample up to `count` outlines around `cell`, none touching it or another.
+    """Sample outlines around a cell, none touching it or another.
 
-    Each comes with its centre, (y, x) px from the cell's. One that finds no room is left out.
+    Args:
+        cell: Outline of the cell.
+        count: Number of outlines to try; those that find no room are left out.
+        rng: Source of the random numbers.
+
+    Returns:
+        Each outline with the (y, x) of its centre in px, relative to that of the cell.
     """
     placed: list[Placed] = []
     for _ in range(count):
@@ -91,7 +118,7 @@ def place_neighbours(cell: Outline, count: int, rng: np.random.Generator) -> lis
 def _sample_offset(
     cell: Outline, outline: Outline, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Offset of a centre at (D + D')/2 + |N(0, 7)| + 1 px, or as much farther as it must be."""
+    """Sample the offset of a centre at (D + D')/2 + |N(0, 7)| + 1 px, or farther if they touch."""
     angle = rng.uniform(0, 2 * np.pi)
     distance = (cell.diameter + outline.diameter) / 2 + abs(rng.normal(0, 7)) + 1
     while True:
@@ -109,7 +136,7 @@ def _is_visible(outline: Outline, centre: tuple[float, float], shape: tuple[int,
 
 
 def _sample_debris(shape: tuple[int, int], level: float, rng: np.random.Generator) -> Image:
-    """A clump of one to four bright grains, anywhere."""
+    """Render a clump of one to four bright grains at a random place."""
     count = int(rng.integers(1, 5))
     centre = rng.uniform(_MARGIN, np.array(shape) - _MARGIN) + rng.normal(0, 2, (count, 2))
     height = level * rng.lognormal(np.log(2), 0.5, count)
@@ -117,17 +144,23 @@ def _sample_debris(shape: tuple[int, int], level: float, rng: np.random.Generato
 
 
 def _sample_illumination(shape: tuple[int, int], rng: np.random.Generator) -> Image:
-    """A linear gradient (h, w) of mean 1 and at most 12 % from darkest to brightest."""
+    """Sample a linear gradient (h, w) of mean 1 and at most 12 % from darkest to brightest."""
     angle, change = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.12)
     y = np.linspace(-0.5, 0.5, shape[0], dtype=np.float32)[:, None] * np.float32(np.sin(angle))
     x = np.linspace(-0.5, 0.5, shape[1], dtype=np.float32)[None, :] * np.float32(np.cos(angle))
     steepest = abs(np.sin(angle)) + abs(np.cos(angle))
-    gradient: Image = 1 + np.float32(change / steepest) * (y + x)
-    return gradient
+    return 1 + np.float32(change / steepest) * (y + x)
 
 
 def sample_defocus(rng: np.random.Generator) -> float:
-    """Sample a cell's extra blur in px: 10 % slightly (1 to 2), 3 % badly (2 to 3.5) defocused."""
+    """Sample the extra blur of a cell: 10 % are slightly, 3 % badly out of focus.
+
+    Args:
+        rng: Source of the random numbers.
+
+    Returns:
+        Standard deviation in px: 1 to 2, 2 to 3.5, or 0 for all other cells.
+    """
     chance = rng.random()
     if chance < 0.03:
         return float(rng.uniform(2, 3.5))
@@ -135,15 +168,33 @@ def sample_defocus(rng: np.random.Generator) -> float:
 
 
 def blur(light: Image, *, sharp: float, halo: float, defocus: float) -> Image:
-    """Blur (h, w) by .85·Gauss(sharp) + .15·Gauss(halo), sigmas in px, widened by `defocus`."""
+    """Blur by 0.85·Gauss(sharp) + 0.15·Gauss(halo), both widened by the defocus.
+
+    Args:
+        light: (h, w) light in grey levels.
+        sharp: Standard deviation of the narrow part in px.
+        halo: Standard deviation of the wide part in px.
+        defocus: Standard deviation in px added to both in quadrature.
+
+    Returns:
+        (h, w) light in grey levels.
+    """
     near = ndimage.gaussian_filter(light, np.hypot(sharp, defocus), truncate=3, mode="nearest")
     far = ndimage.gaussian_filter(light, np.hypot(halo, defocus), truncate=2.5, mode="nearest")
-    blurred: Image = np.float32(1 - _HALO) * near + np.float32(_HALO) * far
-    return blurred
+    return cast(Image, np.float32(1 - _HALO) * near + np.float32(_HALO) * far)
 
 
 def expose(light: Image, gain: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Take the picture (h, w): Poisson noise at `gain` electrons per grey level, read noise."""
+    """Take the picture, with Poisson noise and read noise.
+
+    Args:
+        light: (h, w) light in grey levels.
+        gain: Electrons per grey level.
+        rng: Source of the random numbers.
+
+    Returns:
+        uint8 (h, w).
+    """
     electrons = rng.poisson(light * np.float32(gain)).astype(np.float32)
     grey = electrons / np.float32(gain) + np.float32(_READ_NOISE) * rng.standard_normal(
         light.shape, dtype=np.float32

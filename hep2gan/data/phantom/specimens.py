@@ -31,14 +31,36 @@ class Stain(Protocol):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
-        """Sample what the cells of one specimen share."""
+        """Sample what the cells of one specimen have in common.
+
+        Args:
+            rng: Source of the random numbers.
+
+        Returns:
+            The stain of the specimen.
+        """
 
     def render(self, nucleus: Nucleus, rng: np.random.Generator) -> Image:
-        """Render the stain (h, w) of one cell, in arbitrary units."""
+        """Render the stain of one cell.
+
+        Args:
+            nucleus: Nucleus of the cell.
+            rng: Source of the random numbers.
+
+        Returns:
+            (h, w) light in arbitrary units.
+        """
 
 
 class _PatternSpec(NamedTuple):
-    """One class: its pattern, its median nuclear signal and the mean number of neighbours."""
+    """Parameters of one class.
+
+    Attributes:
+        pattern: Its staining pattern.
+        intermediate: Median signal of nuclei in specimens of intermediate intensity.
+        positive: Median signal of nuclei in specimens of positive intensity.
+        neighbours: Mean number of cells around a cell.
+    """
 
     pattern: type[Stain]
     intermediate: float
@@ -58,13 +80,21 @@ _PATTERN_SPECS = (
 
 @dataclass(frozen=True)
 class Specimen:
-    """One slide. Levels are grey levels of 0..255, lengths px.
+    """One slide. Levels are in grey levels from 0 to 255, lengths in px.
 
-    key: (class, position in the class), the root of its cells' random numbers.
-    number: specimen number over the whole set. size: its number of cells.
-    intensity: 0 intermediate, 1 positive. level: mean nuclear signal over background.
-    gain: electrons per grey level. sharp, halo: sigmas of the two parts of the blur.
-    neighbours: mean number of cells around a cell.
+    Attributes:
+        key: (class, position in the class), the root of its cells' random numbers.
+        intensity: 0 intermediate, 1 positive.
+        level: Mean signal of nuclei above the background.
+        background: Level of the background.
+        gain: Electrons per grey level.
+        sharp: Standard deviation of the narrow part of the blur.
+        halo: Standard deviation of the wide part of the blur.
+        neighbours: Mean number of cells around a cell.
+        stain: How its cells are stained.
+        number: Number of the specimen in the whole set, from 0.
+        size: Its number of cells.
+        first: Position of its first cell in the whole set.
     """
 
     key: tuple[int, int]
@@ -78,6 +108,7 @@ class Specimen:
     stain: Stain
     number: int = 0
     size: int = 0
+    first: int = 0
 
     @property
     def label(self) -> int:
@@ -94,20 +125,23 @@ def plan_specimens(
     `count`.
 
     Args:
-        count: Cells of the set, 1 or more.
-        seed: 0 or more.
-        duplicate_specimen: The third specimen of NuMem repeats the second cell by cell, as one
-            does in the real set.
+        count: Number of cells of the set, 1 or more.
+        seed: Seed of the random numbers, 0 or more.
+        duplicate_specimen: The third specimen of NuMem repeats the second cell by cell, as one does
+            in the real set.
         spread: How far specimens differ in strength of stain and in optics, 0 to 4, as a multiple
             of the default.
+
+    Returns:
+        The specimens.
 
     Raises:
         Hep2ganError: A value is out of range, or `count` is too small for a duplicate specimen.
     """
     if not 0 <= spread <= 4:
-        raise Hep2ganError(f"spread {spread}", "it must lie between 0 and 4", "choose 1, say")
+        raise Hep2ganError(f"spread {spread}", "it must lie between 0 and 4", "choose 1")
     if seed < 0:
-        raise Hep2ganError(f"seed {seed}", "seeds are 0 or above", "choose 0, say")
+        raise Hep2ganError(f"seed {seed}", "seeds are 0 or above", "choose 0")
     specimens: list[Specimen] = []
     for label, cells in enumerate(class_counts(count)):
         twins = duplicate_specimen and label == _NUMEM
@@ -123,7 +157,8 @@ def plan_specimens(
         weights = np.exp(0.3 * specimen_generator(seed, label, 0).standard_normal(len(sampled)))
         sizes = specimen_sizes(cells, weights, twins=twins)
         for specimen, size in zip(sampled, sizes, strict=True):
-            specimens.append(replace(specimen, number=len(specimens), size=size))
+            first = specimens[-1].first + specimens[-1].size if specimens else 0
+            specimens.append(replace(specimen, number=len(specimens), size=size, first=first))
     return specimens
 
 
@@ -158,27 +193,59 @@ def _sample_specimen(
 
 
 def specimen_generator(seed: int, *key: int) -> np.random.Generator:
-    """Make a generator that depends on nothing but the seed and the key."""
+    """Make a random generator that depends only on the seed and the key.
+
+    Args:
+        seed: Seed of the set.
+        *key: Integers that tell generators apart.
+
+    Returns:
+        The generator.
+    """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def class_counts(count: int) -> list[int]:
-    """Scale the real set's 13,596 cells per class to `count`.
+    """Scale the 13,596 cells of the real set to another number.
 
-    Raises Hep2ganError when `count` is below 1.
+    Args:
+        count: Number of cells, 1 or more.
+
+    Returns:
+        Number of cells of each class.
+
+    Raises:
+        Hep2ganError: `count` is below 1.
     """
     if count < 1:
-        raise Hep2ganError(f"{count} synthetic cells", "at least 1 is needed", "choose 1000, say")
+        raise Hep2ganError(f"{count} synthetic cells", "at least 1 is needed", "choose 1000")
     return list(map(int, largest_remainder(np.array(COUNTS), count, at_least_one=True)))
 
 
 def specimen_count(label: int, cells: int) -> int:
-    """Number the specimens of a class: a dozen cells each, from 3 up to the real number."""
+    """Compute the number of specimens of a class: one per dozen cells, from 3 to the real number.
+
+    Args:
+        label: Class, 0 to 5.
+        cells: Cells of the class.
+
+    Returns:
+        The number; less than 3 if there are fewer cells.
+    """
     return min(SPECIMENS[label], max(min(3, cells), cells // 12))
 
 
 def specimen_sizes(cells: int, weights: npt.NDArray[np.float64], *, twins: bool) -> list[int]:
-    """Share a class's cells between its specimens; twins (the 2nd and 3rd) get equally many."""
+    """Apportion the cells of a class to its specimens.
+
+    Args:
+        cells: Cells of the class.
+        weights: (n,) relative sizes of its specimens.
+        twins: Give the second and the third specimen the same number.
+
+    Returns:
+        Number of cells of each specimen.
+    """
     if not cells:
         return []
     sizes: list[int] = largest_remainder(weights, cells, at_least_one=True).tolist()

@@ -10,20 +10,39 @@ from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 
 
 class CsvRow(NamedTuple):
-    """One row of a csv file: its line number, from 1, and its fields without outer blanks."""
+    """One row of a csv file.
+
+    Attributes:
+        line: Line number, from 1.
+        fields: Fields without surrounding spaces.
+    """
 
     line: int
     fields: tuple[str, ...]
 
     def field(self, column: int | None) -> str:
-        """Return the field of a column; '' where the row or the table has none."""
+        """Return the field of a column.
+
+        Args:
+            column: Position of the column; None for a column that the table does not have.
+
+        Returns:
+            The field, or '' if the row or the table has none.
+        """
         return self.fields[column] if column is not None and column < len(self.fields) else ""
 
 
 def read_table(path: Path) -> list[CsvRow]:
-    """Read all rows that are not blank; commas or semicolons, with or without byte-order mark.
+    """Read all rows of a csv file that are not empty.
 
-    Raises Hep2ganError when the file is missing, not UTF-8, or not csv.
+    Args:
+        path: The file: UTF-8, separated by commas or semicolons, with or without byte-order mark.
+
+    Returns:
+        The rows, the header included.
+
+    Raises:
+        Hep2ganError: The file is missing, not UTF-8, or not csv.
     """
     text = _read_text(path)
     header = text.split("\n", 1)[0]
@@ -53,12 +72,24 @@ def _read_text(path: Path) -> str:
         ) from error
     except OSError as error:
         raise Hep2ganError(
-            f"{path} cannot be read ({error.strerror})", "", "check the path and its rights"
+            f"{path} cannot be read ({error.strerror})", "", "check the path and its permissions"
         ) from error
 
 
 def check_columns(path: Path, header: CsvRow, required: Sequence[str]) -> dict[str, int]:
-    """Find columns by name, ignoring case. Raises Hep2ganError for missing or repeated ones."""
+    """Find the columns of a table by name, ignoring case.
+
+    Args:
+        path: The file, for messages.
+        header: First row of the table.
+        required: Names that must occur.
+
+    Returns:
+        Position of each column by its name in lower case.
+
+    Raises:
+        Hep2ganError: A required column is missing, or a name occurs twice.
+    """
     names = [name.casefold() for name in header.fields]
     missing = [name for name in required if name not in names]
     repeated = sorted({name for name in names if name and names.count(name) > 1})
@@ -73,7 +104,16 @@ def check_columns(path: Path, header: CsvRow, required: Sequence[str]) -> dict[s
 
 
 def raise_csv_errors(path: Path, errors: Sequence[str], fix: str) -> None:
-    """Raise Hep2ganError with all the lines that are wrong; do nothing where there are none."""
+    """Raise an error that lists all wrong lines; return if there is none.
+
+    Args:
+        path: The file.
+        errors: One message for each wrong line.
+        fix: What the user can do, in the imperative.
+
+    Raises:
+        Hep2ganError: There are wrong lines.
+    """
     if errors:
         raise Hep2ganError(
             f"{path} has {pluralize(len(errors), 'wrong line')}",

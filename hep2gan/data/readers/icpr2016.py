@@ -9,7 +9,8 @@ The set is handed out by its owners and is not part of this software.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_erro
 from hep2gan.data.readers.image import SUFFIXES
 from hep2gan.data.readers.source import (
     INTENSITIES,
+    UNKNOWN,
     CellError,
     DataSource,
     RawCell,
@@ -40,18 +42,39 @@ _LAYOUTS = (
 
 
 class FolderListing(NamedTuple):
-    """Files of one folder by the id of their cell; `NNNNN_Mask.png` belongs to `NNNNN.png`."""
+    """Files of one folder by the id of their cell; `NNNNN_Mask.png` belongs to `NNNNN.png`.
+
+    Attributes:
+        path: The folder.
+        images: Image of each cell.
+        masks: Mask of each cell.
+    """
 
     path: Path
     images: dict[str, Path]
     masks: dict[str, Path]
 
     def mask(self, cell: str) -> Path:
-        """Return the mask of a cell: the file there is, or the name it should have."""
+        """Return the mask of a cell.
+
+        Args:
+            cell: Id of the cell.
+
+        Returns:
+            The file; if there is none, the path that it should have.
+        """
         return self.masks.get(cell, self.path / f"{cell}_Mask.png")
 
     def unlisted(self, listed: set[str], table: str) -> list[CellError]:
-        """Report the images and masks of cells that the table does not list."""
+        """Report the images and masks of cells that a table does not list.
+
+        Args:
+            listed: Ids that the table lists.
+            table: The table, for messages.
+
+        Returns:
+            One error for each other cell.
+        """
         files = {**self.masks, **self.images}
         return [
             CellError(
@@ -64,40 +87,42 @@ class FolderListing(NamedTuple):
 
 
 class ClassTable(NamedTuple):
-    """A csv table of cells and classes: without header, or with `Image ID,Image class`."""
+    """A csv table of cells and classes: without header, or with `Image ID,Image class`.
+
+    Attributes:
+        path: The file.
+        header: The header; None if there is none.
+        rows: The other rows.
+    """
 
     path: Path
     header: CsvRow | None
     rows: list[CsvRow]
 
 
-class LayoutCells(NamedTuple):
-    """What one layout holds, before specimens are known."""
-
-    layout: str
-    cells: list[RawCell]
-    problems: list[CellError]
-
-
 class Icpr2016Source(DataSource):
-    """data=icpr2016: the ICPR 2016 Task-1 set, in any of its three layouts."""
+    """data=icpr2016: the ICPR 2016 Task-1 set; for its keys see `DataSource`."""
 
     def read(self, workers: int | None = None) -> RawCells:
-        """Read labels and paths of the cells in `root`."""
+        """Read labels and paths of the cells in the folder `root`; see `DataSource.read`."""
         return read_icpr2016(self.folder)
 
 
 def read_icpr2016(root: Path) -> RawCells:
-    """Read the set from its folder, in whichever of the three layouts, sorted by id.
+    """Read the set from its folder, in any of the three layouts, sorted by id.
 
     Files that the table names but that are missing are reported by packing.
 
     Args:
         root: The folder of the set.
 
+    Returns:
+        The cells.
+
     Raises:
-        Hep2ganError: A missing or empty folder, no or several tables, unknown classes, ids that
-            occur twice, or tables that are not UTF-8: each naming the file, the line and the fix.
+        Hep2ganError: The folder is missing or empty; there is no table or several; a class is
+            unknown, an id occurs twice, or a table is not UTF-8. The message names the file, the
+            line and the fix.
     """
     root = Path(root)
     if not root.is_dir():
@@ -107,31 +132,35 @@ def read_icpr2016(root: Path) -> RawCells:
             "set data.root to the folder of the set; without the set, use data=phantom",
         )
     table = _find_table(root)
-    layout = _read_class_folders(root) if table is None else _read_flat(root, table)
-    if not layout.cells:
+    raw = _read_class_folders(root) if table is None else _read_flat(root, table)
+    if not raw.cells:
         raise _no_cells(root)
-    specimens, notes = _read_specimens(root, layout)
+    specimens, notes = _read_specimens(root, raw)
     numbers = name_ids(specimens.values())
     cells = [
-        cell._replace(specimen=numbers.get(specimens.get(cell.id, ""), -1))
-        for cell in sorted(layout.cells, key=lambda cell: natural_key(cell.id))
+        cell._replace(specimen=numbers.get(specimens.get(cell.id, ""), UNKNOWN))
+        for cell in sorted(raw.cells, key=lambda cell: natural_key(cell.id))
     ]
+    return raw._replace(cells=cells, specimens=tuple(numbers), notes=notes)
+
+
+def _raw_cells(
+    root: Path, layout: str, cells: Iterable[RawCell], problems: Iterable[CellError]
+) -> RawCells:
     return RawCells(
-        f"ICPR 2016 set in {root} ({layout.layout})",
-        CLASSES,
-        cells,
-        COUNTS,
-        tuple(numbers),
-        tuple(layout.problems),
-        notes,
+        source=f"ICPR 2016 set in {root} ({layout})",
+        classes=CLASSES,
+        cells=tuple(cells),
+        published_counts=COUNTS,
+        problems=tuple(problems),
     )
 
 
 def _find_table(root: Path) -> ClassTable | None:
-    """Find the table of classes; None when no csv file looks like one.
+    """Find the table of classes; None if no csv file looks like one.
 
-    Raises Hep2ganError when several do and none is called gt_training.csv, and when a csv file
-    that has to be looked at cannot be read.
+    Raises:
+        Hep2ganError: Several do and none is called gt_training.csv, or a csv file cannot be read.
     """
     official = root / OFFICIAL_TABLE
     paths = [official] if official.is_file() else _list_tables(root)
@@ -160,18 +189,22 @@ def _recognise_table(path: Path) -> ClassTable | None:
     return ClassTable(path, None, rows) if is_official else None
 
 
-def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
-    """Read the cells that a table names, in its order.
+def _read_flat(root: Path, table: ClassTable) -> RawCells:
+    """Read the cells that a table lists, in its order; unlisted images become problems.
 
-    Raises Hep2ganError with every line that has an unknown class or intensity, a repeated id, a
-    path, or too few columns. Images that no line names come back as problems.
+    Raises:
+        Hep2ganError: Lines have an unknown class or intensity, a repeated id, a path, or too few
+            columns; all are listed.
     """
     folder, name = _list_folder(root), table.path.name
     if table.header is None:
-        layout, parse = "flat, table as handed out", _row_parser(folder)
+        layout = "flat, table as handed out"
+        files = {path.name for path in (*folder.images.values(), *folder.masks.values())}
+        parse = partial(_parse_row, folder, files)
     else:
         layout = "flat, table with header"
-        parse = _headed_row_parser(folder, check_columns(table.path, table.header, _HEADER))
+        columns = check_columns(table.path, table.header, _HEADER)
+        parse = partial(_parse_headed_row, folder, columns)
     cells, errors, line_of = [], [], dict[str, int]()
     for row in table.rows:
         parsed = parse(row)
@@ -183,13 +216,14 @@ def _read_flat(root: Path, table: ClassTable) -> LayoutCells:
             line_of[parsed.id] = row.line
             cells.append(parsed)
     raise_csv_errors(table.path, errors, "correct these lines")
-    return LayoutCells(f"{layout}: {name}", cells, folder.unlisted(set(line_of), name))
+    return _raw_cells(root, f"{layout}: {name}", cells, folder.unlisted(set(line_of), name))
 
 
 def _list_folder(path: Path) -> FolderListing:
     """List the image and mask files of a folder, without its subfolders and hidden files.
 
-    Raises Hep2ganError when two files stand for one cell (`1.png` and `00001.png`).
+    Raises:
+        Hep2ganError: Two files are the same cell (`1.png` and `00001.png`).
     """
     folder = FolderListing(path, {}, {})
     with os.scandir(path) as entries:
@@ -209,41 +243,30 @@ def _list_folder(path: Path) -> FolderListing:
     return folder
 
 
-def _row_parser(folder: FolderListing) -> Callable[[CsvRow], RawCell | str]:
-    """Parse rows of image, mask, class, intensity to cells, or to what is wrong with them."""
-    existing = {path.name for path in (*folder.images.values(), *folder.masks.values())}
-
-    def parse(row: CsvRow) -> RawCell | str:
-        if len(row.fields) != 4:
-            return f"{len(row.fields)} columns instead of image, mask, class, intensity"
-        image, mask, name, intensity = row.fields
-        cell = cell_id(image)
-        image_file, mask_file = (
-            folder.path / file if file in existing else others.get(cell, folder.path / file)
-            for file, others in ((image, folder.images), (mask, folder.masks))
-        )
-        if intensity.casefold() not in INTENSITIES:
-            return f"unknown intensity '{intensity}' (positive or intermediate)"
-        problem = _file_name_problem(image) or _file_name_problem(mask)
-        return problem or _raw_cell(
-            cell, image_file, mask_file, name, INTENSITIES[intensity.casefold()]
-        )
-
-    return parse
+def _parse_row(folder: FolderListing, files: set[str], row: CsvRow) -> RawCell | str:
+    """Parse a row of image, mask, class, intensity to a cell, or to what is wrong with it."""
+    if len(row.fields) != 4:
+        return f"{len(row.fields)} columns instead of image, mask, class, intensity"
+    image, mask, name, intensity = row.fields
+    cell = cell_id(image)
+    image_file, mask_file = (
+        folder.path / file if file in files else others.get(cell, folder.path / file)
+        for file, others in ((image, folder.images), (mask, folder.masks))
+    )
+    if intensity.casefold() not in INTENSITIES:
+        return f"unknown intensity '{intensity}' (positive or intermediate)"
+    problem = _file_name_problem(image) or _file_name_problem(mask)
+    return problem or _raw_cell(
+        cell, image_file, mask_file, name, INTENSITIES[intensity.casefold()]
+    )
 
 
-def _headed_row_parser(
-    folder: FolderListing, columns: dict[str, int]
-) -> Callable[[CsvRow], RawCell | str]:
-    """Parse rows of image id and class to cells, or to what is wrong with them."""
-
-    def parse(row: CsvRow) -> RawCell | str:
-        number, name = (row.field(columns[column]) for column in _HEADER)
-        cell = cell_id(number)
-        image = folder.images.get(cell, folder.path / f"{cell}.png")
-        return _file_name_problem(number) or _raw_cell(cell, image, folder.mask(cell), name)
-
-    return parse
+def _parse_headed_row(folder: FolderListing, columns: dict[str, int], row: CsvRow) -> RawCell | str:
+    """Parse a row of image id and class to a cell, or to what is wrong with it."""
+    number, name = (row.field(columns[column]) for column in _HEADER)
+    cell = cell_id(number)
+    image = folder.images.get(cell, folder.path / f"{cell}.png")
+    return _file_name_problem(number) or _raw_cell(cell, image, folder.mask(cell), name)
 
 
 def _file_name_problem(name: str) -> str:
@@ -255,7 +278,7 @@ def _file_name_problem(name: str) -> str:
 
 
 def _raw_cell(
-    cell: str, image: Path, mask: Path, class_name: str, intensity: int = -1
+    cell: str, image: Path, mask: Path, class_name: str, intensity: int = UNKNOWN
 ) -> RawCell | str:
     label = parse_label(class_name)
     if label is None:
@@ -263,8 +286,12 @@ def _raw_cell(
     return RawCell(cell, image, mask, label, intensity=intensity)
 
 
-def _read_class_folders(root: Path) -> LayoutCells:
-    """Read one folder per class. Raises when a folder of images is no class, or ids clash."""
+def _read_class_folders(root: Path) -> RawCells:
+    """Read one folder per class.
+
+    Raises:
+        Hep2ganError: A folder of images is not named after a class, or an id occurs twice.
+    """
     folders = [_list_folder(path) for path in sorted(root.iterdir()) if path.is_dir()]
     folders = [folder for folder in folders if folder.images or folder.masks]
     label_of = {
@@ -298,11 +325,11 @@ def _read_class_folders(root: Path) -> LayoutCells:
             if cell not in folder.images
         ]
     loose = _list_folder(root).unlisted(set(), "a folder of its class") if cells else []
-    return LayoutCells("one folder per class", list(cells.values()), problems + loose)
+    return _raw_cells(root, "one folder per class", cells.values(), problems + loose)
 
 
-def _read_specimens(root: Path, layout: LayoutCells) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Read specimen names by cell id, with a note when some cells have none."""
+def _read_specimens(root: Path, raw: RawCells) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read the names of specimens by cell id, with a note if some cells have none."""
     path = root / SPECIMENS
     if not path.is_file():
         return {}, ()
@@ -310,23 +337,23 @@ def _read_specimens(root: Path, layout: LayoutCells) -> tuple[dict[str, str], tu
     if not rows:
         raise Hep2ganError(f"{path} is empty", "its header is image,specimen", "write or remove it")
     column = check_columns(path, rows[0], ("image", "specimen"))
-    ids = {cell.id for cell in layout.cells} | {problem.id for problem in layout.problems}
+    ids = {cell.id for cell in raw.cells} | {problem.id for problem in raw.problems}
     specimens: dict[str, str] = {}
     errors = []
     for row in rows[1:]:
         cell = cell_id(row.field(column["image"]))
         if cell not in ids or cell in specimens:
-            problem = "is named twice" if cell in specimens else "is no cell of the set"
+            problem = "is named twice" if cell in specimens else "is not a cell of the set"
             errors.append(f"line {row.line}: {cell or 'an empty name'} {problem}")
         specimens[cell] = row.field(column["specimen"])
     raise_csv_errors(path, errors, "correct these lines")
-    without = sum(not specimens.get(cell.id) for cell in layout.cells)
+    without = sum(not specimens.get(cell.id) for cell in raw.cells)
     note = f"{without:,} cells are not in {path} or have no specimen there"
     return specimens, (note,) if without else ()
 
 
 def _no_cells(root: Path) -> Hep2ganError:
-    """Say what is wrong with a folder in which no cell was found."""
+    """Explain why no cell was found in a folder."""
     tables = _list_tables(root)
     if inner := sorted(path.parent for path in root.glob(f"*/{OFFICIAL_TABLE}") if path.is_file()):
         return Hep2ganError(f"{root} holds no cells", _LAYOUTS, f"set data.root to {inner[0]}")
@@ -338,7 +365,7 @@ def _no_cells(root: Path) -> Hep2ganError:
     first = rows[0].fields if rows else ("nothing",)
     is_manifest = "mask" in {name.casefold() for name in first}
     return Hep2ganError(
-        f"{tables[0]} is no table of this set (it begins '{','.join(first)[:80]}')",
+        f"{tables[0]} is not a table of this set (it begins '{','.join(first)[:80]}')",
         _LAYOUTS,
         "read it with data=manifest" if is_manifest else "add the table of the set",
     )

@@ -21,7 +21,7 @@ FORMATS = ("PNG", "TIFF")
 SUFFIXES = (".png", ".tif", ".tiff")
 """File names of images; compared in lower case."""
 MAX_PIXELS = 4096 * 4096
-"""A cell crop has some 70 × 70 pixels: whatever is larger than this is no cell, or a bomb."""
+"""A cell crop has some 70 × 70 pixels: anything larger is not one, or is a decompression bomb."""
 MAX_BYTES = 256 * 1024 * 1024
 
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
@@ -33,7 +33,12 @@ _CHUNK_HEAD, _CHUNK_CHECKSUM = struct.Struct(">I4s"), struct.Struct(">I")
 
 
 class GreyLevels(NamedTuple):
-    """Grey levels (0..255 scale) that stored 0 and stored 255 stand for."""
+    """Grey levels that stored 0 and stored 255 represent, on the 0 to 255 scale.
+
+    Attributes:
+        lo: Grey level of stored 0.
+        hi: Grey level of stored 255.
+    """
 
     lo: float
     hi: float
@@ -42,9 +47,10 @@ class GreyLevels(NamedTuple):
 class DecodedImage(NamedTuple):
     """One image in the units of its file.
 
-    values: float32 (h, w), finite and not negative. full_scale: the value that means white, 255 or
-    65535; 0 where it is unknown (32-bit and float TIFF). depth_reduced: 16-bit colour, which
-    Pillow reads at 8 bits.
+    Attributes:
+        values: float32 (h, w), finite and not negative.
+        full_scale: Value of white: 255 or 65535; 0 if unknown (32-bit and float TIFF).
+        depth_reduced: Whether the file is 16-bit colour, which Pillow reads at 8 bits.
     """
 
     values: npt.NDArray[np.float32]
@@ -57,21 +63,33 @@ def read_image(path: Path, white_level: int | None = None) -> GreyImage:
 
     Args:
         path: The file.
-        white_level: The value of a 16-bit, 32-bit or float file that maps to 255; None takes 65535
-            for 16 bits. Choose 4095 for a 12-bit camera. 8-bit files keep their levels.
+        white_level: Value of a 16-bit, 32-bit or float file that maps to 255; None takes 65535 for
+            16 bits. Choose 4095 for a 12-bit camera. 8-bit files keep their levels.
 
     Returns:
-        float32 (h, w) on the 0..255 scale.
+        float32 (h, w) on the 0 to 255 scale.
 
     Raises:
-        Hep2ganError: For all that `decode_image` refuses, values above `white_level`, 32-bit and
-            float files without it, and 16-bit colour with it (Pillow reads that at 8 bits).
+        Hep2ganError: For all that `decode_image` and `grey_levels` reject.
     """
     return grey_levels(path, decode_image(path), white_level)
 
 
 def grey_levels(path: Path, decoded: DecodedImage, white_level: int | None = None) -> GreyImage:
-    """Scale what `decode_image` read to 0..255; see `read_image`."""
+    """Scale a decoded image to grey levels from 0 to 255.
+
+    Args:
+        path: The file, for messages.
+        decoded: What `decode_image` returned.
+        white_level: As in `read_image`.
+
+    Returns:
+        float32 (h, w) on the 0 to 255 scale.
+
+    Raises:
+        Hep2ganError: For values above `white_level`, 32-bit and float files without it, and 16-bit
+            colour with it (which Pillow reads at 8 bits).
+    """
     if decoded.full_scale == 255:
         if decoded.depth_reduced and white_level is not None:
             raise Hep2ganError(
@@ -98,11 +116,18 @@ def grey_levels(path: Path, decoded: DecodedImage, white_level: int | None = Non
 
 
 def read_mask(path: Path) -> ByteImage:
-    """Read one mask as uint8 (h, w) of {0, 1}.
+    """Read one binary mask: {0, 1}, {0, 255}, or 0 and one other value.
 
-    The file must be binary: {0, 1}, {0, 255} or 0 and one other value. A file of zeros alone is
-    read (an empty mask); whether that is allowed is the caller's to say.
-    Raises Hep2ganError for all that `decode_image` refuses and for masks that are not binary.
+    A mask of zeros alone is accepted; the caller decides whether it may be empty.
+
+    Args:
+        path: The file.
+
+    Returns:
+        uint8 (h, w) of {0, 1}.
+
+    Raises:
+        Hep2ganError: For all that `decode_image` rejects, and for masks that are not binary.
     """
     decoded = decode_image(path)
     nucleus = decoded.values > 0
@@ -120,22 +145,44 @@ def read_mask(path: Path) -> ByteImage:
 
 
 def resize(image: GreyImage, size: int) -> GreyImage:
-    """Resize (h, w) to (size, size): bilinear, antialiased when it shrinks, in float."""
+    """Resize an image, bilinearly in floating point, with antialiasing if it shrinks.
+
+    Args:
+        image: float32 (h, w).
+        size: Side of the result in pixels.
+
+    Returns:
+        float32 (size, size).
+    """
     grey = Image.fromarray(np.ascontiguousarray(image, np.float32))
     return np.array(grey.resize((size, size), Image.Resampling.BILINEAR), np.float32)
 
 
 def resize_mask(mask: ByteImage, size: int) -> ByteImage:
-    """Resize a (h, w) mask to (size, size) by the nearest pixel; it stays binary."""
+    """Resize a mask by the nearest pixel, so that it stays binary.
+
+    Args:
+        mask: uint8 (h, w).
+        size: Side of the result in pixels.
+
+    Returns:
+        uint8 (size, size).
+    """
     grey = Image.fromarray(np.ascontiguousarray(mask, np.uint8))
     return np.array(grey.resize((size, size), Image.Resampling.NEAREST), np.uint8)
 
 
 def stretch(image: GreyImage) -> tuple[ByteImage, GreyLevels]:
-    """Stretch grey levels to the whole of uint8, and say which levels 0 and 255 stand for.
+    """Stretch grey levels to the full range of uint8.
 
-    Dark images (the set's mean is 12 % of full scale) so keep all their levels: undone by
-    lo + stored / 255 · (hi − lo) to within (hi − lo) / 510. A constant image becomes zeros.
+    Dark images (the mean of the set is 12 % of full scale) thus keep all their levels. lo + stored
+    / 255 · (hi − lo) restores them to within (hi − lo) / 510. A constant image becomes zeros.
+
+    Args:
+        image: float32 (h, w).
+
+    Returns:
+        uint8 (h, w), and the grey levels that 0 and 255 represent.
     """
     lo, hi = float(image.min()), float(image.max())
     if hi <= lo:
@@ -145,10 +192,19 @@ def stretch(image: GreyImage) -> tuple[ByteImage, GreyLevels]:
 
 
 def decode_image(path: Path) -> DecodedImage:
-    """Read one image as grey, upright after its EXIF orientation; alpha is dropped.
+    """Read one image as grey levels, oriented by its EXIF data; alpha is dropped.
 
-    Colour becomes ITU-R 601 luma, unrounded. Raises Hep2ganError when the file is missing, empty,
-    truncated, no PNG or TIFF, too large, of several frames or of a mode without grey levels.
+    Colour becomes luma after ITU-R BT.601, not rounded.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The image in the units of the file.
+
+    Raises:
+        Hep2ganError: The file is missing, empty, truncated, not a PNG or TIFF, too large, of
+            several frames or of a mode without grey levels.
     """
     data = _read_bytes(path)
     try:
@@ -191,7 +247,7 @@ def _read_bytes(path: Path) -> bytes:
             raise _too_large(path, f"has {status.st_size:,} bytes")
         # Reading a pipe would block, and reading a device would never end.
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Hep2ganError(
@@ -200,7 +256,7 @@ def _read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise Hep2ganError(
-            f"{path} cannot be opened ({reason})", "", "check it and its rights"
+            f"{path} cannot be opened ({reason})", "", "check the file and its permissions"
         ) from error
     if not data:
         raise Hep2ganError(f"{path} is empty", "a file of 0 bytes is no image", "copy it again")
@@ -237,8 +293,8 @@ def _check_size(path: Path, image: Image.Image) -> None:
 def _to_grey(path: Path, image: Image.Image, depth_reduced: bool, inverted: bool) -> DecodedImage:
     if image.mode in _EIGHT_BIT:
         if image.mode != "L":
-            plain = image.mode in ("1", "LA")
-            image = image.convert("L") if plain else image.convert("RGB").convert("F")
+            has_no_colour = image.mode in ("1", "LA")
+            image = image.convert("L") if has_no_colour else image.convert("RGB").convert("F")
         return DecodedImage(np.asarray(image, np.float32), 255, depth_reduced)
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.float32)
@@ -260,10 +316,16 @@ def _to_grey(path: Path, image: Image.Image, depth_reduced: bool, inverted: bool
 
 
 def check_png_checksums(data: bytes) -> None:
-    """Raise ValueError where the checksum of a PNG chunk is wrong, or the last chunk is missing.
+    """Check the checksum of each chunk of a PNG, and that the last chunk exists.
 
-    Pillow reads pixels without looking at theirs; its `verify` does, but then the file has to be
-    opened a second time, which takes longer than to decode a cell.
+    Pillow does not check them when it reads pixels; its `verify` does, but requires opening the
+    file a second time, which takes longer than decoding a cell.
+
+    Args:
+        data: Content of the file.
+
+    Raises:
+        ValueError: A checksum is wrong, or the file ends before its last chunk.
     """
     view, position = memoryview(data), _PNG_SIGNATURE_BYTES
     while position + _CHUNK_HEAD.size <= len(data):
@@ -273,7 +335,7 @@ def check_png_checksums(data: bytes) -> None:
         if kind == b"IEND":
             return
         if not _CHUNK_KIND.fullmatch(kind):
-            raise ValueError(f"it has no chunk {kind.decode('latin-1')!r}")
+            raise ValueError(f"it has an invalid chunk type {kind.decode('latin-1')!r}")
         if end + _CHUNK_CHECKSUM.size > len(data):
             break
         # Of the chunk's kind and content, but not of its length.

@@ -26,10 +26,10 @@ PARTS = {
 
 
 class ManifestSource(DataSource):
-    """data=manifest: any cells, listed in a CSV."""
+    """data=manifest: any cells, listed in a csv file; for its keys see `DataSource`."""
 
     def read(self, workers: int | None = None) -> RawCells:
-        """Read labels and paths of the cells that the CSV lists."""
+        """Read labels and paths of the cells that the csv file lists; see `DataSource.read`."""
         return read_manifest(self.folder)
 
 
@@ -37,12 +37,15 @@ def read_manifest(root_or_csv: Path) -> RawCells:
     """Read a table with the header `image,mask,label[,specimen][,intensity][,split]`.
 
     Paths are relative to the folder of the table and may not leave it. Cells keep the order of the
-    table. Classes are the labels that occur, sorted; specimens likewise. The id of a cell is its
-    image's path without suffix. `intensity` is positive or intermediate, `split` train, validation
-    or test; both may be empty.
+    table. Classes are the labels that occur, sorted, and so are specimens. The id of a cell is the
+    path of its image without suffix. `intensity` is positive or intermediate, `split` is train,
+    validation or test; both may be empty.
 
     Args:
         root_or_csv: The table, or a folder with a `manifest.csv`.
+
+    Returns:
+        The cells.
 
     Raises:
         Hep2ganError: The table is missing, its header is wrong, or lines are (all are listed).
@@ -120,7 +123,7 @@ def _build_cells(path: Path, column: dict[str, int], rows: list[CsvRow]) -> RawC
 
 
 def _ids(images: list[str]) -> list[str]:
-    """Paths without suffix, or with it where two images differ in nothing else."""
+    """Return the paths without suffix, or with it if two images differ only in their suffix."""
     paths = [PurePosixPath(image) for image in images]
     stems = [str(path.with_suffix("")) for path in paths]
     return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]

@@ -15,7 +15,17 @@ INTENSITIES = {"": UNKNOWN, "intermediate": 0, "positive": 1}
 
 
 class RawCell(NamedTuple):
-    """One cell on disk. Numbers are -1 where unknown; `part` as in `Store.part`."""
+    """One cell on disk; numbers are -1 if unknown.
+
+    Attributes:
+        id: Name of the cell; each occurs once.
+        image: File of the image.
+        mask: File of the mask.
+        label: Class, from 0.
+        specimen: Number of the specimen, from 0.
+        intensity: 0 intermediate, 1 positive.
+        part: The data set's own split: 0 training, 1 validation, 2 test.
+    """
 
     id: str
     image: Path
@@ -27,7 +37,12 @@ class RawCell(NamedTuple):
 
 
 class CellError(NamedTuple):
-    """Why a cell cannot be packed: a sentence naming the file and the fix."""
+    """Why a cell cannot be packed.
+
+    Attributes:
+        id: Name of the cell.
+        reason: A sentence that names the file and the fix.
+    """
 
     id: str
     reason: str
@@ -36,9 +51,14 @@ class CellError(NamedTuple):
 class RawCells(NamedTuple):
     """A data set as its reader returns it.
 
-    classes: names in the order of the labels. specimens: names in the order of the numbers.
-    problems: cells that the reader had to leave out; they stop a pack, or are recorded by it.
-    notes: findings of the reader that stop nothing.
+    Attributes:
+        source: What was read, for messages and the manifest of the store.
+        classes: Names of the classes, in the order of the labels.
+        cells: The cells.
+        published_counts: Published number of cells of each class; None if there is none.
+        specimens: Names of the specimens, in the order of their numbers.
+        problems: Cells that the reader had to leave out; packing stops at them, or records them.
+        notes: Findings of the reader that do not stop packing.
     """
 
     source: str
@@ -51,18 +71,39 @@ class RawCells(NamedTuple):
 
 
 def natural_key(name: str) -> tuple[int, int, str]:
-    """Sort key under which whole numbers come first and count as numbers: 2 before 10."""
+    """Make a sort key that puts whole numbers first and compares them as numbers: 2 before 10.
+
+    Args:
+        name: Any text.
+
+    Returns:
+        The key.
+    """
     is_number = name.isascii() and name.isdigit() and len(name) < 4000
     return (0, int(name), name) if is_number else (1, 0, name)
 
 
 def name_ids(names: Iterable[str]) -> dict[str, int]:
-    """Number distinct names 0, 1, … in natural order; the empty name is unknown."""
+    """Number the distinct names from 0 in natural order.
+
+    Args:
+        names: The names; '' is left out, since it means unknown.
+
+    Returns:
+        Number of each name.
+    """
     return {name: n for n, name in enumerate(sorted(set(names) - {""}, key=natural_key))}
 
 
 def cell_id(name: str) -> str:
-    """Return a cell's id by its file name or number: '1', '00001' and '00001.png' are one cell."""
+    """Return the id of a cell: '1', '00001' and '00001.png' are the same cell.
+
+    Args:
+        name: File name or number of the cell.
+
+    Returns:
+        The id; numbers have five digits or more.
+    """
     name = name.strip()
     path = PurePath(name)
     name = path.stem if path.suffix.lower() in SUFFIXES else name
@@ -70,7 +111,14 @@ def cell_id(name: str) -> str:
 
 
 def path_problem(name: str) -> str:
-    """Say why a path in a csv file may not be followed, or ''."""
+    """Explain why a path in a csv file must not be followed.
+
+    Args:
+        name: The path as it is written in the file.
+
+    Returns:
+        The reason, or '' if the path may be followed.
+    """
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\", "~")) or name[1:2] == ":":
         return "is not relative to the folder of the csv file"
@@ -82,39 +130,46 @@ def path_problem(name: str) -> str:
 
 
 class PackSettings(Settings):
-    """What the content of a store depends on besides its source."""
+    """What the content of a store depends on besides its source.
+
+    Args:
+        size: Side of the stored images in pixels.
+        on_error: At damaged cells `stop` with a list of them, or `skip` them and record that.
+        white_level: Grey level that is white in files of 16 bits or more; None for 65535.
+    """
 
     size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)] = 128
-    """Side of the stored images in pixels."""
     on_error: Literal["stop", "skip"] = "stop"
-    """At broken pairs: stop with a list of them, or leave them out and record them."""
     white_level: Annotated[int, Field(ge=1, examples=[4095])] | None = None
-    """16-bit grey level shown as white; null: 65535."""
 
 
 class DataSource(PackSettings):
-    """The keys of `data`; a class for each kind of data set, which overrides `read`."""
+    """The group `data`; each kind of data set is a subclass, which overrides `read`.
+
+    Args:
+        name: Name of the data set; part of the name of its store.
+        root: Folder or file of the raw cells.
+        crop_margin: Pixels between the nucleus and the edge of its crop, for the ellipse baseline.
+        crop_margin_fraction: The same as a fraction of the crop's side.
+        store: Folder of the packed store.
+
+    `is_generated` tells whether missing cells are generated, so that a training packs them itself.
+    """
 
     is_generated: ClassVar[bool] = False
-    """Whether cells are made where they are missing, so that a training packs them itself."""
 
     name: Name = Field(examples=["mine"])
-    """Of the data set; part of the store's name."""
     root: Text | None = Field(default=None, examples=["FOLDER"])
-    """Folder or file of the raw cells."""
     crop_margin: NonNegative = 0.0
-    """Pixels from the nucleus to the crop's edge, for the ellipse baseline."""
     crop_margin_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """The same as a fraction of the crop's side."""
     store: Text = Field(examples=["stores/mine"])
-    """Folder of the packed store."""
 
     @property
     def folder(self) -> Path:
-        """Where the raw cells are.
+        """Path of the raw cells.
 
         Raises:
-            Hep2ganError: if `data.root` is not set.
+            Hep2ganError: `data.root` is not set.
         """
         if self.root in (None, "???"):
             raise Hep2ganError(
@@ -128,9 +183,12 @@ class DataSource(PackSettings):
         """Read labels and paths of the raw cells, without their pixels.
 
         Args:
-            workers: processes that may help; None for one per core.
+            workers: Number of processes; None for one per core.
+
+        Returns:
+            The cells.
 
         Raises:
-            Hep2ganError: if the data set is not as it should be.
+            Hep2ganError: The data set is not valid.
         """
         raise NotImplementedError

@@ -1,8 +1,8 @@
 """Integrity of a packed store: its format, fingerprint, value checks and truncation guard.
 
-A store is damaged when its content is not what was packed. `verify` reads all of it, once for as
-long as its files stay as they are; `FileSizeGuard` looks, while a run reads the mapped files,
-whether they were truncated: reading what is no longer there ends a process (SIGBUS).
+A store is damaged if its content is not what was packed. `verify` reads all of it, and again only
+after its files have changed; while a run reads the mapped files, `FileSizeGuard` checks that they
+were not truncated: reading what is no longer there ends a process (SIGBUS).
 """
 
 import hashlib
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 FORMAT = "hep2gan-store"
 VERSION = 1
-"""Raised when packing the same source gives another store; older stores are then packed again."""
+"""Increased when packing the same source gives another store; older stores are then repacked."""
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"
-"""States of the files that were last found intact, see `verify`; no part of the content."""
+"""States of the files that were last found intact, see `verify`; not part of the content."""
 COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "image": ("|u1", ("S", "S")),
     "mask": ("|u1", ("S", "S")),
@@ -48,45 +48,70 @@ _FileStates = dict[str, list[int]]
 
 
 def damaged_store(path: Path, reason: str) -> Hep2ganError:
-    """Build the error that says why the store at `path` is damaged."""
+    """Make the error that a store is damaged.
+
+    Args:
+        path: Folder of the store.
+        reason: Why it is damaged.
+
+    Returns:
+        The error.
+    """
     return Hep2ganError(f"the store {path} is damaged ({reason})", "", "run hep2gan-pack again")
 
 
 def verify(store: "Store", *, force: bool = False) -> None:
     """Compare the content of a store with what was packed, and record that it is intact.
 
-    Files that were found intact before are not read again: they are the same while each has its
-    inode, size and times of the last writing and of the last change, which no ordinary program
-    sets back. A store that was copied, restored or written to is read anew.
+    Files that were found intact before are not read again while each keeps its inode, size, and
+    times of last modification and last status change, which no ordinary program sets back. A store
+    that was copied, restored or written to is read again.
 
     Args:
         store: The opened store.
-        force: Read it all in any case: a disk can lose content without a writing.
+        force: Read all of it in any case: a disk can lose content without a write.
 
     Raises:
-        Hep2ganError: The content is not what was packed; its record is removed.
+        Hep2ganError: The content is not what was packed; its record is then removed.
     """
     record = store.path / VERIFIED
-    # Taken before the content is read, so that a change meanwhile is not taken for what was read.
+    # Read before the content, so that a change in the meantime is not recorded as verified.
     states = _file_states(store.path)
-    if not force and _recorded_states(record) == states and _all_older(states, record):
+    if not force and _is_recorded(states, record):
         return
     with suppress(OSError):
         record.unlink(missing_ok=True)
     check_content(store)
-    _write_record(store.path, states)
+    record_verified(store.path, states)
 
 
-def record_verified(folder: Path) -> None:
-    """Record that the files of a store are intact, as they are when it has just been packed."""
-    _write_record(folder, _file_states(folder))
+def record_verified(folder: Path, states: _FileStates | None = None) -> None:
+    """Record that the files of a store are intact.
+
+    If the record cannot be written, the store is read at every start.
+
+    Args:
+        folder: Folder of the store.
+        states: States of the files that were found intact; None for those of now, for a store that
+            has just been packed.
+    """
+    with suppress(OSError):
+        text = json.dumps({"files": states or _file_states(folder)}, indent=1)
+        atomic_write(folder / VERIFIED, text + "\n")
 
 
 def check_content(store: "Store") -> None:
-    """Read every array. Raises Hep2ganError when the content is not what was packed."""
+    """Read every array and compare it with what was packed.
+
+    Args:
+        store: The opened store.
+
+    Raises:
+        Hep2ganError: The content is not what was packed.
+    """
     if compute_fingerprint(store.path, store.classes, list(COLUMNS)) != store.fingerprint:
         raise damaged_store(store.path, "the fingerprint of its content differs")
-    # The fingerprint is of cells alone; their specimens' names have a checksum of their own.
+    # The fingerprint covers the cells alone; the names of specimens have their own checksum.
     checksum = store.manifest.get("specimens_sha256")
     if checksum is not None and file_digest(store.path / f"{SPECIMENS}.npy") != checksum:
         raise damaged_store(store.path, f"{SPECIMENS}.npy has changed since it was written")
@@ -95,7 +120,14 @@ def check_content(store: "Store") -> None:
 
 
 def invalid_columns(store: "Store") -> list[str]:
-    """Name the arrays with values out of range; reads them all. See `Store` for the ranges."""
+    """Find the arrays with values out of the ranges of `Store`; reads all of them but the images.
+
+    Args:
+        store: The opened store.
+
+    Returns:
+        One message for each of them.
+    """
     is_invalid = {
         "label": _out_of_range(store.label, 0, len(store.classes) - 1),
         "mask": _out_of_range(store.mask, 0, 1),
@@ -122,29 +154,30 @@ def _file_states(folder: Path) -> _FileStates:
     return states
 
 
-def _all_older(states: _FileStates, record: Path) -> bool:
-    """Whether the files' last change came before the record's clock tick; a later one shows."""
-    with suppress(FileNotFoundError):
-        return max(changed for *_, changed in states.values()) < record.stat().st_mtime_ns
+def _is_recorded(states: _FileStates, record: Path) -> bool:
+    """Tell whether the files were found intact in these states.
+
+    They must have changed before the record's clock tick: a later change has another time.
+    """
+    with suppress(ValueError, FileNotFoundError):
+        is_same = read_json(record).get("files") == states
+        last_change = max(changed for *_, changed in states.values())
+        return is_same and last_change < record.stat().st_mtime_ns
     return False
 
 
-def _recorded_states(record: Path) -> object:
-    with suppress(ValueError):
-        return read_json(record).get("files")
-    return None
-
-
-def _write_record(folder: Path, states: _FileStates) -> None:
-    # Where nothing can be written, the store is read at every start.
-    with suppress(OSError):
-        atomic_write(folder / VERIFIED, json.dumps({"files": states}, indent=1) + "\n")
-
-
 def compute_fingerprint(folder: Path, classes: Sequence[str], names: Sequence[str]) -> str:
-    """Hash classes and the arrays `names` of a folder as sha256 hex, piece by piece.
+    """Hash classes and arrays, piece by piece.
 
-    Only content counts: names, types, shapes and values, not paths, dates or worker counts.
+    Only content counts: names, types, shapes and values, not paths, dates or numbers of workers.
+
+    Args:
+        folder: Folder of the store.
+        classes: Names of the classes.
+        names: Names of the arrays.
+
+    Returns:
+        The SHA-256 in hexadecimal.
     """
     digest = hashlib.sha256(json.dumps(list(classes)).encode())
     for name in names:
@@ -158,10 +191,13 @@ def compute_fingerprint(folder: Path, classes: Sequence[str], names: Sequence[st
 
 
 class FileSizeGuard:
-    """Watches that files stay at least as long as they are now; half a microsecond a file.
+    """Checks that files stay at least as long as they are now; takes half a microsecond a file.
 
-    The files are kept open, so that it is these that are looked at: files that take their names,
-    and their deletion, do no harm to what is mapped.
+    The files are kept open, so that exactly the mapped files are checked: deleting or replacing
+    them by name does not affect the map.
+
+    Args:
+        paths: The files; those that cannot be opened are left out.
     """
 
     def __init__(self, paths: Iterable[Path] = ()) -> None:
@@ -172,7 +208,11 @@ class FileSizeGuard:
         self._sizes = [(file.fileno(), os.fstat(file.fileno()).st_size) for file in self._files]
 
     def check(self) -> None:
-        """Raise Hep2ganError where a file was truncated; call before reading from the map."""
+        """Check the sizes; call this before reading from the map.
+
+        Raises:
+            Hep2ganError: A file was truncated.
+        """
         for index, (descriptor, size) in enumerate(self._sizes):
             if (now := os.fstat(descriptor).st_size) < size:
                 path = Path(self._files[index].name)

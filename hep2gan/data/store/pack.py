@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -25,13 +26,20 @@ from hep2gan.data.store.integrity import (
     record_verified,
     verify,
 )
-from hep2gan.data.store.pack_worker import CellInfo, PackChunk, PackedCell, run_chunks
+from hep2gan.data.store.pack_worker import (
+    CellInfo,
+    PackChunk,
+    PackedCell,
+    pack_chunk,
+    run_chunks,
+)
 from hep2gan.data.store.report import MAX_LISTED, pack_report
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.io import (
     Progress,
     atomic_folder,
+    available_cores,
     check_replaceable,
     file_digest,
     file_lock,
@@ -44,6 +52,8 @@ CHUNK = 64
 """Cells a worker takes at a time; 2 MiB of pixels at 128 × 128."""
 PIXELS = ("image", "mask")
 _COPIED_ROWS = 1024
+_CELLS_PER_PROCESS = 512
+"""Below this number of cells, starting another process takes longer than it saves."""
 
 
 def pack_cells(
@@ -56,27 +66,27 @@ def pack_cells(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Store:
-    """Write raw cells as a store, or return the store at once when it is already there.
+    """Write raw cells as a store, or return at once the store that is already there.
 
-    A store of the same source and settings is left as it is; any other store at `destination` is
-    replaced when the new one is complete.
+    A store of the same source and settings is kept; any other store at `destination` is replaced
+    when the new one is complete.
 
     Args:
         raw: The cells, as a reader returns them.
         destination: Folder of the store: missing, empty, or a store.
         size: Side S of the stored images in pixels: 32 to 1024, divisible by 16.
-        on_error: `stop` at broken cells, or `skip` and record them.
-        white_level: Grey level shown as white in files of 16 bits and more; see `read_image`.
-        workers: Processes; None takes one per core. Scripts that call this with more than one need
-            `if __name__ == "__main__":`.
+        on_error: `stop` at damaged cells, or `skip` and record them.
+        white_level: Grey level that is white in files of 16 bits or more; see `read_image`.
+        workers: Number of processes; None takes one per core. Scripts that call this with more than
+            one need `if __name__ == "__main__":`.
         progress: Called in this process with (cells done, cells in all).
 
     Returns:
         The opened store.
 
     Raises:
-        Hep2ganError: Some cells are broken (all are listed), a setting is wrong, `destination`
-            holds anything but a store, or it cannot be written.
+        Hep2ganError: Cells are damaged (all are listed), a setting is wrong, `destination` holds
+            anything but a store, or it cannot be written.
     """
     settings = PackSettings(size=size, on_error=on_error, white_level=white_level)
     if workers is not None and workers < 1:
@@ -107,7 +117,7 @@ def pack_cells(
 
 
 def _check_cells(raw: RawCells) -> None:
-    """Raise Hep2ganError for no cells, ids that occur twice and labels without a class."""
+    """Raise if there are no cells, or if an id occurs twice or a label has no class."""
     seen: set[str] = set()
     for cell in raw.cells:
         if cell.id in seen:
@@ -123,9 +133,16 @@ def _check_cells(raw: RawCells) -> None:
 
 
 def compute_signature(raw: RawCells, settings: Mapping[str, Any]) -> str:
-    """Hash what a pack depends on, without reading an image: tables, file sizes and dates.
+    """Hash what a pack depends on, without reading images: tables, file sizes and dates.
 
-    Folders do not count, so that a moved data set is still the same.
+    Folders do not count, so that a data set can be moved.
+
+    Args:
+        raw: The cells, as a reader returns them.
+        settings: What else the pack depends on; JSON can hold it.
+
+    Returns:
+        The SHA-256 in hexadecimal.
     """
     digest = hashlib.sha256()
     tables = (raw.classes, raw.specimens, raw.problems, raw.notes, raw.published_counts)
@@ -163,12 +180,11 @@ def _open_unchanged(destination: Path, signature: str) -> Store | None:
 
 
 def _columns(raw: RawCells, packed: list[PackedCell]) -> dict[str, npt.NDArray[Any]]:
-    """Build all arrays of a store but image and mask, without the cells that have errors."""
+    """Build all arrays of a store except image and mask, without the cells that have errors."""
     infos = [info for info in packed if isinstance(info, CellInfo)]
     cells = [
         cell for cell, info in zip(raw.cells, packed, strict=True) if isinstance(info, CellInfo)
     ]
-    digests = b"".join(info.digest for info in infos)
     return {
         "label": np.array([cell.label for cell in cells], np.int64),
         "specimen": np.array([cell.specimen for cell in cells], np.int64),
@@ -177,12 +193,10 @@ def _columns(raw: RawCells, packed: list[PackedCell]) -> dict[str, npt.NDArray[A
         "id": np.array([cell.id for cell in cells], np.str_),
         "levels": np.array([info.levels for info in infos], np.float32),
         "crop_size": np.array([info.crop_size for info in infos], np.int64),
-        "digest": np.frombuffer(digests, np.uint8).reshape(len(infos), -1),
+        "digest": np.frombuffer(b"".join(info.digest for info in infos), np.uint8).reshape(
+            len(infos), -1
+        ),
     }
-
-
-def _is_packed(packed: list[PackedCell]) -> npt.NDArray[np.bool_]:
-    return np.array([isinstance(cell, CellInfo) for cell in packed])
 
 
 def _cell_errors(raw: RawCells, packed: list[PackedCell]) -> list[CellError]:
@@ -191,7 +205,7 @@ def _cell_errors(raw: RawCells, packed: list[PackedCell]) -> list[CellError]:
 
 
 def _depth_notes(packed: list[PackedCell], white_level: int | None) -> list[str]:
-    """Say what is odd about the files' bit depths."""
+    """Describe what is unusual about the bit depths of the files."""
     infos = [info for info in packed if isinstance(info, CellInfo)]
     notes = []
     full_scale, peak = white_level or 65535, max(info.peak for info in infos)
@@ -204,7 +218,7 @@ def _depth_notes(packed: list[PackedCell], white_level: int | None) -> list[str]
     if reduced := sum(info.depth_reduced for info in infos):
         notes.append(
             f"{reduced:,} images are 16-bit colour and were read at 8 bits;"
-            " save them as 16-bit grey to keep dim levels apart"
+            " save them as 16-bit grey to preserve dim grey levels"
         )
     return notes
 
@@ -216,7 +230,7 @@ def _pack_pixels(
     workers: int | None,
     progress: Progress | None,
 ) -> list[PackedCell]:
-    """Write image.npy and mask.npy; return what was learned about the cells."""
+    """Write image.npy and mask.npy; return the facts or the error of each cell."""
     total, size = len(raw.cells), settings.size
     reserve_pixel_rows(folder, total, size)
     chunks = (
@@ -225,15 +239,17 @@ def _pack_pixels(
         )
         for first in range(0, total, CHUNK)
     )
+    count = workers or min(available_cores(), math.ceil(total / _CELLS_PER_PROCESS))
     packed: list[PackedCell] = []
-    # Closed here, so that no worker goes on writing after an error.
-    with closing(run_chunks(chunks, total, workers)) as results:
+    # Closed here, so that no worker continues to write after an error.
+    with closing(run_chunks(pack_chunk, chunks, count)) as results:
         for result in results:
             packed += result
             if progress is not None:
                 progress(len(packed), total)
-    errors, is_packed = _cell_errors(raw, packed), _is_packed(packed)
-    if errors and (settings.on_error == "stop" or not is_packed.any()):
+    errors = _cell_errors(raw, packed)
+    rows = np.array([row for row, cell in enumerate(packed) if isinstance(cell, CellInfo)], int)
+    if errors and (settings.on_error == "stop" or not len(rows)):
         details = bullet_list([f"{error.id}: {error.reason}" for error in errors], MAX_LISTED)
         raise Hep2ganError(
             f"{len(errors):,} of {total + len(raw.problems):,} cells of {raw.source}"
@@ -241,12 +257,22 @@ def _pack_pixels(
             "",
             f"repair these files, or leave their cells out with on_error=skip:\n{details}",
         )
-    _drop_unpacked_rows(folder, is_packed)
+    if len(rows) < total:
+        _keep_rows(folder, rows)
     return packed
 
 
 def reserve_pixel_rows(folder: Path, count: int, size: int) -> None:
-    """Create both arrays as zeros, (count, size, size). Raises when the disk has no room."""
+    """Create image.npy and mask.npy as zeros, with their space on the disk reserved.
+
+    Args:
+        folder: Folder of the store.
+        count: Number of cells.
+        size: Side of the stored images in pixels.
+
+    Raises:
+        Hep2ganError: The disk has too little free space.
+    """
     needed, free = 2 * count * size * size, shutil.disk_usage(folder).free
     if needed > free:
         raise Hep2ganError(
@@ -269,11 +295,8 @@ def _create_array(
     return array
 
 
-def _drop_unpacked_rows(folder: Path, is_packed: npt.NDArray[np.bool_]) -> None:
-    """Rewrite both arrays without the rows of cells that could not be packed."""
-    if is_packed.all():
-        return
-    rows = np.flatnonzero(is_packed)
+def _keep_rows(folder: Path, rows: npt.NDArray[np.int64]) -> None:
+    """Rewrite both arrays with these rows alone, those of the cells that were packed."""
     for name in PIXELS:
         path, partial = folder / f"{name}.npy", folder / f"{name}.kept"
         old = np.load(path, mmap_mode="r")

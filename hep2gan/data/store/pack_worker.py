@@ -1,17 +1,16 @@
-"""Packing chunks of cells in worker processes: read, resize and write pixels to their rows."""
+"""Worker processes for chunks of cells; packing: read, resize and write pixels to their rows."""
 
 import hashlib
-import math
 import os
 import signal
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +26,22 @@ from hep2gan.data.readers.image import (
 )
 from hep2gan.data.readers.source import CellError, RawCell
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import available_cores
 
-_CELLS_PER_PROCESS = 512
-"""Cells below which starting one more process takes longer than it saves."""
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+_PENDING_PER_WORKER = 4
 
 
 class PackChunk(NamedTuple):
-    """Cells for the rows from `first` on of the image.npy and mask.npy in `folder`."""
+    """Cells to be packed by one process at a time.
+
+    Attributes:
+        folder: Folder with image.npy and mask.npy.
+        first: Row of the first cell.
+        cells: The cells, for the rows from `first` on.
+        size: Side of the stored images in pixels.
+        white_level: As in `read_image`.
+    """
 
     folder: Path
     first: int
@@ -44,15 +51,21 @@ class PackChunk(NamedTuple):
 
 
 class CellInfo(NamedTuple):
-    """Facts about one packed cell beside its pixels."""
+    """Facts about one packed cell besides its pixels.
+
+    Attributes:
+        levels: Grey levels that stored 0 and 255 represent.
+        crop_size: Height and width of the raw crop in pixels.
+        digest: Hash of the raw image and mask, 16 bytes.
+        peak: Largest value of a 16-bit grey file, in its own units; 0 for other files.
+        depth_reduced: Whether the file is 16-bit colour, which is read at 8 bits.
+    """
 
     levels: GreyLevels
     crop_size: tuple[int, int]
     digest: bytes
     peak: float
-    """Largest value in a 16-bit grey file, in its own units; 0 for others."""
     depth_reduced: bool
-    """16-bit colour, read at 8 bits."""
 
 
 PackedCell = CellInfo | CellError
@@ -60,49 +73,49 @@ PackedCell = CellInfo | CellError
 
 
 def run_chunks(
-    chunks: Iterable[PackChunk], cells: int, workers: int | None
-) -> Generator[list[PackedCell], None, None]:
-    """Pack chunks, in this process or in several; results come in the order of the chunks.
+    work: Callable[[Chunk], Result], chunks: Iterable[Chunk], workers: int
+) -> Generator[Result, None, None]:
+    """Process chunks of cells, in this process or in several.
 
-    Raises Hep2ganError when a worker process dies.
+    Args:
+        work: Function of a chunk; a worker process must be able to import it.
+        chunks: The chunks.
+        workers: Number of processes; 1 or less for this one.
+
+    Yields:
+        The results, in the order of the chunks.
+
+    Raises:
+        Hep2ganError: A worker process ended early.
     """
-    count = workers or min(available_cores(), math.ceil(cells / _CELLS_PER_PROCESS))
-    if count <= 1:
-        yield from map(pack_chunk, chunks)
+    if workers <= 1:
+        yield from map(work, chunks)
         return
-    # Spawned, since the calling process may hold threads that do not survive a fork.
-    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=start_worker)
+    # Spawned, not forked: forking a process whose libraries run threads can hang.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=start_worker)
+    pending: deque[Future[Result]] = deque()
     try:
-        yield from _results_in_order(pool, chunks, 4 * count)
+        for chunk in chunks:
+            pending.append(pool.submit(work, chunk))
+            if len(pending) >= _PENDING_PER_WORKER * workers:
+                yield pending.popleft().result()
+        yield from (future.result() for future in pending)
     except BrokenProcessPool as error:
         raise Hep2ganError(
             "a worker process ended early",
-            "a worker was killed, as for want of memory, or the script has no main guard",
+            "it was killed, for instance for lack of memory, or the script has no main guard",
             'set workers=1, or put the call under `if __name__ == "__main__":`',
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _results_in_order(
-    pool: ProcessPoolExecutor, chunks: Iterable[PackChunk], limit: int
-) -> Iterator[list[PackedCell]]:
-    pending: deque[Future[list[PackedCell]]] = deque()
-    for chunk in chunks:
-        pending.append(pool.submit(pack_chunk, chunk))
-        if len(pending) >= limit:
-            yield pending.popleft().result()
-    yield from (future.result() for future in pending)
-
-
 def start_worker() -> None:
-    """Prepare a worker process: leave Ctrl-C to the packer, and never outlive it."""
+    """Prepare a worker process: leave Ctrl-C to the main process, and end with it.
+
+    Without the latter, the workers of a killed process would wait for work forever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-
-
-def end_with_parent() -> None:
-    """End this worker when its parent is killed; a pool's workers would wait for it forever."""
     Thread(target=_wait_for_parent, daemon=True).start()
 
 
@@ -114,7 +127,14 @@ def _wait_for_parent() -> None:
 
 
 def pack_chunk(chunk: PackChunk) -> list[PackedCell]:
-    """Read the cells of a chunk and write their pixels; broken cells leave their rows zero."""
+    """Read the cells of a chunk and write their pixels; the rows of damaged cells stay zero.
+
+    Args:
+        chunk: The cells.
+
+    Returns:
+        The facts or the error of each cell.
+    """
     shape = (len(chunk.cells), chunk.size, chunk.size)
     images, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     cells = [
@@ -176,7 +196,15 @@ def _pack_cell(
 
 
 def cell_digest(image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> bytes:
-    """Hash the raw pixels of one cell to 16 bytes; image and mask are both (h, w)."""
+    """Hash the raw pixels of one cell.
+
+    Args:
+        image: float32 (h, w), in the units of the file.
+        mask: uint8 (h, w) of {0, 1}.
+
+    Returns:
+        The digest, 16 bytes.
+    """
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
     digest.update(np.ascontiguousarray(mask).data)

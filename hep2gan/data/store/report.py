@@ -15,7 +15,14 @@ MAX_LISTED = 1000
 
 
 def limit_list(items: Sequence[Any]) -> dict[str, Any]:
-    """Keep the first items of a list, and the count of all."""
+    """Shorten a list to its first `MAX_LISTED` items.
+
+    Args:
+        items: Items that JSON can hold.
+
+    Returns:
+        `listed`, the first items, and `count`, the number of all.
+    """
     return {"count": len(items), "listed": list(items[:MAX_LISTED])}
 
 
@@ -29,9 +36,12 @@ def pack_report(
 
     Args:
         raw: The cells as they were read.
-        columns: The store's arrays but image and mask.
+        columns: The store's arrays except image and mask.
         skipped: Cells that were left out.
         notes: Further findings, one sentence each.
+
+    Returns:
+        The findings by name.
     """
     label, crop, ids = columns["label"], columns["crop_size"], columns["id"]
     levels, specimen = columns["levels"], columns["specimen"]
@@ -58,25 +68,26 @@ def _range(values: npt.NDArray[np.int64]) -> list[float]:
 
 
 def format_report(store: Store) -> list[str]:
-    """Describe what a store holds and what is odd about it, line by line; oddities last.
+    """Describe what a store holds and what is unusual about it.
 
-    Lines that deserve a look begin with 'warning: '.
+    Args:
+        store: The opened store.
+
+    Returns:
+        The lines; those that need attention begin with 'warning: ' and are last.
     """
     findings = store.manifest["findings"]
-    lines = [
-        f"{len(store):,} cells in {len(store.classes)} classes from {store.manifest['source']}"
-    ]
-    lines += _class_lines(store.classes, findings["counts"], findings["published_counts"])
     (h0, h, h1), (w0, w, w1) = findings["height"], findings["width"]
-    lines.append(f"crops {h0}–{h1} px high (median {h:g}), {w0}–{w1} px wide (median {w:g})")
-    lines.append(f"stored at {store.size} × {store.size} px, fingerprint {store.fingerprint[:12]}")
     with_specimen = len(store) - findings["without_specimen"]
-    lines.append(
-        f"{findings['specimens']:,} specimens of {with_specimen:,} cells"
-        if with_specimen
-        else "no specimens"
-    )
-    return lines + [f"warning: {warning}" for warning in _warnings(store.classes, findings)]
+    specimens = f"{findings['specimens']:,} specimens of {with_specimen:,} cells"
+    return [
+        f"{len(store):,} cells in {len(store.classes)} classes from {store.manifest['source']}",
+        *_class_lines(store.classes, findings["counts"], findings["published_counts"]),
+        f"crops {h0}–{h1} px high (median {h:g}), {w0}–{w1} px wide (median {w:g})",
+        f"stored at {store.size} × {store.size} px, fingerprint {store.fingerprint[:12]}",
+        specimens if with_specimen else "no specimens",
+        *(f"warning: {warning}" for warning in _warnings(store.classes, findings)),
+    ]
 
 
 def _class_lines(

@@ -26,42 +26,46 @@ from hep2gan.io import read_json
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """N packed cells. Opening one reads the manifest and ten headers, whatever N is.
+    """N packed cells. Opening a store reads its manifest and ten headers, whatever N is.
 
     Arrays are read-only and memory-mapped. Pickling a store passes its path, not its cells.
+
+    Attributes:
+        path: Folder of the store.
+        classes: K class names in the order of the labels.
+        size: S: images are stored at S × S pixels.
+        fingerprint: SHA-256 over classes and all arrays, in hexadecimal: equal for equal stores.
+        manifest: Source, settings and findings of the pack.
+        image: (N, S, S), each image stretched to 0..255; `levels` undoes it.
+        mask: (N, S, S) of {0, 1}.
+        label: (N,) in 0..K−1.
+        specimen: (N,) row of `specimen_names`; -1 unknown.
+        levels: (N, 2) lo, hi: grey level = lo + stored / 255 · (hi − lo), on the 0..255 scale.
+        crop_size: (N, 2) height and width of the raw crop in pixels.
+        intensity: (N,) -1 unknown, 0 intermediate, 1 positive.
+        part: (N,) the data set's own split: 0 training, 1 validation, 2 test; -1 none.
+        digest: (N, 16) hash of raw image and mask: equal rows are identical cells.
+        id: (N,) names of the cells, each once.
+        specimen_names: Names of the specimens, in the order of their numbers.
+        _files: Guard against truncation of the mapped files.
     """
 
     path: Path
     classes: tuple[str, ...]
-    """K class names in the order of the labels."""
     size: int
-    """S: images are stored at S × S pixels."""
     fingerprint: str
-    """sha256 over classes and all arrays, in hexadecimal: equal stores, equal fingerprints."""
     manifest: dict[str, Any] = field(repr=False)
-    """Source, settings and findings of the pack."""
     image: npt.NDArray[np.uint8] = field(repr=False)
-    """(N, S, S), each image stretched to 0..255; `levels` undoes it."""
     mask: npt.NDArray[np.uint8] = field(repr=False)
-    """(N, S, S) of {0, 1}."""
     label: npt.NDArray[np.int64] = field(repr=False)
-    """(N,) in 0..K−1."""
     specimen: npt.NDArray[np.int64] = field(repr=False)
-    """(N,) row of `specimen_names`; -1 unknown."""
     levels: npt.NDArray[np.float32] = field(repr=False)
-    """(N, 2) lo, hi: grey level = lo + stored / 255 · (hi − lo), on the 0..255 scale."""
     crop_size: npt.NDArray[np.int64] = field(repr=False)
-    """(N, 2) height and width of the raw crop in pixels."""
     intensity: npt.NDArray[np.int8] = field(repr=False)
-    """(N,) -1 unknown, 0 intermediate, 1 positive."""
     part: npt.NDArray[np.int8] = field(repr=False)
-    """(N,) the data set's own split: 0 train, 1 validation, 2 test; -1 none."""
     digest: npt.NDArray[np.uint8] = field(repr=False)
-    """(N, 16) hash of raw image and mask: equal rows are identical cells."""
     id: npt.NDArray[np.str_] = field(repr=False)
-    """(N,) names of the cells, each once."""
     specimen_names: npt.NDArray[np.str_] = field(repr=False)
-    """Names of the specimens, in the order of their numbers."""
     _files: FileSizeGuard = field(default_factory=FileSizeGuard, repr=False)
 
     def __len__(self) -> int:
@@ -72,7 +76,17 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> "Store":
-        """Open a store. Raises Hep2ganError when it is missing, damaged or of another version."""
+        """Open a store.
+
+        Args:
+            path: Folder of the store.
+
+        Returns:
+            The store.
+
+        Raises:
+            Hep2ganError: It is missing, damaged or of another version.
+        """
         path = Path(path)
         manifest = _read_manifest(path)
         try:
@@ -80,14 +94,17 @@ class Store:
             classes, fingerprint = manifest["classes"], manifest["fingerprint"]
             if not _are_class_names(classes) or not isinstance(fingerprint, str):
                 raise ValueError(f"{MANIFEST} needs class names and a fingerprint")
-            arrays = {name: _map_column(path, name, count, size) for name in COLUMNS}
+            arrays = {}
+            for name, (dtype, per_cell) in COLUMNS.items():
+                shape = (count, *(size if isinstance(side, str) else side for side in per_cell))
+                arrays[name] = _map_array(path, name, dtype, shape)
             return cls(
                 path=path,
                 classes=tuple(classes),
                 size=size,
                 fingerprint=fingerprint,
                 manifest=manifest,
-                specimen_names=_map_specimen_names(path),
+                specimen_names=_map_array(path, SPECIMENS, "<U"),
                 _files=FileSizeGuard(path / file for file in FILES if file.endswith(".npy")),
                 **arrays,
             )
@@ -96,9 +113,12 @@ class Store:
             raise damaged_store(path, str(error)) from error
 
     def check_not_truncated(self) -> None:
-        """Raise Hep2ganError where a file was truncated since opening; call before reading arrays.
+        """Check that no file was truncated since opening; call this before reading arrays.
 
         Reading what is no longer there would end the process (SIGBUS).
+
+        Raises:
+            Hep2ganError: A file was truncated.
         """
         self._files.check()
 
@@ -110,7 +130,7 @@ class Store:
 
         Returns:
             Whole grey levels (h, w) on the 0..255 scale, at the size of the raw crop. Exact for
-            8-bit crops of the stored size; at other sizes what two resizings leave of it.
+            8-bit crops of the stored size; otherwise changed by being resized twice.
         """
         low, high = self.levels[row].astype(np.float64)
         grey = (low + self.image[row] * ((high - low) / 255)).astype(np.float32)
@@ -123,7 +143,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
         raise Hep2ganError(
-            f"{path} {'is no packed store' if path.exists() else 'does not exist'}",
+            f"{path} {'is not a packed store' if path.exists() else 'does not exist'}",
             "a store is a folder written by hep2gan-pack",
             "run hep2gan-pack, or correct the path",
         )
@@ -142,26 +162,17 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _map_column(path: Path, name: str, count: int, size: int) -> npt.NDArray[Any]:
-    array = _map_array(path / f"{name}.npy")
-    dtype, per_cell = COLUMNS[name]
-    shape = (count, *(size if side == "S" else side for side in per_cell))
+def _map_array(
+    path: Path, name: str, dtype: str, shape: tuple[int, ...] | None = None
+) -> npt.NDArray[Any]:
+    """Map an array and check its type and its shape; None is one axis of any length."""
+    # Mapped, since numpy would allocate whatever a header asks for. A plain view, since slicing
+    # numpy's memmap class costs microseconds each time.
+    array = np.asarray(np.lib.format.open_memmap(path / f"{name}.npy", mode="r"))
+    shape = shape or (array.size,)
     if not array.dtype.str.startswith(dtype) or array.shape != shape:
         raise ValueError(f"{name}.npy holds {array.dtype} {array.shape}, expected {dtype} {shape}")
     return array
-
-
-def _map_specimen_names(path: Path) -> npt.NDArray[np.str_]:
-    array = _map_array(path / f"{SPECIMENS}.npy")
-    if not array.dtype.str.startswith("<U") or array.ndim != 1:
-        raise ValueError(f"{SPECIMENS}.npy holds {array.dtype} {array.shape}, expected names")
-    return array
-
-
-def _map_array(file: Path) -> npt.NDArray[Any]:
-    # Mapped, since numpy would make room for whatever a header asks for. A plain view, since
-    # slicing numpy's memmap class costs microseconds each time.
-    return np.asarray(np.lib.format.open_memmap(file, mode="r"))
 
 
 def _positive_integer(manifest: dict[str, Any], key: str) -> int:

@@ -22,31 +22,31 @@ WIDEST_BLUR = 4.0
 
 
 class Augmentation(Settings):
-    """Random changes of training cells; the default is the paper's (section III-A): flips.
+    """Random changes of training cells; the default is that of the paper (section III-A): flips.
 
     Flips and quarter turns move pixels without interpolation. Rotation, shift and scale are one
     resampling, bilinear for the image and nearest for the mask. Outside the crop the image is
-    mirrored (so that no seam shows where the crop ended) and the mask is 0; crops have about 14 %
-    margin on each side, so keep shift + (1/scale − 1)/2 below 0.14 or mirrored nuclei will lie
+    mirrored (so that no edge is visible where the crop ended) and the mask is 0; crops have about
+    14 % margin on each side, so keep shift + (1/scale − 1)/2 below 0.14 or mirrored nuclei will be
     outside the mask. Blur, then grey levels, then noise change the image alone; all after
     normalisation, since a per-image stretch would undo gain and offset.
 
     Args:
-        horizontal_flip: Probability.
-        vertical_flip: Probability, independent of the horizontal one.
-        rotation: Up to ±degrees, 0 to 180.
+        horizontal_flip: Probability of a horizontal flip.
+        vertical_flip: Probability of a vertical flip, independent of the horizontal one.
+        rotation: Largest rotation in degrees, in either direction.
         quarter_turns: Rotate by 0, 90, 180 or 270°, equally often.
-        shift: Up to ±this fraction of the side along each axis, 0 to 0.5.
+        shift: Largest shift along each axis, in either direction, as a fraction of the side.
         scale: Interval of the zoom, log-uniform; below 1 the cell shrinks and is padded.
-        gain: Interval, log-uniform, of clamp(gain·imageᵞ + offset, 0, 1); above 1 it saturates, as
-            an exposure that is too long.
-        offset: Up to ±this fraction of full scale, 0 to 1.
+        gain: Interval, log-uniform, of clamp(gain·imageᵞ + offset, 0, 1); values above 1 saturate,
+            as in an overexposed picture.
+        offset: Largest offset, in either direction, as a fraction of full scale.
         gamma: Interval of the exponent, log-uniform.
-        jitter: Probability that the grey levels of a cell change so at all.
-        blur: Interval of a Gaussian's standard deviation in pixels, uniform, 0 to 4: a microscope
-            out of focus.
-        noise: Largest standard deviation of normal noise, as a fraction of full scale, 0 to 1:
-            that of a cell is uniform in 0..noise, as of a camera.
+        jitter: Probability that gain, offset and gamma are applied to a cell.
+        blur: Interval of the standard deviation of a Gaussian blur in pixels, uniform, 0 to 4: a
+            microscope out of focus.
+        noise: Largest standard deviation of normal noise, as of a camera, as a fraction of full
+            scale; that of a cell is uniform from 0 to this value.
 
     Raises:
         Hep2ganError: A value is out of range.
@@ -66,7 +66,11 @@ class Augmentation(Settings):
     noise: Probability = 0.0
 
     def conflict(self) -> Hep2ganError | None:
-        """An interval whose ends are out of order or out of range."""
+        """Check the intervals.
+
+        Returns:
+            The first interval whose ends are out of order or out of range, or None.
+        """
         for name in ("scale", "gain", "gamma", "blur"):
             low, high = getattr(self, name)
             bounded = name == "blur"
@@ -97,10 +101,13 @@ class Augmentation(Settings):
         """Augment images and masks alike.
 
         Args:
-            image: float (B, 1, S, S).
-            mask: float (B, 1, S, S).
+            image: Float (B, 1, S, S), normalised.
+            mask: Float (B, 1, S, S).
             batch_seed: Source of the random numbers.
-            bounded: Images lie in [0, 1] and are kept there; otherwise nothing is clamped.
+            bounded: Images are in [0, 1] and are clamped to it; otherwise nothing is clamped.
+
+        Returns:
+            Images and masks, shaped as they were.
 
         Raises:
             Hep2ganError: Gamma jitter of unbounded images.
@@ -114,9 +121,18 @@ class Augmentation(Settings):
     def flip(
         self, image: Tensor, mask: Tensor, params: AugmentationParams
     ) -> tuple[Tensor, Tensor]:
-        """Apply what moves pixels and keeps their values: (B, S, S) of any type, also as stored."""
-        flips = (self.horizontal_flip, self.vertical_flip)
-        return flip(image, mask, params, flips, quarter_turns=self.quarter_turns)
+        """Apply flips and quarter turns, which move pixels and keep their values.
+
+        Args:
+            image: (B, S, S) of any type, also as stored.
+            mask: (B, S, S) of any type.
+            params: Random numbers of the batch.
+
+        Returns:
+            Images and masks, shaped as they were.
+        """
+        probability = (self.horizontal_flip, self.vertical_flip)
+        return flip(image, mask, params, probability, quarter_turns=self.quarter_turns)
 
     def augment(
         self,
@@ -127,20 +143,31 @@ class Augmentation(Settings):
         *,
         bounded: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """Apply all the rest, in float: (B, 1, S, S) that have been normalised and flipped.
+        """Apply everything else, after normalisation and `flip`.
 
-        params: those of `batch_seed`, which are sampled once for both.
+        Args:
+            image: Float (B, 1, S, S), normalised and flipped.
+            mask: Float (B, 1, S, S), flipped.
+            batch_seed: Source of the noise.
+            params: Random numbers of `batch_seed`, sampled once for both methods.
+            bounded: Images are in [0, 1] and are clamped to it; otherwise nothing is clamped.
+
+        Returns:
+            Images and masks, shaped as they were.
+
+        Raises:
+            Hep2ganError: Gamma jitter of unbounded images.
         """
         self.check(bounded)
         if self.resamples:
-            ranges = (self.rotation, self.shift, self.scale)
-            image, mask = affine(image, mask, params, *ranges)
+            image, mask = affine(image, mask, params, self.rotation, self.shift, self.scale)
         if self.blur[1]:
             low, high = self.blur
             image = gaussian_blur(image, low + params.blur * (high - low), high)
         if self.jitters:
-            jitter = (self.gain, self.offset, self.gamma, self.jitter)
-            image = jitter_grey_levels(image, params, *jitter, bounded=bounded)
+            image = jitter_grey_levels(
+                image, params, self.gain, self.offset, self.gamma, self.jitter, bounded=bounded
+            )
         if self.noise:
             deviation = per_image(params.noise * self.noise)
             image = image + deviation * sample_noise(batch_seed, image)
@@ -148,7 +175,14 @@ class Augmentation(Settings):
         return image.contiguous(), mask.contiguous()
 
     def check(self, bounded: bool) -> None:
-        """Raise Hep2ganError where gamma jitter meets images that may be negative."""
+        """Check that gamma jitter is not used with images that may be negative.
+
+        Args:
+            bounded: Images are in [0, 1].
+
+        Raises:
+            Hep2ganError: It is.
+        """
         if not bounded and self.gamma != (1.0, 1.0):
             raise Hep2ganError(
                 f"Augmentation gamma is {list(self.gamma)} with z-score normalisation",

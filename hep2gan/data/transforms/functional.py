@@ -1,4 +1,4 @@
-"""Geometric and photometric transforms of batches, each image with parameters of its own.
+"""Geometric and photometric transforms of batches, each image with its own parameters.
 
 Their random numbers do not depend on the number of ranks.
 """
@@ -19,7 +19,22 @@ Interval = tuple[float, float]
 class AugmentationParams(NamedTuple):
     """Random numbers of B cells, each uniform in [0, 1), float32 (B,).
 
-    Every option has a number of its own, so that switching one on leaves the others as they were.
+    Every option has its own number, so that switching one on does not change the others.
+
+    Attributes:
+        horizontal_flip: Decides on the horizontal flip.
+        vertical_flip: Decides on the vertical flip.
+        quarter_turns: Chooses the number of quarter turns.
+        rotation: Chooses the angle.
+        shift_x: Chooses the shift along x.
+        shift_y: Chooses the shift along y.
+        scale: Chooses the zoom.
+        gain: Chooses the factor of the grey levels.
+        offset: Chooses the offset of the grey levels.
+        gamma: Chooses the exponent of the grey levels.
+        blur: Chooses the width of the blur.
+        noise: Chooses the standard deviation of the noise.
+        jitter: Decides whether grey levels change.
     """
 
     horizontal_flip: Tensor
@@ -38,7 +53,15 @@ class AugmentationParams(NamedTuple):
 
     @classmethod
     def sample(cls, batch_seed: BatchSeed, device: torch.device) -> "AugmentationParams":
-        """Sample the numbers of a batch: equal on every device and for any number of ranks."""
+        """Sample the numbers of a batch: equal on every device and for any number of ranks.
+
+        Args:
+            batch_seed: Source of the random numbers.
+            device: Device of the result.
+
+        Returns:
+            The numbers of the cells of this rank.
+        """
         rng = np.random.default_rng([2, batch_seed.seed, batch_seed.epoch, batch_seed.batch])
         # Options that were added later are sampled after the others, which keep their numbers.
         tables = [rng.random((batch_seed.total, width), np.float32) for width in _WIDTHS]
@@ -51,9 +74,16 @@ _WIDTHS = (10, 2, 1)
 
 
 def sample_noise(batch_seed: BatchSeed, like: Tensor) -> Tensor:
-    """Sample N(0, 1) for each pixel of the (B, 1, S, S) cells of a batch, on their device.
+    """Sample N(0, 1) for each pixel of the cells of a batch.
 
-    The same for any number of ranks; a GPU's numbers are not the CPU's.
+    The same for any number of ranks; a GPU's numbers are not those of the CPU.
+
+    Args:
+        batch_seed: Source of the random numbers.
+        like: (B, 1, S, S) cells, which give shape and device.
+
+    Returns:
+        float32 (B, 1, S, S).
     """
     # The leading 4 keeps these numbers apart from those of orders, options and seeds of a batch.
     words = np.random.SeedSequence([4, batch_seed.seed, batch_seed.epoch, batch_seed.batch])
@@ -65,17 +95,40 @@ def sample_noise(batch_seed: BatchSeed, like: Tensor) -> Tensor:
 
 
 def per_image(values: Tensor) -> Tensor:
-    """Reshape (B,) numbers to (B, 1, 1, 1), to be combined with the pixels of B images."""
+    """Reshape numbers so that they can be combined with the pixels of B images.
+
+    Args:
+        values: (B,).
+
+    Returns:
+        (B, 1, 1, 1).
+    """
     return values.view(-1, 1, 1, 1)
 
 
 def to_symmetric(uniform: Tensor, extent: float) -> Tensor:
-    """Map uniform numbers in [0, 1) to uniform in [−extent, extent)."""
+    """Map uniform numbers in [0, 1) to uniform numbers in [−extent, extent).
+
+    Args:
+        uniform: Numbers in [0, 1).
+        extent: End of the interval.
+
+    Returns:
+        The numbers.
+    """
     return (2 * uniform - 1) * extent
 
 
 def to_interval(uniform: Tensor, interval: Interval) -> Tensor:
-    """Map uniform numbers in [0, 1) to log-uniform: halving is as likely as doubling."""
+    """Map uniform numbers in [0, 1) to log-uniform ones: halving is as likely as doubling.
+
+    Args:
+        uniform: Numbers in [0, 1).
+        interval: Both ends, above 0.
+
+    Returns:
+        The numbers.
+    """
     low, high = map(math.log, interval)
     return torch.exp(low + uniform * (high - low))
 
@@ -94,8 +147,11 @@ def flip(
         image: (B, S, S) of any type.
         mask: (B, S, S) of any type.
         params: Random numbers of the batch.
-        probability: Of a horizontal and of a vertical flip.
-        quarter_turns: Rotate by 0, 90, 180 or 270° besides.
+        probability: Probabilities of a horizontal and of a vertical flip.
+        quarter_turns: Also rotate by 0, 90, 180 or 270°.
+
+    Returns:
+        Images and masks, shaped as they were.
     """
     if any(probability):
         horizontal = params.horizontal_flip < probability[0]
@@ -108,7 +164,7 @@ def flip(
 
 
 def _flipped_rows(horizontal: Tensor, vertical: Tensor, like: Tensor) -> Tensor:
-    """(B·S,) rows of pixels, to select from the images and, behind them, their mirror images."""
+    """Compute (B·S,) rows of pixels, to be selected from images followed by their mirror images."""
     count, side = like.shape[:2]
     cells = torch.arange(count, device=like.device) + horizontal * count
     down = torch.arange(side, device=like.device)
@@ -138,16 +194,19 @@ def affine(
 ) -> tuple[Tensor, Tensor]:
     """Rotate, shift and zoom in one resampling.
 
-    Bilinear for images, which are mirrored beyond their edges; nearest for masks, which are 0
-    there.
+    Images are interpolated bilinearly and mirrored beyond their edges; masks take the nearest pixel
+    and are 0 there.
 
     Args:
         image: (B, 1, S, S).
         mask: (B, 1, S, S).
         params: Random numbers of the batch.
-        rotation: Up to ±degrees.
-        shift: Up to ±this fraction of the side.
+        rotation: Largest rotation in degrees, in either direction.
+        shift: Largest shift in either direction, as a fraction of the side.
         scale: Interval of the zoom.
+
+    Returns:
+        Images and masks, shaped as they were.
     """
     grid = F.affine_grid(
         _affine_matrices(params, rotation, shift, scale), list(image.shape), align_corners=False
@@ -159,7 +218,7 @@ def affine(
 def _affine_matrices(
     params: AugmentationParams, rotation: float, shift: float, scale: Interval
 ) -> Tensor:
-    """(B, 2, 3) maps from output to input coordinates of −1..1: R(angle)·(p − shift)/scale."""
+    """Compute (B, 2, 3) maps from output to input coordinates: R(angle)·(p − shift)/scale."""
     angle = to_symmetric(params.rotation, rotation) * (math.pi / 180)
     zoom = to_interval(params.scale, scale)
     x, y = (2 * to_symmetric(n, shift) for n in (params.shift_x, params.shift_y))
@@ -185,10 +244,13 @@ def jitter_grey_levels(
         image: (B, 1, S, S).
         params: Random numbers of the batch.
         gain: Interval of the factor.
-        offset: Up to ± this.
+        offset: Largest offset, in either direction.
         gamma: Interval of the exponent.
         jitter: Probability that an image changes.
-        bounded: Images lie in [0, 1] and are kept there.
+        bounded: Images are in [0, 1] and are clamped to it.
+
+    Returns:
+        The images, shaped as they were.
     """
     original = image
     factor, shift = to_interval(params.gain, gain), to_symmetric(params.offset, offset)
@@ -204,8 +266,12 @@ def gaussian_blur(image: Tensor, sigma: Tensor, widest: float) -> Tensor:
 
     Args:
         image: (B, 1, S, S).
-        sigma: (B,) standard deviations in pixels; 0 leaves its image as it is.
-        widest: No sigma is above it; kernels reach three times as far, or as the image allows.
+        sigma: (B,) standard deviations in pixels; 0 does not change its image.
+        widest: Upper bound of all sigmas; kernels extend to three times this, or as far as the
+            image allows.
+
+    Returns:
+        The images, shaped as they were.
     """
     radius = min(math.ceil(3 * widest), image.shape[-1] - 1)
     offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=torch.float32)

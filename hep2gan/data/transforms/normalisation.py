@@ -15,21 +15,22 @@ Percentile = Annotated[float, Field(ge=0, le=100)]
 
 
 class Normalisation(Settings):
-    """Normalise every image by itself, on whatever device it is.
+    """Normalise every image by itself, on its device.
 
     Stored images are stretched one by one; only `none` undoes that, through `levels`. Constant
     images become zeros, except under `none`.
 
     Args:
-        kind: `min_max` stretches darkest..brightest pixel to [0, 1]; `percentile` stretches the
-            `low`..`high` percentiles (linear interpolation, as numpy.percentile) and clips to
-            [0, 1]; `z_score` gives mean 0 and standard deviation 1 (over S² pixels, not S² − 1);
-            `none` gives absolute grey levels / 255, which keep the brightness of the staining.
+        kind: `min_max` stretches the darkest to the brightest pixel to [0, 1]; `percentile`
+            stretches the `low` to `high` percentiles (linear interpolation, as numpy.percentile)
+            and clips to [0, 1]; `z_score` gives mean 0 and standard deviation 1 (over S² pixels,
+            not S² − 1); `none` gives absolute grey levels / 255, which keep the brightness of the
+            staining.
         low: Percentile that becomes 0.
         high: Percentile that becomes 1.
 
     Raises:
-        Hep2ganError: The kind is unknown, or the percentiles are not in order within 0..100.
+        Hep2ganError: The kind is unknown, or the percentiles are not in order within 0 to 100.
     """
 
     kind: NormalisationKind = "min_max"
@@ -37,7 +38,11 @@ class Normalisation(Settings):
     high: Percentile = 99.0
 
     def conflict(self) -> Hep2ganError | None:
-        """Percentiles that are not in order."""
+        """Check that the percentiles are in order.
+
+        Returns:
+            What is wrong, or None.
+        """
         if self.low < self.high:
             return None
         return Hep2ganError(
@@ -84,7 +89,10 @@ class Normalisation(Settings):
         return flat.view(image.shape[0], 1, *image.shape[1:])
 
     def _percentiles(self, stored: Tensor, least: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 1) low percentile and distance to the high one; of the extremes where they meet."""
+        """Compute the (B, 1) low percentile and its distance to the high one.
+
+        Where both are equal, darkest and brightest pixel replace them.
+        """
         below = _cumulative_histogram(stored)
         last = stored.shape[1] - 1
         low, high = (_order_statistic(below, q / 100 * last) for q in (self.low, self.high))
@@ -93,7 +101,7 @@ class Normalisation(Settings):
 
 
 def _cumulative_histogram(stored: Tensor) -> Tensor:
-    """(B, 256) pixels of each image at or below each grey level; far faster than sorting."""
+    """Count (B, 256) pixels of each image at or below each grey level; far faster than sorting."""
     # Not bincount, which on a GPU waits for the largest value.
     counts = torch.zeros(stored.shape[0], 256, dtype=torch.int64, device=stored.device)
     one = torch.ones((), dtype=torch.int64, device=stored.device)
@@ -101,7 +109,7 @@ def _cumulative_histogram(stored: Tensor) -> Tensor:
 
 
 def _order_statistic(below: Tensor, position: float) -> Tensor:
-    """(B, 1) grey level at a position in the sorted pixels, linear between neighbours."""
+    """Compute (B, 1) grey levels at a position in the sorted pixels, linear between neighbours."""
     ranks = (int(position), math.ceil(position))
     left, right = ((below <= rank).sum(1, keepdim=True) for rank in ranks)
     return torch.lerp(left.float(), right.float(), position - int(position))

@@ -103,7 +103,7 @@ def test_specimens_come_beside_the_table(tmp_path):
     assert [cell.specimen for cell in raw.cells] == [0] * 6 + [1] * 5 + [-1]
     assert "1 cells" in raw.notes[0]
     write_csv(root / "specimens.csv", [*rows, ["00099.png", 9], ["00001.png", 9]])
-    refused(root, "specimens.csv", "line 13: 00099 is no cell", "line 14: 00001 is named twice")
+    refused(root, "specimens.csv", "line 13: 00099 is not a cell", "line 14: 00001 is named twice")
 
 
 def test_every_wrong_line_is_listed(tmp_path):

@@ -279,7 +279,7 @@ def test_a_constant_image_becomes_zeros():
     assert levels == (33, 33)
 
 
-WRONG = re.compile("checksum|too early|no chunk")
+WRONG = re.compile("checksum|too early|invalid chunk")
 
 
 @pytest.fixture(scope="module")

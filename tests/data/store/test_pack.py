@@ -234,7 +234,7 @@ def test_wrong_cells(tmp_path):
 
 def test_a_folder_that_is_no_store_is_not_overwritten(tmp_path):
     raw = cells(tmp_path / "raw", 2)
-    with pytest.raises(Hep2ganError, match=r"holds 00001\.png, which is no part of a store"):
+    with pytest.raises(Hep2ganError, match=r"holds 00001\.png, which does not belong to a store"):
         pack_cells(raw, tmp_path / "raw", size=32)
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "manifest.json").write_text("{}")

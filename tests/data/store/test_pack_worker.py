@@ -16,7 +16,7 @@ def test_workers_end_with_their_parent(monkeypatch):
 
     monkeypatch.setattr(pack_worker, "parent_process", Parent)
     monkeypatch.setattr(pack_worker.os, "_exit", lambda code: (happened.append(code), ended.set()))
-    pack_worker.end_with_parent()
+    pack_worker.start_worker()
     assert ended.wait(10)
     assert happened == ["parent ended", 1]
 

@@ -85,7 +85,7 @@ def refused(path, *words):
 
 def test_missing_and_foreign_folders(tmp_path):
     refused(tmp_path / "none", "does not exist")
-    refused(tmp_path, "is no packed store")
+    refused(tmp_path, "is not a packed store")
     (tmp_path / "manifest.json").write_text('{"name": "app"}')
     refused(tmp_path, "is not the manifest of a store")
 
