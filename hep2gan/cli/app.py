@@ -37,7 +37,14 @@ def plugin_folder() -> Path:
 
 
 def quote_override(value: str) -> str:
-    """Quote a value so that Hydra's grammar leaves it as it is."""
+    """Quote a value so that Hydra's grammar takes it literally.
+
+    Args:
+        value: Any text.
+
+    Returns:
+        The text in single quotes, with the quotes in it escaped.
+    """
     return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
 
 
@@ -45,11 +52,15 @@ def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     """Turn positional arguments into overrides.
 
     Args:
-        arguments: of the command line.
-        names: keys of the positional arguments; one with * takes all the rest, as a list.
+        arguments: The arguments of the command line, without the program's name.
+        names: Keys of the positional arguments; a key that ends in * takes all the remaining ones,
+            as a list.
+
+    Returns:
+        The flags, then the overrides, then the positional arguments as overrides.
 
     Raises:
-        Hep2ganError: there are more positional arguments than names.
+        Hep2ganError: There are more positional arguments than names.
 
     >>> name_positionals(["runs/a", "x.png", "y.png", "white_level=4095"], ("run", "inputs*"))
     ['white_level=4095', "run='runs/a'", "inputs=['x.png','y.png']"]
@@ -107,10 +118,10 @@ def run(
     `readable_errors`.
 
     Args:
-        task: called with the resolved configuration. It imports torch itself, so that --help and
-            completion answer at once.
-        name: of the configuration in conf/.
-        positionals: see `name_positionals`.
+        task: Called with the resolved configuration. It imports torch itself, so that --help and
+            completion need not wait for it.
+        name: Name of the configuration file in conf/, without its suffix.
+        positionals: Keys of the positional arguments, see `name_positionals`.
     """
     prepare_hydra()
     with readable_errors(config_folder() / f"{name}.yaml"):
@@ -194,9 +205,16 @@ def _full_errors() -> Iterator[None]:
 
 
 def resolve_config(config: "DictConfig") -> dict[str, Any]:
-    """Plain containers with every interpolation resolved.
+    """Convert a composed configuration to plain containers with every interpolation resolved.
 
-    Raises Hep2ganError for a key that must be given and is not.
+    Args:
+        config: The configuration of a command, without Hydra's own group.
+
+    Returns:
+        Dictionaries, lists and scalars.
+
+    Raises:
+        Hep2ganError: A key that has no default is not given.
     """
     from omegaconf import OmegaConf
 

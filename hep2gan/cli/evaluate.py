@@ -7,7 +7,11 @@ from hep2gan.cli.app import run
 
 
 def evaluate(config: dict[str, Any]) -> None:
-    """Test the run of a resolved configuration and print its metrics."""
+    """Test a trained run again and print its metrics.
+
+    Args:
+        config: The resolved configuration, see `EvaluateSettings`.
+    """
     from hep2gan.cli.settings import EvaluateSettings
     from hep2gan.config import parse_run
     from hep2gan.data.splits import Split

@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 def launch(values: Mapping[str, Any]) -> None:
     """Train, in this process or in one for each device, and return when all is done.
 
-    In a process that torchrun or srun started as one of the ranks it takes that rank's place;
-    otherwise it starts the ranks of this machine itself, from this very configuration and not from
-    the command line, which in a sweep is another one.
+    In a process that torchrun or srun started as one of the ranks it becomes that rank. Otherwise
+    it starts the ranks of this machine itself, from this very configuration: in a sweep the command
+    line describes another one.
 
     Args:
         values: The resolved configuration with `trusted` and `doctor`, in plain containers.
@@ -73,7 +73,14 @@ _START = tuple(StartOptions.model_fields)
 
 
 def run_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run, without those of this start alone."""
+    """Leave out the settings that concern this start alone.
+
+    Args:
+        values: The resolved configuration of hep2gan-train.
+
+    Returns:
+        The configuration without the keys of `StartOptions`.
+    """
     return {key: value for key, value in values.items() if key not in _START}
 
 
@@ -100,7 +107,14 @@ def _preflight(
 
 @contextmanager
 def config_file(values: Mapping[str, Any]) -> Iterator[Path]:
-    """A temporary file with the configuration, for `hep2gan.cli.worker`."""
+    """Write the configuration to a temporary file for `hep2gan.cli.worker`; delete it afterwards.
+
+    Args:
+        values: The resolved configuration, in plain containers.
+
+    Yields:
+        The file, which only this user can read.
+    """
     file = Path(tempfile.gettempdir()) / f"hep2gan-{uuid.uuid4().hex}.json"
     try:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
