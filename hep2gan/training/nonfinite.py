@@ -38,17 +38,17 @@ class _BatchTerms(NamedTuple):
 
 
 class StopAtNonfinite(Callback):
-    """Stop, on all ranks alike, when a total is not finite, and write down whose cells they were.
+    """Stop, on all ranks alike, when a total loss is not finite, and write down the batch's cells.
 
     Checks the losses every `every` batches, after an epoch's last and before anything is saved, so
-    that the device is not waited for in between and no checkpoint holds what came of it. Writes
+    that the device is not waited for in between and no checkpoint holds the consequences. Writes
     nonfinite.json: epoch, batch, the ids of its cells and of those of the batch before it (whose
     gradients may be the cause), and the terms by rank.
 
     Args:
-        folder: where nonfinite.json goes.
-        ids: (N,) ids of the store's cells.
-        every: batches between two checks.
+        folder: Folder of nonfinite.json.
+        ids: Ids of the store's cells (N,).
+        every: Batches between two checks.
     """
 
     def __init__(self, folder: Path, ids: npt.NDArray[np.str_], every: int) -> None:
@@ -161,7 +161,16 @@ class SkipNonfinite(Callback):
         self.batch_is_finite = True
 
     def should_step(self, name: str, loss: Tensor, optimizer: Optimizer) -> bool:
-        """Whether the update may be made; to be called after the backward pass."""
+        """Tell whether an update may be made; to be called after the backward pass.
+
+        Args:
+            name: Name of the network.
+            loss: Its total loss, a scalar.
+            optimizer: Its optimizer; the gradients are cleared if the update is skipped.
+
+        Returns:
+            Whether loss and gradients are finite, on all ranks.
+        """
         nonfinite = ~loss.detach().isfinite().all()
         # The scaler of float16 looks after overflows of the gradients itself.
         if not self._scaled:

@@ -22,7 +22,12 @@ class PreflightReport:
         self._findings: list[tuple[str, Finding]] = []
 
     def add(self, check: str, findings: Iterable[Finding]) -> None:
-        """Record the findings of a check; a Hep2ganError that it raises is one too."""
+        """Record the findings of a check; a Hep2ganError that it raises is one too.
+
+        Args:
+            check: Name of the check.
+            findings: What it yields: sentences, notes and errors.
+        """
         try:
             for finding in findings:
                 self._findings.append((check, finding))
@@ -52,7 +57,14 @@ class PreflightReport:
         return [f"{state:<8} {check:<10} {text}" for check, state, text in results]
 
     def require(self, what: str) -> None:
-        """Raise Hep2ganError with every problem of `what` in one list, each with its fix."""
+        """Raise every problem in one list, each with its fix; return if there is none.
+
+        Args:
+            what: The run, for the heading of the list.
+
+        Raises:
+            Hep2ganError: There are problems.
+        """
         raise_all(
             self.problems,
             f"things stand in the way of {what}",

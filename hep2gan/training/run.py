@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def train_run(config: TrainConfig, run: RunFolder) -> dict[str, float]:
-    """Train, test and record the run that `config` describes; resume it where it was left.
+    """Train, test and record the run that `config` describes; resume it where it stopped.
 
-    A finished run is left alone. As one of several ranks, takes its share; a forest is left to the
+    A finished run is not changed. One of several ranks does its share; a forest is left to the
     first of them.
 
     Args:
-        config: The resolved configuration.
+        config: The configuration of the run.
         run: The folder that it names.
 
     Returns:
@@ -103,9 +103,12 @@ def _train(config: TrainConfig, run: RunFolder, stop: SignalHandler) -> dict[str
 def open_run(setup: RunSetup) -> None:
     """Check and open what a run needs; rank 0 records config, store and split in its folder.
 
+    Args:
+        setup: The run.
+
     Raises:
-        Hep2ganError: The run cannot start; lists everything that is wrong. Nothing is
-            recorded then.
+        Hep2ganError: The run cannot start; lists everything that is wrong. Nothing is recorded
+            then.
     """
     run = setup.run
     if distributed.rank() == 0:

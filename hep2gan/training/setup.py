@@ -44,7 +44,14 @@ class RunSetup:
         self.load_weights = checkpoint is None and not dry_run
 
     def is_open(self, part: str) -> bool:
-        """Whether "store", "split", "data" or "task" was opened or built already."""
+        """Tell whether a part was opened or built already.
+
+        Args:
+            part: "store", "split", "data" or "task".
+
+        Returns:
+            True once it was used without an error.
+        """
         return part in vars(self)
 
     @cached_property
@@ -85,7 +92,20 @@ class RunSetup:
 def build_data(
     config: TrainConfig, store: Store, split: Split, start: TrainingPosition = TRAINING_START
 ) -> CellDataModule:
-    """Build the batches that `config` describes, from `start` on."""
+    """Build the batches that `config` describes.
+
+    Args:
+        config: The configuration of a run.
+        store: The packed cells.
+        split: Their split.
+        start: Where training starts.
+
+    Returns:
+        The data module for Lightning's trainer.
+
+    Raises:
+        Hep2ganError: The augmentation does not fit the normalisation.
+    """
     trainer = config.trainer
     return CellDataModule(
         store,

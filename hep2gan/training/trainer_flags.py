@@ -16,7 +16,14 @@ _OLDEST_CAPABILITY = (7, 0)
 
 
 def check_trainer_flags(settings: TrainerSettings) -> Iterator[Finding]:
-    """Everything of `trainer` that cannot work here, or has no effect."""
+    """Check for settings of the trainer that cannot work on this machine, or have no effect.
+
+    Args:
+        settings: The group `trainer` of the configuration.
+
+    Yields:
+        Errors and notes.
+    """
     on_gpu = settings.accelerator == "gpu" or (
         settings.accelerator == "auto" and torch.cuda.is_available()
     )

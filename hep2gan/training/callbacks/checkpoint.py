@@ -39,7 +39,16 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write beside `path` and move; raises Hep2ganError if that fails, as on a full disk."""
+        """Write a temporary file beside `path` and rename it.
+
+        Args:
+            checkpoint: The content.
+            path: The file.
+            storage_options: Not used.
+
+        Raises:
+            Hep2ganError: The file cannot be written, for instance on a full disk.
+        """
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,27 +64,43 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """See `read_checkpoint`."""
+        """Read a checkpoint without running code, see `read_checkpoint`.
+
+        Args:
+            path: The file.
+            map_location: Not used; tensors are loaded on the CPU.
+            weights_only: Not used; always true.
+
+        Returns:
+            The content.
+
+        Raises:
+            Hep2ganError: The file is missing or damaged.
+        """
         return dict(read_checkpoint(Path(path)))
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete a checkpoint."""
+        """Delete a checkpoint.
+
+        Args:
+            path: The file, which need not exist.
+        """
         Path(path).unlink(missing_ok=True)
 
 
 class EpochCheckpoint(Checkpoint):
     """Save after every epoch and when a stop is requested; keep the newest, and the best.
 
-    A checkpoint within an epoch also holds each rank's own statistics of batch normalisation, which
-    become one at the epoch's end.
+    A checkpoint within an epoch also holds the statistics of batch normalisation of each rank,
+    which are averaged at the epoch's end.
 
     Args:
-        folder: where checkpoints go.
-        monitor: the validation metric whose highest value makes best.ckpt; None keeps the last
+        folder: Folder of the checkpoints.
+        monitor: The validation metric whose highest value makes best.ckpt; None keeps the last
             epoch, as the paper does.
-        stop: asked after every batch; when a stop was requested, the batch is finished, everything
+        stop: Asked after every batch; when a stop was requested, the batch is finished, everything
             is saved and `RunStopped` raised, on all ranks alike.
-        keep: how many of the newest are kept.
+        keep: How many of the newest are kept.
     """
 
     def __init__(
@@ -183,6 +208,9 @@ class SeedEachBatch(Callback):
 
     Dropout samples from it; orders and augmentation have generators of their own. No random state
     need be saved.
+
+    Args:
+        seed: The run's seed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -203,12 +231,15 @@ class SeedEachBatch(Callback):
 
 
 class StoreGuard(Callback):
-    """Keep cells of a changed store out of the checkpoints: checks before each is written.
+    """Keep cells of a changed store out of the checkpoints: check before each is written.
 
     Files that are deleted, or replaced by another pack, do no harm: what was opened stays as it was
     until the run ends. Files that are written in place do, and stop the run. Each batch checks for
-    itself whether files were truncated; in the moment between check and reading that would end the
-    process at once (SIGBUS), with a stack trace that shows where.
+    itself whether files were truncated; if that happens between check and reading, the system ends
+    the process at once (SIGBUS), with a stack trace that shows where.
+
+    Args:
+        store: The store of the run.
     """
 
     def __init__(self, store: Store) -> None:

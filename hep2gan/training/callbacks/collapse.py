@@ -115,7 +115,14 @@ class CollapseMonitor(Callback):
 
 
 def share_at_bound(mixture: GaussianMixtureLoss) -> float:
-    """Share of the learned log-variances that are at their bound; 0 where none is learned."""
+    """Compute the share of the learned log-variances that are at their bound.
+
+    Args:
+        mixture: The mixture of the classifier's loss.
+
+    Returns:
+        The share, 0 to 1; 0 where no variance is learned.
+    """
     if mixture.free_log_variance is None:
         return 0.0
     return float((mixture.log_variance.detach().abs() >= BOUND_TOLERANCE).float().mean())

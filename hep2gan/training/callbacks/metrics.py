@@ -26,8 +26,8 @@ class LogLosses(Callback):
     within an epoch holds the sums of each rank.
 
     Args:
-        every: batches between two rows of step/*.
-        skipping: tells which batches are left out of the means; None counts all.
+        every: Batches between two rows of step/*.
+        skipping: Tells which batches are left out of the means; None counts all.
     """
 
     def __init__(self, every: int, skipping: SkipNonfinite | None = None) -> None:
@@ -150,7 +150,14 @@ class ThroughputMonitor(Callback):
 
 
 def peak_memory_gib(device: torch.device) -> float | None:
-    """Return the peak memory in GiB: torch's on a GPU, else this process's; None if unknown."""
+    """Return the peak memory since the start of the process.
+
+    Args:
+        device: The device of the training.
+
+    Returns:
+        GiB that torch allocated on a GPU, else GiB of this process; None if unknown.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
     try:

@@ -21,14 +21,17 @@ _AVERAGED = ("generator.", "classifier.", "classification_loss.")
 class ExponentialMovingAverage(Callback):
     """Average G, the classifier and the mixture: a ← decay · a + (1 − decay) · w after each batch.
 
-    The average begins with the weights after the first batch and remembers about 1 / (1 − decay)
-    batches. It holds the statistics of batch normalisation too. Validation sees it, and checkpoints
+    The average starts at the weights after the first batch and covers about 1 / (1 − decay)
+    batches. It includes the statistics of batch normalisation. Validation uses it, and checkpoints
     hold it as their `state_dict`, so that whatever opens a run evaluates it; the weights that
-    training continues from lie beside it (`trained_weights`). On several ranks the statistics are
-    averaged over them like the module's own.
+    training continues from are stored beside it (`trained_weights`). On several ranks the
+    statistics are averaged over them like the module's own.
 
     Lightning's EMAWeightAveraging leaves the average on the CPU where training is on a GPU, copies
-    the discriminator too, and knows nothing of ranks whose statistics differ.
+    the discriminator too, and does not handle ranks whose statistics differ.
+
+    Args:
+        decay: Weight of the former average, above 0 and below 1.
     """
 
     def __init__(self, decay: float) -> None:
@@ -103,7 +106,14 @@ class ExponentialMovingAverage(Callback):
 
 
 def averaged_weights(module: L.LightningModule) -> dict[str, Tensor]:
-    """Return the live tensors that are averaged, by their names in the state_dict."""
+    """Collect the live tensors that are averaged.
+
+    Args:
+        module: The module that is trained.
+
+    Returns:
+        The tensors by their names in the state_dict.
+    """
     return {
         name: tensor
         for name, tensor in module.state_dict().items()
@@ -114,18 +124,18 @@ def averaged_weights(module: L.LightningModule) -> dict[str, Tensor]:
 class CompileNetworks(Callback):
     """Compile the networks in place, which leaves the names in checkpoints as they are.
 
-    Only training is compiled: its batches have one shape. Validation and test see the networks as
-    they are written, so that a test by `hep2gan-evaluate` computes the same.
+    Only training is compiled: its batches have one shape. Validation and test use the networks
+    without compilation, so that a test by `hep2gan-evaluate` computes the same.
 
     Under CUDA graphs a network's outputs lie in memory that its next replay overwrites. A batch is
     announced as one step, in which nothing is overwritten: G's mask stays while D and the
-    classifier run, and D's two batches are two nodes of one tree of graphs. What outlives the
-    batch (terms of the losses, weights, statistics, averages) is no output of a network; gradients
-    are, and each update forgets the old ones before its backward.
+    classifier run, and D's two batches are two nodes of one tree of graphs. What outlives the batch
+    (terms of the losses, weights, statistics, averages) is no output of a network; gradients are,
+    and each update clears the old ones before its backward.
 
     Args:
-        mode: true, or one of torch's modes with CUDA graphs.
-        backend: of torch.compile.
+        mode: True, or one of torch's modes with CUDA graphs.
+        backend: The backend of torch.compile.
     """
 
     def __init__(self, mode: CompileMode, backend: str = "inductor") -> None:
