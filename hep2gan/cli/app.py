@@ -4,12 +4,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.cli.errors import FULL_ERROR, readable_errors
+from hep2gan.cli.fast_hydra import speed_up_hydra
 from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
@@ -141,8 +142,7 @@ def prepare_hydra() -> None:
         sys.path.append(plugins)
         if "hydra.core.plugins" in sys.modules:
             _register_plugins()
-    _share_schemas()
-    _list_groups_once()
+    speed_up_hydra()
 
 
 def _register_plugins() -> None:
@@ -154,13 +154,6 @@ def _register_plugins() -> None:
     module = import_module("hydra_plugins.hep2gan")
     for plugin in (module.ProcessLauncher, module.SlurmSweep, module.OptunaSweep):
         Plugins.instance().register(plugin)
-
-
-def _list_groups_once() -> None:
-    """Spare Hydra's help from walking through all groups of configurations twice."""
-    from hydra._internal.hydra import Hydra
-
-    Hydra.list_all_config_groups = cache(Hydra.list_all_config_groups)  # type: ignore[method-assign]
 
 
 def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Exception | None:
@@ -178,17 +171,6 @@ def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Except
 
     hydra.main(str(config_folder()), name, version_base="1.3")(catch)()
     return errors[0] if errors else None
-
-
-def _share_schemas() -> None:
-    """Keep Hydra from copying its ConfigStore for each group it lists, half a second in all.
-
-    Safe, since Hydra copies what it loads from the store once more.
-    """
-    from hydra.core.config_store import ConfigStore
-
-    store = ConfigStore.instance()
-    vars(store)["__deepcopy__"] = lambda _: store
 
 
 @contextmanager
