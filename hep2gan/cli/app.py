@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,6 @@ def config_folder() -> Path:
     package = Path(__file__).resolve().parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
-
-
-def plugin_folder() -> Path:
-    """Where the sweeps' launchers lie as Hydra plugins."""
-    return Path(__file__).resolve().parent / "launch" / "plugins"
 
 
 def quote_override(value: str) -> str:
@@ -71,7 +66,8 @@ def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     overrides: list[str] = []
     previous = ""
     for argument in arguments:
-        is_override = "=" in argument and not _exists(argument)
+        # Not Path.exists, which raises for an override that is longer than any file name.
+        is_override = "=" in argument and not os.path.exists(argument)  # noqa: PTH110
         if argument[:1] == "-" or previous in _FLAGS_WITH_VALUE:
             flags.append(argument)
         elif is_override or argument[:1] in "~+":
@@ -81,13 +77,6 @@ def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
         previous = argument
     # Flags first: Hydra refuses overrides on both sides of one, `data=phantom -m seed=0,1`.
     return flags + overrides + _to_overrides(positional, names)
-
-
-def _exists(argument: str) -> bool:
-    # Overrides may be longer than any file name, which the system refuses to look up.
-    with suppress(OSError, ValueError):
-        return Path(argument).exists()
-    return False
 
 
 def _to_overrides(positional: list[str], names: tuple[str, ...]) -> list[str]:
@@ -138,7 +127,7 @@ def run(
 def prepare_hydra() -> None:
     """Let Hydra find the launchers of sweeps, and speed it up; call before it composes anything."""
     # Hydra looks for plugins in the namespace hydra_plugins on the search path, nowhere else.
-    if (plugins := str(plugin_folder())) not in sys.path:
+    if (plugins := str(Path(__file__).resolve().parent / "launch" / "plugins")) not in sys.path:
         sys.path.append(plugins)
         if "hydra.core.plugins" in sys.modules:
             _register_plugins()
@@ -147,12 +136,10 @@ def prepare_hydra() -> None:
 
 def _register_plugins() -> None:
     """Register plugins with a Hydra that has looked for them before: it looks once a process."""
-    from importlib import import_module
-
     from hydra.core.plugins import Plugins
+    from hydra_plugins import hep2gan
 
-    module = import_module("hydra_plugins.hep2gan")
-    for plugin in (module.ProcessLauncher, module.SlurmSweep, module.OptunaSweep):
+    for plugin in (hep2gan.ProcessLauncher, hep2gan.SlurmSweep, hep2gan.OptunaSweep):
         Plugins.instance().register(plugin)
 
 

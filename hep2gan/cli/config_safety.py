@@ -61,7 +61,7 @@ def _find_danger(path: Path, folder: Path) -> str:
     import yaml
 
     if "hydra" in path.relative_to(folder).parts:
-        return "lies in a group of Hydra's own"
+        return "is in a group of Hydra's own"
     try:
         text = path.read_text(encoding="utf-8")
         # Hydra's loader has types of its own; a file that needs them is refused here.

@@ -92,8 +92,7 @@ def _hints(config_file: Path) -> Iterator[str]:
         if key in groups and isinstance(value, str) and value not in groups[key]:
             near = difflib.get_close_matches(value, groups[key], 1, 0.4)
             suggestion = f" Did you mean {key}={near[0]}?" if near else ""
-            options = ", ".join(groups[key])
-            yield f"There is no {key} {value!r}.{suggestion} Choose from {options}."
+            yield f"There is no {key} {value!r}.{suggestion} Choose from {', '.join(groups[key])}."
         elif key not in {*groups, *keys} and (names := nearest_names(key, [*keys, *groups])):
             yield f"{key!r} is no key here. Did you mean {' or '.join(names)}?"
 
@@ -113,8 +112,12 @@ def nearest_names(key: str, names: list[str]) -> list[str]:
     """
     whole = difflib.get_close_matches(key, names, 2, 0.75)
     last = {name: name.rpartition(".")[2] for name in names}
-    parts = difflib.get_close_matches(key.rpartition(".")[2], list(last.values()), 2, 0.7)
-    by_last_part = [name for part in parts for name in names if last[name] == part]
+    by_last_part = [
+        name
+        for part in difflib.get_close_matches(key.rpartition(".")[2], list(last.values()), 2, 0.7)
+        for name in names
+        if last[name] == part
+    ]
     return list(dict.fromkeys(whole + by_last_part))[:2]
 
 

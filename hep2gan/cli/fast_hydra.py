@@ -48,16 +48,16 @@ def _list_groups_once() -> None:
 
 def _map_choices_if_needed() -> None:
     """Let Hydra map choices for defaults lists with interpolations alone, not for each config."""
-    from hydra._internal import defaults_list
+    from hydra._internal import defaults_list as module
     from omegaconf import DictConfig
 
-    map_choices = defaults_list._create_interpolation_map
+    map_choices = module._create_interpolation_map
 
     def map_if_needed(
-        overrides: defaults_list.Overrides, defaults: list[Any], self_added: bool
+        overrides: module.Overrides, defaults_list: list[Any], self_added: bool
     ) -> DictConfig:
-        if any("${" in str(value) for default in defaults for value in vars(default).values()):
-            return map_choices(overrides, defaults, self_added)
+        if any("${" in str(value) for item in defaults_list for value in vars(item).values()):
+            return map_choices(overrides, defaults_list, self_added)
         return DictConfig({})
 
-    defaults_list._create_interpolation_map = map_if_needed
+    module._create_interpolation_map = map_if_needed

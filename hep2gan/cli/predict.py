@@ -63,8 +63,7 @@ def _open_predictor(settings: "PredictSettings") -> "Predictor":
     from hep2gan.training.devices import resolve_device
 
     trained = load_run(folder, settings.checkpoint, settings.trusted)
-    device = resolve_device(accelerator)
-    backend = TorchBackend(trained.task, trained.config.normalisation, device)
+    backend = TorchBackend(trained.task, trained.config.normalisation, resolve_device(accelerator))
     return Predictor(backend, trained.classes, trained.size)
 
 

@@ -160,6 +160,7 @@ class TorchBackend:
         """
         pixels, ranges = (torch.from_numpy(part).to(self._device) for part in (image, levels))
         output: ModelOutput = self._task(self._normalisation(pixels, ranges)).cpu()
-        mask = None if output.mask is None else output.mask[:, 0].numpy()
-        probabilities = None if output.probabilities is None else output.probabilities.numpy()
-        return BackendOutput(mask, probabilities)
+        return BackendOutput(
+            None if output.mask is None else output.mask[:, 0].numpy(),
+            None if output.probabilities is None else output.probabilities.numpy(),
+        )

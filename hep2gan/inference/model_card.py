@@ -170,10 +170,9 @@ def render_model_card(description: Mapping[str, Any]) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    metrics = metrics_table(description["test_metrics"])
     return environment.get_template(f"{CARD}.j2").render(
         description,
-        rows=[row for row in metrics if row.metric != "cells"],
+        rows=[row for row in metrics_table(description["test_metrics"]) if row.metric != "cells"],
         baselines=BASELINES,
         check_sentence=ExportCheck(**description["check"]),
         description_file=DESCRIPTION,

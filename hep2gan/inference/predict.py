@@ -278,9 +278,10 @@ def write_result(
 def _threshold_at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ...]) -> ByteImage:
     """The (S, S) mask at the image's own size: probabilities resized, then thresholded at 0.5."""
     height, width = shape
-    image = Image.fromarray(probability.astype(np.float32))
-    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    return (resized >= 0.5).astype(np.uint8)
+    image = Image.fromarray(probability.astype(np.float32)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
+    return (np.asarray(image) >= 0.5).astype(np.uint8)
 
 
 def _save_png(stem: Path, pixels: ByteImage) -> None:

@@ -47,8 +47,11 @@ def build_task(
         Hep2ganError: Sizes that do not fit, or unreachable weights.
     """
     model, loss = config.model, config.loss
-    guided = model.guidance.source != "none"
-    given: dict[str, Any] = {"image_size": size, "num_classes": len(classes), "guided": guided}
+    given: dict[str, Any] = {
+        "image_size": size,
+        "num_classes": len(classes),
+        "guided": model.guidance.source != "none",
+    }
     if not load_weights:
         given |= {"pretrained": False, "weights": None}
     networks = {name: config.network(name).build(**given) for name in config.trained_networks}
@@ -57,7 +60,7 @@ def build_task(
         classification = _classification_loss(config, classifier, len(classes), train_counts)
     mixture = classification.gaussian_mixture if classification else None
     adversarial: AdversarialLoss | None = loss.adversarial.build() if loss.adversarial else None
-    task: SegmentationGuidedClassification = config.task.build(
+    task = config.task.build(
         **{name: networks.get(name) for name in NETWORKS},
         adversarial_loss=adversarial,
         softening=MaskSoftening(loss.soften.sigma, loss.soften.level),
@@ -81,7 +84,7 @@ def build_task(
         stages=TrainingStages.from_setting(config.training.gan_epochs, config.trainer.max_epochs),
         views=TestTimeAugmentation(config.evaluation.tta),
     )
-    return task
+    return cast(SegmentationGuidedClassification, task)
 
 
 def parameter_counts(networks: Mapping[str, nn.Module]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Cells for Lightning: a store and a split become normalised, augmented batches on the device."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -121,8 +121,6 @@ class CellDataModule(L.LightningDataModule):
         """The test part, each cell once, in the order of the store."""
         return self._loader(self.split.test)
 
-    predict_dataloader = test_dataloader
-
     def transfer_batch_to_device(
         self, batch: RawBatch | Request, device: torch.device, dataloader_idx: int
     ) -> RawBatch | Request:
@@ -138,8 +136,9 @@ class CellDataModule(L.LightningDataModule):
         """
         if device.type == "cpu":
             return batch
-        moved: RawBatch | Request = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return moved
+        return cast(
+            RawBatch | Request, super().transfer_batch_to_device(batch, device, dataloader_idx)
+        )
 
     def on_after_batch_transfer(self, batch: RawBatch | Request, dataloader_idx: int) -> Batch:
         """Gather (if the store is on the device), normalise and, while training, augment a batch.
@@ -154,8 +153,7 @@ class CellDataModule(L.LightningDataModule):
         raw = (
             self._resident(batch.rows.device).gather(batch) if isinstance(batch, Request) else batch
         )
-        trains = self.trainer is None or self.trainer.training
-        batch_seed = raw.batch_seed if trains else None
+        batch_seed = raw.batch_seed if self.trainer is None or self.trainer.training else None
         stored, mask = raw.image, raw.mask
         # Flipped as bytes, of which there are a quarter as many.
         if batch_seed is not None:
@@ -164,9 +162,8 @@ class CellDataModule(L.LightningDataModule):
         image = self.normalisation(stored, raw.levels)
         mask = mask.unsqueeze(1).float()
         if batch_seed is not None:
-            bounded = self.normalisation.bounded
             image, mask = self.augmentation.augment(
-                image, mask, batch_seed, params, bounded=bounded
+                image, mask, batch_seed, params, bounded=self.normalisation.bounded
             )
         image, mask = (images.to(memory_format=self.format) for images in (image, mask))
         return Batch(image, mask, raw.label, raw.rows)
@@ -234,7 +231,7 @@ def check_batches_per_rank(part: str, cells: int, batch_size: int, ranks: int) -
         Hep2ganError: There are fewer batches than ranks.
     """
     batches = -(-cells // batch_size)
-    # A rank without any would not come to where the ranks' results are joined.
+    # A rank without any would miss the collective that joins the ranks' results.
     if 0 < batches < ranks:
         raise Hep2ganError(
             f"the {part} part has {pluralize(cells, 'cell')},"

@@ -160,7 +160,7 @@ def check_same_config(config: Mapping[str, Any]) -> None:
 def exit_with_parent() -> None:
     """On Linux, let the kernel end this process when the one that started it dies.
 
-    Else ranks whose launcher was killed would go on writing beside those of the next start.
+    Otherwise ranks whose launcher was killed would keep writing beside those of the next start.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
@@ -210,12 +210,14 @@ class StopConsensus:
         self._agreed: int | None = None
 
     def poll(self) -> int | None:
-        """Return the signal to stop for, the same on every rank; None to go on."""
+        """Return the signal to stop for, the same on every rank; None to continue."""
         agreed = self.wait()
         if world_size() > 1:
             flag = torch.tensor(self._handler.signum or 0)
-            work = dist.all_reduce(flag, dist.ReduceOp.MAX, host_group, async_op=True)
-            self._pending = (work, flag)
+            self._pending = (
+                dist.all_reduce(flag, dist.ReduceOp.MAX, host_group, async_op=True),
+                flag,
+            )
         return agreed
 
     def wait(self) -> int | None:

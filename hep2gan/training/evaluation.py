@@ -92,8 +92,11 @@ def evaluate_run(
         predictions = build_predictions(rows, outputs, data.store, data.split)
         loss = task.classification_loss
         if loss and loss.gaussian_mixture and outputs.features is not None:
-            label = torch.from_numpy(predictions.label)
-            metrics = mixture_distances(loss.gaussian_mixture, outputs.features.float(), label)
+            metrics = mixture_distances(
+                loss.gaussian_mixture,
+                outputs.features.float(),
+                torch.from_numpy(predictions.label),
+            )
         metrics = write_results(
             predictions, data.store, data.split, run, config.source, figures=figures, extra=metrics
         )
@@ -177,8 +180,12 @@ def write_results(
         The flat metrics.
     """
     predictions.save(run.predictions_file)
-    margins = {"margin": source.crop_margin, "margin_share": source.crop_margin_fraction}
-    metrics = compute_test_metrics(predictions, **margins) | measure_leakage(store, split).metrics()
+    metrics = (
+        compute_test_metrics(
+            predictions, margin=source.crop_margin, margin_share=source.crop_margin_fraction
+        )
+        | measure_leakage(store, split).metrics()
+    )
     metrics |= constant_masks(predictions) | accuracy_interval(metrics, len(predictions.label))
     metrics |= extra or {}
     run.save_metrics(metrics)
@@ -300,8 +307,9 @@ def format_summary(metrics: Mapping[str, float]) -> str:
     for row in metrics_table(metrics):
         if row.metric in _LABELS:
             beside = [f"{BASELINES[name]} {value:.3f}" for name, value in row.baselines.items()]
-            line = f"{_LABELS[row.metric]:<28}{row.value:>8.3f}   {', '.join(beside)}"
-            lines.append(line.rstrip())
+            lines.append(
+                f"{_LABELS[row.metric]:<28}{row.value:>8.3f}   {', '.join(beside)}".rstrip()
+            )
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Generator, discriminator and classifier trained together under manual optimization."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -150,11 +150,11 @@ class SegmentationGuidedClassification(L.LightningModule):
         with record("discriminator/L_GAN (eq. 1)"):
             losses = self.adversarial_loss.discriminator(real, fake)
         self._update("discriminator", losses["total"])
-        scores = {
+        losses |= {
             "p_real": real.detach().float().sigmoid().mean(),
             "p_fake": fake.detach().float().sigmoid().mean(),
         }
-        return _prefixed("discriminator", losses | scores)
+        return _prefixed("discriminator", losses)
 
     def _generator_step(self, batch: Batch, generated: Tensor) -> Terms:
         # Bare modules judge, frozen: no gradient of theirs is made, nor reduced over ranks.
@@ -177,8 +177,9 @@ class SegmentationGuidedClassification(L.LightningModule):
         assert self.classifier is not None
         assert self.classification_loss is not None
         with record("generator/L_out + L_cla (eq. 7)"):
-            mask = self.guidance.select(generated, batch.mask)
-            logits, features = self.classifier(batch.image, mask)
+            logits, features = self.classifier(
+                batch.image, self.guidance.select(generated, batch.mask)
+            )
             total = self.classification_loss(logits, features, batch.label)["total"]
             losses["classification"] = total
             losses["total"] = losses["total"] + self.guidance.gradient * total
@@ -222,12 +223,12 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     def _optimizer(self, name: str) -> Any:
         optimizers = self.optimizers()
-        # Lightning hands out the object itself where there is only one.
+        # Lightning returns the object itself where there is only one.
         every = optimizers if isinstance(optimizers, list) else [optimizers]
         return every[list(self.networks).index(name)]
 
     def on_train_start(self) -> None:
-        """Begin an epoch also where training resumes within it, which Lightning does not tell."""
+        """Begin an epoch also where training resumes within it: Lightning calls only this hook."""
         self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
@@ -347,8 +348,7 @@ class ClassifierWithLoss(nn.Module):
         with record("classifier/output and features"):
             logits, features = self.classifier(image, mask)
         with record("classifier/L_out + L_cla (eq. 7)"):
-            terms: Terms = self.loss(logits, features, label)
-        return terms
+            return cast(Terms, self.loss(logits, features, label))
 
 
 def _probabilities(logits: Tensor | None) -> Tensor | None:

@@ -15,7 +15,6 @@ from hep2gan.config import (
     NETWORKS,
     OptimizerSettings,
     TrainConfig,
-    TrainerSettings,
 )
 from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import PARTS
@@ -80,11 +79,12 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
     builds = not report.problems and has_networks
     trains = valid("trainer", "model.baseline") and has_networks
     if trains:
-        check("devices", check_devices(config.trainer))
+        devices = config.trainer.accelerator, config.trainer.devices
+        check("devices", _result(require_devices, *devices))
         check("switches", check_trainer_flags(config.trainer))
         check("optimizers", check_optimizers(config), "optimizer")
         check("callbacks", check_callbacks(config), "callbacks")
-    check("logger", check_logger(config), "logger")
+    check("logger", _result(require_logger, config.logger), "logger")
     check("run folder", check_folder(setup))
     if setup.checkpoint is None:
         check("weights", check_weights(config), "model", "pretrained", *NETWORKS)
@@ -119,24 +119,14 @@ def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iter
     problems = list(invalid.values())
     stages = ("training.gan_epochs", "trainer.max_epochs")
     if not invalid.keys() & {*stages, "training", "trainer"}:
-        make = TrainingStages.from_setting
-        problems += _errors_of(make, config.training.gan_epochs, trainer.max_epochs)
+        problems += _errors_of(
+            TrainingStages.from_setting, config.training.gan_epochs, trainer.max_epochs
+        )
     if not any(key.partition(".")[0] in ("normalisation", "augmentation") for key in invalid):
-        augmentation = config.augmentation.build()
-        problems += _errors_of(augmentation.check, config.normalisation.bounded)
+        problems += _errors_of(config.augmentation.build().check, config.normalisation.bounded)
     yield from problems
     if not problems:
         yield f"{config.name}, {pluralize(trainer.max_epochs, 'epoch')}, {trainer.precision}"
-
-
-def check_devices(settings: TrainerSettings) -> Iterator[Finding]:
-    """As many devices as are asked for."""
-    yield require_devices(settings.accelerator, settings.devices)
-
-
-def check_logger(config: TrainConfig) -> Iterator[Finding]:
-    """A logger that can begin, with the key and the server that it needs."""
-    yield require_logger(config.logger)
 
 
 def check_folder(setup: RunSetup) -> Iterator[Finding]:
@@ -208,15 +198,31 @@ def check_weights(config: TrainConfig) -> Iterator[Finding]:
 
 
 def check_optimizers(config: TrainConfig) -> Iterator[Finding]:
-    """Optimizers that torch takes with their settings, and in the form that is asked for."""
+    """Check that torch accepts the settings of the optimizers and has the form asked for.
+
+    Args:
+        config: The configuration of the run.
+
+    Yields:
+        The errors.
+    """
     for name in config.trained_networks:
         yield from _errors_of(optimizer_factory, config, name)
 
 
 def check_callbacks(config: TrainConfig) -> Iterator[Finding]:
-    """Callbacks of the configuration that can be built; silent where there is none."""
-    for callback in build_named_callbacks(config):
-        yield type(callback).__name__
+    """Check that the callbacks of the configuration can be built.
+
+    Args:
+        config: The configuration of the run.
+
+    Yields:
+        The class of each callback.
+
+    Raises:
+        Hep2ganError: A class cannot be built, or is no Lightning callback.
+    """
+    yield from (type(callback).__name__ for callback in build_named_callbacks(config))
 
 
 # ---------------------------------------------------------------------- data
@@ -323,9 +329,19 @@ def check_batches(setup: RunSetup) -> Iterator[Finding]:
     if split is None:
         return
     for part in ("validation", "test"):
-        cells = len(getattr(split, part))
-        yield from _errors_of(check_batches_per_rank, part, cells, settings.eval_batch_size, ranks)
+        yield from _errors_of(
+            check_batches_per_rank,
+            part,
+            len(getattr(split, part)),
+            settings.eval_batch_size,
+            ranks,
+        )
     yield f"{len(split.train) // size:,} of {size} an epoch"
+
+
+def _result(check: Callable[..., Finding], *args: Any) -> Iterator[Finding]:
+    """Call a check that describes or raises when its result is asked for."""
+    yield check(*args)
 
 
 def _errors_of(check: Callable[..., object], *args: Any, **kwargs: Any) -> list[Hep2ganError]:
@@ -362,8 +378,10 @@ def check_networks(setup: RunSetup) -> Iterator[Finding]:
             load_weights=False,
         )
         return
-    counts = parameter_counts(setup.task.networks)
-    yield ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in counts.items())
+    yield ", ".join(
+        f"{name} {count / 1e6:.1f} M"
+        for name, count in parameter_counts(setup.task.networks).items()
+    )
 
 
 def check_disk_space(setup: RunSetup) -> Iterator[Finding]:

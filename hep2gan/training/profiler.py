@@ -251,8 +251,8 @@ class StepProfiler(Profiler):
         ]
         tables = "\n\n".join(profile.table for profile in profiles)
         if profiles:
-            content = {"stages": [profile.as_dict() for profile in profiles]}
-            atomic_write(self._run.path / "profile.json", json.dumps(content, indent=1) + "\n")
+            stages = json.dumps({"stages": [profile.as_dict() for profile in profiles]}, indent=1)
+            atomic_write(self._run.path / "profile.json", stages + "\n")
             atomic_write(self._run.path / "profile.md", tables + "\n")
         return tables
 

@@ -57,8 +57,9 @@ class RunSetup:
     @cached_property
     def store(self) -> Store:
         """The packed cells; synthetic ones are generated and packed at first use."""
-        check = distributed.rank() == 0
-        return open_store(self.config.source, check=check, force_check=self.dry_run)
+        return open_store(
+            self.config.source, check=distributed.rank() == 0, force_check=self.dry_run
+        )
 
     @cached_property
     def split(self) -> Split:
@@ -70,8 +71,7 @@ class RunSetup:
     @cached_property
     def data(self) -> CellDataModule:
         """The batches, from where the checkpoint left off."""
-        start = TrainingPosition.of(self.checkpoint)
-        return build_data(self.config, self.store, self.split, start)
+        return build_data(self.config, self.store, self.split, TrainingPosition.of(self.checkpoint))
 
     @cached_property
     def task(self) -> SegmentationGuidedClassification:
@@ -79,12 +79,13 @@ class RunSetup:
         if not self.dry_run:
             L.seed_everything(self.config.seed, verbose=False)
         classes = self.store.classes
-        counts = np.bincount(self.store.label[self.split.train], minlength=len(classes))
         return build_task(
             self.config,
             classes=classes,
             size=self.store.size,
-            train_counts=counts.tolist(),
+            train_counts=np.bincount(
+                self.store.label[self.split.train], minlength=len(classes)
+            ).tolist(),
             load_weights=self.load_weights,
         )
 

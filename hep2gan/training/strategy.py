@@ -28,8 +28,9 @@ class PerNetworkDDP(DDPStrategy):
         """Called by Lightning in place of wrapping the whole module."""
         task = self.lightning_module
         assert isinstance(task, SegmentationGuidedClassification)
-        bare = task.optimized_modules
-        task.optimized_modules = {name: self._wrapped(part) for name, part in bare.items()}
+        task.optimized_modules = {
+            name: self._wrapped(part) for name, part in task.optimized_modules.items()
+        }
 
     def _wrapped(self, part: nn.Module) -> nn.Module:
         if not any(parameter.requires_grad for parameter in part.parameters()):

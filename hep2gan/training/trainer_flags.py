@@ -41,7 +41,7 @@ def check_trainer_flags(settings: TrainerSettings) -> Iterator[Finding]:
     if settings.cache_on_device and settings.num_workers:
         yield Note(
             f"trainer.num_workers={settings.num_workers} has no effect with"
-            " trainer.cache_on_device=true: cells that lie on the device need no worker"
+            " trainer.cache_on_device=true: cells on the device need no worker"
         )
 
 

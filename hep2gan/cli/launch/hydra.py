@@ -9,8 +9,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from hep2gan.cli.launch.sweep import Job, Outcome
     from hep2gan.runs.folder import RunFolder
 
@@ -72,6 +70,7 @@ def compose_jobs(
             validation part.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import open_dict
 
     from hep2gan.cli.app import quote_override, resolve_config
     from hep2gan.cli.launch.sweep import Job, check_apart, job_name
@@ -81,13 +80,14 @@ def compose_jobs(
     fixed = {o.get_key_element() for o in command if not o.is_sweep_override()}
     jobs = []
     for number, overrides in enumerate(job_overrides, start=first):
-        parsed = parser.parse_overrides(list(overrides))
         swept = {
             key: o.get_value_element_as_str()
-            for o in parsed
+            for o in parser.parse_overrides(list(overrides))
             if (key := o.get_key_element()) not in fixed
         }
-        config = _compose(loader, sweep, overrides)
+        config = loader.load_sweep_config(sweep, list(overrides))
+        with open_dict(config):
+            del config["hydra"]
         config["name"] = job_name(config["name"], swept)
         words = (*overrides, f"name={quote_override(config['name'])}")
         jobs.append(Job(number, words, resolve_config(config)))
@@ -106,15 +106,6 @@ def refuse_ranks() -> None:
             "each job of a sweep starts its own ranks",
             "leave torchrun out: hep2gan-train -m trainer=ddp …",
         )
-
-
-def _compose(loader: Any, sweep: Any, overrides: Sequence[str]) -> "DictConfig":
-    from omegaconf import open_dict
-
-    config: DictConfig = loader.load_sweep_config(sweep, list(overrides))
-    with open_dict(config):
-        del config["hydra"]
-    return config
 
 
 def wants_objective(sweep: Any) -> bool:
@@ -235,8 +226,7 @@ def objective_value(run: "RunFolder", config: Mapping[str, Any]) -> float:
 
     try:
         rows = read_metrics_csv(run.curves_file).rows
-        classifies, objective = config["model"]["classify"], config["optimized_metric"]
-        monitor = monitor_name(classifies)
+        monitor, objective = monitor_name(config["model"]["classify"]), config["optimized_metric"]
         values = [(float(row[monitor]), float(row[objective])) for row in rows if row[monitor]]
         return max(values)[1]
     except (ValueError, KeyError) as error:

@@ -89,8 +89,8 @@ def _preflight(
 ) -> None:
     """Check everything, start nothing.
 
-    With doctor=true the results are printed, and the exit status is 2 where something stands in the
-    way; otherwise an error lists it.
+    With doctor=true the results are printed, and the exit status is 2 where something prevents
+    the start; otherwise an error lists it.
     """
     if os.environ.get("RANK", "0") != "0":
         return
@@ -143,22 +143,17 @@ def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: Run
     require_devices(settings.accelerator, settings.devices)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     node = _node(settings.num_nodes)
-    rendezvous: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
-    if node:
-        rendezvous = {
-            "rdzv_backend": "static",
-            "rdzv_endpoint": node.endpoint,
-            "rdzv_configs": {"rank": node.number, "timeout": 900},
-        }
     agent = LaunchConfig(
         min_nodes=settings.num_nodes,
         max_nodes=settings.num_nodes,
         nproc_per_node=settings.devices,
         run_id=node.job if node else uuid.uuid4().hex,
+        rdzv_backend="static" if node else "c10d",
+        rdzv_endpoint=node.endpoint if node else "localhost:0",
+        rdzv_configs={"rank": node.number, "timeout": 900} if node else {},
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         signals_to_handle=",".join(number.name for number in stop_signals()),
-        **rendezvous,
     )
     handlers = {number: signal.getsignal(number) for number in stop_signals()}
     stop_signal: int | None = None

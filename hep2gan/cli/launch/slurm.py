@@ -102,8 +102,8 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
         except Hep2ganError as error:
             # Whether it still runs is unknown: it is not submitted twice.
             outcomes[job.number] = Outcome(job, str(error))
-    outputs = _submit(launcher.params, waiting)
-    for job, (job_id, output) in zip(waiting, outputs, strict=True):
+    submitted = _submit(launcher.params, waiting)
+    for job, (job_id, output) in zip(waiting, submitted, strict=True):
         ids[job.number] = job_id
         job.run.path.mkdir(parents=True, exist_ok=True)
         _job_file(job).write_text(json.dumps({"job": job_id, "output": str(output)}) + "\n")

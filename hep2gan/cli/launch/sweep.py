@@ -22,7 +22,7 @@ from hep2gan.runs.folder import RUNTIME_KEYS, RunFolder, flatten
 
 log = logging.getLogger(__name__)
 
-# Keys that are no part of a job's name: they stand in the run folder's path, or nowhere.
+# Keys that are no part of a job's name: they are in the run folder's path, or nowhere.
 _UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | RUNTIME_KEYS
 _MAX_LENGTH = 150
 
@@ -44,7 +44,7 @@ def job_name(name: str, swept: Mapping[str, str]) -> str:
     whole = ",".join([name, *(re.sub(r"[^\w.,=+\-\[\]]+", "_", part) for part in parts)])
     if len(whole) <= _MAX_LENGTH:
         return whole
-    # Folder names have at most 255 bytes; the digest tells apart names that are cut to the same.
+    # Folder names have at most 255 bytes; the digest distinguishes names with the same beginning.
     return f"{whole[:_MAX_LENGTH]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
@@ -115,12 +115,13 @@ def check_splits(jobs: Sequence[Job]) -> None:
     problems = []
     for (kind, store), count in splits.items():
         if (error := _missing_for(kind, store)) is not None:
-            problem = Hep2ganError(
-                f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}",
-                error.rule,
-                f"{error.fix}, or leave {kind} out of the sweep",
+            problems.append(
+                Hep2ganError(
+                    f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}",
+                    error.rule,
+                    f"{error.fix}, or leave {kind} out of the sweep",
+                )
             )
-            problems.append(problem)
     raise_all(problems)
 
 

@@ -16,7 +16,6 @@ from hep2gan.data.store.integrity import FILES
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_open
-from hep2gan.runs import checkpoints
 from hep2gan.runs.checkpoints import (
     BEST,
     BestValue,
@@ -24,12 +23,8 @@ from hep2gan.runs.checkpoints import (
     list_checkpoints,
     read_checkpoint,
 )
+from hep2gan.runs.checkpoints import Checkpoint as CheckpointContent
 from hep2gan.training import distributed
-from hep2gan.training.distributed import (
-    StopConsensus,
-    running_statistics,
-    sync_batch_norm_statistics,
-)
 from hep2gan.training.signals import RunStopped, SignalHandler
 
 
@@ -58,7 +53,7 @@ class AtomicCheckpointIO(CheckpointIO):
             raise Hep2ganError(
                 f"{path} cannot be written ({error})",
                 "the run stops; the checkpoints before it are intact",
-                "free space on the disk and give the same command again: the run goes on from them",
+                "free space on the disk and run the same command again: it resumes from them",
             ) from error
 
     def load_checkpoint(
@@ -112,7 +107,7 @@ class EpochCheckpoint(Checkpoint):
     ) -> None:
         self._folder, self._monitor, self._keep = folder, monitor, keep
         self._best: float | None = None
-        self._stop = StopConsensus(stop or SignalHandler())
+        self._stop = distributed.StopConsensus(stop or SignalHandler())
         self._within_epoch = False
         self._statistics: dict[str, Tensor] = {}
 
@@ -129,16 +124,16 @@ class EpochCheckpoint(Checkpoint):
     ) -> None:
         """Within an epoch, add the statistics of all ranks. Called on every rank."""
         if self._within_epoch:
-            statistics = {name: t.cpu() for name, t in running_statistics(pl_module).items()}
-            cast(checkpoints.Checkpoint, checkpoint)["running_statistics"] = distributed.gather(
-                statistics
+            statistics = distributed.running_statistics(pl_module)
+            cast(CheckpointContent, checkpoint)["running_statistics"] = distributed.gather(
+                {name: tensor.cpu() for name, tensor in statistics.items()}
             )
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Remember this rank's statistics; raise Hep2ganError if the number of ranks changed."""
-        ranks = cast(checkpoints.Checkpoint, checkpoint).get("running_statistics")
+        ranks = cast(CheckpointContent, checkpoint).get("running_statistics")
         if ranks is None:
             return
         if len(ranks) != distributed.world_size():
@@ -152,7 +147,7 @@ class EpochCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Restore this rank's statistics, over which DDP has broadcast those of rank 0."""
-        for name, tensor in running_statistics(pl_module).items():
+        for name, tensor in distributed.running_statistics(pl_module).items():
             if name in self._statistics:
                 tensor.copy_(self._statistics[name])
         self._statistics = {}
@@ -173,20 +168,18 @@ class EpochCheckpoint(Checkpoint):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """All ranks validate the same networks."""
-        sync_batch_norm_statistics(pl_module)
+        distributed.sync_batch_norm_statistics(pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save; Lightning calls checkpoint callbacks after the module has stepped its schedules."""
-        sync_batch_norm_statistics(pl_module)
+        distributed.sync_batch_norm_statistics(pl_module)
         improved = self._improved(trainer)
         self._save(trainer, TrainingPosition(trainer.current_epoch + 1, 0))
         if improved:
             trainer.save_checkpoint(self._folder / BEST)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """A stop requested during the last epoch comes before the test."""
-        if signum := self._stop.wait():
-            raise RunStopped(signum)
+    on_train_end = on_train_epoch_start
+    """A stop requested during the last epoch comes before the test."""
 
     def _improved(self, trainer: L.Trainer) -> bool:
         value = trainer.callback_metrics.get(self._monitor) if self._monitor else None
@@ -264,8 +257,8 @@ class StoreGuard(Callback):
                 raise Hep2ganError(
                     f"{path} was changed while the run used it",
                     "a run has one store; the checkpoints before are of the unchanged one",
-                    f"restore {self._folder} (pack it again from the same cells), and give the same"
-                    " command again: the run goes on from its last checkpoint",
+                    f"restore {self._folder} (pack it again from the same cells), and run the same"
+                    " command again: it resumes from the last checkpoint",
                 )
 
 

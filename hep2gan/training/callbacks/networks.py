@@ -11,7 +11,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from hep2gan.config import CompileMode, uses_cuda_graphs
 from hep2gan.runs.checkpoints import Checkpoint
 from hep2gan.training import distributed
-from hep2gan.training.distributed import running_statistics, sync_batch_norm_statistics
 from hep2gan.training.module import SegmentationGuidedClassification
 
 # Evaluation does not use the discriminator.
@@ -23,8 +22,8 @@ class ExponentialMovingAverage(Callback):
 
     The average starts at the weights after the first batch and covers about 1 / (1 − decay)
     batches. It includes the statistics of batch normalisation. Validation uses it, and checkpoints
-    hold it as their `state_dict`, so that whatever opens a run evaluates it; the weights that
-    training continues from are stored beside it (`trained_weights`). On several ranks the
+    hold it as their `state_dict`, so that every command that opens a run evaluates it; the weights
+    that training continues from are stored beside it (`trained_weights`). On several ranks the
     statistics are averaged over them like the module's own.
 
     Lightning's EMAWeightAveraging leaves the average on the CPU where training is on a GPU, copies
@@ -66,7 +65,7 @@ class ExponentialMovingAverage(Callback):
         """Average the statistics over ranks, also where there is no validation."""
         if distributed.world_size() > 1:
             self._swap()
-            sync_batch_norm_statistics(pl_module)
+            distributed.sync_batch_norm_statistics(pl_module)
             self._swap()
 
     @torch.no_grad()
@@ -86,12 +85,13 @@ class ExponentialMovingAverage(Callback):
         content["trained_weights"] = {name: state[name] for name in self._average}
         state.update(self._average)
         # Within an epoch each rank has statistics of its own.
-        mine = {
-            name: self._average[name].cpu()
-            for name in running_statistics(pl_module)
-            if name in self._average
-        }
-        content["average_statistics"] = distributed.gather(mine)
+        content["average_statistics"] = distributed.gather(
+            {
+                name: self._average[name].cpu()
+                for name in distributed.running_statistics(pl_module)
+                if name in self._average
+            }
+        )
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]

@@ -108,8 +108,11 @@ def require_logger(settings: LoggerSettings) -> str:
 
 def _require_tensorboard() -> None:
     if find_spec("tensorboard") is None:
-        fact = "logger=tensorboard, but TensorBoard is not installed"
-        raise Hep2ganError(fact, "", 'pip install "hep2gan[tensorboard]"')
+        raise Hep2ganError(
+            "logger=tensorboard, but TensorBoard is not installed",
+            "",
+            'pip install "hep2gan[tensorboard]"',
+        )
 
 
 @contextmanager
@@ -170,8 +173,9 @@ class RunTensorBoardLogger(TensorBoardLogger):
         """
         self.log_metrics(dict(metrics))
         for name, path in figures.items():
-            pixels = np.asarray(Image.open(path).convert("RGB"))
-            self.experiment.add_image(f"figure/{name}", pixels, dataformats="HWC")
+            self.experiment.add_image(
+                f"figure/{name}", np.asarray(Image.open(path).convert("RGB")), dataformats="HWC"
+            )
 
     def finish(self, exit_code: int) -> None:
         """Write what is still buffered; TensorBoard keeps no exit code.

@@ -62,13 +62,13 @@ class RunWandbLogger(WandbLogger):
 
     @contextmanager
     def _surviving(self) -> Iterator[None]:
-        """Let the training go on when wandb's own process or its disk is gone."""
+        """Let the training continue when wandb's own process or its disk fails."""
         try:
             yield
         except (OSError, wandb.Error) as error:
             if not self.lost:
                 log.warning(
-                    "wandb is lost to this run (%s). It goes on; metrics.csv has every row.", error
+                    "wandb failed (%s). The training continues; metrics.csv has every row.", error
                 )
             self.lost = True
 
@@ -119,8 +119,10 @@ class RunWandbLogger(WandbLogger):
         if self.lost:
             return
         with self._surviving():
-            images = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-            self.experiment.log(images | result_panels(predictions))
+            self.experiment.log(
+                {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+                | result_panels(predictions)
+            )
             self.experiment.summary.update(dict(metrics))
 
     def finish(self, exit_code: int) -> None:
@@ -203,8 +205,7 @@ def start_wandb_run(
 
 def _mode(settings: LoggerSettings) -> str:
     """The requested mode, or online where there is a key."""
-    requested = settings.mode or os.environ.get("WANDB_MODE")
-    return str(requested or ("online" if _has_key() else "offline"))
+    return settings.mode or os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
 
 
 def require_wandb(settings: LoggerSettings) -> str:
@@ -280,7 +281,7 @@ def _init(
             dir=str(folder.resolve()),
             mode=mode,  # type: ignore[arg-type]
             resume="allow" if mode == "online" else None,
-            # wandb's default would hand out a run that an earlier job left open.
+            # wandb's default would return a run that an earlier job left open.
             reinit="create_new",
         )
     except (wandb.Error, OSError) as error:
@@ -317,7 +318,7 @@ def _stage_in(staged: Path) -> None:
 
 WORST = 20
 POINTS = 100
-"""Most points of one class's ROC curve: more than a panel has pixels to tell apart."""
+"""Most points of one class's ROC curve: more than a panel has pixels for."""
 
 
 def result_panels(predictions: Predictions) -> dict[str, Any]:
@@ -376,8 +377,7 @@ def roc_panel(predictions: Predictions) -> Any:
 
 
 def _evenly_spaced(length: int) -> list[int]:
-    indices = np.linspace(0, length - 1, min(length, POINTS)).round().astype(int)
-    return [int(index) for index in indices]
+    return [int(i) for i in np.linspace(0, length - 1, min(length, POINTS)).round()]
 
 
 def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:

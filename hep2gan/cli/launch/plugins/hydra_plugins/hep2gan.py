@@ -69,8 +69,7 @@ class ProcessLauncher(Launcher):
         jobs = compose_jobs(self._loader, self._config, job_overrides, initial_job_idx)
         check_splits(jobs)
         with SignalHandler().listening():
-            slots = device_slots(jobs[0].config["trainer"], self._slots)
-            outcomes = run_jobs(jobs, slots)
+            outcomes = run_jobs(jobs, device_slots(jobs[0].config["trainer"], self._slots))
         return job_returns(outcomes, wants_objective(self._config))
 
 
@@ -96,8 +95,9 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
         from hep2gan.cli.launch.sweep import check_splits
 
         refuse_ranks()
-        loader = self.hydra_context.config_loader
-        jobs = compose_jobs(loader, self.config, job_overrides, initial_job_idx)
+        jobs = compose_jobs(
+            self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx
+        )
         check_splits(jobs)
         return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))
 
@@ -139,8 +139,11 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
 
     def _preflight(self, arguments: list[str]) -> None:
         """doctor=true: check once, for the run that all trials vary; optimize nothing."""
-        overrides = OverridesParser.create().parse_overrides(arguments)
-        fixed = [o.input_line for o in overrides if not o.is_sweep_override()]
+        fixed = [
+            override.input_line
+            for override in OverridesParser.create().parse_overrides(arguments)
+            if not override.is_sweep_override()
+        ]
         for job in self.sweeper.launcher.launch([fixed], initial_job_idx=0):
             # The value of a failed job raises its error.
             _ = job.return_value
