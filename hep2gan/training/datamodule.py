@@ -121,6 +121,8 @@ class CellDataModule(L.LightningDataModule):
         """The test part, each cell once, in the order of the store."""
         return self._loader(self.split.test)
 
+    predict_dataloader = test_dataloader
+
     def transfer_batch_to_device(
         self, batch: RawBatch | Request, device: torch.device, dataloader_idx: int
     ) -> RawBatch | Request:
