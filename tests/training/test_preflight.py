@@ -146,7 +146,9 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
         report = PreflightReport()
         report.add("weights", check_weights(ours))
         assert len(report.problems) == 2
-        with pytest.raises(Hep2ganError, match=rf"(?s)2 problems.*{rule}.*generator.*{rule}.*class"):
+        with pytest.raises(
+            Hep2ganError, match=rf"(?s)2 problems.*{rule}.*generator.*{rule}.*class"
+        ):
             report.require("it")
 
 
