@@ -213,7 +213,7 @@ def _to_text(value: Any) -> Any:
     return str(value) if number and math.isfinite(value) else value
 
 
-Text = Annotated[str, Field(pattern=r"\S"), in_words("a text that is not empty")]
+Text = Annotated[str, Field(pattern=r"\S"), in_words("a non-empty string")]
 Name = Annotated[Text, BeforeValidator(_to_text)]
 """A text; a number is accepted too, since YAML reads a name such as 5 as one."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -429,7 +429,7 @@ def _describe(annotation: Any, metadata: list[Any], extra: Any) -> str:
         return _describe_number(annotation, metadata)
     if _model_in(annotation) is not None or origin in (dict, Mapping):
         return "a group of keys"
-    return {bool: "true or false", str: "a text", list: "a list"}.get(origin or annotation, "set")
+    return {bool: "true or false", str: "a string", list: "a list"}.get(origin or annotation, "set")
 
 
 def _describe_number(kind: type, metadata: list[Any]) -> str:

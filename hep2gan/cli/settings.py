@@ -10,7 +10,7 @@ from pydantic import Field
 from hep2gan.settings import Component, Name, PositiveInt, Settings, Text, in_words
 
 Accelerator = Literal["auto", "cpu", "gpu"]
-Texts = Annotated[list[Text], in_words("a list of texts")]
+Texts = Annotated[list[Text], in_words("a list of strings")]
 
 
 class StartOptions(Settings):
