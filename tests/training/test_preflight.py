@@ -30,11 +30,10 @@ from hep2gan.training.preflight import (
 )
 from hep2gan.training.preflight_report import PreflightReport
 from hep2gan.training.setup import RunSetup
-from tests.helpers.commands import call
+from tests.helpers.commands import call, inside_copy
 from tests.helpers.configs import composed, parsed
 from tests.helpers.made_store import made_store
 from tests.helpers.offline import without_wandb_settings
-from tests.helpers.packed import inside_packed
 from tests.helpers.started import NETS, SMALL, TWO
 from tests.helpers.started import train as started
 
@@ -47,9 +46,9 @@ MANIFEST = (
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, packed_store):
     """A folder with a packed store."""
-    with inside_packed(tmp_path_factory.mktemp("doctor")) as folder:
+    with inside_copy(tmp_path_factory, packed_store) as folder:
         yield folder
 
 
