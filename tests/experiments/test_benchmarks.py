@@ -100,7 +100,7 @@ def test_without_a_gpu_it_says_so(monkeypatch, capsys):
 def test_every_comparison_on_a_gpu_composes():
     for what, against, (_, ours), (_, theirs) in step.list_gpu_comparisons("trainer=default"):
         on, off = compose_config(*ours), compose_config(*theirs)
-        assert (on["trainer"] == off["trainer"]) is (against != "without it"), what
+        assert (on.trainer == off.trainer) is (against != "without it"), what
 
 
 @pytest.fixture
