@@ -190,9 +190,8 @@ MUTATIONS = (
     # Safety and what a user is told.
     Mutation("runs/checkpoints.py", "        check_archive_safety(path)\n", "",
              "security/test_outside_checkpoints.py"),
-    Mutation("runs/checkpoints.py", "=\"cpu\", weights_only=True",
-             "=\"cpu\", weights_only=False",
-             "security/test_outside_checkpoints.py"),
+    Mutation("runs/checkpoints.py", "dict) or not _are_weights(content.get(\"state_dict\")):",
+             "dict):", "security/test_outside_checkpoints.py"),
     Mutation("runs/folder.py", "        if differences:", "        if not differences:",
              "runs/test_folder.py"),
     Mutation("training/nonfinite.py", "if first != _NO_BATCH:", "if first == -1:",

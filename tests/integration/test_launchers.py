@@ -53,10 +53,10 @@ def test_another_number_of_processes_is_refused(tmp_path):
 
 
 def test_a_shuffled_sweep_of_two_rank_jobs_trains_what_was_composed(tmp_path):
-    sweep = ("loss.beta=shuffle(2,5,9)", "seed=shuffle(1,2)", "trainer.devices=2", "study=s", "-m")
+    sweep = ("loss.beta=shuffle(2,5)", "seed=shuffle(1,2)", "trainer.devices=2", "study=s", "-m")
     train(tmp_path, *QUICK, "trainer.limit_train_batches=1", *sweep)
     runs = sorted((tmp_path / "runs/s").glob("*/seed*"))
-    assert len(runs) == 6
+    assert len(runs) == 4
     for run in runs:
         config = RunFolder(run).config()
         beta, seed = config["loss"]["beta"], config["seed"]
@@ -68,7 +68,7 @@ def test_a_shuffled_sweep_of_two_rank_jobs_trains_what_was_composed(tmp_path):
         ]
         assert [found[0][0] for found in said] == ["0", "1"]
         assert said[0][0][1] == said[1][0][1]
-    assert len({(run / "config.yaml").read_text() for run in runs}) == 6
+    assert len({(run / "config.yaml").read_text() for run in runs}) == 4
 
 
 @pytest.mark.parametrize("multirun", ["-m", "--multirun"])

@@ -17,7 +17,7 @@ import torch
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.pretrained import PretrainedWeights
-from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
+from hep2gan.runs.checkpoints import TrainingPosition, load_best_or_latest, read_checkpoint
 from hep2gan.runs.predictions import Predictions
 
 
@@ -201,3 +201,11 @@ def test_arrays_of_objects_in_predictions_are_not_unpickled(tmp_path):
     with pytest.raises(Hep2ganError, match=r"p\.npz cannot be read"):
         Predictions.load(tmp_path / "p.npz")
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("state", [None, [1], {"a": 1}, {1: torch.ones(1)}, {"a": None}])
+def test_what_holds_no_weights_is_refused(state, tmp_path):
+    path = TrainingPosition(1, 0).path(tmp_path)
+    torch.save({"state_dict": state}, path)
+    with pytest.raises(Hep2ganError, match="is no checkpoint of a run"):
+        read_checkpoint(path)

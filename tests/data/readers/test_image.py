@@ -262,6 +262,12 @@ def test_resized_masks_stay_binary_and_keep_their_place():
     np.testing.assert_array_equal(resize_mask(mask, 16), expected)
 
 
+def test_a_thin_line_of_a_mask_is_taken_or_left_by_the_nearest_pixel():
+    # By weights of 3/8 it would vanish everywhere.
+    line = np.tile(np.array([0, 0, 0, 1, 0, 0, 1, 0], np.uint8), (8, 1))
+    np.testing.assert_array_equal(resize_mask(line, 4), np.tile([0, 1, 0, 0], (4, 1)))
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 200), st.floats(1e-2, 55))
 def test_stretching_loses_less_than_half_a_step(seed, lo, span):
@@ -301,6 +307,14 @@ def test_every_flipped_byte_of_the_content_is_noticed(png):
         broken[place] ^= 1
         with pytest.raises(ValueError, match=WRONG):
             check_png_checksums(bytes(broken))
+
+
+def test_a_file_with_a_wrong_checksum_is_refused(png, tmp_path):
+    broken = bytearray(png)
+    broken[-13] ^= 1  # The last byte before the chunk that ends the file.
+    (tmp_path / "cell.png").write_bytes(broken)
+    with pytest.raises(Hep2ganError, match=r"cell\.png is damaged.*checksum"):
+        read_image(tmp_path / "cell.png")
 
 
 def test_every_cut_before_the_end_is_noticed(png):
