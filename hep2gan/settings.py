@@ -11,7 +11,7 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType, UnionType
@@ -518,15 +518,16 @@ def arguments_of(
     Returns:
         The settings class; `target` itself if it is one.
     """
-    return _arguments_of(target, frozenset(provided), tuple(types.items()))
+    if issubclass(target, Settings):
+        return target
+    hashable = typing.cast(Hashable, target)  # A class, which mypy does not see.
+    return _arguments_of(hashable, frozenset(provided), tuple(types.items()))
 
 
 @cache  # A configuration names the same classes again and again, and pydantic takes its time.
 def _arguments_of(
-    target: type[Any], provided: frozenset[str], types: tuple[tuple[str, Any], ...]
+    target: Any, provided: frozenset[str], types: tuple[tuple[str, Any], ...]
 ) -> type[Settings]:
-    if issubclass(target, Settings):
-        return target
     helps = argument_help(target)
     fields: dict[str, Any] = {}
     for name, parameter in _parameters(target).items():
