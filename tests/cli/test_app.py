@@ -157,6 +157,7 @@ def test_schemas_are_shared_and_yet_never_changed():
     assert shown.returncode == 0, shown.stderr
 
 
+@pytest.mark.integration
 def test_a_training_starts_without_what_only_its_end_needs():
     code = (
         "import sys, hep2gan.training.run\n"

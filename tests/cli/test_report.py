@@ -41,6 +41,7 @@ def test_tables_and_figures_lie_beside_the_page(tmp_path, monkeypatch, capsys):
     assert {"report.html", "table_1.tex", "figure_3.pdf"} < {path.name for path in found}
 
 
+@pytest.mark.integration
 def test_methods_against_one_of_them(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     known = make_predictions(counts=(4, 4), size=32)

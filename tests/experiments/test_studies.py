@@ -76,7 +76,7 @@ def test_a_study_has_a_question_and_files_that_exist(name):
         )
 
 
-@pytest.mark.parametrize("scale", ["paper", "laptop"])
+@pytest.mark.parametrize("scale", [pytest.param("paper", marks=pytest.mark.integration), "laptop"])
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_job_composes(name, scale):
     sweeps = Study.load(name).sweeps([f"scale={scale}"])
@@ -255,6 +255,7 @@ with study.readable_errors(study.config_folder() / "train.yaml"):
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "whole_group", "status"), [("SIGINT", True, 130), ("SIGTERM", False, 143)]
 )

@@ -146,6 +146,7 @@ def test_a_graph_that_differs_is_refused(tmp_path):
         check_graph(graph, file, noise(3))
 
 
+@pytest.mark.integration
 def test_the_command_writes_graph_card_and_description(inside, capsys):
     folder = inside / RUN / "export"
     assert {p.name for p in folder.iterdir()} == {"model.onnx", "model.json", "MODEL_CARD.md"}
@@ -168,6 +169,7 @@ def test_the_command_writes_graph_card_and_description(inside, capsys):
         assert words in card
 
 
+@pytest.mark.integration
 def test_the_description_is_enough_for_onnxruntime_and_pillow(inside):
     """Written from model.json's words alone."""
     found = json.loads((inside / RUN / "export/model.json").read_text())
@@ -186,6 +188,7 @@ def test_the_description_is_enough_for_onnxruntime_and_pillow(inside):
         assert found["classes"] == list(due.classes)
 
 
+@pytest.mark.integration
 def test_nothing_is_left_of_an_export_that_fails(inside, tmp_path, monkeypatch, capsys):
     before = export_module.write_graph
 
@@ -201,6 +204,7 @@ def test_nothing_is_left_of_an_export_that_fails(inside, tmp_path, monkeypatch, 
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.integration
 def test_without_the_store_synthetic_cells_are_taken_and_named(inside, tmp_path):
     trained = load_run(inside / RUN)
     # Quick, since the graph itself is written in other tests.
@@ -210,6 +214,7 @@ def test_without_the_store_synthetic_cells_are_taken_and_named(inside, tmp_path)
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.integration
 def test_a_missing_package_is_told_with_its_extra(inside, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert call(export, RUN, "output=new") == 2
@@ -217,6 +222,7 @@ def test_a_missing_package_is_told_with_its_extra(inside, monkeypatch, capsys):
     assert not (inside / "new").exists()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("damage", ["graph", "version", "no json"])
 def test_damaged_exports_are_refused(damage, inside, tmp_path):
     for file in (inside / RUN / "export").iterdir():
@@ -235,6 +241,7 @@ def test_damaged_exports_are_refused(damage, inside, tmp_path):
         open_export(tmp_path)
 
 
+@pytest.mark.integration
 def test_predicting_with_the_export_gives_what_pytorch_gives(inside, capsys):
     raw = [str(path) for path in sorted((inside / "stores/synthetic_96_0").glob("000[12]?.png"))]
     assert call(predict, RUN, *raw, "output=by_torch", "batch_size=7", "accelerator=cpu") == 0
@@ -258,12 +265,14 @@ def test_predicting_with_the_export_gives_what_pytorch_gives(inside, capsys):
         assert np.array_equal(one, other), file
 
 
+@pytest.mark.integration
 def test_an_export_takes_no_checkpoint(inside, capsys):
     raw = "stores/synthetic_96_0/00001.png"
     assert call(predict, f"{RUN}/export", raw, "checkpoint=x.ckpt") == 2
     assert "is an export" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_an_export_is_run_without_torch(inside):
     command = [
         sys.executable, "-c",

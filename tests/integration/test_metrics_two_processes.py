@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed
 from torch import Tensor
@@ -79,6 +80,7 @@ def second(_: int, folder: str) -> None:
     work(1, folder)
 
 
+@pytest.mark.integration
 def test_two_processes_equal_one(tmp_path: Path):
     # This process is rank 0: importing torch once more takes most of the test's time.
     other = torch.multiprocessing.spawn(

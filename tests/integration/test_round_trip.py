@@ -123,6 +123,7 @@ def test_predicting_files_gives_what_the_test_gave(place, capsys):
         assert Image.open(place / f"out/overlays/{name}.png").mode == "RGB"
 
 
+@pytest.mark.integration
 def test_the_report_is_one_file(place):
     assert call(report, RUN, "output=report.html") == 0
     text = (place / "report.html").read_text()
@@ -183,6 +184,7 @@ def test_methods_of_other_parts_train_and_test(options, absent, place):
     assert not metrics.keys() & set(absent)
 
 
+@pytest.mark.integration
 def test_validation_chooses_the_best_epoch(place):
     options = ("study=validated", "split.validation_fraction=0.2", "split.kind=specimen")
     assert call(train, *SMALL, *options) == 0

@@ -125,6 +125,7 @@ class Refusing(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "devices",
     [(), pytest.param(TWO, marks=pytest.mark.slow)],
@@ -143,6 +144,7 @@ def test_the_error_about_a_refused_key_keeps_it(place, devices):
     assert_kept(place, done.output)
 
 
+@pytest.mark.integration
 def test_a_malformed_key_is_refused_without_showing_it(place):
     env = secret_environment(place) | {"WANDB_API_KEY": TOKEN}
     done = train(place / "work", *TRAINING, check=False, env=env)

@@ -88,6 +88,7 @@ def test_predicting_new_images_is_refused_with_the_reason(place, capsys):
     assert "keeps no trees" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_of_several_ranks_the_first_does_it_alone(place, monkeypatch):
     """As torchrun starts them: rank 1 is done at once and writes nothing."""
     ranks = ("trainer.devices=2", "trainer.accelerator=cpu", "study=ranks")
@@ -105,6 +106,7 @@ def test_without_ranks_it_starts_none(place):
     assert found.features.shape == (24, 7)
 
 
+@pytest.mark.integration
 def test_the_report_shows_it(place):
     assert call(report, RUN, "output=report.html") == 0
     text = (place / "report.html").read_text()

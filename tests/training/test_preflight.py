@@ -234,6 +234,7 @@ def test_a_start_stops_with_the_same_list(place, capsys):
     assert not (place / "runs/started/proposed/seed0/config.yaml").exists()
 
 
+@pytest.mark.integration
 def test_a_run_says_where_it_stands_and_how_large_its_checkpoints_are(place):
     assert call(train, *SMALL, *NETS, "trainer.max_epochs=1", "study=stands") == 0
     options = ("trainer.max_epochs=1", "study=stands")
@@ -260,6 +261,7 @@ def test_drawn_cells_are_not_drawn_to_look(place):
     assert not (place / "stores/phantom_77_0_32").exists()
 
 
+@pytest.mark.integration
 def test_a_store_that_changed_under_a_run(place):
     assert call(train, *SMALL, *NETS, "trainer.max_epochs=1", "study=moved") == 0
     shutil.copytree("stores/phantom_60_0_32", "stores/copy")
@@ -292,6 +294,7 @@ def test_ranks_and_sweeps_are_looked_at_too(place):
     assert not list((place / "runs").rglob("swept/*/*/config.yaml"))
 
 
+@pytest.mark.integration
 def test_curves_that_a_run_cannot_go_on_with_are_told(place):
     options = ("study=curves", "trainer.max_epochs=2")
     assert call(train, *SMALL, *NETS, *options) == 0

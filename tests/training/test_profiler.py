@@ -219,6 +219,7 @@ def test_these_are_taken(value):
     assert found is value or found == value == 200
 
 
+@pytest.mark.integration
 def test_weights_have_the_same_bits_and_a_user_sees_the_table(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     given = (*SMALL, *NETS, "trainer.batch_size=4")

@@ -78,6 +78,7 @@ def reported(*runs):
     return Page(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.integration
 def test_nothing_is_asked_of_the_network(html):
     pattern = r"https?:|//[a-z]|@import|<script|url\(|javascript:"
     assert not re.search(pattern, re.sub('src="data:[^"]*"', "", html), re.IGNORECASE)

@@ -31,6 +31,7 @@ def campaign(door: str, count: int) -> dict[str, int]:
     return json.loads(ended.stdout.splitlines()[-1])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("door", COUNTS)
 def test_a_few_mutated_inputs(door):
     counts = campaign(door, COUNTS[door].few)

@@ -138,6 +138,7 @@ def test_none_and_fractions_are_accepted(decay):
     assert found == (None if decay == "null" else decay)
 
 
+@pytest.mark.integration
 def test_a_run_is_tested_and_opened_with_the_average(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = ("data=phantom", "data.count=60")

@@ -181,6 +181,7 @@ build_logger(config, Path(sys.argv[1])).finish(0)
 """
 
 
+@pytest.mark.integration
 def test_inside_an_agent_its_run_is_joined(tmp_path):
     # In a process of its own, as an agent starts it: wandb reads the variables once.
     root = Path(__file__).parents[3]
