@@ -1,8 +1,10 @@
 """Keep Hydra from repeating work, which --help and completion would wait for."""
 
+from functools import cache
 from typing import Any
 
 
+@cache  # Once a process: each further time would wrap what the time before has put there.
 def speed_up_hydra() -> None:
     """Replace three of Hydra's slow parts in this process; what it composes stays the same."""
     _share_schemas()
@@ -23,8 +25,6 @@ def _share_schemas() -> None:
 
 def _list_groups_once() -> None:
     """Let each loader list a group once; help lists each four times, with new sources each time."""
-    from functools import cache
-
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.object_type import ObjectType
 
