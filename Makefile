@@ -53,10 +53,10 @@ figure_5: $(READY)  ## features of three methods by t-SNE
 ablation: $(READY)  ## each part of the method changed alone
 	$(STUDY)
 
-leakage: $(READY)  ## what a random split flatters
+leakage: $(READY)  ## how much a random split inflates the scores
 	$(STUDY)
 
-priors: $(READY)  ## masks beside what never learns
+priors: $(READY)  ## masks compared with baselines that learn nothing
 	$(STUDY)
 
 unseen_specimens: $(READY)  ## five folds of whole specimens
@@ -105,7 +105,7 @@ check: $(READY)  ## lint, format, types, and which module may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-audit: $(READY)  ## hold the locked packages against the known vulnerabilities (needs the Python Package Index)
+audit: $(READY)  ## check the locked packages against the known vulnerabilities (needs the Python Package Index)
 	$(BIN)/python /ci/audit.py requirements.lock $(AUDIT)
 
 schema: $(READY)  ## write docs/configuration.md and docs/train.schema.json from the settings classes

@@ -211,7 +211,8 @@ class TrainerSettings(Settings):
         check_val_every_n_epoch: Epochs between two validations; needs split.validation_fraction.
         nonfinite: What to do at a NaN or infinite loss: `stop`, or `skip` the update, which
             synchronises with the device at every step.
-        log_every_n_steps: Batches between two logged losses.
+        log_every_n_steps: Batches between two logged losses, and between two checks that all are
+            finite (unlike Lightning, which counts optimizer steps, three a batch here).
         profile: Measure the time of each part of a training step, over 50 steps or this number of
             steps.
         limit_train_batches: Largest number of batches per epoch.
@@ -259,7 +260,7 @@ class LoggerSettings(Settings):
     project: Text | None = None
     entity: Text | None = None
     mode: Literal["online", "offline", "disabled"] | None = None
-    tags: Annotated[list[str], in_words("a list of texts"), Field(examples=[["mine"]])] | None = (
+    tags: Annotated[list[str], in_words("a list of strings"), Field(examples=[["mine"]])] | None = (
         None
     )
 
@@ -515,13 +516,13 @@ def parse_run(run: RunFolder, trusted: Sequence[str] = ()) -> TrainConfig:
 
 @contextmanager
 def errors_naming_config(run: RunFolder) -> Iterator[None]:
-    """Name the configuration file of a run in errors of the block that do not name it.
+    """Prefix errors raised in the block with the path of the run's configuration file.
 
     Args:
         run: The run folder.
 
     Raises:
-        Hep2ganError: If the block raises it; the path of the file then precedes its fact.
+        Hep2ganError: Any from the block, with the path in front unless it names it already.
     """
     try:
         yield

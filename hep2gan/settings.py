@@ -12,6 +12,7 @@ import math
 import re
 import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, get_args, get_origin
@@ -212,7 +213,7 @@ def _to_text(value: Any) -> Any:
     return str(value) if number and math.isfinite(value) else value
 
 
-Text = Annotated[str, Field(pattern=r"\S"), in_words("a text that is not empty")]
+Text = Annotated[str, Field(pattern=r"\S"), in_words("a non-empty string")]
 Name = Annotated[Text, BeforeValidator(_to_text)]
 """A text; a number is accepted too, since YAML reads a name such as 5 as one."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -428,7 +429,7 @@ def _describe(annotation: Any, metadata: list[Any], extra: Any) -> str:
         return _describe_number(annotation, metadata)
     if _model_in(annotation) is not None or origin in (dict, Mapping):
         return "a group of keys"
-    return {bool: "true or false", str: "a text", list: "a list"}.get(origin or annotation, "set")
+    return {bool: "true or false", str: "a string", list: "a list"}.get(origin or annotation, "set")
 
 
 def _describe_number(kind: type, metadata: list[Any]) -> str:
@@ -517,6 +518,13 @@ def arguments_of(
     Returns:
         The settings class; `target` itself if it is one.
     """
+    return _arguments_of(target, frozenset(provided), tuple(types.items()))
+
+
+@cache  # A configuration names the same classes again and again, and pydantic takes its time.
+def _arguments_of(
+    target: type[Any], provided: frozenset[str], types: tuple[tuple[str, Any], ...]
+) -> type[Settings]:
     if issubclass(target, Settings):
         return target
     helps = argument_help(target)
@@ -526,10 +534,11 @@ def arguments_of(
             continue
         required = parameter.default is inspect.Parameter.empty
         default = ... if required else parameter.default
-        kind = types.get(name) or _annotation(target, name)
+        kind = dict(types).get(name) or _annotation(target, name)
         fields[name] = (kind, Field(default, description=helps.get(name)))
     extra: Literal["allow", "forbid"] = "allow" if _takes_any_keyword(target) else "forbid"
-    base = type("Arguments", (Settings,), {"model_config": ConfigDict(extra=extra)})
+    config = ConfigDict(extra=extra, use_attribute_docstrings=False)  # There is no source to read.
+    base = type("Arguments", (Settings,), {"model_config": config})
     return create_model(target.__name__, __base__=base, **fields)
 
 

@@ -1,7 +1,10 @@
-"""Each test starts with torch as a new process has it."""
+"""What all tests share: torch as a new process has it, a packed store and a trained run."""
 
 import pytest
 import torch
+
+from hep2gan.cli import pack, train
+from tests.helpers.commands import built_once
 
 pytest_plugins = ["tests.helpers.report_fixtures"]
 
@@ -10,3 +13,19 @@ pytest_plugins = ["tests.helpers.report_fixtures"]
 def _deterministic_operations_off():
     """Put back what a training before, of a fixture too, has switched on."""
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def packed_store(tmp_path_factory):
+    """A folder with a store of 60 synthetic cells of 32 px; to be copied, not changed."""
+    words = ("data=phantom", "data.count=60", "data.size=32")
+    return built_once(tmp_path_factory, "packed_store", (pack, *words))
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """A folder with a store and runs/default/proposed/seed0 on it; to be copied, not changed."""
+    data = ("data=phantom", "data.count=96")
+    options = ("scale=laptop", "trainer.max_epochs=2", "split.test_fraction=0.25")
+    commands = (pack, *data, "data.size=64"), (train, *data, *options)
+    return built_once(tmp_path_factory, "trained_run", *commands)

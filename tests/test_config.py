@@ -12,9 +12,8 @@ from hep2gan.cli.launch.local import run_settings
 from hep2gan.config import parse_sound_part
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.preflight import run_preflight
-from tests.helpers.commands import call
+from tests.helpers.commands import call, inside_copy
 from tests.helpers.configs import composed
-from tests.helpers.packed import inside_packed
 
 SMALL = (
     "data=phantom", "data.count=60", "data.size=32", "scale=laptop", "data.size=32",
@@ -25,8 +24,8 @@ BASE = run_settings(composed("train", *SMALL))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def place(tmp_path_factory):
-    with inside_packed(tmp_path_factory.mktemp("settings")) as folder:
+def place(tmp_path_factory, packed_store):
+    with inside_copy(tmp_path_factory, packed_store) as folder:
         yield folder
 
 

@@ -58,7 +58,7 @@ def takes(key, field, value):
     """Whether the words that tell the rule let the value pass."""
     words = describe(field)
     if isinstance(value, str):
-        return "a text" in words or "the name of a file" in words
+        return "a string" in words or "a non-empty string" in words or "the name of a file" in words
     if isinstance(value, list):
         return "a list" in words
     if isinstance(value, dict):
@@ -116,7 +116,7 @@ def test_help_is_written_for_arguments_that_are_there():
     [
         ("abc", "callbacks.mine", "it must be a group of keys"),
         ({}, "callbacks.mine._target_", "is not given"),
-        ({"_target_": 5}, "callbacks.mine._target_", "it must be a text"),
+        ({"_target_": 5}, "callbacks.mine._target_", "it must be a string"),
     ],
 )
 def test_a_wrong_callback_is_told_by_its_name(value, key, words):

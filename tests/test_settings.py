@@ -65,7 +65,7 @@ def test_sound_values_are_parsed_and_frozen():
 @pytest.mark.parametrize(
     ("key", "value", "rule", "fix"),
     [
-        ("name", "", "a text that is not empty", "name=mine"),
+        ("name", "", "a non-empty string", "name=mine"),
         ("size", 100, "a whole number from 32 to 1024 and a multiple of 16", "size=128"),
         ("size", "128", "a whole number", "size=128"),
         ("size", True, "a whole number", "size=128"),

@@ -8,7 +8,11 @@ from hep2gan.cli.app import quote_override, run
 
 
 def report(config: dict[str, Any]) -> None:
-    """Write the report of a resolved configuration and print where it is."""
+    """Write the report about the given runs and print its path.
+
+    Args:
+        config: The resolved configuration, see `ReportSettings`.
+    """
     from hep2gan.cli.settings import ReportSettings
     from hep2gan.io import silence_libraries
     from hep2gan.reports.build import PAGE, page_file, write_report
@@ -33,7 +37,13 @@ def report(config: dict[str, Any]) -> None:
 
 
 def verbatim(argument: str) -> str:
-    """Quote the values of text, in which commas and brackets would mean something to Hydra.
+    """Quote the value of a key that takes text, in which Hydra would interpret commas and brackets.
+
+    Args:
+        argument: One argument of the command line.
+
+    Returns:
+        The argument; its value is quoted if the key takes text.
 
     >>> verbatim("question=Masks, or (true) masks?")
     "question='Masks, or (true) masks?'"

@@ -10,11 +10,11 @@ from pydantic import Field
 from hep2gan.settings import Component, Name, PositiveInt, Settings, Text, in_words
 
 Accelerator = Literal["auto", "cpu", "gpu"]
-Texts = Annotated[list[Text], in_words("a list of texts")]
+Texts = Annotated[list[Text], in_words("a list of strings")]
 
 
 class StartOptions(Settings):
-    """What is said to one start of hep2gan-train and is no part of the run."""
+    """Options of one start of hep2gan-train that are no part of the run."""
 
     trusted: Texts = Field(default_factory=list, examples=[["mylab.nets"]])
     """Packages of your own whose classes a configuration may name."""

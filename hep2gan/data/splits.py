@@ -58,8 +58,9 @@ class SplitSettings(Settings):
             (at random under `given`); 0 for none. The test part does not depend on it while classes
             have enough groups.
         group_duplicates: Keep byte-identical cells in one part.
-        blocks_per_class: Blocks per class under `block`; 10 make a 9:1 test part one long block of
-            each class. Every boundary divides a specimen, so more blocks leak more.
+        blocks_per_class: Blocks per class under `block`; with 10 and a 9:1 split, the test part is
+            one contiguous block per class. Every boundary divides a specimen, so more blocks leak
+            more.
 
     Raises:
         Hep2ganError: A value is out of range, or a given split has folds.

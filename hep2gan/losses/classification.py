@@ -35,8 +35,8 @@ class GaussianMixtureSettings(Settings):
         enabled: Train with the Gaussian-mixture loss; otherwise with cross-entropy alone.
         weight: Weight of the loss (eq. 6), added to the cross-entropy of the output layer.
         gamma: Weight of the likelihood regularisation (eq. 7).
-        covariance: Learned variances: none (identity), one a class (isotropic), or one a class and
-            feature (diagonal).
+        covariance: Learned variances: none (identity), one per class (isotropic), or one per class
+            and feature (diagonal).
         priors: Class priors; empirical: class frequencies in the training part.
         margin: α of eq. 6, or [start, end], ramped linearly over the training.
     """
@@ -62,7 +62,7 @@ class GaussianMixtureLoss(nn.Module):
     Args:
         num_classes: Number K of classes.
         feature_dim: Number D of features.
-        covariance: Learned variances: none (identity), one a class (isotropic), or D a class
+        covariance: Learned variances: none (identity), one per class (isotropic), or D per class
             (diagonal).
         priors: Class priors; empirical: from `class_counts`.
         class_counts: K positive numbers of cells, given here or by `set_class_counts` before
@@ -206,7 +206,7 @@ class GaussianMixtureLoss(nn.Module):
         if labels.shape != features.shape[:1] or labels.dtype != torch.int64:
             raise Hep2ganError(
                 f"labels are {labels.dtype} {tuple(labels.shape)}",
-                f"must be int64 ({len(features)},), one a feature vector",
+                f"must be int64 ({len(features)},), one per feature vector",
             )
         if self.training and not self._has_prior:
             raise Hep2ganError(

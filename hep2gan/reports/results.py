@@ -264,7 +264,7 @@ def check_distinct(runs: Sequence[FinishedRun]) -> None:
             raise Hep2ganError(
                 f"{twin.path} and {run.path} are both {run.study}/{without_fold(run.method)}, "
                 f"seed {run.seed}",
-                "a method has one run a seed, or one a fold of it",
+                "a method has one run per seed, or one per fold of it",
                 "report them apart, or train one of them with study=ANOTHER",
             )
         folds[run.fold] = run

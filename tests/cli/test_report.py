@@ -61,7 +61,7 @@ def test_methods_against_one_of_them(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("output=null", "output is null: it must be a text that is not empty. Fix: set output="),
+        ("output=null", "output is null: it must be a non-empty string. Fix: set output="),
         ("output=report.pdf", "output report.pdf is no folder and no HTML file"),
         ("runs=null", "runs is null"),
         ("titel=x", "Did you mean title"),

@@ -316,6 +316,6 @@ def test_a_small_study_from_its_cells_to_its_page(tmp_path, monkeypatch, capfd):
     assert names >= {"report.html", "table_1.tex", "leakage.md", "intervals.pdf"}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<h1>Leakage</h1>" in page
-    assert ">What the split flatters</h2>" in page
+    assert ">What the split inflates</h2>" in page
     assert page.count('<details class="run">') == 2
     assert "runs/leakage_laptop/report/report.html" in capfd.readouterr().out

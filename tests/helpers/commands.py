@@ -1,5 +1,7 @@
 """Run the commands in this process, as their console scripts do."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from filelock import FileLock
 
 
 def call(command: ModuleType, *arguments: str) -> int:
@@ -32,3 +35,27 @@ def folder_after(
         for command, *arguments in commands:
             assert call(command, *arguments) == 0
         yield folder
+
+
+def built_once(
+    factory: pytest.TempPathFactory, name: str, *commands: tuple[ModuleType, *tuple[str, ...]]
+) -> Path:
+    """A folder in which these commands were run, by the first worker of pytest-xdist that asks."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            with folder_after(factory, *commands) as made:
+                pass
+            made.rename(folder)
+    return folder
+
+
+@contextmanager
+def inside_copy(factory: pytest.TempPathFactory, folder: Path) -> Iterator[Path]:
+    """Work inside a copy of `folder`, which others use too."""
+    copy = factory.mktemp("copy") / folder.name
+    shutil.copytree(folder, copy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(copy)
+        yield copy

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hep2gan.cli import export, predict, train
+from hep2gan.cli import export, predict
 from hep2gan.data.patterns import ICPR2016
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.normalisation import Normalisation
@@ -34,10 +34,9 @@ from hep2gan.models.output import TestTimeAugmentation
 from hep2gan.runs.predictions import Predictions
 from hep2gan.training.build import build_task
 from tests.helpers import tiny
-from tests.helpers.commands import call, folder_after
+from tests.helpers.commands import call, inside_copy
 from tests.helpers.configs import parsed
 
-SMALL = ("data=phantom", "data.count=60", "scale=laptop", "trainer=cpu", "trainer.max_epochs=1")
 RUN = "runs/default/proposed/seed0"
 SIZE = 16
 ICPR2016_NAMES = [pattern.name for pattern in ICPR2016]
@@ -45,10 +44,10 @@ NAMES = ("by_torch", "by_onnx")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, trained_run):
     """A folder with a trained run and its export."""
-    trained = (train, *SMALL, "split.test_fraction=0.25")
-    with folder_after(tmp_path_factory, trained, (export, RUN)) as folder:
+    with inside_copy(tmp_path_factory, trained_run) as folder:
+        assert call(export, RUN) == 0
         yield folder
 
 
@@ -155,7 +154,7 @@ def test_the_command_writes_graph_card_and_description(inside, capsys):
     found = json.loads((folder / "model.json").read_text())
     store = Store.open(load_run(inside / RUN).store)
     assert found["trained_on"]["fingerprint"] == store.fingerprint
-    assert found["trained_on"]["split"]["test"] == 15
+    assert found["trained_on"]["split"]["test"] == 24
     assert found["check"]["source"] == f"cells of the store {store.path.name}"
     assert found["test_metrics"] == json.loads((inside / RUN / "metrics.json").read_text())
     card = (folder / "MODEL_CARD.md").read_text()
@@ -175,7 +174,7 @@ def test_the_description_is_enough_for_onnxruntime_and_pillow(inside):
     session = onnxruntime.InferenceSession(inside / RUN / "export" / found["graph"])
     size, due = found["size"], Predictions.load(inside / RUN / "predictions.npz")
     for place in range(4):
-        with Image.open(inside / f"stores/synthetic_60_0/{due.id[place]}.png") as image:
+        with Image.open(inside / f"stores/synthetic_96_0/{due.id[place]}.png") as image:
             small = np.asarray(
                 image.convert("F").resize((size, size), Image.Resampling.BILINEAR), np.float64
             )
@@ -237,7 +236,7 @@ def test_damaged_exports_are_refused(damage, inside, tmp_path):
 
 
 def test_predicting_with_the_export_gives_what_pytorch_gives(inside, capsys):
-    raw = [str(path) for path in sorted((inside / "stores/synthetic_60_0").glob("000[12]?.png"))]
+    raw = [str(path) for path in sorted((inside / "stores/synthetic_96_0").glob("000[12]?.png"))]
     assert call(predict, RUN, *raw, "output=by_torch", "batch_size=7", "accelerator=cpu") == 0
     assert call(predict, f"{RUN}/export", *raw, "output=by_onnx", "batch_size=3") == 0
     tables = []
@@ -260,7 +259,7 @@ def test_predicting_with_the_export_gives_what_pytorch_gives(inside, capsys):
 
 
 def test_an_export_takes_no_checkpoint(inside, capsys):
-    raw = "stores/synthetic_60_0/00001.png"
+    raw = "stores/synthetic_96_0/00001.png"
     assert call(predict, f"{RUN}/export", raw, "checkpoint=x.ckpt") == 2
     assert "is an export" in capsys.readouterr().err
 
@@ -270,7 +269,7 @@ def test_an_export_is_run_without_torch(inside):
         sys.executable, "-c",
         "import sys; from hep2gan.cli.predict import main; main();"
         "sys.exit('torch' in sys.modules)",
-        f"{RUN}/export", "stores/synthetic_60_0/00001.png", "output=without_torch",
+        f"{RUN}/export", "stores/synthetic_96_0/00001.png", "output=without_torch",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from hep2gan.cli import evaluate, pack, predict, report, train
+from hep2gan.cli import evaluate, predict, report, train
 from hep2gan.runs import checkpoints
 from hep2gan.runs.predictions import Predictions
 from hep2gan.training.callbacks import checkpoint
-from tests.helpers.commands import call, folder_after
+from tests.helpers.commands import call, inside_copy
 
 DATA = ("data=phantom", "data.count=96")
 SMALL = (*DATA, "scale=laptop", "trainer.max_epochs=2", "split.test_fraction=0.25")
@@ -21,10 +21,9 @@ RUN = "runs/default/proposed/seed0"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, trained_run):
     """A folder with a packed store and one trained run."""
-    packed = (pack, *DATA, "data.size=64")
-    with folder_after(tmp_path_factory, packed, (train, *SMALL)) as folder:
+    with inside_copy(tmp_path_factory, trained_run) as folder:
         yield folder
 
 

@@ -203,7 +203,7 @@ def test_an_unreachable_hub_is_told_within_seconds(unreachable_hub):
         ("image_channels", True, "one of 1, 3"),
         ("feature_dim", 0, "1 or more, or null"),
         ("drop_rate", -0.1, "from 0 to 1"),
-        ("backbone", "", "a text that is not empty"),
+        ("backbone", "", "a non-empty string"),
         ("weights", 5, "the name of a file, or null"),
         ("options", [], "a group of keys, or null"),
     ],

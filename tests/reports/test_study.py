@@ -83,7 +83,9 @@ def test_a_folder_that_is_named_twice_is_one_run(seeds):
 
 def test_two_runs_of_a_seed_are_refused(seeds, make_run, tmp_path):
     twin = make_run(tmp_path / "b" / "proposed" / "seed1", seed=1)
-    words = f"{seeds[0]} and {twin} are both default/proposed, seed 1: a method has one run a seed"
+    words = (
+        f"{seeds[0]} and {twin} are both default/proposed, seed 1: a method has one run per seed"
+    )
     with pytest.raises(Hep2ganError, match=rf"{words}.*Fix: report them apart"):
         read_runs([*seeds, twin])
 

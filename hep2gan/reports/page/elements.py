@@ -127,7 +127,7 @@ class PagePart(NamedTuple):
     Attributes:
         title: The heading.
         text: A paragraph.
-        points: Findings, one a line, with the runs that they concern.
+        points: Findings, one per line, with the runs that they concern.
         table: A table.
         pictures: Figures.
         alarm: Whether it is highlighted as a problem.

@@ -235,12 +235,12 @@ def leakage_table(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> Table | N
         for title in dict.fromkeys(row.method.title for row in rows)
     ]
     lines = [*map(_protocol_row, rows), *map(_gap_row, gaps)]
-    title = "What the split flatters"
+    title = "What the split inflates"
     return Table(title, lines, _PARTS, notes=(_NOTE,), findings=findings) if rows else None
 
 
 def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
-    """State how much the random split flatters a method, against specimens or blocks kept apart.
+    """State how much the random split inflates accuracy against specimens or blocks kept apart.
 
     Args:
         title: Title of the method.
@@ -252,16 +252,16 @@ def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
     known = [gap for gap in across if not gap.problem]
     if not known:
         why = across[0].problem if across else "it was not run under a random and another split"
-        return f"how much a random split flatters is unknown: {why}."
+        return f"how much a random split inflates accuracy is unknown: {why}."
     gap = next((gap for gap in known if gap.second.kind == "specimen"), known[0])
     accuracy = gap.differences["accuracy"]
-    words = "flatters" if accuracy.estimate > 0 else "does not flatter"
+    words = "inflates accuracy" if accuracy.estimate > 0 else "does not inflate accuracy"
     if gap.p_holm >= LEVEL:
-        words = "flatters by no more than noise"
+        words = "inflates accuracy by no more than noise"
     words += " on synthetic cells" * gap.method.is_synthetic
     return (
         f"a random split{_bracketed(gap.first)} {words}: "
-        f"{format_points(accuracy.estimate)} points of accuracy against {gap.second.kind}s kept "
+        f"{format_points(accuracy.estimate)} points against {gap.second.kind}s kept "
         f"apart{_bracketed(gap.second)} (95 %: {format_points_interval(accuracy.interval)} over "
         f"{'specimens' if gap.specimens else 'cells'}; {p_value(gap.p_holm)})."
     )

@@ -53,7 +53,7 @@ def test_rows_lead_to_all_their_runs(splits):
 
 
 def test_each_of_two_splits_leads_to_the_runs_under_it(splits):
-    *protocols, gap = linked(splits, "What the split flatters")
+    *protocols, gap = linked(splits, "What the split inflates")
     assert [runs for _, runs in protocols] == [[1, 2], [3, 4]]
     assert gap[0].startswith("m random specimen")
     assert gap[1] == [1, 2, 3, 4]

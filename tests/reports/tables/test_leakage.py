@@ -100,15 +100,15 @@ def test_sentences():
     _, gaps = leakage_rows(study())
     size = 100 * (NAMED["random"].mean() - NAMED["specimen"].mean())
     text = leakage_sentence("proposed", gaps)
-    start = f"a random split flatters: {size:+.2f} points of accuracy against"
+    start = f"a random split inflates accuracy: {size:+.2f} points against"
     assert text.startswith(start + " specimens kept apart (95 %: +")
     assert text.endswith("over specimens; p < 0.001).")
     _, gaps = leakage_rows(study(data="phantom"))
-    assert "flatters on synthetic cells: +" in leakage_sentence("proposed", gaps)
+    assert "inflates accuracy on synthetic cells: +" in leakage_sentence("proposed", gaps)
     alike = folded("m", "random", NAMED["random"]) + folded("m", "block", NAMED["random"])
     _, gaps = leakage_rows(alike)
     text = leakage_sentence("m", gaps)
-    assert "flatters by no more than noise: +0.00 points of accuracy against blocks" in text
+    assert "inflates accuracy by no more than noise: +0.00 points against blocks" in text
 
 
 def test_other_cells_are_told_not_guessed():
@@ -187,7 +187,7 @@ def test_splits_whose_common_settings_disagree_are_not_compared():
     told = [(dict(gap.first.settings), dict(gap.second.settings)) for gap in gaps]
     assert told == [({"test_fraction": n}, {"test_fraction": n}) for n in ("0.1", "0.2")]
     text = leakage_sentence("m", gaps)
-    assert text.startswith("a random split (test fraction 0.1) flatters")
+    assert text.startswith("a random split (test fraction 0.1) inflates accuracy")
 
 
 def test_seeds_and_folds_are_repetitions_and_what_is_not_set_is_said():
