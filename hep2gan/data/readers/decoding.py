@@ -225,7 +225,7 @@ def _too_large(path: Path, problem: str) -> Hep2ganError:
 def _unread(path: Path, kind: str) -> Hep2ganError:
     return Hep2ganError(
         f"{path} {kind}",
-        "images are PNG or TIFF of one plane, grey, RGB or with a palette",
+        "images have one plane, grey, RGB or palette, in plain numbers and compression",
         "save the plane that shows the cell as 8- or 16-bit grey PNG",
     )
 

@@ -264,19 +264,19 @@ def _pack_pixels(
 
 def _find_oddities(raw: RawCells, folder: Path, packed: list[PackedCell]) -> list[Oddity]:
     """Find what was decided about masks and what is odd about them, in single cells and in all."""
-    ids, infos = [], []
-    for cell, info in zip(raw.cells, packed, strict=True):
-        if isinstance(info, CellInfo):
-            ids.append(cell.id)
-            infos.append(info)
-    remarks = defaultdict(list)
-    for cell_id, info in zip(ids, infos, strict=True):
+    infos = {
+        cell.id: info
+        for cell, info in zip(raw.cells, packed, strict=True)
+        if isinstance(info, CellInfo)
+    }
+    ids, remarks = list(infos), defaultdict(list)
+    for cell_id, info in infos.items():
         for remark in info.remarks:
             remarks[remark].append(cell_id)
-    masks = [(info.mask_checksum, info.crop_size) for info in infos]
+    masks = [(info.mask_checksum, info.crop_size) for info in infos.values()]
     return [
         *(Oddity(remark, found) for remark, found in remarks.items()),
-        *find_identical_masks(ids, masks, [info.digest for info in infos]),
+        *find_identical_masks(ids, masks, [info.digest for info in infos.values()]),
         *compare_sample(folder, ids),
     ]
 

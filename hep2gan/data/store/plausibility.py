@@ -18,16 +18,17 @@ from hep2gan.data.readers.mask import Mask
 _BACKGROUND = "covers the border of its crop and leaves the middle empty"
 _AT_BORDER = "masks that cover more of the border of the crop than of its middle"
 _EVERYTHING = "covers its whole crop"
-_UNDECIDED = "may be inverted, for it has {}, and its shape does not tell"
+_UNDECIDED = "may be inverted"
 _CERTAIN = 0.25
 """Difference of coverage between middle and border that tells nucleus from background."""
 _GRID = 16
 """Images and masks are compared at this many pixels a side."""
 _SAMPLE = 256
-_FEWEST, _FEWEST_MIXED = 20, 50
+_FEWEST, _FEWEST_MIXED = 20, 100
 """Cells that it takes to judge a set, and to say that its pairs are mixed up."""
-_GAIN = 0.02
-"""Correlation by which a turned mask must fit better: round nuclei fit any way."""
+_SURE = 4
+_GAIN = 0.01
+"""Correlation by which a turned mask must fit better to count: round nuclei fit any way."""
 _ALIKE = 0.05
 """Fraction of masks that are another's too, from which they are reported."""
 _TURNS = (
@@ -95,7 +96,8 @@ def find_nucleus(mask: Mask, invert: bool) -> Nucleus:
         way = _AT_BORDER if -_CERTAIN < lean < 0 else mask.way
         return Nucleus(pixels, way, _BACKGROUND if lean <= -_CERTAIN else "")
     if abs(lean) < _CERTAIN:
-        return Nucleus(pixels, doubt=_UNDECIDED.format(mask.doubt))
+        doubt = f"{_UNDECIDED}, for it has {mask.doubt}, and its shape does not tell"
+        return Nucleus(pixels, doubt=doubt)
     taken = "their stored values" if lean > 0 else "it"
     decision = f"masks with {mask.doubt}, read by {taken}"
     return Nucleus(pixels if lean > 0 else 1 - pixels, decision)
@@ -121,7 +123,7 @@ def advice(reasons: Sequence[str], invert: bool) -> str:
         The options, each after a comma; '' if no such mask is among them.
     """
     inverted = sum(_BACKGROUND in reason for reason in reasons)
-    odd = any(doubt in text for text in reasons for doubt in (_EVERYTHING, _UNDECIDED[:15]))
+    odd = any(doubt in text for text in reasons for doubt in (_EVERYTHING, _UNDECIDED))
     exchange = (
         f", or exchange nucleus and background in all masks with"
         f" data.invert_masks={str(not invert).lower()} ({inverted:,} look so)"
@@ -149,15 +151,18 @@ def compare_sample(folder: Path, ids: Sequence[str]) -> list[Oddity]:
         for name in ("image", "mask")
     )
     fit = np.stack([np.einsum("nyx,nyx->n", images, turned) for turned in _turned(masks)])
-    best = np.where(fit.max(0) > fit[0] + _GAIN, fit.argmax(0), 0)
-    wins = np.bincount(best, minlength=len(_TURNS)) / len(sample)
+    gain = fit - fit[0]
+    better, worse = (gain > _GAIN).sum(1), (gain < -_GAIN).sum(1)
+    # A sign test of each turn against none, in standard deviations of chance.
+    lead = (better - worse) / np.sqrt(np.maximum(better + worse, 1))
+    turn, is_judged = int(lead.argmax()), better + worse >= _FEWEST_MIXED
     oddities = []
-    if (turn := int(wins.argmax())) and wins[turn] > 0.4:
+    if lead[turn] > _SURE:
         what = f"masks of {len(sample):,} looked at fit their images better {_TURNS[turn]}"
-        oddities.append(Oddity(what, names[best == turn].tolist(), stops=True))
-    elif wins[0] < 0.2 and len(sample) >= _FEWEST_MIXED:
-        what = f"masks of {len(sample):,} looked at fit their images no better than turned ones"
-        oddities.append(Oddity(what, names[best != 0].tolist(), stops=True))
+        oddities.append(Oddity(what, names[gain[turn] > _GAIN].tolist(), stops=True))
+    elif is_judged.any() and lead[is_judged].min() > -_SURE:
+        what = "masks looked at fit their images no better than if they were turned"
+        oddities.append(Oddity(what, names.tolist(), stops=True))
     elif any(shift := _common_shift(images, masks, fit[0])):
         what = "masks looked at lie {:+.0%} of the height and {:+.0%} of the width off".format(
             *(-side / _GRID for side in shift)

@@ -6,10 +6,12 @@ import tifffile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from hep2gan.cli import pack
 from hep2gan.data.readers.source import RawCell, RawCells
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.report import format_report
 from hep2gan.errors import Hep2ganError
+from tests.helpers.commands import call
 
 SIDE = 48
 
@@ -74,6 +76,17 @@ def test_masks_of_the_background_stop_the_pack_and_can_be_inverted(tmp_path):
     store = packed(raw, tmp_path, invert_masks=True)
     middle_is_nucleus(store)
     assert warnings(store) == []
+
+
+def test_the_command_takes_the_setting_that_the_error_names(tmp_path, capsys):
+    raw = pairs(tmp_path / "raw", 4, mask=lambda a: 255 - a)
+    rows = [f"{cell.image.name},{cell.mask.name},{'ab'[cell.label]}" for cell in raw.cells]
+    (tmp_path / "raw" / "manifest.csv").write_text("\n".join(["image,mask,label", *rows]))
+    settings = ["data=manifest", f"data.root={tmp_path / 'raw'}", f"data.store={tmp_path / 's'}"]
+    assert call(pack, *settings) == 2
+    assert "data.invert_masks=true" in capsys.readouterr().err
+    assert call(pack, *settings, "data.invert_masks=true") == 0
+    assert "warning" not in capsys.readouterr().out
 
 
 def test_inverting_masks_that_are_right_is_told_as_well(tmp_path):
@@ -178,8 +191,8 @@ def test_masks_that_are_turned_or_shifted_stop_the_pack(tmp_path, mask, said):
 
 
 def test_masks_of_other_images_stop_the_pack(tmp_path):
-    raw = pairs(tmp_path / "raw", 80, pair=lambda n: (n + 1) % 80)
-    assert "fit their images no better than turned ones" in refused(raw, tmp_path)
+    raw = pairs(tmp_path / "raw", 120, pair=lambda n: (n + 1) % 120)
+    assert "120 masks looked at fit their images no better" in refused(raw, tmp_path)
 
 
 def test_a_few_masks_of_other_images_are_no_reason(tmp_path):
