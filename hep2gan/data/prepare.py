@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from hep2gan.data.readers.source import DataSource
+from hep2gan.data.readers.source import DataSource, PackSettings
 from hep2gan.data.store.integrity import verify
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
@@ -67,9 +67,7 @@ def pack_store(source: DataSource, workers: int | None = None) -> Store:
         return pack_cells(
             raw,
             Path(source.store),
-            size=source.size,
-            on_error=source.on_error,
-            white_level=source.white_level,
             workers=workers,
             progress=progress,
+            **{name: getattr(source, name) for name in PackSettings.model_fields},
         )

@@ -18,6 +18,7 @@ from hep2gan.config import (
 )
 from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import PARTS
+from hep2gan.data.store.report import oddity_lines
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.models.guidance import TrainingStages
 from hep2gan.runs.checkpoints import TrainingPosition, latest_readable
@@ -257,6 +258,7 @@ def check_store(setup: RunSetup) -> Iterator[Finding]:
             "their side must be divisible by 16",
             "pack again with another data.size",
         )
+    yield from map(Note, oddity_lines(store.manifest["findings"]["oddities"]))
     yield (
         f"{store.path}: {len(store):,} cells of {store.size} px in {len(store.classes)} classes,"
         f" fingerprint {store.fingerprint[:12]}"

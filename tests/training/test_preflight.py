@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import wandb
+from PIL import Image
 
 from hep2gan.cli import pack, train
 from hep2gan.cli.launch.local import run_settings
 from hep2gan.config import parse_sound_part
 from hep2gan.data.splits import SplitSettings, make_split
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.errors import Hep2ganError
 from hep2gan.models import pretrained
 from hep2gan.runs.checkpoints import list_checkpoints
@@ -22,18 +24,20 @@ from hep2gan.settings import Component
 from hep2gan.training import preflight
 from hep2gan.training.preflight import (
     check_split,
+    check_store,
     check_weights,
     checkpoint_bytes,
     require_disk_space,
     run_preflight,
     state_copies,
 )
-from hep2gan.training.preflight_report import PreflightReport
+from hep2gan.training.preflight_report import Note, PreflightReport
 from hep2gan.training.setup import RunSetup
 from tests.helpers.commands import call, inside_copy
 from tests.helpers.configs import composed, parsed
 from tests.helpers.made_store import made_store
 from tests.helpers.offline import without_wandb_settings
+from tests.helpers.raw_sets import cells
 from tests.helpers.started import NETS, SMALL, TWO
 from tests.helpers.started import train as started
 
@@ -177,6 +181,17 @@ def test_classes_that_a_part_lacks():
     assert any("store has no cell of C" in text for text in found)
     assert any("C has no cells: empirical priors" in text for text in found)
     assert any("test part has no cell of A" in text for text in found)
+
+
+def test_masks_that_do_not_look_right_are_noted(tmp_path):
+    raw = cells(tmp_path / "raw", 4)
+    for cell in raw.cells[:2]:
+        with Image.open(cell.mask) as mask:
+            Image.new("L", mask.size, 255).save(cell.mask)
+    setup = RunSetup(parsed("data.root=x"), RunFolder(Path("none")))
+    setup.store = pack_cells(raw, tmp_path / "store", size=32, keep_implausible=True)
+    notes = [str(finding) for finding in check_store(setup) if isinstance(finding, Note)]
+    assert notes == ["2 masks kept although each covers its whole crop: 00001, 00002"]
 
 
 def test_what_optimizers_keep_of_a_parameter():

@@ -134,13 +134,19 @@ class PackSettings(Settings):
 
     Args:
         size: Side of the stored images in pixels.
-        on_error: At damaged cells `stop` with a list of them, or `skip` them and record that.
-        white_level: Grey level that is white in files of 16 bits or more; None for 65535.
+        on_error: At damaged or implausible cells `stop` with a list of them, or `skip` them and
+            record that.
+        white_level: Grey level that is white in files of more than 8 bits; None for the largest
+            of unsigned 12 or 16 bits.
+        invert_masks: Exchange nucleus and background in every mask.
+        keep_implausible: Pack masks that do not look like nuclei, or do not follow their images.
     """
 
     size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)] = 128
     on_error: Literal["stop", "skip"] = "stop"
     white_level: Annotated[int, Field(ge=1, examples=[4095])] | None = None
+    invert_masks: bool = False
+    keep_implausible: bool = False
 
 
 class DataSource(PackSettings):
