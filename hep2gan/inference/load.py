@@ -31,6 +31,7 @@ class LoadedRun:
     classes: tuple[str, ...]
     size: int
     store: Path
+    largest_crop: int | None
     task: SegmentationGuidedClassification
     checkpoint: Path
 
@@ -54,7 +55,7 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
             "it has no networks and keeps no trees",
             "use the run of another method; hep2gan-evaluate grows the forest again",
         )
-    classes, size, store = run.store_info()
+    classes, size, store, largest_crop = run.store_info()
     if checkpoint:
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:
@@ -65,7 +66,7 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
     task = build()
     task.load_state_dict(state["state_dict"])
-    return LoadedRun(run, config, classes, size, store, task.eval(), path)
+    return LoadedRun(run, config, classes, size, store, largest_crop, task.eval(), path)
 
 
 def _build(

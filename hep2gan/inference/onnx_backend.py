@@ -22,11 +22,13 @@ class ExportedModel(NamedTuple):
     """An exported run.
 
     graph: the ONNX file. classes: in the order of the probabilities, empty without a classifier.
+    largest_crop: longest side in pixels of the training's cells, if known.
     """
 
     graph: Path
     classes: tuple[str, ...]
     size: int
+    largest_crop: int | None
 
 
 def open_export(folder: Path) -> ExportedModel:
@@ -44,7 +46,10 @@ def open_export(folder: Path) -> ExportedModel:
             raise ValueError("classes or size are missing")
         if file_digest(folder / GRAPH) != description["sha256"]:
             raise ValueError(f"{GRAPH} is not the graph that it describes")
-        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size)
+        crop = description.get("largest_crop")
+        if type(crop) not in (int, type(None)):
+            raise ValueError("largest_crop is no whole number")
+        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, crop)
     except (OSError, ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{file} cannot be used ({error})",
