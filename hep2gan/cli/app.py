@@ -73,7 +73,7 @@ def quote_text(override: str, multirun: bool = False) -> str:
         Hep2ganError: `multirun`, and a file or folder has a comma in its name.
     """
     key, separator, value = override.partition("=")
-    is_list = value[:1] == "[" and value[-1:] == "]" and not _exists(value)
+    is_list = key in ("inputs", "runs") and value[:1] == "[" and not _exists(value)
     if not separator or key.lstrip("+") not in TEXT_KEYS or _NO_TEXT.fullmatch(value) or is_list:
         return override
     if multirun and _SWEEP.match(value):
