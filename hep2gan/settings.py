@@ -12,6 +12,7 @@ import math
 import re
 import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, get_args, get_origin
@@ -517,6 +518,13 @@ def arguments_of(
     Returns:
         The settings class; `target` itself if it is one.
     """
+    return _arguments_of(target, frozenset(provided), tuple(types.items()))
+
+
+@cache  # A configuration names the same classes again and again, and pydantic takes its time.
+def _arguments_of(
+    target: type[Any], provided: frozenset[str], types: tuple[tuple[str, Any], ...]
+) -> type[Settings]:
     if issubclass(target, Settings):
         return target
     helps = argument_help(target)
@@ -526,10 +534,11 @@ def arguments_of(
             continue
         required = parameter.default is inspect.Parameter.empty
         default = ... if required else parameter.default
-        kind = types.get(name) or _annotation(target, name)
+        kind = dict(types).get(name) or _annotation(target, name)
         fields[name] = (kind, Field(default, description=helps.get(name)))
     extra: Literal["allow", "forbid"] = "allow" if _takes_any_keyword(target) else "forbid"
-    base = type("Arguments", (Settings,), {"model_config": ConfigDict(extra=extra)})
+    config = ConfigDict(extra=extra, use_attribute_docstrings=False)  # There is no source to read.
+    base = type("Arguments", (Settings,), {"model_config": config})
     return create_model(target.__name__, __base__=base, **fields)
 
 

@@ -37,8 +37,12 @@ def parameters(node):
         for each in node.body:
             if isinstance(each, ast.FunctionDef) and each.name == "__init__":
                 return parameters(each)
-        fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
-        return [each.target.id for each in fields if isinstance(each.target, ast.Name)]
+        return [
+            each.target.id
+            for each in node.body
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+            if not ast.unparse(each.annotation).startswith("ClassVar")
+        ]
     arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
     return [each.arg for each in arguments if each.arg not in ("self", "cls")]
 

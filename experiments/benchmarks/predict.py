@@ -1,6 +1,6 @@
 """Prediction against a plain loop over files, and evaluation against the networks' forward pass.
 
-Networks of both sides have the same weights and lie in memory: the cost of starting does not count.
+Networks of both sides have the same weights and are in memory: the cost of starting does not count.
 """
 
 import copy
@@ -145,7 +145,7 @@ def compare_evaluation(quick: bool = False) -> list[Row]:
     """Compare validation, test and metrics to the forward pass alone; time figures and report.
 
     The test is that of hep2gan-evaluate, with predictions.npz. The forward pass has the same
-    networks and batches, which lie in memory.
+    networks and batches, which are in memory.
 
     Args:
         quick: few cells, one pair.

@@ -41,7 +41,7 @@ def compare_commands(quick: bool = False) -> list[Row]:
         The rows of the table.
     """
     theirs = seconds(partial(run_python, "-c", "import hydra"))
-    # What bash tells a completion of the words before the cursor.
+    # How bash passes the words before the cursor to a completion.
     typed = {"COMP_LINE": TYPED, "COMP_POINT": str(len(TYPED))}
 
     def row(what: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Row:

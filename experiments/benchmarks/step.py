@@ -397,7 +397,7 @@ def measure_peak_memory(device: torch.device) -> float:
         device: a GPU or the CPU.
 
     Returns:
-        MiB; 0 where the system does not tell.
+        MiB; 0 where the system does not report it.
     """
     # Reserved memory, in which that of CUDA graphs is counted too.
     if device.type == "cuda":

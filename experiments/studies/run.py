@@ -30,7 +30,7 @@ FOLDER = Path(__file__).parent
 LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
 """What scale=laptop means besides its compact networks: drawn cells, a job a core."""
 TRAIN_NONE = "train=false"
-"""What is said to the study itself, and to no sweep."""
+"""Options of the study itself, not of its sweeps."""
 LAUNCH = (sys.executable, "-m", "hep2gan.cli.train", "-m")
 """The command that trains a sweep, without its overrides."""
 OF_ALL = frozenset({"method", "seed"})
@@ -157,10 +157,10 @@ def trained(commands: Sequence[Sequence[str]]) -> int:
 
 
 def ended(sweep: subprocess.Popen[bytes], stop: SignalHandler) -> int:
-    """The exit status of a sweep when it has ended; it is told to stop when this process is."""
+    """The exit status of a sweep when it has ended; it is asked to stop when this process is."""
     told = False
     while (status := sweep.poll()) is None:
-        # The terminal tells both, and a second Ctrl-C would not let the jobs save.
+        # The terminal signals both, and a second Ctrl-C would not let the jobs save.
         if stop.signum not in (None, signal.SIGINT, signal.SIGHUP) and not told:
             sweep.send_signal(stop.signum)
             told = True

@@ -4,13 +4,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache, wraps
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.cli.errors import FULL_ERROR, readable_errors
+from hep2gan.cli.fast_hydra import speed_up_hydra
 from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
@@ -48,13 +49,15 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def plugin_folder() -> Path:
-    """Where the sweeps' launchers lie as Hydra plugins."""
-    return Path(__file__).resolve().parent / "launch" / "plugins"
-
-
 def quote_override(value: str) -> str:
-    """Quote a value so that Hydra's grammar leaves it as it is."""
+    """Quote a value so that Hydra's grammar takes it literally.
+
+    Args:
+        value: Any text.
+
+    Returns:
+        The text in single quotes, with the quotes in it escaped.
+    """
     # Backslashes mean themselves except before a quote.
     escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
     return f"'{escaped}'"
@@ -63,14 +66,20 @@ def quote_override(value: str) -> str:
 def quote_text(override: str, multirun: bool = False) -> str:
     """Quote the value of an override whose key is one of `TEXT_KEYS`, and expand a leading ~.
 
-    Left as they are: other overrides, values in quotes, lists, null and interpolations; with
-    `multirun` a comma separates the values of a sweep.
+    Left as they are: other overrides, values in quotes, lists, null and interpolations.
+
+    Args:
+        override: `KEY=VALUE`.
+        multirun: Whether a comma separates the values of a sweep.
+
+    Returns:
+        The override for Hydra.
+
+    Raises:
+        Hep2ganError: With `multirun`, a file or folder has a comma in its name.
 
     >>> quote_text("data.root=HEp-2 (2016), new")
     "data.root='HEp-2 (2016), new'"
-
-    Raises:
-        Hep2ganError: `multirun`, and a file or folder has a comma in its name.
     """
     key, separator, value = override.partition("=")
     is_list = key in ("inputs", "runs") and value[:1] == "[" and not _exists(value)
@@ -100,11 +109,15 @@ def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     """Turn positional arguments into overrides.
 
     Args:
-        arguments: of the command line.
-        names: keys of the positional arguments; one with * takes all the rest, as a list.
+        arguments: The arguments of the command line, without the program's name.
+        names: Keys of the positional arguments; a key that ends in * takes all the remaining ones,
+            as a list.
+
+    Returns:
+        The flags, then the overrides, then the positional arguments as overrides.
 
     Raises:
-        Hep2ganError: there are more positional arguments than names.
+        Hep2ganError: There are more positional arguments than names.
 
     Overrides of texts are quoted, see `quote_text`.
 
@@ -125,17 +138,15 @@ def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
             positional.append(argument)
         previous = argument
     _refuse_moving(overrides)
-    multirun = bool({"-m", "--multirun"} & set(flags))
+    multirun = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & {*flags, *overrides})
     overrides = [quote_text(override, multirun) for override in overrides]
     # Flags first: Hydra refuses overrides on both sides of one, `data=phantom -m seed=0,1`.
     return flags + overrides + _to_overrides(positional, names)
 
 
 def _exists(argument: str) -> bool:
-    # Overrides may be longer than any file name, which the system refuses to look up.
-    with suppress(OSError, ValueError):
-        return Path(argument).exists()
-    return False
+    # Not Path.exists, which raises for an override that is longer than any file name.
+    return os.path.exists(argument)  # noqa: PTH110
 
 
 def _quote_path(path: str) -> str:
@@ -175,10 +186,10 @@ def run(
     `readable_errors`.
 
     Args:
-        task: called with the resolved configuration. It imports torch itself, so that --help and
-            completion answer at once.
-        name: of the configuration in conf/.
-        positionals: see `name_positionals`.
+        task: Called with the resolved configuration. It imports torch itself, so that --help and
+            completion need not wait for it.
+        name: Name of the configuration file in conf/, without its suffix.
+        positionals: Keys of the positional arguments, see `name_positionals`.
     """
     prepare_hydra()
     with readable_errors(config_folder() / f"{name}.yaml"):
@@ -194,30 +205,20 @@ def run(
 def prepare_hydra() -> None:
     """Let Hydra find the launchers of sweeps, and speed it up; call before it composes anything."""
     # Hydra looks for plugins in the namespace hydra_plugins on the search path, nowhere else.
-    if (plugins := str(plugin_folder())) not in sys.path:
+    if (plugins := str(Path(__file__).resolve().parent / "launch" / "plugins")) not in sys.path:
         sys.path.append(plugins)
         if "hydra.core.plugins" in sys.modules:
             _register_plugins()
-    _share_schemas()
-    _list_groups_once()
+    speed_up_hydra()
 
 
 def _register_plugins() -> None:
     """Register plugins with a Hydra that has looked for them before: it looks once a process."""
-    from importlib import import_module
-
     from hydra.core.plugins import Plugins
+    from hydra_plugins import hep2gan
 
-    module = import_module("hydra_plugins.hep2gan")
-    for plugin in (module.ProcessLauncher, module.SlurmSweep, module.OptunaSweep):
+    for plugin in (hep2gan.ProcessLauncher, hep2gan.SlurmSweep, hep2gan.OptunaSweep):
         Plugins.instance().register(plugin)
-
-
-def _list_groups_once() -> None:
-    """Spare Hydra's help from walking through all groups of configurations twice."""
-    from hydra._internal.hydra import Hydra
-
-    Hydra.list_all_config_groups = cache(Hydra.list_all_config_groups)  # type: ignore[method-assign]
 
 
 def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Exception | None:
@@ -237,17 +238,6 @@ def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Except
     return errors[0] if errors else None
 
 
-def _share_schemas() -> None:
-    """Keep Hydra from copying its ConfigStore for each group it lists, half a second in all.
-
-    Safe, since Hydra copies what it loads from the store once more.
-    """
-    from hydra.core.config_store import ConfigStore
-
-    store = ConfigStore.instance()
-    vars(store)["__deepcopy__"] = lambda _: store
-
-
 @contextmanager
 def _full_errors() -> Iterator[None]:
     """Let exceptions pass through Hydra, which otherwise prints and swallows them."""
@@ -262,9 +252,16 @@ def _full_errors() -> Iterator[None]:
 
 
 def resolve_config(config: "DictConfig") -> dict[str, Any]:
-    """Plain containers with every interpolation resolved.
+    """Convert a composed configuration to plain containers with every interpolation resolved.
 
-    Raises Hep2ganError for a key that must be given and is not.
+    Args:
+        config: The configuration of a command, without Hydra's own group.
+
+    Returns:
+        Dictionaries, lists and scalars.
+
+    Raises:
+        Hep2ganError: A key that has no default is not given.
     """
     from omegaconf import OmegaConf
 

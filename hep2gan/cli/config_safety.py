@@ -21,13 +21,20 @@ _FIX = "read the files of that folder, and give such settings on the command lin
 
 
 def check_external_configs(arguments: Sequence[str]) -> None:
-    """Raise Hep2ganError where a folder of configurations could run code or read the environment.
+    """Refuse external configurations that could run code or read the environment.
 
     Hydra builds whatever a configuration sets under `hydra` (callbacks, launchers, log handlers)
     before this package is asked, and resolvers such as `oc.env` would write secrets into the run's
     files. A method, a data set or a network from elsewhere needs neither. Its `_target_`s must be
-    on the list of allowed classes, which such a file may not extend by `trusted`. What stands on
-    the command line is the user's own.
+    on the list of allowed classes, which such a file may not extend by `trusted`. Overrides on the
+    command line are the user's own and are not checked.
+
+    Args:
+        arguments: The arguments of the command line. All YAML files in the folders that they name
+            are checked.
+
+    Raises:
+        Hep2ganError: A file is dangerous or cannot be read, or an argument would unpickle a file.
     """
     for argument in arguments:
         if argument.startswith(_PICKLE):
@@ -54,7 +61,7 @@ def _find_danger(path: Path, folder: Path) -> str:
     import yaml
 
     if "hydra" in path.relative_to(folder).parts:
-        return "lies in a group of Hydra's own"
+        return "is in a group of Hydra's own"
     try:
         text = path.read_text(encoding="utf-8")
         # Hydra's loader has types of its own; a file that needs them is refused here.

@@ -17,9 +17,12 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 @contextmanager
 def readable_errors(config_file: Path) -> Iterator[None]:
-    """Print errors that a user can correct and end with status 2; 130 after Ctrl-C.
+    """Print errors that a user can correct and exit with status 2; with 130 after Ctrl-C.
 
-    config_file: the configuration of the command, whose keys and groups are suggested.
+    Other errors pass through, and all do where HYDRA_FULL_ERROR is 1.
+
+    Args:
+        config_file: The configuration of the command, whose keys and groups are suggested.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -41,13 +44,25 @@ def readable_errors(config_file: Path) -> Iterator[None]:
 
 
 def exit_with_error(error: object) -> NoReturn:
-    """Print an error without a traceback and end the process with status 2."""
+    """Print an error without a traceback and end the process with status 2.
+
+    Args:
+        error: The error or its text.
+    """
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.exit(2)
 
 
 def explain_error(error: Exception, config_file: Path) -> str:
-    """One message for a failed composition, with the nearest key or option if there is one."""
+    """Explain a failed composition, with the nearest key or option if there is one.
+
+    Args:
+        error: An error of Hydra or OmegaConf.
+        config_file: The configuration of the command, whose keys and groups are suggested.
+
+    Returns:
+        The message for the user, of one line or more.
+    """
     from hydra.errors import OverrideParseException
 
     if isinstance(error, OverrideParseException):
@@ -83,22 +98,32 @@ def _hints(config_file: Path) -> Iterator[str]:
         if key in groups and isinstance(value, str) and value not in groups[key]:
             near = difflib.get_close_matches(value, groups[key], 1, 0.4)
             suggestion = f" Did you mean {key}={near[0]}?" if near else ""
-            options = ", ".join(groups[key])
-            yield f"There is no {key} {value!r}.{suggestion} Choose from {options}."
+            yield f"There is no {key} {value!r}.{suggestion} Choose from {', '.join(groups[key])}."
         elif key not in {*groups, *keys} and (names := nearest_names(key, [*keys, *groups])):
             yield f"{key!r} is no key here. Did you mean {' or '.join(names)}?"
 
 
 def nearest_names(key: str, names: list[str]) -> list[str]:
-    """Up to two dotted names that look most like `key`, also by their last part alone.
+    """Find up to two dotted names that are most similar to `key`, also by their last part alone.
+
+    Args:
+        key: The dotted key as the user wrote it.
+        names: The dotted names that exist.
+
+    Returns:
+        The most similar name first; empty if none is similar.
 
     >>> nearest_names("batchsize", ["trainer.batch_size", "seed"])
     ['trainer.batch_size']
     """
     whole = difflib.get_close_matches(key, names, 2, 0.75)
     last = {name: name.rpartition(".")[2] for name in names}
-    parts = difflib.get_close_matches(key.rpartition(".")[2], list(last.values()), 2, 0.7)
-    by_last_part = [name for part in parts for name in names if last[name] == part]
+    by_last_part = [
+        name
+        for part in difflib.get_close_matches(key.rpartition(".")[2], list(last.values()), 2, 0.7)
+        for name in names
+        if last[name] == part
+    ]
     return list(dict.fromkeys(whole + by_last_part))[:2]
 
 

@@ -7,7 +7,11 @@ from hep2gan.cli.app import run
 
 
 def evaluate(config: dict[str, Any]) -> None:
-    """Test the run of a resolved configuration and print its metrics."""
+    """Test a trained run again and print its metrics.
+
+    Args:
+        config: The resolved configuration, see `EvaluateSettings`.
+    """
     from hep2gan.cli.settings import EvaluateSettings
     from hep2gan.config import parse_run
     from hep2gan.data.splits import Split
@@ -32,8 +36,13 @@ def evaluate(config: dict[str, Any]) -> None:
     store = Store.open(Path(settings.store) if settings.store else trained.store)
     verify(store)
     here = trained.config.on_device(settings.accelerator, settings.batch_size)
-    data = build_data(here, store, Split.load(run.path, store))
-    metrics = evaluate_run(trained.task, data, run, here, figures=settings.figures)
+    metrics = evaluate_run(
+        trained.task,
+        build_data(here, store, Split.load(run.path, store)),
+        run,
+        here,
+        figures=settings.figures,
+    )
     print(f"{format_summary(metrics)}\n\n{run.path} with {trained.checkpoint.name}")
 
 

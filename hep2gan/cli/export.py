@@ -7,7 +7,11 @@ from hep2gan.cli.app import run
 
 
 def export(config: dict[str, Any]) -> None:
-    """Export the run of a resolved configuration and print how it was checked."""
+    """Export a trained run and print how the graph was checked.
+
+    Args:
+        config: The resolved configuration, see `ExportSettings`.
+    """
     from hep2gan.cli.settings import ExportSettings
     from hep2gan.inference.export import export_run
     from hep2gan.inference.load import load_run

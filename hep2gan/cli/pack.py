@@ -6,7 +6,11 @@ from hep2gan.cli.app import run
 
 
 def pack(config: dict[str, Any]) -> None:
-    """Pack the data set of a resolved configuration and print what was found."""
+    """Pack a data set and print what was found in it.
+
+    Args:
+        config: The resolved configuration, see `PackSettings`.
+    """
     from hep2gan.cli.settings import PackSettings
     from hep2gan.config import parse_source
     from hep2gan.data.prepare import pack_store

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 
 def predict(config: dict[str, Any]) -> None:
-    """Predict the images of a resolved configuration; report those that could not be read."""
+    """Predict images and list those that could not be read.
+
+    Args:
+        config: The resolved configuration, see `PredictSettings`.
+
+    Raises:
+        Hep2ganError: Some images could not be read; the others are done.
+    """
     from hep2gan.cli.settings import PredictSettings
     from hep2gan.inference.predict import find_images
     from hep2gan.io import progress_bar
@@ -59,8 +66,7 @@ def _open_predictor(settings: "PredictSettings") -> "Predictor":
     from hep2gan.training.devices import resolve_device
 
     trained = load_run(folder, settings.checkpoint, settings.trusted)
-    device = resolve_device(accelerator)
-    backend = TorchBackend(trained.task, trained.config.normalisation, device)
+    backend = TorchBackend(trained.task, trained.config.normalisation, resolve_device(accelerator))
     return Predictor(backend, trained.classes, trained.size, trained.largest_crop)
 
 

@@ -7,7 +7,11 @@ from hep2gan.cli.app import run
 
 
 def report(config: dict[str, Any]) -> None:
-    """Write the report of a resolved configuration and print where it is."""
+    """Write the report about the given runs and print its path.
+
+    Args:
+        config: The resolved configuration, see `ReportSettings`.
+    """
     from hep2gan.cli.settings import ReportSettings
     from hep2gan.io import silence_libraries
     from hep2gan.reports.build import PAGE, page_file, write_report

@@ -14,7 +14,7 @@ Texts = Annotated[list[Text], in_words("a list of texts")]
 
 
 class StartOptions(Settings):
-    """What is said to one start of hep2gan-train and is no part of the run."""
+    """Options of one start of hep2gan-train that are no part of the run."""
 
     trusted: Texts = Field(default_factory=list, examples=[["mylab.nets"]])
     """Packages of your own whose classes a configuration may name."""

@@ -6,7 +6,12 @@ from hep2gan.cli.app import run
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train the run of a resolved configuration."""
+    """Train one run.
+
+    Args:
+        config: The resolved configuration, see `hep2gan.config.TrainConfig`, with the keys of
+            `StartOptions`.
+    """
     from hep2gan.cli.launch.local import launch
 
     launch(config)

@@ -22,7 +22,11 @@ def main() -> None:
 
 
 def run_config(config: Mapping[str, Any]) -> None:
-    """Train a configuration, alone or as one of several ranks; print errors as commands do."""
+    """Train a configuration, alone or as one of several ranks; print errors as commands do.
+
+    Args:
+        config: The resolved configuration of hep2gan-train.
+    """
     from hep2gan.cli.launch.local import launch
 
     try:

@@ -47,7 +47,12 @@ _MAX_BYTES = 2**31 - 2**24
 class ExportableModel(nn.Module):
     """A task from stored pixels to masks and probabilities, test-time views included.
 
-    Raises Hep2ganError for a run that needs true masks.
+    Args:
+        task: The networks of a trained run.
+        normalisation: The normalisation that they were trained with.
+
+    Raises:
+        Hep2ganError: The run needs true masks.
     """
 
     def __init__(
@@ -75,11 +80,11 @@ class ExportableModel(nn.Module):
         """Segment and classify a batch.
 
         Args:
-            image: uint8 (B, S, S), stored pixels.
-            levels: float32 (B, 2), grey levels of 0 and 255; only for normalisation `none`.
+            image: Stored pixels, uint8 (B, S, S).
+            levels: Grey levels of stored 0 and 255, float32 (B, 2); only for normalisation `none`.
 
         Returns:
-            Mask (B, S, S) and probabilities (B, K), as far as there are any.
+            Mask (B, S, S) and probabilities (B, K), as far as the method has them.
         """
         if levels is None:
             levels = torch.zeros(image.shape[0], 2, device=image.device)
@@ -90,7 +95,13 @@ class ExportableModel(nn.Module):
 
 @dataclass(frozen=True)
 class CheckCells:
-    """Stored pixels to check a graph with. source: where they are from, in words."""
+    """Stored cells to check a graph with.
+
+    Attributes:
+        image: Stored pixels (N, S, S).
+        levels: Grey levels of stored 0 and 255, (N, 2).
+        source: Where the cells come from, in words.
+    """
 
     image: npt.NDArray[np.uint8]
     levels: npt.NDArray[np.float32]
@@ -101,16 +112,16 @@ def export_run(trained: LoadedRun, folder: Path, store: Path | None = None) -> E
     """Write model.onnx, MODEL_CARD.md and, last, model.json into `folder`.
 
     Args:
-        trained: the run to export.
-        folder: made if it does not exist.
-        store: whose cells the graph is checked with; None takes the training's, or synthetic cells
-            if that no longer exists.
+        trained: The run to export.
+        folder: The output folder, created if it does not exist.
+        store: The store whose cells the graph is checked with; None takes the training's, or
+            synthetic cells if that no longer exists.
 
     Returns:
         How the graph was compared with PyTorch.
 
     Raises:
-        Hep2ganError: the run cannot be exported, an ONNX package is missing, or the graph differs
+        Hep2ganError: The run cannot be exported, an ONNX package is missing, or the graph differs
             from PyTorch; nothing is written then.
     """
     graph = ExportableModel(trained.task.cpu(), trained.config.normalisation).eval()
@@ -145,21 +156,29 @@ def _require_exportable_size(graph: nn.Module) -> None:
 
 
 def write_graph(graph: ExportableModel, size: int, file: Path) -> None:
-    """Trace and write the graph for any batch size; raises Hep2ganError where torch cannot."""
+    """Trace the networks and write them as an ONNX graph for any batch size.
+
+    Args:
+        graph: The networks.
+        size: Side of the images in pixels.
+        file: The file to write.
+
+    Raises:
+        Hep2ganError: An ONNX package is missing, or torch cannot export these networks.
+    """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         onnx_package(name)
     image = torch.zeros(2, size, size, dtype=torch.uint8)
     # Two images that differ, so that nothing of the example is a constant.
     image[0, : size // 2], image[1, :, : size // 3] = 200, 90
     example = (image, torch.tensor([[5.0, 200.0], [9.0, 90.0]]))[: len(graph.inputs)]
-    batch = torch.export.Dim("batch")
     try:
         with _silence_exporter(), torch.no_grad():
             program = torch.onnx.export(
                 graph,
                 example,
                 dynamo=True,
-                dynamic_shapes=({0: batch},) * len(example),
+                dynamic_shapes=({0: torch.export.Dim("batch")},) * len(example),
                 input_names=graph.inputs,
                 output_names=graph.outputs,
                 external_data=False,
@@ -167,7 +186,7 @@ def write_graph(graph: ExportableModel, size: int, file: Path) -> None:
             )
             assert program is not None
             program.save(file, external_data=False)
-    except Exception as error:  # torch's exporter raises whatever a network makes it trip over
+    except Exception as error:  # torch's exporter raises errors of any class
         # Its own message lists the exporter's steps; the cause says what failed.
         cause = error.__cause__ or error
         reason = (str(cause).splitlines() or [type(cause).__name__])[0]
@@ -181,7 +200,17 @@ def write_graph(graph: ExportableModel, size: int, file: Path) -> None:
 def check_graph(graph: ExportableModel, file: Path, cells: CheckCells) -> ExportCheck:
     """Check the file by ONNX's rules, and compare ONNX Runtime with PyTorch on `cells`.
 
-    Raises Hep2ganError where a mask or probability differs by more than `TOLERANCE`.
+    Args:
+        graph: The networks in PyTorch.
+        file: The same as an ONNX graph.
+        cells: The cells to compare on.
+
+    Returns:
+        The largest differences, and what they were measured on.
+
+    Raises:
+        Hep2ganError: The graph is invalid, or a mask or probability differs by more than
+            `TOLERANCE`.
     """
     onnx = onnx_package("onnx")
     try:
@@ -228,10 +257,18 @@ def _run_torch(
 
 
 def sample_cells(path: Path, size: int, *, required: bool = False) -> CheckCells:
-    """Some cells of a store, from its first to its last; synthetic ones if it does not exist.
+    """Take some cells of a store, from its first to its last; synthetic ones if there is no store.
 
-    Raises Hep2ganError for a store of another size and, if `required`, for one that cannot be
-    opened.
+    Args:
+        path: Folder of the store.
+        size: Side of the images that the networks take, in pixels.
+        required: Whether a store that cannot be opened is an error.
+
+    Returns:
+        At most `CELLS` cells.
+
+    Raises:
+        Hep2ganError: The store has another size, or is required and cannot be opened.
     """
     try:
         store = Store.open(path)
@@ -262,15 +299,11 @@ def _synthetic_cells(size: int) -> CheckCells:
 @contextmanager
 def _silence_exporter() -> Iterator[None]:
     """Silence torch.onnx's progress, and its warnings of what the check finds anyway."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    ignored = io.StringIO()
+    ignored, disabled_before = io.StringIO(), logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), redirect_stdout(ignored), redirect_stderr(ignored):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(disabled_before)

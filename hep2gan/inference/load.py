@@ -24,7 +24,18 @@ from hep2gan.training.module import SegmentationGuidedClassification
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run with its networks loaded, in eval mode, and what it remembers of its store."""
+    """A run with its networks loaded, in eval mode.
+
+    Attributes:
+        run: The run's folder.
+        config: Its configuration.
+        classes: K class names, in the order of the probabilities.
+        size: S, the side of its images in pixels.
+        store: Folder of the store that it was trained on, which may no longer exist.
+        largest_crop: Longest side of its raw cells in pixels; None if it was not recorded.
+        task: The networks, on the CPU.
+        checkpoint: The file that the weights come from.
+    """
 
     run: RunFolder
     config: TrainConfig
@@ -37,15 +48,19 @@ class LoadedRun:
 
 
 def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str] = ()) -> LoadedRun:
-    """Build the networks from the run's own config and load a checkpoint into them.
+    """Build the networks from the run's own configuration and load a checkpoint into them.
 
     Args:
-        folder: the run's folder.
-        checkpoint: a file; None takes best.ckpt where the run chose its epoch, else the newest.
-        trusted: packages whose classes the config may name beside the allowed ones.
+        folder: The run's folder.
+        checkpoint: A checkpoint file; None takes best.ckpt where a validation part chose the epoch,
+            else the newest.
+        trusted: Packages whose classes the configuration may name beside the allowed ones.
+
+    Returns:
+        The run and its networks, on the CPU.
 
     Raises:
-        Hep2ganError: anything is missing, damaged or does not fit.
+        Hep2ganError: Anything is missing, damaged or does not fit.
     """
     run = RunFolder.open(folder)
     config = parse_run(run, trusted)
@@ -109,9 +124,15 @@ def _check_weights_fit(
 
 
 class TorchBackend:
-    """Runs a task on a device, in eval mode.
+    """Run a task on a device, in eval mode.
 
-    Raises Hep2ganError for a task that needs true masks.
+    Args:
+        task: The networks of a trained run; they are moved to the device.
+        normalisation: The normalisation that they were trained with.
+        device: Where they run.
+
+    Raises:
+        Hep2ganError: The task needs true masks.
     """
 
     def __init__(
@@ -130,9 +151,18 @@ class TorchBackend:
     def __call__(
         self, image: npt.NDArray[np.uint8], levels: npt.NDArray[np.float32]
     ) -> BackendOutput:
-        """Segment and classify uint8 (B, S, S) pixels with (B, 2) grey levels of 0 and 255."""
+        """Segment and classify a batch.
+
+        Args:
+            image: Stored pixels, uint8 (B, S, S).
+            levels: Grey levels of stored 0 and 255, float32 (B, 2).
+
+        Returns:
+            The masks and probabilities of the networks that there are.
+        """
         pixels, ranges = (torch.from_numpy(part).to(self._device) for part in (image, levels))
         output: ModelOutput = self._task(self._normalisation(pixels, ranges)).cpu()
-        mask = None if output.mask is None else output.mask[:, 0].numpy()
-        probabilities = None if output.probabilities is None else output.probabilities.numpy()
-        return BackendOutput(mask, probabilities)
+        return BackendOutput(
+            None if output.mask is None else output.mask[:, 0].numpy(),
+            None if output.probabilities is None else output.probabilities.numpy(),
+        )

@@ -44,7 +44,12 @@ _MEANINGS: dict[str, tuple[str, list[str | int], str]] = {
 class ExportCheck:
     """How a graph was compared with PyTorch.
 
-    source: where the cells are from, in words. differences: the largest one by output.
+    Attributes:
+        source: Where the cells come from, in words.
+        count: Number of cells.
+        batch_sizes: Batch sizes that were compared.
+        tolerance: Largest difference that is allowed.
+        differences: Largest difference of each output, by its name.
     """
 
     source: str
@@ -65,15 +70,18 @@ class ExportCheck:
 def describe_export(
     trained: LoadedRun, inputs: Sequence[str], outputs: Sequence[str], check: ExportCheck
 ) -> dict[str, Any]:
-    """The content of model.json, without the checksum of the graph.
+    """Collect the content of model.json, without the checksum of the graph.
 
     It is enough for predictions like those of hep2gan-predict, with ONNX Runtime and Pillow alone.
 
     Args:
-        trained: the run that was exported.
-        inputs: names of the graph's inputs.
-        outputs: names of its outputs.
-        check: how the graph was compared with PyTorch.
+        trained: The run that was exported.
+        inputs: Names of the graph's inputs.
+        outputs: Names of its outputs.
+        check: How the graph was compared with PyTorch.
+
+    Returns:
+        Plain containers for JSON.
     """
     config = trained.config
     classes = list(trained.classes) if "probabilities" in outputs else []
@@ -149,17 +157,23 @@ def _metrics(trained: LoadedRun) -> dict[str, float]:
 
 
 def render_model_card(description: Mapping[str, Any]) -> str:
-    """The model card as Markdown, from what model.json holds."""
+    """Render the model card.
+
+    Args:
+        description: The content of model.json.
+
+    Returns:
+        The card as Markdown.
+    """
     environment = Environment(
         loader=PackageLoader("hep2gan.inference"),
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    metrics = metrics_table(description["test_metrics"])
     return environment.get_template(f"{CARD}.j2").render(
         description,
-        rows=[row for row in metrics if row.metric != "cells"],
+        rows=[row for row in metrics_table(description["test_metrics"]) if row.metric != "cells"],
         baselines=BASELINES,
         check_sentence=ExportCheck(**description["check"]),
         description_file=DESCRIPTION,

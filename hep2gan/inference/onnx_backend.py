@@ -21,8 +21,11 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 class ExportedModel(NamedTuple):
     """An exported run.
 
-    graph: the ONNX file. classes: in the order of the probabilities, empty without a classifier.
-    largest_crop: longest side in pixels of the training's cells, if known.
+    Attributes:
+        graph: The ONNX file.
+        classes: K class names, in the order of the probabilities; empty without a classifier.
+        size: S, the side in pixels of the images that the graph takes.
+        largest_crop: Longest side in pixels of the cells of the training; None if not recorded.
     """
 
     graph: Path
@@ -34,7 +37,14 @@ class ExportedModel(NamedTuple):
 def open_export(folder: Path) -> ExportedModel:
     """Read the description of an export, and check its graph's checksum.
 
-    Raises Hep2ganError when anything is missing, damaged or of another version.
+    Args:
+        folder: The folder that hep2gan-export wrote.
+
+    Returns:
+        The graph's file and what predictions need to know of it.
+
+    Raises:
+        Hep2ganError: Anything is missing, damaged or of another version.
     """
     file = folder / DESCRIPTION
     try:
@@ -59,7 +69,17 @@ def open_export(folder: Path) -> ExportedModel:
 
 
 def onnx_package(name: str) -> ModuleType:
-    """Import one of the optional ONNX packages; Hep2ganError where it is not installed."""
+    """Import one of the optional ONNX packages.
+
+    Args:
+        name: Name of the module.
+
+    Returns:
+        The module.
+
+    Raises:
+        Hep2ganError: It is not installed.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -71,11 +91,11 @@ def onnx_package(name: str) -> ModuleType:
 
 
 class OnnxBackend:
-    """Runs an exported graph.
+    """Run an exported graph.
 
     Args:
-        graph: the ONNX file.
-        accelerator: cpu, gpu, or auto for a GPU where ONNX Runtime has one.
+        graph: The ONNX file.
+        accelerator: "cpu", "gpu", or "auto" for a GPU where ONNX Runtime has one.
 
     Raises:
         Hep2ganError: onnxruntime is missing, it cannot use a GPU, or the file is no graph.
@@ -101,7 +121,15 @@ class OnnxBackend:
     def __call__(
         self, image: npt.NDArray[np.uint8], levels: npt.NDArray[np.float32]
     ) -> BackendOutput:
-        """Segment and classify uint8 (B, S, S) pixels with (B, 2) grey levels of 0 and 255."""
+        """Segment and classify a batch.
+
+        Args:
+            image: Stored pixels, uint8 (B, S, S).
+            levels: Grey levels of stored 0 and 255, float32 (B, 2).
+
+        Returns:
+            The masks and probabilities that the graph has.
+        """
         inputs = {"image": image, "levels": levels}
         outputs = self._session.run(None, {name: inputs[name] for name in self._inputs})
         by_name = dict(zip(self._outputs, outputs, strict=True))

@@ -33,14 +33,24 @@ R = TypeVar("R")
 
 
 class InputImage(NamedTuple):
-    """One image file and the name of its results, relative to the output folder."""
+    """One image file and the name of its results.
+
+    Attributes:
+        path: The file.
+        name: Path of the results relative to the output folder, without a suffix.
+    """
 
     path: Path
     name: Path
 
 
 class FoundImages(NamedTuple):
-    """The images among some inputs, and what was left out beside them, in words."""
+    """The images among some inputs.
+
+    Attributes:
+        images: The images.
+        left_out: Number and kinds of the files that were left out, in words; '' for none.
+    """
 
     images: list[InputImage]
     left_out: str
@@ -49,8 +59,12 @@ class FoundImages(NamedTuple):
 class LoadedImage(NamedTuple):
     """An image that could be read.
 
-    shape: its height and width. background: (h, w) pixels to plot an overlay on, if one is asked
-    for. stored: (S, S) pixels for the networks, whose 0 and 255 stand for `levels`.
+    Attributes:
+        file: The file that it was read from.
+        shape: Its height and width in pixels.
+        background: Pixels (h, w) to draw an overlay on; None if no overlay is wanted.
+        stored: Pixels (S, S) for the networks.
+        levels: Grey levels that stored 0 and 255 stand for.
     """
 
     file: InputImage
@@ -61,9 +75,12 @@ class LoadedImage(NamedTuple):
 
 
 class BackendOutput(NamedTuple):
-    """Results for B images of the networks that the method has; None for the others.
+    """Results of the networks that the method has; None for the others.
 
-    mask: float32 (B, S, S) probabilities. probabilities: float32 (B, K). Of one image: without B.
+    Attributes:
+        mask: Probability that a pixel belongs to the nucleus, float32 (B, S, S); of one image (S,
+            S).
+        probabilities: Probabilities of the classes, float32 (B, K); of one image (K,).
     """
 
     mask: npt.NDArray[np.float32] | None
@@ -80,7 +97,12 @@ Its arguments are uint8 (B, S, S) pixels, and float32 (B, 2) grey levels (0..255
 
 @dataclass
 class PredictionReport:
-    """How many images were done, and what is wrong with the others."""
+    """How many images are done, and what is wrong with the others.
+
+    Attributes:
+        done: Images whose results are written.
+        problems: One message for each image that could not be read.
+    """
 
     done: int = 0
     problems: list[str] = field(default_factory=list)
@@ -92,10 +114,10 @@ class Predictor:
     Files of the next batch are read and those of the last are written while the networks run.
 
     Args:
-        backend: the networks.
-        classes: K names, in the order of the probabilities; empty without a classifier.
+        backend: The networks.
+        classes: K class names, in the order of the probabilities; empty without a classifier.
         size: S, the side in pixels of the images that the networks take.
-        largest_crop: longest side in pixels of the cells that they were trained on, if known.
+        largest_crop: Longest side in pixels of the cells of the training; None if not known.
     """
 
     def __init__(
@@ -121,12 +143,15 @@ class Predictor:
         """Write masks/, overlays/ and predictions.csv; skip images that cannot be read.
 
         Args:
-            images: see `find_images`.
-            output: the folder of the results.
-            batch_size: images that the networks take at once.
-            white_level: grey level of white in 16-bit images, see `read_image`.
-            overlays: whether to write images with the mask's outline.
-            progress: called with (images done, images in all).
+            images: The files, see `find_images`.
+            output: The folder of the results, created if it does not exist.
+            batch_size: Images that the networks take at once.
+            white_level: Grey level of white in 16-bit images, see `read_image`; None for 65535.
+            overlays: Whether to write each image with the outline of its mask.
+            progress: Called with (images done, images in all).
+
+        Returns:
+            What was done, and which images were skipped.
         """
         report = PredictionReport()
         load = partial(
@@ -176,18 +201,21 @@ class Predictor:
 
 
 def find_images(inputs: Sequence[str], output: Path) -> FoundImages:
-    """Find the image files named directly or lying in the folders named.
+    """List image files named directly or in the folders named.
 
-    Left out are masks, hidden files and what lies under `output`; a file that is the only input is
+    Masks, hidden files and what lies in `output` are left out; a file that is the only input is
     taken whatever it is called.
 
     Args:
-        inputs: files and folders.
-        output: the folder of the results.
+        inputs: Paths of files and folders; folders are searched with all their subfolders.
+        output: The folder of the results.
+
+    Returns:
+        Each file once, with the name of its results.
 
     Raises:
-        Hep2ganError: an input does not exist or lies in `output`, there are no images, or two
-            results would get the same name.
+        Hep2ganError: An input does not exist or lies in `output`, there are no images, or two files
+            would have results of the same name.
     """
     paths = [path for path in map(Path, inputs) if not _is_output(path, output, inputs)]
     named = [path for path in paths if path.is_file()]
@@ -256,10 +284,21 @@ def load_image(
     for_overlay: bool,
     largest_crop: int | None = None,
 ) -> LoadedImage:
-    """Read a file for networks of `size` px.
+    """Read a file for the networks.
 
-    Raises Hep2ganError as `read_image` does, and for a field of cells, many times as large as
-    `largest_crop`.
+    Args:
+        file: The image file.
+        size: S, the side in pixels of the images that the networks take.
+        white_level: Grey level of white in 16-bit images; None for 65535.
+        for_overlay: Whether the pixels are kept at their own size too.
+        largest_crop: Longest side in pixels of the cells of the training; None if not known.
+
+    Returns:
+        The image.
+
+    Raises:
+        Hep2ganError: The file cannot be read, see `read_image`, or it is many times as large as
+            `largest_crop`, so that it is a field of cells.
     """
     image = read_image(file.path, white_level)
     if largest_crop and max(image.shape) > (limit := MAX_CROPS * largest_crop):
@@ -277,7 +316,16 @@ def load_image(
 def write_result(
     result: tuple[LoadedImage, BackendOutput], classes: Sequence[str], output: Path
 ) -> dict[str, Any]:
-    """Write masks/ and overlays/ of one image into `output`; return its row of predictions.csv."""
+    """Write the mask and the overlay of one image.
+
+    Args:
+        result: The image and what the networks predict for it.
+        classes: K class names, in the order of the probabilities.
+        output: Folder of masks/ and overlays/.
+
+    Returns:
+        The image's row of predictions.csv.
+    """
     image, predicted = result
     row: dict[str, Any] = {"image": str(image.file.path)}
     if predicted.probabilities is not None:
@@ -296,9 +344,10 @@ def write_result(
 def _threshold_at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ...]) -> ByteImage:
     """The (S, S) mask at the image's own size: probabilities resized, then thresholded at 0.5."""
     height, width = shape
-    image = Image.fromarray(probability.astype(np.float32))
-    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    return (resized >= 0.5).astype(np.uint8)
+    image = Image.fromarray(probability.astype(np.float32)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
+    return (np.asarray(image) >= 0.5).astype(np.uint8)
 
 
 def _save_png(stem: Path, pixels: ByteImage) -> None:
@@ -319,10 +368,20 @@ def _to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def map_ordered(
     pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int
 ) -> Generator[R]:
-    """Yield `work(item)` of each item in turn, while at most `ahead` later ones are under way.
+    """Yield `work(item)` of each item in turn, while later items are in progress.
 
-    Items are taken as they are needed, so that memory does not grow with their number. The first
-    error that `work` raises is raised when its turn comes; what was not begun is then left out.
+    Items are taken when they are needed, so that memory does not grow with their number. The first
+    error that `work` raises is raised when its turn comes; items not yet started are then
+    cancelled.
+
+    Args:
+        pool: Runs the work.
+        work: The function to call on each item.
+        items: Its arguments.
+        ahead: How many later items are in progress at most.
+
+    Yields:
+        The results, in the order of `items`.
     """
     waiting: deque[Future[R]] = deque()
     try:

@@ -47,8 +47,11 @@ def build_task(
         Hep2ganError: Sizes that do not fit, or unreachable weights.
     """
     model, loss = config.model, config.loss
-    guided = model.guidance.source != "none"
-    given: dict[str, Any] = {"image_size": size, "num_classes": len(classes), "guided": guided}
+    given: dict[str, Any] = {
+        "image_size": size,
+        "num_classes": len(classes),
+        "guided": model.guidance.source != "none",
+    }
     if not load_weights:
         given |= {"pretrained": False, "weights": None}
     networks = {name: config.network(name).build(**given) for name in config.trained_networks}
@@ -57,7 +60,7 @@ def build_task(
         classification = _classification_loss(config, classifier, len(classes), train_counts)
     mixture = classification.gaussian_mixture if classification else None
     adversarial: AdversarialLoss | None = loss.adversarial.build() if loss.adversarial else None
-    task: SegmentationGuidedClassification = config.task.build(
+    task = config.task.build(
         **{name: networks.get(name) for name in NETWORKS},
         adversarial_loss=adversarial,
         softening=MaskSoftening(loss.soften.sigma, loss.soften.level),
@@ -81,21 +84,35 @@ def build_task(
         stages=TrainingStages.from_setting(config.training.gan_epochs, config.trainer.max_epochs),
         views=TestTimeAugmentation(config.evaluation.tta),
     )
-    return task
+    return cast(SegmentationGuidedClassification, task)
 
 
 def parameter_counts(networks: Mapping[str, nn.Module]) -> dict[str, int]:
-    """Count the parameters of each network."""
+    """Count the parameters of each network.
+
+    Args:
+        networks: The networks by name.
+
+    Returns:
+        Numbers of parameters by the same names.
+    """
     return {
         name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()
     }
 
 
 def optimizer_factory(config: TrainConfig, name: str) -> OptimizerFactory:
-    """Return what builds the optimizer of the network `name` from its parameters.
+    """Make the function that builds the optimizer of a network from its parameters.
+
+    Args:
+        config: The configuration of a run.
+        name: The network's name, one of NETWORKS.
+
+    Returns:
+        A function of parameter groups.
 
     Raises:
-        Hep2ganError: torch would refuse the settings; an optimizer is built to see.
+        Hep2ganError: torch would refuse the settings; one optimizer is built to find out.
     """
     component = config.optimizer.of(name)
     # Any: mypy takes the dictionary's values for positional arguments.
@@ -142,7 +159,14 @@ def _classification_loss(
 
 
 def has_fused_form(kind: type[Optimizer]) -> bool:
-    """Whether torch has this optimizer as one kernel that updates all parameters at once."""
+    """Tell whether torch has an optimizer as one kernel that updates all parameters at once.
+
+    Args:
+        kind: The optimizer's class.
+
+    Returns:
+        Whether the class has the argument `fused`.
+    """
     return "fused" in inspect.signature(kind).parameters
 
 
@@ -152,10 +176,13 @@ def build_optimizer(
     """Build an optimizer; it keeps its form whichever form a loaded checkpoint comes from.
 
     Args:
-        groups: Parameter groups, whose parameters lie on their device already.
+        groups: Parameter groups, whose parameters are on their device already.
         kind: The optimizer's class.
-        fused: true, false, or "auto": on GPUs, where there is such a form.
+        fused: True, false, or "auto": fused on GPUs, where torch has such a form.
         arguments: More arguments of the class.
+
+    Returns:
+        The optimizer.
 
     Raises:
         Hep2ganError: `fused` is true, and `kind` has no such form.

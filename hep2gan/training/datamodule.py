@@ -1,7 +1,7 @@
 """Cells for Lightning: a store and a split become normalised, augmented batches on the device."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -32,20 +32,20 @@ class CellDataModule(L.LightningDataModule):
         batch_size: Cells of a training batch over all devices together, so that the number of
             devices changes nothing but speed.
         eval_batch_size: Cells of a batch of evaluation on each device; the training size if None.
-        seed: Of order and augmentation, which are pure functions of (seed, epoch): a resumed run
-            continues as if it had never been stopped.
-        normalisation: Of the images.
-        augmentation: Of the training part.
+        seed: Seed of order and augmentation, which are pure functions of (seed, epoch): a resumed
+            run continues as if it had never been stopped.
+        normalisation: How grey levels reach the networks; the default normalisation if None.
+        augmentation: What varies during training; the default augmentation if None.
         num_workers: Loader processes; 0 is fastest, since the store is memory-mapped.
         cache_on_device: Keep the store on the device, as uint8, where no worker is needed.
         start: Where training starts, also within an epoch.
         limit_train_batches: The Trainer's limit of batches an epoch, None for all.
         sampling: "all" trains on every cell once an epoch, "balanced" on every class equally often.
-        channels_last: Hand images and masks out in that memory format.
+        channels_last: Whether images and masks are in that memory format.
 
     Raises:
-        Hep2ganError: Gamma jitter of z-scores; when training starts, a batch
-            size that the devices do not divide or the training part does not fill.
+        Hep2ganError: Gamma jitter of z-scores; when training starts, a batch size that the devices
+            do not divide or the training part does not fill.
     """
 
     def __init__(
@@ -91,7 +91,15 @@ class CellDataModule(L.LightningDataModule):
         return self.start.epochs * self.batches + self.start.batches
 
     def setup(self, stage: str) -> None:
-        """Check the batch size before anything expensive starts."""
+        """Check the batch sizes before anything expensive starts.
+
+        Args:
+            stage: Lightning's stage; only "fit" is checked.
+
+        Raises:
+            Hep2ganError: A device would get no batch, or the batch size cannot be divided among the
+                devices.
+        """
         if stage == "fit":
             self._batches(self.split.train, training=True)
             ranks = self.trainer.world_size if self.trainer else 1
@@ -118,19 +126,36 @@ class CellDataModule(L.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: RawBatch | Request, device: torch.device, dataloader_idx: int
     ) -> RawBatch | Request:
-        """Move to a GPU as Lightning does; on the CPU it would look for tensors in vain."""
+        """Move a batch to a GPU as Lightning does; on the CPU, skip its search for tensors.
+
+        Args:
+            batch: A batch of the loader.
+            device: The target device.
+            dataloader_idx: Number of the loader.
+
+        Returns:
+            The batch on the device.
+        """
         if device.type == "cpu":
             return batch
-        moved: RawBatch | Request = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return moved
+        return cast(
+            RawBatch | Request, super().transfer_batch_to_device(batch, device, dataloader_idx)
+        )
 
     def on_after_batch_transfer(self, batch: RawBatch | Request, dataloader_idx: int) -> Batch:
-        """Gather (if resident), normalise and, while training, augment; on the device."""
+        """Gather (if the store is on the device), normalise and, while training, augment a batch.
+
+        Args:
+            batch: Stored cells, or the rows of cells to gather.
+            dataloader_idx: Number of the loader.
+
+        Returns:
+            Images and masks (B, 1, H, W) in float32 with their labels, on the device.
+        """
         raw = (
             self._resident(batch.rows.device).gather(batch) if isinstance(batch, Request) else batch
         )
-        trains = self.trainer is None or self.trainer.training
-        batch_seed = raw.batch_seed if trains else None
+        batch_seed = raw.batch_seed if self.trainer is None or self.trainer.training else None
         stored, mask = raw.image, raw.mask
         # Flipped as bytes, of which there are a quarter as many.
         if batch_seed is not None:
@@ -139,9 +164,8 @@ class CellDataModule(L.LightningDataModule):
         image = self.normalisation(stored, raw.levels)
         mask = mask.unsqueeze(1).float()
         if batch_seed is not None:
-            bounded = self.normalisation.bounded
             image, mask = self.augmentation.augment(
-                image, mask, batch_seed, params, bounded=bounded
+                image, mask, batch_seed, params, bounded=self.normalisation.bounded
             )
         image, mask = (images.to(memory_format=self.format) for images in (image, mask))
         return Batch(image, mask, raw.label, raw.rows)
@@ -197,9 +221,19 @@ def _identity(batch: Any) -> Any:
 
 
 def check_batches_per_rank(part: str, cells: int, batch_size: int, ranks: int) -> None:
-    """Raise Hep2ganError where a rank would get no batch of a part that has cells."""
+    """Check that every rank gets a batch of a part that has cells.
+
+    Args:
+        part: Name of the part, for the message.
+        cells: Its number of cells.
+        batch_size: Cells of a batch.
+        ranks: Number of ranks.
+
+    Raises:
+        Hep2ganError: There are fewer batches than ranks.
+    """
     batches = -(-cells // batch_size)
-    # A rank without any would not come to where the ranks' results are joined.
+    # A rank without any would miss the collective that joins the ranks' results.
     if 0 < batches < ranks:
         raise Hep2ganError(
             f"the {part} part has {pluralize(cells, 'cell')},"

@@ -10,7 +10,17 @@ from hep2gan.errors import Hep2ganError, pluralize
 
 
 def resolve_device(accelerator: str) -> torch.device:
-    """Return the first GPU for 'gpu', the CPU for 'cpu', and the GPU if there is one for 'auto'."""
+    """Choose the device by its kind.
+
+    Args:
+        accelerator: "gpu" for the first GPU, "cpu", or "auto" for a GPU where there is one.
+
+    Returns:
+        The device.
+
+    Raises:
+        Hep2ganError: Another word, or there is no GPU that torch can use.
+    """
     if accelerator not in ("auto", "cpu", "gpu"):
         raise Hep2ganError(f"accelerator is {accelerator!r}", "choose from auto, cpu, gpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
@@ -19,14 +29,29 @@ def resolve_device(accelerator: str) -> torch.device:
 
 
 def use_tf32(allowed: bool) -> None:
-    """Let GPUs that have it compute float32 products and convolutions in TensorFloat-32, or not."""
+    """Let GPUs compute float32 products and convolutions in TensorFloat-32, or not.
+
+    Args:
+        allowed: Whether they may; no effect on GPUs without that format.
+    """
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     # Convolutions have a setting of their own, which torch switches on by default.
     torch.backends.cudnn.allow_tf32 = allowed
 
 
 def require_devices(accelerator: str, count: int) -> str:
-    """Describe `count` devices of this machine; raises Hep2ganError where there are fewer GPUs."""
+    """Check that this machine has the devices that a run needs, and describe them.
+
+    Args:
+        accelerator: "gpu", "cpu" or "auto".
+        count: Number of devices.
+
+    Returns:
+        The description, for the report of the preflight checks.
+
+    Raises:
+        Hep2ganError: There are fewer GPUs.
+    """
     gpus = torch.cuda.device_count()
     if resolve_device(accelerator).type == "cpu":
         return f"{pluralize(count, 'process', 'processes')} on the CPU"
@@ -40,7 +65,11 @@ def require_devices(accelerator: str, count: int) -> str:
 
 
 def to_channels_last(networks: Iterable[nn.Module]) -> None:
-    """Convert the weights of convolutions to channels last, in place."""
+    """Convert the weights of convolutions to the memory format channels last, in place.
+
+    Args:
+        networks: The networks.
+    """
     for network in networks:
         network.to(memory_format=torch.channels_last)
 
@@ -49,8 +78,12 @@ def to_channels_last(networks: Iterable[nn.Module]) -> None:
 def channels_last_inference(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
     """Keep the weights of `networks` channels last in this block, on the CPU.
 
-    A forward takes a third less time so, and its outputs differ in their last bits. On a GPU that
-    is left to trainer.channels_last.
+    A forward pass takes a third less time so, and its outputs differ in their last bits. On a GPU
+    trainer.channels_last decides.
+
+    Args:
+        networks: The networks.
+        device: The device that they run on.
     """
     kernels = [p for network in networks for p in network.parameters() if p.ndim == 4]
     former = [kernel.data for kernel in kernels]

@@ -106,7 +106,14 @@ def rank_zero_first() -> Iterator[None]:
 
 
 def gather(value: Any) -> list[Any]:
-    """Gather `value` of every rank, in their order, on rank 0; an empty list on the others."""
+    """Gather the values of all ranks on rank 0.
+
+    Args:
+        value: This rank's value; it must be picklable.
+
+    Returns:
+        The values in the order of the ranks; an empty list on ranks other than 0.
+    """
     if not host_group:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -115,7 +122,14 @@ def gather(value: Any) -> list[Any]:
 
 
 def broadcast(value: Any) -> Any:
-    """Return rank 0's `value` on every rank."""
+    """Send rank 0's value to every rank.
+
+    Args:
+        value: The value; only that of rank 0 counts, and it must be picklable.
+
+    Returns:
+        Rank 0's value.
+    """
     if not host_group:
         return value
     values = [value]
@@ -124,7 +138,14 @@ def broadcast(value: Any) -> Any:
 
 
 def check_same_config(config: Mapping[str, Any]) -> None:
-    """Raise Hep2ganError, on every rank, unless all were started with the same configuration."""
+    """Check, on every rank, that all were started with the same configuration.
+
+    Args:
+        config: This rank's configuration, in plain containers.
+
+    Raises:
+        Hep2ganError: The configurations of two ranks differ.
+    """
     configs = broadcast(gather(dict(config)))
     for other, theirs in enumerate(configs):
         if differences := [text for _, text in config_diff(configs[0], theirs)]:
@@ -139,14 +160,18 @@ def check_same_config(config: Mapping[str, Any]) -> None:
 def exit_with_parent() -> None:
     """On Linux, let the kernel end this process when the one that started it dies.
 
-    Else ranks whose launcher was killed would go on writing beside those of the next start.
+    Otherwise ranks whose launcher was killed would keep writing beside those of the next start.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
 
 
 def redirect_worker_output(folder: Path) -> None:
-    """Send what ranks other than 0 print to rank<k>.log in `folder`."""
+    """Redirect what ranks other than 0 print to rank<k>.log.
+
+    Args:
+        folder: The run's folder, created if it does not exist.
+    """
     if rank() == 0:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,15 +182,26 @@ def redirect_worker_output(folder: Path) -> None:
 
 
 def worker_log(folder: Path, number: int) -> Path:
-    """Return the file for what a rank other than 0 prints."""
+    """Return the file that a rank other than 0 prints to.
+
+    Args:
+        folder: The run's folder.
+        number: The rank.
+
+    Returns:
+        Path of the file, which need not exist.
+    """
     return folder / f"rank{number}.log"
 
 
 class StopConsensus:
-    """Lets all ranks stop after the same batch when one of them was asked to.
+    """Let all ranks stop after the same batch when one of them was asked to.
 
     Polled after every batch, it starts a reduction of one number on the host and returns the result
-    of the batch before: nobody waits for the network, nor for a GPU.
+    of the batch before: no rank waits for the network, nor for a GPU.
+
+    Args:
+        handler: Receives the signals of this process.
     """
 
     def __init__(self, handler: SignalHandler) -> None:
@@ -174,12 +210,14 @@ class StopConsensus:
         self._agreed: int | None = None
 
     def poll(self) -> int | None:
-        """Return the signal to stop for, the same on every rank; None to go on."""
+        """Return the signal to stop for, the same on every rank; None to continue."""
         agreed = self.wait()
         if world_size() > 1:
             flag = torch.tensor(self._handler.signum or 0)
-            work = dist.all_reduce(flag, dist.ReduceOp.MAX, host_group, async_op=True)
-            self._pending = (work, flag)
+            self._pending = (
+                dist.all_reduce(flag, dist.ReduceOp.MAX, host_group, async_op=True),
+                flag,
+            )
         return agreed
 
     def wait(self) -> int | None:
@@ -197,8 +235,11 @@ class StopConsensus:
 def sync_batch_norm_statistics(task: nn.Module) -> None:
     """Make the buffers of all ranks equal: running statistics averaged, the rest as on rank 0.
 
-    Each rank has seen its share of every batch; Lightning would keep rank 0's statistics alone,
-    and evaluate the others with their own. All ranks must call it.
+    Each rank has seen its share of every batch; Lightning would keep rank 0's statistics alone, and
+    evaluate the others with their own. All ranks must call it.
+
+    Args:
+        task: The module, whose buffers are changed in place.
     """
     if world_size() == 1:
         return
@@ -221,7 +262,14 @@ def sync_batch_norm_statistics(task: nn.Module) -> None:
 
 
 def running_statistics(task: nn.Module) -> dict[str, Tensor]:
-    """Collect the running statistics of batch normalisation, by their names in the state_dict."""
+    """Collect the running statistics of batch normalisation.
+
+    Args:
+        task: The module.
+
+    Returns:
+        Means and variances by their names in the state_dict.
+    """
     return {
         f"{name}.{kind}" if name else kind: tensor
         for name, module in task.named_modules()

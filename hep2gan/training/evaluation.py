@@ -92,8 +92,11 @@ def evaluate_run(
         predictions = build_predictions(rows, outputs, data.store, data.split)
         loss = task.classification_loss
         if loss and loss.gaussian_mixture and outputs.features is not None:
-            label = torch.from_numpy(predictions.label)
-            metrics = mixture_distances(loss.gaussian_mixture, outputs.features.float(), label)
+            metrics = mixture_distances(
+                loss.gaussian_mixture,
+                outputs.features.float(),
+                torch.from_numpy(predictions.label),
+            )
         metrics = write_results(
             predictions, data.store, data.split, run, config.source, figures=figures, extra=metrics
         )
@@ -101,7 +104,14 @@ def evaluate_run(
 
 
 def concatenate_in_order(batches: list[tuple[Tensor, ModelOutput]]) -> tuple[Tensor, ModelOutput]:
-    """Join batches of any ranks: rows of the store (N,), ascending, and the outputs for them."""
+    """Join batches of any ranks in the order of the store.
+
+    Args:
+        batches: Rows of the store and the outputs for them, of each batch.
+
+    Returns:
+        Rows of the store (N,), ascending, and the outputs for them.
+    """
     rows = torch.cat([rows for rows, _ in batches])
     order = rows.argsort()
     columns = zip(*(outputs for _, outputs in batches), strict=True)
@@ -120,6 +130,9 @@ def mixture_distances(
         mixture: The mixture of a trained method; one of a single class has no such distances.
         features: Features of the test cells (N, D).
         label: Their classes (N,).
+
+    Returns:
+        The two metrics by name; empty for a single class.
     """
     if mixture.num_classes < 2:
         return {}
@@ -130,7 +143,14 @@ def mixture_distances(
 
 
 def check_test_cells(split: Split) -> None:
-    """Raise Hep2ganError when there are no test cells."""
+    """Check that a split has test cells.
+
+    Args:
+        split: The split.
+
+    Raises:
+        Hep2ganError: The test part is empty.
+    """
     if len(split.test) == 0:
         raise Hep2ganError("the split has no test cells", "", "set split.test_fraction above 0")
 
@@ -148,7 +168,7 @@ def write_results(
     """Write predictions.npz, metrics.json and figures/ of a test.
 
     Args:
-        predictions: Of the test part.
+        predictions: Predictions for the test part.
         store: The packed cells.
         split: Their split.
         run: The folder that is written to.
@@ -160,8 +180,12 @@ def write_results(
         The flat metrics.
     """
     predictions.save(run.predictions_file)
-    margins = {"margin": source.crop_margin, "margin_share": source.crop_margin_fraction}
-    metrics = compute_test_metrics(predictions, **margins) | measure_leakage(store, split).metrics()
+    metrics = (
+        compute_test_metrics(
+            predictions, margin=source.crop_margin, margin_share=source.crop_margin_fraction
+        )
+        | measure_leakage(store, split).metrics()
+    )
     metrics |= constant_masks(predictions) | accuracy_interval(metrics, len(predictions.label))
     metrics |= extra or {}
     run.save_metrics(metrics)
@@ -174,7 +198,14 @@ def write_results(
 
 
 def constant_masks(predictions: Predictions) -> dict[str, float]:
-    """test/constant_masks: 1 where all generated masks are empty, full or the same; warns then."""
+    """Measure whether all generated masks are empty, full or the same, and warn if they are.
+
+    Args:
+        predictions: Predictions for the test part.
+
+    Returns:
+        test/constant_masks: 1 where they are, else 0; empty without masks.
+    """
     if predictions.mask is None:
         return {}
     variety = ConstantMasks(sync_on_compute=False)
@@ -192,9 +223,12 @@ def build_predictions(
 
     Args:
         rows: Rows of the store (N,).
-        outputs: Of the networks, or of a forest, for these rows.
+        outputs: Outputs of the networks, or of a forest, for these rows.
         store: The packed cells.
         split: Their split, for the mean mask and the class counts of the training part.
+
+    Returns:
+        The predictions, ready to be saved.
 
     Raises:
         Hep2ganError: A file of the store was truncated since it was opened.
@@ -225,7 +259,18 @@ def _array(tensor: Tensor | None) -> "np.ndarray[tuple[int, ...], np.dtype[np.fl
 
 
 def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
-    """Average the masks of `rows` to (H, W), read in blocks so that memory stays flat."""
+    """Average masks, read in blocks so that memory does not grow with their number.
+
+    Args:
+        store: The packed cells.
+        rows: Rows of the store (N,).
+
+    Returns:
+        Share of masks that cover each pixel, float32 (H, W).
+
+    Raises:
+        Hep2ganError: A file of the store was truncated since it was opened.
+    """
     total = np.zeros((store.size, store.size), np.int64)
     for start in range(0, len(rows), 1024):
         store.check_not_truncated()
@@ -234,7 +279,15 @@ def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
 
 
 def accuracy_interval(metrics: Mapping[str, float], cells: int) -> dict[str, float]:
-    """Compute the 95 % interval of the accuracy on so many cells, where there is one."""
+    """Compute Wilson's 95 % interval of the accuracy.
+
+    Args:
+        metrics: The flat metrics of the test.
+        cells: Number of test cells.
+
+    Returns:
+        test/accuracy_low and test/accuracy_high; empty where there is no accuracy.
+    """
     if "test/accuracy" not in metrics:
         return {}
     low, high = wilson(round(metrics["test/accuracy"] * cells), cells)
@@ -242,13 +295,21 @@ def accuracy_interval(metrics: Mapping[str, float], cells: int) -> dict[str, flo
 
 
 def format_summary(metrics: Mapping[str, float]) -> str:
-    """Format the results as a table: each metric beside the trivial baselines on the same cells."""
+    """Format the results as a table: each metric beside the trivial baselines on the same cells.
+
+    Args:
+        metrics: The flat metrics of the test.
+
+    Returns:
+        The table as text of several lines.
+    """
     lines = ["", f"{'on the test cells':<28}{'run':>8}   trivial baselines on the same cells"]
     for row in metrics_table(metrics):
         if row.metric in _LABELS:
             beside = [f"{BASELINES[name]} {value:.3f}" for name, value in row.baselines.items()]
-            line = f"{_LABELS[row.metric]:<28}{row.value:>8.3f}   {', '.join(beside)}"
-            lines.append(line.rstrip())
+            lines.append(
+                f"{_LABELS[row.metric]:<28}{row.value:>8.3f}   {', '.join(beside)}".rstrip()
+            )
     return "\n".join(lines)
 
 

@@ -92,5 +92,4 @@ def evaluate_forest(
             "leave checkpoint out",
         )
     cells = Store.open(Path(store) if store else run.store_info().path)
-    split = Split.load(run.path, cells)
-    return fit_and_test_forest(config, run, cells, split, figures=figures)
+    return fit_and_test_forest(config, run, cells, Split.load(run.path, cells), figures=figures)

@@ -1,7 +1,7 @@
 """Generator, discriminator and classifier trained together under manual optimization."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -28,34 +28,35 @@ Terms = dict[str, Tensor]
 class SegmentationGuidedClassification(L.LightningModule):
     """One training step is D, then G, then the classifier, from one forward of G (Fig. 1).
 
-    Any network may be missing, but there is no discriminator without a generator, and it comes with
-    the adversarial losses. The step neither logs nor waits for the device: it returns the terms of
-    its losses, and callbacks do the rest.
+    Any network may be missing, but a discriminator requires a generator and the adversarial losses.
+    The step neither logs nor waits for the device: it returns the terms of its losses, and
+    callbacks do the rest.
 
     Attributes:
-        optimized_modules: what each optimizer updates, by network: the network itself, the
-            classifier together with its loss. A strategy may put DDP wrappers in their places.
-        should_step: asked before every update with the network's name, its loss and its optimizer;
+        optimized_modules: What each optimizer updates, by network: the network itself, the
+            classifier together with its loss. A strategy may replace them by DDP wrappers.
+        should_step: Called before every update with the network's name, its loss and its optimizer;
             a callback may replace it to skip updates.
 
     Args:
-        generator: images (B, 1, H, W) to mask logits of that shape.
-        discriminator: images and masks to patch logits (B, 1, h, w).
-        classifier: images and masks (or None) to logits (B, K) and features (B, D).
-        adversarial_loss: of the discriminator (eq. 1).
-        generator_loss: eq. 3.
-        classification_loss: eq. 7; the classifier's optimizer also holds its parameters, the means
-            of the Gaussian mixture, without weight decay.
-        optimizers: a factory for each network that is there.
-        schedules: of the learning rates, by network, stepped after each epoch the network trains.
-        metrics: of the validation part.
-        softening: of the true masks that D sees.
-        guidance: how the mask reaches the classifier.
-        stages: which networks train in which epoch.
-        views: test-time augmentation.
+        generator: Maps images (B, 1, H, W) to mask logits of that shape.
+        discriminator: Maps images and masks to patch logits (B, 1, h, w).
+        classifier: Maps images and masks (or None) to logits (B, K) and features (B, D).
+        adversarial_loss: Loss of the discriminator (eq. 1).
+        generator_loss: Loss of the generator (eq. 3).
+        classification_loss: Loss of the classifier (eq. 7), whose optimizer also updates the loss's
+            parameters, the means of the Gaussian mixture, without weight decay.
+        optimizers: A factory for each network.
+        schedules: Schedules of the learning rates, by network, stepped after each epoch in which
+            the network trains.
+        metrics: Metrics of the validation part.
+        softening: Softening of the true masks that D sees; None for the default.
+        guidance: How the mask reaches the classifier; None for the default.
+        stages: Which networks train in which epoch; None for all in each.
+        views: Test-time augmentation; None for one view.
 
     Raises:
-        Hep2ganError: if these networks and losses cannot train together.
+        Hep2ganError: These networks and losses cannot train together.
     """
 
     def __init__(
@@ -115,7 +116,11 @@ class SegmentationGuidedClassification(L.LightningModule):
     # ------------------------------------------------------------------ training step
 
     def training_step(self, batch: Batch, batch_idx: int) -> Terms:
-        """D on true and on detached generated masks; G against frozen D; then the classifier.
+        """Train D on true and on detached generated masks; G against frozen D; then the classifier.
+
+        Args:
+            batch: Images and masks (B, 1, H, W) with their labels.
+            batch_idx: Number of the batch in its epoch.
 
         Returns:
             Every term of the losses as "network/term", detached, for callbacks.
@@ -145,11 +150,11 @@ class SegmentationGuidedClassification(L.LightningModule):
         with record("discriminator/L_GAN (eq. 1)"):
             losses = self.adversarial_loss.discriminator(real, fake)
         self._update("discriminator", losses["total"])
-        scores = {
+        losses |= {
             "p_real": real.detach().float().sigmoid().mean(),
             "p_fake": fake.detach().float().sigmoid().mean(),
         }
-        return _prefixed("discriminator", losses | scores)
+        return _prefixed("discriminator", losses)
 
     def _generator_step(self, batch: Batch, generated: Tensor) -> Terms:
         # Bare modules judge, frozen: no gradient of theirs is made, nor reduced over ranks.
@@ -172,8 +177,9 @@ class SegmentationGuidedClassification(L.LightningModule):
         assert self.classifier is not None
         assert self.classification_loss is not None
         with record("generator/L_out + L_cla (eq. 7)"):
-            mask = self.guidance.select(generated, batch.mask)
-            logits, features = self.classifier(batch.image, mask)
+            logits, features = self.classifier(
+                batch.image, self.guidance.select(generated, batch.mask)
+            )
             total = self.classification_loss(logits, features, batch.label)["total"]
             losses["classification"] = total
             losses["total"] = losses["total"] + self.guidance.gradient * total
@@ -217,12 +223,12 @@ class SegmentationGuidedClassification(L.LightningModule):
 
     def _optimizer(self, name: str) -> Any:
         optimizers = self.optimizers()
-        # Lightning hands out the object itself where there is only one.
+        # Lightning returns the object itself where there is only one.
         every = optimizers if isinstance(optimizers, list) else [optimizers]
         return every[list(self.networks).index(name)]
 
     def on_train_start(self) -> None:
-        """Begin an epoch also where training resumes within it, which Lightning does not tell."""
+        """Begin an epoch also where training resumes within it: Lightning calls only this hook."""
         self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
@@ -241,7 +247,15 @@ class SegmentationGuidedClassification(L.LightningModule):
     # ------------------------------------------------------------------ evaluation
 
     def forward(self, image: Tensor, truth: Tensor | None = None) -> ModelOutput:
-        """Segment and classify (B, 1, H, W) images; D has no part in it (section III-B)."""
+        """Segment and classify images; D has no part in it (section III-B).
+
+        Args:
+            image: Normalised images (B, 1, H, W).
+            truth: True masks (B, 1, H, W), for guidance by them; None where there are none.
+
+        Returns:
+            Masks, probabilities and features, averaged over the test-time views.
+        """
         return self.views.average(self._one_view, image, truth)
 
     def _one_view(self, image: Tensor, truth: Tensor | None) -> ModelOutput:
@@ -254,7 +268,12 @@ class SegmentationGuidedClassification(L.LightningModule):
         return ModelOutput(mask, _probabilities(logits), _probabilities(logits_true), features)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Feed the metrics; nothing is computed until the epoch ends."""
+        """Update the metrics; nothing is computed until the epoch ends.
+
+        Args:
+            batch: Images and masks (B, 1, H, W) with their labels.
+            batch_idx: Number of the batch.
+        """
         outputs: ModelOutput = self(batch.image, batch.mask)
         self.metrics.update(
             outputs.mask,
@@ -272,17 +291,30 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.log_dict(values, logger=False, sync_dist=False)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Return the `rows` of the store and the `outputs` for them, on the CPU."""
+        """Return the outputs for the cells of a batch.
+
+        Args:
+            batch: Images and masks (B, 1, H, W) with their rows in the store.
+            batch_idx: Number of the batch.
+
+        Returns:
+            The `rows` of the store and the `outputs` for them, on the CPU.
+        """
         outputs: ModelOutput = self(batch.image, batch.mask)
         return {"rows": batch.rows.cpu(), "outputs": outputs.cpu()}
 
 
 def log_row(trainer: L.Trainer, row: Mapping[str, float], batch_idx: int | None = None) -> None:
-    """Write `row` to every logger, at a batch of the current epoch (None: at its last).
+    """Write a row to every logger.
 
     Not through LightningModule.log, which repeats a step's values at every batch after it, counts
     optimizer steps, of which a batch has three, and writes an epoch's values only after its
-    checkpoint, to be lost if the process dies in between.
+    checkpoint, so that they are lost if the process dies in between.
+
+    Args:
+        trainer: The trainer, for its loggers and its epoch.
+        row: Values by name.
+        batch_idx: Batch of the current epoch that the row belongs to; None for its last.
     """
     batches = int(trainer.num_training_batches)
     step = trainer.current_epoch * batches + (batches - 1 if batch_idx is None else batch_idx)
@@ -291,19 +323,32 @@ def log_row(trainer: L.Trainer, row: Mapping[str, float], batch_idx: int | None 
 
 
 class ClassifierWithLoss(nn.Module):
-    """The classifier and its loss as one module, whose parameters one update trains."""
+    """The classifier and its loss as one module, whose parameters one update trains.
+
+    Args:
+        classifier: The classifier.
+        loss: Its loss, eq. 7.
+    """
 
     def __init__(self, classifier: nn.Module, loss: ClassificationLoss) -> None:
         super().__init__()
         self.classifier, self.loss = classifier, loss
 
     def forward(self, image: Tensor, mask: Tensor | None, label: Tensor) -> Terms:
-        """The named terms of the loss on (B, 1, H, W) images and masks and (B,) labels."""
+        """Classify a batch and compute the loss.
+
+        Args:
+            image: Normalised images (B, 1, H, W).
+            mask: Masks (B, 1, H, W), or None.
+            label: Classes (B,).
+
+        Returns:
+            The terms of the loss by name.
+        """
         with record("classifier/output and features"):
             logits, features = self.classifier(image, mask)
         with record("classifier/L_out + L_cla (eq. 7)"):
-            terms: Terms = self.loss(logits, features, label)
-        return terms
+            return cast(Terms, self.loss(logits, features, label))
 
 
 def _probabilities(logits: Tensor | None) -> Tensor | None:

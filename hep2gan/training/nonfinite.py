@@ -38,17 +38,17 @@ class _BatchTerms(NamedTuple):
 
 
 class StopAtNonfinite(Callback):
-    """Stop, on all ranks alike, when a total is not finite, and write down whose cells they were.
+    """Stop, on all ranks alike, when a total loss is not finite, and write down the batch's cells.
 
     Checks the losses every `every` batches, after an epoch's last and before anything is saved, so
-    that the device is not waited for in between and no checkpoint holds what came of it. Writes
+    that the device is not waited for in between and no checkpoint holds the consequences. Writes
     nonfinite.json: epoch, batch, the ids of its cells and of those of the batch before it (whose
     gradients may be the cause), and the terms by rank.
 
     Args:
-        folder: where nonfinite.json goes.
-        ids: (N,) ids of the store's cells.
-        every: batches between two checks.
+        folder: Folder of nonfinite.json.
+        ids: Ids of the store's cells (N,).
+        every: Batches between two checks.
     """
 
     def __init__(self, folder: Path, ids: npt.NDArray[np.str_], every: int) -> None:
@@ -92,8 +92,8 @@ class StopAtNonfinite(Callback):
             f"the loss is not finite in batch {number} of epoch {epoch}"
             f" ({', '.join(nonfinite) or 'on another rank'})",
             f"a loss must stay finite; {self._folder / NONFINITE_FILE} names the batch's cells",
-            "lower the learning rate (optimizer.*.lr), look at these cells, or set"
-            " trainer.nonfinite=skip; the same command goes on from the last checkpoint",
+            "lower the learning rate (optimizer.*.lr), inspect these cells, or set"
+            " trainer.nonfinite=skip; the same command resumes from the last checkpoint",
         )
 
     def _write(
@@ -128,8 +128,7 @@ def _first_nonfinite(batches: Sequence[_BatchTerms]) -> int:
     if not totals:
         return _NO_BATCH
     finite = torch.stack([*totals.values()]).isfinite().tolist()
-    nonfinite = (n for n, good in zip(totals, finite, strict=True) if not good)
-    return min(nonfinite, default=_NO_BATCH)
+    return min((n for n, good in zip(totals, finite, strict=True) if not good), default=_NO_BATCH)
 
 
 class SkipNonfinite(Callback):
@@ -161,9 +160,18 @@ class SkipNonfinite(Callback):
         self.batch_is_finite = True
 
     def should_step(self, name: str, loss: Tensor, optimizer: Optimizer) -> bool:
-        """Whether the update may be made; to be called after the backward pass."""
+        """Tell whether an update may be made; to be called after the backward pass.
+
+        Args:
+            name: Name of the network.
+            loss: Its total loss, a scalar.
+            optimizer: Its optimizer; the gradients are cleared if the update is skipped.
+
+        Returns:
+            Whether loss and gradients are finite, on all ranks.
+        """
         nonfinite = ~loss.detach().isfinite().all()
-        # The scaler of float16 looks after overflows of the gradients itself.
+        # The scaler of float16 handles overflows of the gradients itself.
         if not self._scaled:
             parameters = (p for group in optimizer.param_groups for p in group["params"])
             if gradients := [p.grad for p in parameters if p.grad is not None]:
@@ -181,24 +189,33 @@ class SkipNonfinite(Callback):
         """Put the buffers back if an update was skipped."""
         if self.batch_is_finite:
             self._finite_batches += 1
-            return
-        for buffer, before in self._buffers:
-            buffer.copy_(before)
+        else:
+            for buffer, before in self._buffers:
+                buffer.copy_(before)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log health/skipped/<network>; raise Hep2ganError if no batch of the epoch was finite."""
         epoch, finite_batches = trainer.current_epoch, self._finite_batches
-        skipped = {name: float(self._skipped.get(name, 0)) for name in self._networks}
-        log_row(trainer, {f"health/skipped/{name}": count for name, count in skipped.items()})
+        log_row(
+            trainer,
+            {
+                f"health/skipped/{name}": float(self._skipped.get(name, 0))
+                for name in self._networks
+            },
+        )
         for name, number in self._skipped.items():
-            updates = pluralize(number, "update")
-            log.warning("Epoch %d: skipped %s of the %s, not finite.", epoch, updates, name)
+            log.warning(
+                "Epoch %d: skipped %s of the %s, not finite.",
+                epoch,
+                pluralize(number, "update"),
+                name,
+            )
         self._skipped, self._finite_batches = {}, 0
         if not finite_batches:
             raise Hep2ganError(
                 f"no update of epoch {epoch} was finite",
                 "training learns nothing from skipped updates",
-                "lower the learning rate (optimizer.*.lr) or look at the data",
+                "lower the learning rate (optimizer.*.lr) or inspect the data",
             )
 
     def state_dict(self) -> dict[str, Any]:

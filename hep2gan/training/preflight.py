@@ -15,7 +15,6 @@ from hep2gan.config import (
     NETWORKS,
     OptimizerSettings,
     TrainConfig,
-    TrainerSettings,
 )
 from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import PARTS
@@ -41,18 +40,30 @@ NO_ERRORS: Mapping[str, Hep2ganError] = MappingProxyType({})
 def run_preflight(
     config: TrainConfig, run: RunFolder, invalid: Mapping[str, Hep2ganError] = NO_ERRORS
 ) -> PreflightReport:
-    """Check everything and start nothing: what `doctor=true` prints; arguments as `preflight`."""
+    """Check everything and start nothing, for `doctor=true` and for invalid configurations.
+
+    Args:
+        config: The configuration of the run, with a valid value in place of each invalid one.
+        run: The run's folder.
+        invalid: Errors of the configuration as it was given, by dotted key.
+
+    Returns:
+        The findings of all checks.
+    """
     return preflight(RunSetup(config, run, latest_readable(run.checkpoints), dry_run=True), invalid)
 
 
 def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) -> PreflightReport:
     """Check settings and surroundings, then open the data and build the networks of `setup`.
 
-    What rests on invalid settings or on data that cannot be opened is left out.
+    Checks that depend on invalid settings or on data that cannot be opened are left out.
 
     Args:
         setup: The run; its configuration has a valid value in place of each invalid one.
-        invalid: What was wrong with the configuration as it was given, by dotted key.
+        invalid: Errors of the configuration as it was given, by dotted key.
+
+    Returns:
+        The findings of all checks.
     """
     config, report = setup.config, PreflightReport()
 
@@ -68,11 +79,12 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
     builds = not report.problems and has_networks
     trains = valid("trainer", "model.baseline") and has_networks
     if trains:
-        check("devices", check_devices(config.trainer))
+        devices = config.trainer.accelerator, config.trainer.devices
+        check("devices", _result(require_devices, *devices))
         check("switches", check_trainer_flags(config.trainer))
         check("optimizers", check_optimizers(config), "optimizer")
         check("callbacks", check_callbacks(config), "callbacks")
-    check("logger", check_logger(config), "logger")
+    check("logger", _result(require_logger, config.logger), "logger")
     check("run folder", check_folder(setup))
     if setup.checkpoint is None:
         check("weights", check_weights(config), "model", "pretrained", *NETWORKS)
@@ -94,33 +106,41 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
 
 
 def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iterator[Finding]:
-    """Yield each invalid setting, and settings that do not fit together."""
+    """Yield each invalid setting, and settings that do not fit together.
+
+    Args:
+        setup: The run.
+        invalid: Errors of the configuration as it was given, by dotted key.
+
+    Yields:
+        The errors; a sentence on the method where there are none.
+    """
     config, trainer = setup.config, setup.config.trainer
     problems = list(invalid.values())
     stages = ("training.gan_epochs", "trainer.max_epochs")
     if not invalid.keys() & {*stages, "training", "trainer"}:
-        make = TrainingStages.from_setting
-        problems += _errors_of(make, config.training.gan_epochs, trainer.max_epochs)
+        problems += _errors_of(
+            TrainingStages.from_setting, config.training.gan_epochs, trainer.max_epochs
+        )
     if not any(key.partition(".")[0] in ("normalisation", "augmentation") for key in invalid):
-        augmentation = config.augmentation.build()
-        problems += _errors_of(augmentation.check, config.normalisation.bounded)
+        problems += _errors_of(config.augmentation.build().check, config.normalisation.bounded)
     yield from problems
     if not problems:
         yield f"{config.name}, {pluralize(trainer.max_epochs, 'epoch')}, {trainer.precision}"
 
 
-def check_devices(settings: TrainerSettings) -> Iterator[Finding]:
-    """As many devices as are asked for."""
-    yield require_devices(settings.accelerator, settings.devices)
-
-
-def check_logger(config: TrainConfig) -> Iterator[Finding]:
-    """A logger that can begin, with the key and the server that it needs."""
-    yield require_logger(config.logger)
-
-
 def check_folder(setup: RunSetup) -> Iterator[Finding]:
-    """A folder that can be written, is not in use and holds this run or none."""
+    """Check that the run's folder can be written, is not in use and holds this run or none.
+
+    Args:
+        setup: The run.
+
+    Yields:
+        The errors, and the state of the run.
+
+    Raises:
+        Hep2ganError: The folder holds another configuration, or its metrics.csv lacks epochs.
+    """
     run, newest = setup.run, setup.checkpoint
     parent = existing_parent(run.path)
     try:
@@ -142,13 +162,27 @@ def check_folder(setup: RunSetup) -> Iterator[Finding]:
 
 
 def existing_parent(folder: Path) -> Path:
-    """`folder`, or the nearest folder above it that exists."""
+    """Find the nearest folder that exists.
+
+    Args:
+        folder: Any path.
+
+    Returns:
+        The folder itself or one above it.
+    """
     folder = folder.absolute()
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
 def check_weights(config: TrainConfig) -> Iterator[Finding]:
-    """Weights that a new run's networks begin with; nothing is downloaded."""
+    """Check the weights that a new run's networks begin with; nothing is downloaded.
+
+    Args:
+        config: The configuration of the run.
+
+    Yields:
+        The weights of each network, or the error that they are missing.
+    """
     for name in config.trained_networks:
         network = config.network(name)
         require_weights = getattr(network.load(), "require_weights", None)
@@ -164,22 +198,48 @@ def check_weights(config: TrainConfig) -> Iterator[Finding]:
 
 
 def check_optimizers(config: TrainConfig) -> Iterator[Finding]:
-    """Optimizers that torch takes with their settings, and in the form that is asked for."""
+    """Check that torch accepts the settings of the optimizers and has the form asked for.
+
+    Args:
+        config: The configuration of the run.
+
+    Yields:
+        The errors.
+    """
     for name in config.trained_networks:
         yield from _errors_of(optimizer_factory, config, name)
 
 
 def check_callbacks(config: TrainConfig) -> Iterator[Finding]:
-    """Callbacks of the configuration that can be built; silent where there is none."""
-    for callback in build_named_callbacks(config):
-        yield type(callback).__name__
+    """Check that the callbacks of the configuration can be built.
+
+    Args:
+        config: The configuration of the run.
+
+    Yields:
+        The class of each callback.
+
+    Raises:
+        Hep2ganError: A class cannot be built, or is no Lightning callback.
+    """
+    yield from (type(callback).__name__ for callback in build_named_callbacks(config))
 
 
 # ---------------------------------------------------------------------- data
 
 
 def check_store(setup: RunSetup) -> Iterator[Finding]:
-    """Classes and image size of the packed cells."""
+    """Check the classes and the image size of the packed cells.
+
+    Args:
+        setup: The run.
+
+    Yields:
+        The errors, and what the store holds.
+
+    Raises:
+        Hep2ganError: The store cannot be opened.
+    """
     source = setup.config.source
     if setup.dry_run and source.is_generated and not Path(source.store).exists():
         yield Note(f"{source.store} does not exist yet: the first start generates its cells")
@@ -204,7 +264,17 @@ def check_store(setup: RunSetup) -> Iterator[Finding]:
 
 
 def check_split(setup: RunSetup) -> Iterator[Finding]:
-    """Classes that a part of the split does not have."""
+    """Check for classes that a part of the split does not have.
+
+    Args:
+        setup: The run.
+
+    Yields:
+        Errors and notes, and the sizes of the parts.
+
+    Raises:
+        Hep2ganError: The split cannot be made.
+    """
     config, store = setup.config, setup.store
     counts = setup.split.counts(store)
     sizes = {part: sum(counts[part].values()) for part in PARTS}
@@ -237,7 +307,14 @@ def check_split(setup: RunSetup) -> Iterator[Finding]:
 
 
 def check_batches(setup: RunSetup) -> Iterator[Finding]:
-    """Batches that the devices divide and the parts fill; without a split, what needs no cells."""
+    """Check that the devices divide the batches and that the parts fill them.
+
+    Args:
+        setup: The run; without an open split only what needs no cells is checked.
+
+    Yields:
+        The errors, and the number of batches.
+    """
     settings = setup.config.trainer
     ranks, size = settings.world_size, settings.batch_size
     split = setup.split if setup.is_open("split") else None
@@ -252,9 +329,19 @@ def check_batches(setup: RunSetup) -> Iterator[Finding]:
     if split is None:
         return
     for part in ("validation", "test"):
-        cells = len(getattr(split, part))
-        yield from _errors_of(check_batches_per_rank, part, cells, settings.eval_batch_size, ranks)
+        yield from _errors_of(
+            check_batches_per_rank,
+            part,
+            len(getattr(split, part)),
+            settings.eval_batch_size,
+            ranks,
+        )
     yield f"{len(split.train) // size:,} of {size} an epoch"
+
+
+def _result(check: Callable[..., Finding], *args: Any) -> Iterator[Finding]:
+    """Call a check that describes or raises when its result is asked for."""
+    yield check(*args)
 
 
 def _errors_of(check: Callable[..., object], *args: Any, **kwargs: Any) -> list[Hep2ganError]:
@@ -270,7 +357,17 @@ def _errors_of(check: Callable[..., object], *args: Any, **kwargs: Any) -> list[
 
 
 def check_networks(setup: RunSetup) -> Iterator[Finding]:
-    """Networks, losses and optimizers that can be built."""
+    """Check that networks, losses and optimizers can be built.
+
+    Args:
+        setup: The run; without an open split they are built for two classes.
+
+    Yields:
+        The number of parameters of each network.
+
+    Raises:
+        Hep2ganError: They cannot be built.
+    """
     if not setup.is_open("split"):
         # Without cells, as many classes as there must be: it shows what else is wrong.
         build_task(
@@ -281,12 +378,24 @@ def check_networks(setup: RunSetup) -> Iterator[Finding]:
             load_weights=False,
         )
         return
-    counts = parameter_counts(setup.task.networks)
-    yield ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in counts.items())
+    yield ", ".join(
+        f"{name} {count / 1e6:.1f} M"
+        for name, count in parameter_counts(setup.task.networks).items()
+    )
 
 
 def check_disk_space(setup: RunSetup) -> Iterator[Finding]:
-    """Room for checkpoints and predictions."""
+    """Check that there is room for checkpoints and predictions.
+
+    Args:
+        setup: The run, with its networks built.
+
+    Yields:
+        What the run needs and what is free.
+
+    Raises:
+        Hep2ganError: There is not enough room.
+    """
     features = int(getattr(setup.task.classifier, "feature_dim", 0) or 0)
     store, split = setup.store, setup.split
     # Most that predictions.npz can take: three pictures, two rows of probabilities, features.
@@ -305,11 +414,14 @@ _OTHER_FILES = 20_000_000
 
 
 def checkpoint_bytes(parts: Mapping[str, nn.Module], optimizers: OptimizerSettings) -> int:
-    """Size of one checkpoint: parameters, buffers and what the optimizers keep of each parameter.
+    """Estimate the size of a checkpoint: parameters, buffers and the state of the optimizers.
 
     Args:
         parts: Networks by name, with the parameters of their losses.
         optimizers: Their settings by the same names.
+
+    Returns:
+        Bytes.
     """
     return sum(
         _bytes(part.parameters()) * (1 + state_copies(optimizers.of(name))) + _bytes(part.buffers())
@@ -322,7 +434,14 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> int:
 
 
 def state_copies(optimizer: Component) -> int:
-    """Numbers that an optimizer keeps of each parameter; 2 for an unknown one."""
+    """Count the numbers that an optimizer keeps of each parameter.
+
+    Args:
+        optimizer: Its class and arguments.
+
+    Returns:
+        0 to 3; 2 for an unknown optimizer.
+    """
     name, settings = optimizer.target.rpartition(".")[2], optimizer.arguments
     momentum = int(bool(settings.get("momentum")))
     if name == "SGD":
@@ -333,16 +452,19 @@ def state_copies(optimizer: Component) -> int:
 
 
 def require_disk_space(folder: Path, checkpoint: int, *, keeps_best: bool, predictions: int) -> str:
-    """Describe what the run takes and what is free.
+    """Check the room for a run, and describe what it takes and what is free.
 
-    Two checkpoints are kept and a third is written before the oldest goes; where an epoch is
-    chosen, the same for the best. What an earlier start left counts as room.
+    Two checkpoints are kept and a third is written before the oldest is deleted; where an epoch is
+    chosen, the same holds for the best. What an earlier start left counts as room.
 
     Args:
         folder: The run's folder.
         checkpoint: Bytes of one checkpoint.
         keeps_best: Whether a validation part chooses an epoch.
         predictions: Bytes of predictions.npz.
+
+    Returns:
+        The description, for the report of the preflight checks.
 
     Raises:
         Hep2ganError: There is not enough room.

@@ -22,14 +22,19 @@ class PreflightReport:
         self._findings: list[tuple[str, Finding]] = []
 
     def add(self, check: str, findings: Iterable[Finding]) -> None:
-        """Record the findings of a check; a Hep2ganError that it raises is one too."""
+        """Record the findings of a check; a Hep2ganError that it raises is one too.
+
+        Args:
+            check: Name of the check.
+            findings: What it yields: sentences, notes and errors.
+        """
         try:
             for finding in findings:
                 self._findings.append((check, finding))
         except Hep2ganError as error:
             several = error.problems if isinstance(error, SeveralProblemsError) else [error]
-            told = {str(problem) for problem in self.problems}  # By an earlier check.
-            self._findings += [(check, each) for each in several if str(each) not in told]
+            known = {str(problem) for problem in self.problems}  # By an earlier check.
+            self._findings += [(check, each) for each in several if str(each) not in known]
 
     @property
     def results(self) -> list[tuple[str, str, str]]:
@@ -43,21 +48,30 @@ class PreflightReport:
 
     @property
     def problems(self) -> list[Hep2ganError]:
-        """What stands in the way."""
+        """What prevents the start."""
         return [finding for _, finding in self._findings if isinstance(finding, Hep2ganError)]
 
     def lines(self) -> list[str]:
         """The results for a terminal; problems last, where they are seen."""
-        results = sorted(self.results, key=lambda result: STATES.index(result[1]))
-        return [f"{state:<8} {check:<10} {text}" for check, state, text in results]
+        return [
+            f"{state:<8} {check:<10} {text}"
+            for check, state, text in sorted(self.results, key=lambda item: STATES.index(item[1]))
+        ]
 
     def require(self, what: str) -> None:
-        """Raise Hep2ganError with every problem of `what` in one list, each with its fix."""
+        """Raise every problem in one list, each with its fix; return if there is none.
+
+        Args:
+            what: The run, for the heading of the list.
+
+        Raises:
+            Hep2ganError: There are problems.
+        """
         raise_all(
             self.problems,
-            f"things stand in the way of {what}",
+            f"problems prevent the start of {what}",
             "nothing was started",
-            "mend them and give the same command again; doctor=true looks without starting",
+            "correct them and run the same command again; doctor=true checks without starting",
         )
 
 

@@ -46,7 +46,14 @@ _HOOKS = {
 
 
 def mark(device: torch.device) -> Any:
-    """Now, on a GPU as an event among its work: the host may be far ahead of it."""
+    """Mark the present moment; on a GPU as an event in its queue, which the host runs ahead of.
+
+    Args:
+        device: The device of the training.
+
+    Returns:
+        Seconds of a clock, or a CUDA event.
+    """
     if device.type != "cuda":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -55,14 +62,26 @@ def mark(device: torch.device) -> Any:
 
 
 def seconds_between(before: Any, after: Any) -> float:
-    """Seconds between two marks, once the device has passed both (see `wait`)."""
+    """Compute the time between two marks, once the device has passed both (see `wait`).
+
+    Args:
+        before: The earlier mark.
+        after: The later mark.
+
+    Returns:
+        Seconds.
+    """
     if isinstance(before, float):
         return float(after - before)
     return float(before.elapsed_time(after)) / 1000
 
 
 def wait(device: torch.device) -> None:
-    """Wait until a GPU has done all that was asked of it."""
+    """Wait until a GPU has finished all work in its queue.
+
+    Args:
+        device: The device; nothing is waited for on the CPU.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -71,7 +90,11 @@ def wait(device: torch.device) -> None:
 
 
 class StepTimeline:
-    """The parts of one step: each time span has the label of the part that ends it."""
+    """The parts of one step: each time span has the label of the part that ends it.
+
+    Args:
+        device: The device of the training.
+    """
 
     current: "StepTimeline | None" = None
     """The step that is being recorded, if any."""
@@ -83,12 +106,20 @@ class StepTimeline:
         self._within_part = False
 
     def end_span(self, label: str) -> None:
-        """Give all time since the last call to `label`."""
+        """Assign all time since the last call to a part.
+
+        Args:
+            label: The part, "group/part".
+        """
         self._ends.append((label, mark(self._device)))
 
     @contextmanager
     def part(self, label: str) -> Iterator[None]:
-        """Give the time of the block to `label`; a part within another belongs to the outer one."""
+        """Assign the time of the block to a part; a part within another belongs to the outer one.
+
+        Args:
+            label: The part, "group/part".
+        """
         if self._within_part:
             yield
             return
@@ -113,9 +144,15 @@ _NO_PROFILER = nullcontext()
 
 
 def record(label: str) -> AbstractContextManager[Any]:
-    """Label a block of a step as "group/part", for `StepProfiler` and for torch.profiler.
+    """Label a block of a step, for `StepProfiler` and for torch.profiler.
 
-    Costs well below a microsecond where neither listens.
+    Costs well below a microsecond where neither records.
+
+    Args:
+        label: The part of the step, "group/part".
+
+    Returns:
+        A context manager for the block.
     """
     if StepTimeline.current is not None:
         return StepTimeline.current.part(label)
@@ -127,19 +164,21 @@ def record(label: str) -> AbstractContextManager[Any]:
 class StepProfiler(Profiler):
     """Profile the first steps of each stage of a training; an argument of the Trainer.
 
-    A step lasts from the moment its cells are asked for to where those of the next are. Lightning
-    announces what it does around the module's step, `record` labels what lies within. On a GPU the
-    times are those between CUDA events: nothing waits, what the host does ahead of the device costs
-    nothing, and a device that stands still counts as the part it waits in. torch.profiler would
-    miss the kernels of a backward pass, which another thread launches, and slows the host. On
-    several ranks a backward includes what it does not hide of the reduction of its gradients.
-    Schedules, validation and checkpoints come once an epoch and are part of no step.
+    A step lasts from the moment its cells are requested to where those of the next are. Lightning
+    announces what it does around the module's step, `record` labels what happens within. On a GPU
+    the times are those between CUDA events: nothing waits, what the host does ahead of the device
+    costs nothing, and idle time of the device counts as the part in which it waits. torch.profiler
+    would miss the kernels of a backward pass, which another thread launches, and slows the host. On
+    several ranks a backward includes the part of the reduction of its gradients that does not
+    overlap with it. Schedules, validation and checkpoints come once an epoch and are part of no
+    step.
 
     Args:
-        module: the module that is trained.
-        run: where profile.json and profile.md go, as soon as a stage has its steps.
-        steps: number of steps that count, of each stage.
-        cells: cells of a batch on this rank.
+        module: The module that is trained.
+        run: Folder of profile.json and profile.md, which are written as soon as a stage has its
+            steps.
+        steps: Number of steps that count, of each stage.
+        cells: Cells of a batch on this rank.
     """
 
     def __init__(
@@ -212,8 +251,8 @@ class StepProfiler(Profiler):
         ]
         tables = "\n\n".join(profile.table for profile in profiles)
         if profiles:
-            content = {"stages": [profile.as_dict() for profile in profiles]}
-            atomic_write(self._run.path / "profile.json", json.dumps(content, indent=1) + "\n")
+            stages = json.dumps({"stages": [profile.as_dict() for profile in profiles]}, indent=1)
+            atomic_write(self._run.path / "profile.json", stages + "\n")
             atomic_write(self._run.path / "profile.md", tables + "\n")
         return tables
 
@@ -221,7 +260,16 @@ class StepProfiler(Profiler):
 def build_profiler(
     settings: TrainerSettings, run: RunFolder, module: "SegmentationGuidedClassification"
 ) -> StepProfiler | None:
-    """What trainer.profile asks for; None where it is false, and on all ranks but the first."""
+    """Build the profiler that trainer.profile asks for.
+
+    Args:
+        settings: The group `trainer` of the configuration.
+        run: The run's folder.
+        module: The module that is trained.
+
+    Returns:
+        The profiler; None where none is wanted, and on all ranks but the first.
+    """
     steps = settings.profile
     if not steps or distributed.rank() != 0:
         return None
@@ -245,14 +293,14 @@ def _device_name(device: torch.device) -> str:
 
 @dataclass(frozen=True)
 class StepProfile:
-    """Steps that train the same networks: seconds by label "group/part", which leave nothing out.
+    """Steps that train the same networks: seconds by label "group/part", which add up to each step.
 
-    Args:
-        trained: the networks.
-        steps: seconds by label of each step, one step or more.
-        cells: cells of a step, on this device.
-        device: its name.
-        left_out: steps that came before and do not count.
+    Attributes:
+        trained: Names of the networks.
+        steps: Seconds by label of each step, one step or more.
+        cells: Cells of a step, on this device.
+        device: Name of the device.
+        left_out: Steps before these that do not count.
     """
 
     trained: Sequence[str]
@@ -272,9 +320,15 @@ class StepProfile:
         }
 
     def seconds(self, labels: Sequence[str] | None = None) -> dict[str, float]:
-        """Mean, median and quartiles of the seconds of some parts together; None: a whole step.
+        """Compute statistics of the seconds of some parts together.
 
         A step without a part took no time for it.
+
+        Args:
+            labels: The parts; None for a whole step.
+
+        Returns:
+            Mean, median and quartiles ("low", "high").
         """
         times = [
             sum(step.values() if labels is None else (step.get(label, 0.0) for label in labels))
@@ -284,7 +338,14 @@ class StepProfile:
         return {"mean": statistics.fmean(times), "median": median, "low": low, "high": high}
 
     def share(self, labels: Sequence[str] | None = None) -> float:
-        """Share of the time of all steps; the shares of all parts add up to 1."""
+        """Compute the share of some parts in the time of all steps; all parts add up to 1.
+
+        Args:
+            labels: The parts; None for a whole step.
+
+        Returns:
+            The share, 0 to 1.
+        """
         return self.seconds(labels)["mean"] / self.seconds()["mean"]
 
     def as_dict(self) -> dict[str, Any]:

@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def train_run(config: TrainConfig, run: RunFolder) -> dict[str, float]:
-    """Train, test and record the run that `config` describes; resume it where it was left.
+    """Train, test and record the run that `config` describes; resume it where it stopped.
 
-    A finished run is left alone. As one of several ranks, takes its share; a forest is left to the
+    A finished run is not changed. One of several ranks does its share; a forest is left to the
     first of them.
 
     Args:
-        config: The resolved configuration.
+        config: The configuration of the run.
         run: The folder that it names.
 
     Returns:
@@ -77,8 +77,11 @@ def _log_what_is_saved(run: RunFolder) -> Iterator[None]:
         if distributed.rank() == 0:
             newest = next((path.name for path in list_checkpoints(run.checkpoints)), None)
             saved = f"{newest} is saved in {run.checkpoints}" if newest else "nothing is saved yet"
-            name = signal.Signals(stop.signum).name
-            log.info("Stopped by %s: %s. The same command goes on from there.", name, saved)
+            log.info(
+                "Stopped by %s: %s. The same command resumes the run.",
+                signal.Signals(stop.signum).name,
+                saved,
+            )
         raise
 
 
@@ -103,9 +106,12 @@ def _train(config: TrainConfig, run: RunFolder, stop: SignalHandler) -> dict[str
 def open_run(setup: RunSetup) -> None:
     """Check and open what a run needs; rank 0 records config, store and split in its folder.
 
+    Args:
+        setup: The run.
+
     Raises:
-        Hep2ganError: The run cannot start; lists everything that is wrong. Nothing is
-            recorded then.
+        Hep2ganError: The run cannot start; lists everything that is wrong. Nothing is recorded
+            then.
     """
     run = setup.run
     if distributed.rank() == 0:
@@ -119,14 +125,16 @@ def open_run(setup: RunSetup) -> None:
         atomic_write(run.store_file, json.dumps(store, indent=1) + "\n")
         if not (run.path / "split.csv").exists():
             setup.split.save(run.path, setup.store)
-    sizes = [len(getattr(setup.split, part)) for part in PARTS]
-    log.info("%d cells for training, %d for validation, %d for the test", *sizes)
+    log.info(
+        "%d cells for training, %d for validation, %d for the test",
+        *(len(getattr(setup.split, part)) for part in PARTS),
+    )
     for sentence in measure_leakage(setup.store, setup.split).warnings():
         log.warning(sentence)
 
 
 def _describe_store(store: Store) -> dict[str, Any]:
-    """Describe the data that a run was trained on, wherever it lies."""
+    """Describe the data that a run was trained on, independent of where it is stored."""
     return {
         "fingerprint": store.fingerprint,
         "size": store.size,
@@ -139,24 +147,28 @@ def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
     """Fit and test the method, with the dashboard's run open meanwhile."""
     config, run, rank = setup.config, setup.run, distributed.rank()
     split, networks = setup.split, {} if config.model.baseline else setup.task.networks
-    cells = {part: len(getattr(split, part)) for part in PARTS}
     origin = provenance(
         data={"name": config.source.name} | _describe_store(setup.store),
-        split={"kind": config.split.kind, "seed": config.split.seed} | cells,
+        split={"kind": config.split.kind, "seed": config.split.seed}
+        | {part: len(getattr(split, part)) for part in PARTS},
         parameters=parameter_counts(networks),
     )
     if rank == 0:
         write_provenance(run.path / "provenance.json", origin)
-    start = setup.data.batches_done
-    logger = build_logger(config, run.path, rank=rank, start=start, provenance=origin)
+    logger = build_logger(
+        config, run.path, rank=rank, start=setup.data.batches_done, provenance=origin
+    )
     with logger_session(logger):
         if config.model.baseline:
             metrics = fit_and_test_forest(config, run, setup.store, split)
         else:
             metrics = _train_networks(setup, logger, stop)
         if logger:
-            figures = {path.stem: path for path in sorted(run.figures.glob("*.png"))}
-            logger.log_results(metrics, figures, Predictions.load(run.predictions_file))
+            logger.log_results(
+                metrics,
+                figures={path.stem: path for path in sorted(run.figures.glob("*.png"))},
+                predictions=Predictions.load(run.predictions_file),
+            )
     return metrics
 
 

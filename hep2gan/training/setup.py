@@ -44,14 +44,22 @@ class RunSetup:
         self.load_weights = checkpoint is None and not dry_run
 
     def is_open(self, part: str) -> bool:
-        """Whether "store", "split", "data" or "task" was opened or built already."""
+        """Tell whether a part was opened or built already.
+
+        Args:
+            part: "store", "split", "data" or "task".
+
+        Returns:
+            True once it was used without an error.
+        """
         return part in vars(self)
 
     @cached_property
     def store(self) -> Store:
         """The packed cells; synthetic ones are generated and packed at first use."""
-        check = distributed.rank() == 0
-        return open_store(self.config.source, check=check, force_check=self.dry_run)
+        return open_store(
+            self.config.source, check=distributed.rank() == 0, force_check=self.dry_run
+        )
 
     @cached_property
     def split(self) -> Split:
@@ -63,8 +71,7 @@ class RunSetup:
     @cached_property
     def data(self) -> CellDataModule:
         """The batches, from where the checkpoint left off."""
-        start = TrainingPosition.of(self.checkpoint)
-        return build_data(self.config, self.store, self.split, start)
+        return build_data(self.config, self.store, self.split, TrainingPosition.of(self.checkpoint))
 
     @cached_property
     def task(self) -> SegmentationGuidedClassification:
@@ -72,12 +79,13 @@ class RunSetup:
         if not self.dry_run:
             L.seed_everything(self.config.seed, verbose=False)
         classes = self.store.classes
-        counts = np.bincount(self.store.label[self.split.train], minlength=len(classes))
         return build_task(
             self.config,
             classes=classes,
             size=self.store.size,
-            train_counts=counts.tolist(),
+            train_counts=np.bincount(
+                self.store.label[self.split.train], minlength=len(classes)
+            ).tolist(),
             load_weights=self.load_weights,
         )
 
@@ -85,7 +93,20 @@ class RunSetup:
 def build_data(
     config: TrainConfig, store: Store, split: Split, start: TrainingPosition = TRAINING_START
 ) -> CellDataModule:
-    """Build the batches that `config` describes, from `start` on."""
+    """Build the batches that `config` describes.
+
+    Args:
+        config: The configuration of a run.
+        store: The packed cells.
+        split: Their split.
+        start: Where training starts.
+
+    Returns:
+        The data module for Lightning's trainer.
+
+    Raises:
+        Hep2ganError: The augmentation does not fit the normalisation.
+    """
     trainer = config.trainer
     return CellDataModule(
         store,

@@ -12,7 +12,11 @@ EXIT_STATUS = {signal.SIGINT: 130, signal.SIGHUP: 129}
 
 
 class RunStopped(SystemExit):
-    """Raised when a signal stopped the run, which can be resumed; carries the exit status."""
+    """Raised when a signal stopped the run, which can be resumed; carries the exit status.
+
+    Args:
+        signum: Number of the signal.
+    """
 
     def __init__(self, signum: int) -> None:
         self.signum = signum

@@ -28,8 +28,9 @@ class PerNetworkDDP(DDPStrategy):
         """Called by Lightning in place of wrapping the whole module."""
         task = self.lightning_module
         assert isinstance(task, SegmentationGuidedClassification)
-        bare = task.optimized_modules
-        task.optimized_modules = {name: self._wrapped(part) for name, part in bare.items()}
+        task.optimized_modules = {
+            name: self._wrapped(part) for name, part in task.optimized_modules.items()
+        }
 
     def _wrapped(self, part: nn.Module) -> nn.Module:
         if not any(parameter.requires_grad for parameter in part.parameters()):
@@ -61,16 +62,38 @@ class SyncBatchNormConversion(LayerSync):
     """
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Exchange the layers within `model`, before training; parameters stay the same objects."""
+        """Replace the layers in `model` before training; parameters stay the same objects.
+
+        Args:
+            model: The module.
+
+        Returns:
+            The module with synchronised layers.
+        """
         return cast(nn.Module, convert_sync_batchnorm(model))
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Leave them: outside of training such a layer is an ordinary one."""
+        """Leave the layers: outside of training a synchronised layer is an ordinary one.
+
+        Args:
+            model: The module.
+
+        Returns:
+            The same module.
+        """
         return model
 
 
 def devices_and_strategy(settings: TrainerSettings, *plugins: Any) -> dict[str, Any]:
-    """Return the Trainer's arguments for one device, or for the ranks that were started."""
+    """Choose the Trainer's arguments for one device, or for the ranks that were started.
+
+    Args:
+        settings: The group `trainer` of the configuration.
+        plugins: More plugins of the Trainer.
+
+    Returns:
+        Arguments of Lightning's Trainer by name.
+    """
     several = settings.world_size > 1
     # Named, since Lightning would else guess Slurm from the environment and take its signals over.
     environment = TorchElasticEnvironment() if several else LightningEnvironment()
@@ -86,10 +109,13 @@ def devices_and_strategy(settings: TrainerSettings, *plugins: Any) -> dict[str, 
 
 
 def disable_lightning_signal_handlers(trainer: L.Trainer) -> None:
-    """Keep Lightning from answering SIGTERM, which it does with a collective inside the handler.
+    """Stop Lightning from answering SIGTERM, which it does with a collective inside the handler.
 
-    It also broadcasts a flag and waits for the device before every batch; ours travels beside the
-    training (see `StopConsensus`).
+    It also broadcasts a flag and waits for the device before every batch; `StopConsensus` works
+    beside the training instead.
+
+    Args:
+        trainer: The trainer, before its fit.
     """
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]

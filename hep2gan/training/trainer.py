@@ -36,21 +36,28 @@ def progress_bars() -> list[Callback]:
 
 
 def monitor_name(classifies: bool) -> str:
-    """Name the validation metric that chooses the epoch."""
+    """Name the validation metric that chooses the epoch.
+
+    Args:
+        classifies: Whether the method has a classifier.
+
+    Returns:
+        "val/f1" or "val/dice".
+    """
     return "val/f1" if classifies else "val/dice"
 
 
 def fit(setup: RunSetup, logger: Any, stop: SignalHandler) -> None:
-    """Train the networks of `setup`, from its checkpoint on; fills metrics.csv and checkpoints.
+    """Train the networks of `setup`, from its checkpoint on; write metrics.csv and checkpoints.
 
     Args:
         setup: The run.
         logger: Another logger beside metrics.csv, or None.
-        stop: Listens for the signals that end the training early.
+        stop: Receives the signals that end the training early.
 
     Raises:
         RunStopped: A signal asked for it; everything is saved.
-        Hep2ganError: The training cannot go on, as with losses that are not finite.
+        Hep2ganError: The training cannot continue, for instance after a loss that is not finite.
     """
     config, run, task, data = setup.config, setup.run, setup.task, setup.data
     settings = config.trainer
@@ -78,6 +85,12 @@ def fit(setup: RunSetup, logger: Any, stop: SignalHandler) -> None:
 def build_named_callbacks(config: TrainConfig) -> list[Callback]:
     """Build the callbacks that the configuration names; those set to null are left out.
 
+    Args:
+        config: The configuration of a run.
+
+    Returns:
+        The callbacks, in the order of the configuration.
+
     Raises:
         Hep2ganError: A class cannot be built, or is no Lightning callback.
     """
@@ -99,7 +112,20 @@ def build_named_callbacks(config: TrainConfig) -> list[Callback]:
 def build_callbacks(
     config: TrainConfig, run: RunFolder, data: CellDataModule, stop: SignalHandler
 ) -> list[Callback]:
-    """Build all that a training does besides its steps, in this order."""
+    """Build all that a training does besides its steps, in this order.
+
+    Args:
+        config: The configuration of a run.
+        run: The run's folder.
+        data: Its batches.
+        stop: Receives the signals that end the training early.
+
+    Returns:
+        The callbacks for Lightning's trainer.
+
+    Raises:
+        Hep2ganError: A callback of the configuration cannot be built.
+    """
     settings = config.trainer
     # Without a validation part the last epoch counts, as in the paper.
     monitor = monitor_name(config.model.classify) if len(data.split.validation) else None
@@ -117,7 +143,12 @@ def build_callbacks(
 
 
 def prepare_networks(task: SegmentationGuidedClassification, settings: TrainerSettings) -> None:
-    """Set the precision of float32 products and the memory format of weights."""
+    """Set the precision of float32 products and the memory format of weights.
+
+    Args:
+        task: The networks, which are changed in place.
+        settings: The group `trainer` of the configuration.
+    """
     use_tf32(settings.tf32)
     # Deterministic operations fill new memory before they write to it, at 2 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -132,7 +163,18 @@ def build_trainer(
     validates: bool,
     profiler: Profiler | None = None,
 ) -> L.Trainer:
-    """Build a Lightning trainer that leaves order, checkpoints and logging intervals to us."""
+    """Build a Lightning trainer that leaves order, checkpoints and logging intervals to us.
+
+    Args:
+        settings: The group `trainer` of the configuration.
+        loggers: Lightning loggers.
+        callbacks: Callbacks in their order, without a progress bar.
+        validates: Whether there is a validation part.
+        profiler: Records the steps; None for no profile.
+
+    Returns:
+        The trainer.
+    """
     bars = progress_bars()
     return L.Trainer(
         **devices_and_strategy(settings, AtomicCheckpointIO()),

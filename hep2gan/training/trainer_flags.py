@@ -16,7 +16,14 @@ _OLDEST_CAPABILITY = (7, 0)
 
 
 def check_trainer_flags(settings: TrainerSettings) -> Iterator[Finding]:
-    """Everything of `trainer` that cannot work here, or has no effect."""
+    """Check for settings of the trainer that cannot work on this machine, or have no effect.
+
+    Args:
+        settings: The group `trainer` of the configuration.
+
+    Yields:
+        Errors and notes.
+    """
     on_gpu = settings.accelerator == "gpu" or (
         settings.accelerator == "auto" and torch.cuda.is_available()
     )
@@ -34,7 +41,7 @@ def check_trainer_flags(settings: TrainerSettings) -> Iterator[Finding]:
     if settings.cache_on_device and settings.num_workers:
         yield Note(
             f"trainer.num_workers={settings.num_workers} has no effect with"
-            " trainer.cache_on_device=true: cells that lie on the device need no worker"
+            " trainer.cache_on_device=true: cells on the device need no worker"
         )
 
 

@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
+from hep2gan.cli import evaluate, pack, predict, report, train
 from hep2gan.cli.app import name_positionals
 from hep2gan.cli.errors import nearest_names
 from hep2gan.errors import Hep2ganError
+from tests.helpers.commands import call
 
 COMMANDS = ("pack", "train", "evaluate", "predict", "report", "export")
 
@@ -89,34 +91,38 @@ def test_tab_completion_offers_groups_options_and_keys():
         ("trainer.workers=2", "Did you mean trainer.num_workers"),
     ],
 )
-def test_a_wrong_key_is_named_with_the_nearest_right_one(override, hint, tmp_path):
-    shown = run("hep2gan.cli.train", override, cwd=tmp_path)
-    assert shown.returncode == 2
-    assert hint in shown.stderr
-    assert "Traceback" not in shown.stderr
+def test_a_wrong_key_is_named_with_the_nearest_right_one(
+    override, hint, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert call(train, override) == 2
+    shown = capsys.readouterr().err
+    assert hint in shown
+    assert "Traceback" not in shown
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["hep2gan.cli.evaluate"], ["run is not given"]),
-        (["hep2gan.cli.evaluate", "nowhere"], ["nowhere is no run folder", "Fix:"]),
-        (["hep2gan.cli.report", "nowhere"], ["nowhere", "Fix:"]),
-        (["hep2gan.cli.predict", "nowhere", "gone.png"], ["gone.png does not exist"]),
-        (["hep2gan.cli.pack"], ["data.root is not set", "Fix:"]),
-        (["hep2gan.cli.pack", "data.root=gone"], ["gone", "Fix:"]),
-        (["hep2gan.cli.train"], ["there is no store at stores/icpr2016_128", "hep2gan-pack"]),
-        (["hep2gan.cli.train", "seed=x"], ["seed is 'x'"]),
+        ((evaluate,), ["run is not given"]),
+        ((evaluate, "nowhere"), ["nowhere is no run folder", "Fix:"]),
+        ((report, "nowhere"), ["nowhere", "Fix:"]),
+        ((predict, "nowhere", "gone.png"), ["gone.png does not exist"]),
+        ((pack,), ["data.root is not set", "Fix:"]),
+        ((pack, "data.root=gone"), ["gone", "Fix:"]),
+        ((train,), ["there is no store at stores/icpr2016_128", "hep2gan-pack"]),
+        ((train, "seed=x"), ["seed is 'x'"]),
     ],
 )
-def test_errors_say_what_to_do(arguments, words, tmp_path):
-    shown = run(*arguments, cwd=tmp_path)
-    assert shown.returncode == 2, shown.stderr
-    assert shown.stderr.startswith("error: ")
-    assert "Traceback" not in shown.stderr
+def test_errors_say_what_to_do(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(*arguments) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert "Traceback" not in shown
     for word in words:
-        assert word in shown.stderr
+        assert word in shown
 
 
 def test_nearest_prefers_the_key_itself():
@@ -132,14 +138,16 @@ def test_schemas_are_shared_and_yet_never_changed():
         "from hydra import compose, initialize_config_dir\n"
         "from hydra.core.config_store import ConfigStore\n"
         "from omegaconf import OmegaConf\n"
-        "from hep2gan.cli.app import _share_schemas, config_folder\n"
+        "from hep2gan.cli.app import config_folder\n"
+        "from hep2gan.cli.fast_hydra import speed_up_hydra\n"
         "def composed(*overrides):\n"
         "    with initialize_config_dir(str(config_folder()), version_base='1.3'):\n"
         "        config = compose('train', list(overrides), return_hydra_config=True)\n"
         "        return OmegaConf.to_yaml(config)\n"
         "changed = ('hydra.job.chdir=true', 'hydra.sweep.dir=x', '+hydra.job.env_set.A=b')\n"
+        "changed += ('method=vgg16', 'scale=laptop')\n"
         "before = composed(), composed(*changed)\n"
-        "_share_schemas()\n"
+        "speed_up_hydra()\n"
         "store = ConfigStore.instance()\n"
         "assert copy.deepcopy([store])[0] is store\n"
         "assert (composed(), composed(*changed), composed()) == (*before, before[0])\n"

@@ -1,6 +1,7 @@
 """Paths and texts on the command line are taken as they are, without the grammar of Hydra."""
 
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_the_list_of_texts_is_complete():
 
 
 def _words(text):
-    return set(text.lower().replace(",", " ").replace(".", " ").split())
+    return set(re.findall(r"\w+", text.lower()))
 
 
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):

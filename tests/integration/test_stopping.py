@@ -56,7 +56,7 @@ def test_sigterm_saves_within_the_epoch_and_exits_143(undisturbed):
     assert not (run / "DONE").exists()
     newest = list_checkpoints(run / "checkpoints")[0]
     where = "runs/stopped/proposed/seed0/checkpoints"
-    said = f"Stopped by SIGTERM: {newest.name} is saved in {where}. The same command goes on"
+    said = f"Stopped by SIGTERM: {newest.name} is saved in {where}. The same command resumes"
     assert shown.count(said) == 1
     lines = [line for line in shown.splitlines() if line.startswith("epoch ")]
     assert [line.split()[1] for line in lines] == [f"{n + 1}/12" for n in range(len(lines))]

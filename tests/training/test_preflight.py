@@ -146,7 +146,9 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
         report = PreflightReport()
         report.add("weights", check_weights(ours))
         assert len(report.problems) == 2
-        with pytest.raises(Hep2ganError, match=rf"(?s)2 things.*{rule}.*generator.*{rule}.*class"):
+        with pytest.raises(
+            Hep2ganError, match=rf"(?s)2 problems.*{rule}.*generator.*{rule}.*class"
+        ):
             report.require("it")
 
 
@@ -227,7 +229,7 @@ def test_a_start_stops_with_the_same_list(place, capsys):
     options = ("study=started", "trainer.batch_size=50", "loss.pixel=l3")
     assert call(train, *SMALL, *NETS, *options) == 2
     error = capsys.readouterr().err
-    assert "2 things stand in the way of runs/started/proposed/seed0" in error
+    assert "2 problems prevent the start of runs/started/proposed/seed0" in error
     assert "at most 48" in error
     assert "loss.pixel" in error
     assert not (place / "runs/started/proposed/seed0/config.yaml").exists()
@@ -282,7 +284,7 @@ def test_ranks_and_sweeps_are_looked_at_too(place):
     wrong = ("trainer.batch_size=50", "loss.pixel=l3")
     begun = started(place, *two, *wrong, check=False)
     assert begun.returncode == 2
-    assert "2 things stand in the way" in begun.output
+    assert "2 problems prevent the start" in begun.output
     sweep = ("-m", "trainer.batch_size=16,50", "study=swept", "doctor=true")
     swept = started(place, *SMALL, *NETS, *sweep, check=False)
     assert swept.returncode != 0

@@ -9,16 +9,23 @@ from hydra.core.utils import JobReturn, JobStatus
 from hep2gan.errors import Hep2ganError
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from hep2gan.cli.launch.sweep import Job, Outcome
     from hep2gan.runs.folder import RunFolder
 
 
 def jobs_from_overrides(overrides: Sequence[str]) -> "list[Job]":
-    """The jobs that `hep2gan-train -m` makes of these overrides, in its order; starts none.
+    """Compose the jobs that `hep2gan-train -m` makes of these overrides; start none.
 
-    Raises what their composition raises, and Hep2ganError for a sweeper that optimizes.
+    Args:
+        overrides: Arguments of the command line, such as "seed=0,1".
+
+    Returns:
+        The jobs in Hydra's order.
+
+    Raises:
+        Hep2ganError: The sweeper chooses its jobs during the sweep, or two jobs would share a
+            folder.
+        HydraException: The overrides cannot be composed.
     """
     from hydra import initialize_config_dir
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -50,15 +57,20 @@ def compose_jobs(
     """Compose the configuration of each job, with a run folder of its own.
 
     Args:
-        loader: Hydra's loader of configurations.
-        sweep: the configuration of the whole command, whose overrides say what is swept.
-        job_overrides: the overrides of each job.
-        first: number of the first job.
+        loader: Hydra's configuration loader.
+        sweep: The configuration of the whole command, whose overrides say which keys are swept.
+        job_overrides: The overrides of each job.
+        first: Number of the first job.
+
+    Returns:
+        The jobs, in the order of `job_overrides`.
 
     Raises:
-        Hep2ganError: jobs would share a folder, or have no objective where one is optimized.
+        Hep2ganError: Jobs would share a folder, or the metric to optimize is not measured on a
+            validation part.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import open_dict
 
     from hep2gan.cli.app import quote_override, resolve_config
     from hep2gan.cli.launch.sweep import Job, check_apart, job_name
@@ -68,13 +80,14 @@ def compose_jobs(
     fixed = {o.get_key_element() for o in command if not o.is_sweep_override()}
     jobs = []
     for number, overrides in enumerate(job_overrides, start=first):
-        parsed = parser.parse_overrides(list(overrides))
         swept = {
             key: o.get_value_element_as_str()
-            for o in parsed
+            for o in parser.parse_overrides(list(overrides))
             if (key := o.get_key_element()) not in fixed
         }
-        config = _compose(loader, sweep, overrides)
+        config = loader.load_sweep_config(sweep, list(overrides))
+        with open_dict(config):
+            del config["hydra"]
         config["name"] = job_name(config["name"], swept)
         words = (*overrides, f"name={quote_override(config['name'])}")
         jobs.append(Job(number, words, resolve_config(config)))
@@ -95,17 +108,15 @@ def refuse_ranks() -> None:
         )
 
 
-def _compose(loader: Any, sweep: Any, overrides: Sequence[str]) -> "DictConfig":
-    from omegaconf import open_dict
-
-    config: DictConfig = loader.load_sweep_config(sweep, list(overrides))
-    with open_dict(config):
-        del config["hydra"]
-    return config
-
-
 def wants_objective(sweep: Any) -> bool:
-    """Whether the sweeper optimizes something, rather than running a grid."""
+    """Tell whether the sweeper optimizes a metric, rather than running a grid.
+
+    Args:
+        sweep: The configuration of the whole command, with Hydra's own group.
+
+    Returns:
+        False for Hydra's basic sweeper, true for any other.
+    """
     return not sweep.hydra.sweeper["_target_"].endswith("BasicSweeper")
 
 
@@ -121,7 +132,15 @@ class _QuietReturn(JobReturn):
 
 
 def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[JobReturn]:
-    """Convert outcomes for Hydra's sweepers; a failed job raises the error that names them all."""
+    """Convert outcomes for Hydra's sweepers; a failed job raises the error that names them all.
+
+    Args:
+        outcomes: How each job ended.
+        with_objective: Whether a finished job returns the optimized metric.
+
+    Returns:
+        One JobReturn for each outcome, in the same order.
+    """
     from hep2gan.cli.launch.sweep import summarize
 
     error = summarize(outcomes)
@@ -142,7 +161,16 @@ def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[Job
 
 
 def missing_plugin(kind: type, option: str, extra: str) -> Any:
-    """A stand-in for a plugin that is not installed; says how to install it when it is used."""
+    """Make a placeholder for a plugin that is not installed; it says how to install it when used.
+
+    Args:
+        kind: The class that the plugin's class would be derived from.
+        option: The option that needs the plugin, such as "hydra/launcher=slurm".
+        extra: The extra of this package that installs it.
+
+    Returns:
+        A class that raises Hep2ganError when it is instantiated.
+    """
 
     class Missing(kind):  # type: ignore[misc]
         def __init__(self, **_: Any) -> None:
@@ -156,7 +184,14 @@ def missing_plugin(kind: type, option: str, extra: str) -> Any:
 
 
 def check_objective(config: Mapping[str, Any]) -> None:
-    """Raise Hep2ganError unless `objective` is measured on a validation part that will be there."""
+    """Check that the optimized metric is measured on a validation part that will exist.
+
+    Args:
+        config: The resolved configuration of one job.
+
+    Raises:
+        Hep2ganError: `optimized_metric` is no val/… metric, or the split has no validation part.
+    """
     objective, split = config["optimized_metric"], config["split"]
     if not str(objective).startswith("val/"):
         raise Hep2ganError(
@@ -173,9 +208,17 @@ def check_objective(config: Mapping[str, Any]) -> None:
 
 
 def objective_value(run: "RunFolder", config: Mapping[str, Any]) -> float:
-    """The objective at the epoch that the monitored metric chose, from metrics.csv.
+    """Read the optimized metric at the epoch that the monitored metric chose, from metrics.csv.
 
-    Raises Hep2ganError when there is no such column.
+    Args:
+        run: The folder of a finished run.
+        config: Its resolved configuration.
+
+    Returns:
+        The value of `optimized_metric` at the epoch with the highest monitored metric.
+
+    Raises:
+        Hep2ganError: metrics.csv has no such column.
     """
     # Here, since Hydra loads this module for every command, and Lightning takes seconds.
     from hep2gan.runs.metrics_csv import read_metrics_csv
@@ -183,8 +226,7 @@ def objective_value(run: "RunFolder", config: Mapping[str, Any]) -> float:
 
     try:
         rows = read_metrics_csv(run.curves_file).rows
-        classifies, objective = config["model"]["classify"], config["optimized_metric"]
-        monitor = monitor_name(classifies)
+        monitor, objective = monitor_name(config["model"]["classify"]), config["optimized_metric"]
         values = [(float(row[monitor]), float(row[objective])) for row in rows if row[monitor]]
         return max(values)[1]
     except (ValueError, KeyError) as error:

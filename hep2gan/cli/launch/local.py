@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 def launch(values: Mapping[str, Any]) -> None:
     """Train, in this process or in one for each device, and return when all is done.
 
-    In a process that torchrun or srun started as one of the ranks it takes that rank's place;
-    otherwise it starts the ranks of this machine itself, from this very configuration and not from
-    the command line, which in a sweep is another one.
+    In a process that torchrun or srun started as one of the ranks it becomes that rank. Otherwise
+    it starts the ranks of this machine itself, from this very configuration: in a sweep the command
+    line describes another one.
 
     Args:
         values: The resolved configuration with `trusted` and `doctor`, in plain containers.
@@ -73,7 +73,14 @@ _START = tuple(StartOptions.model_fields)
 
 
 def run_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run, without those of this start alone."""
+    """Leave out the settings that concern this start alone.
+
+    Args:
+        values: The resolved configuration of hep2gan-train.
+
+    Returns:
+        The configuration without the keys of `StartOptions`.
+    """
     return {key: value for key, value in values.items() if key not in _START}
 
 
@@ -82,8 +89,8 @@ def _preflight(
 ) -> None:
     """Check everything, start nothing.
 
-    With doctor=true the results are printed, and the exit status is 2 where something stands in the
-    way; otherwise an error lists it.
+    With doctor=true the results are printed, and the exit status is 2 where something prevents
+    the start; otherwise an error lists it.
     """
     if os.environ.get("RANK", "0") != "0":
         return
@@ -100,7 +107,14 @@ def _preflight(
 
 @contextmanager
 def config_file(values: Mapping[str, Any]) -> Iterator[Path]:
-    """A temporary file with the configuration, for `hep2gan.cli.worker`."""
+    """Write the configuration to a temporary file for `hep2gan.cli.worker`; delete it afterwards.
+
+    Args:
+        values: The resolved configuration, in plain containers.
+
+    Yields:
+        The file, which only this user can read.
+    """
     file = Path(tempfile.gettempdir()) / f"hep2gan-{uuid.uuid4().hex}.json"
     try:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -129,22 +143,17 @@ def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: Run
     require_devices(settings.accelerator, settings.devices)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     node = _node(settings.num_nodes)
-    rendezvous: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
-    if node:
-        rendezvous = {
-            "rdzv_backend": "static",
-            "rdzv_endpoint": node.endpoint,
-            "rdzv_configs": {"rank": node.number, "timeout": 900},
-        }
     agent = LaunchConfig(
         min_nodes=settings.num_nodes,
         max_nodes=settings.num_nodes,
         nproc_per_node=settings.devices,
         run_id=node.job if node else uuid.uuid4().hex,
+        rdzv_backend="static" if node else "c10d",
+        rdzv_endpoint=node.endpoint if node else "localhost:0",
+        rdzv_configs={"rank": node.number, "timeout": 900} if node else {},
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         signals_to_handle=",".join(number.name for number in stop_signals()),
-        **rendezvous,
     )
     handlers = {number: signal.getsignal(number) for number in stop_signals()}
     stop_signal: int | None = None

@@ -32,6 +32,9 @@ class SlurmJob:
 
     Before its time is over Slurm sends a signal; the run saves within its epoch, submitit requeues
     the job, and it resumes from there.
+
+    Args:
+        config: The resolved configuration of the job.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -76,7 +79,13 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
 
     Args:
         launcher: Hydra's submitit launcher, for its parameters.
-        jobs: of one sweep.
+        jobs: The jobs of one sweep.
+
+    Returns:
+        The outcomes, in the order of `jobs`.
+
+    Raises:
+        Hep2ganError: A command of Slurm is missing or fails.
     """
     if any(job.config.get("doctor") for job in jobs):
         return check_jobs_locally(jobs)
@@ -93,8 +102,8 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
         except Hep2ganError as error:
             # Whether it still runs is unknown: it is not submitted twice.
             outcomes[job.number] = Outcome(job, str(error))
-    outputs = _submit(launcher.params, waiting)
-    for job, (job_id, output) in zip(waiting, outputs, strict=True):
+    submitted = _submit(launcher.params, waiting)
+    for job, (job_id, output) in zip(waiting, submitted, strict=True):
         ids[job.number] = job_id
         job.run.path.mkdir(parents=True, exist_ok=True)
         _job_file(job).write_text(json.dumps({"job": job_id, "output": str(output)}) + "\n")

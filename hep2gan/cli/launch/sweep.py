@@ -22,13 +22,20 @@ from hep2gan.runs.folder import RUNTIME_KEYS, RunFolder, flatten
 
 log = logging.getLogger(__name__)
 
-# Keys that are no part of a job's name: they stand in the run folder's path, or nowhere.
+# Keys that are no part of a job's name: they are in the run folder's path, or nowhere.
 _UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | RUNTIME_KEYS
 _MAX_LENGTH = 150
 
 
 def job_name(name: str, swept: Mapping[str, str]) -> str:
-    """A method's name with the keys that a sweep changes, so that each job has its own folder.
+    """Name a job: the method's name and the keys that a sweep changes, so that folders differ.
+
+    Args:
+        name: The method's name.
+        swept: Values of the swept keys, as text.
+
+    Returns:
+        A name of at most 159 characters that a folder can have.
 
     >>> job_name("proposed", {"loss.beta": "5", "seed": "1", "generator": "xception41"})
     'proposed,loss.beta=5,generator=xception41'
@@ -37,12 +44,18 @@ def job_name(name: str, swept: Mapping[str, str]) -> str:
     whole = ",".join([name, *(re.sub(r"[^\w.,=+\-\[\]]+", "_", part) for part in parts)])
     if len(whole) <= _MAX_LENGTH:
         return whole
-    # Folder names have at most 255 bytes; the digest tells apart names that are cut to the same.
+    # Folder names have at most 255 bytes; the digest distinguishes names with the same beginning.
     return f"{whole[:_MAX_LENGTH]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 class Job(NamedTuple):
-    """One run of a sweep. overrides: its command line. config: resolved, with `trusted`."""
+    """One run of a sweep.
+
+    Attributes:
+        number: Its number in the sweep, from 0.
+        overrides: Its command line.
+        config: Its resolved configuration, with `trusted` and `doctor`.
+    """
 
     number: int
     overrides: tuple[str, ...]
@@ -55,14 +68,26 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a job ended. problem: None when the run is finished."""
+    """How a job ended.
+
+    Attributes:
+        job: The job.
+        problem: Why it is not finished; None when it is.
+    """
 
     job: Job
     problem: str | None
 
 
 def check_apart(jobs: Sequence[Job]) -> None:
-    """Raise Hep2ganError when two jobs would write into the same run folder."""
+    """Check that no two jobs write into the same run folder.
+
+    Args:
+        jobs: The jobs of a sweep.
+
+    Raises:
+        Hep2ganError: Two jobs share a folder.
+    """
     counts = Counter(job.config["run_dir"] for job in jobs)
     if twice := [folder for folder, count in counts.items() if count > 1]:
         raise Hep2ganError(
@@ -73,10 +98,16 @@ def check_apart(jobs: Sequence[Job]) -> None:
 
 
 def check_splits(jobs: Sequence[Job]) -> None:
-    """Raise Hep2ganError, before any job starts, when stores lack what jobs split by.
+    """Check, before any job starts, that the stores have what the jobs split by.
 
     A store that does not exist yet or cannot be opened is left to the jobs, as are preflight
     checks; finished jobs need none.
+
+    Args:
+        jobs: The jobs of a sweep.
+
+    Raises:
+        Hep2ganError: A store lacks the specimens or the given parts that a job splits by.
     """
     waiting = [job for job in jobs if not job.run.done and not job.config.get("doctor")]
     settings = [dict(flatten(job.config)) for job in waiting]
@@ -84,12 +115,13 @@ def check_splits(jobs: Sequence[Job]) -> None:
     problems = []
     for (kind, store), count in splits.items():
         if (error := _missing_for(kind, store)) is not None:
-            problem = Hep2ganError(
-                f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}",
-                error.rule,
-                f"{error.fix}, or leave {kind} out of the sweep",
+            problems.append(
+                Hep2ganError(
+                    f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}",
+                    error.rule,
+                    f"{error.fix}, or leave {kind} out of the sweep",
+                )
             )
-            problems.append(problem)
     raise_all(problems)
 
 
@@ -112,7 +144,16 @@ def _missing_for(kind: str, path: str) -> Hep2ganError | None:
 
 
 def unfinished_jobs(jobs: Sequence[Job], outcomes: dict[int, Outcome]) -> Iterator[Job]:
-    """Yield the jobs to start; add the outcomes of the others, whose folder is done or taken."""
+    """Yield the jobs to start; add the outcomes of the others to `outcomes`.
+
+    Args:
+        jobs: The jobs of a sweep.
+        outcomes: Outcomes by job number; gets those of jobs that are done or whose folder holds
+            another run.
+
+    Yields:
+        Each job that is not finished.
+    """
     for job in jobs:
         doctor = job.config.get("doctor")
         try:
@@ -136,8 +177,11 @@ def unfinished_jobs(jobs: Sequence[Job], outcomes: dict[int, Outcome]) -> Iterat
 class DeviceSlots:
     """Slots for jobs side by side: GPUs by number, or a count on the CPU.
 
-    gpus: what CUDA_VISIBLE_DEVICES may name; empty on the CPU. each: devices of a job. count: jobs
-    at once.
+    Attributes:
+        gpus: What CUDA_VISIBLE_DEVICES may name; empty on the CPU.
+        each: Devices of a job.
+        count: Jobs at once.
+        taken: GPUs in use, by job number.
     """
 
     gpus: list[str]
@@ -151,7 +195,14 @@ class DeviceSlots:
         return len(self.taken) < self.count
 
     def take(self, number: int) -> dict[str, str]:
-        """Take a slot for job `number`; return its environment."""
+        """Take a slot.
+
+        Args:
+            number: Number of the job.
+
+        Returns:
+            The environment variables of the job.
+        """
         used = {gpu for gpus in self.taken.values() for gpu in gpus}
         gpus = [gpu for gpu in self.gpus if gpu not in used][: self.each]
         self.taken[number] = gpus
@@ -162,15 +213,26 @@ class DeviceSlots:
         return {"OMP_NUM_THREADS": str(max(1, available_cores() // (self.count * self.each)))}
 
     def release(self, number: int) -> None:
-        """Free the slot of job `number`."""
+        """Free the slot of a job.
+
+        Args:
+            number: Number of the job.
+        """
         del self.taken[number]
 
 
 def device_slots(settings: Mapping[str, Any], count: int | None) -> DeviceSlots:
-    """Slots for as many jobs at once as the GPUs hold, or one on the CPU; or for `count`.
+    """Make slots for as many jobs at once as the GPUs hold, or one on the CPU; or for `count`.
 
-    settings: the jobs' `trainer`. Raises Hep2ganError when a job needs more GPUs than there are,
-    or more machines than this one.
+    Args:
+        settings: The group `trainer` of the jobs' configuration.
+        count: Jobs at once, at most what the GPUs hold; None for the default.
+
+    Returns:
+        The free slots.
+
+    Raises:
+        Hep2ganError: A job needs more GPUs than there are, or more machines than this one.
     """
     if settings["num_nodes"] != 1:
         raise Hep2ganError(
@@ -214,10 +276,17 @@ class _Process:
 
 
 def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
-    """Run each job that is not done in a process (group) of its own; a failure stops no other.
+    """Run each job that is not done in its own processes; a failure stops no other job.
 
     What a job prints goes to output.log in its run folder. When this process is stopped, so are the
-    jobs, which save and can be resumed. Returns the outcomes in the order of `jobs`.
+    jobs, which save and can be resumed.
+
+    Args:
+        jobs: The jobs of a sweep.
+        slots: How many run at once, and on which GPUs.
+
+    Returns:
+        The outcomes, in the order of `jobs`.
     """
     outcomes: dict[int, Outcome] = {}
     waiting = list(unfinished_jobs(jobs, outcomes))
@@ -238,7 +307,14 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
 
 
 def check_jobs_locally(jobs: Sequence[Job]) -> list[Outcome]:
-    """Run the preflight checks of jobs for other machines here, apart from those of GPUs."""
+    """Run the preflight checks of jobs for other machines here, without those of GPUs.
+
+    Args:
+        jobs: The jobs of a sweep.
+
+    Returns:
+        The outcomes, in the order of `jobs`.
+    """
     log.warning(
         "The checks run on this machine and leave out the GPUs of the nodes. On a node:"
         " srun hep2gan-train doctor=true"
@@ -279,12 +355,27 @@ def _outcome(process: _Process) -> Outcome:
 
 
 def output_file(job: Job) -> Path:
-    """Where a job on this machine prints to."""
+    """Return the file that a job on this machine prints to.
+
+    Args:
+        job: A job of a sweep.
+
+    Returns:
+        output.log in the job's run folder.
+    """
     return job.run.path / "output.log"
 
 
 def describe_failure(status: int | None, output: Path) -> str:
-    """One sentence about a run that did not finish: its status, its last words, its log."""
+    """Describe in one sentence a run that did not finish: its status, its last words, its log.
+
+    Args:
+        status: Exit status, negative for a signal; None if it is unknown.
+        output: The file with what the run printed.
+
+    Returns:
+        The sentence, shortened if the output is long.
+    """
     text = output.read_text(errors="replace") if output.is_file() else ""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     # An error may have several lines; of other output the last one counts.
@@ -311,12 +402,26 @@ def _stop_together(running: dict[int, _Process]) -> Iterator[None]:
 
 
 def job_title(job: Job) -> str:
-    """How the sweep's own output names a job."""
+    """Name a job as the sweep's own output does.
+
+    Args:
+        job: A job of a sweep.
+
+    Returns:
+        Its number, method and seed.
+    """
     return f"[{job.number}] {job.config['name']} seed {job.config['seed']}"
 
 
 def summarize(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
-    """Log how many jobs are done; return the error that names the others, if any."""
+    """Log how many jobs are done, and make the error that names the others.
+
+    Args:
+        outcomes: How each job ended.
+
+    Returns:
+        The error; None if all jobs are finished.
+    """
     failed = [outcome for outcome in outcomes if outcome.problem]
     done = len(outcomes) - len(failed)
     log.info("%s: %d done, %d failed", pluralize(len(outcomes), "job"), done, len(failed))

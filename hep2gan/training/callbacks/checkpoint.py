@@ -16,7 +16,6 @@ from hep2gan.data.store.integrity import FILES
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_open
-from hep2gan.runs import checkpoints
 from hep2gan.runs.checkpoints import (
     BEST,
     BestValue,
@@ -24,12 +23,8 @@ from hep2gan.runs.checkpoints import (
     list_checkpoints,
     read_checkpoint,
 )
+from hep2gan.runs.checkpoints import Checkpoint as CheckpointContent
 from hep2gan.training import distributed
-from hep2gan.training.distributed import (
-    StopConsensus,
-    running_statistics,
-    sync_batch_norm_statistics,
-)
 from hep2gan.training.signals import RunStopped, SignalHandler
 
 
@@ -39,7 +34,16 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write beside `path` and move; raises Hep2ganError if that fails, as on a full disk."""
+        """Write a temporary file beside `path` and rename it.
+
+        Args:
+            checkpoint: The content.
+            path: The file.
+            storage_options: Not used.
+
+        Raises:
+            Hep2ganError: The file cannot be written, for instance on a full disk.
+        """
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,33 +53,49 @@ class AtomicCheckpointIO(CheckpointIO):
             raise Hep2ganError(
                 f"{path} cannot be written ({error})",
                 "the run stops; the checkpoints before it are intact",
-                "free space on the disk and give the same command again: the run goes on from them",
+                "free space on the disk and run the same command again: it resumes from them",
             ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """See `read_checkpoint`."""
+        """Read a checkpoint without running code, see `read_checkpoint`.
+
+        Args:
+            path: The file.
+            map_location: Not used; tensors are loaded on the CPU.
+            weights_only: Not used; always true.
+
+        Returns:
+            The content.
+
+        Raises:
+            Hep2ganError: The file is missing or damaged.
+        """
         return dict(read_checkpoint(Path(path)))
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete a checkpoint."""
+        """Delete a checkpoint.
+
+        Args:
+            path: The file, which need not exist.
+        """
         Path(path).unlink(missing_ok=True)
 
 
 class EpochCheckpoint(Checkpoint):
     """Save after every epoch and when a stop is requested; keep the newest, and the best.
 
-    A checkpoint within an epoch also holds each rank's own statistics of batch normalisation, which
-    become one at the epoch's end.
+    A checkpoint within an epoch also holds the statistics of batch normalisation of each rank,
+    which are averaged at the epoch's end.
 
     Args:
-        folder: where checkpoints go.
-        monitor: the validation metric whose highest value makes best.ckpt; None keeps the last
+        folder: Folder of the checkpoints.
+        monitor: The validation metric whose highest value makes best.ckpt; None keeps the last
             epoch, as the paper does.
-        stop: asked after every batch; when a stop was requested, the batch is finished, everything
+        stop: Asked after every batch; when a stop was requested, the batch is finished, everything
             is saved and `RunStopped` raised, on all ranks alike.
-        keep: how many of the newest are kept.
+        keep: How many of the newest are kept.
     """
 
     def __init__(
@@ -87,7 +107,7 @@ class EpochCheckpoint(Checkpoint):
     ) -> None:
         self._folder, self._monitor, self._keep = folder, monitor, keep
         self._best: float | None = None
-        self._stop = StopConsensus(stop or SignalHandler())
+        self._stop = distributed.StopConsensus(stop or SignalHandler())
         self._within_epoch = False
         self._statistics: dict[str, Tensor] = {}
 
@@ -104,16 +124,16 @@ class EpochCheckpoint(Checkpoint):
     ) -> None:
         """Within an epoch, add the statistics of all ranks. Called on every rank."""
         if self._within_epoch:
-            statistics = {name: t.cpu() for name, t in running_statistics(pl_module).items()}
-            cast(checkpoints.Checkpoint, checkpoint)["running_statistics"] = distributed.gather(
-                statistics
+            statistics = distributed.running_statistics(pl_module)
+            cast(CheckpointContent, checkpoint)["running_statistics"] = distributed.gather(
+                {name: tensor.cpu() for name, tensor in statistics.items()}
             )
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Remember this rank's statistics; raise Hep2ganError if the number of ranks changed."""
-        ranks = cast(checkpoints.Checkpoint, checkpoint).get("running_statistics")
+        ranks = cast(CheckpointContent, checkpoint).get("running_statistics")
         if ranks is None:
             return
         if len(ranks) != distributed.world_size():
@@ -127,7 +147,7 @@ class EpochCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Restore this rank's statistics, over which DDP has broadcast those of rank 0."""
-        for name, tensor in running_statistics(pl_module).items():
+        for name, tensor in distributed.running_statistics(pl_module).items():
             if name in self._statistics:
                 tensor.copy_(self._statistics[name])
         self._statistics = {}
@@ -148,20 +168,18 @@ class EpochCheckpoint(Checkpoint):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """All ranks validate the same networks."""
-        sync_batch_norm_statistics(pl_module)
+        distributed.sync_batch_norm_statistics(pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save; Lightning calls checkpoint callbacks after the module has stepped its schedules."""
-        sync_batch_norm_statistics(pl_module)
+        distributed.sync_batch_norm_statistics(pl_module)
         improved = self._improved(trainer)
         self._save(trainer, TrainingPosition(trainer.current_epoch + 1, 0))
         if improved:
             trainer.save_checkpoint(self._folder / BEST)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """A stop requested during the last epoch comes before the test."""
-        if signum := self._stop.wait():
-            raise RunStopped(signum)
+    on_train_end = on_train_epoch_start
+    """A stop requested during the last epoch comes before the test."""
 
     def _improved(self, trainer: L.Trainer) -> bool:
         value = trainer.callback_metrics.get(self._monitor) if self._monitor else None
@@ -183,6 +201,9 @@ class SeedEachBatch(Callback):
 
     Dropout samples from it; orders and augmentation have generators of their own. No random state
     need be saved.
+
+    Args:
+        seed: The run's seed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -203,12 +224,15 @@ class SeedEachBatch(Callback):
 
 
 class StoreGuard(Callback):
-    """Keep cells of a changed store out of the checkpoints: checks before each is written.
+    """Keep cells of a changed store out of the checkpoints: check before each is written.
 
     Files that are deleted, or replaced by another pack, do no harm: what was opened stays as it was
     until the run ends. Files that are written in place do, and stop the run. Each batch checks for
-    itself whether files were truncated; in the moment between check and reading that would end the
-    process at once (SIGBUS), with a stack trace that shows where.
+    itself whether files were truncated; if that happens between check and reading, the system ends
+    the process at once (SIGBUS), with a stack trace that shows where.
+
+    Args:
+        store: The store of the run.
     """
 
     def __init__(self, store: Store) -> None:
@@ -233,8 +257,8 @@ class StoreGuard(Callback):
                 raise Hep2ganError(
                     f"{path} was changed while the run used it",
                     "a run has one store; the checkpoints before are of the unchanged one",
-                    f"restore {self._folder} (pack it again from the same cells), and give the same"
-                    " command again: the run goes on from its last checkpoint",
+                    f"restore {self._folder} (pack it again from the same cells), and run the same"
+                    " command again: it resumes from the last checkpoint",
                 )
 
 

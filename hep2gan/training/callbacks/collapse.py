@@ -1,4 +1,4 @@
-"""Health of a training: warnings and metrics where it goes on but learns nothing."""
+"""Health of a training: warnings and metrics where it runs but learns nothing."""
 
 import logging
 from typing import Any
@@ -24,10 +24,11 @@ BOUND_TOLERANCE = 0.99 * BOUND
 class CollapseMonitor(Callback):
     """Log health/* once an epoch, and warn when a value turns bad.
 
-    health/discriminator_won: 1 where D tells true from generated masks without doubt over an epoch;
-    G then learns from pixels alone. health/constant_masks: 1 where all masks of the validation part
-    are empty, full or the same (the GAN has collapsed). health/variance_at_bound: share of the
-    mixture's log-variances at their bound. Those that a method cannot have are left out.
+    health/discriminator_won: 1 where D separates true from generated masks almost perfectly in an
+    epoch; G then learns from pixels alone. health/constant_masks: 1 where all masks of the
+    validation part are empty, full or the same (the GAN has collapsed). health/variance_at_bound:
+    share of the mixture's log-variances at their bound. Metrics that do not apply to a method are
+    left out.
     """
 
     def __init__(self) -> None:
@@ -61,14 +62,16 @@ class CollapseMonitor(Callback):
         self._hook.remove()
         self._hook = None
         kind = self._constant_masks.compute()
-        row = self._judge(
-            "constant_masks",
-            float(kind is not None),
-            f"every generated mask of the validation part is {kind}: the generator has collapsed."
-            " Lower optimizer.generator.lr or loss.alpha",
-            trainer.current_epoch,
+        log_row(
+            trainer,
+            self._judge(
+                "constant_masks",
+                float(kind is not None),
+                f"every generated mask of the validation part is {kind}: the generator has"
+                " collapsed. Lower optimizer.generator.lr or loss.alpha",
+                trainer.current_epoch,
+            ),
         )
-        log_row(trainer, row)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the state of the GAN and of the mixture."""
@@ -115,7 +118,12 @@ class CollapseMonitor(Callback):
 
 
 def share_at_bound(mixture: GaussianMixtureLoss) -> float:
-    """Share of the learned log-variances that are at their bound; 0 where none is learned."""
-    if mixture.free_log_variance is None:
-        return 0.0
+    """Compute the share of the learned log-variances that are at their bound.
+
+    Args:
+        mixture: The mixture of the classifier's loss.
+
+    Returns:
+        The share, 0 to 1; 0 where no variance is learned.
+    """
     return float((mixture.log_variance.detach().abs() >= BOUND_TOLERANCE).float().mean())

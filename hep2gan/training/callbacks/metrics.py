@@ -26,8 +26,8 @@ class LogLosses(Callback):
     within an epoch holds the sums of each rank.
 
     Args:
-        every: batches between two rows of step/*.
-        skipping: tells which batches are left out of the means; None counts all.
+        every: Batches between two rows of step/*.
+        skipping: Tells which batches are left out of the means; None counts all.
     """
 
     def __init__(self, every: int, skipping: SkipNonfinite | None = None) -> None:
@@ -54,8 +54,11 @@ class LogLosses(Callback):
                 self._sums[name] = self._sums[name] + value if name in self._sums else value
         if (batch_idx + 1) % self._every == 0:
             values = torch.stack([*outputs.values()]).tolist()
-            row = {f"step/{name}": value for name, value in zip(outputs, values, strict=True)}
-            log_row(trainer, row, batch_idx)
+            log_row(
+                trainer,
+                {f"step/{name}": value for name, value in zip(outputs, values, strict=True)},
+                batch_idx,
+            )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the epoch, before the module steps its schedules."""
@@ -76,13 +79,13 @@ class LogLosses(Callback):
         if not self._batches:
             return {}
         sums = {name: value.cpu() for name, value in self._sums.items()}
-        mine = LossSums(sums=sums, batches=self._batches)
-        return dict(EpochLosses(ranks=distributed.gather(mine)))
+        own = LossSums(sums=sums, batches=self._batches)
+        return dict(EpochLosses(ranks=distributed.gather(own)))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take this rank's sums up."""
-        mine = cast(EpochLosses, state_dict)["ranks"][distributed.rank()]
-        self._sums, self._batches = mine["sums"], mine["batches"]
+        """Continue with this rank's sums."""
+        own = cast(EpochLosses, state_dict)["ranks"][distributed.rank()]
+        self._sums, self._batches = own["sums"], own["batches"]
 
 
 class ThroughputMonitor(Callback):
@@ -102,14 +105,13 @@ class ThroughputMonitor(Callback):
         self._started = self._paused = self._waited = 0.0
         self._batch_ended: float | None = None
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock also where training resumes within an epoch."""
-        self.on_train_epoch_start(trainer, pl_module)
-
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self._cells, self._paused, self._waited = 0, 0.0, 0.0
         self._started = self._batch_ended = time.perf_counter()
+
+    on_train_start = on_train_epoch_start
+    """Where training resumes within an epoch, Lightning calls only this hook."""
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Count the time since the batch before."""
@@ -150,7 +152,14 @@ class ThroughputMonitor(Callback):
 
 
 def peak_memory_gib(device: torch.device) -> float | None:
-    """Return the peak memory in GiB: torch's on a GPU, else this process's; None if unknown."""
+    """Return the peak memory since the start of the process.
+
+    Args:
+        device: The device of the training.
+
+    Returns:
+        GiB that torch allocated on a GPU, else GiB of this process; None if unknown.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
     try:

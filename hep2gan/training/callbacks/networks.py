@@ -11,7 +11,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from hep2gan.config import CompileMode, uses_cuda_graphs
 from hep2gan.runs.checkpoints import Checkpoint
 from hep2gan.training import distributed
-from hep2gan.training.distributed import running_statistics, sync_batch_norm_statistics
 from hep2gan.training.module import SegmentationGuidedClassification
 
 # Evaluation does not use the discriminator.
@@ -21,14 +20,17 @@ _AVERAGED = ("generator.", "classifier.", "classification_loss.")
 class ExponentialMovingAverage(Callback):
     """Average G, the classifier and the mixture: a ← decay · a + (1 − decay) · w after each batch.
 
-    The average begins with the weights after the first batch and remembers about 1 / (1 − decay)
-    batches. It holds the statistics of batch normalisation too. Validation sees it, and checkpoints
-    hold it as their `state_dict`, so that whatever opens a run evaluates it; the weights that
-    training continues from lie beside it (`trained_weights`). On several ranks the statistics are
-    averaged over them like the module's own.
+    The average starts at the weights after the first batch and covers about 1 / (1 − decay)
+    batches. It includes the statistics of batch normalisation. Validation uses it, and checkpoints
+    hold it as their `state_dict`, so that every command that opens a run evaluates it; the weights
+    that training continues from are stored beside it (`trained_weights`). On several ranks the
+    statistics are averaged over them like the module's own.
 
     Lightning's EMAWeightAveraging leaves the average on the CPU where training is on a GPU, copies
-    the discriminator too, and knows nothing of ranks whose statistics differ.
+    the discriminator too, and does not handle ranks whose statistics differ.
+
+    Args:
+        decay: Weight of the former average, above 0 and below 1.
     """
 
     def __init__(self, decay: float) -> None:
@@ -63,7 +65,7 @@ class ExponentialMovingAverage(Callback):
         """Average the statistics over ranks, also where there is no validation."""
         if distributed.world_size() > 1:
             self._swap()
-            sync_batch_norm_statistics(pl_module)
+            distributed.sync_batch_norm_statistics(pl_module)
             self._swap()
 
     @torch.no_grad()
@@ -83,12 +85,13 @@ class ExponentialMovingAverage(Callback):
         content["trained_weights"] = {name: state[name] for name in self._average}
         state.update(self._average)
         # Within an epoch each rank has statistics of its own.
-        mine = {
-            name: self._average[name].cpu()
-            for name in running_statistics(pl_module)
-            if name in self._average
-        }
-        content["average_statistics"] = distributed.gather(mine)
+        content["average_statistics"] = distributed.gather(
+            {
+                name: self._average[name].cpu()
+                for name in distributed.running_statistics(pl_module)
+                if name in self._average
+            }
+        )
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -103,7 +106,14 @@ class ExponentialMovingAverage(Callback):
 
 
 def averaged_weights(module: L.LightningModule) -> dict[str, Tensor]:
-    """Return the live tensors that are averaged, by their names in the state_dict."""
+    """Collect the live tensors that are averaged.
+
+    Args:
+        module: The module that is trained.
+
+    Returns:
+        The tensors by their names in the state_dict.
+    """
     return {
         name: tensor
         for name, tensor in module.state_dict().items()
@@ -114,18 +124,18 @@ def averaged_weights(module: L.LightningModule) -> dict[str, Tensor]:
 class CompileNetworks(Callback):
     """Compile the networks in place, which leaves the names in checkpoints as they are.
 
-    Only training is compiled: its batches have one shape. Validation and test see the networks as
-    they are written, so that a test by `hep2gan-evaluate` computes the same.
+    Only training is compiled: its batches have one shape. Validation and test use the networks
+    without compilation, so that a test by `hep2gan-evaluate` computes the same.
 
     Under CUDA graphs a network's outputs lie in memory that its next replay overwrites. A batch is
     announced as one step, in which nothing is overwritten: G's mask stays while D and the
-    classifier run, and D's two batches are two nodes of one tree of graphs. What outlives the
-    batch (terms of the losses, weights, statistics, averages) is no output of a network; gradients
-    are, and each update forgets the old ones before its backward.
+    classifier run, and D's two batches are two nodes of one tree of graphs. What outlives the batch
+    (terms of the losses, weights, statistics, averages) is no output of a network; gradients are,
+    and each update clears the old ones before its backward.
 
     Args:
-        mode: true, or one of torch's modes with CUDA graphs.
-        backend: of torch.compile.
+        mode: True, or one of torch's modes with CUDA graphs.
+        backend: The backend of torch.compile.
     """
 
     def __init__(self, mode: CompileMode, backend: str = "inductor") -> None:

@@ -21,15 +21,30 @@ class Dashboard(Protocol):
     """A Lightning logger that also takes the results of the test, and knows how its run ended."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Log one row."""
+        """Log one row.
+
+        Args:
+            metrics: Values by name.
+            step: Number of the batch over all epochs; None for results of the whole run.
+        """
 
     def log_results(
         self, metrics: Mapping[str, float], figures: Mapping[str, Path], predictions: Predictions
     ) -> None:
-        """Send the test's metrics, figures (PNG files by name) and what predictions show."""
+        """Send the results of the test.
+
+        Args:
+            metrics: The flat metrics.
+            figures: PNG files by name.
+            predictions: Predictions for the test part.
+        """
 
     def finish(self, exit_code: int) -> None:
-        """Close the run: 0 finished, 143 stopped by SIGTERM, anything else failed."""
+        """Close the run.
+
+        Args:
+            exit_code: 0 finished, 143 stopped by SIGTERM, anything else failed.
+        """
 
 
 def build_logger(
@@ -47,15 +62,15 @@ def build_logger(
     Args:
         config: The configuration of a run.
         folder: The run's folder.
-        rank: This process's; all but rank 0 get no logger.
+        rank: Rank of this process; all but rank 0 get no logger.
         start: Batches of training that are done, 0 for a new run.
-        provenance: What `provenance` returns, for the dashboard's configuration.
+        provenance: The result of `provenance`, for the dashboard's configuration.
 
     Returns:
         The logger; None for csv alone.
 
     Raises:
-        Hep2ganError: The kind is unknown, or its run cannot begin.
+        Hep2ganError: Its package is missing, or its run cannot begin.
     """
     kind = config.logger.kind
     if rank != 0 or kind == "csv":
@@ -69,7 +84,17 @@ def build_logger(
 
 
 def require_logger(settings: LoggerSettings) -> str:
-    """Describe where curves will go; raises Hep2ganError where they cannot. Begins no run."""
+    """Check that a logger can start, without starting it, and describe where curves will go.
+
+    Args:
+        settings: The group `logger` of the configuration.
+
+    Returns:
+        The description, for the report of the preflight checks.
+
+    Raises:
+        Hep2ganError: Its package, key or server is missing.
+    """
     kind = settings.kind
     if kind == "csv":
         return "metrics.csv"
@@ -83,13 +108,20 @@ def require_logger(settings: LoggerSettings) -> str:
 
 def _require_tensorboard() -> None:
     if find_spec("tensorboard") is None:
-        fact = "logger=tensorboard, but TensorBoard is not installed"
-        raise Hep2ganError(fact, "", 'pip install "hep2gan[tensorboard]"')
+        raise Hep2ganError(
+            "logger=tensorboard, but TensorBoard is not installed",
+            "",
+            'pip install "hep2gan[tensorboard]"',
+        )
 
 
 @contextmanager
 def logger_session(logger: Dashboard | None) -> Iterator[None]:
-    """Finish the dashboard's run when the block ends, with the exit code of how it ended."""
+    """Finish the dashboard's run when the block ends, with the exit code of how it ended.
+
+    Args:
+        logger: The logger; None does nothing.
+    """
     exit_code = 0
     try:
         yield
@@ -102,7 +134,14 @@ def logger_session(logger: Dashboard | None) -> Iterator[None]:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """What a process exits with that `error` ends: 143 for SIGTERM, 130 for Ctrl-C, else 1."""
+    """Return the exit code of a process that an exception ends.
+
+    Args:
+        error: The exception.
+
+    Returns:
+        143 for SIGTERM, 130 for Ctrl-C, the code of SystemExit, else 1.
+    """
     if isinstance(error, SIGTERMException):
         return 128 + signal.SIGTERM
     if isinstance(error, KeyboardInterrupt):
@@ -113,7 +152,11 @@ def exit_code_of(error: BaseException) -> int:
 
 
 class RunTensorBoardLogger(TensorBoardLogger):
-    """Lightning's logger in the folder `tensorboard` of a run."""
+    """Lightning's logger in the folder `tensorboard` of a run.
+
+    Args:
+        folder: The run's folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="tensorboard", version="")
@@ -121,12 +164,23 @@ class RunTensorBoardLogger(TensorBoardLogger):
     def log_results(
         self, metrics: Mapping[str, float], figures: Mapping[str, Path], predictions: Predictions
     ) -> None:
-        """Log metrics and figures of the test."""
+        """Log metrics and figures of the test.
+
+        Args:
+            metrics: The flat metrics.
+            figures: PNG files by name.
+            predictions: Not used.
+        """
         self.log_metrics(dict(metrics))
         for name, path in figures.items():
-            pixels = np.asarray(Image.open(path).convert("RGB"))
-            self.experiment.add_image(f"figure/{name}", pixels, dataformats="HWC")
+            self.experiment.add_image(
+                f"figure/{name}", np.asarray(Image.open(path).convert("RGB")), dataformats="HWC"
+            )
 
     def finish(self, exit_code: int) -> None:
-        """Write what is left; TensorBoard keeps no exit code."""
+        """Write what is still buffered; TensorBoard keeps no exit code.
+
+        Args:
+            exit_code: 0 for a finished run.
+        """
         self.finalize("success" if exit_code == 0 else "failed")

@@ -51,7 +51,12 @@ class CsvLogger(_LocalLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append one row; new names widen the table."""
+        """Append one row; new names widen the table.
+
+        Args:
+            metrics: Values by name, with `epoch`.
+            step: Number of the batch over all epochs.
+        """
         row = {"step": "" if step is None else str(step)}
         row |= {name: repr(float(value)) for name, value in metrics.items()}
         if "epoch" in row:
@@ -83,7 +88,10 @@ _SCORES = ("val/dice", "val/f1")
 
 
 class ConsoleLogger(_LocalLogger):
-    """Log a line an epoch: its number of `epochs`, each network's total loss, and the seconds.
+    """Log a line an epoch: its number, each network's total loss, the scores and the seconds.
+
+    Args:
+        epochs: Epochs of the training.
 
     >>> row = {"train/generator/total": 1.25, "speed/seconds_per_epoch": 12.3}
     >>> ConsoleLogger(200).format_epoch(2, row)
@@ -97,14 +105,27 @@ class ConsoleLogger(_LocalLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Gather an epoch's rows, and print when losses and time are there."""
+        """Collect an epoch's rows, and log its line when losses and time are known.
+
+        Args:
+            metrics: Values by name.
+            step: Not used.
+        """
         self._row |= {name: float(value) for name, value in metrics.items()}
         if _SECONDS in self._row and any(name.startswith("train/") for name in self._row):
             log.info(self.format_epoch(int(self._row.get("epoch", 0)), self._row))
             self._row = {}
 
     def format_epoch(self, epoch: int, row: dict[str, float]) -> str:
-        """Format the line of an epoch, counted from 0."""
+        """Format the line of an epoch.
+
+        Args:
+            epoch: Its number, from 0.
+            row: Its metrics, with its seconds.
+
+        Returns:
+            The line.
+        """
         losses = {
             name.split("/")[1]: value
             for name, value in row.items()

@@ -47,8 +47,12 @@ class RunWandbLogger(WandbLogger):
 
     The summary holds the last value of a metric under its own name, where sweeps and tables look
     for it, and the best under best/<name>: the highest of val/*, the lowest of the losses train/*.
-    wandb's own `define_metric(summary="max")` takes the last value away, NaN for a maximum, and
-    begins anew when a run is resumed.
+    wandb's own `define_metric(summary="max")` drops the last value, NaN for a maximum, and starts
+    anew when a run is resumed.
+
+    Args:
+        run: The wandb run.
+        folder: The folder of the training.
     """
 
     def __init__(self, run: Any, folder: Path) -> None:
@@ -58,18 +62,23 @@ class RunWandbLogger(WandbLogger):
 
     @contextmanager
     def _surviving(self) -> Iterator[None]:
-        """Let the training go on when wandb's own process or its disk is gone."""
+        """Let the training continue when wandb's own process or its disk fails."""
         try:
             yield
         except (OSError, wandb.Error) as error:
             if not self.lost:
                 log.warning(
-                    "wandb is lost to this run (%s). It goes on; metrics.csv has every row.", error
+                    "wandb failed (%s). The training continues; metrics.csv has every row.", error
                 )
             self.lost = True
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log one row."""
+        """Log one row.
+
+        Args:
+            metrics: Values by name.
+            step: Number of the batch over all epochs; None for results of the whole run.
+        """
         best = self.update_best(metrics)
         if self.lost:
             return
@@ -79,7 +88,14 @@ class RunWandbLogger(WandbLogger):
                 self.experiment.summary.update({f"best/{name}": best[name] for name in best})
 
     def update_best(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Take note of a row without logging it; returns the values that are the best so far."""
+        """Update the best values with a row, without logging it.
+
+        Args:
+            metrics: Values by name.
+
+        Returns:
+            The values of the row that are the best so far.
+        """
         better = {
             name: float(value)
             for name, value in metrics.items()
@@ -92,19 +108,30 @@ class RunWandbLogger(WandbLogger):
     def log_results(
         self, metrics: Mapping[str, float], figures: Mapping[str, Path], predictions: Predictions
     ) -> None:
-        """Log metrics and figures of the test, its confusion matrix, ROC curves and worst cells."""
+        """Log metrics and figures of the test, its confusion matrix, ROC curves and worst cells.
+
+        Args:
+            metrics: The flat metrics.
+            figures: PNG files by name.
+            predictions: Predictions for the test part.
+        """
         self.log_metrics(metrics)
         if self.lost:
             return
         with self._surviving():
-            images = {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-            self.experiment.log(images | result_panels(predictions))
+            self.experiment.log(
+                {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+                | result_panels(predictions)
+            )
             self.experiment.summary.update(dict(metrics))
 
     def finish(self, exit_code: int) -> None:
         """Close the run as finished (0) or failed; one that SIGTERM stopped (143) as preempted.
 
-        A preempted run of a sweep is handed out again by wandb.
+        wandb hands out a preempted run of a sweep again.
+
+        Args:
+            exit_code: Exit code of the training.
         """
         with self._surviving():
             if exit_code == STOPPED:
@@ -133,15 +160,18 @@ def start_wandb_run(
 ) -> RunWandbLogger:
     """Start a wandb run in `folder`, or resume the one that was started there.
 
-    Online, the run of the start before goes on. Offline runs cannot be appended to: a new one takes
-    the rows that metrics.csv keeps, so that it is complete by itself, and the folders before it
-    move to wandb/superseded/. Inside `wandb agent` the agent's run is joined.
+    Online, the run of the previous start continues. Offline runs cannot be appended to: a new one
+    gets the rows that metrics.csv keeps, so that it is complete by itself, and the folders of
+    earlier ones move to wandb/superseded/. Inside `wandb agent` the agent's run is joined.
 
     Args:
         config: The configuration of the training.
-        folder: Its folder.
+        folder: The folder of the training.
         start: Batches of training that are done.
-        provenance: Kept in wandb's configuration.
+        provenance: Added to wandb's configuration.
+
+    Returns:
+        The logger of the run.
 
     Raises:
         Hep2ganError: wandb cannot start a run.
@@ -175,12 +205,21 @@ def start_wandb_run(
 
 def _mode(settings: LoggerSettings) -> str:
     """The requested mode, or online where there is a key."""
-    requested = settings.mode or os.environ.get("WANDB_MODE")
-    return str(requested or ("online" if _has_key() else "offline"))
+    return settings.mode or os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
 
 
 def require_wandb(settings: LoggerSettings) -> str:
-    """Describe the mode of a run; raises Hep2ganError where online lacks its key or server."""
+    """Check that wandb has the key and the server that its mode needs, and describe the mode.
+
+    Args:
+        settings: The group `logger` of the configuration.
+
+    Returns:
+        The description, for the report of the preflight checks.
+
+    Raises:
+        Hep2ganError: The mode is online, and its key or server is missing.
+    """
     mode, fix = _mode(settings), "set logger.mode=offline, and `wandb sync` later"
     if mode != "online" or os.environ.get("WANDB_SWEEP_ID"):
         return mode
@@ -242,7 +281,7 @@ def _init(
             dir=str(folder.resolve()),
             mode=mode,  # type: ignore[arg-type]
             resume="allow" if mode == "online" else None,
-            # wandb's default would hand out a run that an earlier job left open.
+            # wandb's default would return a run that an earlier job left open.
             reinit="create_new",
         )
     except (wandb.Error, OSError) as error:
@@ -279,11 +318,18 @@ def _stage_in(staged: Path) -> None:
 
 WORST = 20
 POINTS = 100
-"""Most points of one class's ROC curve: more than a panel has pixels to tell apart."""
+"""Most points of one class's ROC curve: more than a panel has pixels for."""
 
 
 def result_panels(predictions: Predictions) -> dict[str, Any]:
-    """wandb's objects by key, those that the method has predictions for."""
+    """Build wandb's panels of the test for what the method predicts.
+
+    Args:
+        predictions: Predictions for the test part.
+
+    Returns:
+        wandb's objects by key.
+    """
     panels: dict[str, Any] = {}
     if predictions.probabilities is not None:
         panels["test/confusion_matrix"] = wandb.plot.confusion_matrix(
@@ -301,7 +347,14 @@ def result_panels(predictions: Predictions) -> dict[str, Any]:
 
 
 def roc_panel(predictions: Predictions) -> Any:
-    """Each class against the rest; only the corners of a curve, and at most 100 of them."""
+    """Plot the ROC curve of each class against the rest.
+
+    Args:
+        predictions: Predictions with probabilities.
+
+    Returns:
+        A panel with at most `POINTS` corners of each curve.
+    """
     rows = [
         [
             predictions.classes[curve.label],
@@ -324,12 +377,19 @@ def roc_panel(predictions: Predictions) -> Any:
 
 
 def _evenly_spaced(length: int) -> list[int]:
-    indices = np.linspace(0, length - 1, min(length, POINTS)).round().astype(int)
-    return [int(index) for index in indices]
+    return [int(i) for i in np.linspace(0, length - 1, min(length, POINTS)).round()]
 
 
 def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
-    """At most `count` rows: the surest misreadings and the lowest Dice in turn, none twice."""
+    """Choose cells: the most confident errors and the lowest Dice in turn, none twice.
+
+    Args:
+        predictions: Predictions for the test part.
+        count: How many at most.
+
+    Returns:
+        Rows of the predictions.
+    """
     errors = [] if predictions.probabilities is None else confident_errors(predictions, count)
     dice = [] if predictions.mask is None else lowest_dice(predictions, count)
     turns = chain.from_iterable(zip_longest(errors, dice))
@@ -337,14 +397,30 @@ def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
 
 
 def picture_of(predictions: Predictions, row: int) -> Any:
-    """One cell with its true and its generated outline, its id below it."""
+    """Draw one cell with its true and its generated outline.
+
+    Args:
+        predictions: Predictions for the test part.
+        row: Row of the cell.
+
+    Returns:
+        A wandb image with the cell's id as its caption.
+    """
     return wandb.Image(overlay_cell(predictions, row), caption=str(predictions.id[row]))
 
 
 def cell_table(predictions: Predictions, rows: list[int]) -> Any:
-    """A table of cells: a picture of both outlines, id, specimen, patterns, Dice, probabilities.
+    """Make a table of cells: a picture with both outlines, and what is known of each cell.
 
-    Fields of what the method does not have are empty.
+    Columns are id, specimen, true and predicted class, Dice and probabilities; fields of what the
+    method does not predict are empty.
+
+    Args:
+        predictions: Predictions for the test part.
+        rows: Rows of the cells.
+
+    Returns:
+        A wandb table.
     """
     probabilities = [f"p({name})" for name in predictions.classes]
     columns = ["cell", "id", "specimen", "true", "predicted", "dice", *probabilities]

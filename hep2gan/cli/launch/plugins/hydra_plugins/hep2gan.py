@@ -36,7 +36,8 @@ except ModuleNotFoundError:
 class ProcessLauncher(Launcher):
     """hydra/launcher=processes: jobs of a sweep side by side on this machine.
 
-    slots: jobs at once; None for as many as the GPUs hold, one on the CPU.
+    Args:
+        slots: Jobs at once; None for as many as the GPUs hold, one on the CPU.
     """
 
     def __init__(self, slots: int | None = None) -> None:
@@ -49,7 +50,18 @@ class ProcessLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs and return their outcomes."""
+        """Run the jobs and return their outcomes.
+
+        Args:
+            job_overrides: The overrides of each job.
+            initial_job_idx: Number of the first job.
+
+        Returns:
+            One JobReturn for each job.
+
+        Raises:
+            Hep2ganError: The jobs cannot be composed, or need devices that this machine lacks.
+        """
         from hep2gan.cli.launch.sweep import check_splits, device_slots, run_jobs
         from hep2gan.training.signals import SignalHandler
 
@@ -57,8 +69,7 @@ class ProcessLauncher(Launcher):
         jobs = compose_jobs(self._loader, self._config, job_overrides, initial_job_idx)
         check_splits(jobs)
         with SignalHandler().listening():
-            slots = device_slots(jobs[0].config["trainer"], self._slots)
-            outcomes = run_jobs(jobs, slots)
+            outcomes = run_jobs(jobs, device_slots(jobs[0].config["trainer"], self._slots))
         return job_returns(outcomes, wants_objective(self._config))
 
 
@@ -68,13 +79,25 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Submit the jobs as one array, wait for them and return their outcomes."""
+        """Submit the jobs as one array, wait for them and return their outcomes.
+
+        Args:
+            job_overrides: The overrides of each job.
+            initial_job_idx: Number of the first job.
+
+        Returns:
+            One JobReturn for each job.
+
+        Raises:
+            Hep2ganError: The jobs cannot be composed, or Slurm cannot be used.
+        """
         from hep2gan.cli.launch.slurm import run_in_slurm
         from hep2gan.cli.launch.sweep import check_splits
 
         refuse_ranks()
-        loader = self.hydra_context.config_loader
-        jobs = compose_jobs(loader, self.config, job_overrides, initial_job_idx)
+        jobs = compose_jobs(
+            self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx
+        )
         check_splits(jobs)
         return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))
 
@@ -82,12 +105,22 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
 class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
     """hydra/sweeper=optuna: the plugin's sweeper, or a clear error where it is not installed.
 
-    It varies loss weights and learning rates and maximizes `objective` on the validation part. The
-    plugin has no pruning: a trial is a process that runs to its end.
+    It varies loss weights and learning rates and optimizes `optimized_metric` on the validation
+    part. The plugin has no pruning: a trial is a process that runs to its end.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Called by Hydra. A password in the storage's address is not printed."""
+        """Optimize. A password in the storage's address is not printed.
+
+        Args:
+            arguments: The overrides of the command line.
+
+        Returns:
+            What the plugin's sweeper returns.
+
+        Raises:
+            Hep2ganError: The storage cannot be used.
+        """
         if self.sweeper.config.get("doctor"):
             return self._preflight(arguments)
         from sqlalchemy.exc import SQLAlchemyError
@@ -106,8 +139,11 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
 
     def _preflight(self, arguments: list[str]) -> None:
         """doctor=true: check once, for the run that all trials vary; optimize nothing."""
-        overrides = OverridesParser.create().parse_overrides(arguments)
-        fixed = [o.input_line for o in overrides if not o.is_sweep_override()]
+        fixed = [
+            override.input_line
+            for override in OverridesParser.create().parse_overrides(arguments)
+            if not override.is_sweep_override()
+        ]
         for job in self.sweeper.launcher.launch([fixed], initial_job_idx=0):
             # The value of a failed job raises its error.
             _ = job.return_value
@@ -145,6 +181,12 @@ _IN_ADDRESS = re.compile(r"(/[^\s:/@]*):[^\s/@]+@")
 
 def redact_passwords(text: str) -> str:
     """Replace the password in each address of a text by ***.
+
+    Args:
+        text: Any text, such as a log message.
+
+    Returns:
+        The text without passwords.
 
     >>> redact_passwords("postgresql://me:secret@host/studies")
     'postgresql://me:***@host/studies'
