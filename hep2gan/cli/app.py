@@ -269,5 +269,6 @@ def resolve_config(config: "DictConfig") -> dict[str, Any]:
     assert isinstance(plain, dict)
     missing = [str(key) for key, value in plain.items() if value == "???"]
     if missing:
-        raise Hep2ganError(f"{missing[0]} is not given", "it has no default", "see --help")
+        key = missing[0]
+        raise Hep2ganError(f"{key} is not given", "it has no default", f"add {key}=…, see --help")
     return {str(key): value for key, value in plain.items()}

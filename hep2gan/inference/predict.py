@@ -274,7 +274,9 @@ def _load_or_explain(file: InputImage, **options: Any) -> LoadedImage | Hep2ganE
     try:
         return load_image(file, **options)
     except Hep2ganError as error:
-        return error
+        # Here the key lies in no group.
+        parts = (error.fact, error.rule, error.fix)
+        return Hep2ganError(*(part.replace("data.white_level", "white_level") for part in parts))
 
 
 def load_image(

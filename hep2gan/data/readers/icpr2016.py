@@ -251,7 +251,7 @@ def _by_cell(files: FolderFiles) -> FolderListing:
                 raise Hep2ganError(
                     f"{other} and {path} are both the cell {cell}",
                     "a cell has one image and one mask",
-                    "move one of them away",
+                    "move one of them away, an image with its mask",
                 )
     return folder
 
@@ -329,7 +329,7 @@ def _read_class_folders(root: Path) -> RawCells:
                 raise Hep2ganError(
                     f"{cells[cell].image} and {image} have the same id {cell}",
                     "ids occur once in the set",
-                    "move one of them away",
+                    "move one of them away with its mask",
                 )
             cells[cell] = RawCell(cell, image, folder.mask(cell), label_of[folder.path])
         problems += [
