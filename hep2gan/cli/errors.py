@@ -65,6 +65,12 @@ def explain_error(error: Exception, config_file: Path) -> str:
     """
     from hydra.errors import OverrideParseException
 
+    if isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        return (
+            f"{error.override} cannot be read as KEY=VALUE ({str(error).strip().splitlines()[0]})."
+            f""" Fix: for a text, quote the value twice: {key}='"{value}"'."""
+        )
     text = str(error).strip().split("\n    full_key")[0]
     # Hydra advises to append any misspelt key, and lists where it searched.
     text = text.split("\nTo append to your config")[0].split("\nConfig search path:")[0].rstrip()

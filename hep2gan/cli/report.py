@@ -1,10 +1,9 @@
 """hep2gan-report: one self-contained HTML file about one or more runs, tables and figures."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from hep2gan.cli.app import quote_override, run
+from hep2gan.cli.app import run
 
 
 def report(config: dict[str, Any]) -> None:
@@ -36,26 +35,8 @@ def report(config: dict[str, Any]) -> None:
         print(f"and {len(files)} files of tables and figures beside it")
 
 
-def verbatim(argument: str) -> str:
-    """Quote the value of a key that takes text, in which Hydra would interpret commas and brackets.
-
-    Args:
-        argument: One argument of the command line.
-
-    Returns:
-        The argument; its value is quoted if the key takes text.
-
-    >>> verbatim("question=Masks, or (true) masks?")
-    "question='Masks, or (true) masks?'"
-    """
-    key, _, value = argument.partition("=")
-    is_text = key in ("output", "title", "question", "reference") and value not in ("", "null")
-    return f"{key}={quote_override(value)}" if is_text and value[0] not in "'\"" else argument
-
-
 def main() -> None:
     """Run the command."""
-    sys.argv[1:] = [verbatim(argument) for argument in sys.argv[1:]]
     run(report, "report", ("runs*",))
 
 

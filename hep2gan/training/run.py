@@ -121,6 +121,7 @@ def open_run(setup: RunSetup) -> None:
             log.warning("%s.", note[:1].upper() + note[1:])
         run.save_config(setup.config.to_plain())
         store = {"path": str(setup.store.path)} | _describe_store(setup.store)
+        store["largest_crop"] = int(setup.store.crop_size.max())
         atomic_write(run.store_file, json.dumps(store, indent=1) + "\n")
         if not (run.path / "split.csv").exists():
             setup.split.save(run.path, setup.store)

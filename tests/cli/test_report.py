@@ -3,15 +3,15 @@
 import pytest
 
 from hep2gan.cli import report
-from hep2gan.cli.report import verbatim
+from hep2gan.cli.app import quote_text
 from tests.helpers.commands import call
 from tests.helpers.report_fixtures import another, make_predictions, write_run
 
 
 def test_text_is_taken_word_for_word():
-    assert verbatim("title=it's") == r"title='it\'s'"
-    assert verbatim("output=a,b/c.html") == "output='a,b/c.html'"
-    assert [verbatim(word) for word in ("title=null", "title=", "title='x'", "runs/a", "-m")] == [
+    assert quote_text("title=it's") == r"title='it\'s'"
+    assert quote_text("output=a,b/c.html") == "output='a,b/c.html'"
+    assert [quote_text(word) for word in ("title=null", "title=", "title='x'", "runs/a", "-m")] == [
         "title=null", "title=", "title='x'", "runs/a", "-m",
     ]  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Data sets: how a configuration names one, and the raw cells that its reader returns."""
 
+import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Annotated, ClassVar, Literal, NamedTuple
@@ -104,7 +106,7 @@ def cell_id(name: str) -> str:
     Returns:
         The id; numbers have five digits or more.
     """
-    name = name.strip()
+    name = unicodedata.normalize("NFC", name.strip())
     path = PurePath(name)
     name = path.stem if path.suffix.lower() in SUFFIXES else name
     return f"{int(name):05d}" if natural_key(name)[0] == 0 else name
@@ -183,7 +185,7 @@ class DataSource(PackSettings):
                 "it names the folder of the raw cells",
                 "add data.root=FOLDER",
             )
-        return Path(str(self.root))
+        return Path(os.path.expanduser(str(self.root)))  # noqa: PTH111, it raises nothing
 
     def read(self, workers: int | None = None) -> RawCells:
         """Read labels and paths of the raw cells, without their pixels.
