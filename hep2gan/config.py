@@ -202,8 +202,10 @@ class TrainerSettings(Settings):
 class LoggerSettings(Settings):
     """Where metrics go beside metrics.csv."""
 
-    kind: Literal["csv", "wandb", "tensorboard"] = "csv"
-    """`csv`: nowhere else."""
+    wandb: bool = False
+    """Weights & Biases."""
+    tensorboard: bool = False
+    """TensorBoard files in the run folder."""
     project: Text | None = None
     """Project at Weights & Biases."""
     entity: Text | None = None

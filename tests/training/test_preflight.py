@@ -95,12 +95,12 @@ def test_a_sound_configuration_is_looked_at_from_all_sides(place):
 def test_all_problems_stand_in_one_list(place, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
-    more = ("logger.kind=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
+    more = ("+logger.wandb=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
     found = problems(
         *wrong, *more, "generator._target_=os.system", "training.gan_epochs=3", "study=wrong"
     )
     parts = (
-        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.kind is 'paper'", "os.system",
+        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.wandb is 'paper'", "os.system",
         "gan_epochs is 3, 3 of 3 epochs", "/proc cannot be written", "not divisible by 2",
     )  # fmt: skip
     assert all(part in text for part, text in zip(parts, found, strict=True)), found

@@ -1,8 +1,8 @@
 """Where curves go beside metrics.csv: Weights & Biases, TensorBoard."""
 
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,15 +32,15 @@ class Dashboard(Protocol):
         """Close the run: 0 finished, 143 stopped by SIGTERM, anything else failed."""
 
 
-def build_logger(
+def build_loggers(
     config: TrainConfig,
     folder: Path,
     *,
     rank: int = 0,
     start: int = 0,
     provenance: Mapping[str, Any] | None = None,
-) -> Dashboard | None:
-    """Build the logger that `logger=` names.
+) -> list[Dashboard]:
+    """Build the loggers that `logger=` names; `logger=[wandb,tensorboard]` names two.
 
     wandb is offline unless a key is set (WANDB_API_KEY or `wandb login`) or mode says otherwise.
 
@@ -52,33 +52,34 @@ def build_logger(
         provenance: What `provenance` returns, for the dashboard's configuration.
 
     Returns:
-        The logger; None for csv alone.
+        The loggers; none for csv alone.
 
     Raises:
-        Hep2ganError: The kind is unknown, or its run cannot begin.
+        Hep2ganError: TensorBoard is not installed, or a run at wandb cannot begin.
     """
-    kind = config.logger.kind
-    if rank != 0 or kind == "csv":
-        return None
-    if kind == "tensorboard":
+    loggers: list[Dashboard] = []
+    if rank == 0 and config.logger.tensorboard:
         _require_tensorboard()
-        return RunTensorBoardLogger(folder)
-    from hep2gan.training.loggers.wandb import start_wandb_run
+        loggers.append(RunTensorBoardLogger(folder))
+    # Last: nothing that could fail comes after its run has begun.
+    if rank == 0 and config.logger.wandb:
+        from hep2gan.training.loggers.wandb import start_wandb_run
 
-    return start_wandb_run(config, folder, start=start, provenance=provenance)
+        loggers.append(start_wandb_run(config, folder, start=start, provenance=provenance))
+    return loggers
 
 
 def require_logger(settings: LoggerSettings) -> str:
     """Describe where curves will go; raises Hep2ganError where they cannot. Begins no run."""
-    kind = settings.kind
-    if kind == "csv":
-        return "metrics.csv"
-    if kind == "tensorboard":
+    places = ["metrics.csv"]
+    if settings.tensorboard:
         _require_tensorboard()
-        return "metrics.csv and TensorBoard"
-    from hep2gan.training.loggers.wandb import require_wandb
+        places.append("TensorBoard")
+    if settings.wandb:
+        from hep2gan.training.loggers.wandb import require_wandb
 
-    return f"metrics.csv and wandb, {require_wandb(settings)}"
+        places.append(f"wandb, {require_wandb(settings)}")
+    return " and ".join(places)
 
 
 def _require_tensorboard() -> None:
@@ -88,8 +89,8 @@ def _require_tensorboard() -> None:
 
 
 @contextmanager
-def logger_session(logger: Dashboard | None) -> Iterator[None]:
-    """Finish the dashboard's run when the block ends, with the exit code of how it ended."""
+def logger_session(loggers: Sequence[Dashboard]) -> Iterator[None]:
+    """Finish each dashboard's run when the block ends, with the exit code of how it ended."""
     exit_code = 0
     try:
         yield
@@ -97,8 +98,10 @@ def logger_session(logger: Dashboard | None) -> Iterator[None]:
         exit_code = exit_code_of(error)
         raise
     finally:
-        if logger:
-            logger.finish(exit_code)
+        # A stack: where one cannot finish, the others do.
+        with ExitStack() as each:
+            for logger in loggers:
+                each.callback(logger.finish, exit_code)
 
 
 def exit_code_of(error: BaseException) -> int:
