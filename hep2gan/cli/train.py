@@ -7,9 +7,11 @@ from hep2gan.cli.app import run
 
 def train(config: dict[str, Any]) -> None:
     """Train the run of a resolved configuration."""
+    from hydra.core.hydra_config import HydraConfig
+
     from hep2gan.cli.launch.local import launch
 
-    launch(config)
+    launch(config, HydraConfig.get().overrides.task)
 
 
 def main() -> None:

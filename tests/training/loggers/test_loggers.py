@@ -107,9 +107,7 @@ def test_a_logger_that_cannot_finish_leaves_the_others_to_do_so():
 
 
 def test_an_unknown_logger_is_named():
-    with pytest.raises(
-        Hep2ganError, match=r"the key logger.wandbs.*use logger.wandb"
-    ):
+    with pytest.raises(Hep2ganError, match=r"the key logger.wandbs.*use logger.wandb"):
         parsed("+logger.wandbs=true")
 
 
