@@ -249,14 +249,16 @@ class LoggerSettings(Settings):
     """Where metrics are logged in addition to metrics.csv.
 
     Args:
-        kind: `csv` logs nowhere else.
+        wandb: Log to Weights & Biases.
+        tensorboard: Write TensorBoard files into the run folder.
         project: Project at Weights & Biases.
         entity: User or team at Weights & Biases.
         mode: Mode of Weights & Biases; None is online if an API key is set, otherwise offline.
         tags: Additional tags of the run.
     """
 
-    kind: Literal["csv", "wandb", "tensorboard"] = "csv"
+    wandb: bool = False
+    tensorboard: bool = False
     project: Text | None = None
     entity: Text | None = None
     mode: Literal["online", "offline", "disabled"] | None = None

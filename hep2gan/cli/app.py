@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from hep2gan.cli.command_line import check_words, is_sweep, show_first_job
 from hep2gan.cli.config_safety import check_external_configs
-from hep2gan.cli.errors import FULL_ERROR, readable_errors
+from hep2gan.cli.errors import FULL_ERROR, options_by_group, readable_errors
 from hep2gan.cli.fast_hydra import speed_up_hydra
 from hep2gan.errors import Hep2ganError
 
@@ -195,8 +197,9 @@ def run(
     with readable_errors(config_folder() / f"{name}.yaml"):
         if not _COMPLETION & set(sys.argv):
             check_external_configs(sys.argv[1:])
-            sys.argv[1:] = name_positionals(sys.argv[1:], positionals)
-        with _full_errors():
+            check_words(sys.argv[1:], name, lambda: set(options_by_group(config_folder())))
+            sys.argv[1:] = show_first_job(name_positionals(sys.argv[1:], positionals))
+        with _full_errors(), _no_trace_of_doctor():
             error = _run_in_hydra(task, name)
         if error is not None:
             raise error
@@ -236,6 +239,17 @@ def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Except
 
     hydra.main(str(config_folder()), name, version_base="1.3")(catch)()
     return errors[0] if errors else None
+
+
+@contextmanager
+def _no_trace_of_doctor() -> Iterator[None]:
+    """Let a sweep that only looks keep Hydra's record of it elsewhere, for as long as it takes."""
+    if not (is_sweep(sys.argv[1:]) and "doctor=true" in map(str.lower, sys.argv[1:])):
+        yield
+        return
+    with TemporaryDirectory() as folder:
+        sys.argv.append(f"hydra.sweep.dir={quote_override(folder)}")
+        yield
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def _hints(config_file: Path) -> Iterator[str]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    groups, keys = _groups(config_file.parent), _keys(config_file)
+    groups, keys = options_by_group(config_file.parent), _keys(config_file)
     for override in OverridesParser.create().parse_overrides(words):
         if override.is_add() or override.is_delete() or override.is_hydra_override():
             continue
@@ -127,7 +127,15 @@ def nearest_names(key: str, names: list[str]) -> list[str]:
     return list(dict.fromkeys(whole + by_last_part))[:2]
 
 
-def _groups(folder: Path) -> dict[str, list[str]]:
+def options_by_group(folder: Path) -> dict[str, list[str]]:
+    """List the options of each group of a folder of configurations; Hydra's own are left out.
+
+    Args:
+        folder: The folder of the YAML files.
+
+    Returns:
+        Names of options by group.
+    """
     groups: dict[str, list[str]] = {}
     for file in sorted(folder.glob("*/**/*.yaml")):
         group = file.parent.relative_to(folder).as_posix()

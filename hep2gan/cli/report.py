@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hep2gan.cli.app import run
+from hep2gan.errors import bullet_list
 
 
 def report(config: dict[str, Any]) -> None:
@@ -15,24 +16,33 @@ def report(config: dict[str, Any]) -> None:
     from hep2gan.cli.settings import ReportSettings
     from hep2gan.io import silence_libraries
     from hep2gan.reports.build import PAGE, page_file, write_report
+    from hep2gan.runs.finished import find_runs
+    from hep2gan.runs.folder import RunFolder
     from hep2gan.settings import parse
 
     silence_libraries()
     settings = parse(ReportSettings, config)
-    runs = settings.runs if isinstance(settings.runs, list) else [settings.runs]
-    path = page_file(Path(settings.output))
+    named = settings.runs if isinstance(settings.runs, list) else [settings.runs]
+    runs, left = [], []
+    for path in map(Path, named):
+        done, rest = ([], []) if RunFolder(path).config_file.is_file() else find_runs(path)
+        runs += done or [path]
+        left += rest
+    target = page_file(Path(settings.output))
     page, *files = write_report(
-        [Path(run) for run in runs],
-        path.parent,
+        runs,
+        target.parent,
         title=settings.title or "",
         question=settings.question or "",
         reference=settings.reference or "",
         only=() if settings.files else (PAGE,),
-        page=path.name,
+        page=target.name,
     )
     print(page)
     if files:
         print(f"and {len(files)} files of tables and figures beside it")
+    if left:
+        print(f"left out, not finished\n{bullet_list(list(map(str, left)))}")
 
 
 def main() -> None:

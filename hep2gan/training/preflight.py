@@ -30,7 +30,7 @@ from hep2gan.training.build import build_task, optimizer_factory, parameter_coun
 from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
-from hep2gan.training.preflight_report import Finding, Note, PreflightReport
+from hep2gan.training.preflight_report import Finding, Note, PreflightReport, Skipped
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.trainer import build_named_callbacks
 from hep2gan.training.trainer_flags import check_trainer_flags
@@ -57,7 +57,8 @@ def run_preflight(
 def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) -> PreflightReport:
     """Check settings and surroundings, then open the data and build the networks of `setup`.
 
-    Checks that depend on invalid settings or on data that cannot be opened are left out.
+    Checks that depend on invalid settings or on data that cannot be opened are left out, and
+    reported as skipped.
 
     Args:
         setup: The run; its configuration has a valid value in place of each invalid one.
@@ -72,35 +73,40 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
         return not any(f"{key}.".startswith(f"{group}.") for key in invalid for group in groups)
 
     def check(name: str, findings: Iterable[Finding], *groups: str) -> None:
-        if valid(*groups):
-            report.add(name, findings)
+        if wrong := [group for group in groups if not valid(group)]:
+            findings = [Skipped(f"not checked, since {', '.join(wrong)} is wrong")]
+        report.add(name, findings)
 
     check("settings", check_settings(setup, invalid))
     has_networks = config.model.baseline is None
-    builds = not report.problems and has_networks
-    trains = valid("trainer", "model.baseline") and has_networks
-    if trains:
+    trainer = ("trainer", "model.baseline")
+    if has_networks:
         devices = config.trainer.accelerator, config.trainer.devices
-        check("devices", _result(require_devices, *devices))
-        check("switches", check_trainer_flags(config.trainer))
-        check("optimizers", check_optimizers(config), "optimizer")
-        check("callbacks", check_callbacks(config), "callbacks")
+        check("devices", _result(require_devices, *devices), *trainer)
+        check("switches", check_trainer_flags(config.trainer), *trainer)
+        check("optimizers", check_optimizers(config), *trainer, "optimizer")
+        check("callbacks", check_callbacks(config), *trainer, "callbacks")
     check("logger", _result(require_logger, config.logger), "logger")
     check("run folder", check_folder(setup))
     if setup.checkpoint is None:
         check("weights", check_weights(config), "model", "pretrained", *NETWORKS)
     check("data", check_store(setup), "data", "stores", "model")
-    if setup.is_open("store"):
-        check("split", check_split(setup), "split", "seed", "loss.gaussian_mixture")
-    if trains:
-        check("batches", check_batches(setup), "model")
-    if builds:
+    cells = [Skipped("not checked, since the cells cannot be opened")]
+    opened = setup.is_open("store")
+    split = check_split(setup) if opened else cells
+    check("split", split, "split", "seed", "loss.gaussian_mixture")
+    if has_networks:
+        check("batches", check_batches(setup), *trainer, "model")
         # Behind a problem nothing starts: the build shows what else is wrong.
         setup.load_weights &= not report.problems
-        check("networks", check_networks(setup))
-    if setup.is_open("task"):
-        check("disk", check_disk_space(setup))
+        built = ("model", "task", "loss", "optimizer", "training", "evaluation", *NETWORKS)
+        check("networks", check_networks(setup), *built, "trainer", "augmentation", "normalisation")
+        disk = check_disk_space(setup) if setup.is_open("task") else [Skipped(_UNBUILT)]
+        check("disk", disk)
     return report
+
+
+_UNBUILT = "not checked, since the size of the networks is not known"
 
 
 # ---------------------------------------------------------------------- settings, surroundings

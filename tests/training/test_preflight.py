@@ -98,12 +98,12 @@ def test_a_sound_configuration_is_looked_at_from_all_sides(place):
 def test_all_problems_stand_in_one_list(place, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
-    more = ("logger.kind=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
+    more = ("+logger.wandb=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
     found = problems(
         *wrong, *more, "generator._target_=os.system", "training.gan_epochs=3", "study=wrong"
     )
     parts = (
-        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.kind is 'paper'", "os.system",
+        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.wandb is 'paper'", "os.system",
         "gan_epochs is 3, 3 of 3 epochs", "/proc cannot be written", "not divisible by 2",
     )  # fmt: skip
     assert all(part in text for part, text in zip(parts, found, strict=True)), found
@@ -132,6 +132,55 @@ def test_each_fault_is_told(overrides, what):
     found = "\n".join(problems("study=faults", *overrides))
     assert re.search(what, found, re.S), found
     assert found.count("\n") == what.count("GB free")
+
+
+def test_what_could_not_be_checked_is_said(place):
+    found = told("study=skipped", "split.kind=one", "optimizer.classifier.lr=-1")
+    skipped = {name: text for name, [(state, text), *_] in found.items() if state == "skipped"}
+    assert skipped == {
+        "optimizers": "not checked, since optimizer is wrong",
+        "split": "not checked, since split is wrong",
+        "networks": "not checked, since optimizer is wrong",
+        "disk": "not checked, since the size of the networks is not known",
+    }
+    assert len(problems("study=skipped", "split.kind=one", "optimizer.classifier.lr=-1")) == 2
+
+
+@pytest.mark.parametrize("pretrained", ["true", "false"])
+def test_a_misspelt_backbone_stands_beside_other_problems(place, pretrained):
+    backbone = (
+        "classifier._target_=hep2gan.models.classifier.TimmClassifier",
+        "classifier.backbone=resnet1Ot",
+        f"classifier.pretrained={pretrained}",
+    )
+    found = problems("study=backbone", "trainer.sync_batchnorm=true", "split.folds=1", *backbone)
+    assert len(found) == 3, found
+    assert any("classifier.backbone is 'resnet1Ot': timm knows no such model" in f for f in found)
+    assert any("split.folds is 1" in text for text in found)
+    assert any("trainer.sync_batchnorm is true on the CPU" in text for text in found)
+
+
+def test_keys_without_effect_are_noted_by_doctor_and_start(place, capsys):
+    words = (*SMALL, *NETS, "study=idle", "method=resnet50", "loss.beta=5", "trainer.max_epochs=1")
+    assert call(train, *words, "doctor=true") == 0
+    assert (
+        "note     settings   loss.beta has no effect: no generator is trained\n"
+        in capsys.readouterr().out
+    )
+    assert call(train, *words) == 0
+    assert "loss.beta has no effect: no generator is trained\n" in capsys.readouterr().out
+    log = Path("runs/idle/resnet50/seed0/train.log").read_text()
+    assert "3 of 16" not in log
+    assert "epoch 1/1" in log
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["trainer.batch_size=50"], ["seed=x"], ["hydra.job.chdir=true"], ["method=gao"]]
+)
+def test_the_doctor_leaves_nothing_behind(place, words):
+    before = sorted(place.rglob("*"))
+    call(train, *SMALL, *NETS, "study=nothing", "doctor=true", *words)
+    assert sorted(place.rglob("*")) == before
 
 
 def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
@@ -304,7 +353,7 @@ def test_ranks_and_sweeps_are_looked_at_too(place):
     assert swept.returncode != 0
     assert "2 jobs: 1 done, 1 failed" in swept.output
     assert "batch size of at most 48" in swept.output
-    assert not list((place / "runs").rglob("swept/*/*/config.yaml"))
+    assert not (place / "runs/swept").exists()
 
 
 def test_curves_that_a_run_cannot_go_on_with_are_told(place):
