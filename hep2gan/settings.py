@@ -518,7 +518,7 @@ def arguments_of(
     Returns:
         The settings class; `target` itself if it is one.
     """
-    return _arguments_of(target, frozenset(provided), tuple(types.items()))
+    return _arguments_of(target, frozenset(provided), tuple(types.items()))  # type: ignore[arg-type]
 
 
 @cache  # A configuration names the same classes again and again, and pydantic takes its time.

@@ -74,9 +74,9 @@ def _is_binary(values: npt.NDArray[Any], full_scale: int) -> bool:
     """Tell whether there is 0 and one other value, or one value that is none or full."""
     nucleus, peak = values > 0, values.max()
     is_flat = not nucleus.all() or peak in (1, full_scale)
-    return is_flat and np.array_equal(values, nucleus * peak)
+    return bool(is_flat and np.array_equal(values, nucleus * peak))
 
 
 def _is_darker(grey: npt.NDArray[Any], nucleus: npt.NDArray[np.bool_]) -> bool:
     """Tell whether the nucleus is shown darker than the background."""
-    return 0 < nucleus.sum() < nucleus.size and grey[nucleus][0] < grey[~nucleus][0]
+    return bool(0 < nucleus.sum() < nucleus.size and grey[nucleus][0] < grey[~nucleus][0])

@@ -88,7 +88,7 @@ def find_nucleus(mask: Mask, invert: bool) -> Nucleus:
         The nucleus.
     """
     pixels = 1 - mask.nucleus if invert else mask.nucleus
-    covered = np.count_nonzero(pixels)
+    covered = int(np.count_nonzero(pixels))
     if covered == pixels.size:
         return Nucleus(pixels, mask.way, _EVERYTHING)
     lean = _coverage_of_middle(pixels.view(bool), covered)
@@ -180,7 +180,10 @@ def _standardised(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     small = blocks.sum((2, 4), dtype=np.uint32).astype(np.float32)
     small -= small.mean((1, 2), keepdims=True)
     norm = np.linalg.norm(small, axis=(1, 2), keepdims=True)
-    return np.divide(small, norm, out=np.zeros_like(small), where=norm > 0)
+    standardised: npt.NDArray[np.float32] = np.divide(
+        small, norm, out=np.zeros_like(small), where=norm > 0
+    )
+    return standardised
 
 
 def _turned(masks: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
