@@ -91,7 +91,11 @@ def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
 TRICKY = {
     "lists": ["augmentation.gain=[0.7, 1.5],[1.0,5.0]"],
     "further keys": ["method=intensity,gao", "+tag='a b',c", "trainer.max_epochs=range(1,3)"],
-    "groups": ["split=random,block", "hydra/job_logging=run", "split.group_duplicates=false,true"],
+    "groups": [
+        "split=random,block",
+        "hydra/job_logging=console",
+        "split.group_duplicates=false,true",
+    ],
     "one value": ["split.fold=choice(0)", "split=choice(block)"],
     "slashes": ["generator.weights=null", "+note=a/b,'c,d'"],
     "long names": [f"+note={'x' * 150}1,{'x' * 150}2"],
