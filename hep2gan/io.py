@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -28,6 +29,8 @@ MAX_JSON = 16 * 1024 * 1024
 """Bytes of a JSON file. The largest of ours, a store's manifest, has some kilobytes."""
 MAX_YAML = 64 * 1024
 """Bytes of a configuration; a run's has some 5,000. PyYAML reads some 100 kB a second."""
+LOCK_HOURS: float = 6
+"""That one process may write what another waits for."""
 MAX_DEPTH = 32
 """Levels of a configuration; ours have four."""
 
@@ -157,10 +160,26 @@ def file_digest(path: Path) -> str:
 
 
 def available_cores() -> int:
-    """Processors this process may use: the affinity, which a cluster's scheduler sets."""
+    """Processors this process may use: its affinity, and its container's share of their time."""
     if sys.platform != "linux":
         return os.cpu_count() or 1
-    return len(os.sched_getaffinity(0))
+    return min(len(os.sched_getaffinity(0)), _container_cores(Path("/sys/fs/cgroup/cpu.max")))
+
+
+def _container_cores(file: Path) -> int:
+    """Processors' worth of time that a container gets, rounded up; very many without a limit."""
+    with suppress(OSError, ValueError):
+        quota, period = file.read_text().split()
+        return max(1, math.ceil(int(quota) / int(period)))
+    return sys.maxsize
+
+
+def share_machine() -> None:
+    """Let threads that wait sleep, rather than take the cores of others; call before torch loads.
+
+    What the user has set stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @contextmanager
@@ -197,7 +216,10 @@ def with_path_in_errors(path: Path) -> Iterator[None]:
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Write text as UTF-8, or bytes, completely or not at all."""
     with atomic_open(path) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        # File names that are no UTF-8 go back to the bytes that they have on the disk.
+        if isinstance(content, str):
+            content = content.encode("utf-8", "surrogateescape")
+        file.write(content)
 
 
 @contextmanager
@@ -287,6 +309,7 @@ def file_lock(destination: Path, *, wait: bool = True) -> Iterator[bool]:
 
     Raises:
         Timeout: another process holds the lock, and `wait` is False.
+        Hep2ganError: another process has held it for `LOCK_HOURS`.
         OSError: the lock file cannot be opened.
     """
     path = destination.with_name(f".{destination.name}.lock")
@@ -315,7 +338,14 @@ def _acquire(lock: BaseFileLock, wait: bool) -> None:
         if not wait:
             raise
         log.info("%s: waiting for another process", lock.lock_file)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=LOCK_HOURS * 3600)
+        except Timeout as error:
+            raise Hep2ganError(
+                f"another process has held {lock.lock_file} for {LOCK_HOURS} hours",
+                "the system frees the lock of a process that ends: this one stands still",
+                f"end it (`fuser {lock.lock_file}` names it), and give the same command again",
+            ) from error
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.cli.errors import FULL_ERROR, readable_errors
+from hep2gan.cli.terminal import prepare_output
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import share_machine
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -112,6 +114,8 @@ def run(
         name: of the configuration in conf/.
         positionals: see `name_positionals`.
     """
+    prepare_output()
+    share_machine()
     prepare_hydra()
     with readable_errors(config_folder() / f"{name}.yaml"):
         if not _COMPLETION & set(sys.argv):
