@@ -168,6 +168,8 @@ class TrainerSettings(Settings):
     """Cells of each device in validation and test."""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """Loader processes; 0 is fastest, the store is in memory."""
+    threads: Annotated[int, Field(ge=1, examples=[1])] | None = None
+    """Of each process on the CPU; null: one a core, divided among ranks and jobs side by side."""
     cache_on_device: bool = False
     """Keep the whole store on the device."""
     channels_last: bool = False

@@ -1,5 +1,6 @@
 """Devices by name, and the precision and memory format that suit them."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -7,15 +8,49 @@ import torch
 from torch import nn
 
 from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.io import available_cores
 
 
-def resolve_device(accelerator: str) -> torch.device:
-    """Return the first GPU for 'gpu', the CPU for 'cpu', and the GPU if there is one for 'auto'."""
+def resolve_device(accelerator: str, key: str = "accelerator") -> torch.device:
+    """Return the first GPU for 'gpu', the CPU for 'cpu', and the GPU if there is one for 'auto'.
+
+    Args:
+        accelerator: auto, cpu or gpu.
+        key: The key that it was given by, for errors.
+
+    Raises:
+        Hep2ganError: It is none of these, or there is no such GPU.
+    """
     if accelerator not in ("auto", "cpu", "gpu"):
-        raise Hep2ganError(f"accelerator is {accelerator!r}", "choose from auto, cpu, gpu")
+        raise Hep2ganError(f"{key} is {accelerator!r}", "choose from auto, cpu, gpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
-        raise Hep2ganError("there is no GPU that torch can use", "", "set accelerator=cpu")
+        raise Hep2ganError(
+            f"{key} is gpu, and there is no GPU that torch can use by CUDA or ROCm",
+            MPS_DECLINED if has_mps() else "",
+            f"set {key}=cpu",
+        )
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+MPS_DECLINED = "Apple's GPUs (MPS) are not used, since nothing here was ever tried on them"
+
+
+def has_mps() -> bool:
+    """Whether this is a Mac whose GPU torch could use."""
+    return torch.backends.mps.is_available()
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with so many threads on the CPU.
+
+    Args:
+        threads: Their number; None for what OMP_NUM_THREADS says, or else one a core that this
+            process may use.
+    """
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:
+        threads = min(torch.get_num_threads(), available_cores())
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def use_tf32(allowed: bool) -> None:
@@ -28,7 +63,7 @@ def use_tf32(allowed: bool) -> None:
 def require_devices(accelerator: str, count: int) -> str:
     """Describe `count` devices of this machine; raises Hep2ganError where there are fewer GPUs."""
     gpus = torch.cuda.device_count()
-    if resolve_device(accelerator).type == "cpu":
+    if resolve_device(accelerator, "trainer.accelerator").type == "cpu":
         return f"{pluralize(count, 'process', 'processes')} on the CPU"
     if gpus < count:
         raise Hep2ganError(

@@ -30,6 +30,7 @@ from hep2gan.training.build import build_task, optimizer_factory, parameter_coun
 from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
+from hep2gan.training.machine import check_machine
 from hep2gan.training.preflight_report import Finding, Note, PreflightReport
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.trainer import build_named_callbacks
@@ -69,6 +70,8 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
     trains = valid("trainer", "model.baseline") and has_networks
     if trains:
         check("devices", check_devices(config.trainer))
+        if setup.dry_run:
+            check("machine", check_machine(config.trainer, config.source.size), "data")
         check("switches", check_trainer_flags(config.trainer))
         check("optimizers", check_optimizers(config), "optimizer")
         check("callbacks", check_callbacks(config), "callbacks")
