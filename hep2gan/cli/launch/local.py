@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -119,8 +118,10 @@ class _Node(NamedTuple):
 
 
 def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: RunFolder) -> None:
+    from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     from hep2gan.training.devices import require_devices
@@ -134,7 +135,7 @@ def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: Run
         rendezvous = {
             "rdzv_backend": "static",
             "rdzv_endpoint": node.endpoint,
-            "rdzv_configs": {"rank": node.number, "timeout": 900},
+            "rdzv_configs": {"rank": node.number, "timeout": 600},
         }
     agent = LaunchConfig(
         min_nodes=settings.num_nodes,
@@ -155,6 +156,12 @@ def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: Run
         stop_signal = int(stop.sigval)
     except ChildFailedError as error:
         stop_signal = _signal_or_raise(error, run.path)
+    except (DistError, RendezvousError) as error:
+        raise Hep2ganError(
+            f"the {settings.num_nodes} machines of the run have not met ({str(error)[:200]})",
+            "a run needs all of them",
+            "see that they reach each other, and give the same command again",
+        ) from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -253,12 +260,9 @@ def _node(nodes: int) -> _Node | None:
 
 
 def _slurm_node() -> _Node:
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
+    from hep2gan.cli.launch.slurm import hostnames
+
+    hosts = hostnames(os.environ["SLURM_JOB_NODELIST"])
     job = os.environ["SLURM_JOB_ID"]
     # Every node must compute the same port by itself; jobs that share a node need different ones.
     port = 20000 + int(job) % 10000

@@ -17,7 +17,7 @@ from hep2gan.data.phantom.scene import blur, compose_scene, expose, sample_defoc
 from hep2gan.data.phantom.specimens import Specimen, plan_specimens, specimen_generator
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.source import DataSource, RawCells
-from hep2gan.data.store.pack_worker import end_with_parent
+from hep2gan.data.store.pack_worker import end_with_parent, explain_dead_worker
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import (
     Progress,
@@ -218,7 +218,7 @@ def _write_cells(
         return _report_progress(map(_write_chunk, chunks), count, progress)
     # Spawned, not forked: forking a process whose libraries run threads can hang.
     number, context = min(workers, len(chunks)), get_context("spawn")
-    with ProcessPoolExecutor(number, context, end_with_parent) as pool:
+    with explain_dead_worker(), ProcessPoolExecutor(number, context, end_with_parent) as pool:
         return _report_progress(pool.map(_write_chunk, chunks), count, progress)
 
 

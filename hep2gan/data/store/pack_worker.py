@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -73,15 +74,24 @@ def run_chunks(
     # Spawned, since the calling process may hold threads that do not survive a fork.
     pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=start_worker)
     try:
-        yield from _results_in_order(pool, chunks, 4 * count)
+        with explain_dead_worker():
+            yield from _results_in_order(pool, chunks, 4 * count)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def explain_dead_worker() -> Iterator[None]:
+    """Raise Hep2ganError where a process of a pool has died."""
+    try:
+        yield
     except BrokenProcessPool as error:
         raise Hep2ganError(
             "a worker process ended early",
             "a worker was killed, as for want of memory, or the script has no main guard",
-            'set workers=1, or put the call under `if __name__ == "__main__":`',
+            "free memory and start again, or set workers=1; in a script, put the call under"
+            ' `if __name__ == "__main__":`',
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _results_in_order(
