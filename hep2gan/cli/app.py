@@ -14,7 +14,9 @@ from hep2gan.cli.command_line import check_words, is_sweep, show_first_job
 from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.cli.errors import FULL_ERROR, options_by_group, readable_errors
 from hep2gan.cli.fast_hydra import speed_up_hydra
+from hep2gan.cli.terminal import prepare_output
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import share_machine
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -193,6 +195,8 @@ def run(
         name: Name of the configuration file in conf/, without its suffix.
         positionals: Keys of the positional arguments, see `name_positionals`.
     """
+    prepare_output()
+    share_machine()
     prepare_hydra()
     with readable_errors(config_folder() / f"{name}.yaml"):
         if not _COMPLETION & set(sys.argv):

@@ -43,14 +43,15 @@ def readable_errors(config_file: Path) -> Iterator[None]:
         exit_with_error(explained)
 
 
-def exit_with_error(error: object) -> NoReturn:
-    """Print an error without a traceback and end the process with status 2.
+def exit_with_error(error: object, status: int = 2) -> NoReturn:
+    """Print an error without a traceback and end the process.
 
     Args:
         error: The error or its text.
+        status: Exit status of the process.
     """
     print(f"error: {error}", file=sys.stderr, flush=True)
-    sys.exit(2)
+    sys.exit(status)
 
 
 def explain_error(error: Exception, config_file: Path) -> str:

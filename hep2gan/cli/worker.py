@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hep2gan.cli.errors import exit_with_error
+from hep2gan.cli.terminal import prepare_output
 from hep2gan.errors import Hep2ganError, from_os_error
+from hep2gan.io import share_machine
 
 
 def main() -> None:
     """Train the configuration of the file; end when the process that started this one ends."""
+    prepare_output()
+    share_machine()
     from hep2gan.training.distributed import exit_with_parent
 
     exit_with_parent()
@@ -34,7 +38,10 @@ def run_config(config: Mapping[str, Any]) -> None:
         explained = error if isinstance(error, Hep2ganError) else from_os_error(error)
         if explained is None:
             raise
-        exit_with_error(explained)
+        from hep2gan.training.waits import LostRankError
+
+        # Not 2: the launcher looks for the rank that was the first to end.
+        exit_with_error(explained, 1 if isinstance(explained, LostRankError) else 2)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from hep2gan.runs.provenance import read_provenance
 RUNTIME_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
     | {"trusted", "optimized_metric"}
-    | {f"trainer.{key}" for key in ("accelerator", "num_workers", "cache_on_device")}
+    | {f"trainer.{key}" for key in ("accelerator", "num_workers", "threads", "cache_on_device")}
     | {"trainer.log_every_n_steps"}
     | {f"trainer.{key}" for key in ("nonfinite", "eval_batch_size", "fused_optimizers", "profile")}
     | {"generator.weights", "classifier.weights"}

@@ -30,6 +30,7 @@ from hep2gan.training.build import build_task, optimizer_factory, parameter_coun
 from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
+from hep2gan.training.machine import check_machine
 from hep2gan.training.preflight_report import Finding, Note, PreflightReport, Skipped
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.trainer import build_named_callbacks
@@ -83,6 +84,8 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
     if has_networks:
         devices = config.trainer.accelerator, config.trainer.devices
         check("devices", _result(require_devices, *devices), *trainer)
+        if setup.dry_run:
+            check("machine", check_machine(config.trainer, config.source.size), *trainer, "data")
         check("switches", check_trainer_flags(config.trainer), *trainer)
         check("optimizers", check_optimizers(config), *trainer, "optimizer")
         check("callbacks", check_callbacks(config), *trainer, "callbacks")

@@ -19,6 +19,7 @@ from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.provenance import provenance, write_provenance
 from hep2gan.training import distributed
 from hep2gan.training.build import parameter_counts
+from hep2gan.training.devices import use_threads
 from hep2gan.training.evaluation import evaluate_run, format_summary
 from hep2gan.training.forest import fit_and_test_forest
 from hep2gan.training.loggers import Dashboard, build_loggers, logger_session
@@ -26,6 +27,7 @@ from hep2gan.training.preflight import preflight
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.signals import RunStopped, SignalHandler
 from hep2gan.training.trainer import fit
+from hep2gan.training.waits import explain_lost_processes
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ def train_run(config: TrainConfig, run: RunFolder) -> dict[str, float]:
     if config.model.baseline and not distributed.is_first_process():
         return {}
     silence_libraries()
-    with SignalHandler().listening() as stop:
+    use_threads(config.trainer.threads)
+    with explain_lost_processes(), SignalHandler().listening(watched=True) as stop:
         if not config.model.baseline:
             distributed.init_process_group(config.trainer.accelerator)
         distributed.redirect_worker_output(run.path)

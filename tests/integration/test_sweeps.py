@@ -49,7 +49,8 @@ def test_two_jobs_may_not_share_a_folder():
         check_apart([job, job._replace(number=1)])
 
 
-def test_gpus_are_handed_out_by_number():
+def test_gpus_are_handed_out_by_number(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     slots = DeviceSlots(["0", "3", "5", "7"], each=2, count=2)
     assert slots.take(1) == {"CUDA_VISIBLE_DEVICES": "0,3"}
     assert slots.take(2) == {"CUDA_VISIBLE_DEVICES": "5,7"}

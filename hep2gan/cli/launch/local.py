@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -132,7 +131,9 @@ def _log_file(run: RunFolder) -> Iterator[None]:
     if run.done or os.environ.get("RANK", "0") != "0":
         yield
         return
-    handler = _LateFileHandler(run.path / "train.log", delay=True, encoding="utf-8")
+    handler = _LateFileHandler(
+        run.path / "train.log", delay=True, encoding="utf-8", errors="backslashreplace"
+    )
     handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
@@ -170,8 +171,10 @@ class _Node(NamedTuple):
 
 
 def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: RunFolder) -> None:
+    from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     from hep2gan.training.devices import require_devices
@@ -187,7 +190,7 @@ def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: Run
         run_id=node.job if node else uuid.uuid4().hex,
         rdzv_backend="static" if node else "c10d",
         rdzv_endpoint=node.endpoint if node else "localhost:0",
-        rdzv_configs={"rank": node.number, "timeout": 900} if node else {},
+        rdzv_configs={"rank": node.number, "timeout": 600} if node else {},
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         signals_to_handle=",".join(number.name for number in stop_signals()),
@@ -201,6 +204,12 @@ def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: Run
         stop_signal = int(stop.sigval)
     except ChildFailedError as error:
         stop_signal = _signal_or_raise(error, run.path)
+    except (DistError, RendezvousError) as error:
+        raise Hep2ganError(
+            f"the {settings.num_nodes} machines of the run have not met ({str(error)[:200]})",
+            "a run needs all of them",
+            "check that they reach each other, and run the same command again",
+        ) from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -299,12 +308,9 @@ def _node(nodes: int) -> _Node | None:
 
 
 def _slurm_node() -> _Node:
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
+    from hep2gan.cli.launch.slurm import hostnames
+
+    hosts = hostnames(os.environ["SLURM_JOB_NODELIST"])
     job = os.environ["SLURM_JOB_ID"]
     # Every node must compute the same port by itself; jobs that share a node need different ones.
     port = 20000 + int(job) % 10000

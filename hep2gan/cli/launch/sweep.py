@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 _UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | RUNTIME_KEYS
 _MAX_LENGTH = 150
 
+STOP_LIMIT = 120.0
+"""Seconds that jobs may take to finish their batch and save before they are killed."""
+
 
 def job_name(name: str, swept: Mapping[str, str]) -> str:
     """Name a job: the method's name and the keys that a sweep changes, so that folders differ.
@@ -221,11 +224,11 @@ class DeviceSlots:
         used = {gpu for gpus in self.taken.values() for gpu in gpus}
         gpus = [gpu for gpu in self.gpus if gpu not in used][: self.each]
         self.taken[number] = gpus
-        if gpus:
-            return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
-        if "OMP_NUM_THREADS" in os.environ or self.count * self.each == 1:
-            return {}
-        return {"OMP_NUM_THREADS": str(max(1, available_cores() // (self.count * self.each)))}
+        environment = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
+        processes = self.count * self.each
+        if "OMP_NUM_THREADS" not in os.environ and processes > 1:
+            environment["OMP_NUM_THREADS"] = str(max(1, available_cores() // processes))
+        return environment
 
     def release(self, number: int) -> None:
         """Free the slot of a job.
@@ -429,8 +432,12 @@ def _stop_together(running: dict[int, _Process]) -> Iterator[None]:
             process.process.terminate()
         if running:
             log.info("Stopping %s, saving first", pluralize(len(running), "job"))
+        end = time.monotonic() + STOP_LIMIT
         for process in running.values():
-            process.process.wait()
+            try:
+                process.process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.process.kill()
             process.files.close()
 
 

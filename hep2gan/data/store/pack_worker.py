@@ -106,7 +106,8 @@ def run_chunks(
         raise Hep2ganError(
             "a worker process ended early",
             "it was killed, for instance for lack of memory, or the script has no main guard",
-            'set workers=1, or put the call under `if __name__ == "__main__":`',
+            "free memory and start again, or set workers=1; in a script, put the call under"
+            ' `if __name__ == "__main__":`',
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

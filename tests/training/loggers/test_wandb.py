@@ -291,3 +291,26 @@ def test_a_job_that_sigterm_stops_is_preempted(tmp_path, config):
     (found,) = runs(tmp_path)
     assert found["preempting"]
     assert found["exit"] == 143
+
+
+def test_the_end_of_a_run_has_a_limit(tmp_path, config, monkeypatch, caplog):
+    monkeypatch.delenv("WANDB_FINISH_TIMEOUT", raising=False)
+    (logger,) = build_loggers(config, tmp_path)
+    assert logger.experiment.settings.finish_timeout == 600
+    run, folder = logger.experiment, Path(logger.experiment.dir).parent
+    monkeypatch.setattr(logger, "_experiment", SimpleNamespace(dir=run.dir, finish=never_ends))
+    logger.finish(0)
+    assert f"`wandb sync {folder}` sends it" in caplog.text
+    assert not logger.lost
+    run.finish()
+
+
+def never_ends(exit_code):
+    raise TimeoutError("Timed out finishing run.")
+
+
+def test_the_users_limit_counts(tmp_path, config, monkeypatch):
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "5")
+    (logger,) = build_loggers(config, tmp_path)
+    assert logger.experiment.settings.finish_timeout == 5
+    logger.finish(0)
