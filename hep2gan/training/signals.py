@@ -150,7 +150,7 @@ class SignalHandler:
             spent = now
         name = signal.Signals(number[0]).name
         print(f"Stopped by {name} in a wait that did not end ({_place()}).", file=sys.stderr)
-        print("The same command goes on from what is saved.", file=sys.stderr, flush=True)
+        print("The same command resumes from what is saved.", file=sys.stderr, flush=True)
         with suppress(BaseException):
             self._call_former(number[0])
         for child in multiprocessing.active_children():

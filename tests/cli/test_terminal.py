@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
-from hep2gan.cli import terminal, worker
-from hep2gan.cli.app import config_folder
+from hep2gan.cli import terminal
+from hep2gan.cli.launch import local
+from hep2gan.runs.folder import RunFolder
 from tests.helpers.started import environment
 
 TEXT = "256 × 256, Kerngröße, 均质, caf\udce9.png"
@@ -77,20 +77,11 @@ def test_without_any_output_nothing_breaks(monkeypatch):
 
 
 def test_the_log_of_a_run_takes_every_character(tmp_path, monkeypatch):
-    handlers = []
-    monkeypatch.setattr(
-        logging, "basicConfig", lambda **options: handlers.extend(options["handlers"])
-    )
     monkeypatch.delenv("RANK", raising=False)
-    worker._log_to_folder(tmp_path)
-    handlers[1].emit(logging.makeLogRecord({"msg": TEXT}))
-    handlers[1].close()
-    shown = (tmp_path / "train.log").read_bytes()
+    with local._log_file(RunFolder(tmp_path / "run")):
+        logging.getLogger("hep2gan.test").warning(TEXT)
+    shown = (tmp_path / "run" / "train.log").read_bytes()
     assert TEXT.encode("utf-8", "backslashreplace") in shown
-    # Hydra's process logs the same way.
-    said = yaml.safe_load((config_folder() / "hydra/job_logging/run.yaml").read_text())
-    assert said["handlers"]["file"]["encoding"] == handlers[1].encoding == "utf-8"
-    assert said["handlers"]["file"]["errors"] == handlers[1].errors == "backslashreplace"
 
 
 @pytest.mark.integration
