@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_a_job_that_does_not_stop_is_killed(monkeypatch):
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     process.stdout.readline()
-    running = {0: sweep._Process(None, process, 0.0, ExitStack())}
+    running = {0: sweep._Process(None, process, 0.0, Path(), ExitStack())}
     with pytest.raises(KeyboardInterrupt), sweep._stop_together(running):
         raise KeyboardInterrupt
     assert process.wait() == -signal.SIGKILL
