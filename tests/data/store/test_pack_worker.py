@@ -32,18 +32,15 @@ def test_cores_are_those_this_process_may_use():
 
 def test_a_process_that_dies_while_cells_are_generated_is_told(tmp_path, monkeypatch):
     class Pool:
-        def __init__(self, *_):
+        def __init__(self, *_, **__):
             pass
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def map(self, work, chunks):
+        def submit(self, work, chunk):
             raise BrokenProcessPool("A process in the process pool was terminated abruptly")
 
-    monkeypatch.setattr(generate, "ProcessPoolExecutor", Pool)
-    with pytest.raises(Hep2ganError, match=r"worker process ended early.*want of memory"):
+        def shutdown(self, cancel_futures):
+            pass
+
+    monkeypatch.setattr(pack_worker, "ProcessPoolExecutor", Pool)
+    with pytest.raises(Hep2ganError, match=r"worker process ended early.*lack of memory"):
         generate._write_cells([None, None], 2, 2, None)
