@@ -199,6 +199,8 @@ class TrainerSettings(Settings):
         batch_size: Cells per training step, all devices together.
         eval_batch_size: Cells per batch and device in validation and test.
         num_workers: Loader processes; 0 is fastest, since the store is mapped into memory.
+        threads: CPU threads per process; null takes one per core, divided among ranks and jobs
+            that run side by side.
         cache_on_device: Keep the whole store in the memory of the device.
         channels_last: Keep weights and images in the memory format of tensor cores.
         compile: Compile each network with torch.compile; the two modes by name also replay CUDA
@@ -226,6 +228,7 @@ class TrainerSettings(Settings):
     batch_size: PositiveInt = 16
     eval_batch_size: PositiveInt = 64
     num_workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1, examples=[1])] | None = None
     cache_on_device: bool = False
     channels_last: bool = False
     compile: CompileMode = False
@@ -249,14 +252,16 @@ class LoggerSettings(Settings):
     """Where metrics are logged in addition to metrics.csv.
 
     Args:
-        kind: `csv` logs nowhere else.
+        wandb: Log to Weights & Biases.
+        tensorboard: Write TensorBoard files into the run folder.
         project: Project at Weights & Biases.
         entity: User or team at Weights & Biases.
         mode: Mode of Weights & Biases; None is online if an API key is set, otherwise offline.
         tags: Additional tags of the run.
     """
 
-    kind: Literal["csv", "wandb", "tensorboard"] = "csv"
+    wandb: bool = False
+    tensorboard: bool = False
     project: Text | None = None
     entity: Text | None = None
     mode: Literal["online", "offline", "disabled"] | None = None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -28,6 +29,8 @@ MAX_JSON = 16 * 1024 * 1024
 """Bytes of a JSON file. The largest of ours, a store's manifest, has some kilobytes."""
 MAX_YAML = 64 * 1024
 """Bytes of a configuration; a run's has some 5,000. PyYAML reads some 100 kB a second."""
+LOCK_HOURS: float = 6
+"""That one process may write what another waits for."""
 MAX_DEPTH = 32
 """Levels of a configuration; ours have four."""
 
@@ -208,14 +211,33 @@ def file_digest(path: Path) -> str:
 
 
 def available_cores() -> int:
-    """Count the processors that this process may use: its affinity, which a scheduler sets.
+    """Count the processors that this process may use.
+
+    The count respects its affinity, which a scheduler sets, and its container's share of their
+    time.
 
     Returns:
         The number, 1 or more.
     """
     if sys.platform != "linux":
         return os.cpu_count() or 1
-    return len(os.sched_getaffinity(0))
+    return min(len(os.sched_getaffinity(0)), _container_cores(Path("/sys/fs/cgroup/cpu.max")))
+
+
+def _container_cores(file: Path) -> int:
+    """Processors' worth of time that a container gets, rounded up; very many without a limit."""
+    with suppress(OSError, ValueError):
+        quota, period = file.read_text().split()
+        return max(1, math.ceil(int(quota) / int(period)))
+    return sys.maxsize
+
+
+def share_machine() -> None:
+    """Let threads that wait sleep, rather than take the cores of others; call before torch loads.
+
+    What the user has set stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @contextmanager
@@ -276,7 +298,10 @@ def atomic_write(path: Path, content: str | bytes) -> None:
         OSError: If it cannot be written; names `path`.
     """
     with atomic_open(path) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        # File names that are no UTF-8 go back to the bytes that they have on the disk.
+        if isinstance(content, str):
+            content = content.encode("utf-8", "surrogateescape")
+        file.write(content)
 
 
 @contextmanager
@@ -377,6 +402,7 @@ def file_lock(destination: Path, *, wait: bool = True) -> Iterator[bool]:
 
     Raises:
         Timeout: Another process holds the lock, and `wait` is False.
+        Hep2ganError: Another process has held it for `LOCK_HOURS`.
         OSError: The lock file cannot be opened.
     """
     path = destination.with_name(f".{destination.name}.lock")
@@ -405,7 +431,14 @@ def _acquire(lock: BaseFileLock, wait: bool) -> None:
         if not wait:
             raise
         log.info("%s: waiting for another process", lock.lock_file)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=LOCK_HOURS * 3600)
+        except Timeout as error:
+            raise Hep2ganError(
+                f"another process has held {lock.lock_file} for {LOCK_HOURS} hours",
+                "the system frees the lock of a process that ends: this one stands still",
+                f"end it (`fuser {lock.lock_file}` names it), and run the same command again",
+            ) from error
 
 
 @contextmanager

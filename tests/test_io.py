@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from hep2gan.io import atomic_folder, file_lock, parse_yaml, read_json, read_safe_yaml, to_yaml
+from hep2gan import io
+from hep2gan.errors import Hep2ganError
+from hep2gan.io import (
+    atomic_folder,
+    atomic_write,
+    file_lock,
+    parse_yaml,
+    read_json,
+    read_safe_yaml,
+    to_yaml,
+)
 from tests.helpers.configs import composed
 
 
@@ -211,3 +221,51 @@ def test_writers_take_turns(tmp_path):
         thread.join(5)
     assert events == ["first out", "second in"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_never_freed_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(io, "LOCK_HOURS", 0.0001)
+    store = tmp_path / "store"
+    with file_lock(store), pytest.raises(Hep2ganError) as told, file_lock(store):
+        pass
+    assert "another process has held" in told.value.fact
+    assert f"fuser {tmp_path}/.store.lock" in told.value.fix
+
+
+def test_names_that_are_no_utf_8_are_written_as_the_disk_has_them(tmp_path):
+    atomic_write(tmp_path / "list.csv", "Kerngröße,caf\udce9.png\n")
+    assert (tmp_path / "list.csv").read_bytes() == "Kerngröße,caf".encode() + b"\xe9.png\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [
+        ("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1),
+        ("1600000 100000", 8), ("", 8), ("unlimited", 8),
+    ],
+)  # fmt: skip
+def test_a_container_has_its_share_of_the_cores(tmp_path, monkeypatch, limit, cores):
+    monkeypatch.setattr(io.sys, "platform", "linux")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    real = io._container_cores
+    file = written(tmp_path / "cpu.max", limit.encode())
+    monkeypatch.setattr(io, "_container_cores", lambda _: real(file))
+    assert io.available_cores() == cores
+    file.unlink()
+    assert io.available_cores() == 8
+
+
+def test_other_systems_count_their_cores(monkeypatch):
+    monkeypatch.setattr(io.sys, "platform", "darwin")
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert io.available_cores() == 6
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    io.share_machine()
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    io.share_machine()
+    assert os.environ["OMP_WAIT_POLICY"] == "active"

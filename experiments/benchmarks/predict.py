@@ -85,8 +85,9 @@ def predict_folder(engine: InferenceBackend, run: Run, cells: Path, output: Path
         cells: the folder.
         output: where masks, overlays and predictions.csv go.
     """
+    images = find_images([str(cells)], output).images
     Predictor(engine, run.data.store.classes, run.data.store.size).predict(
-        find_images([str(cells)]), output, batch_size=BATCH, white_level=None, overlays=True,
+        images, output, batch_size=BATCH, white_level=None, overlays=True,
         progress=lambda *_: None,
     )  # fmt: skip
 
@@ -116,7 +117,7 @@ def predict_file_by_file(
     with (output / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["image", "predicted", *classes, "mask_fraction"])
-        for path in (image.path for image in find_images([str(cells)])):
+        for path in (image.path for image in find_images([str(cells)], output).images):
             grey = Image.open(path).convert("F")
             small = _stretch(np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)))
             with torch.inference_mode():

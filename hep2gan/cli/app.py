@@ -1,17 +1,22 @@
 """The command line that all commands share: Hydra, positional arguments, readable errors."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from hep2gan.cli.command_line import check_words, is_sweep, show_first_job
 from hep2gan.cli.config_safety import check_external_configs
-from hep2gan.cli.errors import FULL_ERROR, readable_errors
+from hep2gan.cli.errors import FULL_ERROR, options_by_group, readable_errors
 from hep2gan.cli.fast_hydra import speed_up_hydra
+from hep2gan.cli.terminal import prepare_output
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import share_machine
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -21,6 +26,22 @@ _FLAGS_WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--info", "-i"}
     | {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
 )
+
+TEXT_KEYS = frozenset(
+    {"data.root", "data.store", "data.name", "stores", "runs", "run_dir", "study", "name"}
+    | {"run", "inputs", "checkpoint", "store", "output", "title", "question", "reference"}
+    | {"generator.weights", "classifier.weights"}
+)
+"""Keys of paths and other free texts, whose values are taken as they are."""
+_NO_TEXT = re.compile(r"""|null|\?{3}|'.*'|".*"|.*\$\{.*""", re.DOTALL)
+_SWEEP = re.compile(r"(choice|glob|range|shuffle|sort)\(")
+_MOVED = {
+    "hydra.job.chdir": "paths are relative to the folder of the start; leave it out",
+    "hydra.run.dir": "set run_dir=FOLDER, or runs=FOLDER",
+    "hydra.sweep.dir": "set runs=FOLDER and study=NAME",
+    "hydra.sweep.subdir": "set name=NAME",
+}
+"""Hydra's own keys of where it works and writes, and what to do instead."""
 
 _COMPLETION = frozenset({"-sc", "--shell-completion"})
 
@@ -41,7 +62,51 @@ def quote_override(value: str) -> str:
     Returns:
         The text in single quotes, with the quotes in it escaped.
     """
-    return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
+    # Backslashes mean themselves except before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
+    return f"'{escaped}'"
+
+
+def quote_text(override: str, multirun: bool = False) -> str:
+    """Quote the value of an override whose key is one of `TEXT_KEYS`, and expand a leading ~.
+
+    Left as they are: other overrides, values in quotes, lists, null and interpolations.
+
+    Args:
+        override: `KEY=VALUE`.
+        multirun: Whether a comma separates the values of a sweep.
+
+    Returns:
+        The override for Hydra.
+
+    Raises:
+        Hep2ganError: With `multirun`, a file or folder has a comma in its name.
+
+    >>> quote_text("data.root=HEp-2 (2016), new")
+    "data.root='HEp-2 (2016), new'"
+    """
+    key, separator, value = override.partition("=")
+    is_list = key in ("inputs", "runs") and value[:1] == "[" and not _exists(value)
+    if not separator or key.lstrip("+") not in TEXT_KEYS or _NO_TEXT.fullmatch(value) or is_list:
+        return override
+    if multirun and _SWEEP.match(value):
+        return override
+    if multirun and "," in value and _exists(_expand(value)):
+        raise Hep2ganError(
+            f"{override}, but with -m a comma separates the values of a sweep",
+            "",
+            f"""write {key}="{quote_override(value)}", or rename it""",
+        )
+    values = value.split(",") if multirun else [value]
+    return f"{key}=" + ",".join(_quote_path(each) for each in values)
+
+
+def _refuse_moving(overrides: list[str]) -> None:
+    """Refuse Hydra's own keys by which paths and logs would not be where the run says."""
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key in _MOVED and value.casefold() not in ("false", "null"):
+            raise Hep2ganError(f"{override} is not supported", "", _MOVED[key])
 
 
 def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
@@ -58,6 +123,8 @@ def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     Raises:
         Hep2ganError: There are more positional arguments than names.
 
+    Overrides of texts are quoted, see `quote_text`.
+
     >>> name_positionals(["runs/a", "x.png", "y.png", "white_level=4095"], ("run", "inputs*"))
     ['white_level=4095', "run='runs/a'", "inputs=['x.png','y.png']"]
     """
@@ -66,17 +133,32 @@ def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     overrides: list[str] = []
     previous = ""
     for argument in arguments:
-        # Not Path.exists, which raises for an override that is longer than any file name.
-        is_override = "=" in argument and not os.path.exists(argument)  # noqa: PTH110
+        is_override = "=" in argument or argument[:1] in ("~", "+")
         if argument[:1] == "-" or previous in _FLAGS_WITH_VALUE:
             flags.append(argument)
-        elif is_override or argument[:1] in "~+":
+        elif is_override and argument[:2] != "~/" and not _exists(argument):
             overrides.append(argument)
         else:
             positional.append(argument)
         previous = argument
+    _refuse_moving(overrides)
+    multirun = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & {*flags, *overrides})
+    overrides = [quote_text(override, multirun) for override in overrides]
     # Flags first: Hydra refuses overrides on both sides of one, `data=phantom -m seed=0,1`.
     return flags + overrides + _to_overrides(positional, names)
+
+
+def _exists(argument: str) -> bool:
+    # Not Path.exists, which raises for an override that is longer than any file name.
+    return os.path.exists(argument)  # noqa: PTH110
+
+
+def _quote_path(path: str) -> str:
+    return quote_override(_expand(path))
+
+
+def _expand(path: str) -> str:
+    return os.path.expanduser(path)  # noqa: PTH111, Path raises for users that do not exist
 
 
 def _to_overrides(positional: list[str], names: tuple[str, ...]) -> list[str]:
@@ -85,11 +167,11 @@ def _to_overrides(positional: list[str], names: tuple[str, ...]) -> list[str]:
         if not positional:
             break
         if name.endswith("*"):
-            values = ",".join(quote_override(value) for value in positional)
+            values = ",".join(map(_quote_path, positional))
             overrides.append(f"{name[:-1]}=[{values}]")
             positional = []
         else:
-            overrides.append(f"{name}={quote_override(positional.pop(0))}")
+            overrides.append(f"{name}={_quote_path(positional.pop(0))}")
     if positional:
         raise Hep2ganError(
             f"argument {positional[0]!r} is not understood",
@@ -113,12 +195,15 @@ def run(
         name: Name of the configuration file in conf/, without its suffix.
         positionals: Keys of the positional arguments, see `name_positionals`.
     """
+    prepare_output()
+    share_machine()
     prepare_hydra()
     with readable_errors(config_folder() / f"{name}.yaml"):
         if not _COMPLETION & set(sys.argv):
             check_external_configs(sys.argv[1:])
-            sys.argv[1:] = name_positionals(sys.argv[1:], positionals)
-        with _full_errors():
+            check_words(sys.argv[1:], name, lambda: set(options_by_group(config_folder())))
+            sys.argv[1:] = show_first_job(name_positionals(sys.argv[1:], positionals))
+        with _full_errors(), _no_trace_of_doctor():
             error = _run_in_hydra(task, name)
         if error is not None:
             raise error
@@ -161,6 +246,17 @@ def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Except
 
 
 @contextmanager
+def _no_trace_of_doctor() -> Iterator[None]:
+    """Let a sweep that only looks keep Hydra's record of it elsewhere, for as long as it takes."""
+    if not (is_sweep(sys.argv[1:]) and "doctor=true" in map(str.lower, sys.argv[1:])):
+        yield
+        return
+    with TemporaryDirectory() as folder:
+        sys.argv.append(f"hydra.sweep.dir={quote_override(folder)}")
+        yield
+
+
+@contextmanager
 def _full_errors() -> Iterator[None]:
     """Let exceptions pass through Hydra, which otherwise prints and swallows them."""
     before = os.environ.get(FULL_ERROR)
@@ -191,5 +287,6 @@ def resolve_config(config: "DictConfig") -> dict[str, Any]:
     assert isinstance(plain, dict)
     missing = [str(key) for key, value in plain.items() if value == "???"]
     if missing:
-        raise Hep2ganError(f"{missing[0]} is not given", "it has no default", "see --help")
+        key = missing[0]
+        raise Hep2ganError(f"{key} is not given", "it has no default", f"add {key}=…, see --help")
     return {str(key): value for key, value in plain.items()}

@@ -43,14 +43,15 @@ def readable_errors(config_file: Path) -> Iterator[None]:
         exit_with_error(explained)
 
 
-def exit_with_error(error: object) -> NoReturn:
-    """Print an error without a traceback and end the process with status 2.
+def exit_with_error(error: object, status: int = 2) -> NoReturn:
+    """Print an error without a traceback and end the process.
 
     Args:
         error: The error or its text.
+        status: Exit status of the process.
     """
     print(f"error: {error}", file=sys.stderr, flush=True)
-    sys.exit(2)
+    sys.exit(status)
 
 
 def explain_error(error: Exception, config_file: Path) -> str:
@@ -65,6 +66,12 @@ def explain_error(error: Exception, config_file: Path) -> str:
     """
     from hydra.errors import OverrideParseException
 
+    if isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        return (
+            f"{error.override} cannot be read as KEY=VALUE ({str(error).strip().splitlines()[0]})."
+            f""" Fix: for a text, quote the value twice: {key}='"{value}"'."""
+        )
     text = str(error).strip().split("\n    full_key")[0]
     # Hydra advises to append any misspelt key, and lists where it searched.
     text = text.split("\nTo append to your config")[0].split("\nConfig search path:")[0].rstrip()
@@ -84,7 +91,7 @@ def _hints(config_file: Path) -> Iterator[str]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    groups, keys = _groups(config_file.parent), _keys(config_file)
+    groups, keys = options_by_group(config_file.parent), _keys(config_file)
     for override in OverridesParser.create().parse_overrides(words):
         if override.is_add() or override.is_delete() or override.is_hydra_override():
             continue
@@ -121,7 +128,15 @@ def nearest_names(key: str, names: list[str]) -> list[str]:
     return list(dict.fromkeys(whole + by_last_part))[:2]
 
 
-def _groups(folder: Path) -> dict[str, list[str]]:
+def options_by_group(folder: Path) -> dict[str, list[str]]:
+    """List the options of each group of a folder of configurations; Hydra's own are left out.
+
+    Args:
+        folder: The folder of the YAML files.
+
+    Returns:
+        Names of options by group.
+    """
     groups: dict[str, list[str]] = {}
     for file in sorted(folder.glob("*/**/*.yaml")):
         group = file.parent.relative_to(folder).as_posix()

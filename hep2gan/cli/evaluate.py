@@ -14,9 +14,9 @@ def evaluate(config: dict[str, Any]) -> None:
     """
     from hep2gan.cli.settings import EvaluateSettings
     from hep2gan.config import parse_run
+    from hep2gan.data.prepare import open_store_of_run
     from hep2gan.data.splits import Split
     from hep2gan.data.store.integrity import verify
-    from hep2gan.data.store.store import Store
     from hep2gan.inference.load import load_run
     from hep2gan.runs.folder import RunFolder
     from hep2gan.settings import parse
@@ -33,7 +33,7 @@ def evaluate(config: dict[str, Any]) -> None:
         print(f"{format_summary(metrics)}\n\n{run.path}, grown again")
         return
     trained = load_run(run.path, settings.checkpoint, settings.trusted)
-    store = Store.open(Path(settings.store) if settings.store else trained.store)
+    store = open_store_of_run(run, settings.store)
     verify(store)
     here = trained.config.on_device(settings.accelerator, settings.batch_size)
     metrics = evaluate_run(

@@ -27,8 +27,9 @@ def predict(config: dict[str, Any]) -> None:
 
     settings = parse(PredictSettings, config)
     inputs = settings.inputs
-    images = find_images(inputs if isinstance(inputs, list) else [inputs])
-    predictor, output = _open_predictor(settings), Path(settings.output)
+    output = Path(settings.output)
+    images, left_out = find_images(inputs if isinstance(inputs, list) else [inputs], output)
+    predictor = _open_predictor(settings)
     with progress_bar("predicting") as bar:
         report = predictor.predict(
             images,
@@ -39,6 +40,8 @@ def predict(config: dict[str, Any]) -> None:
             progress=bar,
         )
     print(f"{report.done} of {len(images)} images done, see {output / 'predictions.csv'}")
+    if left_out:
+        print(f"not predicted: {left_out}")
     if report.problems:
         raise Hep2ganError(
             f"{len(report.problems)} images were left out\n{bullet_list(report.problems)}\n"
@@ -58,13 +61,13 @@ def _open_predictor(settings: "PredictSettings") -> "Predictor":
                 f"{folder} is an export", "it holds one set of weights", "leave out checkpoint"
             )
         export = open_export(folder)
-        return Predictor(OnnxBackend(export.graph, accelerator), export.classes, export.size)
+        return Predictor(OnnxBackend(export.graph, accelerator), *export[1:])
     from hep2gan.inference.load import TorchBackend, load_run
     from hep2gan.training.devices import resolve_device
 
     trained = load_run(folder, settings.checkpoint, settings.trusted)
     backend = TorchBackend(trained.task, trained.config.normalisation, resolve_device(accelerator))
-    return Predictor(backend, trained.classes, trained.size)
+    return Predictor(backend, trained.classes, trained.size, trained.largest_crop)
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ class ReportSettings(Settings):
     """hep2gan-report."""
 
     runs: Texts | Text = Field(examples=["runs/default/proposed/seed0"])
-    """Run folders."""
+    """Run folders; of another folder, such as a study's, the finished runs in it."""
     output: Text = "report/report.html"
     """The page, or a folder for report.html."""
     files: bool = True

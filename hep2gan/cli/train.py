@@ -12,9 +12,11 @@ def train(config: dict[str, Any]) -> None:
         config: The resolved configuration, see `hep2gan.config.TrainConfig`, with the keys of
             `StartOptions`.
     """
+    from hydra.core.hydra_config import HydraConfig
+
     from hep2gan.cli.launch.local import launch
 
-    launch(config)
+    launch(config, HydraConfig.get().overrides.task)
 
 
 def main() -> None:

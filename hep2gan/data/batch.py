@@ -3,7 +3,7 @@
 A whole batch is gathered at once: from the memory map, or on the device.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,6 +51,9 @@ class Request(NamedTuple):
     rows: Tensor
     batch_seed: BatchSeed | None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _by_value(self)
+
 
 class RawBatch(NamedTuple):
     """Cells as stored; this is what is copied to the device.
@@ -70,6 +73,22 @@ class RawBatch(NamedTuple):
     label: Tensor
     rows: Tensor
     batch_seed: BatchSeed | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _by_value(self)
+
+
+def _by_value(fields: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Pickle tensors with their content, through the pipe between a loader and its workers.
+
+    Torch would send them through shared memory, and wait for ever where /dev/shm is full.
+    """
+    arrays = tuple(f.cpu().numpy() if isinstance(f, Tensor) else f for f in fields)
+    return _from_values, (type(fields), arrays)
+
+
+def _from_values(kind: type[Any], arrays: tuple[Any, ...]) -> Any:
+    return kind(*(torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arrays))
 
 
 class Batch(NamedTuple):

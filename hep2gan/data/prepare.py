@@ -3,14 +3,48 @@
 import logging
 from pathlib import Path
 
-from hep2gan.data.readers.source import DataSource
+from hep2gan.data.readers.source import DataSource, PackSettings
 from hep2gan.data.store.integrity import verify
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import progress_bar
+from hep2gan.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
+
+
+def open_store_of_run(run: RunFolder, place: str | None) -> Store:
+    """Open the store that a run was trained on.
+
+    Args:
+        run: The run's folder.
+        place: Where the store is now; None for where it was then.
+
+    Returns:
+        The open store.
+
+    Raises:
+        Hep2ganError: The store is missing, damaged or another one.
+    """
+    path = Path(place) if place else run.store_info().path
+    if not path.exists():
+        raise Hep2ganError(
+            f"there is no store at {path.absolute()}",
+            f"{run.path} was trained on its cells",
+            "give its folder with store=FOLDER, or start where the training was started",
+        )
+    store = Store.open(path)
+    trained_on = run.split_summary().get("settings", {}).get("fingerprint")
+    if place and trained_on != store.fingerprint:
+        raise Hep2ganError(
+            f"{path} holds other cells than {run.path} was trained on",
+            "a run is tested on the test part of its own store; hep2gan does not measure it on"
+            " other labelled cells yet",
+            "leave store out, or name a copy of the training's store; new images go to"
+            f" hep2gan-predict {run.path} FOLDER",
+        )
+    return store
 
 
 def open_store(source: DataSource, *, check: bool = True, force_check: bool = False) -> Store:
@@ -67,9 +101,7 @@ def pack_store(source: DataSource, workers: int | None = None) -> Store:
         return pack_cells(
             raw,
             Path(source.store),
-            size=source.size,
-            on_error=source.on_error,
-            white_level=source.white_level,
             workers=workers,
             progress=progress,
+            **{name: getattr(source, name) for name in PackSettings.model_fields},
         )

@@ -32,6 +32,7 @@ class LoadedRun:
         classes: K class names, in the order of the probabilities.
         size: S, the side of its images in pixels.
         store: Folder of the store that it was trained on, which may no longer exist.
+        largest_crop: Longest side of its raw cells in pixels; None if it was not recorded.
         task: The networks, on the CPU.
         checkpoint: The file that the weights come from.
     """
@@ -41,6 +42,7 @@ class LoadedRun:
     classes: tuple[str, ...]
     size: int
     store: Path
+    largest_crop: int | None
     task: SegmentationGuidedClassification
     checkpoint: Path
 
@@ -68,7 +70,7 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
             "it has no networks and keeps no trees",
             "use the run of another method; hep2gan-evaluate grows the forest again",
         )
-    classes, size, store = run.store_info()
+    classes, size, store, largest_crop = run.store_info()
     if checkpoint:
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:
@@ -79,7 +81,7 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
     task = build()
     task.load_state_dict(state["state_dict"])
-    return LoadedRun(run, config, classes, size, store, task.eval(), path)
+    return LoadedRun(run, config, classes, size, store, largest_crop, task.eval(), path)
 
 
 def _build(

@@ -91,6 +91,7 @@ def describe_export(
         "graph": GRAPH,
         "method": config.name,
         "size": trained.size,
+        "largest_crop": trained.largest_crop,
         "classes": classes,
         "threshold": THRESHOLD,
         "inputs": _ports(inputs, trained.size, len(classes)),

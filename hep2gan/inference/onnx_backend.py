@@ -25,11 +25,13 @@ class ExportedModel(NamedTuple):
         graph: The ONNX file.
         classes: K class names, in the order of the probabilities; empty without a classifier.
         size: S, the side in pixels of the images that the graph takes.
+        largest_crop: Longest side in pixels of the cells of the training; None if not recorded.
     """
 
     graph: Path
     classes: tuple[str, ...]
     size: int
+    largest_crop: int | None
 
 
 def open_export(folder: Path) -> ExportedModel:
@@ -54,7 +56,10 @@ def open_export(folder: Path) -> ExportedModel:
             raise ValueError("classes or size are missing")
         if file_digest(folder / GRAPH) != description["sha256"]:
             raise ValueError(f"{GRAPH} is not the graph that it describes")
-        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size)
+        crop = description.get("largest_crop")
+        if type(crop) not in (int, type(None)):
+            raise ValueError("largest_crop is no whole number")
+        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, crop)
     except (OSError, ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{file} cannot be used ({error})",

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hep2gan.data.readers.files import describe_others, split_masks, walk_files
 from hep2gan.data.readers.image import SUFFIXES, ByteImage, GreyLevels, read_image, resize, stretch
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_open, atomic_write
 from hep2gan.reports.figures.overlay import overlay
 
@@ -25,6 +26,8 @@ THREADS = 4
 """That read and write beside the networks: they wait for the disk, and Pillow lets others run."""
 _COMPRESSION = 1
 """Of PNG: half the time of the usual 6 for files a tenth larger, and the same pixels."""
+MAX_CROPS = 3
+"""Crops of the training that an image may be as long as: more show a field of cells, not one."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -39,6 +42,18 @@ class InputImage(NamedTuple):
 
     path: Path
     name: Path
+
+
+class FoundImages(NamedTuple):
+    """The images among some inputs.
+
+    Attributes:
+        images: The images.
+        left_out: Number and kinds of the files that were left out, in words; '' for none.
+    """
+
+    images: list[InputImage]
+    left_out: str
 
 
 class LoadedImage(NamedTuple):
@@ -102,10 +117,18 @@ class Predictor:
         backend: The networks.
         classes: K class names, in the order of the probabilities; empty without a classifier.
         size: S, the side in pixels of the images that the networks take.
+        largest_crop: Longest side in pixels of the cells of the training; None if not known.
     """
 
-    def __init__(self, backend: InferenceBackend, classes: Sequence[str], size: int) -> None:
+    def __init__(
+        self,
+        backend: InferenceBackend,
+        classes: Sequence[str],
+        size: int,
+        largest_crop: int | None = None,
+    ) -> None:
         self._backend, self._classes, self._size = backend, tuple(classes), size
+        self._largest_crop = largest_crop
 
     def predict(
         self,
@@ -132,7 +155,11 @@ class Predictor:
         """
         report = PredictionReport()
         load = partial(
-            _load_or_explain, size=self._size, white_level=white_level, for_overlay=overlays
+            _load_or_explain,
+            size=self._size,
+            white_level=white_level,
+            for_overlay=overlays,
+            largest_crop=self._largest_crop,
         )
         write = partial(write_result, classes=self._classes, output=output)
         with (
@@ -173,58 +200,91 @@ class Predictor:
                     )
 
 
-def find_images(inputs: Sequence[str]) -> list[InputImage]:
-    """List image files named directly or in the folders named; masks (*_Mask) are left out.
+def find_images(inputs: Sequence[str], output: Path) -> FoundImages:
+    """List image files named directly or in the folders named.
+
+    Masks, hidden files and what lies in `output` are left out; a file that is the only input is
+    taken whatever it is called.
 
     Args:
         inputs: Paths of files and folders; folders are searched with all their subfolders.
+        output: The folder of the results.
 
     Returns:
         Each file once, with the name of its results.
 
     Raises:
-        Hep2ganError: An input does not exist, there are no images, or two files would have results
-            of the same name.
+        Hep2ganError: An input does not exist or lies in `output`, there are no images, or two files
+            would have results of the same name.
     """
-    images = [image for text in inputs for image in _list_images(Path(text))]
-    if not images:
+    paths = [path for path in map(Path, inputs) if not _is_output(path, output, inputs)]
+    named = [path for path in paths if path.is_file()]
+    images, masks = split_masks(named) if len(inputs) > 1 else (named, {})
+    found = [InputImage(path, Path(path.name)) for path in images]
+    others: list[Path] = []
+    for root in (path for path in paths if path.is_dir()):
+        for files in walk_files(root, output):
+            found += [InputImage(path, path.relative_to(root)) for path in files.images]
+            masks, others = masks | files.masks, others + files.others
+    counted = pluralize(len(masks), "mask") if masks else ""
+    left_out = ", ".join(filter(None, (counted, describe_others(others))))
+    if not found:
         raise Hep2ganError(
-            f"no images in {', '.join(inputs)}",
+            f"no images in {', '.join(inputs)}" + (f", but {left_out}" if left_out else ""),
             f"images end in {', '.join(sorted(SUFFIXES))}",
-            "name image files, or folders that hold some",
+            "save them as PNG or TIFF" if others else "name an image, or a folder that holds some",
         )
+    return FoundImages(_name_results(found), left_out)
+
+
+def _is_output(path: Path, output: Path, inputs: Sequence[str]) -> bool:
+    """Whether an input is the output of before, as a shell's * gives it; refuse what lies in it."""
+    if not path.is_file() and not path.is_dir():
+        raise Hep2ganError(f"{path} does not exist", "", "check the path")
+    real = path.resolve()
+    if real == output.resolve() and len(inputs) > 1:
+        return True
+    if real.is_relative_to(output.resolve()):
+        raise Hep2ganError(
+            f"{path} lies in output={output}",
+            "what lies there is results, and no input",
+            f"set output={output / 'predictions'}, or another folder",
+        )
+    return False
+
+
+def _name_results(images: Sequence[InputImage]) -> list[InputImage]:
+    """Name results after their files without suffix, or with it where names differ in it alone."""
+    images = sorted(dict.fromkeys(images))
+    counts = Counter(image.name.with_suffix("") for image in images)
     by_name: dict[Path, Path] = {}
-    for image in images:
-        other = by_name.setdefault(image.name, image.path)
-        if other != image.path:
+    for path, name in images:
+        short = name.with_suffix("")
+        result = short if counts[short] == 1 else name
+        if (other := by_name.setdefault(result, path)) != path:
             raise Hep2ganError(
-                f"{other} and {image.path} would both be written as {image.name}",
+                f"{other} and {path} would both be written as {result}",
                 "results are named after the files",
-                "predict the two folders into two outputs",
+                "predict them by two commands, each with an output of its own",
             )
     return [InputImage(path, name) for name, path in by_name.items()]
-
-
-def _list_images(path: Path) -> Iterator[InputImage]:
-    if path.is_file():
-        yield InputImage(path, Path(path.stem))
-    elif path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in SUFFIXES and not file.stem.endswith("_Mask"):
-                yield InputImage(file, file.relative_to(path).with_suffix(""))
-    else:
-        raise Hep2ganError(f"{path} does not exist", "", "check the path")
 
 
 def _load_or_explain(file: InputImage, **options: Any) -> LoadedImage | Hep2ganError:
     try:
         return load_image(file, **options)
     except Hep2ganError as error:
-        return error
+        # Here the key lies in no group.
+        parts = (error.fact, error.rule, error.fix)
+        return Hep2ganError(*(part.replace("data.white_level", "white_level") for part in parts))
 
 
 def load_image(
-    file: InputImage, size: int, white_level: int | None, for_overlay: bool
+    file: InputImage,
+    size: int,
+    white_level: int | None,
+    for_overlay: bool,
+    largest_crop: int | None = None,
 ) -> LoadedImage:
     """Read a file for the networks.
 
@@ -233,14 +293,22 @@ def load_image(
         size: S, the side in pixels of the images that the networks take.
         white_level: Grey level of white in 16-bit images; None for 65535.
         for_overlay: Whether the pixels are kept at their own size too.
+        largest_crop: Longest side in pixels of the cells of the training; None if not known.
 
     Returns:
         The image.
 
     Raises:
-        Hep2ganError: The file cannot be read, see `read_image`.
+        Hep2ganError: The file cannot be read, see `read_image`, or it is many times as large as
+            `largest_crop`, so that it is a field of cells.
     """
     image = read_image(file.path, white_level)
+    if largest_crop and max(image.shape) > (limit := MAX_CROPS * largest_crop):
+        raise Hep2ganError(
+            f"{file.path} has {image.shape[1]} × {image.shape[0]} pixels",
+            f"one file is one cell, and those of the training are at most {largest_crop} px long",
+            f"crop the cells out of it, one a file; shrink one cell to at most {limit} px",
+        )
     stored, levels = stretch(resize(image, size))
     return LoadedImage(
         file, image.shape, stretch(image)[0] if for_overlay else None, stored, levels

@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.settings import Text, in_words
+
+# It tells of each reading of a file, and a file is read more than once.
+logging.getLogger("timm.models._helpers").setLevel(logging.WARNING)
 
 WeightsFile = Annotated[Text | Path, in_words("the name of a file")] | None
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -127,6 +130,7 @@ class PretrainedWeights:
                 require_timm_weights(self.model, self.fix)
             return
         self._require_file(self.file)
+        self._require_no_run(self.file)
         try:
             with self.file.open("rb") as file:
                 if not file.read(1):
@@ -139,6 +143,17 @@ class PretrainedWeights:
     def _require_file(self, file: Path) -> None:
         if not file.is_file():
             raise Hep2ganError(f"weights file {file} does not exist", "", self.fix)
+
+    def _require_no_run(self, file: Path, tensors: Iterable[str] = ()) -> None:
+        """Refuse a run's checkpoint, which holds all networks, by its name or those in it."""
+        owner = self.setting.partition(".")[0]
+        ours = ("generator.", "discriminator.", "classifier.backbone.")
+        if file.suffix == ".ckpt" or any(name.startswith(ours) for name in tensors):
+            raise Hep2ganError(
+                f"{owner}.weights={file} is the checkpoint of a run",
+                "a training does not start from another run yet: weights are those of one network",
+                f"leave {owner}.weights out, or name a .pth or .safetensors file of {self.model}",
+            )
 
     def _require_model(self) -> None:
         name, _, tag = self.model.partition(".")
@@ -203,6 +218,7 @@ class PretrainedWeights:
 
     def _read(self, file: Path) -> dict[str, Tensor]:
         self._require_file(file)
+        self._require_no_run(file)
         try:
             state = load_state_dict(str(file), weights_only=True)
         except Exception as error:  # pickle, zip, safetensors and torch each raise their own
@@ -210,6 +226,7 @@ class PretrainedWeights:
                 f"weights file {file} cannot be read ({error})", "", self.fix
             ) from error
         tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        self._require_no_run(file, tensors)
         if not tensors:
             raise Hep2ganError(f"weights file {file} holds no tensors", "", self.fix)
         return tensors

@@ -1,10 +1,11 @@
 """A finished run as reports see it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import Predictions
 
@@ -78,6 +79,33 @@ class FinishedRun:
         # A configuration that somebody has edited may hold anything.
         settings = self.config.get(group)
         return settings if isinstance(settings, dict) else {}
+
+
+def find_runs(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Look for runs in a folder that is none itself, such as that of a study.
+
+    Args:
+        folder: A folder.
+
+    Returns:
+        Folders of finished runs, and of those that are not finished.
+
+    Raises:
+        Hep2ganError: Some runs were started there, and none is finished.
+    """
+    found: tuple[list[Path], list[Path]] = ([], [])
+    for place, below, files in os.walk(folder):
+        if {"config.yaml", "output.log", "train.log"} & set(files):
+            found[not RunFolder(Path(place)).done].append(Path(place))
+            below.clear()
+    done, rest = map(sorted, found)
+    if rest and not done:
+        raise Hep2ganError(
+            f"no run in {folder} is finished\n{bullet_list(list(map(str, rest)))}\n",
+            "a finished run holds DONE",
+            "start the same hep2gan-train again, which goes on with them",
+        )
+    return done, rest
 
 
 def read_finished_run(path: Path) -> FinishedRun:

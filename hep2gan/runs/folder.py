@@ -14,7 +14,7 @@ from hep2gan.runs.provenance import read_provenance
 RUNTIME_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
     | {"trusted", "optimized_metric"}
-    | {f"trainer.{key}" for key in ("accelerator", "num_workers", "cache_on_device")}
+    | {f"trainer.{key}" for key in ("accelerator", "num_workers", "threads", "cache_on_device")}
     | {"trainer.log_every_n_steps"}
     | {f"trainer.{key}" for key in ("nonfinite", "eval_batch_size", "fused_optimizers", "profile")}
     | {"generator.weights", "classifier.weights"}
@@ -36,11 +36,13 @@ class StoreInfo(NamedTuple):
         classes: Class names in the order of the labels.
         size: Side of an image in pixels.
         path: Folder of the store.
+        largest_crop: Longest side of its raw cells in pixels; None if it was not recorded.
     """
 
     classes: tuple[str, ...]
     size: int
     path: Path
+    largest_crop: int | None
 
 
 class RunFolder:
@@ -234,7 +236,9 @@ class RunFolder:
                 raise ValueError("classes must be names, each once")
             if type(size) is not int or not 0 < size <= MAX_IMAGE_SIZE:
                 raise ValueError(f"size is {str(size)[:40]}, must be in 1..{MAX_IMAGE_SIZE}")
-            return StoreInfo(names, size, Path(path))
+            if type(crop := found.get("largest_crop")) not in (int, type(None)):
+                raise ValueError("largest_crop is no whole number")
+            return StoreInfo(names, size, Path(path), crop)
 
     def provenance(self) -> dict[str, Any]:
         """Data, split and versions from provenance.json; empty if it cannot be read."""

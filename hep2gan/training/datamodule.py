@@ -18,6 +18,7 @@ from hep2gan.data.transforms.functional import AugmentationParams
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.runs.checkpoints import TRAINING_START, TrainingPosition
+from hep2gan.training.waits import WatchedLoader
 
 
 class CellDataModule(L.LightningDataModule):
@@ -175,7 +176,7 @@ class CellDataModule(L.LightningDataModule):
             RequestDataset() if self.cache_on_device else CellDataset(self.store)
         )
         workers = 0 if self.cache_on_device else self.num_workers
-        return DataLoader(
+        return WatchedLoader(
             dataset,
             # A sampler of whole batches; Lightning calls its set_epoch before every epoch.
             sampler=self._batches(rows, training),

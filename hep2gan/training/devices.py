@@ -1,5 +1,6 @@
 """Devices by name, and the precision and memory format that suit them."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -7,13 +8,15 @@ import torch
 from torch import nn
 
 from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.io import available_cores
 
 
-def resolve_device(accelerator: str) -> torch.device:
+def resolve_device(accelerator: str, key: str = "accelerator") -> torch.device:
     """Choose the device by its kind.
 
     Args:
         accelerator: "gpu" for the first GPU, "cpu", or "auto" for a GPU where there is one.
+        key: The key that it was given by, for errors.
 
     Returns:
         The device.
@@ -22,10 +25,35 @@ def resolve_device(accelerator: str) -> torch.device:
         Hep2ganError: Another word, or there is no GPU that torch can use.
     """
     if accelerator not in ("auto", "cpu", "gpu"):
-        raise Hep2ganError(f"accelerator is {accelerator!r}", "choose from auto, cpu, gpu")
+        raise Hep2ganError(f"{key} is {accelerator!r}", "choose from auto, cpu, gpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
-        raise Hep2ganError("there is no GPU that torch can use", "", "set accelerator=cpu")
+        raise Hep2ganError(
+            f"{key} is gpu, and there is no GPU that torch can use by CUDA or ROCm",
+            MPS_DECLINED if has_mps() else "",
+            f"set {key}=cpu",
+        )
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+MPS_DECLINED = "Apple's GPUs (MPS) are not used, since nothing here was ever tried on them"
+
+
+def has_mps() -> bool:
+    """Whether this is a Mac whose GPU torch could use."""
+    return torch.backends.mps.is_available()
+
+
+def use_threads(threads: int | None) -> None:
+    """Set the number of threads for computing on the CPU.
+
+    Args:
+        threads: The number; None for what OMP_NUM_THREADS says, or else one per core that this
+            process may use.
+    """
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:
+        threads = min(torch.get_num_threads(), available_cores())
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def use_tf32(allowed: bool) -> None:
@@ -53,7 +81,7 @@ def require_devices(accelerator: str, count: int) -> str:
         Hep2ganError: There are fewer GPUs.
     """
     gpus = torch.cuda.device_count()
-    if resolve_device(accelerator).type == "cpu":
+    if resolve_device(accelerator, "trainer.accelerator").type == "cpu":
         return f"{pluralize(count, 'process', 'processes')} on the CPU"
     if gpus < count:
         raise Hep2ganError(

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,17 +14,26 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _NormBase
 
 from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.runs.folder import config_diff
 from hep2gan.training.signals import SignalHandler
 
-# Long enough for one rank to pack a store while the others wait.
-_TIMEOUT = timedelta(hours=6)
+_TO_COME = timedelta(minutes=10)
+"""For the ranks to come together at the start."""
+_TO_ANSWER = timedelta(minutes=30)
+"""For a rank that saves or evaluates while the others wait."""
+_TO_PREPARE = timedelta(hours=6)
+"""For rank 0 to make and pack a store while the others wait."""
 
 host_group: dist.ProcessGroup | None = None
 """The gloo group for tensors on the host, apart from the gradients' group; None in one process."""
+
+_store: Store | None = None
+"""What the ranks met in."""
 
 
 def is_first_process() -> bool:
@@ -48,34 +58,61 @@ def init_process_group(accelerator: str) -> None:
         accelerator: "cpu", "gpu" or "auto".
 
     Raises:
-        Hep2ganError: This rank has no GPU of its own.
+        Hep2ganError: This rank has no GPU of its own, or the others do not come.
     """
-    global host_group
+    global host_group, _store
     launched = "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
     if not launched or host_group:
         return
+    options: dict[str, Any] = {"backend": "gloo"}
     if accelerator != "cpu" and torch.cuda.is_available():
-        local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if local >= gpus:
-            raise Hep2ganError(
-                f"rank {os.environ['RANK']} has no GPU of its own ({gpus} here, {local + 1} or more"
-                " needed)",
-                "each rank of a node needs one",
-                "set trainer.devices to the GPUs of a node, or trainer.accelerator=cpu",
-            )
-        device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
-        dist.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
-    else:
-        dist.init_process_group("gloo", timeout=_TIMEOUT)
-    host_group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_TIMEOUT))
+        options = {"backend": "nccl", "device_id": _own_gpu()}
+    _store, number, ranks = _meet()
+    met = PrefixStore("default", _store)
+    dist.init_process_group(store=met, rank=number, world_size=ranks, timeout=_TO_ANSWER, **options)
+    host_group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_TO_ANSWER))
+
+
+def _own_gpu() -> torch.device:
+    local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local >= gpus:
+        raise Hep2ganError(
+            f"rank {os.environ['RANK']} has no GPU of its own ({gpus} here, {local + 1} or more"
+            " needed)",
+            "each rank of a node needs one",
+            "set trainer.devices to the GPUs of a node, or trainer.accelerator=cpu",
+        )
+    device = torch.device("cuda", local)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _meet() -> tuple[Store, int, int]:
+    """The store in which all ranks have come together, this rank's number and that of all."""
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=_TO_COME))
+        store.set(f"here/{rank}", "")
+        store.wait([f"here/{other}" for other in range(size)], _TO_COME)
+    except (dist.DistError, RuntimeError, ValueError) as error:
+        number, ranks, *place = (
+            os.environ.get(name, "?")
+            for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+        )
+        raise Hep2ganError(
+            f"rank {number} has not met all of {ranks} ranks at {':'.join(place)}"
+            f" ({str(error).splitlines()[0][:200]})",
+            f"the ranks of a run come together within {_TO_COME.total_seconds() / 60:g} minutes",
+            "start all of them at once, with MASTER_ADDR and MASTER_PORT of the machine of rank 0,"
+            " which the others can reach; or leave torchrun out on one machine",
+        ) from error
+    return store, rank, size
 
 
 def destroy_process_group() -> None:
     """Leave the other ranks; nothing to do in a single process."""
-    global host_group
+    global host_group, _store
     if host_group:
-        host_group = None
+        host_group = _store = None
         dist.destroy_process_group()
 
 
@@ -93,16 +130,36 @@ def rank_zero_first() -> Iterator[None]:
     launcher wants them to end.
     """
     if rank() > 0:
-        if not broadcast(None):
+        if _answer_of_rank_zero() != b"begun":
             raise Hep2ganError("rank 0 could not begin", "the ranks of a run begin together")
         yield
         return
-    succeeded = False
+    answer = "failed"
     try:
         yield
-        succeeded = True
+        answer = "begun"
     finally:
-        broadcast(succeeded)
+        if _store:
+            _store.set(_ANSWER, answer)
+
+
+_ANSWER = "rank zero"
+
+
+def _answer_of_rank_zero() -> bytes:
+    """What rank 0 says when it is ready; asked for, since it may take longer than a collective."""
+    assert _store is not None
+    end = time.monotonic() + _TO_PREPARE.total_seconds()
+    while not _store.check([_ANSWER]):
+        if time.monotonic() > end:
+            hours = _TO_PREPARE.total_seconds() / 3600
+            raise Hep2ganError(
+                f"rank 0 has not begun within {hours:g} hours",
+                "the others wait while it makes and packs the cells",
+                "pack the store first, by hep2gan-pack",
+            )
+        time.sleep(0.05)
+    return bytes(_store.get(_ANSWER))
 
 
 def gather(value: Any) -> list[Any]:

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from hep2gan.config import TrainConfig
+from hep2gan.data.prepare import open_store_of_run
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
@@ -91,5 +91,5 @@ def evaluate_forest(
             "a forest has no checkpoints: it is grown again from the cells",
             "leave checkpoint out",
         )
-    cells = Store.open(Path(store) if store else run.store_info().path)
+    cells = open_store_of_run(run, store)
     return fit_and_test_forest(config, run, cells, Split.load(run.path, cells), figures=figures)

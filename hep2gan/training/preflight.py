@@ -18,6 +18,7 @@ from hep2gan.config import (
 )
 from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import PARTS
+from hep2gan.data.store.report import oddity_lines
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.models.guidance import TrainingStages
 from hep2gan.runs.checkpoints import TrainingPosition, latest_readable
@@ -29,7 +30,8 @@ from hep2gan.training.build import build_task, optimizer_factory, parameter_coun
 from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
-from hep2gan.training.preflight_report import Finding, Note, PreflightReport
+from hep2gan.training.machine import check_machine
+from hep2gan.training.preflight_report import Finding, Note, PreflightReport, Skipped
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.trainer import build_named_callbacks
 from hep2gan.training.trainer_flags import check_trainer_flags
@@ -56,7 +58,8 @@ def run_preflight(
 def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) -> PreflightReport:
     """Check settings and surroundings, then open the data and build the networks of `setup`.
 
-    Checks that depend on invalid settings or on data that cannot be opened are left out.
+    Checks that depend on invalid settings or on data that cannot be opened are left out, and
+    reported as skipped.
 
     Args:
         setup: The run; its configuration has a valid value in place of each invalid one.
@@ -71,35 +74,42 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
         return not any(f"{key}.".startswith(f"{group}.") for key in invalid for group in groups)
 
     def check(name: str, findings: Iterable[Finding], *groups: str) -> None:
-        if valid(*groups):
-            report.add(name, findings)
+        if wrong := [group for group in groups if not valid(group)]:
+            findings = [Skipped(f"not checked, since {', '.join(wrong)} is wrong")]
+        report.add(name, findings)
 
     check("settings", check_settings(setup, invalid))
     has_networks = config.model.baseline is None
-    builds = not report.problems and has_networks
-    trains = valid("trainer", "model.baseline") and has_networks
-    if trains:
+    trainer = ("trainer", "model.baseline")
+    if has_networks:
         devices = config.trainer.accelerator, config.trainer.devices
-        check("devices", _result(require_devices, *devices))
-        check("switches", check_trainer_flags(config.trainer))
-        check("optimizers", check_optimizers(config), "optimizer")
-        check("callbacks", check_callbacks(config), "callbacks")
+        check("devices", _result(require_devices, *devices), *trainer)
+        if setup.dry_run:
+            check("machine", check_machine(config.trainer, config.source.size), *trainer, "data")
+        check("switches", check_trainer_flags(config.trainer), *trainer)
+        check("optimizers", check_optimizers(config), *trainer, "optimizer")
+        check("callbacks", check_callbacks(config), *trainer, "callbacks")
     check("logger", _result(require_logger, config.logger), "logger")
     check("run folder", check_folder(setup))
     if setup.checkpoint is None:
         check("weights", check_weights(config), "model", "pretrained", *NETWORKS)
     check("data", check_store(setup), "data", "stores", "model")
-    if setup.is_open("store"):
-        check("split", check_split(setup), "split", "seed", "loss.gaussian_mixture")
-    if trains:
-        check("batches", check_batches(setup), "model")
-    if builds:
+    cells = [Skipped("not checked, since the cells cannot be opened")]
+    opened = setup.is_open("store")
+    split = check_split(setup) if opened else cells
+    check("split", split, "split", "seed", "loss.gaussian_mixture")
+    if has_networks:
+        check("batches", check_batches(setup), *trainer, "model")
         # Behind a problem nothing starts: the build shows what else is wrong.
         setup.load_weights &= not report.problems
-        check("networks", check_networks(setup))
-    if setup.is_open("task"):
-        check("disk", check_disk_space(setup))
+        built = ("model", "task", "loss", "optimizer", "training", "evaluation", *NETWORKS)
+        check("networks", check_networks(setup), *built, "trainer", "augmentation", "normalisation")
+        disk = check_disk_space(setup) if setup.is_open("task") else [Skipped(_UNBUILT)]
+        check("disk", disk)
     return report
+
+
+_UNBUILT = "not checked, since the size of the networks is not known"
 
 
 # ---------------------------------------------------------------------- settings, surroundings
@@ -257,6 +267,7 @@ def check_store(setup: RunSetup) -> Iterator[Finding]:
             "their side must be divisible by 16",
             "pack again with another data.size",
         )
+    yield from map(Note, oddity_lines(store.manifest["findings"]["oddities"]))
     yield (
         f"{store.path}: {len(store):,} cells of {store.size} px in {len(store.classes)} classes,"
         f" fingerprint {store.fingerprint[:12]}"

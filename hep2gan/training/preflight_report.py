@@ -4,11 +4,15 @@ from collections.abc import Iterable
 
 from hep2gan.errors import Hep2ganError, SeveralProblemsError, raise_all
 
-STATES = ("ok", "note", "problem")
+STATES = ("ok", "note", "skipped", "problem")
 
 
 class Note(str):
     """Something worth knowing that stops nothing."""
+
+
+class Skipped(str):
+    """Why a check could not be made."""
 
 
 Finding = str | Hep2ganError
@@ -78,4 +82,6 @@ class PreflightReport:
 def _state(finding: Finding) -> str:
     if isinstance(finding, Hep2ganError):
         return "problem"
+    if isinstance(finding, Skipped):
+        return "skipped"
     return "note" if isinstance(finding, Note) else "ok"

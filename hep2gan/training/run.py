@@ -3,7 +3,7 @@
 import json
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -19,13 +19,15 @@ from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.provenance import provenance, write_provenance
 from hep2gan.training import distributed
 from hep2gan.training.build import parameter_counts
+from hep2gan.training.devices import use_threads
 from hep2gan.training.evaluation import evaluate_run, format_summary
 from hep2gan.training.forest import fit_and_test_forest
-from hep2gan.training.loggers import Dashboard, build_logger, logger_session
+from hep2gan.training.loggers import Dashboard, build_loggers, logger_session
 from hep2gan.training.preflight import preflight
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.signals import RunStopped, SignalHandler
 from hep2gan.training.trainer import fit
+from hep2gan.training.waits import explain_lost_processes
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ def train_run(config: TrainConfig, run: RunFolder) -> dict[str, float]:
     if config.model.baseline and not distributed.is_first_process():
         return {}
     silence_libraries()
-    with SignalHandler().listening() as stop:
+    use_threads(config.trainer.threads)
+    with explain_lost_processes(), SignalHandler().listening(watched=True) as stop:
         if not config.model.baseline:
             distributed.init_process_group(config.trainer.accelerator)
         distributed.redirect_worker_output(run.path)
@@ -121,6 +124,7 @@ def open_run(setup: RunSetup) -> None:
             log.warning("%s.", note[:1].upper() + note[1:])
         run.save_config(setup.config.to_plain())
         store = {"path": str(setup.store.path)} | _describe_store(setup.store)
+        store["largest_crop"] = int(setup.store.crop_size.max())
         atomic_write(run.store_file, json.dumps(store, indent=1) + "\n")
         if not (run.path / "split.csv").exists():
             setup.split.save(run.path, setup.store)
@@ -154,15 +158,14 @@ def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
     )
     if rank == 0:
         write_provenance(run.path / "provenance.json", origin)
-    logger = build_logger(
-        config, run.path, rank=rank, start=setup.data.batches_done, provenance=origin
-    )
-    with logger_session(logger):
+    start = setup.data.batches_done
+    loggers = build_loggers(config, run.path, rank=rank, start=start, provenance=origin)
+    with logger_session(loggers):
         if config.model.baseline:
             metrics = fit_and_test_forest(config, run, setup.store, split)
         else:
-            metrics = _train_networks(setup, logger, stop)
-        if logger:
+            metrics = _train_networks(setup, loggers, stop)
+        for logger in loggers:
             logger.log_results(
                 metrics,
                 figures={path.stem: path for path in sorted(run.figures.glob("*.png"))},
@@ -172,10 +175,10 @@ def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
 
 
 def _train_networks(
-    setup: RunSetup, logger: Dashboard | None, stop: SignalHandler
+    setup: RunSetup, loggers: Sequence[Dashboard], stop: SignalHandler
 ) -> dict[str, float]:
     """Train the networks, then test those of the best epoch, or of the last."""
-    fit(setup, logger, stop)
+    fit(setup, loggers, stop)
     _, checkpoint = load_best_or_latest(setup.run.checkpoints)
     setup.task.load_state_dict(checkpoint["state_dict"])
     return evaluate_run(setup.task, setup.data, setup.run, setup.config)

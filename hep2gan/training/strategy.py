@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hep2gan.config import TrainerSettings
+from hep2gan.training.devices import resolve_device
 from hep2gan.training.module import SegmentationGuidedClassification
 
 
@@ -100,7 +101,8 @@ def devices_and_strategy(settings: TrainerSettings, *plugins: Any) -> dict[str, 
     strategy: Strategy | str = PerNetworkDDP() if several else "auto"
     synchronised = [SyncBatchNormConversion()] if several and settings.sync_batchnorm else []
     return {
-        "accelerator": settings.accelerator,
+        # Named, since Lightning would take a Mac's GPU for auto and for gpu.
+        "accelerator": resolve_device(settings.accelerator).type,
         "devices": settings.devices,
         "num_nodes": settings.num_nodes,
         "strategy": strategy,

@@ -1,6 +1,7 @@
 """The Lightning trainer of a run: its loggers, its callbacks in their order, its precision."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -47,12 +48,12 @@ def monitor_name(classifies: bool) -> str:
     return "val/f1" if classifies else "val/dice"
 
 
-def fit(setup: RunSetup, logger: Any, stop: SignalHandler) -> None:
+def fit(setup: RunSetup, loggers: Sequence[Any], stop: SignalHandler) -> None:
     """Train the networks of `setup`, from its checkpoint on; write metrics.csv and checkpoints.
 
     Args:
         setup: The run.
-        logger: Another logger beside metrics.csv, or None.
+        loggers: Other loggers beside metrics.csv.
         stop: Receives the signals that end the training early.
 
     Raises:
@@ -68,7 +69,7 @@ def fit(setup: RunSetup, logger: Any, stop: SignalHandler) -> None:
     lines = [] if progress_bars() else [ConsoleLogger(settings.max_epochs)]
     trainer = build_trainer(
         settings,
-        [curves, *([logger] if logger else []), *lines],
+        [curves, *loggers, *lines],
         build_callbacks(config, run, data, stop),
         len(data.split.validation) > 0,
         profiler,

@@ -1,17 +1,19 @@
 """hep2gan-report: what is text on its command line, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 
 from hep2gan.cli import report
-from hep2gan.cli.report import verbatim
+from hep2gan.cli.app import quote_text
 from tests.helpers.commands import call
 from tests.helpers.report_fixtures import another, make_predictions, write_run
 
 
 def test_text_is_taken_word_for_word():
-    assert verbatim("title=it's") == r"title='it\'s'"
-    assert verbatim("output=a,b/c.html") == "output='a,b/c.html'"
-    assert [verbatim(word) for word in ("title=null", "title=", "title='x'", "runs/a", "-m")] == [
+    assert quote_text("title=it's") == r"title='it\'s'"
+    assert quote_text("output=a,b/c.html") == "output='a,b/c.html'"
+    assert [quote_text(word) for word in ("title=null", "title=", "title='x'", "runs/a", "-m")] == [
         "title=null", "title=", "title='x'", "runs/a", "-m",
     ]  # fmt: skip
 
@@ -57,6 +59,36 @@ def test_methods_against_one_of_them(tmp_path, monkeypatch, capsys):
     assert call(report, *runs, "reference=vgg16", "output=other/report.html") == 2
     assert "reference=vgg16 names none of the methods" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_studys_folder_stands_for_what_is_finished_in_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cells = make_predictions(counts=(2, 2), size=32)
+    for seed in range(4):
+        write_run(Path(f"runs/s/proposed/seed{seed}"), cells, seed=seed)
+    Path("runs/s/proposed/seed1/DONE").unlink()
+    for file in Path("runs/s/proposed/seed3").iterdir():
+        if file.is_file():
+            file.unlink()
+    Path("runs/s/proposed/seed3/output.log").touch()
+    # A dashboard's folder in a run holds a config.yaml of its own.
+    for name in ("seed0/wandb/files", "seed1/wandb/files"):
+        Path(f"runs/s/proposed/{name}").mkdir(parents=True)
+        Path(f"runs/s/proposed/{name}/config.yaml").touch()
+    assert call(report, "runs/s", "files=false") == 0
+    assert capsys.readouterr().out == (
+        "report/report.html\nleft out, not finished\n"
+        "  - runs/s/proposed/seed1\n  - runs/s/proposed/seed3\n"
+    )
+    page = Path("report/report.html").read_text(encoding="utf-8")
+    assert "seed2" in page
+    for seed in (0, 2):
+        Path(f"runs/s/proposed/seed{seed}/DONE").unlink()
+    assert call(report, "runs/s", "output=other") == 2
+    assert "no run in runs/s is finished" in capsys.readouterr().err
+    Path("empty").mkdir()
+    assert call(report, "empty") == 2
+    assert "empty is no run folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

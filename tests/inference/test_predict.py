@@ -11,45 +11,161 @@ from hep2gan.data.readers.image import resize, stretch
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import TorchBackend
-from hep2gan.inference.predict import BackendOutput, Predictor, find_images, map_ordered
+from hep2gan.inference.predict import BackendOutput, Predictor, find_images, load_image, map_ordered
 from hep2gan.models.guidance import MaskGuidance
 from hep2gan.reports.figures.overlay import overlay
 from hep2gan.training.devices import resolve_device
 from tests.helpers import tiny
 
+OUT = Path("out")
+
 
 @pytest.fixture(autouse=True)
 def _files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("a/1.png", "a/1_Mask.png", "a/deep/2.TIF", "a/notes.txt", "b/1.png", "c/x.csv"):
+    for name in (
+        "a/1.png",
+        "a/1_Mask.png",
+        "a/deep/2.TIF",
+        "a/notes.txt",
+        "b/1.png",
+        "c/x.csv",
+        "j/1.jpg",
+        "m/1_m_mask.png",
+    ):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
 
 
 def test_folders_are_searched_and_masks_left_out():
-    found = [(str(f.path), str(f.name)) for f in find_images(["a"])]
+    found = [(str(f.path), str(f.name)) for f in find_images(["a"], OUT).images]
     assert found == [("a/1.png", "1"), ("a/deep/2.TIF", "deep/2")]
 
 
 def test_a_file_named_is_taken_whatever_its_name():
-    assert [str(f.name) for f in find_images(["a/1_Mask.png"])] == ["1_Mask"]
+    assert [str(f.name) for f in find_images(["a/1_Mask.png"], OUT).images] == ["1_Mask"]
 
 
 def test_the_same_file_twice_is_one_image():
-    assert len(find_images(["a/1.png", "a/1.png"])) == 1
+    assert len(find_images(["a/1.png", "a/1.png"], OUT).images) == 1
+
+
+def image(name, shape=(60, 60), seed=0):
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    Image.fromarray(pixels).save(name)
+
+
+def names(*inputs, output=OUT):
+    return [str(found.path) for found in find_images(inputs, output).images]
+
+
+def test_a_folder_as_people_have_it():
+    for name in ("001.png", "002.png", "003.png", "001_mask.png", "002_MASK.png", "004.jpg"):
+        image(f"folder/{name}")
+    image("folder/005.bmp")
+    image("folder/006.PNG")
+    image("folder/.ipynb_checkpoints/002-checkpoint.png")
+    Path("folder/._001.png").write_bytes(b"\0\5\x16\7")
+    Path("folder/Thumbs.db").touch()
+    found = find_images(["folder"], OUT)
+    assert [path.path.name for path in found.images] == ["001.png", "002.png", "003.png", "006.PNG"]
+    assert found.left_out == (
+        "2 masks, 2 files of kinds that are not read (.bmp, .jpg; PNG and TIFF are)"
+    )
+
+
+def test_masks_among_files_named_are_left_out():
+    assert names("a/1.png", "a/1_Mask.png", "a/deep/2.TIF") == ["a/1.png", "a/deep/2.TIF"]
+
+
+@pytest.mark.parametrize("output", ["a/results", "a/deep/out", "a/x/../predictions"])
+def test_what_a_prediction_wrote_is_no_input(output):
+    before = names("a", output=Path(output))
+    for name in ("masks/1.png", "overlays/1.png", "masks/deep/2.png", "1.png"):
+        image(f"{output}/{name}")
+    assert names("a", output=Path(output)) == before
+    # Another output does not change what is an input; 1.png was not written by a prediction.
+    again = names("a", output=OUT)
+    assert len(again) == len(before) + 1
+
+
+def test_the_output_among_inputs_that_a_shell_lists_is_left_out():
+    image("a/predictions/masks/1.png")
+    inputs = ["a/1.png", "a/deep", "a/predictions"]
+    assert names(*inputs, output=Path("a/predictions")) == ["a/1.png", "a/deep/2.TIF"]
+
+
+@pytest.mark.parametrize(("inputs", "output"), [(["."], "."), (["a"], "."), (["a/1.png"], "a")])
+def test_results_are_not_written_among_inputs(inputs, output):
+    with pytest.raises(Hep2ganError, match=r"lies in output=.*Fix: set output=") as caught:
+        find_images(inputs, Path(output))
+    fixed = caught.value.fix.removeprefix("set output=").partition(",")[0]
+    assert "a/1.png" in names(*inputs, output=Path(fixed))
+
+
+def test_predicting_twice_gives_the_same_twice():
+    for number in range(3):
+        image(f"folder/{number}.png", seed=number)
+
+    def all_files(output):
+        found = find_images(["folder"], output).images
+        Predictor(engine, "ab", 16).predict(
+            found, output, batch_size=2, white_level=None, overlays=True, progress=lambda *_: None
+        )
+        return {path: path.read_bytes() for path in Path("folder").rglob("*") if path.is_file()}
+
+    first = all_files(Path("folder/predictions"))
+    assert len(first) == 3 + 3 + 3 + 1
+    assert all_files(Path("folder/predictions")) == first
+
+
+def test_names_that_differ_in_their_suffix_alone_keep_it():
+    for name in ("e/cell_0.tif", "e/cell_0.png", "e/cell_1.png"):
+        image(name)
+    found = find_images(["e"], OUT).images
+    assert [str(f.name) for f in found] == ["cell_0.png", "cell_0.tif", "cell_1"]
+    Predictor(engine, "ab", 16).predict(
+        found, OUT, batch_size=4, white_level=None, overlays=False, progress=lambda *_: None
+    )
+    written = sorted(path.name for path in Path("out/masks").iterdir())
+    assert written == ["cell_0.png.png", "cell_0.tif.png", "cell_1.png"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_field"),
+    [((1040, 1388), True), ((90, 301), True), ((301, 90), True), ((300, 300), False)],
+)
+def test_a_field_of_cells_is_refused(shape, is_field):
+    image("f/field.png", shape)
+    found = find_images(["f"], OUT).images
+    report = Predictor(engine, "ab", 16, largest_crop=100).predict(
+        found, OUT, batch_size=2, white_level=None, overlays=False, progress=lambda *_: None
+    )
+    assert report.done == (not is_field)
+    words = f"f/field.png has {shape[1]} × {shape[0]} pixels: one file is one cell, and those of"
+    assert [problem.startswith(words) for problem in report.problems] == [True] * is_field
+    assert all("crop the cells out of it" in problem for problem in report.problems)
+
+
+def test_a_crop_size_that_is_not_known_refuses_nothing():
+    image("f/field.png", (900, 900))
+    assert load_image(find_images(["f"], OUT).images[0], 16, None, False).shape == (900, 900)
 
 
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
         (["a", "b"], r"a/1.png and b/1.png would both be written as 1"),
-        (["c"], r"no images in c.*png"),
+        (["c"], r"no images in c: .*png.*Fix: name an image"),
+        (["j"], r"no images in j, but 1 file .*\.jpg.*Fix: save them as PNG"),
+        (["m"], "no images in m, but 1 mask: "),
         (["gone"], "gone does not exist"),
     ],
 )
 def test_inputs_that_cannot_be_predicted(inputs, words):
     with pytest.raises(Hep2ganError, match=words):
-        find_images(inputs)
+        find_images(inputs, OUT)
 
 
 def test_runs_that_need_true_masks_cannot_predict():
@@ -89,7 +205,7 @@ def predicted(count, batch_size, calls=None, **given):
         Path(f"many/{number:03d}.png").write_bytes(b"nothing")
     seen = []
     report = Predictor(engine if calls is None else counting, "ab", 16).predict(
-        find_images(["many"]),
+        find_images(["many"], OUT).images,
         Path("out"),
         batch_size=batch_size,
         white_level=None,

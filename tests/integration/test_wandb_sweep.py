@@ -30,7 +30,7 @@ def test_the_agents_command_line_composes_and_names_the_trial(monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "abc123")
     config = composed("train", *name_positionals(overrides, ()))
     assert config["run_dir"] == "runs/wandb_sweep/trial-abc123/seed0"
-    assert config["logger"]["kind"] == "wandb"
+    assert config["logger"]["wandb"] is True
     assert config["optimized_metric"] == sweep["metric"]["name"]
     assert config["split"]["validation_fraction"] == 0.1
     assert config["loss"]["alpha"] == chosen["loss.alpha"]

@@ -36,6 +36,28 @@ def test_a_file_that_does_not_exist_is_named(tmp_path):
         initial(tmp_path / "no.pth").timm_arguments()
 
 
+@pytest.mark.parametrize("name", ["epoch0002.ckpt", "best.ckpt", "renamed.pth"])
+@pytest.mark.parametrize("owner", ["generator", "classifier"])
+def test_the_checkpoint_of_a_run_is_refused_as_such(tmp_path, name, owner, caplog):
+    caplog.set_level("INFO")
+    of_run = {"classifier.backbone.fc.weight": torch.ones(2), "generator.head.bias": torch.ones(1)}
+    torch.save({"state_dict": of_run, "epoch": 2}, tmp_path / name)
+    weights = PretrainedWeights("resnet10t", False, tmp_path / name, f"{owner}.backbone")
+    words = rf"{owner}\.weights=.*{name} is the checkpoint of a run: a training does not start"
+    with pytest.raises(Hep2ganError, match=rf"{words}.*leave {owner}\.weights out"):
+        weights.timm_arguments()
+    if name.endswith(".ckpt"):
+        with pytest.raises(Hep2ganError, match=words):
+            weights.require_reachable()
+    assert "Loaded state_dict" not in caplog.text
+
+
+def test_the_weights_of_one_network_are_no_checkpoint_of_a_run(tmp_path):
+    # Its output layer is called classifier, too.
+    torch.save(timm.create_model("mobilenetv3_small_050").state_dict(), tmp_path / "w.pth")
+    initial(tmp_path / "w.pth", model="mobilenetv3_small_050").timm_arguments()
+
+
 @pytest.mark.parametrize("name", ["torn.pth", "torn.safetensors"])
 def test_a_damaged_file_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04 not a network")

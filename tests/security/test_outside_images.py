@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.data.readers.image import read_image, read_mask
+from hep2gan.data.readers.image import read_image
+from hep2gan.data.readers.mask import read_mask
 from hep2gan.errors import Hep2ganError
 from tests.data.readers.test_image import COLOUR, DEEP, GREY, png_bytes, saved
 
@@ -187,7 +188,7 @@ def test_one_bit(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(bits).save(path)
     np.testing.assert_array_equal(read_image(path), bits * 255)
-    np.testing.assert_array_equal(read_mask(path), bits)
+    np.testing.assert_array_equal(read_mask(path).nucleus, bits)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")

@@ -164,7 +164,7 @@ STUDY = (*SMALL, *NETS, "-m", "hydra/sweeper=optuna", "split.validation_fraction
     ("storage", "said"),
     [
         (f"sqlite://me:{PASSWORD}@host/db", "Invalid SQLite URL: sqlite://me:***@host/db"),
-        (f"sqlite:///me:{PASSWORD}@host.db", "Storage: sqlite:///me:***@host.db"),
+        (f"sqlite:///me:{PASSWORD}@host.db", "Study default in sqlite:///me:***@host.db"),
     ],
 )
 def test_the_password_of_a_studys_database_is_not_shown(tmp_path, storage, said):

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from hep2gan.cli import evaluate, predict, report, train
+from hep2gan.cli import evaluate, pack, predict, report, train
 from hep2gan.runs.predictions import Predictions
 from tests.helpers.commands import call
 
@@ -52,6 +52,27 @@ def test_predictions_hold_votes_and_texture_features(place):
     assert found.mask is None
     # 20 trees vote in steps of 1/20, grown until their leaves are pure.
     np.testing.assert_allclose(found.probabilities * 20, (found.probabilities * 20).round())
+
+
+def test_a_run_is_tested_on_its_own_cells_wherever_they_lie(place, tmp_path, monkeypatch, capsys):
+    store = json.loads((place / RUN / "store.json").read_text())["path"]
+    other = ("data=phantom", "data.count=96", "data.seed=5", "data.size=64")
+    assert call(pack, *other, "data.store=stores/other") == 0
+    before = (place / RUN / "metrics.json").read_bytes()
+    assert call(evaluate, RUN, "store=stores/other") == 2
+    said = capsys.readouterr().err
+    assert f"stores/other holds other cells than {RUN} was trained on" in said
+    assert "leave store out, or name a copy of the training's store; new images go to" in said
+    assert (place / RUN / "metrics.json").read_bytes() == before
+    shutil.copytree(store, "stores/copied")
+    assert call(evaluate, RUN, "store=stores/copied", "figures=false") == 0
+    # What the error says leads out.
+    monkeypatch.chdir(tmp_path)
+    assert call(evaluate, str(place / RUN), "store=gone") == 2
+    said = capsys.readouterr().err
+    assert f"there is no store at {tmp_path / 'gone'}" in said
+    assert "give its folder with store=FOLDER" in said
+    assert call(evaluate, str(place / RUN), f"store={place / store}", "figures=false") == 0
 
 
 def test_a_finished_forest_is_left_alone_and_another_refused(place, capsys):

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import wandb
+from PIL import Image
 
 from hep2gan.cli import pack, train
 from hep2gan.cli.launch.local import run_settings
 from hep2gan.config import parse_sound_part
 from hep2gan.data.splits import SplitSettings, make_split
+from hep2gan.data.store.pack import pack_cells
 from hep2gan.errors import Hep2ganError
 from hep2gan.models import pretrained
 from hep2gan.runs.checkpoints import list_checkpoints
@@ -22,18 +24,20 @@ from hep2gan.settings import Component
 from hep2gan.training import preflight
 from hep2gan.training.preflight import (
     check_split,
+    check_store,
     check_weights,
     checkpoint_bytes,
     require_disk_space,
     run_preflight,
     state_copies,
 )
-from hep2gan.training.preflight_report import PreflightReport
+from hep2gan.training.preflight_report import Note, PreflightReport
 from hep2gan.training.setup import RunSetup
 from tests.helpers.commands import call, inside_copy
 from tests.helpers.configs import composed, parsed
 from tests.helpers.made_store import made_store
 from tests.helpers.offline import without_wandb_settings
+from tests.helpers.raw_sets import cells
 from tests.helpers.started import NETS, SMALL, TWO
 from tests.helpers.started import train as started
 
@@ -55,6 +59,7 @@ def place(tmp_path_factory, packed_store):
 @pytest.fixture(autouse=True)
 def _inside(place, monkeypatch):
     monkeypatch.chdir(place)
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
 
 
 def told(*overrides):
@@ -81,8 +86,8 @@ def test_switches_that_do_not_fit_stand_in_the_list(place):
 def test_a_sound_configuration_is_looked_at_from_all_sides(place):
     found = told("study=sound")
     assert list(found) == [
-        "settings", "devices", "callbacks", "logger", "run folder", "data", "split", "batches",
-        "networks", "disk",
+        "settings", "devices", "machine", "callbacks", "logger", "run folder", "data", "split",
+        "batches", "networks", "disk",
     ]  # fmt: skip
     assert {state for results in found.values() for state, _ in results} == {"ok"}
     assert found["devices"] == [("ok", "1 process on the CPU")]
@@ -94,12 +99,12 @@ def test_a_sound_configuration_is_looked_at_from_all_sides(place):
 def test_all_problems_stand_in_one_list(place, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
-    more = ("logger.kind=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
+    more = ("+logger.wandb=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
     found = problems(
         *wrong, *more, "generator._target_=os.system", "training.gan_epochs=3", "study=wrong"
     )
     parts = (
-        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.kind is 'paper'", "os.system",
+        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.wandb is 'paper'", "os.system",
         "gan_epochs is 3, 3 of 3 epochs", "/proc cannot be written", "not divisible by 2",
     )  # fmt: skip
     assert all(part in text for part, text in zip(parts, found, strict=True)), found
@@ -128,6 +133,55 @@ def test_each_fault_is_told(overrides, what):
     found = "\n".join(problems("study=faults", *overrides))
     assert re.search(what, found, re.S), found
     assert found.count("\n") == what.count("GB free")
+
+
+def test_what_could_not_be_checked_is_said(place):
+    found = told("study=skipped", "split.kind=one", "optimizer.classifier.lr=-1")
+    skipped = {name: text for name, [(state, text), *_] in found.items() if state == "skipped"}
+    assert skipped == {
+        "optimizers": "not checked, since optimizer is wrong",
+        "split": "not checked, since split is wrong",
+        "networks": "not checked, since optimizer is wrong",
+        "disk": "not checked, since the size of the networks is not known",
+    }
+    assert len(problems("study=skipped", "split.kind=one", "optimizer.classifier.lr=-1")) == 2
+
+
+@pytest.mark.parametrize("pretrained", ["true", "false"])
+def test_a_misspelt_backbone_stands_beside_other_problems(place, pretrained):
+    backbone = (
+        "classifier._target_=hep2gan.models.classifier.TimmClassifier",
+        "classifier.backbone=resnet1Ot",
+        f"classifier.pretrained={pretrained}",
+    )
+    found = problems("study=backbone", "trainer.sync_batchnorm=true", "split.folds=1", *backbone)
+    assert len(found) == 3, found
+    assert any("classifier.backbone is 'resnet1Ot': timm knows no such model" in f for f in found)
+    assert any("split.folds is 1" in text for text in found)
+    assert any("trainer.sync_batchnorm is true on the CPU" in text for text in found)
+
+
+def test_keys_without_effect_are_noted_by_doctor_and_start(place, capsys):
+    words = (*SMALL, *NETS, "study=idle", "method=resnet50", "loss.beta=5", "trainer.max_epochs=1")
+    assert call(train, *words, "doctor=true") == 0
+    assert (
+        "note     settings   loss.beta has no effect: no generator is trained\n"
+        in capsys.readouterr().out
+    )
+    assert call(train, *words) == 0
+    assert "loss.beta has no effect: no generator is trained\n" in capsys.readouterr().out
+    log = Path("runs/idle/resnet50/seed0/train.log").read_text()
+    assert "3 of 16" not in log
+    assert "epoch 1/1" in log
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["trainer.batch_size=50"], ["seed=x"], ["hydra.job.chdir=true"], ["method=gao"]]
+)
+def test_the_doctor_leaves_nothing_behind(place, words):
+    before = sorted(place.rglob("*"))
+    call(train, *SMALL, *NETS, "study=nothing", "doctor=true", *words)
+    assert sorted(place.rglob("*")) == before
 
 
 def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
@@ -177,6 +231,17 @@ def test_classes_that_a_part_lacks():
     assert any("store has no cell of C" in text for text in found)
     assert any("C has no cells: empirical priors" in text for text in found)
     assert any("test part has no cell of A" in text for text in found)
+
+
+def test_masks_that_do_not_look_right_are_noted(tmp_path):
+    raw = cells(tmp_path / "raw", 4)
+    for cell in raw.cells[:2]:
+        with Image.open(cell.mask) as mask:
+            Image.new("L", mask.size, 255).save(cell.mask)
+    setup = RunSetup(parsed("data.root=x"), RunFolder(Path("none")))
+    setup.store = pack_cells(raw, tmp_path / "store", size=32, keep_implausible=True)
+    notes = [str(finding) for finding in check_store(setup) if isinstance(finding, Note)]
+    assert notes == ["2 masks kept although each covers its whole crop: 00001, 00002"]
 
 
 def test_what_optimizers_keep_of_a_parameter():
@@ -291,7 +356,7 @@ def test_ranks_and_sweeps_are_looked_at_too(place):
     assert swept.returncode != 0
     assert "2 jobs: 1 done, 1 failed" in swept.output
     assert "batch size of at most 48" in swept.output
-    assert not list((place / "runs").rglob("swept/*/*/config.yaml"))
+    assert not (place / "runs/swept").exists()
 
 
 @pytest.mark.integration

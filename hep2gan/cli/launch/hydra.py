@@ -39,7 +39,7 @@ def jobs_from_overrides(overrides: Sequence[str]) -> "list[Job]":
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         sweep = loader.load_configuration("train", list(overrides), RunMode.MULTIRUN)
-        if wants_objective(sweep):
+        if not is_grid(sweep):
             raise Hep2ganError(
                 f"{sweep.hydra.sweeper['_target_']} chooses its jobs as it goes",
                 "all jobs must be known before",
@@ -66,8 +66,7 @@ def compose_jobs(
         The jobs, in the order of `job_overrides`.
 
     Raises:
-        Hep2ganError: Jobs would share a folder, or the metric to optimize is not measured on a
-            validation part.
+        Hep2ganError: Jobs would share a folder.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import open_dict
@@ -92,9 +91,6 @@ def compose_jobs(
         words = (*overrides, f"name={quote_override(config['name'])}")
         jobs.append(Job(number, words, resolve_config(config)))
     check_apart(jobs)
-    if wants_objective(sweep):
-        for job in jobs:
-            check_objective(job.config)
     return jobs
 
 
@@ -108,19 +104,31 @@ def refuse_ranks() -> None:
         )
 
 
-def wants_objective(sweep: Any) -> bool:
-    """Tell whether the sweeper optimizes a metric, rather than running a grid.
+def is_grid(sweep: Any) -> bool:
+    """Tell whether all jobs of a sweep are known before it starts.
 
     Args:
         sweep: The configuration of the whole command, with Hydra's own group.
 
     Returns:
-        False for Hydra's basic sweeper, true for any other.
+        True for Hydra's basic sweeper, false for any other.
     """
-    return not sweep.hydra.sweeper["_target_"].endswith("BasicSweeper")
+    return str(sweep.hydra.sweeper["_target_"]).endswith("BasicSweeper")
 
 
-class _QuietReturn(JobReturn):
+def optimizes(sweep: Any) -> bool:
+    """Tell whether the sweeper optimizes a metric, rather than running a grid or only checks.
+
+    Args:
+        sweep: The configuration of the whole command, with Hydra's own group.
+
+    Returns:
+        False for Hydra's basic sweeper and with doctor=true.
+    """
+    return not (is_grid(sweep) or sweep.doctor)
+
+
+class QuietReturn(JobReturn):
     """A JobReturn that raises without printing all overrides first."""
 
     @property  # type: ignore[misc]
@@ -131,33 +139,41 @@ class _QuietReturn(JobReturn):
         raise self._return_value
 
 
-def job_returns(outcomes: "Sequence[Outcome]", with_objective: bool) -> list[JobReturn]:
+def job_returns(outcomes: "Sequence[Outcome]", of_study: bool) -> list[JobReturn]:
     """Convert outcomes for Hydra's sweepers; a failed job raises the error that names them all.
 
     Args:
         outcomes: How each job ended.
-        with_objective: Whether a finished job returns the optimized metric.
+        of_study: Whether the jobs are trials of a study: each returns the optimized metric or
+            raises its own error.
 
     Returns:
         One JobReturn for each outcome, in the same order.
     """
     from hep2gan.cli.launch.sweep import summarize
 
-    error = summarize(outcomes)
-    returns: list[JobReturn] = []
-    for job, problem in outcomes:
-        done = problem is None
-        optimizes = done and with_objective and not job.config.get("doctor")
-        value = objective_value(job.run, job.config) if optimizes else None
-        returns.append(
-            _QuietReturn(
-                overrides=list(job.overrides),
-                cfg=None,
-                status=JobStatus.COMPLETED if done else JobStatus.FAILED,
-                _return_value=value if done else error,
-            )
-        )
-    return returns
+    if of_study:
+        errors = [Hep2ganError(problem) if problem else None for _, problem in outcomes]
+    else:
+        error = summarize(outcomes)
+        errors = [error if problem else None for _, problem in outcomes]
+    jobs = [job for job, _ in outcomes]
+    return [_job_return(job, why, of_study) for job, why in zip(jobs, errors, strict=True)]
+
+
+def _job_return(job: "Job", error: Exception | None, of_study: bool) -> JobReturn:
+    value = None
+    if error is None and of_study:
+        try:
+            value = objective_value(job.run, job.config)
+        except Hep2ganError as missing:
+            error = missing
+    return QuietReturn(
+        overrides=list(job.overrides),
+        working_dir=str(job.run.path),
+        status=JobStatus.FAILED if error else JobStatus.COMPLETED,
+        _return_value=error or value,
+    )
 
 
 def missing_plugin(kind: type, option: str, extra: str) -> Any:
@@ -190,7 +206,8 @@ def check_objective(config: Mapping[str, Any]) -> None:
         config: The resolved configuration of one job.
 
     Raises:
-        Hep2ganError: `optimized_metric` is no val/… metric, or the split has no validation part.
+        Hep2ganError: `optimized_metric` is no val/… metric of this method, or there is no
+            validation part.
     """
     objective, split = config["optimized_metric"], config["split"]
     if not str(objective).startswith("val/"):
@@ -199,12 +216,49 @@ def check_objective(config: Mapping[str, Any]) -> None:
             "hyperparameters are chosen on the validation part, never on the test part",
             "set optimized_metric=val/f1, val/dice or another val/… column of metrics.csv",
         )
+    if (model := config["model"])["baseline"]:
+        raise Hep2ganError(
+            "the method is a forest",
+            "it has no validation, which a study optimizes on",
+            "choose a method with networks, or a grid: leave hydra/sweeper out",
+        )
+    known = measured(model["segment"], model["classify"])
+    # By class, too: val/dice/Golgi.
+    if "/".join(str(objective).split("/")[:2]) not in known:
+        raise Hep2ganError(
+            f"optimized_metric is {objective}",
+            f"this method measures {', '.join(known)}",
+            f"set optimized_metric={'val/f1' if model['classify'] else 'val/dice'}",
+        )
     if split["kind"] != "given" and not split["validation_fraction"]:
         raise Hep2ganError(
             f"optimized_metric is {objective}, but split.validation_fraction is 0",
             "hyperparameters are chosen on the validation part",
             "set split.validation_fraction=0.1",
         )
+
+
+def measured(segments: bool, classifies: bool) -> list[str]:
+    """Name the metrics of the validation part; those by class are left out.
+
+    Args:
+        segments: Whether the method has a generator.
+        classifies: Whether the method has a classifier.
+
+    Returns:
+        Names such as "val/dice".
+    """
+    import torch
+
+    from hep2gan.metrics.validation import ValidationMetrics
+
+    metrics = ValidationMetrics(["a", "b"], segments=segments, classifies=classifies)
+    mask, label = torch.ones(1, 1, 2, 2), torch.zeros(1, dtype=torch.int64)
+    scores = torch.tensor([[1.0, 0.0]])
+    metrics.update(
+        mask if segments else None, scores if classifies else None, None, truth=mask, label=label
+    )
+    return [name for name in metrics.flush() if name.count("/") == 1]
 
 
 def objective_value(run: "RunFolder", config: Mapping[str, Any]) -> float:

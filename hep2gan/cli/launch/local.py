@@ -4,15 +4,15 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hep2gan.cli.launch.idle import keys_without_effect
 from hep2gan.cli.settings import StartOptions
 from hep2gan.config import TrainConfig, TrainerSettings, parse_sound_part
 from hep2gan.errors import Hep2ganError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def launch(values: Mapping[str, Any]) -> None:
+def launch(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
     """Train, in this process or in one for each device, and return when all is done.
 
     In a process that torchrun or srun started as one of the ranks it becomes that rank. Otherwise
@@ -36,18 +36,22 @@ def launch(values: Mapping[str, Any]) -> None:
 
     Args:
         values: The resolved configuration with `trusted` and `doctor`, in plain containers.
+        overrides: What the command line sets of it; a sweep has told of those of its jobs.
 
     Raises:
         Hep2ganError: The run cannot start; lists everything that is wrong.
     """
-    # Before anything is logged, which opens train.log.
     run = RunFolder.from_config(values)
     run.refuse_links()
     options = parse(StartOptions, {key: values[key] for key in _START if key in values})
     config, invalid = parse_sound_part(run_settings(values), options.trusted)
+    idle = keys_without_effect(config.to_plain(), overrides)
+    notes = [f"{key} has no effect: {reason}" for key, reason in idle.items()]
     if options.doctor or invalid:
-        _preflight(config, run, invalid, doctor=options.doctor)
+        _preflight(config, run, invalid, notes, doctor=options.doctor)
         return
+    for note in notes:
+        log.warning(note)
     ranks = config.trainer.world_size
     if _srun_tasks() == ranks > 1:
         _adopt_srun_rank(config.trainer)
@@ -63,7 +67,8 @@ def launch(values: Mapping[str, Any]) -> None:
     if ranks == 1 or started is not None or config.model.baseline:
         from hep2gan.training.run import train_run
 
-        train_run(config, run)
+        with _log_file(run):
+            train_run(config, run)
     else:
         _launch_ranks(values, config.trainer, run)
 
@@ -85,7 +90,12 @@ def run_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _preflight(
-    config: TrainConfig, run: RunFolder, invalid: Mapping[str, Hep2ganError], *, doctor: bool
+    config: TrainConfig,
+    run: RunFolder,
+    invalid: Mapping[str, Hep2ganError],
+    notes: Sequence[str],
+    *,
+    doctor: bool,
 ) -> None:
     """Check everything, start nothing.
 
@@ -95,14 +105,42 @@ def _preflight(
     if os.environ.get("RANK", "0") != "0":
         return
     from hep2gan.training.preflight import run_preflight
+    from hep2gan.training.preflight_report import Note
 
     report = run_preflight(config, run, invalid)
+    report.add("settings", map(Note, notes))
     if not doctor:
         report.require(str(run.path))
     for line in report.lines():
         log.info(line)
     if report.problems:
         sys.exit(2)
+
+
+class _LateFileHandler(logging.FileHandler):
+    """Makes the file, and the folder for it, when there is something to write."""
+
+    def _open(self) -> Any:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
+
+
+@contextmanager
+def _log_file(run: RunFolder) -> Iterator[None]:
+    """Keep the messages of the first rank in train.log; a finished run is left alone."""
+    if run.done or os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    handler = _LateFileHandler(
+        run.path / "train.log", delay=True, encoding="utf-8", errors="backslashreplace"
+    )
+    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 @contextmanager
@@ -133,8 +171,10 @@ class _Node(NamedTuple):
 
 
 def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: RunFolder) -> None:
+    from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     from hep2gan.training.devices import require_devices
@@ -150,7 +190,7 @@ def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: Run
         run_id=node.job if node else uuid.uuid4().hex,
         rdzv_backend="static" if node else "c10d",
         rdzv_endpoint=node.endpoint if node else "localhost:0",
-        rdzv_configs={"rank": node.number, "timeout": 900} if node else {},
+        rdzv_configs={"rank": node.number, "timeout": 600} if node else {},
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         signals_to_handle=",".join(number.name for number in stop_signals()),
@@ -164,6 +204,12 @@ def _launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: Run
         stop_signal = int(stop.sigval)
     except ChildFailedError as error:
         stop_signal = _signal_or_raise(error, run.path)
+    except (DistError, RendezvousError) as error:
+        raise Hep2ganError(
+            f"the {settings.num_nodes} machines of the run have not met ({str(error)[:200]})",
+            "a run needs all of them",
+            "check that they reach each other, and run the same command again",
+        ) from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -262,12 +308,9 @@ def _node(nodes: int) -> _Node | None:
 
 
 def _slurm_node() -> _Node:
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
+    from hep2gan.cli.launch.slurm import hostnames
+
+    hosts = hostnames(os.environ["SLURM_JOB_NODELIST"])
     job = os.environ["SLURM_JOB_ID"]
     # Every node must compute the same port by itself; jobs that share a node need different ones.
     port = 20000 + int(job) % 10000

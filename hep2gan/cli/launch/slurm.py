@@ -27,6 +27,14 @@ _ENDED = frozenset(
 )
 
 
+ANSWER_LIMIT = 60
+"""Seconds that a command of Slurm may take, which a busy controller delays."""
+
+_SILENCE_LIMIT = 900.0
+"""Seconds without an answer of squeue after which a sweep no longer waits: a controller restarts
+in less."""
+
+
 class SlurmJob:
     """What submitit runs on each node: one run from its composed configuration.
 
@@ -161,9 +169,16 @@ def _output(job: Job) -> Path:
 
 def _wait_for_each(ids: Mapping[int, str]) -> Iterator[int]:
     """Yield the number of each job when Slurm has ended it."""
-    left = dict(ids)
+    left, heard = dict(ids), time.monotonic()
     while left:
-        active = _active(list(left.values()))
+        try:
+            active, heard = _active(list(left.values())), time.monotonic()
+        except Hep2ganError as error:
+            if time.monotonic() - heard > _SILENCE_LIMIT:
+                raise
+            log.warning("%s Asking again.", error)
+            time.sleep(10.0)
+            continue
         for number, job in list(left.items()):
             if job not in active:
                 del left[number]
@@ -191,8 +206,13 @@ def _active(jobs: Sequence[str]) -> set[str]:
 
 
 def _run(*command: str) -> str:
+    """What one of Slurm's commands prints."""
+    text = " ".join(command)
+    again = "check that Slurm answers (sinfo), and run the same command again: it goes on from here"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=ANSWER_LIMIT
+        )
     except FileNotFoundError as error:
         raise Hep2ganError(
             f"{command[0]} is not on the path",
@@ -200,5 +220,12 @@ def _run(*command: str) -> str:
             "run on a login node of the cluster, or use hydra/launcher=processes",
         ) from error
     except subprocess.CalledProcessError as error:
-        raise Hep2ganError(f"{' '.join(command)} failed ({error.stderr.strip()})") from error
+        raise Hep2ganError(f"{text} failed ({error.stderr.strip()})", "", again) from error
+    except subprocess.TimeoutExpired as error:
+        raise Hep2ganError(f"{text} did not answer within {ANSWER_LIMIT} s", "", again) from error
     return done.stdout
+
+
+def hostnames(nodes: str) -> list[str]:
+    """The machines of a list in Slurm's own form, such as node[1-4]."""
+    return _run("scontrol", "show", "hostnames", nodes).split()

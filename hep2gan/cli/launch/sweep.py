@@ -2,19 +2,24 @@
 
 import hashlib
 import logging
+import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from hep2gan.cli.command_line import this_command
+from hep2gan.cli.launch.idle import idle_in_sweep
 from hep2gan.cli.launch.local import config_file, run_settings
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize, raise_all
 from hep2gan.io import available_cores
@@ -25,6 +30,9 @@ log = logging.getLogger(__name__)
 # Keys that are no part of a job's name: they are in the run folder's path, or nowhere.
 _UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | RUNTIME_KEYS
 _MAX_LENGTH = 150
+
+STOP_LIMIT = 120.0
+"""Seconds that jobs may take to finish their batch and save before they are killed."""
 
 
 def job_name(name: str, swept: Mapping[str, str]) -> str:
@@ -95,6 +103,16 @@ def check_apart(jobs: Sequence[Job]) -> None:
             "a run folder is one configuration",
             "give each value once",
         )
+
+
+def tell_idle(jobs: Sequence[Job]) -> None:
+    """Warn of keys that change nothing in some jobs: jobs that differ only in them are the same.
+
+    Args:
+        jobs: The jobs of a sweep.
+    """
+    for sentence in idle_in_sweep(jobs):
+        log.warning("note     %s", sentence)
 
 
 def check_splits(jobs: Sequence[Job]) -> None:
@@ -206,11 +224,11 @@ class DeviceSlots:
         used = {gpu for gpus in self.taken.values() for gpu in gpus}
         gpus = [gpu for gpu in self.gpus if gpu not in used][: self.each]
         self.taken[number] = gpus
-        if gpus:
-            return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
-        if "OMP_NUM_THREADS" in os.environ or self.count * self.each == 1:
-            return {}
-        return {"OMP_NUM_THREADS": str(max(1, available_cores() // (self.count * self.each)))}
+        environment = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
+        processes = self.count * self.each
+        if "OMP_NUM_THREADS" not in os.environ and processes > 1:
+            environment["OMP_NUM_THREADS"] = str(max(1, available_cores() // processes))
+        return environment
 
     def release(self, number: int) -> None:
         """Free the slot of a job.
@@ -271,6 +289,7 @@ class _Process:
     job: Job
     process: subprocess.Popen[bytes]
     started: float
+    output: Path
     # Its output and its configuration's file, while it runs.
     files: ExitStack
 
@@ -278,8 +297,8 @@ class _Process:
 def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
     """Run each job that is not done in its own processes; a failure stops no other job.
 
-    What a job prints goes to output.log in its run folder. When this process is stopped, so are the
-    jobs, which save and can be resumed.
+    What a job prints goes to output.log in its run folder; with doctor=true nothing is kept. When
+    this process is stopped, so are the jobs, which save and can be resumed.
 
     Args:
         jobs: The jobs of a sweep.
@@ -291,7 +310,7 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     waiting = list(unfinished_jobs(jobs, outcomes))
     running: dict[int, _Process] = {}
-    with _stop_together(running):
+    with _told_when_stopped(jobs), _stop_together(running):
         while waiting or running:
             while waiting and slots.free:
                 job = waiting.pop(0)
@@ -329,29 +348,46 @@ def check_jobs_locally(jobs: Sequence[Job]) -> list[Outcome]:
 
 
 def _start(job: Job, environment: Mapping[str, str]) -> _Process:
-    job.run.path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         file = files.enter_context(config_file(job.config))
+        output = output_file(job)
+        if job.config.get("doctor"):
+            output = Path(files.enter_context(TemporaryDirectory())) / output.name
+        output.parent.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(
             [sys.executable, "-m", "hep2gan.cli.worker", str(file)],
             stdin=subprocess.DEVNULL,
-            stdout=files.enter_context(output_file(job).open("ab")),
+            stdout=files.enter_context(output.open("ab")),
             stderr=subprocess.STDOUT,
             env=os.environ | dict(environment),
             # Ctrl-C on the terminal is for the sweep, which stops its jobs.
             start_new_session=True,
         )
-        return _Process(job, process, time.monotonic(), files.pop_all())
+        return _Process(job, process, time.monotonic(), output, files.pop_all())
 
 
 def _outcome(process: _Process) -> Outcome:
-    process.files.close()
     job, status = process.job, process.process.returncode
-    succeeded = status == 0 if job.config.get("doctor") else job.run.done
-    problem = None if succeeded else describe_failure(status, output_file(job))
+    if job.config.get("doctor"):
+        problem = _doctor_problem(job, status, process.output)
+    else:
+        problem = None if job.run.done else describe_failure(status, process.output)
+    process.files.close()
     minutes = (time.monotonic() - process.started) / 60
     log.info("%s  %s after %.1f min", job_title(job), "FAILED" if problem else "finished", minutes)
     return Outcome(job, problem)
+
+
+def _doctor_problem(job: Job, status: int, output: Path) -> str | None:
+    """Return what prevents the start of a job; log what else was noted of it."""
+    text = output.read_text(errors="replace")
+    notes, found, problems = text.partition("\nproblem ")
+    for line in notes.splitlines():
+        if line.startswith(("note ", "skipped ")):
+            log.info("%s  %s", job_title(job), line)
+    if status == 0:
+        return None
+    return problems.strip() if found else describe_failure(status, output).partition(" (log: ")[0]
 
 
 def output_file(job: Job) -> Path:
@@ -396,9 +432,32 @@ def _stop_together(running: dict[int, _Process]) -> Iterator[None]:
             process.process.terminate()
         if running:
             log.info("Stopping %s, saving first", pluralize(len(running), "job"))
+        end = time.monotonic() + STOP_LIMIT
         for process in running.values():
-            process.process.wait()
+            try:
+                process.process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.process.kill()
             process.files.close()
+
+
+@contextmanager
+def _told_when_stopped(jobs: Sequence[Job]) -> Iterator[None]:
+    """Log after a stop what is finished, what is saved, and what goes on."""
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        left = [job.run for job in jobs if not job.run.done]
+        if left and not jobs[0].config.get("doctor"):
+            log.info("%d of %s finished, left:", len(jobs) - len(left), pluralize(len(jobs), "job"))
+            log.info(bullet_list([f"{run.path}: {_what_is_saved(run)}" for run in left]))
+            log.info("The same command goes on: %s", this_command())
+        raise
+
+
+def _what_is_saved(run: RunFolder) -> str:
+    saved = [path.name for path in run.checkpoints.glob("epoch*.ckpt")]
+    return f"{max(saved)} is saved" if saved else "nothing is saved yet"
 
 
 def job_title(job: Job) -> str:
@@ -413,8 +472,41 @@ def job_title(job: Job) -> str:
     return f"[{job.number}] {job.config['name']} seed {job.config['seed']}"
 
 
+_MEASURES = ("test/accuracy", "test/f1", "test/dice")
+
+
+def results_table(jobs: Sequence[Job]) -> list[str]:
+    """List the main results of finished jobs.
+
+    Args:
+        jobs: Finished jobs.
+
+    Returns:
+        A heading and a line for each job; empty if no job has results.
+    """
+    results = {job.run.path: job.run.metrics() for job in jobs}
+    names = [name for name in _MEASURES if any(name in found for found in results.values())]
+    rows = [
+        "  ".join([*(f"{found.get(name, math.nan):<13.4f}" for name in names), str(path)])
+        for path, found in results.items()
+    ]
+    return ["  ".join(f"{name:<13}" for name in names), *rows] if names else []
+
+
+def report_command(studies: Iterable[Path]) -> str:
+    """Write the command that makes a report of study folders.
+
+    Args:
+        studies: Folders of studies, some perhaps several times.
+
+    Returns:
+        A command line for a shell.
+    """
+    return shlex.join(["hep2gan-report", *map(str, dict.fromkeys(studies))])
+
+
 def summarize(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
-    """Log how many jobs are done, and make the error that names the others.
+    """Log how many jobs are done and their results, and make the error that names the others.
 
     Args:
         outcomes: How each job ended.
@@ -423,8 +515,12 @@ def summarize(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
         The error; None if all jobs are finished.
     """
     failed = [outcome for outcome in outcomes if outcome.problem]
-    done = len(outcomes) - len(failed)
-    log.info("%s: %d done, %d failed", pluralize(len(outcomes), "job"), done, len(failed))
+    done = [outcome.job for outcome in outcomes if not outcome.problem]
+    log.info("%s: %d done, %d failed", pluralize(len(outcomes), "job"), len(done), len(failed))
+    if done and not done[0].config.get("doctor"):
+        for line in results_table(done):
+            log.info(line)
+        log.info(report_command(job.run.path.parent.parent for job in done))
     if not failed:
         return None
     lines = [f"{outcome.job.run.path}: {outcome.problem}" for outcome in failed]

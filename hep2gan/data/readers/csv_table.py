@@ -2,11 +2,15 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
+
+_MISSING = re.compile(r"nan|<na>|#n/a", re.IGNORECASE)
+"""What pandas and Excel write for a value that is not there."""
 
 
 class CsvRow(NamedTuple):
@@ -14,7 +18,7 @@ class CsvRow(NamedTuple):
 
     Attributes:
         line: Line number, from 1.
-        fields: Fields without surrounding spaces.
+        fields: Fields without surrounding spaces; '' for missing values.
     """
 
     line: int
@@ -33,10 +37,11 @@ class CsvRow(NamedTuple):
 
 
 def read_table(path: Path) -> list[CsvRow]:
-    """Read all rows of a csv file that are not empty.
+    """Read all rows of a csv file that are not empty, without the empty columns at its end.
 
     Args:
-        path: The file: UTF-8, separated by commas or semicolons, with or without byte-order mark.
+        path: The file: UTF-8, separated by commas, semicolons or tabs, with or without byte-order
+            mark.
 
     Returns:
         The rows, the header included.
@@ -46,17 +51,23 @@ def read_table(path: Path) -> list[CsvRow]:
     """
     text = _read_text(path)
     header = text.split("\n", 1)[0]
-    delimiter = ";" if header.count(";") > header.count(",") else ","
+    delimiter = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        rows = [CsvRow(reader.line_num, tuple(f.strip() for f in fields)) for fields in reader]
+        rows = [CsvRow(reader.line_num, tuple(map(_value, fields))) for fields in reader]
     except csv.Error as error:
         raise Hep2ganError(
             f"{path}, line {reader.line_num}, cannot be read ({error})",
             "",
-            "save the table as comma-separated csv",
+            "look there for a quote that is not closed, or save the table as csv again",
         ) from error
-    return [row for row in rows if any(row.fields)]
+    rows = [row for row in rows if any(row.fields)]
+    width = max((at for row in rows for at, field in enumerate(row.fields, 1) if field), default=0)
+    return [row._replace(fields=row.fields[:width]) for row in rows]
+
+
+def _value(field: str) -> str:
+    return "" if _MISSING.fullmatch(field.strip()) else field.strip()
 
 
 def _read_text(path: Path) -> str:
@@ -100,7 +111,7 @@ def check_columns(path: Path, header: CsvRow, required: Sequence[str]) -> dict[s
             f"it must name {', '.join(required)} once each",
             "correct the first line of the table",
         )
-    return {name: column for column, name in enumerate(names)}
+    return {name: column for column, name in enumerate(names) if name}
 
 
 def raise_csv_errors(path: Path, errors: Sequence[str], fix: str) -> None:

@@ -8,7 +8,6 @@ An optional `specimens.csv` (header `image,specimen`) beside them says which cel
 The set is handed out by its owners and is not part of this software.
 """
 
-import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,14 @@ from typing import NamedTuple
 
 from hep2gan.data.patterns import CLASSES, COUNTS, parse_label, unknown_class_message
 from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_errors, read_table
+from hep2gan.data.readers.files import FolderFiles, describe_others, list_files
+from hep2gan.data.readers.icpr2016_advice import (
+    HEADER,
+    OFFICIAL_TABLE,
+    explain_no_cells,
+    explain_no_images,
+    no_masks,
+)
 from hep2gan.data.readers.image import SUFFIXES
 from hep2gan.data.readers.source import (
     INTENSITIES,
@@ -31,28 +38,23 @@ from hep2gan.data.readers.source import (
 )
 from hep2gan.errors import Hep2ganError
 
-OFFICIAL_TABLE = "gt_training.csv"
 SPECIMENS = "specimens.csv"
-_HEADER = ("image id", "image class")
-_MASK_SUFFIX = "_mask"
-_LAYOUTS = (
-    f"it holds NNNNN.png and NNNNN_Mask.png with {OFFICIAL_TABLE}, with a csv table headed"
-    " 'Image ID,Image class', or in one folder per class"
-)
 
 
 class FolderListing(NamedTuple):
-    """Files of one folder by the id of their cell; `NNNNN_Mask.png` belongs to `NNNNN.png`.
+    """Images and masks of one folder by the id of their cell.
 
     Attributes:
         path: The folder.
         images: Image of each cell.
         masks: Mask of each cell.
+        others: Files of kinds that are not read.
     """
 
     path: Path
     images: dict[str, Path]
     masks: dict[str, Path]
+    others: list[Path]
 
     def mask(self, cell: str) -> Path:
         """Return the mask of a cell.
@@ -134,25 +136,33 @@ def read_icpr2016(root: Path) -> RawCells:
     table = _find_table(root)
     raw = _read_class_folders(root) if table is None else _read_flat(root, table)
     if not raw.cells:
-        raise _no_cells(root)
+        raise explain_no_cells(root, _list_tables(root))
+    if not any(cell.mask.exists() for cell in raw.cells):
+        raise no_masks(root)
     specimens, notes = _read_specimens(root, raw)
     numbers = name_ids(specimens.values())
     cells = [
         cell._replace(specimen=numbers.get(specimens.get(cell.id, ""), UNKNOWN))
         for cell in sorted(raw.cells, key=lambda cell: natural_key(cell.id))
     ]
-    return raw._replace(cells=cells, specimens=tuple(numbers), notes=notes)
+    return raw._replace(cells=cells, specimens=tuple(numbers), notes=raw.notes + notes)
 
 
 def _raw_cells(
-    root: Path, layout: str, cells: Iterable[RawCell], problems: Iterable[CellError]
+    root: Path,
+    layout: str,
+    cells: Iterable[RawCell],
+    problems: Iterable[CellError],
+    others: Iterable[Path],
 ) -> RawCells:
+    left_out = describe_others(others)
     return RawCells(
         source=f"ICPR 2016 set in {root} ({layout})",
         classes=CLASSES,
         cells=tuple(cells),
         published_counts=COUNTS,
         problems=tuple(problems),
+        notes=(f"left out: {left_out}",) if left_out else (),
     )
 
 
@@ -183,9 +193,9 @@ def _list_tables(root: Path) -> list[Path]:
 def _recognise_table(path: Path) -> ClassTable | None:
     rows = read_table(path)
     first = rows[0].fields if rows else ()
-    if set(_HEADER) <= {name.casefold() for name in first}:
+    if set(HEADER) <= {name.casefold() for name in first}:
         return ClassTable(path, rows[0], rows[1:])
-    is_official = len(first) == 4 and first[0].lower().endswith(SUFFIXES)
+    is_official = len(first) in (3, 4) and first[0].lower().endswith(SUFFIXES)
     return ClassTable(path, None, rows) if is_official else None
 
 
@@ -203,7 +213,7 @@ def _read_flat(root: Path, table: ClassTable) -> RawCells:
         parse = partial(_parse_row, folder, files)
     else:
         layout = "flat, table with header"
-        columns = check_columns(table.path, table.header, _HEADER)
+        columns = check_columns(table.path, table.header, HEADER)
         parse = partial(_parse_headed_row, folder, columns)
     cells, errors, line_of = [], [], dict[str, int]()
     for row in table.rows:
@@ -216,38 +226,41 @@ def _read_flat(root: Path, table: ClassTable) -> RawCells:
             line_of[parsed.id] = row.line
             cells.append(parsed)
     raise_csv_errors(table.path, errors, "correct these lines")
-    return _raw_cells(root, f"{layout}: {name}", cells, folder.unlisted(set(line_of), name))
+    if cells and not any(cell.image.exists() for cell in cells):
+        raise explain_no_images(table.path, len(cells))
+    unlisted = folder.unlisted(set(line_of), name)
+    return _raw_cells(root, f"{layout}: {name}", cells, unlisted, folder.others)
 
 
 def _list_folder(path: Path) -> FolderListing:
-    """List the image and mask files of a folder, without its subfolders and hidden files.
+    """List the images and masks of a folder, without its subfolders.
 
     Raises:
         Hep2ganError: Two files are the same cell (`1.png` and `00001.png`).
     """
-    folder = FolderListing(path, {}, {})
-    with os.scandir(path) as entries:
-        names = sorted(e.name for e in entries if e.name[0] != "." and not e.is_dir())
-    for name in names:
-        stem, suffix = Path(name).stem, Path(name).suffix
-        if suffix.lower() in SUFFIXES:
-            is_mask = stem.lower().endswith(_MASK_SUFFIX)
-            cell = cell_id(stem[: -len(_MASK_SUFFIX)] if is_mask else stem)
-            files = folder.masks if is_mask else folder.images
-            if files.setdefault(cell, path / name) != path / name:
+    return _by_cell(list_files(path))
+
+
+def _by_cell(files: FolderFiles) -> FolderListing:
+    folder = FolderListing(files.path, {}, {}, files.others)
+    images = {image: image.stem for image in files.images}
+    for found, stems in ((folder.images, images), (folder.masks, files.masks)):
+        for path, stem in stems.items():
+            cell = cell_id(stem)
+            if (other := found.setdefault(cell, path)) != path:
                 raise Hep2ganError(
-                    f"{files[cell]} and {path / name} are both the cell {cell}",
+                    f"{other} and {path} are both the cell {cell}",
                     "a cell has one image and one mask",
-                    "move one of them away",
+                    "move one of them away, an image with its mask",
                 )
     return folder
 
 
 def _parse_row(folder: FolderListing, files: set[str], row: CsvRow) -> RawCell | str:
     """Parse a row of image, mask, class, intensity to a cell, or to what is wrong with it."""
-    if len(row.fields) != 4:
+    if len(row.fields) not in (3, 4):
         return f"{len(row.fields)} columns instead of image, mask, class, intensity"
-    image, mask, name, intensity = row.fields
+    image, mask, name, intensity = (*row.fields, "")[:4]
     cell = cell_id(image)
     image_file, mask_file = (
         folder.path / file if file in files else others.get(cell, folder.path / file)
@@ -263,7 +276,7 @@ def _parse_row(folder: FolderListing, files: set[str], row: CsvRow) -> RawCell |
 
 def _parse_headed_row(folder: FolderListing, columns: dict[str, int], row: CsvRow) -> RawCell | str:
     """Parse a row of image id and class to a cell, or to what is wrong with it."""
-    number, name = (row.field(columns[column]) for column in _HEADER)
+    number, name = (row.field(columns[column]) for column in HEADER)
     cell = cell_id(number)
     image = folder.images.get(cell, folder.path / f"{cell}.png")
     return _file_name_problem(number) or _raw_cell(cell, image, folder.mask(cell), name)
@@ -292,7 +305,9 @@ def _read_class_folders(root: Path) -> RawCells:
     Raises:
         Hep2ganError: A folder of images is not named after a class, or an id occurs twice.
     """
-    folders = [_list_folder(path) for path in sorted(root.iterdir()) if path.is_dir()]
+    files = list_files(root)
+    folders = [_list_folder(path) for path in files.folders]
+    others = [*files.others, *(file for folder in folders for file in folder.others)]
     folders = [folder for folder in folders if folder.images or folder.masks]
     label_of = {
         folder.path: label
@@ -314,7 +329,7 @@ def _read_class_folders(root: Path) -> RawCells:
                 raise Hep2ganError(
                     f"{cells[cell].image} and {image} have the same id {cell}",
                     "ids occur once in the set",
-                    "move one of them away",
+                    "move one of them away with its mask",
                 )
             cells[cell] = RawCell(cell, image, folder.mask(cell), label_of[folder.path])
         problems += [
@@ -324,8 +339,8 @@ def _read_class_folders(root: Path) -> RawCells:
             for cell, mask in folder.masks.items()
             if cell not in folder.images
         ]
-    loose = _list_folder(root).unlisted(set(), "a folder of its class") if cells else []
-    return _raw_cells(root, "one folder per class", cells.values(), problems + loose)
+    loose = _by_cell(files).unlisted(set(), "a folder of its class") if cells else []
+    return _raw_cells(root, "one folder per class", cells.values(), problems + loose, others)
 
 
 def _read_specimens(root: Path, raw: RawCells) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -350,22 +365,3 @@ def _read_specimens(root: Path, raw: RawCells) -> tuple[dict[str, str], tuple[st
     without = sum(not specimens.get(cell.id) for cell in raw.cells)
     note = f"{without:,} cells are not in {path} or have no specimen there"
     return specimens, (note,) if without else ()
-
-
-def _no_cells(root: Path) -> Hep2ganError:
-    """Explain why no cell was found in a folder."""
-    tables = _list_tables(root)
-    if inner := sorted(path.parent for path in root.glob(f"*/{OFFICIAL_TABLE}") if path.is_file()):
-        return Hep2ganError(f"{root} holds no cells", _LAYOUTS, f"set data.root to {inner[0]}")
-    if not any(root.iterdir()):
-        return Hep2ganError(f"{root} is empty", _LAYOUTS, "unpack the set there")
-    if not tables:
-        return Hep2ganError(f"{root} holds no table of classes", _LAYOUTS, "add the table")
-    rows = read_table(tables[0])
-    first = rows[0].fields if rows else ("nothing",)
-    is_manifest = "mask" in {name.casefold() for name in first}
-    return Hep2ganError(
-        f"{tables[0]} is not a table of this set (it begins '{','.join(first)[:80]}')",
-        _LAYOUTS,
-        "read it with data=manifest" if is_manifest else "add the table of the set",
-    )

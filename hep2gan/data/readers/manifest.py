@@ -1,8 +1,12 @@
 """Any set of cells that a table describes: `manifest.csv`."""
 
-from pathlib import Path, PurePosixPath
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
 
 from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_errors, read_table
+from hep2gan.data.readers.files import FileFinder, plain_name
 from hep2gan.data.readers.source import (
     INTENSITIES,
     UNKNOWN,
@@ -15,6 +19,8 @@ from hep2gan.data.readers.source import (
 from hep2gan.errors import Hep2ganError
 
 NAME = "manifest.csv"
+NEEDS_MASKS = "each image is packed with its mask, also for methods that look at none"
+_WHOLE = re.compile(r"^(\d+)\.0+$")
 REQUIRED = ("image", "mask", "label")
 OPTIONAL = ("specimen", "intensity", "split")
 PARTS = {
@@ -36,10 +42,10 @@ class ManifestSource(DataSource):
 def read_manifest(root_or_csv: Path) -> RawCells:
     """Read a table with the header `image,mask,label[,specimen][,intensity][,split]`.
 
-    Paths are relative to the folder of the table and may not leave it. Cells keep the order of the
-    table. Classes are the labels that occur, sorted, and so are specimens. The id of a cell is the
-    path of its image without suffix. `intensity` is positive or intermediate, `split` is train,
-    validation or test; both may be empty.
+    Paths are relative to the folder of the table and may not leave it; `FileFinder` finds them.
+    Cells keep the order of the table. Classes are the labels that occur, sorted, and so are
+    specimens. The id of a cell is the path of its image without suffix. `intensity` is positive or
+    intermediate, `split` is train, validation or test; both may be empty.
 
     Args:
         root_or_csv: The table, or a folder with a `manifest.csv`.
@@ -48,7 +54,8 @@ def read_manifest(root_or_csv: Path) -> RawCells:
         The cells.
 
     Raises:
-        Hep2ganError: The table is missing, its header is wrong, or lines are (all are listed).
+        Hep2ganError: The table is missing, its header is wrong, it names no masks, lines are wrong
+            (all are listed), or a label or specimen has two spellings.
     """
     path = Path(root_or_csv)
     path = path / NAME if path.is_dir() else path
@@ -62,27 +69,57 @@ def read_manifest(root_or_csv: Path) -> RawCells:
     if len(rows) < 2:
         problem = "names no cells" if rows else "is empty"
         raise Hep2ganError(f"{path} {problem}", "", "write one line per cell below the header")
+    _check_masks(path, rows)
     column = check_columns(path, rows[0], REQUIRED)
-    _check_rows(path, column, rows[1:])
-    return _build_cells(path, column, rows[1:])
+    finder = FileFinder(path.parent)
+    _check_rows(path, column, rows[1:], finder)
+    for name in ("label", "specimen"):
+        _check_spellings(path, name, [row.field(column.get(name)) for row in rows[1:]])
+    return _build_cells(path, column, rows[1:], finder)
 
 
-def _check_rows(path: Path, column: dict[str, int], rows: list[CsvRow]) -> None:
+def _check_masks(path: Path, rows: list[CsvRow]) -> None:
+    """Refuse a sound table of images and labels in which no cell has a mask."""
+    names = [name.casefold() for name in rows[0].fields]
+    column = names.index("mask") if "mask" in names else None
+    if {"image", "label"} <= set(names) and not any(row.field(column) for row in rows[1:]):
+        raise Hep2ganError(
+            f"{path} names no masks",
+            NEEDS_MASKS,
+            "name the mask of each image in a column mask",
+        )
+
+
+def _check_rows(path: Path, column: dict[str, int], rows: list[CsvRow], finder: FileFinder) -> None:
     errors: list[str] = []
-    line_of: dict[str, int] = {}
+    line_of: dict[Path, int] = {}
     for row in rows:
         problem = _row_problem(row, column)
-        image = str(PurePosixPath(row.field(column["image"])))
-        if not problem and image in line_of:
-            problem = f"{image} is already on line {line_of[image]}: a cell has one line"
-        line_of.setdefault(image, row.line)
+        if not problem:
+            image = finder.find(row.field(column["image"]))
+            if (first := line_of.setdefault(image, row.line)) != row.line:
+                name = image.relative_to(path.parent)
+                problem = f"{name} is already on line {first}: a cell has one line"
         if problem:
             errors.append(f"line {row.line}: {problem}")
     raise_csv_errors(path, errors, "correct these lines")
 
 
+def _check_spellings(path: Path, name: str, values: Iterable[str]) -> None:
+    """Refuse 'Golgi' beside 'golgi' and '1' beside '1.0', which would be two classes."""
+    spellings: dict[str, str] = {}
+    for value in values:
+        spelling = _WHOLE.sub(r"\1", plain_name(" ".join(value.split())))
+        if (other := spellings.setdefault(spelling, value)) != value:
+            raise Hep2ganError(
+                f"{path} has the {name} '{other}' and the {name} '{value}'",
+                f"a {name} has one spelling",
+                "choose one of the two in the whole table",
+            )
+
+
 def _row_problem(row: CsvRow, column: dict[str, int]) -> str:
-    if len(row.fields) > len(column):
+    if any(row.fields[max(column.values()) + 1 :]):
         return f"{len(row.fields)} columns, but the header names {len(column)}"
     for name in REQUIRED:
         if not row.field(column[name]):
@@ -101,29 +138,32 @@ def _row_problem(row: CsvRow, column: dict[str, int]) -> str:
     return ""
 
 
-def _build_cells(path: Path, column: dict[str, int], rows: list[CsvRow]) -> RawCells:
+def _build_cells(
+    path: Path, column: dict[str, int], rows: list[CsvRow], finder: FileFinder
+) -> RawCells:
     labels = name_ids(row.field(column["label"]) for row in rows)
     specimens = name_ids(row.field(column.get("specimen")) for row in rows)
-    ids = _ids([row.field(column["image"]) for row in rows])
+    images = [finder.find(row.field(column["image"])) for row in rows]
+    ids = _ids([image.relative_to(path.parent) for image in images])
     cells = [
         RawCell(
             id=cell,
-            image=path.parent / row.field(column["image"]),
-            mask=path.parent / row.field(column["mask"]),
+            image=image,
+            mask=finder.find(row.field(column["mask"])),
             label=labels[row.field(column["label"])],
             specimen=specimens.get(row.field(column.get("specimen")), UNKNOWN),
             intensity=INTENSITIES[row.field(column.get("intensity")).casefold()],
             part=PARTS[row.field(column.get("split")).casefold()],
         )
-        for cell, row in zip(ids, rows, strict=True)
+        for cell, image, row in zip(ids, images, rows, strict=True)
     ]
-    extra = sorted(column.keys() - {*REQUIRED, *OPTIONAL, ""})
+    extra = sorted(column.keys() - {*REQUIRED, *OPTIONAL})
     notes = (f"columns of {path} that are not used: {', '.join(extra)}",) if extra else ()
     return RawCells(f"table {path}", tuple(labels), cells, specimens=tuple(specimens), notes=notes)
 
 
-def _ids(images: list[str]) -> list[str]:
+def _ids(paths: list[Path]) -> list[str]:
     """Return the paths without suffix, or with it if two images differ only in their suffix."""
-    paths = [PurePosixPath(image) for image in images]
     stems = [str(path.with_suffix("")) for path in paths]
-    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    ids = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    return [unicodedata.normalize("NFC", cell) for cell in ids]

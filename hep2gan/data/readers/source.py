@@ -1,5 +1,7 @@
 """Data sets: how a configuration names one, and the raw cells that its reader returns."""
 
+import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Annotated, ClassVar, Literal, NamedTuple
@@ -104,7 +106,7 @@ def cell_id(name: str) -> str:
     Returns:
         The id; numbers have five digits or more.
     """
-    name = name.strip()
+    name = unicodedata.normalize("NFC", name.strip())
     path = PurePath(name)
     name = path.stem if path.suffix.lower() in SUFFIXES else name
     return f"{int(name):05d}" if natural_key(name)[0] == 0 else name
@@ -134,13 +136,19 @@ class PackSettings(Settings):
 
     Args:
         size: Side of the stored images in pixels.
-        on_error: At damaged cells `stop` with a list of them, or `skip` them and record that.
-        white_level: Grey level that is white in files of 16 bits or more; None for 65535.
+        on_error: At damaged or implausible cells `stop` with a list of them, or `skip` them and
+            record that.
+        white_level: Grey level that is white in files of more than 8 bits; None for the largest
+            of unsigned 12 or 16 bits.
+        invert_masks: Exchange nucleus and background in every mask.
+        keep_implausible: Pack masks that do not look like nuclei, or do not follow their images.
     """
 
     size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)] = 128
     on_error: Literal["stop", "skip"] = "stop"
     white_level: Annotated[int, Field(ge=1, examples=[4095])] | None = None
+    invert_masks: bool = False
+    keep_implausible: bool = False
 
 
 class DataSource(PackSettings):
@@ -177,7 +185,7 @@ class DataSource(PackSettings):
                 "it names the folder of the raw cells",
                 "add data.root=FOLDER",
             )
-        return Path(str(self.root))
+        return Path(os.path.expanduser(str(self.root)))  # noqa: PTH111, it raises nothing
 
     def read(self, workers: int | None = None) -> RawCells:
         """Read labels and paths of the raw cells, without their pixels.

@@ -6,10 +6,11 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,13 @@ from hep2gan.data.store.pack_worker import (
     pack_chunk,
     run_chunks,
 )
-from hep2gan.data.store.report import MAX_LISTED, pack_report
+from hep2gan.data.store.plausibility import (
+    Oddity,
+    advice,
+    compare_sample,
+    find_identical_masks,
+)
+from hep2gan.data.store.report import MAX_LISTED, list_oddities, oddity_lines, pack_report
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.io import (
@@ -60,11 +67,9 @@ def pack_cells(
     raw: RawCells,
     destination: Path,
     *,
-    size: int = 128,
-    on_error: Literal["stop", "skip"] = "stop",
-    white_level: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> Store:
     """Write raw cells as a store, or return at once the store that is already there.
 
@@ -74,27 +79,25 @@ def pack_cells(
     Args:
         raw: The cells, as a reader returns them.
         destination: Folder of the store: missing, empty, or a store.
-        size: Side S of the stored images in pixels: 32 to 1024, divisible by 16.
-        on_error: `stop` at damaged cells, or `skip` and record them.
-        white_level: Grey level that is white in files of 16 bits or more; see `read_image`.
         workers: Number of processes; None takes one per core. Scripts that call this with more than
             one need `if __name__ == "__main__":`.
         progress: Called in this process with (cells done, cells in all).
+        settings: Those of `PackSettings`.
 
     Returns:
         The opened store.
 
     Raises:
-        Hep2ganError: Cells are damaged (all are listed), a setting is wrong, `destination` holds
-            anything but a store, or it cannot be written.
+        Hep2ganError: Cells are damaged or implausible (all are listed), a setting is wrong,
+            `destination` holds anything but a store, or it cannot be written.
     """
-    settings = PackSettings(size=size, on_error=on_error, white_level=white_level)
+    chosen = PackSettings(**settings)
     if workers is not None and workers < 1:
         raise Hep2ganError(f"workers is {workers}", "must be at least 1", "leave it out")
     _check_cells(raw)
     destination = Path(destination).resolve()
     check_replaceable(destination, FILES.__contains__, "image.npy", "a store")
-    signature = compute_signature(raw, {"version": VERSION, **settings.model_dump()})
+    signature = compute_signature(raw, {"version": VERSION, **chosen.model_dump()})
     if (store := _open_unchanged(destination, signature)) is not None:
         return store
     try:
@@ -104,8 +107,11 @@ def pack_cells(
             if (store := _open_unchanged(destination, signature)) is not None:
                 return store
             with atomic_folder(destination) as folder:
-                packed = _pack_pixels(raw, folder, settings, workers, progress)
-                _write_columns(raw, folder, settings, packed, signature)
+                packed = _pack_pixels(raw, folder, chosen, workers, progress)
+                oddities = _find_oddities(raw, folder, packed)
+                if not chosen.keep_implausible:
+                    _require_decided(raw, oddities)
+                _write_columns(raw, folder, chosen, packed, signature, oddities)
             record_verified(destination)
     except OSError as error:
         raise Hep2ganError(
@@ -215,11 +221,6 @@ def _depth_notes(packed: list[PackedCell], white_level: int | None) -> list[str]
             f"16-bit images reach {peak:g} of {full_scale}, so grey levels are small;"
             f" data.white_level={fitting} may be the camera's full scale"
         )
-    if reduced := sum(info.depth_reduced for info in infos):
-        notes.append(
-            f"{reduced:,} images are 16-bit colour and were read at 8 bits;"
-            " save them as 16-bit grey to preserve dim grey levels"
-        )
     return notes
 
 
@@ -234,9 +235,7 @@ def _pack_pixels(
     total, size = len(raw.cells), settings.size
     reserve_pixel_rows(folder, total, size)
     chunks = (
-        PackChunk(
-            folder, first, tuple(raw.cells[first : first + CHUNK]), size, settings.white_level
-        )
+        PackChunk(folder, first, tuple(raw.cells[first : first + CHUNK]), settings)
         for first in range(0, total, CHUNK)
     )
     count = workers or min(available_cores(), math.ceil(total / _CELLS_PER_PROCESS))
@@ -251,15 +250,46 @@ def _pack_pixels(
     rows = np.array([row for row, cell in enumerate(packed) if isinstance(cell, CellInfo)], int)
     if errors and (settings.on_error == "stop" or not len(rows)):
         details = bullet_list([f"{error.id}: {error.reason}" for error in errors], MAX_LISTED)
+        others = advice([error.reason for error in errors], settings.invert_masks)
         raise Hep2ganError(
             f"{len(errors):,} of {total + len(raw.problems):,} cells of {raw.source}"
             " cannot be packed",
             "",
-            f"repair these files, or leave their cells out with on_error=skip:\n{details}",
+            f"repair these files, or leave their cells out with on_error=skip{others}:\n{details}",
         )
     if len(rows) < total:
         _keep_rows(folder, rows)
     return packed
+
+
+def _find_oddities(raw: RawCells, folder: Path, packed: list[PackedCell]) -> list[Oddity]:
+    """Find what was decided about masks and what is odd about them, in single cells and in all."""
+    infos = {
+        cell.id: info
+        for cell, info in zip(raw.cells, packed, strict=True)
+        if isinstance(info, CellInfo)
+    }
+    ids, remarks = list(infos), defaultdict(list)
+    for cell_id, info in infos.items():
+        for remark in info.remarks:
+            remarks[remark].append(cell_id)
+    masks = [(info.mask_checksum, info.crop_size) for info in infos.values()]
+    return [
+        *(Oddity(remark, found) for remark, found in remarks.items()),
+        *find_identical_masks(ids, masks, [info.digest for info in infos.values()]),
+        *compare_sample(folder, ids),
+    ]
+
+
+def _require_decided(raw: RawCells, oddities: Sequence[Oddity]) -> None:
+    """Raise if the masks of the set do not follow its images."""
+    if stopping := [oddity for oddity in oddities if oddity.stops]:
+        raise Hep2ganError(
+            f"{raw.source}: {'; '.join(oddity_lines(list_oddities(stopping)))}",
+            "a mask shows the nucleus of its own image",
+            "export images and masks again in the same way, or pack them as they are with"
+            " data.keep_implausible=true",
+        )
 
 
 def reserve_pixel_rows(folder: Path, count: int, size: int) -> None:
@@ -309,7 +339,12 @@ def _keep_rows(folder: Path, rows: npt.NDArray[np.int64]) -> None:
 
 
 def _write_columns(
-    raw: RawCells, folder: Path, settings: PackSettings, packed: list[PackedCell], signature: str
+    raw: RawCells,
+    folder: Path,
+    settings: PackSettings,
+    packed: list[PackedCell],
+    signature: str,
+    oddities: Sequence[Oddity],
 ) -> None:
     """Write the small arrays, then the manifest that makes the folder a store."""
     arrays = _columns(raw, packed)
@@ -329,7 +364,11 @@ def _write_columns(
         "fingerprint": compute_fingerprint(folder, raw.classes, list(COLUMNS)),
         "signature": signature,
         "findings": pack_report(
-            raw, arrays, _cell_errors(raw, packed), _depth_notes(packed, settings.white_level)
+            raw,
+            arrays,
+            _cell_errors(raw, packed),
+            _depth_notes(packed, settings.white_level),
+            oddities,
         ),
     }
     # Written last: a folder without it is no store.

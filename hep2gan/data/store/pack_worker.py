@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,12 +20,13 @@ from hep2gan.data.readers.image import (
     GreyLevels,
     decode_image,
     grey_levels,
-    read_mask,
     resize,
     resize_mask,
     stretch,
 )
-from hep2gan.data.readers.source import CellError, RawCell
+from hep2gan.data.readers.mask import read_mask
+from hep2gan.data.readers.source import CellError, PackSettings, RawCell
+from hep2gan.data.store.plausibility import find_nucleus
 from hep2gan.errors import Hep2ganError
 
 Chunk = TypeVar("Chunk")
@@ -39,15 +41,13 @@ class PackChunk(NamedTuple):
         folder: Folder with image.npy and mask.npy.
         first: Row of the first cell.
         cells: The cells, for the rows from `first` on.
-        size: Side of the stored images in pixels.
-        white_level: As in `read_image`.
+        settings: How they are packed.
     """
 
     folder: Path
     first: int
     cells: tuple[RawCell, ...]
-    size: int
-    white_level: int | None
+    settings: PackSettings
 
 
 class CellInfo(NamedTuple):
@@ -57,15 +57,17 @@ class CellInfo(NamedTuple):
         levels: Grey levels that stored 0 and 255 represent.
         crop_size: Height and width of the raw crop in pixels.
         digest: Hash of the raw image and mask, 16 bytes.
-        peak: Largest value of a 16-bit grey file, in its own units; 0 for other files.
-        depth_reduced: Whether the file is 16-bit colour, which is read at 8 bits.
+        mask_checksum: Checksum of the raw mask.
+        peak: Largest value of a 16-bit file, in its own units; 0 for other files.
+        remarks: What was decided about the mask, and what is odd about it.
     """
 
     levels: GreyLevels
     crop_size: tuple[int, int]
     digest: bytes
+    mask_checksum: int
     peak: float
-    depth_reduced: bool
+    remarks: tuple[str, ...]
 
 
 PackedCell = CellInfo | CellError
@@ -104,7 +106,8 @@ def run_chunks(
         raise Hep2ganError(
             "a worker process ended early",
             "it was killed, for instance for lack of memory, or the script has no main guard",
-            'set workers=1, or put the call under `if __name__ == "__main__":`',
+            "free memory and start again, or set workers=1; in a script, put the call under"
+            ' `if __name__ == "__main__":`',
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -135,10 +138,10 @@ def pack_chunk(chunk: PackChunk) -> list[PackedCell]:
     Returns:
         The facts or the error of each cell.
     """
-    shape = (len(chunk.cells), chunk.size, chunk.size)
+    shape = (len(chunk.cells), chunk.settings.size, chunk.settings.size)
     images, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     cells = [
-        _pack_cell(cell, chunk.white_level, image, mask)
+        _pack_cell(cell, chunk.settings, image, mask)
         for cell, image, mask in zip(chunk.cells, images, masks, strict=True)
     ]
     _write_rows(chunk.folder / "image.npy", chunk.first, images)
@@ -156,19 +159,20 @@ def _write_rows(path: Path, first: int, rows: npt.NDArray[np.uint8]) -> None:
 
 def _pack_cell(
     cell: RawCell,
-    white_level: int | None,
+    settings: PackSettings,
     image_row: npt.NDArray[np.uint8],
     mask_row: npt.NDArray[np.uint8],
 ) -> PackedCell:
     reasons: list[str] = []
-    size = len(image_row)
+    size = settings.size
     try:
         decoded = decode_image(cell.image)
-        grey = grey_levels(cell.image, decoded, white_level)
+        grey = grey_levels(cell.image, decoded, settings.white_level)
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
     try:
-        mask = read_mask(cell.mask)
+        nucleus = find_nucleus(read_mask(cell.mask), settings.invert_masks)
+        mask = nucleus.pixels
         small_mask = resize_mask(mask, size)
         if not small_mask.any():
             problem = f"vanishes at {size} × {size} pixels" if mask.any() else "is empty"
@@ -182,6 +186,8 @@ def _pack_cell(
             "{} has {} × {} pixels, but {} {} × {}: both must have the same size."
             " Fix: export the pair again".format(cell.mask, *mask.shape, cell.image, *grey.shape)
         )
+    elif not reasons and nucleus.doubt and not settings.keep_implausible:
+        reasons.append(f"{cell.mask} {nucleus.doubt}")
     if reasons:
         return CellError(cell.id, "; ".join(reasons))
     image_row[:], levels = stretch(resize(grey, size))
@@ -190,8 +196,9 @@ def _pack_cell(
         levels,
         (grey.shape[0], grey.shape[1]),
         cell_digest(decoded.values, mask),
+        zlib.crc32(mask.tobytes()),
         peak=float(decoded.values.max()) if decoded.full_scale == 65535 else 0.0,
-        depth_reduced=decoded.depth_reduced,
+        remarks=nucleus.remarks,
     )
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from hep2gan.data.grouping import find_duplicates
 from hep2gan.data.readers.source import CellError, RawCells
+from hep2gan.data.store.plausibility import Oddity
 from hep2gan.data.store.store import Store
 
 MAX_LISTED = 1000
@@ -26,11 +27,38 @@ def limit_list(items: Sequence[Any]) -> dict[str, Any]:
     return {"count": len(items), "listed": list(items[:MAX_LISTED])}
 
 
+def list_oddities(oddities: Sequence[Oddity]) -> list[dict[str, Any]]:
+    """Convert oddities to plain JSON.
+
+    Args:
+        oddities: What does not look right.
+
+    Returns:
+        What each is, with its cells as `limit_list` has them.
+    """
+    return [{"what": oddity.what} | limit_list(oddity.ids) for oddity in oddities]
+
+
+def oddity_lines(oddities: Sequence[dict[str, Any]]) -> list[str]:
+    """Describe oddities by their counts and the names of their first cells.
+
+    Args:
+        oddities: What `list_oddities` returned.
+
+    Returns:
+        A line for each.
+    """
+    return [
+        f"{oddity['count']:,} {oddity['what']}: {_first_items(oddity, str)}" for oddity in oddities
+    ]
+
+
 def pack_report(
     raw: RawCells,
     columns: dict[str, npt.NDArray[Any]],
     skipped: Sequence[CellError],
     notes: Sequence[str],
+    oddities: Sequence[Oddity] = (),
 ) -> dict[str, Any]:
     """Collect the findings of a pack as plain JSON.
 
@@ -39,6 +67,7 @@ def pack_report(
         columns: The store's arrays except image and mask.
         skipped: Cells that were left out.
         notes: Further findings, one sentence each.
+        oddities: What does not look right about the masks.
 
     Returns:
         The findings by name.
@@ -59,6 +88,7 @@ def pack_report(
         "conflicts": limit_list(conflicts),
         "constant": limit_list(ids[levels[:, 0] >= levels[:, 1]].tolist()),
         "skipped": limit_list([problem._asdict() for problem in skipped]),
+        "oddities": list_oddities(oddities),
         "notes": [*raw.notes, *notes],
     }
 
@@ -123,7 +153,7 @@ def _warnings(classes: Sequence[str], findings: dict[str, Any]) -> list[str]:
     if findings["skipped"]["count"]:
         reasons = _first_items(findings["skipped"], lambda problem: str(problem["reason"]))
         warnings.append(f"{findings['skipped']['count']:,} cells left out: {reasons}")
-    return warnings + list(findings["notes"])
+    return [*warnings, *oddity_lines(findings["oddities"]), *findings["notes"]]
 
 
 def _first_items(listed: dict[str, Any], to_text: Callable[[Any], str], limit: int = 5) -> str:

@@ -19,6 +19,7 @@ from hep2gan.reports.figures import (
     roc,
     specimens,
 )
+from hep2gan.reports.figures.fonts import use_fonts
 from hep2gan.runs.predictions import Predictions
 
 DPI = 200
@@ -209,6 +210,7 @@ def render_figure(figure: Figure, form: str = "png") -> bytes:
     """
     date = {"CreationDate": None} if form == "pdf" else {"Software": None}
     buffer = io.BytesIO()
+    use_fonts(figure)
     # The font setting is global in matplotlib, hence one file at a time.
     with _SAVING, mpl.rc_context({"pdf.fonttype": 42}):
         figure.savefig(buffer, format=form, dpi=DPI, metadata=date)

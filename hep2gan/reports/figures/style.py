@@ -19,6 +19,7 @@ from matplotlib.textpath import TextToPath
 
 from hep2gan.data.patterns import abbreviation
 from hep2gan.errors import Hep2ganError
+from hep2gan.reports.figures.fonts import families_of
 from hep2gan.runs.predictions import Predictions
 
 COLUMN = 3.5
@@ -286,7 +287,7 @@ def fit_text(text: str, width: float, size: float) -> str:
         width: Largest width in inches.
         size: Font size in points.
     """
-    font = FontProperties(size=size)
+    font = FontProperties(family=families_of(text), size=size)
     fits = (
         limit
         for limit in range(len(text), 1, -1)

@@ -107,7 +107,8 @@ class EpochCheckpoint(Checkpoint):
     ) -> None:
         self._folder, self._monitor, self._keep = folder, monitor, keep
         self._best: float | None = None
-        self._stop = distributed.StopConsensus(stop or SignalHandler())
+        self._handler = stop or SignalHandler()
+        self._stop = distributed.StopConsensus(self._handler)
         self._within_epoch = False
         self._statistics: dict[str, Tensor] = {}
 
@@ -176,7 +177,8 @@ class EpochCheckpoint(Checkpoint):
         improved = self._improved(trainer)
         self._save(trainer, TrainingPosition(trainer.current_epoch + 1, 0))
         if improved:
-            trainer.save_checkpoint(self._folder / BEST)
+            with self._handler.saving():
+                trainer.save_checkpoint(self._folder / BEST)
 
     on_train_end = on_train_epoch_start
     """A stop requested during the last epoch comes before the test."""
@@ -190,7 +192,8 @@ class EpochCheckpoint(Checkpoint):
 
     def _save(self, trainer: L.Trainer, position: TrainingPosition) -> None:
         self._within_epoch = position.batches > 0
-        trainer.save_checkpoint(position.path(self._folder))
+        with self._handler.saving():
+            trainer.save_checkpoint(position.path(self._folder))
         if trainer.is_global_zero:
             for old in list_checkpoints(self._folder)[self._keep :]:
                 old.unlink()

@@ -1,8 +1,8 @@
 """Where curves go beside metrics.csv: Weights & Biases, TensorBoard."""
 
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,15 +47,15 @@ class Dashboard(Protocol):
         """
 
 
-def build_logger(
+def build_loggers(
     config: TrainConfig,
     folder: Path,
     *,
     rank: int = 0,
     start: int = 0,
     provenance: Mapping[str, Any] | None = None,
-) -> Dashboard | None:
-    """Build the logger that `logger=` names.
+) -> list[Dashboard]:
+    """Build the loggers that `logger=` names; `logger=[wandb,tensorboard]` names two.
 
     wandb is offline unless a key is set (WANDB_API_KEY or `wandb login`) or mode says otherwise.
 
@@ -67,24 +67,25 @@ def build_logger(
         provenance: The result of `provenance`, for the dashboard's configuration.
 
     Returns:
-        The logger; None for csv alone.
+        The loggers; none for csv alone.
 
     Raises:
-        Hep2ganError: Its package is missing, or its run cannot begin.
+        Hep2ganError: TensorBoard is not installed, or a run at wandb cannot begin.
     """
-    kind = config.logger.kind
-    if rank != 0 or kind == "csv":
-        return None
-    if kind == "tensorboard":
+    loggers: list[Dashboard] = []
+    if rank == 0 and config.logger.tensorboard:
         _require_tensorboard()
-        return RunTensorBoardLogger(folder)
-    from hep2gan.training.loggers.wandb import start_wandb_run
+        loggers.append(RunTensorBoardLogger(folder))
+    # Last: nothing that could fail comes after its run has begun.
+    if rank == 0 and config.logger.wandb:
+        from hep2gan.training.loggers.wandb import start_wandb_run
 
-    return start_wandb_run(config, folder, start=start, provenance=provenance)
+        loggers.append(start_wandb_run(config, folder, start=start, provenance=provenance))
+    return loggers
 
 
 def require_logger(settings: LoggerSettings) -> str:
-    """Check that a logger can start, without starting it, and describe where curves will go.
+    """Check that the loggers can start, without starting them, and describe where curves will go.
 
     Args:
         settings: The group `logger` of the configuration.
@@ -93,17 +94,17 @@ def require_logger(settings: LoggerSettings) -> str:
         The description, for the report of the preflight checks.
 
     Raises:
-        Hep2ganError: Its package, key or server is missing.
+        Hep2ganError: A package, key or server is missing.
     """
-    kind = settings.kind
-    if kind == "csv":
-        return "metrics.csv"
-    if kind == "tensorboard":
+    places = ["metrics.csv"]
+    if settings.tensorboard:
         _require_tensorboard()
-        return "metrics.csv and TensorBoard"
-    from hep2gan.training.loggers.wandb import require_wandb
+        places.append("TensorBoard")
+    if settings.wandb:
+        from hep2gan.training.loggers.wandb import require_wandb
 
-    return f"metrics.csv and wandb, {require_wandb(settings)}"
+        places.append(f"wandb, {require_wandb(settings)}")
+    return " and ".join(places)
 
 
 def _require_tensorboard() -> None:
@@ -116,11 +117,11 @@ def _require_tensorboard() -> None:
 
 
 @contextmanager
-def logger_session(logger: Dashboard | None) -> Iterator[None]:
-    """Finish the dashboard's run when the block ends, with the exit code of how it ended.
+def logger_session(loggers: Sequence[Dashboard]) -> Iterator[None]:
+    """Finish each dashboard's run when the block ends, with the exit code of how it ended.
 
     Args:
-        logger: The logger; None does nothing.
+        loggers: The loggers; none for csv alone.
     """
     exit_code = 0
     try:
@@ -129,8 +130,10 @@ def logger_session(logger: Dashboard | None) -> Iterator[None]:
         exit_code = exit_code_of(error)
         raise
     finally:
-        if logger:
-            logger.finish(exit_code)
+        # A stack: where one cannot finish, the others do.
+        with ExitStack() as each:
+            for logger in loggers:
+                each.callback(logger.finish, exit_code)
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -38,6 +38,9 @@ AXES = {
 STOPPED = 143
 """Exit code of a job that SIGTERM stopped: 128 + 15."""
 
+_TO_FINISH = 600.0
+"""Seconds that the upload may take at the end of a run; WANDB_FINISH_TIMEOUT says another."""
+
 _MAX_TAG, _MAX_NAME = 64, 128
 _NOT_LOSSES = ("p_real", "p_fake")
 
@@ -136,7 +139,14 @@ class RunWandbLogger(WandbLogger):
         with self._surviving():
             if exit_code == STOPPED:
                 self.experiment.mark_preempting()
-            self.experiment.finish(exit_code=exit_code)
+            try:
+                self.experiment.finish(exit_code=exit_code)
+            except TimeoutError:
+                log.warning(
+                    "wandb's server did not take everything in time. Nothing is lost:"
+                    " `wandb sync %s` sends it.",
+                    Path(self.experiment.dir).parent,
+                )
         if self.lost:
             # Else wandb says goodbye to its dead process when ours ends, and prints a traceback.
             with suppress(OSError, wandb.Error):
@@ -266,6 +276,8 @@ def _init(
         "project": settings.project,
         "entity": settings.entity,
     }
+    # Its own default is to wait without an end, as for a network that is gone.
+    limit = float(os.environ.get("WANDB_FINISH_TIMEOUT") or _TO_FINISH)
     shown = config.to_plain() | ({"provenance": dict(provenance)} if provenance else {})
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     try:
@@ -283,6 +295,7 @@ def _init(
             resume="allow" if mode == "online" else None,
             # wandb's default would return a run that an earlier job left open.
             reinit="create_new",
+            settings=wandb.Settings(finish_timeout=limit, finish_timeout_raises=True),
         )
     except (wandb.Error, OSError) as error:
         raise Hep2ganError(

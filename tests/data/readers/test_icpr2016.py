@@ -1,4 +1,5 @@
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -145,6 +146,116 @@ def test_missing_and_empty_folders(tmp_path):
     refused(tmp_path / "loose", "no table of classes")
     flat(tmp_path / "outer" / "inner", count=6)
     refused(tmp_path / "outer", f"set data.root to {tmp_path / 'outer' / 'inner'}")
+
+
+def move(root, *parts):
+    """The twelve cells in class folders, each file where `parts` says; see `folders`."""
+    made = folders(root / "made")
+    for path in sorted(made.rglob("*.png")):
+        new = root.joinpath(*(part(path) if callable(part) else part for part in parts))
+        new.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(new)
+    shutil.rmtree(made)
+    return root
+
+
+def by_class(path):
+    return path.parent.name
+
+
+def name(path):
+    return path.name
+
+
+def test_class_folders_one_level_deeper_are_seen(tmp_path):
+    root = move(tmp_path, lambda p: "train" if p.name < "00007" else "test", by_class, name)
+    refused(root, f"lie in {root / 'test'}, {root / 'train'}", "set data.root to one", "manifest")
+
+
+def test_numbered_folders_are_told_the_names_of_the_classes(tmp_path):
+    root = move(tmp_path, lambda p: str(NAMES.index(p.parent.name) + 1), name)
+    refused(root, "in the folders 1, 2, 3, 4, 5, 6", "Homogeneous, Speckled", "rename each")
+
+
+@pytest.mark.parametrize("deeper", [by_class, ""])
+def test_parallel_folders_are_seen(tmp_path, deeper):
+    def of(path):
+        return "masks" if "Mask" in path.name else "images"
+
+    root = move(tmp_path, of, deeper, lambda p: p.name.replace("_Mask", ""))
+    refused(root, "images lie in images", "masks in masks", "beside its image", "manifest.csv")
+
+
+@pytest.mark.parametrize("deeper", [[by_class], ["val", by_class], []])
+def test_a_set_without_masks_is_told_so(tmp_path, deeper):
+    root = move(tmp_path, *deeper, name)
+    for mask in root.rglob("*_Mask.png"):
+        mask.unlink()
+    refused(root, "holds images and no masks", "also for methods that look at none")
+    # The same with a table whose images lie deeper.
+    write_csv(root / "classes.csv", [["Image ID", "Image class"], ["1", "Golgi"]])
+    refused(root, "holds images and no masks")
+
+
+def test_the_set_of_2012_is_named(tmp_path):
+    write_pair(tmp_path / "training", 1)
+    (tmp_path / "training" / "gt_training.csv").write_text("ID;pattern\n1;homogeneous\n")
+    for root in (tmp_path, tmp_path / "training"):
+        refused(root, "the 2012 contest", f"data=manifest data.root={tmp_path / 'training'}")
+
+
+def test_images_of_kinds_that_are_not_read_are_named(tmp_path):
+    root = move(tmp_path, by_class, lambda p: p.stem + ".bmp")
+    refused(root, "24 files of kinds that are not read (.bmp; PNG and TIFF are)", "save them")
+    write_pair(root / "Golgi", 99)
+    assert read_icpr2016(root).notes == (
+        "left out: 24 files of kinds that are not read (.bmp; PNG and TIFF are)",
+    )
+
+
+def test_a_table_away_from_its_images_is_told_where_they_lie(tmp_path):
+    root = move(tmp_path, "dataset", name)
+    write_csv(root / "classes.csv", [["Image ID", "Image class"], ["1", "Golgi"], ["2", "NuMem"]])
+    refused(root, "classes.csv lists 2 cells, none of which lies beside it", "lie in dataset")
+    shutil.rmtree(root / "dataset")
+    refused(root, "none of which lies beside it: ", "unpack images and masks there")
+
+
+def test_masks_are_found_in_any_spelling(tmp_path):
+    root = folders(tmp_path)
+    spellings = ("{}_mask", "{}-Mask", "mask_{}", "{}_MASK", "{} mask", "{}_m")
+    for folder, spelling in zip(sorted(root.iterdir()), spellings, strict=True):
+        for mask in folder.glob("*_Mask.png"):
+            number = mask.stem.removesuffix("_Mask")
+            mask.rename(mask.with_name(spelling.format(number) + ".png"))
+    raw = read_icpr2016(root)
+    assert len(raw.cells) == 12
+    assert all(cell.mask.is_file() for cell in raw.cells)
+    assert raw.problems == ()
+
+
+def test_ids_are_equal_in_both_forms_of_unicode(tmp_path):
+    for form in ("NFC", "NFD"):
+        root = tmp_path / form
+        write_pair(root, 1)
+        for path in root.glob("*.png"):
+            path.rename(root / unicodedata.normalize("NFD", path.name.replace("00001", "Zelle_ä")))
+        write_csv(root / "classes.csv", [
+            ["Image ID", "Image class"], [unicodedata.normalize(form, "Zelle_ä"), "Golgi"],
+        ])  # fmt: skip
+        raw = read_icpr2016(root)
+        assert [cell.id for cell in raw.cells] == ["Zelle_ä"]
+        assert raw.cells[0].image.is_file()
+
+
+def test_a_table_as_handed_out_may_lack_intensities_and_have_empty_columns(tmp_path):
+    root = flat(tmp_path)
+    table = root / "gt_training.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("".join(f"{line},,\n" for line in lines))
+    assert [cell.intensity for cell in read_icpr2016(root).cells] == [1, 0] * 6
+    table.write_text("".join(f"{line.rpartition(',')[0]},\n" for line in lines))
+    assert {cell.intensity for cell in read_icpr2016(root).cells} == {-1}
 
 
 def test_a_table_that_is_none_is_named(tmp_path):

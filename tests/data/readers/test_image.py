@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from hep2gan.data.readers import image
+from hep2gan.data.readers import decoding
+from hep2gan.data.readers.decoding import check_png_checksums
 from hep2gan.data.readers.image import (
-    check_png_checksums,
     decode_image,
     read_image,
-    read_mask,
     resize,
     resize_mask,
     stretch,
@@ -40,11 +39,7 @@ def saved(path: Path, array: np.ndarray, mode: str | None = None, **options: obj
 def test_8_bit_files_keep_their_grey_levels(tmp_path, suffix, mode):
     decoded = decode_image(saved(tmp_path / f"a.{suffix}", GREY, mode))
     np.testing.assert_array_equal(decoded.values, GREY)
-    assert (decoded.values.dtype, decoded.full_scale, decoded.depth_reduced) == (
-        np.float32,
-        255,
-        False,
-    )
+    assert (decoded.values.dtype, decoded.full_scale) == (np.float32, 255)
 
 
 def test_colour_becomes_unrounded_luma(tmp_path):
@@ -93,14 +88,22 @@ def test_exif_orientation_is_honoured(tmp_path, suffix):
     np.testing.assert_array_equal(decode_image(path).values, np.rot90(GREY, -1))
 
 
-def test_16_bit_colour_is_told_from_8_bit(tmp_path):
-    rgb = np.arange(18, dtype=">u2").reshape(2, 3, 3) * 3000
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (6, 4)])
+def test_16_bit_colour_keeps_every_level(tmp_path, kind, channels):
+    colours = np.random.default_rng(3).integers(0, 65536, (4, 3, channels)).astype(">u2")
     path = tmp_path / "a.png"
-    path.write_bytes(png_bytes(rgb, depth=16, kind=2))
+    path.write_bytes(png_bytes(colours, depth=16, kind=kind))
     decoded = decode_image(path)
-    assert decoded.depth_reduced
-    assert decoded.full_scale == 255
-    assert not decode_image(saved(tmp_path / "b.png", COLOUR)).depth_reduced
+    luma = colours[..., :3] @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(decoded.values, luma, rtol=1e-6)
+    assert decoded.full_scale == 65535
+    assert read_image(path, white_level=65535).max() == pytest.approx(luma.max() / 257, rel=1e-6)
+
+
+def test_16_bit_grey_with_alpha_is_refused_by_its_name(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png_bytes(np.zeros((2, 2, 2), ">u2"), depth=16, kind=4))
+    refused(path, "16-bit grey with alpha", "8- or 16-bit grey PNG")
 
 
 def png_bytes(array: np.ndarray, depth: int, kind: int) -> bytes:
@@ -174,7 +177,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
         data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
         (tmp_path / "b.png").write_bytes(data)
         refused(tmp_path / "b.png", said)
-    monkeypatch.setattr(image, "MAX_BYTES", 10)
+    monkeypatch.setattr(decoding, "MAX_BYTES", 10)
     refused(tmp_path / "a.png", "bytes")
 
 
@@ -215,36 +218,6 @@ def test_float_files_need_white(tmp_path):
     np.testing.assert_allclose(read_image(path, white_level=1), [[0, 127.5]])
     with pytest.raises(Hep2ganError, match=r"a\.tif .*scale is unknown.*data\.white_level"):
         read_image(path)
-
-
-def test_16_bit_colour_is_read_at_8_bits_without_white_only(tmp_path):
-    path = tmp_path / "a.png"
-    path.write_bytes(png_bytes(np.full((2, 2, 3), 0x8000, ">u2"), depth=16, kind=2))
-    np.testing.assert_array_equal(read_image(path), np.full((2, 2), 128))
-    with pytest.raises(Hep2ganError, match="16-bit colour"):
-        read_image(path, white_level=4095)
-
-
-@pytest.mark.parametrize("values", [[0, 1], [0, 255], [0, 7], [0, 0], [255, 255], [1, 1]])
-def test_masks_of_two_values_are_binary(tmp_path, values):
-    mask = read_mask(saved(tmp_path / "m.png", np.array([values], np.uint8)))
-    assert mask.dtype == np.uint8
-    np.testing.assert_array_equal(mask, [[int(value > 0) for value in values]])
-
-
-def test_masks_may_be_16_bit_or_coloured(tmp_path):
-    path = saved(tmp_path / "m.png", np.array([[0, 65535]], np.uint16))
-    np.testing.assert_array_equal(read_mask(path), [[0, 1]])
-    red = np.zeros((1, 2, 3), np.uint8)
-    red[0, 1, 0] = 255
-    np.testing.assert_array_equal(read_mask(saved(tmp_path / "r.png", red)), [[0, 1]])
-
-
-@pytest.mark.parametrize("values", [[0, 1, 2], [5, 9, 9], [7, 7, 7], [0, 128, 255]])
-def test_masks_of_other_values_are_refused(tmp_path, values):
-    path = saved(tmp_path / "m.png", np.array([values], np.uint8))
-    with pytest.raises(Hep2ganError, match=r"m\.png is not binary.*Fix"):
-        read_mask(path)
 
 
 def test_resize_is_antialiased_and_in_float():

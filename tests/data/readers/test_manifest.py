@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 
 from hep2gan.data.readers.manifest import read_manifest
@@ -82,6 +84,82 @@ def test_images_that_differ_in_their_suffix_keep_it(tmp_path):
 def test_wrong_lines_are_named(tmp_path, row, said):
     write_csv(tmp_path / "manifest.csv", [HEADER, ["ok.png", "ok_m.png", "x"], row])
     refused(tmp_path, str(tmp_path / "manifest.csv"), "  - line 3: ", said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,mask,label,,\na.png,m.png,x,,\nb.png,n.png,y,,\n",
+        "image;mask;label;;;\r\na.png;m.png;x;;;\r\nb.png;n.png;y;;;\r\n;;;;;\r\n",
+        ",image,,mask,label\n0,a.png,,m.png,x\n1,b.png,,n.png,y\n",
+        "image\tmask\tlabel\na.png\tm.png\tx\nb.png\tn.png\ty\n",
+        "image,mask,label\na.png,m.png,x,,\nb.png,n.png,y\n",
+        "image,mask,label,specimen\na.png,m.png,x,nan\nb.png,n.png,y,#N/A\n",
+    ],
+)
+def test_tables_as_excel_and_pandas_write_them(tmp_path, text):
+    (tmp_path / "manifest.csv").write_text(text, newline="")
+    raw = read_manifest(tmp_path)
+    assert [(c.id, c.mask.name, c.label) for c in raw.cells] == [
+        ("a", "m.png", 0), ("b", "n.png", 1),
+    ]  # fmt: skip
+    assert raw.specimens == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,mask,label,,\na.png,m.png,x,,more\n",
+        "image,mask,label\na.png,m.png,x,,more\n",
+    ],
+)
+def test_a_value_under_no_name_is_told(tmp_path, text):
+    (tmp_path / "manifest.csv").write_text(text)
+    refused(tmp_path, "line 2: 5 columns, but the header names 3")
+
+
+def test_files_are_found_by_their_name_however_it_is_spelled(tmp_path):
+    stored = unicodedata.normalize("NFD", "Zelle_ä")
+    (tmp_path / "images").mkdir()
+    for name in (f"{stored}.png", f"{stored}_m.png", "c3.png", "c3_m.png"):
+        (tmp_path / "images" / name).touch()
+    rows = [
+        ["images\\Zelle_ä.png", "images/Zelle_ä_m.png", "x"],
+        ["Images/C3.PNG", "images\\c3_m.PNG", "x"],
+    ]
+    write_csv(tmp_path / "manifest.csv", [HEADER[:3], *rows])
+    raw = read_manifest(tmp_path)
+    assert [cell.id for cell in raw.cells] == ["images/Zelle_ä", "images/c3"]
+    assert all(cell.image.is_file() and cell.mask.is_file() for cell in raw.cells)
+    write_csv(
+        tmp_path / "manifest.csv", [HEADER[:3], *rows, [f"images/{stored}.png", "m.png", "x"]]
+    )
+    refused(tmp_path, "line 4: images/", "is already on line 2")
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("label", ("Golgi", "golgi")),
+        ("label", ("1", "1.0")),
+        ("label", ("fine  speckled", "fine speckled")),
+        ("label", ("nucleol\u00e4r", "nucleola\u0308r")),
+        ("specimen", ("S1", "s1")),
+    ],
+)
+def test_one_name_in_two_spellings_is_refused(tmp_path, column, values):
+    row = {"image": "a.png", "mask": "m.png", "label": "x", "specimen": "s"}
+    rows = [row | {"image": f"{n}.png", column: value} for n, value in enumerate(values)]
+    write_csv(tmp_path / "manifest.csv", [list(row), *(list(each.values()) for each in rows)])
+    refused(tmp_path, f"the {column} '{values[0]}' and the {column} '{values[1]}'")
+
+
+@pytest.mark.parametrize(
+    "text", ["image,label\na.png,x\n", "image,mask,label\na.png,,x\nb.png,nan,x\n"]
+)
+def test_a_table_without_any_mask_is_told_so(tmp_path, text):
+    (tmp_path / "manifest.csv").write_text(text)
+    refused(tmp_path, "names no masks", "also for methods that look at none")
 
 
 def test_missing_headers_and_tables(tmp_path):

@@ -379,10 +379,13 @@ def test_16_bit_sets_are_advised_about_white(tmp_path):
         pack_cells(raw, tmp_path / "c", size=32, white_level=2999)
 
 
-def test_16_bit_colour_is_noted(tmp_path):
+def test_dim_16_bit_colour_keeps_its_levels(tmp_path):
     raw = cells(tmp_path / "raw", 2)
-    with Image.open(raw.cells[0].image) as image:
-        deep = np.asarray(image).astype(">u2")[..., None].repeat(3, 2) * 256
-    raw.cells[0].image.write_bytes(png_bytes(deep, depth=16, kind=2))
-    notes = pack_cells(raw, tmp_path / "store", size=32).manifest["findings"]["notes"]
-    assert notes[0].startswith("1 images are 16-bit colour")
+    for cell in raw.cells:
+        grey = np.asarray(Image.open(cell.image))
+        deep = np.repeat(grey[..., None], 3, 2).astype(">u2")
+        cell.image.write_bytes(png_bytes(deep, depth=16, kind=2))
+    store = pack_cells(raw, tmp_path / "store", size=32, white_level=255)
+    plain = pack_cells(cells(tmp_path / "plain", 2), tmp_path / "other", size=32)
+    np.testing.assert_array_equal(store.image, plain.image)
+    np.testing.assert_allclose(store.levels, plain.levels, rtol=1e-6)

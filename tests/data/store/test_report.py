@@ -56,7 +56,7 @@ def test_identical_cells_are_found_with_their_ids(tmp_path):
     # The same pixels in another file format.
     with Image.open(raw.cells[2].image) as image:
         image.convert("RGB").save(raw.cells[2].image, compress_level=0)
-    store = pack_cells(raw, tmp_path / "store", size=32)
+    store = pack_cells(raw, tmp_path / "store", size=32, keep_implausible=True)
     found = store.manifest["findings"]
     assert found["duplicates"] == {
         "count": 2,
@@ -88,7 +88,7 @@ def test_sizes_specimens_constants_and_missing_classes(tmp_path):
         Image.new("L", (size + 1, size), 255).save(cell.mask)
     Image.new("L", (111, 110), 7).save(raw.cells[5].image)
     raw = raw._replace(cells=[*raw.cells[:5], raw.cells[5]._replace(specimen=-1)])
-    store = pack_cells(raw, tmp_path / "store", size=32)
+    store = pack_cells(raw, tmp_path / "store", size=32, keep_implausible=True)
     found = store.manifest["findings"]
     assert found["height"] == [40, 55.0, 110]
     assert found["width"] == [41, 56.0, 111]

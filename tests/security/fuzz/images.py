@@ -11,7 +11,8 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 from PIL import Image
 
-from hep2gan.data.readers.image import read_image, read_mask
+from hep2gan.data.readers.image import read_image
+from hep2gan.data.readers.mask import read_mask
 from tests.security.fuzz.judge import Door
 from tests.security.fuzz.mutations import mutated
 
@@ -84,7 +85,7 @@ SEEDS += [np.asarray(Image.fromarray(GREY).convert("1").convert("L"), np.float32
 
 def _read_mask(data: bytes, folder: Path) -> npt.NDArray[np.uint8]:
     (folder / "m.png").write_bytes(data)
-    return read_mask(folder / "m.png")
+    return read_mask(folder / "m.png").nucleus
 
 
 def _is_binary(mask: npt.NDArray[np.uint8], _: bytes) -> None:

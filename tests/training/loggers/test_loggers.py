@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.loggers import build_logger, logger_session
+from hep2gan.training.loggers import build_loggers, logger_session, require_logger
 from tests.helpers.configs import parsed
 from tests.helpers.offline import without_wandb_settings
 from tests.helpers.report_fixtures import make_predictions
@@ -31,7 +31,7 @@ def _no_key(monkeypatch, tmp_path):
 @pytest.mark.parametrize("exit_code", [0, 1, 143])
 def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, exit_code):
     config = parsed("logger=wandb", "study=ablation", "method=without_gm", "seed=3")
-    logger = build_logger(config, tmp_path)
+    (logger,) = build_loggers(config, tmp_path)
     for epoch in range(2):
         logger.log_metrics(
             {"train/generator/l1": 0.5 / (epoch + 1), "epoch": epoch}, step=epoch * 7
@@ -57,7 +57,7 @@ def test_wandb_without_a_key_is_offline_and_complete(tmp_path, picture, exit_cod
 
 def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    logger = build_logger(parsed("logger=tensorboard"), tmp_path)
+    (logger,) = build_loggers(parsed("logger=tensorboard"), tmp_path)
     logger.log_metrics({"train/generator/l1": 0.5}, step=4)
     logger.log_results(METRICS, picture, NO_PANELS)
     logger.finish(0)
@@ -70,14 +70,45 @@ def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
 
 
 def test_csv_alone_needs_no_logger(tmp_path):
-    assert build_logger(parsed(), tmp_path) is None
-    with logger_session(None):
+    assert build_loggers(parsed(), tmp_path) == []
+    with logger_session([]):
         pass
 
 
+@pytest.mark.parametrize("order", ["wandb,tensorboard", "tensorboard,csv,wandb"])
+def test_two_loggers_both_write(tmp_path, picture, order):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config = parsed(f"logger=[{order}]")
+    assert require_logger(config.logger) == "metrics.csv and TensorBoard and wandb, offline"
+    loggers = build_loggers(config, tmp_path)
+    with logger_session(loggers):
+        for logger in loggers:
+            logger.log_metrics({"train/generator/l1": 0.5, "epoch": 0}, step=4)
+            logger.log_results(METRICS, picture, NO_PANELS)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("train/generator/l1")] == [(4, 0.5)]
+    found = offline_run(tmp_path)
+    assert found["summary"]["test/dice"] == events.Scalars("test/dice")[0].value == 0.75
+    assert found["exit"] == 0
+
+
+def test_a_logger_that_cannot_finish_leaves_the_others_to_do_so():
+    ended = []
+
+    class Failing:
+        def finish(self, exit_code):
+            ended.append(exit_code)
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"), logger_session([Failing(), Failing()]):
+        raise SystemExit(143)
+    assert ended == [143, 143]
+
+
 def test_an_unknown_logger_is_named():
-    with pytest.raises(Hep2ganError, match=r"logger.kind is 'x'.*csv, wandb, tensorboard"):
-        parsed("logger.kind=x")
+    with pytest.raises(Hep2ganError, match=r"the key logger.wandbs.*use logger.wandb"):
+        parsed("+logger.wandbs=true")
 
 
 class Dead:

@@ -13,7 +13,7 @@ import pytest
 import wandb
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.loggers import build_logger, exit_code_of, logger_session
+from hep2gan.training.loggers import build_loggers, exit_code_of, logger_session
 from hep2gan.training.loggers import wandb as run_wandb
 from hep2gan.training.loggers.local import CsvLogger
 from tests.helpers.configs import parsed
@@ -51,7 +51,7 @@ def epoch(logger, number, value=0.5, steps=2):
 
 def test_what_users_filter_by(tmp_path, config):
     config = config.model_copy(update={"name": "proposed,loss.beta=5"})
-    logger = build_logger(config, tmp_path, provenance=PROVENANCE)
+    (logger,) = build_loggers(config, tmp_path, provenance=PROVENANCE)
     logger.finish(0)
     (found,) = runs(tmp_path)
     run = found["run"]
@@ -66,14 +66,14 @@ def test_names_longer_than_wandb_takes_are_cut(tmp_path, config):
     settings = config.logger.model_copy(update={"tags": ["t" * 100]})
     names = {"name": "n" * 300, "study": "s" * 300}
     config = config.model_copy(update=names | {"logger": settings})
-    build_logger(config, tmp_path).finish(0)
+    build_loggers(config, tmp_path)[0].finish(0)
     (found,) = runs(tmp_path)
     assert len(found["run"].display_name) == len(found["run"].run_group) == 128
     assert found["run"].tags[0] == "t" * 64
 
 
 def test_axes_and_best_values(tmp_path, config):
-    logger = build_logger(config, tmp_path)
+    (logger,) = build_loggers(config, tmp_path)
     for number, value in enumerate((0.5, 0.2, 0.4, float("nan"))):
         epoch(logger, number, value)
         row = {"train/discriminator/p_real": value, "gm/val/own_distance": value, "epoch": number}
@@ -91,10 +91,10 @@ def test_axes_and_best_values(tmp_path, config):
 
 
 def test_two_jobs_in_one_process_make_two_runs(tmp_path, config):
-    first = build_logger(config, tmp_path / "a")
+    (first,) = build_loggers(config, tmp_path / "a")
     epoch(first, 0)
     # A job that died before it could close its run.
-    second = build_logger(config.model_copy(update={"seed": 1}), tmp_path / "b")
+    (second,) = build_loggers(config.model_copy(update={"seed": 1}), tmp_path / "b")
     epoch(second, 0, 0.25)
     second.finish(0)
     first.finish(1)
@@ -109,20 +109,20 @@ def test_two_jobs_in_one_process_make_two_runs(tmp_path, config):
 def test_an_id_in_the_environment_does_not_join_two_jobs(tmp_path, config, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "fixed")
     for seed in (0, 1):
-        build_logger(config.model_copy(update={"seed": seed}), tmp_path / str(seed)).finish(0)
+        build_loggers(config.model_copy(update={"seed": seed}), tmp_path / str(seed))[0].finish(0)
     (a,), (b,) = runs(tmp_path / "0"), runs(tmp_path / "1")
     assert len({a["run"].run_id, b["run"].run_id, "fixed"}) == 3
 
 
 def test_a_resumed_offline_run_is_complete_by_itself(tmp_path, config):
     csv = CsvLogger(tmp_path / "metrics.csv")
-    logger = build_logger(config, tmp_path)
+    (logger,) = build_loggers(config, tmp_path)
     for number, value in enumerate((0.5, 0.4, 0.9)):
         epoch([csv, logger], number, value)
     # The third epoch has no checkpoint: it will be trained again.
-    with pytest.raises(RuntimeError, match="power cut"), logger_session(logger):
+    with pytest.raises(RuntimeError, match="power cut"), logger_session([logger]):
         raise RuntimeError("power cut")
-    again = build_logger(config, tmp_path, start=4)
+    (again,) = build_loggers(config, tmp_path, start=4)
     csv = CsvLogger(tmp_path / "metrics.csv", 4)
     epoch([csv, again], 2, 0.3)
     again.finish(0)
@@ -143,11 +143,11 @@ def test_a_resumed_offline_run_is_complete_by_itself(tmp_path, config):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hep2gan.training.loggers import build_logger
+from hep2gan.training.loggers import build_loggers
 from hep2gan.training.loggers.local import CsvLogger
 from tests.helpers.configs import parsed
 folder = Path(sys.argv[1])
-logger = build_logger(parsed("logger=wandb"), folder)
+(logger,) = build_loggers(parsed("logger=wandb"), folder)
 for loop in (CsvLogger(folder / "metrics.csv"), logger):
     loop.log_metrics({"train/generator/l1": 0.5, "epoch": 0}, step=0)
 print("logged", flush=True)
@@ -163,7 +163,7 @@ def test_a_killed_process_leaves_the_next_start_alone(tmp_path, config):
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     (tmp_path / "wandb/id.json").write_text("{half")
-    logger = build_logger(config, tmp_path, start=1)
+    (logger,) = build_loggers(config, tmp_path, start=1)
     epoch(logger, 1, 0.4)
     logger.finish(0)
     (found,) = runs(tmp_path)
@@ -174,10 +174,10 @@ def test_a_killed_process_leaves_the_next_start_alone(tmp_path, config):
 AGENT = """
 import sys
 from pathlib import Path
-from hep2gan.training.loggers import build_logger
+from hep2gan.training.loggers import build_loggers
 from tests.helpers.configs import parsed
 config = parsed("logger=wandb", "loss.beta=5")
-build_logger(config, Path(sys.argv[1])).finish(0)
+build_loggers(config, Path(sys.argv[1]))[0].finish(0)
 """
 
 
@@ -221,8 +221,8 @@ def test_an_online_run_goes_on_under_its_id(tmp_path, config, begun):
     asked, made = begun
     config = online(config)
     csv = CsvLogger(tmp_path / "metrics.csv")
-    epoch([csv, build_logger(config, tmp_path)], 0, 0.3)
-    again = build_logger(config, tmp_path, start=2)
+    epoch([csv, *build_loggers(config, tmp_path)], 0, 0.3)
+    (again,) = build_loggers(config, tmp_path, start=2)
     assert asked[0]["id"] == asked[1]["id"]
     assert {given["resume"] for given in asked} == {"allow"}
     # Its rows are there already, but its best values must not be overwritten by worse ones.
@@ -236,12 +236,12 @@ def test_an_online_run_goes_on_under_its_id(tmp_path, config, begun):
 def test_going_online_takes_the_offline_rows_along(tmp_path, config, begun, monkeypatch):
     asked, made = begun
     csv = CsvLogger(tmp_path / "metrics.csv")
-    epoch([csv, build_logger(config, tmp_path)], 0, 0.3)
+    epoch([csv, *build_loggers(config, tmp_path)], 0, 0.3)
     made.clear()
     asked.clear()
     config = online(config)
     old = json.loads((tmp_path / "wandb/id.json").read_text())["id"]
-    build_logger(config, tmp_path, start=2)
+    build_loggers(config, tmp_path, start=2)
     assert asked[0]["id"] != old
     assert [row["train/generator/l1"] for row in made[0].rows if "train/generator/l1" in row] == [
         0.3
@@ -259,7 +259,7 @@ def test_the_mode_is_asked_for_or_follows_the_key(config, monkeypatch):
 
 
 def test_only_the_first_rank_begins_a_run(tmp_path, config):
-    assert build_logger(config, tmp_path, rank=1) is None
+    assert build_loggers(config, tmp_path, rank=1) == []
     assert not list(tmp_path.iterdir())
 
 
@@ -269,7 +269,7 @@ def test_a_failing_wandb_says_what_to_do(tmp_path, config, monkeypatch):
 
     monkeypatch.setattr(wandb, "init", init)
     with pytest.raises(Hep2ganError, match=r"no route.*logger.mode=offline"):
-        build_logger(config, tmp_path)
+        build_loggers(config, tmp_path)
 
 
 def test_exit_codes():
@@ -286,9 +286,32 @@ def test_exit_codes():
 def test_a_job_that_sigterm_stops_is_preempted(tmp_path, config):
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    logger = build_logger(config, tmp_path)
-    with pytest.raises(SystemExit), logger_session(logger):
+    (logger,) = build_loggers(config, tmp_path)
+    with pytest.raises(SystemExit), logger_session([logger]):
         raise SIGTERMException
     (found,) = runs(tmp_path)
     assert found["preempting"]
     assert found["exit"] == 143
+
+
+def test_the_end_of_a_run_has_a_limit(tmp_path, config, monkeypatch, caplog):
+    monkeypatch.delenv("WANDB_FINISH_TIMEOUT", raising=False)
+    (logger,) = build_loggers(config, tmp_path)
+    assert logger.experiment.settings.finish_timeout == 600
+    run, folder = logger.experiment, Path(logger.experiment.dir).parent
+    monkeypatch.setattr(logger, "_experiment", SimpleNamespace(dir=run.dir, finish=never_ends))
+    logger.finish(0)
+    assert f"`wandb sync {folder}` sends it" in caplog.text
+    assert not logger.lost
+    run.finish()
+
+
+def never_ends(exit_code):
+    raise TimeoutError("Timed out finishing run.")
+
+
+def test_the_users_limit_counts(tmp_path, config, monkeypatch):
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "5")
+    (logger,) = build_loggers(config, tmp_path)
+    assert logger.experiment.settings.finish_timeout == 5
+    logger.finish(0)

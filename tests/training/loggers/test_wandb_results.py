@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hep2gan.training.loggers import build_logger
+from hep2gan.training.loggers import build_loggers
 from hep2gan.training.loggers.wandb import POINTS, WORST, result_panels, worst_cells
 from tests.helpers.configs import parsed
 from tests.helpers.offline import runs, without_wandb_settings
@@ -26,7 +26,7 @@ def made():
 
 def logged(folder, predictions):
     """Keys to the tables of a run, as they lie in its folder."""
-    logger = build_logger(parsed("logger=wandb"), folder)
+    (logger,) = build_loggers(parsed("logger=wandb"), folder)
     logger.log_results({"test/dice": 0.5}, {}, predictions)
     logger.finish(0)
     (run,) = runs(folder)

@@ -1,24 +1,24 @@
 """The launchers as Hydra plugins, which it takes only from the namespace `hydra_plugins`."""
 
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
+from hep2gan.cli.command_line import redact_passwords
 from hep2gan.cli.launch.hydra import (
+    check_objective,
     compose_jobs,
     job_returns,
     missing_plugin,
+    optimizes,
     refuse_ranks,
-    wants_objective,
 )
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, raise_all
 
 try:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
@@ -31,6 +31,8 @@ try:
 except ModuleNotFoundError:
     OptunaSweeper = missing_plugin(Sweeper, "hydra/sweeper=optuna", "optuna")
     HAS_OPTUNA = False
+
+log = logging.getLogger(__name__)
 
 
 class ProcessLauncher(Launcher):
@@ -62,15 +64,17 @@ class ProcessLauncher(Launcher):
         Raises:
             Hep2ganError: The jobs cannot be composed, or need devices that this machine lacks.
         """
-        from hep2gan.cli.launch.sweep import check_splits, device_slots, run_jobs
+        from hep2gan.cli.launch.sweep import check_splits, device_slots, run_jobs, tell_idle
         from hep2gan.training.signals import SignalHandler
 
         refuse_ranks()
         jobs = compose_jobs(self._loader, self._config, job_overrides, initial_job_idx)
+        if not optimizes(self._config):
+            tell_idle(jobs)
         check_splits(jobs)
         with SignalHandler().listening():
             outcomes = run_jobs(jobs, device_slots(jobs[0].config["trainer"], self._slots))
-        return job_returns(outcomes, wants_objective(self._config))
+        return job_returns(outcomes, optimizes(self._config))
 
 
 class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
@@ -92,14 +96,16 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
             Hep2ganError: The jobs cannot be composed, or Slurm cannot be used.
         """
         from hep2gan.cli.launch.slurm import run_in_slurm
-        from hep2gan.cli.launch.sweep import check_splits
+        from hep2gan.cli.launch.sweep import check_splits, tell_idle
 
         refuse_ranks()
         jobs = compose_jobs(
             self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx
         )
+        if not optimizes(self.config):
+            tell_idle(jobs)
         check_splits(jobs)
-        return job_returns(run_in_slurm(self, jobs), wants_objective(self.config))
+        return job_returns(run_in_slurm(self, jobs), optimizes(self.config))
 
 
 class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
@@ -116,37 +122,49 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
             arguments: The overrides of the command line.
 
         Returns:
-            What the plugin's sweeper returns.
+            None; the results are written into the study's folder.
 
         Raises:
-            Hep2ganError: The storage cannot be used.
+            Hep2ganError: The storage cannot be used, or the study cannot start or failed.
         """
-        if self.sweeper.config.get("doctor"):
-            return self._preflight(arguments)
         from sqlalchemy.exc import SQLAlchemyError
 
-        # The plugin prints the whole address.
-        logging.getLogger("hydra_plugins.hydra_optuna_sweeper._impl").addFilter(RedactPasswords())
+        from hep2gan.cli.launch.optimize import StudySweep
+
+        study = StudySweep(self.sweeper, arguments)
+        if self.sweeper.config.get("doctor"):
+            return self._preflight(study.example())
+        address = self.sweeper.storage
+        log.info(
+            "Study %s in %s",
+            self.sweeper.study_name,
+            redact_passwords(str(address or study.folder)),
+        )
         try:
-            return super().sweep(arguments)
+            return study.run()
         except (SQLAlchemyError, ImportError) as error:
             raise Hep2ganError(
                 f"hydra.sweeper.storage cannot be used ({redact_passwords(str(error))})",
                 "",
-                "name a file, hydra.sweeper.storage=sqlite:///runs/tuned.db, or install what the"
+                "leave it out, which keeps optuna.db beside the study's runs, or install what the"
                 " database needs",
             ) from None
 
-    def _preflight(self, arguments: list[str]) -> None:
-        """doctor=true: check once, for the run that all trials vary; optimize nothing."""
-        fixed = [
-            override.input_line
-            for override in OverridesParser.create().parse_overrides(arguments)
-            if not override.is_sweep_override()
-        ]
-        for job in self.sweeper.launcher.launch([fixed], initial_job_idx=0):
+    def _preflight(self, overrides: list[str]) -> None:
+        """doctor=true: check once, for a run like those of all trials; optimize nothing."""
+        context, config = self.sweeper.hydra_context, self.sweeper.config
+        (job,) = compose_jobs(context.config_loader, config, [overrides], 0)
+        found = []
+        for check in (
+            lambda: check_objective(job.config),
             # The value of a failed job raises its error.
-            _ = job.return_value
+            lambda: self.sweeper.launcher.launch([overrides], initial_job_idx=0)[0].return_value,
+        ):
+            try:
+                check()
+            except Hep2ganError as error:
+                found.append(error)
+        raise_all(found, "problems prevent the start of the study")
 
 
 # Not a file in conf/: Hydra would hold one of this name to the plugin's schema, and refuse it.
@@ -157,11 +175,11 @@ ConfigStore.instance().store(
         "defaults": [{"sampler": "tpe"}] if HAS_OPTUNA else [],
         "_target_": "hydra_plugins.hep2gan.OptunaSweep",
         "direction": "maximize",
-        "storage": None,
+        "storage": None,  # optuna.db beside the study's runs
         "study_name": "${study}",
         "n_trials": 20,
         "n_jobs": 1,
-        "max_failure_rate": 0.5,
+        "max_failure_rate": 0.5,  # of the whole study, when it has ended
         "search_space": None,
         "custom_search_space": None,
         "params": {
@@ -175,29 +193,3 @@ ConfigStore.instance().store(
     },
     provider="hep2gan",
 )
-
-_IN_ADDRESS = re.compile(r"(/[^\s:/@]*):[^\s/@]+@")
-
-
-def redact_passwords(text: str) -> str:
-    """Replace the password in each address of a text by ***.
-
-    Args:
-        text: Any text, such as a log message.
-
-    Returns:
-        The text without passwords.
-
-    >>> redact_passwords("postgresql://me:secret@host/studies")
-    'postgresql://me:***@host/studies'
-    """
-    return _IN_ADDRESS.sub(r"\1:***@", text)
-
-
-class RedactPasswords(logging.Filter):
-    """Redacts the passwords in every message of a logger."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Called by logging."""
-        record.msg, record.args = redact_passwords(record.getMessage()), ()
-        return True

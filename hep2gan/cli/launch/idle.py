@@ -1,0 +1,96 @@
+"""Keys that a command line sets and that change nothing under the chosen method."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hep2gan.errors import pluralize
+
+if TYPE_CHECKING:
+    from hep2gan.cli.launch.sweep import Job
+
+_SEGMENTING = (
+    *("generator", "discriminator", "optimizer.generator", "optimizer.discriminator"),
+    *("optimizer.schedule.generator", "optimizer.schedule.discriminator", "loss.adversarial"),
+    *("loss.pixel", "loss.soften", "loss.alpha", "loss.beta"),
+)
+_JUDGING = (
+    *("discriminator", "optimizer.discriminator", "optimizer.schedule.discriminator"),
+    *("loss.soften", "loss.alpha"),
+)
+_CLASSIFYING = (
+    *("classifier", "optimizer.classifier", "optimizer.schedule.classifier", "model.guidance"),
+    *("loss.gaussian_mixture", "loss.label_smoothing"),
+)
+_NETWORKS = (
+    *("generator", "discriminator", "classifier", "optimizer", "loss", "training", "pretrained"),
+    *("normalisation", "augmentation", "evaluation", "callbacks", "trainer", "model.guidance"),
+)
+_MIXTURE = tuple(
+    f"loss.gaussian_mixture.{key}" for key in ("weight", "gamma", "margin", "priors", "covariance")
+)
+
+
+def _idle(values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each reason why keys have no effect, with those keys or their groups."""
+    model, loss, split, logger = (values[key] for key in ("model", "loss", "split", "logger"))
+    validates = split["validation_fraction"] or split["kind"] == "given"
+    if model["baseline"]:
+        yield "a forest has no networks", _NETWORKS
+    if not model["segment"]:
+        yield "no generator is trained", _SEGMENTING
+    elif not loss["adversarial"]:
+        yield "there is no discriminator", _JUDGING
+    if not model["classify"]:
+        yield "no classifier is trained", _CLASSIFYING
+    elif not loss["gaussian_mixture"]["enabled"]:
+        yield "the Gaussian-mixture loss is off", _MIXTURE
+    if model["guidance"]["source"] != "generated":
+        yield "the classifier sees no generated mask", ("model.guidance.hard",)
+    if not validates:
+        yield "there is no validation part", ("trainer.check_val_every_n_epoch", "optimized_metric")
+    if split["kind"] != "block":
+        yield "the split has no blocks", ("split.blocks_per_class",)
+    if split["folds"]:
+        yield "folds have a fixed size", ("split.test_fraction",)
+    if not logger.get("wandb"):
+        yield "wandb is off", tuple(f"logger.{k}" for k in ("project", "entity", "mode", "tags"))
+
+
+def keys_without_effect(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, str]:
+    """Find the keys of a command line that have no effect.
+
+    Args:
+        values: The composed configuration of a training.
+        overrides: What the command line sets, as KEY=VALUE.
+
+    Returns:
+        The reason by key.
+    """
+    reasons = list(_idle(values))
+    given = dict.fromkeys(word.lstrip("+~").partition("=")[0] for word in overrides)
+    found: dict[str, str] = {}
+    for key in given:
+        dotted = key.replace("/", ".") + "."
+        for reason, idle in reasons:
+            if any(dotted.startswith(f"{group}.") for group in idle):
+                found.setdefault(key, reason)
+    return found
+
+
+def idle_in_sweep(jobs: "Sequence[Job]") -> list[str]:
+    """Write a sentence for each key of a sweep that has no effect in some of its jobs.
+
+    Args:
+        jobs: The jobs of a sweep.
+
+    Returns:
+        The sentences.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for job in jobs:
+        for item in keys_without_effect(job.config, job.overrides).items():
+            found[item] = found.get(item, 0) + 1
+    return [
+        f"{key} has no effect in {count} of {pluralize(len(jobs), 'job')}: {reason}"
+        for (key, reason), count in found.items()
+    ]

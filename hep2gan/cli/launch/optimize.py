@@ -1,0 +1,238 @@
+"""An Optuna study of trainings: kept beside its runs, continued by a restart, ended by no trial."""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import optuna
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.utils import instantiate
+from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from hep2gan.cli.launch.hydra import QuietReturn, check_objective, compose_jobs
+from hep2gan.cli.launch.sweep import check_splits, report_command, tell_idle
+from hep2gan.errors import Hep2ganError, bullet_list, pluralize
+from hep2gan.io import atomic_write, to_yaml
+from hep2gan.runs.folder import RUNTIME_KEYS
+from hep2gan.runs.lock import Owner
+
+log = logging.getLogger(__name__)
+
+_OWNER, _RUN = "hep2gan/owner", "hep2gan/run"
+"""What a trial keeps beside the keys of its command line: who trains it, and its folder."""
+_SHOWN = 20
+"""Trials in the table at the end."""
+
+
+class StudySweep:
+    """The trials of one study; the same command continues what an earlier start left.
+
+    Args:
+        plugin: The plugin's sweeper after its setup, with its settings and its launcher.
+        arguments: The overrides of the command line.
+    """
+
+    def __init__(self, plugin: Any, arguments: Sequence[str]) -> None:
+        plugin._process_searchspace_config()
+        words = [*plugin._parse_sweeper_params_config(), *arguments]
+        space, self.fixed = create_params_from_overrides(words)
+        space = {**(plugin.search_space_distributions or {}), **space}
+        self.plugin = plugin
+        self.space = {key: value for key, value in space.items() if key not in self.fixed}
+        self.folder = Path(plugin.config.hydra.sweep.dir)
+
+    def example(self) -> list[str]:
+        """Make the overrides of a run like those of the trials, to check before any starts.
+
+        Returns:
+            One override for each key.
+        """
+        chosen = {key: _lowest(distribution) for key, distribution in self.space.items()}
+        return [f"{key}={value}" for key, value in {**chosen, **self.fixed}.items()]
+
+    def run(self) -> None:
+        """Train up to n_trials in all; write and log the results.
+
+        Raises:
+            Hep2ganError: Nothing can be optimized, the study was begun with other settings, or
+                more trials failed than hydra.sweeper.max_failure_rate allows.
+        """
+        loader = self.plugin.hydra_context.config_loader
+        jobs = compose_jobs(loader, self.plugin.config, [self.example()], 0)
+        check_objective(jobs[0].config)
+        tell_idle(jobs)
+        check_splits(jobs)
+        self.metric = jobs[0].config["optimized_metric"]
+        self.study = self._open()
+        self._require_same()
+        left = list(self._left_by_others())
+        try:
+            while (count := self.plugin.n_trials - self._taken(left)) > 0:
+                trials = [self._ask(left) for _ in range(min(count, self.plugin.n_jobs))]
+                self._train(trials)
+        except BaseException:
+            log.info(
+                "%d of %s are told to the study",
+                self._taken([]) - len(self._running()),
+                pluralize(self.plugin.n_trials, "trial"),
+            )
+            raise
+        self._finish()
+
+    def _open(self) -> optuna.Study:
+        if len(directions := self.plugin._get_directions()) != 1:
+            raise Hep2ganError(
+                f"hydra.sweeper.direction is {directions}",
+                "a run has one optimized_metric",
+                "set hydra.sweeper.direction=maximize",
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # As an address of its own kind, in which any name of a folder can be written.
+        beside = f"sqlite:///file:{quote(str(self.folder / 'optuna.db'))}?uri=true"
+        optuna.logging.set_verbosity(logging.WARNING)
+        if self._is_grid():
+            choices = {k: self.plugin._to_grid_sampler_choices(v) for k, v in self.space.items()}
+            self.plugin.sampler = self.plugin.sampler(choices)
+            cells = math.prod(map(len, choices.values()))
+            self.plugin.n_trials = min(self.plugin.n_trials, cells)
+        return optuna.create_study(
+            study_name=self.plugin.study_name,
+            storage=self.plugin.storage or beside,
+            sampler=self.plugin.sampler,
+            direction=directions[0],
+            load_if_exists=True,
+        )
+
+    def _is_grid(self) -> bool:
+        return getattr(self.plugin.sampler, "func", None) is optuna.samplers.GridSampler
+
+    def _require_same(self) -> None:
+        """Refuse to go on with trials whose objective means something else."""
+        if not (trials := [trial for trial in self.study.trials if trial.distributions]):
+            return
+        then = _settings({**trials[0].user_attrs, **trials[0].distributions})
+        now = _settings({**self.fixed, **self.space})
+        changed = [
+            f"{key}: {then.get(key, 'absent')} there, {now.get(key, 'absent')} here"
+            for key in sorted(then.keys() | now.keys())
+            if str(then.get(key)) != str(now.get(key))
+        ]
+        if changed:
+            raise Hep2ganError(
+                f"the study {self.study.study_name} was begun with other settings\n"
+                f"{bullet_list(changed)}\n",
+                "the trials of a study are compared with each other",
+                "give the new study its own name with study=…",
+            )
+
+    def _running(self) -> list[FrozenTrial]:
+        return [trial for trial in self.study.trials if trial.state == TrialState.RUNNING]
+
+    def _left_by_others(self) -> Iterator[FrozenTrial]:
+        """Trials that an earlier start began and did not end; their runs can go on."""
+        for trial in self._running():
+            text = trial.user_attrs.get(_OWNER)
+            owner = Owner(**json.loads(text)) if text else None
+            if owner is None or owner.has_ended:
+                yield trial
+            else:
+                log.info("Trial %d is trained by %s", trial.number, owner)
+
+    def _taken(self, left: Sequence[FrozenTrial]) -> int:
+        return len(self.study.trials) - len(left)
+
+    def _ask(self, left: list[FrozenTrial]) -> Trial:
+        settings, number = self.plugin.config.hydra.sweeper.sampler, len(self.study.trials)
+        if settings.get("seed") is not None:
+            # By the trial's number: a study that goes on does not draw its first trials again.
+            self.study.sampler = instantiate(settings, seed=settings.seed + number)
+        trial = Trial(self.study, left.pop(0)._trial_id) if left else self.study.ask()
+        trial.set_user_attr(_OWNER, json.dumps(Owner.current()._asdict()))
+        return trial
+
+    def _train(self, trials: Sequence[Trial]) -> None:
+        overrides = self.plugin._configure_trials(trials, self.space, self.fixed)
+        for trial, result in zip(trials, self._launch(overrides, trials[0].number), strict=True):
+            trial.set_user_attr(_RUN, result.working_dir or "")
+            try:
+                value = float(result.return_value)
+                if not math.isfinite(value):
+                    raise Hep2ganError(f"{self.metric} is {value}")
+            except Exception as error:  # Whatever the job failed of.
+                self._tell(trial, None, TrialState.FAIL)
+                log.warning("Trial %d failed, the study goes on: %s", trial.number, error)
+            else:
+                self._tell(trial, value, TrialState.COMPLETE)
+                log.info("Trial %d: %s %.4g", trial.number, self.metric, value)
+
+    def _tell(self, trial: Trial, value: float | None, state: TrialState) -> None:
+        try:
+            self.study.tell(trial, value, state)
+        except RuntimeError as error:
+            # The sampler of a grid asks the study to stop after its last cell.
+            if "Study.stop" not in str(error):
+                raise
+
+    def _launch(self, overrides: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+        """The outcomes of trials; where they cannot be composed together, one by one."""
+        try:
+            return list(self.plugin.launcher.launch(overrides, initial_job_idx=first))
+        except Exception as error:
+            if len(overrides) == 1:
+                return [failed_return(overrides[0], error)]
+            numbered = enumerate(overrides, start=first)
+            return [self._launch([one], number)[0] for number, one in numbered]
+
+    def _finish(self) -> None:
+        trials = [trial for trial in self.study.trials if trial.state.is_finished()]
+        done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        sign = 1 if self.study.direction == optuna.study.StudyDirection.MINIMIZE else -1
+        done.sort(key=lambda trial: sign * float(trial.value or 0))
+        failed = [trial for trial in trials if trial not in done]
+        rows = [f"{float(t.value or 0):<8.4g} {t.user_attrs.get(_RUN)}" for t in done[:_SHOWN]]
+        rows += [f"failed   {t.user_attrs.get(_RUN) or t.params}" for t in failed[:_SHOWN]]
+        log.info("%s\n%s", self.metric, "\n".join(rows))
+        if done:
+            best = done[0]
+            result = {"name": "optuna", "best_params": best.params, "best_value": best.value}
+            result["best_run"] = best.user_attrs.get(_RUN)
+            atomic_write(self.folder / "optimization_results.yaml", to_yaml(result))
+            log.info("Best: %s %.4g in %s", self.metric, best.value, result["best_run"])
+            log.info("%s", report_command([self.folder]))
+        rate = len(failed) / max(1, len(trials))
+        if failed and (not done or rate > self.plugin.max_failure_rate):
+            raise Hep2ganError(
+                f"{len(failed)} of {pluralize(len(trials), 'trial')} failed",
+                f"hydra.sweeper.max_failure_rate is {self.plugin.max_failure_rate}",
+                "read what was said of them above, correct the cause, and begin again with study=…",
+            )
+
+
+def failed_return(overrides: Sequence[str], error: Exception) -> JobReturn:
+    """Make the outcome of a job that could not be started.
+
+    Args:
+        overrides: The overrides of the job.
+        error: Why it could not.
+
+    Returns:
+        The outcome, which raises the error when its value is asked for.
+    """
+    return QuietReturn(overrides=list(overrides), status=JobStatus.FAILED, _return_value=error)
+
+
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    free = RUNTIME_KEYS | {"doctor", _OWNER, _RUN}
+    return {key: value for key, value in values.items() if key not in free}
+
+
+def _lowest(distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    return distribution.low  # type: ignore[attr-defined]

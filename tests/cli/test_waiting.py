@@ -1,0 +1,104 @@
+"""Commands that wait for others: jobs that do not stop, Slurm's tools that do not answer."""
+
+import logging
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from hep2gan.cli.launch import local, slurm, sweep
+from hep2gan.cli.launch.sweep import DeviceSlots
+from hep2gan.errors import Hep2ganError
+
+
+def test_jobs_on_gpus_share_the_cores_too(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("hep2gan.cli.launch.sweep.available_cores", lambda: 8)
+    assert DeviceSlots(["0", "1"], each=1, count=2).take(0) == {
+        "CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "4"
+    }  # fmt: skip
+    assert DeviceSlots(["0"], each=1, count=1).take(0) == {"CUDA_VISIBLE_DEVICES": "0"}
+
+
+def test_a_job_that_does_not_stop_is_killed(monkeypatch):
+    monkeypatch.setattr(sweep, "STOP_LIMIT", 0.2)
+    code = "from signal import *; signal(SIGTERM, SIG_IGN); print(1, flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdout.readline()
+    running = {0: sweep._Process(None, process, 0.0, Path(), ExitStack())}
+    with pytest.raises(KeyboardInterrupt), sweep._stop_together(running):
+        raise KeyboardInterrupt
+    assert process.wait() == -signal.SIGKILL
+    process.stdin.close()
+    process.stdout.close()
+
+
+def tool(folder, monkeypatch, name, script):
+    """Puts a command of Slurm's on the path, alone."""
+    file = folder / name
+    file.write_text(f"#!{sys.executable}\n{script}\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_a_tool_of_slurm_that_does_not_answer_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm, "ANSWER_LIMIT", 0.3)
+    tool(tmp_path, monkeypatch, "squeue", "import time; time.sleep(60)")
+    with pytest.raises(Hep2ganError, match=r"squeue -h.*did not answer within 0.3 s.*sinfo"):
+        slurm._active(["5_1"])
+
+
+def test_a_tool_of_slurm_that_fails_is_told_in_its_own_words(tmp_path, monkeypatch):
+    failing = "import sys; sys.exit('slurm_load_node error: Unable to contact slurm controller')"
+    tool(tmp_path, monkeypatch, "scontrol", failing)
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "node[1-2]")
+    with pytest.raises(Hep2ganError, match=r"hostnames node\[1-2\] failed \(.*Unable to contact"):
+        local._slurm_node()
+    tool(tmp_path, monkeypatch, "squeue", "import sys; sys.exit('Invalid job id specified')")
+    assert slurm._active(["5_1"]) == set()
+    (tmp_path / "scontrol").unlink()
+    with pytest.raises(Hep2ganError, match="scontrol is not on the path"):
+        local._slurm_node()
+
+
+def test_the_machines_of_a_job_are_asked_for(tmp_path, monkeypatch):
+    tool(tmp_path, monkeypatch, "scontrol", "print('node1'); print('node2')")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "node[1-2]")
+    monkeypatch.setenv("SLURM_JOB_ID", "10012")
+    monkeypatch.setenv("SLURM_NODEID", "1")
+    assert local._slurm_node() == (1, "node1:20012", "10012")
+
+
+def answers(monkeypatch, *said):
+    """What squeue answers, one after the other; time passes while it is waited."""
+    clock, answering = [0.0], iter(said)
+
+    def active(jobs):
+        answer = next(answering)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(slurm, "_active", active)
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: clock.append(clock[-1] + seconds))
+    monkeypatch.setattr(slurm.time, "monotonic", lambda: clock[-1])
+
+
+def test_a_controller_that_restarts_ends_no_sweep(monkeypatch, caplog):
+    away = Hep2ganError("squeue failed (Unable to contact slurm controller)")
+    answers(monkeypatch, {"7", "8"}, *[away] * 80, {"8"}, *[away] * 80, set())
+    with caplog.at_level(logging.WARNING):
+        assert list(slurm._wait_for_each({0: "7", 1: "8"})) == [0, 1]
+    assert "Unable to contact slurm controller). Asking again." in caplog.text
+
+
+def test_a_controller_that_is_gone_is_told(monkeypatch):
+    away = Hep2ganError("squeue failed (Unable to contact slurm controller)")
+    answers(monkeypatch, {"7"}, *[away] * 100)
+    with pytest.raises(Hep2ganError, match="Unable to contact"):
+        list(slurm._wait_for_each({0: "7"}))

@@ -1,0 +1,418 @@
+"""Who does what an error says gets on: each case raises one, does its fix, and succeeds.
+
+A fix that leads to a second error, which leads out in turn, counts as one that helps.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+from PIL import Image
+
+from hep2gan.cli import evaluate, pack, predict, report, train
+from hep2gan.cli.app import name_positionals, resolve_config
+from hep2gan.cli.config_safety import check_external_configs
+from hep2gan.data.readers.csv_table import read_table
+from hep2gan.data.readers.icpr2016 import read_icpr2016
+from hep2gan.data.readers.manifest import read_manifest
+from hep2gan.errors import Hep2ganError
+from hep2gan.inference.predict import find_images, load_image
+from tests.helpers.commands import call, folder_after
+from tests.helpers.raw_sets import NAMES, flat, folders, headed, write_csv, write_pair
+from tests.helpers.started import NETS, SMALL
+from tests.test_schema import FIELDS, refusals, takes
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def refusal(action, fix):
+    """The error of an action, whose fix must hold these words."""
+    with pytest.raises(Hep2ganError) as caught:
+        action()
+    assert re.search(fix, caught.value.fix), caught.value.fix
+    return caught.value
+
+
+# ---------------------------------------------------------------- tables
+
+
+MANIFEST = Path("manifest.csv")
+GOOD = "image,mask,label\n1.png,1_m.png,a\n2.png,2_m.png,b\n"
+
+
+def manifest(text):
+    MANIFEST.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+# What is wrong, what the fix says, and the table after somebody has done so.
+TABLES = {
+    "not UTF-8": (GOOD.replace("a\n", "ä\n").encode("cp1252"), "encoding UTF-8", GOOD),
+    "UTF-16": (GOOD.encode("utf-16"), "encoding UTF-8", GOOD),
+    "open quote": (GOOD + '3.png,3_m.png,"' + "c" * 200_000, "quote that is not closed", GOOD),
+    "header lacks": (GOOD.replace("label", "class"), "correct the first line", GOOD),
+    "header twice": (GOOD.replace("mask", "image,mask"), "correct the first line", GOOD),
+    "a comment": ("# of 2024\n" + GOOD, "correct the first line", GOOD),
+    "sep=": ("sep=,\n" + GOOD, "correct the first line", GOOD),
+    "empty": ("", "one line per cell below the header", GOOD),
+    "no cells": ("image,mask,label\n", "one line per cell below the header", GOOD),
+    "no label": (GOOD.replace("b\n", "nan\n"), "(?s)correct these lines.*line 3: no label", GOOD),
+    "outside": (GOOD.replace("2.png", "../2.png"), "copy the files there", GOOD),
+    "absolute": (GOOD.replace("2.png", "/x/2.png"), "use relative paths", GOOD),
+    "twice": (GOOD + "1.png,1_m.png,a\n", "(?s)correct these lines.*line 4", GOOD),
+    "no name": (GOOD.replace("b\n", "b,x\n"), "4 columns, but the header names 3", GOOD),
+    "two spellings": (GOOD + "3.png,3_m.png,A\n", "choose one", GOOD + "3.png,3_m.png,a\n"),
+    "no masks": ("image,label\n1.png,a\n2.png,b\n", "in a column mask", GOOD),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.usefixtures("here")
+def test_manifests(name):
+    broken, fix, fixed = TABLES[name]
+    manifest(broken)
+    refusal(lambda: read_manifest(MANIFEST), fix)
+    manifest(fixed)
+    assert len(read_manifest(MANIFEST).cells) == fixed.count("\n") - 1
+
+
+@pytest.mark.usefixtures("here")
+def test_a_manifest_that_is_not_there():
+    Path("set").mkdir()
+    refusal(lambda: read_manifest(Path("set")), "to a csv file, or to a folder that holds manifest")
+    refusal(lambda: read_table(MANIFEST), "check the path")
+    manifest(GOOD)
+    assert read_manifest(MANIFEST).cells
+    assert read_manifest(Path()).cells
+
+
+# ---------------------------------------------------------------- the ICPR 2016 set
+
+
+def mend_text(file, old, new):
+    Path(file).write_text(Path(file).read_text().replace(old, new))
+
+
+def as_manifest(root):
+    """The manifest that the fixes of foreign layouts ask for."""
+    pairs = sorted(path for path in root.rglob("*.png") if "mask" not in str(path).lower())
+    masks = {p.stem.lower().replace("_mask", ""): p for p in root.rglob("*.png") if p not in pairs}
+    rows = [[p.relative_to(root), masks[p.stem].relative_to(root), "a"] for p in pairs]
+    write_csv(root / "manifest.csv", [["image", "mask", "label"], *rows])
+    return read_manifest(root)
+
+
+def several_tables(root):
+    headed(root)
+    shutil.copy(root / "classes.csv", root / "copy.csv")
+    yield "call the right one gt_training.csv"
+    (root / "classes.csv").rename(root / "gt_training.csv")
+
+
+def wrong_lines(root):
+    flat(root)
+    mend_text(root / "gt_training.csv", "Golgi", "Mitotic")
+    yield "(?s)correct these lines.*unknown class 'Mitotic'"
+    mend_text(root / "gt_training.csv", "Mitotic", "Golgi")
+
+
+def one_cell_twice(root):
+    flat(root)
+    shutil.copy(root / "00001.png", root / "1.png")
+    yield "move one of them away"
+    (root / "1.png").unlink()
+
+
+def one_id_in_two_classes(root):
+    folders(root)
+    write_pair(root / "Golgi", 1)
+    yield "move one of them away with its mask"
+    (root / "Golgi" / "00001.png").unlink()
+    (root / "Golgi" / "00001_Mask.png").unlink()
+
+
+def unknown_folder(root):
+    folders(root)
+    write_pair(root / "whole", 60)
+    yield "rename it, or move it away"
+    shutil.rmtree(root / "whole")
+
+
+def empty_specimens(root):
+    flat(root)
+    (root / "specimens.csv").touch()
+    yield "write or remove it"
+    (root / "specimens.csv").unlink()
+
+
+def wrong_specimens(root):
+    flat(root)
+    write_csv(root / "specimens.csv", [["image", "specimen"], ["99", "s"]])
+    yield "correct these lines"
+    write_csv(root / "specimens.csv", [["image", "specimen"], ["12", "s"]])
+
+
+def no_such_folder(root):
+    yield "set data.root to the folder of the set"
+    flat(root)
+
+
+def empty_folder(root):
+    root.mkdir()
+    yield "unpack the set there"
+    flat(root)
+
+
+def no_table(root):
+    flat(root)
+    (root / "gt_training.csv").unlink()
+    yield "write a csv table headed 'Image ID,Image class' there"
+    headed(root)
+
+
+def another_table(root):
+    flat(root)
+    (root / "gt_training.csv").write_text("name,pattern\n1,Golgi\n")
+    yield "write a csv table headed 'Image ID,Image class' there"
+    (root / "gt_training.csv").unlink()
+    headed(root)
+
+
+def numbered_folders(root):
+    folders(root)
+    for number, name in enumerate(NAMES):
+        (root / name).rename(root / str(number))
+    yield "rename each after its class"
+    for number, name in enumerate(NAMES):
+        (root / str(number)).rename(root / name)
+
+
+def other_kinds(root):
+    folders(root)
+    for path in root.rglob("*.png"):
+        path.rename(path.with_suffix(".bmp"))
+    yield "save them as PNG"
+    for path in root.rglob("*.bmp"):
+        path.rename(path.with_suffix(".png"))
+
+
+def no_images(root):
+    root.mkdir()
+    (root / "notes.txt").touch()
+    yield "set data.root to the folder of the images"
+    flat(root)
+
+
+def no_masks(root):
+    folders(root)
+    masks = {path: path.read_bytes() for path in root.rglob("*_Mask.png")}
+    for path in masks:
+        path.unlink()
+    yield "put the mask NNNNN_Mask.png beside each"
+    for path, content in masks.items():
+        path.write_bytes(content)
+
+
+def table_elsewhere(root):
+    headed(root / "dataset")
+    (root / "dataset" / "classes.csv").rename(root / "classes.csv")
+    yield "move images and masks there"
+    for path in (root / "dataset").iterdir():
+        path.rename(root / path.name)
+
+
+def table_without_images(root):
+    headed(root)
+    for path in root.glob("*.png"):
+        path.unlink()
+    yield "unpack images and masks there"
+    headed(root)
+
+
+LAYOUTS = [
+    *(several_tables, wrong_lines, one_cell_twice, one_id_in_two_classes, unknown_folder),
+    *(empty_specimens, wrong_specimens, no_such_folder, empty_folder, no_table, another_table),
+    *(numbered_folders, other_kinds, no_images, no_masks, table_elsewhere, table_without_images),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_folders_of_the_set(layout, tmp_path):
+    root = tmp_path / "set"
+    steps = layout(root)
+    refusal(lambda: read_icpr2016(root), next(steps))
+    assert next(steps, None) is None
+    raw = read_icpr2016(root)
+    assert (len(raw.cells), raw.problems) == (12, ())
+    assert all(cell.image.is_file() and cell.mask.is_file() for cell in raw.cells)
+
+
+def test_a_folder_above_the_set_names_the_folder_of_the_set(tmp_path):
+    flat(tmp_path / "inner")
+    found = refusal(lambda: read_icpr2016(tmp_path), "set data.root to ")
+    assert len(read_icpr2016(Path(found.fix.removeprefix("set data.root to "))).cells) == 12
+
+
+def test_one_of_several_folders_of_classes(tmp_path):
+    folders(tmp_path / "train")
+    found = refusal(lambda: read_icpr2016(tmp_path), "set data.root to one such folder")
+    assert (
+        len(read_icpr2016(Path(found.fact.removeprefix("the class folders lie in "))).cells) == 12
+    )
+
+
+def test_layouts_of_others_become_manifests(tmp_path):
+    contest = tmp_path / "2012"
+    flat(contest)
+    (contest / "gt_training.csv").write_text("ID;pattern\n1;homogeneous\n")
+    parallel = tmp_path / "parallel"
+    for n in range(12):
+        write_pair(parallel / "images", n)
+        (parallel / "masks").mkdir(exist_ok=True)
+        (parallel / "images" / f"{n:05}_Mask.png").rename(parallel / "masks" / f"{n:05}.png")
+    for root in (contest, parallel):
+        found = refusal(
+            lambda root=root: read_icpr2016(root), "manifest.csv headed image,mask,label"
+        )
+        assert found.fix.endswith(f"data=manifest data.root={root}")
+        assert len(as_manifest(root).cells) == 12
+    (contest / "gt_training.csv").unlink()
+    refusal(lambda: read_icpr2016(contest), "read it with data=manifest")
+
+
+# ---------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize(("kind", "key", "field"), FIELDS)
+def test_values_that_errors_propose_are_taken(kind, key, field):
+    nonsense = next(value for value in (-1, [], {}, "abc") if not takes(key, field, value))
+    error = refusals(kind, key, nonsense)[key]
+    if not (proposed := re.fullmatch(rf"set ({re.escape(key)}=.*)", error.fix)):
+        assert error.fix.startswith(f"choose {key.replace('.', '/')}=NAME")
+        return
+    value = OverridesParser.create().parse_override(proposed[1]).value()
+    assert key not in refusals(kind, key, value)
+
+
+# ---------------------------------------------------------------- commands
+
+
+def save(path, shape=(60, 60)):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 200, shape, np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.usefixtures("here")
+def test_inputs_of_predictions():
+    output = Path("out")
+    refusal(lambda: find_images(["a"], output), "check the path")
+    Path("a").mkdir()
+    refusal(lambda: find_images(["a"], output), "name an image, or a folder that holds some")
+    save("a/1_mask.png")
+    refusal(lambda: find_images(["a"], output), "name an image")
+    assert find_images(["a/1_mask.png"], output).images
+    save("j/1.jpg")
+    refusal(lambda: find_images(["j"], output), "save them as PNG")
+    save("j/1.png")
+    assert find_images(["j"], output).images
+    save("k/1.png")
+    refusal(lambda: find_images(["j", "k"], output), "two commands")
+    assert find_images(["j"], output).images
+    assert find_images(["k"], output).images
+    save("f.png", (700, 900))
+    (field,) = find_images(["f.png"], output).images
+    found = refusal(lambda: load_image(field, 32, None, False, 100), "crop the cells out of it")
+    side = int(found.fix.rpartition("at most ")[2].removesuffix(" px"))
+    save("f.png", (side, side))
+    assert load_image(field, 32, None, False, 100).shape == (side, side)
+
+
+def test_arguments():
+    found = refusal(lambda: name_positionals(["a", "b"], ("run",)), "see --help")
+    assert "KEY=VALUE" in found.rule
+    assert name_positionals(["a", "checkpoint=b"], ("run",))
+    for key, fixed in (("hydra.run.dir=x", "run_dir=x"), ("hydra.sweep.dir=x", "runs=x")):
+        found = refusal(lambda key=key: name_positionals([key], ()), "set run")
+        assert fixed.partition("=")[0] in found.fix
+        assert name_positionals([fixed], ())
+    refusal(lambda: name_positionals(["hydra.job.chdir=true"], ()), "leave it out")
+    refusal(lambda: resolve_config(OmegaConf.create({"run": "???"})), "add run=")
+    assert resolve_config(OmegaConf.create({"run": "a"})) == {"run": "a"}
+
+
+@pytest.mark.parametrize("text", ["hydra: {run: {dir: x}}", "trusted: [a]", "runs: x", "a: b: c"])
+def test_configurations_from_elsewhere(tmp_path, text):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"loss: 1\n{text}\n")
+    refusal(lambda: check_external_configs(["--config-dir", str(tmp_path)]), "read the files")
+    file.write_text("loss: 1\n")
+    check_external_configs(["--config-dir", str(tmp_path)])
+    refusal(lambda: check_external_configs(["--experimental-rerun", "x"]), "with its command line")
+
+
+@pytest.mark.usefixtures("here")
+def test_packing(capsys):
+    """From no data to a store, by what the command itself says."""
+
+    def said(*arguments):
+        assert call(pack, "data.size=32", "workers=1", *arguments) == 2
+        return capsys.readouterr().err
+
+    assert "add data.root=FOLDER" in said()
+    assert "set data.root to the folder of the set" in said("data.root=set")
+    Path("set").mkdir()
+    assert "unpack the set there" in said("data.root=set")
+    flat(Path("set"))
+    assert call(pack, "data.size=32", "workers=1", "data.root=set") == 0
+    refused = ("data=phantom", "data.store=stores/icpr2016_32", "data.size=64")
+    assert call(train, *refused, "pretrained=false", "trainer.accelerator=cpu") == 2
+    assert "set data.size=32" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    trained = (train, *SMALL, *NETS, "trainer.max_epochs=1")
+    with folder_after(tmp_path_factory, trained):
+        yield Path("runs/default/proposed/seed0")
+
+
+@pytest.mark.integration
+def test_predictions_of_a_run(run, capsys):
+    def said(*arguments):
+        assert call(predict, *arguments) == 2
+        return capsys.readouterr().err
+
+    save("in/cell.png")
+    trusted = "trusted=[tests.integration.nets]"
+    assert "give a folder that hep2gan-train wrote" in said("runs", "in")
+    assert "add trusted=" in said(str(run), "in")
+    assert "does not exist" in said(str(run), "in", trusted, "checkpoint=gone.ckpt")
+    assert call(predict, str(run), "in", trusted) == 0
+    assert "set output=in/predictions" in said(str(run), "in", trusted, "output=in")
+    assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
+    assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
+    assert "1 of 1 images done" in capsys.readouterr().out
+    # A field, as it is photographed; the run knows how large its cells were.
+    save("in/field.png", (1040, 1388))
+    assert "field.png has 1388 × 1040 pixels: one file is one cell" in said(str(run), "in", trusted)
+    Path("in/field.png").unlink()
+    # The key that the fix names is one of this command.
+    Image.fromarray(np.full((40, 40), 4000, np.int32)).save("in/deep.tif")
+    fix = re.search(r"set (\S*white_level)", said(str(run), "in", trusted))
+    assert call(predict, str(run), "in", trusted, f"{fix[1]}=4095") == 0
+
+
+@pytest.mark.integration
+def test_evaluation_and_report_of_a_run(run, capsys):
+    for command in (evaluate, report):
+        assert call(command) == 2
+        key = re.search(r"add (runs?)=", capsys.readouterr().err)
+        options = ["trusted=[tests.integration.nets]"] if command is evaluate else ["files=false"]
+        assert call(command, f"{key[1]}={run}", *options) == 0
