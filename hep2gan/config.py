@@ -253,7 +253,7 @@ class LoggerSettings(Settings):
 
     Args:
         wandb: Log to Weights & Biases.
-        tensorboard: Write TensorBoard files into the run folder.
+        tensorboard: Log to TensorBoard, in `run_dir`.
         project: Project at Weights & Biases.
         entity: User or team at Weights & Biases.
         mode: Mode of Weights & Biases; None is online if an API key is set, otherwise offline.

@@ -9,7 +9,7 @@ from hep2gan.errors import Hep2ganError
 
 _RUNNABLE = {"hydra/launcher": ("processes", "slurm"), "hydra/sweeper": ("optuna",)}
 """What starts the jobs of a sweep in processes of their own; Hydra lists others too."""
-_OF_SWEEPS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep.")
+_OF_SWEEPS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper")
 _ADD_UP = ("logger", "callbacks")
 """Groups of which a run can have several options."""
 _MULTIRUN, _SHOWS, _HYDRA_HELP = ("-m", "--multirun"), ("--cfg", "--info", "--help"), "--hydra-help"
