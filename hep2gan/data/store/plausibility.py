@@ -88,7 +88,7 @@ def find_nucleus(mask: Mask, invert: bool) -> Nucleus:
         The nucleus.
     """
     pixels = 1 - mask.nucleus if invert else mask.nucleus
-    covered = np.count_nonzero(pixels)
+    covered = int(np.count_nonzero(pixels))
     if covered == pixels.size:
         return Nucleus(pixels, mask.way, _EVERYTHING)
     lean = _coverage_of_middle(pixels.view(bool), covered)
@@ -109,7 +109,7 @@ def _coverage_of_middle(mask: npt.NDArray[np.bool_], covered: int) -> float:
     middle = mask[height // 4 : height - height // 4, width // 4 : width - width // 4]
     inner = mask[1:-1, 1:-1]
     border = (covered - np.count_nonzero(inner)) / (mask.size - inner.size)
-    return np.count_nonzero(middle) / middle.size - border
+    return float(np.count_nonzero(middle) / middle.size - border)
 
 
 def advice(reasons: Sequence[str], invert: bool) -> str:
@@ -180,7 +180,7 @@ def _standardised(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     small = blocks.sum((2, 4), dtype=np.uint32).astype(np.float32)
     small -= small.mean((1, 2), keepdims=True)
     norm = np.linalg.norm(small, axis=(1, 2), keepdims=True)
-    return np.divide(small, norm, out=np.zeros_like(small), where=norm > 0)
+    return small / np.where(norm > 0, norm, np.float32(1))
 
 
 def _turned(masks: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
