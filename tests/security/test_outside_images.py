@@ -148,8 +148,9 @@ def test_a_cut_file_is_refused(tmp_path, kind):
         refused(path, "damaged or truncated")
 
 
-def test_a_png_whose_pixels_do_not_fit_their_checksum_is_refused(tmp_path):
-    path = saved(tmp_path / "a.png", COLOUR)
+@pytest.mark.parametrize("pixels", [COLOUR, GREY, GREY // 100])
+def test_a_png_whose_pixels_do_not_fit_their_checksum_is_refused(tmp_path, pixels):
+    path = saved(tmp_path / "a.png", pixels)
     whole = path.read_bytes()
     place = whole.index(b"IDAT") + 4
     length = struct.unpack_from(">I", whole, place - 8)[0]

@@ -79,4 +79,4 @@ def _is_binary(values: npt.NDArray[Any], full_scale: int) -> bool:
 
 def _is_darker(grey: npt.NDArray[Any], nucleus: npt.NDArray[np.bool_]) -> bool:
     """Tell whether the nucleus is shown darker than the background."""
-    return bool(0 < nucleus.sum() < nucleus.size and grey[nucleus][0] < grey[~nucleus][0])
+    return 0 < nucleus.sum() < nucleus.size and bool(grey[nucleus][0] < grey[~nucleus][0])
