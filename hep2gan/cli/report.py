@@ -30,6 +30,7 @@ def report(config: dict[str, Any]) -> None:
         reference=settings.reference or "",
         only=() if settings.files else (PAGE,),
         page=path.name,
+        modules=settings.tables,
     )
     print(page)
     if files:
