@@ -11,11 +11,11 @@ from hep2gan.errors import Hep2ganError
 _FOLDER = re.compile(r"(--config-[dp]\w*|-cd|-cp)=?(.*)", re.DOTALL)
 _PICKLE = "--experimental"
 _PACKAGE = re.compile(r"^\s*#\s*@package\b.*hydra", re.MULTILINE)
-_KEY = re.compile(r"(^|[@/.])hydra\b|^(trusted|run_dir|runs|stores)\b")
+_KEY = re.compile(r"(^|[@/.])hydra\b|^(trusted|tables|run_dir|runs|stores)\b")
 _RESOLVER = re.compile(r"\$\{[^}]*:")
 _RULE = (
-    "an external configuration sets neither hydra, trusted nor where things are written, and reads"
-    " no environment"
+    "an external configuration sets neither hydra, trusted, tables nor where things are written,"
+    " and reads no environment"
 )
 _FIX = "read the files of that folder, and give such settings on the command line"
 

@@ -37,6 +37,7 @@ def report(config: dict[str, Any]) -> None:
         reference=settings.reference or "",
         only=() if settings.files else (PAGE,),
         page=target.name,
+        modules=settings.tables,
     )
     print(page)
     if files:

@@ -94,6 +94,8 @@ class ReportSettings(Settings):
     """The page, or a folder for report.html."""
     files: bool = True
     """Write tables and figures beside the page."""
+    tables: Texts = Field(default_factory=list, examples=[["mylab.tables"]])
+    """Modules of your own whose tables are added."""
     title: Name | None = None
     """The heading; null: the run, or how many there are."""
     reference: Name | None = None

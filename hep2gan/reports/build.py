@@ -1,7 +1,7 @@
 """The report of a set of runs as files: the page, tables and figures."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
@@ -13,7 +13,7 @@ from hep2gan.reports.page.page import rendered_page
 from hep2gan.reports.page.run_section import RunSection, illustrate, run_section
 from hep2gan.reports.study import Study, read_runs, read_study
 from hep2gan.reports.study_figures import FIGURE_NAMES, study_figures
-from hep2gan.reports.tables import baselines, classes, folds, leakage, table_1
+from hep2gan.reports.tables.catalogue import MakeTable, find_tables
 from hep2gan.reports.tables.table import Table
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.predictions import Predictions
@@ -21,17 +21,6 @@ from hep2gan.runs.predictions import Predictions
 log = logging.getLogger(__name__)
 
 PAGE = "report"
-TABLES: dict[str, Callable[[Study], Table | None]] = {
-    "table_1": lambda study: table_1.table_1(study.table_1),
-    "leakage": lambda study: leakage.leakage_table(*study.leakage),
-    "baselines": lambda study: baselines.baselines_table(study.methods),
-    "folds": lambda study: folds.folds_table(study.methods),
-    "classes": lambda study: classes.classes_table(study.methods),
-    "specimens": lambda study: classes.specimens_table(study.methods),
-}
-"""Name of a table's files, and what makes it: None where the runs do not have what it shows."""
-NAMES = tuple(dict.fromkeys([PAGE, *TABLES, *FIGURE_NAMES]))
-"""What `only` may name; specimens are a table and figures."""
 
 _COMPARISONS = frozenset(spec.name for spec in COMPARISON_FIGURES)
 _HEADINGS = {
@@ -53,6 +42,7 @@ def write_report(
     only: Sequence[str] = (),
     page: str = "report.html",
     reference: str = "",
+    modules: Sequence[str] = (),
 ) -> list[Path]:
     """Write the report of finished runs into a folder: the page, and beside it tables and figures.
 
@@ -63,10 +53,12 @@ def write_report(
         folder: Folder of the report; created if missing.
         title: Heading of the page; if empty, the run or the number of runs.
         question: Question that the runs were to answer, in one sentence.
-        only: Some of `NAMES`, to write only those; empty for everything that the runs have.
+        only: "report" (the page) and names of tables and figures, to write only those; empty for
+            everything that the runs have. Specimens are a table and figures.
         page: File name of the page.
         reference: Method that each other is compared with; if empty, the one in the row below of
             Table I.
+        modules: Modules of the user's own whose tables are added, see `find_tables`.
 
     Returns:
         The files, the page first.
@@ -75,13 +67,15 @@ def write_report(
         Hep2ganError: If a run is missing, unfinished or damaged (names it and the command that
             repairs it); if two runs are the same seed and fold of a method; if a name in `only` is
             unknown or these runs do not have it; if the reference is none of the methods; if a file
-            cannot be written.
+            cannot be written; as `find_tables`.
     """
-    if unknown := [name for name in only if name not in NAMES]:
+    makers = find_tables(modules)
+    known = dict.fromkeys([PAGE, *makers, *FIGURE_NAMES])
+    if unknown := [name for name in only if name not in known]:
         raise Hep2ganError(
-            f"there is no table or figure {unknown[0]!r}", "", f"choose from {', '.join(NAMES)}"
+            f"there is no table or figure {unknown[0]!r}", "", f"choose from {', '.join(known)}"
         )
-    names = frozenset(only or NAMES)
+    names = frozenset(only or known)
     finished = read_runs(runs)
     illustrated = illustrate(finished)
     sections: list[RunSection] = []
@@ -101,7 +95,7 @@ def write_report(
         log.warning(study.not_comparable)
     figure_files, pictures = _render_figures(study, names) if plots else ({}, {})
     files: dict[str, str | bytes] = {}
-    tables = make_tables(study) if len(finished) > 1 or names.intersection(TABLES) else {}
+    tables = make_tables(study, makers) if len(finished) > 1 or names.intersection(makers) else {}
     if PAGE in names:
         files[page] = rendered_page(
             study, sections, tables, pictures, title=title, question=question
@@ -113,16 +107,17 @@ def write_report(
     return _write_files(files, folder)
 
 
-def make_tables(study: Study) -> dict[str, Table]:
+def make_tables(study: Study, makers: Mapping[str, MakeTable]) -> dict[str, Table]:
     """Make the tables of the runs.
 
     Args:
         study: The runs.
+        makers: As from `find_tables`.
 
     Returns:
         Table by name; those without content are left out.
     """
-    return {name: table for name, make in TABLES.items() if (table := make(study)) is not None}
+    return {name: table for name, make in makers.items() if (table := make(study)) is not None}
 
 
 def table_files(tables: Mapping[str, Table]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hep2gan.reports.results import RunResult, TestCells
+from hep2gan.reports.study import Study
 from hep2gan.runs.finished import FinishedRun
 
 CLASSES = ("Homogeneous", "Speckled")
@@ -48,6 +49,11 @@ def result(name, tested, *, seed="0", study="s", data="icpr2016", metrics=None, 
         split={},
     )
     return RunResult(run, tested)
+
+
+def study_of(results, reference=""):
+    """Results as what tables are made from."""
+    return Study(tuple(results), {}, reference)
 
 
 def read_csv(text):

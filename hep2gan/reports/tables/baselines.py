@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.naming import group_pairs
 from hep2gan.reports.results import MethodResults
+from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import OVERLAPS, make_estimates, mean_and_sd
 from hep2gan.reports.tables.table import (
     ABSENT,
@@ -16,6 +18,9 @@ from hep2gan.reports.tables.table import (
     method_cell,
 )
 from hep2gan.statistics.significance import Interval
+
+if TYPE_CHECKING:
+    from hep2gan.reports.study import Study
 
 _BASELINES = ("ellipse", "mean_mask", "otsu")
 _MEASURES = {
@@ -32,17 +37,18 @@ _NOTE = (
 )
 
 
-def baselines_table(methods: Sequence[MethodResults]) -> Table | None:
+@report_table("baselines", order=3)
+def baselines_table(study: "Study") -> Table | None:
     """Compare every method that generates masks with the baselines, from the runs' metrics.
 
     Args:
-        methods: All methods of the report.
+        study: The runs of the report.
 
     Returns:
         The table; None without a method that generates masks.
     """
     rows = []
-    for method in methods:
+    for method in study.methods:
         estimates = make_estimates(list(method.tests.values()))
         for measure in _MEASURES:
             if values := _by_seed(method, f"test/{measure}"):

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.reports.naming import group_pairs
 from hep2gan.reports.results import MethodResults
+from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import mean_and_sd
 from hep2gan.reports.tables.table import (
     Cell,
@@ -23,6 +25,9 @@ from hep2gan.reports.tables.table import (
 )
 from hep2gan.statistics.classification import SpecimenResult, scores_by_class, specimen_results
 
+if TYPE_CHECKING:
+    from hep2gan.reports.study import Study
+
 CLASS_MEASURES = {"recall": "Recall", "precision": "Precision", "f1": "F1", "auroc": "AUROC"}
 _NOTE = (
     "Percentages; mean ± standard deviation over seeds, the folds of a seed are one test set. "
@@ -33,16 +38,17 @@ _NOTE = (
 )
 
 
-def classes_table(methods: Sequence[MethodResults]) -> Table | None:
+@report_table("classes", order=5)
+def classes_table(study: "Study") -> Table | None:
     """Build the table of scores by class, the classifiers below each other in each class.
 
     Args:
-        methods: All methods of the report.
+        study: The runs of the report.
 
     Returns:
         The table; None without a classifier.
     """
-    classify = [method for method in methods if method.cells.predicted is not None]
+    classify = [method for method in study.methods if method.cells.predicted is not None]
     by_seed = {
         method.title: [
             scores_by_class(cells.label, cells.predicted, cells.probabilities)
@@ -107,20 +113,21 @@ def _hardest(rows: Sequence[Row]) -> str:
     return f"{name} has the lowest recall: {share}."
 
 
-def specimens_table(methods: Sequence[MethodResults]) -> Table | None:
+@report_table("specimens", order=6)
+def specimens_table(study: "Study") -> Table | None:
     """Build the table with a row for each classifier, seed and specimen, by class and number.
 
     The folds of a seed are one test set. Cells of an unknown specimen are left out; a specimen
     number that occurs in two classes has a row in each.
 
     Args:
-        methods: All methods of the report.
+        study: The runs of the report.
 
     Returns:
         The table; None without a classifier or known specimens.
     """
     rows = []
-    for method in methods:
+    for method in study.methods:
         for seed, cells in method.tests.items():
             runs = [result.run.path for result in method.results if result.run.seed == seed]
             if cells.probabilities is not None:

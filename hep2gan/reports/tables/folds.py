@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import MethodResults, RunResult, TestCells
+from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     OVERLAPS,
@@ -37,6 +39,9 @@ from hep2gan.statistics.classification import (
 )
 from hep2gan.statistics.significance import wilson
 
+if TYPE_CHECKING:
+    from hep2gan.reports.study import Study
+
 Bools = npt.NDArray[np.bool_]
 
 _NOTE = (
@@ -47,17 +52,18 @@ _NOTE = (
 )
 
 
-def folds_table(methods: Sequence[MethodResults]) -> Table | None:
+@report_table("folds", order=4)
+def folds_table(study: "Study") -> Table | None:
     """Build the table with a row for each method and seed that was run with `split.folds`.
 
     Args:
-        methods: All methods of the report.
+        study: The runs of the report.
 
     Returns:
         The table; None without such a method.
     """
     rows = []
-    for method in methods:
+    for method in study.methods:
         for seed in method.tests:
             by_fold = {one.run.fold: one for one in method.results if one.run.seed == seed}
             folds = sorted(fold for fold in by_fold if fold is not None)

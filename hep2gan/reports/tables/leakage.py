@@ -1,10 +1,11 @@
 """The effect of the split: methods that were run under several kinds of split."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hep2gan.reports.naming import group_pairs, with_study, without_split
 from hep2gan.reports.results import MethodResults, RunResult
+from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     Estimate,
@@ -31,6 +32,9 @@ from hep2gan.reports.tables.table import (
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.statistics.bootstrap import Bootstrapped
 from hep2gan.statistics.significance import holm
+
+if TYPE_CHECKING:
+    from hep2gan.reports.study import Study
 
 _NOT_PRINTED = ("kind", "group_duplicates", "fold", "seed")
 """Settings that have fields of their own, or that differ between repetitions."""
@@ -220,16 +224,17 @@ _NOTE = (
 _PARTS = (Part(), Part("One split less another, on the same cells"))
 
 
-def leakage_table(rows: Sequence[ProtocolRow], gaps: Sequence[Gap]) -> Table | None:
+@report_table("leakage", order=2)
+def leakage_table(study: "Study") -> Table | None:
     """Build the table with a row for each method and split, then one for each difference.
 
     Args:
-        rows: As from `leakage_rows`.
-        gaps: As from `leakage_rows`.
+        study: The runs of the report.
 
     Returns:
-        The table; None without rows.
+        The table; None without a method that was run under several splits.
     """
+    rows, gaps = study.leakage
     findings = [
         (title, leakage_sentence(title, gaps))
         for title in dict.fromkeys(row.method.title for row in rows)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import MethodResults, PublishedRow
+from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     Estimate,
@@ -33,6 +34,9 @@ from hep2gan.reports.tables.table import (
 )
 from hep2gan.statistics.bootstrap import Bootstrapped
 from hep2gan.statistics.significance import holm
+
+if TYPE_CHECKING:
+    from hep2gan.reports.study import Study
 
 NO_CLASSIFIER = "no classifier"
 LAST = "the last row"
@@ -174,12 +178,14 @@ NOTES = (
 )
 
 
-def table_1(rows: Sequence[Table1Row]) -> Table:
+@report_table("table_1", order=1)
+def table_1(study: "Study") -> Table:
     """Build the table of measures with the paper's below, of intervals, and of comparisons.
 
     Args:
-        rows: As from `table_1_rows`.
+        study: The runs of the report.
     """
+    rows = study.table_1
     reference = "".join(row.method.title for row in rows if row.comparison == REFERENCE)
     against = "Each method against" if reference else "Each method against the row below"
     parts = [

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from hep2gan.reports.results import group_methods
 from hep2gan.reports.tables.baselines import baselines_table
-from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
+from tests.helpers.made_up_results import cells, read_csv, read_markdown, result, study_of
 
 
 def run(name, count, value, *, start=0, **keywords):
@@ -17,7 +16,7 @@ def run(name, count, value, *, start=0, **keywords):
 
 
 def made():
-    return group_methods(
+    return study_of(
         [
             run("proposed,split.fold=0", 10, 0.96, folds=2, fold=0),
             run("proposed,split.fold=1", 30, 0.92, start=10, folds=2, fold=1),

@@ -5,10 +5,9 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
-from hep2gan.reports.results import group_methods
 from hep2gan.reports.tables.classes import CLASS_MEASURES, classes_table
 from hep2gan.statistics.classification import scores_by_class
-from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
+from tests.helpers.made_up_results import cells, read_csv, read_markdown, result, study_of
 
 NAMES = ("Hom", "Spe", "Nuc", "Gol")
 
@@ -62,7 +61,7 @@ def test_a_class_that_no_cell_is_read_as_and_one_that_is_alone():
 
 
 def lines_of(*found):
-    return read_csv(classes_table(group_methods(found)).to_csv())
+    return read_csv(classes_table(study_of(found)).to_csv())
 
 
 def test_methods_stand_below_each_other_with_wilsons_interval_for_one_seed():
@@ -85,12 +84,12 @@ def test_methods_stand_below_each_other_with_wilsons_interval_for_one_seed():
 
 def test_masks_alone_have_no_classes():
     silent = dataclasses.replace(guesses(0), probabilities=None, predicted=None)
-    assert classes_table(group_methods([result("c", silent)])) is None
+    assert classes_table(study_of([result("c", silent)])) is None
 
 
 def test_the_class_of_lowest_recall():
     found = [result("a", guesses(0)), result("b", guesses(1))]
-    table = classes_table(group_methods(found))
+    table = classes_table(study_of(found))
     recalls = np.array([by_sklearn(one.cells)["recall"] for one in found])
     worst = recalls.mean(axis=0).argmin()
     low, high = sorted(100 * recalls[:, worst])
@@ -127,7 +126,7 @@ def test_seeds_are_averaged_and_folds_are_one_test_set():
 
 def test_text_reads_back():
     found = [result("a", guesses(0)), result("a", guesses(5), seed="1")]
-    table = classes_table(group_methods(found))
+    table = classes_table(study_of(found))
     recalls = [by_sklearn(guesses(seed))["recall"][1] for seed in (0, 5)]
     line = read_csv(table.to_csv())[1]
     assert (line["method"], line["class"], line["seeds"], line["cells"]) == ("a", "Spe", "2", "30")

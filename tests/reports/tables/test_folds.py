@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from hep2gan.reports.results import group_methods
 from hep2gan.reports.tables.folds import folds_table
-from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
+from tests.helpers.made_up_results import cells, read_csv, read_markdown, result, study_of
 
 
 def made(**keywords):
@@ -20,7 +19,7 @@ def made(**keywords):
 
 
 def lines_of(*found):
-    return read_csv(folds_table(group_methods(found)).to_csv())
+    return read_csv(folds_table(study_of(found)).to_csv())
 
 
 def test_spread_pool_and_votes():
@@ -49,16 +48,16 @@ def test_reasons_for_no_votes():
     unknown = result("m", cells(range(5), [1] * 5, known=False), folds=2)
     assert lines_of(unknown)[0]["no_votes"] == "specimens of some cells are unknown"
     masks = result("m", cells(range(5), [1] * 5, classify=False, dice=[0.9] * 5), folds=2)
-    table = folds_table(group_methods([masks]))
+    table = folds_table(study_of([masks]))
     (line,) = read_csv(table.to_csv())
     assert line["no_votes"] == "no classifier"
     assert float(line["dice_fold_mean"]) == pytest.approx(0.9)
     assert "no classifier" in table.to_markdown()
-    assert folds_table(group_methods([result("m", cells(range(5), [1] * 5))])) is None
+    assert folds_table(study_of([result("m", cells(range(5), [1] * 5))])) is None
 
 
 def test_text_reads_back():
-    table = folds_table(group_methods(made(data="phantom")))
+    table = folds_table(study_of(made(data="phantom")))
     text = table.to_markdown()
     lines = read_markdown(text)
     assert lines[1][:5] == ["m", "0", "specimen", "2 of 3", "77.50 ± 3.54"]

@@ -12,7 +12,7 @@ from hep2gan.reports.tables.leakage import (
     leakage_sentence,
     leakage_table,
 )
-from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
+from tests.helpers.made_up_results import cells, read_csv, read_markdown, result, study_of
 
 N = 400
 ALL = np.arange(N)
@@ -114,10 +114,11 @@ def test_sentences():
 def test_other_cells_are_told_not_guessed():
     found = [result("m,split=random", cells(range(20), [1] * 20), kind="random")]
     found.append(result("m,split=block", cells(range(50, 70), [1] * 20), kind="block"))
-    rows, gaps = leakage_rows(found)
+    made = study_of(found)
+    _, gaps = made.leakage
     assert "is unknown: not paired: no cell is tested by both" in leakage_sentence("m", gaps)
-    assert "not paired" in read_csv(leakage_table(rows, gaps).to_csv())[-1]["problem"]
-    assert "not paired" in leakage_table(rows, gaps).to_markdown()
+    assert "not paired" in read_csv(leakage_table(made).to_csv())[-1]["problem"]
+    assert "not paired" in leakage_table(made).to_markdown()
     only = folded("m", "specimen", NAMED["block"]) + folded("m", "block", NAMED["block"])
     assert "not run under a random and another split" in leakage_sentence(
         "m", leakage_rows(only)[1]
@@ -125,8 +126,9 @@ def test_other_cells_are_told_not_guessed():
 
 
 def test_text_reads_back():
-    rows, gaps = leakage_rows(study())
-    found = read_csv(leakage_table(rows, gaps).to_csv())
+    made = study_of(study())
+    _, gaps = made.leakage
+    found = read_csv(leakage_table(made).to_csv())
     assert len(found) == 7
     line = next(r for r in found if r["split"] == "specimen" and not r["less_split"])
     assert float(line["accuracy"]) == pytest.approx(NAMED["specimen"].mean())
@@ -140,7 +142,7 @@ def test_text_reads_back():
     assert float(gap["accuracy"]) == gaps[0].differences["accuracy"].estimate
     assert float(gap["accuracy_specimens_high"]) == gaps[0].differences["accuracy"].interval.high
     assert float(gap["p_holm"]) == gaps[0].p_holm
-    text = leakage_table(rows, gaps).to_markdown()
+    text = leakage_table(made).to_markdown()
     lines = read_markdown(text)
     accuracy = f"{100 * NAMED['specimen'].mean():.2f}"
     assert ["proposed", "specimen", "400 cells", "80", accuracy] in [one[:5] for one in lines]
@@ -149,15 +151,17 @@ def test_text_reads_back():
 
 
 def test_one_protocol_makes_no_table():
-    assert leakage_rows(folded("m", "random", NAMED["random"])) == ([], [])
-    assert leakage_table([], []) is None
+    made = study_of(folded("m", "random", NAMED["random"]))
+    assert made.leakage == ([], [])
+    assert leakage_table(made) is None
 
 
 def test_settings_that_runs_of_a_kind_differ_in_tell_them_apart():
     found = folded("m", "random", NAMED["random"], other={"test_fraction": 0.1})
     for blocks, named in ((5, NAMED["block"]), (20, NAMED["specimen"])):
         found += folded("m", "block", named, other={"blocks_per_class": blocks})
-    rows, gaps = leakage_rows(found)
+    made = study_of(found)
+    rows, gaps = made.leakage
     accuracy = {row.protocol: row.estimates["accuracy"].mean for row in rows}
     five, twenty = (Protocol("block", False, (("blocks_per_class", n),)) for n in ("5", "20"))
     assert accuracy == {
@@ -167,7 +171,7 @@ def test_settings_that_runs_of_a_kind_differ_in_tell_them_apart():
     }
     assert five.words == "block, blocks per class 5"
     assert {(gap.first.kind, gap.second) for gap in gaps} == {("random", five), ("random", twenty)}
-    lines = read_csv(leakage_table(rows, gaps).to_csv())
+    lines = read_csv(leakage_table(made).to_csv())
     assert {line["split_settings"] for line in lines if line["split"] == "block"} == {
         "blocks_per_class=5",
         "blocks_per_class=20",

@@ -2,9 +2,8 @@ import dataclasses
 
 import numpy as np
 
-from hep2gan.reports.results import group_methods
 from hep2gan.reports.tables.classes import specimens_table
-from tests.helpers.made_up_results import cells, read_csv, result
+from tests.helpers.made_up_results import cells, read_csv, result, study_of
 
 # Two specimens of class 0 and one of class 1, by class 0's probability.
 SPECIMEN = np.array([4, 4, 4, 2, 2, 7, 7, 7])
@@ -24,7 +23,7 @@ def voting():
 
 
 def lines_of(*found):
-    return read_csv(specimens_table(group_methods(found)).to_csv())
+    return read_csv(specimens_table(study_of(found)).to_csv())
 
 
 def counts(lines):
@@ -61,7 +60,7 @@ def test_unknown_specimens_are_left_out_and_a_number_of_two_classes_has_two_rows
     one = voting()
     one = dataclasses.replace(one, specimen=np.array([4, 4, 4, -1, -1, 4, 4, -1]))
     assert counts(lines_of(result("a", one))) == [ROWS[1], (4, 2, 2, SPE, SPE, SPE)]
-    assert specimens_table(group_methods([result("a", cells([0], [1], known=False))])) is None
+    assert specimens_table(study_of([result("a", cells([0], [1], known=False))])) is None
 
 
 def test_lines_read_back():

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hep2gan.reports.build import TABLES, make_tables
-from hep2gan.reports.study import Study
+from hep2gan.reports.build import make_tables
+from hep2gan.reports.tables.catalogue import find_tables
 from hep2gan.reports.tables.table import Cell, Part, Row, Table, value_cell
-from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
+from tests.helpers.made_up_results import cells, read_csv, read_markdown, result, study_of
 
 RUN = Path("runs/s/a_b/seed0")
 
@@ -112,10 +112,10 @@ def study():
 
 @pytest.fixture(scope="module")
 def every():
-    return make_tables(Study(tuple(study()), {}))
+    return make_tables(study_of(study()), find_tables())
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", find_tables())
 def test_every_table_comes_through_every_writer(every, name):
     one = every[name]
     headings = {

@@ -16,7 +16,7 @@ from hep2gan.reports.results import group_methods
 from hep2gan.reports.tables.estimates import PairedResults, make_estimates, method_differences
 from hep2gan.reports.tables.table import verdict
 from hep2gan.reports.tables.table_1 import table_1, table_1_rows
-from tests.helpers.made_up_results import cells, read_csv, read_markdown, result
+from tests.helpers.made_up_results import cells, read_csv, read_markdown, result, study_of
 
 N = 200
 
@@ -39,8 +39,13 @@ def made(**keywords):
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return table_1_rows(group_methods(made()))
+def study():
+    return study_of(made())
+
+
+@pytest.fixture(scope="module")
+def rows(study):
+    return study.table_1
 
 
 def test_rows_and_figures(rows):
@@ -57,10 +62,10 @@ def test_rows_and_figures(rows):
     assert list(rows[3].estimates) == ["dice", "jaccard"]
 
 
-def test_intervals(rows):
+def test_intervals(study, rows):
     expected = proportion_confint(150, N, method="wilson")
     assert rows[0].method.cells.wilson() == pytest.approx(expected)
-    printed = read_csv(table_1(rows).to_csv())
+    printed = read_csv(table_1(study).to_csv())
     assert float(printed[0]["accuracy_wilson_low"]) == pytest.approx(expected[0])
     assert printed[2]["accuracy_wilson_low"] == ""
     found = rows[0].estimates["accuracy"]
@@ -93,7 +98,8 @@ def test_each_method_against_the_row_below(rows):
 
 
 def test_each_method_against_the_reference():
-    rows = table_1_rows(group_methods(made()), "proposed")
+    study = study_of(made(), "proposed")
+    rows = study.table_1
     first, second, third, last = (row.comparison for row in rows)
     assert first.other.name == second.other.name == "proposed"
     assert (third, last) == ("the reference", "no classifier")
@@ -104,11 +110,11 @@ def test_each_method_against_the_reference():
     raw = [mcnemar([[0, a], [b, 0]], exact=True).pvalue for a, b in ((2, 47), (0, 1))]
     corrected = multipletests(raw, method="holm")[1]
     assert [first.p_cells_holm, second.p_cells_holm] == pytest.approx(corrected)
-    text = table_1(rows).to_markdown()
+    text = table_1(study).to_markdown()
     assert "## Each method against `proposed`\n" in text
     assert ["resnet50", "proposed", "200", "2", "47"] in [n[:5] for n in read_markdown(text)]
-    assert "{Each method against proposed.}" in table_1(rows).to_latex()
-    lines = read_csv(table_1(rows).to_csv())
+    assert "{Each method against proposed.}" in table_1(study).to_latex()
+    lines = read_csv(table_1(study).to_csv())
     assert [line["against"] for line in lines] == ["proposed", "proposed", "", ""]
     assert lines[2]["verdict"] == "the reference"
 
@@ -127,7 +133,7 @@ def test_a_reference_that_cannot_be_one(reference, study, words):
         table_1_rows(group_methods(found if study else made()), reference)
 
 
-def test_difference_of_mean_class_accuracy(rows):
+def test_difference_of_mean_class_accuracy(study, rows):
     compared = rows[0].comparison
     one, other = rows[0].method.cells, rows[1].method.cells
     mean, low = (balanced_accuracy_score(c.label, c.predicted) for c in (one, other))
@@ -136,11 +142,10 @@ def test_difference_of_mean_class_accuracy(rows):
     specimens = method_differences(pairs, specimens=True)["mean_class_accuracy"]
     assert compared.pairs.p_mean_class_accuracy == pairs.p_mean_class_accuracy
     assert compared.mean_class_accuracy == specimens
-    line = next(
-        n for n in read_markdown(table_1(rows).to_markdown()) if n[:2] == ["resnet50", "without_gm"]
-    )
+    lines = read_markdown(table_1(study).to_markdown())
+    line = next(n for n in lines if n[:2] == ["resnet50", "without_gm"])
     assert line[8].startswith(f"{100 * (mean - low):+.2f}".replace("-", "−") + " (−")
-    csv = read_csv(table_1(rows).to_csv())[0]
+    csv = read_csv(table_1(study).to_csv())[0]
     assert float(csv["difference_mean_class_accuracy"]) == compared.mean_class_accuracy.estimate
     assert float(csv["difference_mean_class_accuracy_high"]) == specimens.interval.high
 
@@ -190,7 +195,8 @@ def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
         for seed, share in enumerate(own)
         for fold in (0, 1)
     ]  # fmt: skip
-    rows = table_1_rows(group_methods(found))
+    study = study_of(found)
+    rows = study.table_1
     compared = rows[0].comparison
     gap = rows[0].estimates["accuracy"].mean - rows[1].estimates["accuracy"].mean
     assert compared.pairs.over_cells["accuracy"].estimate == pytest.approx(gap)
@@ -212,15 +218,16 @@ def test_the_difference_is_that_of_the_table_over_seeds_and_folds():
 def test_no_interval_where_units_show_no_spread():
     perfect = [result("gao", cells(np.arange(N), right([])), seed=str(k)) for k in range(2)]
     perfect.append(result("vgg16", cells(np.arange(N), right([]))))
-    rows = table_1_rows(group_methods(perfect))
+    study = study_of(perfect)
+    rows = study.table_1
     assert rows[0].estimates["accuracy"].cells is rows[0].estimates["accuracy"].interval is None
     assert rows[0].comparison.pairs.over_cells["accuracy"].interval is None
     assert rows[0].comparison.p == 1.0
-    lines = read_markdown(table_1(rows).to_markdown())
+    lines = read_markdown(table_1(study).to_markdown())
     assert ["gao", "200 cells", "40", "–", "–", "–"] in lines
     compared = next(line for line in lines if line[:2] == ["gao", "vgg16"])
     assert compared[5:9] == ["+0.00", "–", "–", "+0.00 (–; p = 1.000)"]
-    assert read_csv(table_1(rows).to_csv())[0]["difference_cells_low"] == ""
+    assert read_csv(table_1(study).to_csv())[0]["difference_cells_low"] == ""
     one = make_estimates([cells(np.arange(N), right(range(40)), per_specimen=N)])["accuracy"]
     assert one.specimens is one.interval is None
     assert one.cells is not None
@@ -233,8 +240,8 @@ def test_seeds_on_the_same_cells_do_not_narrow_the_interval():
     assert thrice.sd == 0
 
 
-def test_csv_holds_full_values_and_paths(rows):
-    found = read_csv(table_1(rows).to_csv())
+def test_csv_holds_full_values_and_paths(study, rows):
+    found = read_csv(table_1(study).to_csv())
     proposed = found[2]
     assert float(proposed["accuracy"]) == rows[2].estimates["accuracy"].mean
     assert float(proposed["dice_sd"]) == rows[2].estimates["dice"].sd
@@ -257,8 +264,8 @@ def test_csv_holds_full_values_and_paths(rows):
     assert found[3]["verdict"] == "no classifier"
 
 
-def test_markdown(rows):
-    text = table_1(rows).to_markdown()
+def test_markdown(study):
+    text = table_1(study).to_markdown()
     lines = read_markdown(text)
     assert lines[5][:2] == ["proposed", "97.00 ± 0.71"]
     assert lines[6] == [
@@ -278,8 +285,8 @@ def test_markdown(rows):
     assert set(widths) == {7, 5, 10}
 
 
-def test_latex_is_balanced_and_escaped(rows):
-    text = table_1(rows).to_latex()
+def test_latex_is_balanced_and_escaped(study):
+    text = table_1(study).to_latex()
     assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 3
     for body in re.findall(r"\\begin\{tabular\}(.*?)\\end\{tabular\}", text, re.S):
         columns = len(re.match(r"\{(l?r+)\}", body).group(1))
@@ -301,12 +308,12 @@ def test_latex_is_balanced_and_escaped(rows):
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles_and_fits_a_page_of_two_columns(rows, tmp_path):
+def test_latex_compiles_and_fits_a_page_of_two_columns(study, tmp_path):
     document = (
         r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}"
         r"\usepackage{booktabs,graphicx}\begin{document}" + "\n%s\n" + r"\end{document}"
     )
-    (tmp_path / "paper.tex").write_text(document % table_1(rows).to_latex())
+    (tmp_path / "paper.tex").write_text(document % table_1(study).to_latex())
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
@@ -315,23 +322,24 @@ def test_latex_compiles_and_fits_a_page_of_two_columns(rows, tmp_path):
 
 
 def test_synthetic_cells_are_called_so_everywhere():
-    rows = table_1_rows(group_methods(made(data="phantom")))
-    assert "200 synthetic cells" in table_1(rows).to_markdown()
-    assert "200 synthetic cells" in table_1(rows).to_latex()
-    for text in (table_1(rows).to_markdown(), table_1(rows).to_latex()):
+    study = study_of(made(data="phantom"))
+    assert "200 synthetic cells" in table_1(study).to_markdown()
+    assert "200 synthetic cells" in table_1(study).to_latex()
+    for text in (table_1(study).to_markdown(), table_1(study).to_latex()):
         assert "Synthetic cells are not micrographs" in text
-    assert {line["synthetic"] for line in read_csv(table_1(rows).to_csv())} == {"true"}
+    assert {line["synthetic"] for line in read_csv(table_1(study).to_csv())} == {"true"}
 
 
 def test_methods_on_other_cells_are_not_compared():
     found = [result("gao", cells(range(20), [1] * 20))]
     found.append(result("vgg16", cells(range(50, 70), [1] * 20)))
-    rows = table_1_rows(group_methods(found))
+    study = study_of(found)
+    rows = study.table_1
     words = "vgg16: not paired: no cell is tested by both under the same seed and fold"
     assert rows[0].comparison == words
-    assert words in table_1(rows).to_markdown()
-    assert words in table_1(rows).to_latex()
-    assert read_csv(table_1(rows).to_csv())[0]["verdict"] == words
+    assert words in table_1(study).to_markdown()
+    assert words in table_1(study).to_latex()
+    assert read_csv(table_1(study).to_csv())[0]["verdict"] == words
 
 
 def test_names_cannot_break_a_table():
@@ -339,8 +347,8 @@ def test_names_cannot_break_a_table():
         result("a|b`c\nd", cells(range(20), [1] * 20), study="x%_&{\\"),
         result("plain", cells(range(20), [1] * 20), study="other"),
     ]
-    rows = table_1_rows(group_methods(found))
-    assert table_1(rows).to_markdown().splitlines()[4].count(" | ") == 7
-    assert r"x\%\_\&\{\textbackslash{}/a\textbar{}b" in table_1(rows).to_latex()
-    assert "\nother/plain & " in table_1(rows).to_latex()
-    assert Path(read_csv(table_1(rows).to_csv())[0]["run_paths"]).name == "seed0"
+    study = study_of(found)
+    assert table_1(study).to_markdown().splitlines()[4].count(" | ") == 7
+    assert r"x\%\_\&\{\textbackslash{}/a\textbar{}b" in table_1(study).to_latex()
+    assert "\nother/plain & " in table_1(study).to_latex()
+    assert Path(read_csv(table_1(study).to_csv())[0]["run_paths"]).name == "seed0"
