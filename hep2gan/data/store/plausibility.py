@@ -181,7 +181,8 @@ def _standardised(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     small = bands.reshape(len(pixels), _GRID, _GRID, block).sum(3).astype(np.float32)
     small -= small.mean((1, 2), keepdims=True)
     norm = np.linalg.norm(small, axis=(1, 2), keepdims=True)
-    return small / np.where(norm > 0, norm, np.float32(1))
+    standardised: npt.NDArray[np.float32] = small / np.where(norm > 0, norm, np.float32(1))
+    return standardised
 
 
 def _turned(masks: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
