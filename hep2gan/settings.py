@@ -214,6 +214,7 @@ def _to_text(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(pattern=r"\S"), in_words("a non-empty string")]
+Texts = Annotated[list[Text], in_words("a list of strings")]
 Name = Annotated[Text, BeforeValidator(_to_text)]
 """A text; a number is accepted too, since YAML reads a name such as 5 as one."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]

@@ -10,6 +10,7 @@ from hep2gan.errors import Hep2ganError
 _RUNNABLE = {"hydra/launcher": ("processes", "slurm"), "hydra/sweeper": ("optuna",)}
 """What starts the jobs of a sweep in processes of their own; Hydra lists others too."""
 _OF_SWEEPS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper")
+_HYDRA_GROUPS = ("hydra.launcher", "hydra.sweeper", "hydra.sweeper.sampler")
 _ADD_UP = ("logger", "callbacks")
 """Groups of which a run can have several options."""
 _MULTIRUN, _SHOWS, _HYDRA_HELP = ("-m", "--multirun"), ("--cfg", "--info", "--help"), "--hydra-help"
@@ -80,8 +81,8 @@ def check_words(arguments: Sequence[str], command: str, groups: Callable[[], set
 
     Raises:
         Hep2ganError: A sweep's options without a sweep, a sweep of anything but trainings, a
-            launcher or sweeper that cannot start trainings, several options that overwrite each
-            other.
+            launcher or sweeper that cannot start trainings, a group set as a key, several options
+            that overwrite each other.
     """
     swept = is_sweep(arguments) or "hydra.mode=MULTIRUN" in arguments
     if swept and command != "train":
@@ -101,6 +102,12 @@ def check_words(arguments: Sequence[str], command: str, groups: Callable[[], set
         if key.startswith(_OF_SWEEPS) and not swept and not _shows(arguments):
             raise Hep2ganError(
                 f"{word} without -m", "it is about the jobs of a sweep", "add -m, or leave it out"
+            )
+        if key in _HYDRA_GROUPS:
+            raise Hep2ganError(
+                f"{word} sets a group of Hydra to a word",
+                "the options of a group are chosen by /, single keys are set by .",
+                f"use {word.replace('.', '/', key.count('.'))}",
             )
         if value[:1] == "[" and "," in value and key not in _ADD_UP and key in groups():
             options = value.strip("[] ").replace(" ", "")

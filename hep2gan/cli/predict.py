@@ -67,7 +67,9 @@ def _open_predictor(settings: "PredictSettings") -> "Predictor":
 
     trained = load_run(folder, settings.checkpoint, settings.trusted)
     backend = TorchBackend(trained.task, trained.config.normalisation, resolve_device(accelerator))
-    return Predictor(backend, trained.classes, trained.size, trained.largest_crop)
+    return Predictor(
+        backend, trained.classes, trained.size, trained.largest_crop, trained.white_level
+    )
 
 
 def main() -> None:

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hep2gan.settings import Component, Name, PositiveInt, Settings, Text, in_words
+from hep2gan.settings import Component, Name, PositiveInt, Settings, Text, Texts
 
 Accelerator = Literal["auto", "cpu", "gpu"]
-Texts = Annotated[list[Text], in_words("a list of strings")]
 
 
 class StartOptions(Settings):
@@ -71,7 +70,7 @@ class PredictSettings(RunSettings):
     batch_size: PositiveInt = 64
     """Images at once."""
     white_level: Annotated[int, Field(ge=1, examples=[4095])] | None = None
-    """16-bit grey level shown as white; null: 65535."""
+    """Grey level that is white in files of more than 8 bits; null: as in the training."""
     overlays: bool = True
     """Write each image with the outline of its mask."""
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hep2gan.config import RESTORE, TrainConfig, errors_naming_config, parse_run
+from hep2gan.config import RESTORE, TrainConfig, errors_naming_config, parse_run, parse_source
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import BackendOutput
@@ -33,6 +33,7 @@ class LoadedRun:
         size: S, the side of its images in pixels.
         store: Folder of the store that it was trained on, which may no longer exist.
         largest_crop: Longest side of its raw cells in pixels; None if it was not recorded.
+        white_level: Grey level of white in its raw images, see `DataSource`; None for the default.
         task: The networks, on the CPU.
         checkpoint: The file that the weights come from.
     """
@@ -43,6 +44,7 @@ class LoadedRun:
     size: int
     store: Path
     largest_crop: int | None
+    white_level: int | None
     task: SegmentationGuidedClassification
     checkpoint: Path
 
@@ -81,7 +83,10 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
     task = build()
     task.load_state_dict(state["state_dict"])
-    return LoadedRun(run, config, classes, size, store, largest_crop, task.eval(), path)
+    white_level = parse_source(config.data, trusted).white_level
+    return LoadedRun(
+        run, config, classes, size, store, largest_crop, white_level, task.eval(), path
+    )
 
 
 def _build(

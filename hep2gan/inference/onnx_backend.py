@@ -26,12 +26,14 @@ class ExportedModel(NamedTuple):
         classes: K class names, in the order of the probabilities; empty without a classifier.
         size: S, the side in pixels of the images that the graph takes.
         largest_crop: Longest side in pixels of the cells of the training; None if not recorded.
+        white_level: Grey level of white in their raw images; None for the default.
     """
 
     graph: Path
     classes: tuple[str, ...]
     size: int
     largest_crop: int | None
+    white_level: int | None
 
 
 def open_export(folder: Path) -> ExportedModel:
@@ -56,10 +58,10 @@ def open_export(folder: Path) -> ExportedModel:
             raise ValueError("classes or size are missing")
         if file_digest(folder / GRAPH) != description["sha256"]:
             raise ValueError(f"{GRAPH} is not the graph that it describes")
-        crop = description.get("largest_crop")
-        if type(crop) not in (int, type(None)):
-            raise ValueError("largest_crop is no whole number")
-        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, crop)
+        numbers = [description[name] for name in ("largest_crop", "white_level")]
+        if any(type(number) not in (int, type(None)) for number in numbers):
+            raise ValueError("largest_crop or white_level is no whole number")
+        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, *numbers)
     except (OSError, ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{file} cannot be used ({error})",

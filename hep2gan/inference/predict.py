@@ -118,6 +118,7 @@ class Predictor:
         classes: K class names, in the order of the probabilities; empty without a classifier.
         size: S, the side in pixels of the images that the networks take.
         largest_crop: Longest side in pixels of the cells of the training; None if not known.
+        white_level: Grey level of white in the images of the training; None for the default.
     """
 
     def __init__(
@@ -126,9 +127,10 @@ class Predictor:
         classes: Sequence[str],
         size: int,
         largest_crop: int | None = None,
+        white_level: int | None = None,
     ) -> None:
         self._backend, self._classes, self._size = backend, tuple(classes), size
-        self._largest_crop = largest_crop
+        self._largest_crop, self._white_level = largest_crop, white_level
 
     def predict(
         self,
@@ -146,7 +148,8 @@ class Predictor:
             images: The files, see `find_images`.
             output: The folder of the results, created if it does not exist.
             batch_size: Images that the networks take at once.
-            white_level: Grey level of white in 16-bit images, see `read_image`; None for 65535.
+            white_level: Grey level of white in 16-bit images, see `read_image`; None for that of
+                the training.
             overlays: Whether to write each image with the outline of its mask.
             progress: Called with (images done, images in all).
 
@@ -157,7 +160,7 @@ class Predictor:
         load = partial(
             _load_or_explain,
             size=self._size,
-            white_level=white_level,
+            white_level=white_level or self._white_level,
             for_overlay=overlays,
             largest_crop=self._largest_crop,
         )

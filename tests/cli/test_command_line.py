@@ -62,6 +62,8 @@ def test_what_lightning_would_take_is_refused_with_the_nearest_key(capsys):
         (["hydra/launcher=slurm"], "hydra/launcher=slurm without -m"),
         (["hydra.launcher.slots=2"], "hydra.launcher.slots=2 without -m"),
         (["hydra/sweeper=optuna"], "hydra/sweeper=optuna without -m"),
+        (["-m", "hydra.sweeper.sampler=grid"], "use hydra/sweeper/sampler=grid"),
+        (["-m", "hydra.launcher=slurm"], "use hydra/launcher=slurm"),
         (["split=[random,block]"], "train each of them with -m split=random,block"),
         (["method=[proposed, resnet50]"], "-m method=proposed,resnet50"),
         (["loss/pixel=[l1,bce_dice]"], "a run has one loss/pixel"),

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hep2gan.cli.launch import local, slurm, sweep
 from hep2gan.cli.launch.sweep import DeviceSlots
 from hep2gan.errors import Hep2ganError
+from tests.helpers.commands import make_program, slurm_settings
 
 
 def test_jobs_on_gpus_share_the_cores_too(monkeypatch):
@@ -38,28 +40,49 @@ def test_a_job_that_does_not_stop_is_killed(monkeypatch):
     process.stdout.close()
 
 
-def tool(folder, monkeypatch, name, script):
-    """Puts a command of Slurm's on the path, alone."""
-    file = folder / name
-    file.write_text(f"#!{sys.executable}\n{script}\n")
-    file.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder))
-
-
 def test_a_tool_of_slurm_that_does_not_answer_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(slurm, "ANSWER_LIMIT", 0.3)
-    tool(tmp_path, monkeypatch, "squeue", "import time; time.sleep(60)")
+    make_program(tmp_path, monkeypatch, "squeue", "import time; time.sleep(60)")
     with pytest.raises(Hep2ganError, match=r"squeue -h.*did not answer within 0.3 s.*sinfo"):
         slurm._active(["5_1"])
 
 
+def test_slurm_is_missed_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    launcher = SimpleNamespace(params=slurm_settings())
+    job = sweep.Job(0, (), {"run_dir": str(tmp_path / "runs/a"), "doctor": False})
+    with pytest.raises(Hep2ganError, match=r"sbatch is not on the path.*hydra/launcher=processes"):
+        slurm.run_in_slurm(launcher, [job])
+    launcher.params |= {"timeout_min": "long", "setup": "module load cuda", "mem_gb": -1}
+    with pytest.raises(Hep2ganError, match=r"3 settings are wrong\n.*hydra.launcher.timeout_min"):
+        slurm.run_in_slurm(launcher, [job])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stopped_sweep_says_which_jobs_slurm_keeps(tmp_path, monkeypatch, caplog):
+    make_program(tmp_path, monkeypatch, "sbatch", "")
+    monkeypatch.setattr(slurm, "_submit", lambda params, jobs: [("7_0", tmp_path / "out")])
+    monkeypatch.setattr(
+        slurm, "_active", lambda jobs: signal.raise_signal(signal.SIGINT) if any(jobs) else set()
+    )
+    config = {"run_dir": str(tmp_path / "runs/a"), "name": "a", "seed": 0}
+    with caplog.at_level(logging.INFO), pytest.raises(KeyboardInterrupt):
+        slurm.run_in_slurm(SimpleNamespace(params=slurm_settings()), [sweep.Job(0, (), config)])
+    assert "0 of 1 job finished, left:" in caplog.text
+    assert "Slurm keeps the jobs that are in its queue: 7_0" in caplog.text
+    assert "scancel 7_0" in caplog.text
+    assert "The same command goes on: " in caplog.text
+
+
 def test_a_tool_of_slurm_that_fails_is_told_in_its_own_words(tmp_path, monkeypatch):
     failing = "import sys; sys.exit('slurm_load_node error: Unable to contact slurm controller')"
-    tool(tmp_path, monkeypatch, "scontrol", failing)
+    make_program(tmp_path, monkeypatch, "scontrol", failing)
     monkeypatch.setenv("SLURM_JOB_NODELIST", "node[1-2]")
     with pytest.raises(Hep2ganError, match=r"hostnames node\[1-2\] failed \(.*Unable to contact"):
         local._slurm_node()
-    tool(tmp_path, monkeypatch, "squeue", "import sys; sys.exit('Invalid job id specified')")
+    make_program(
+        tmp_path, monkeypatch, "squeue", "import sys; sys.exit('Invalid job id specified')"
+    )
     assert slurm._active(["5_1"]) == set()
     (tmp_path / "scontrol").unlink()
     with pytest.raises(Hep2ganError, match="scontrol is not on the path"):
@@ -67,7 +90,7 @@ def test_a_tool_of_slurm_that_fails_is_told_in_its_own_words(tmp_path, monkeypat
 
 
 def test_the_machines_of_a_job_are_asked_for(tmp_path, monkeypatch):
-    tool(tmp_path, monkeypatch, "scontrol", "print('node1'); print('node2')")
+    make_program(tmp_path, monkeypatch, "scontrol", "print('node1'); print('node2')")
     monkeypatch.setenv("SLURM_JOB_NODELIST", "node[1-2]")
     monkeypatch.setenv("SLURM_JOB_ID", "10012")
     monkeypatch.setenv("SLURM_NODEID", "1")

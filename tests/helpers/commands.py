@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import yaml
 from filelock import FileLock
+
+from hep2gan.cli.app import config_folder
 
 
 def call(command: ModuleType, *arguments: str) -> int:
@@ -59,3 +63,17 @@ def inside_copy(factory: pytest.TempPathFactory, folder: Path) -> Iterator[Path]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(copy)
         yield copy
+
+
+def make_program(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    """Put a Python program on the path, alone."""
+    file = folder / name
+    file.write_text(f"#!{sys.executable}\n{script}\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def slurm_settings() -> dict[str, Any]:
+    """The settings of hydra/launcher=slurm as they come."""
+    found = yaml.safe_load((config_folder() / "hydra/launcher/slurm.yaml").read_text())
+    return {key: value for key, value in found.items() if key != "_target_"}

@@ -132,6 +132,28 @@ def test_names_that_differ_in_their_suffix_alone_keep_it():
     assert written == ["cell_0.png.png", "cell_0.tif.png", "cell_1.png"]
 
 
+def test_white_is_that_of_the_training_where_none_is_given(monkeypatch):
+    Path("w").mkdir()
+    Image.fromarray(np.full((60, 60), 3000, np.uint16) + np.arange(60, dtype=np.uint16)).save(
+        "w/1.png"
+    )
+    levels = []
+
+    def noting(image, given):
+        levels.append(given)
+        return engine(image, given)
+
+    found = find_images(["w"], OUT).images
+    for own, given in ((4095, None), (4095, 6000), (None, None)):
+        report = Predictor(noting, "ab", 16, white_level=own).predict(
+            found, OUT, batch_size=1, white_level=given, overlays=False, progress=lambda *_: None
+        )
+        assert not report.problems
+    white = [float(one[0, 1]) for one in levels]
+    # The brightest pixel, after shrinking to 16 px, is close to 3057.
+    assert white == pytest.approx([3057 * 255 / w for w in (4095, 6000, 65535)], rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("shape", "is_field"),
     [((1040, 1388), True), ((90, 301), True), ((301, 90), True), ((300, 300), False)],

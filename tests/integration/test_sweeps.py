@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,7 +28,7 @@ from hep2gan.cli.launch.sweep import (
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.checkpoints import list_checkpoints
 from hep2gan.runs.folder import RunFolder
-from tests.helpers.commands import call
+from tests.helpers.commands import call, make_program, slurm_settings
 from tests.helpers.configs import composed
 from tests.helpers.raw_sets import flat, write_csv
 from tests.helpers.started import NETS, SMALL, environment, train, until
@@ -263,11 +264,13 @@ def test_a_wrong_setting_of_one_job_is_named_with_its_key(tmp_path):
 def test_the_doctor_looks_at_jobs_for_slurm_from_here(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    make_program(tmp_path, monkeypatch, "sbatch", "")
+    launcher = SimpleNamespace(params=slurm_settings())
     for kind, problem in (("random", None), ("whole", "split.kind is 'whole'")):
         config = composed("train", *SMALL, *NETS, "trainer.accelerator=gpu", f"split.kind={kind}")
         config["doctor"] = True
         with caplog.at_level("WARNING"):
-            (outcome,) = run_in_slurm(None, [Job(0, (), config)])
+            (outcome,) = run_in_slurm(launcher, [Job(0, (), config)])
         assert "GPUs of the nodes" in caplog.text
         said = (tmp_path / "runs/default/proposed/seed0/output.log").read_text()
         assert (outcome.problem is None) == (problem is None), said

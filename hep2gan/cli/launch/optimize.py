@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import optuna
@@ -21,6 +21,7 @@ from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 from hep2gan.io import atomic_write, to_yaml
 from hep2gan.runs.folder import RUNTIME_KEYS
 from hep2gan.runs.lock import Owner
+from hep2gan.settings import PositiveInt, Probability, Settings, parse
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +31,33 @@ _SHOWN = 20
 """Trials in the table at the end."""
 
 
+class SweeperSettings(Settings):
+    """What hydra.sweeper says of a study, beside its sampler and its search space."""
+
+    direction: Literal["maximize", "minimize"]
+    """What the best value of optimized_metric is."""
+    n_trials: PositiveInt
+    """Trials in all."""
+    n_jobs: PositiveInt
+    """Trials that are chosen together, before any of them has ended."""
+    max_failure_rate: Probability
+    """Part of the trials that may fail."""
+
+
 class StudySweep:
     """The trials of one study; the same command continues what an earlier start left.
 
     Args:
         plugin: The plugin's sweeper after its setup, with its settings and its launcher.
         arguments: The overrides of the command line.
+
+    Raises:
+        Hep2ganError: A setting of the sweeper is nothing that it could be.
     """
 
     def __init__(self, plugin: Any, arguments: Sequence[str]) -> None:
+        values = {name: getattr(plugin, name) for name in SweeperSettings.model_fields}
+        self.settings = parse(SweeperSettings, values, "hydra.sweeper")
         plugin._process_searchspace_config()
         words = [*plugin._parse_sweeper_params_config(), *arguments]
         space, self.fixed = create_params_from_overrides(words)
@@ -86,12 +105,6 @@ class StudySweep:
         self._finish()
 
     def _open(self) -> optuna.Study:
-        if len(directions := self.plugin._get_directions()) != 1:
-            raise Hep2ganError(
-                f"hydra.sweeper.direction is {directions}",
-                "a run has one optimized_metric",
-                "set hydra.sweeper.direction=maximize",
-            )
         self.folder.mkdir(parents=True, exist_ok=True)
         # As an address of its own kind, in which any name of a folder can be written.
         beside = f"sqlite:///file:{quote(str(self.folder / 'optuna.db'))}?uri=true"
@@ -105,7 +118,7 @@ class StudySweep:
             study_name=self.plugin.study_name,
             storage=self.plugin.storage or beside,
             sampler=self.plugin.sampler,
-            direction=directions[0],
+            direction=self.settings.direction,
             load_if_exists=True,
         )
 

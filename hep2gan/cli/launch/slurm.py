@@ -6,8 +6,11 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from hep2gan.cli.launch.sweep import (
     Job,
@@ -15,9 +18,11 @@ from hep2gan.cli.launch.sweep import (
     check_jobs_locally,
     describe_failure,
     job_title,
+    told_when_stopped,
     unfinished_jobs,
 )
 from hep2gan.errors import Hep2ganError
+from hep2gan.settings import Name, NonNegative, PositiveInt, Settings, Text, Texts, parse
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,47 @@ ANSWER_LIMIT = 60
 _SILENCE_LIMIT = 900.0
 """Seconds without an answer of squeue after which a sweep no longer waits: a controller restarts
 in less."""
+
+
+class SlurmSettings(Settings):
+    """hydra.launcher of hydra/launcher=slurm."""
+
+    submitit_folder: Text
+    """Folder of the jobs' scripts and outputs."""
+    name: Name
+    """Name of the jobs in the queue."""
+    timeout_min: PositiveInt
+    """Minutes of one start."""
+    signal_delay_s: PositiveInt
+    """Seconds before the end of its time at which a job is told to save."""
+    max_num_timeout: PositiveInt
+    """Starts of a job that may run out of time."""
+    cpus_per_task: PositiveInt
+    """Cores on each node."""
+    gpus_per_node: Annotated[int, Field(ge=0)] | None
+    """GPUs on each node; null: trainer.devices, none with trainer.accelerator=cpu."""
+    mem_gb: NonNegative | None
+    """Memory on each node."""
+    partition: Name | None
+    """Slurm's partition."""
+    qos: Name | None
+    """Slurm's quality of service."""
+    account: Name | None
+    """Account that the time is charged to."""
+    constraint: Name | None
+    """Features that nodes must have."""
+    exclude: Name | None
+    """Nodes that are not used."""
+    gres: Name | None
+    """Generic resources, such as gpu:a100:1."""
+    comment: Name | None
+    """A comment for Slurm."""
+    array_parallelism: PositiveInt
+    """Jobs at once."""
+    setup: Texts | None
+    """Shell lines before the job."""
+    additional_parameters: dict[str, Any]
+    """Any other parameters of sbatch, by name."""
 
 
 class SlurmJob:
@@ -93,10 +139,15 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
         The outcomes, in the order of `jobs`.
 
     Raises:
-        Hep2ganError: A command of Slurm is missing or fails.
+        Hep2ganError: A setting of the launcher is nothing that it could be, or a command of Slurm
+            is missing or fails.
     """
-    if any(job.config.get("doctor") for job in jobs):
-        return check_jobs_locally(jobs)
+    is_doctor = any(job.config.get("doctor") for job in jobs)
+    checked = check_jobs_locally(jobs) if is_doctor else []
+    parse(SlurmSettings, launcher.params, "hydra.launcher")
+    _run("sbatch", "--version")  # Before anything is written where there is no Slurm.
+    if is_doctor:
+        return checked
     outcomes: dict[int, Outcome] = {}
     waiting: list[Job] = []
     ids: dict[int, str] = {}
@@ -117,12 +168,24 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
         _job_file(job).write_text(json.dumps({"job": job_id, "output": str(output)}) + "\n")
         log.info("%s  submitted as %s", job_title(job), job_id)
     by_number = {job.number: job for job in jobs}
-    for number in _wait_for_each(ids):
-        job = by_number[number]
-        problem = None if job.run.done else describe_failure(None, _output(job))
-        outcomes[number] = Outcome(job, problem)
-        log.info("%s  %s", job_title(job), "FAILED" if problem else "finished")
+    with told_when_stopped(jobs), _told_what_slurm_keeps(ids):
+        for number in _wait_for_each(ids):
+            job = by_number[number]
+            problem = None if job.run.done else describe_failure(None, _output(job))
+            outcomes[number] = Outcome(job, problem)
+            log.info("%s  %s", job_title(job), "FAILED" if problem else "finished")
     return [outcomes[job.number] for job in jobs]
+
+
+@contextmanager
+def _told_what_slurm_keeps(ids: Mapping[int, str]) -> Iterator[None]:
+    """Log after a stop that the jobs go on without this process, and how to end them."""
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        log.info("Slurm keeps the jobs that are in its queue: %s", " ".join(ids.values()))
+        log.info("They are ended by: scancel %s", " ".join(ids.values()))
+        raise
 
 
 def _submit(params: Mapping[str, Any], jobs: Sequence[Job]) -> list[tuple[str, Path]]:

@@ -24,6 +24,7 @@ from hep2gan.cli.launch.local import config_file, run_settings
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize, raise_all
 from hep2gan.io import available_cores
 from hep2gan.runs.folder import RUNTIME_KEYS, RunFolder, flatten
+from hep2gan.settings import PositiveInt, Settings, parse
 
 log = logging.getLogger(__name__)
 
@@ -239,6 +240,13 @@ class DeviceSlots:
         del self.taken[number]
 
 
+class ProcessSettings(Settings):
+    """hydra.launcher of hydra/launcher=processes."""
+
+    slots: PositiveInt | None
+    """Jobs at once; null: as many as the GPUs hold, one on the CPU."""
+
+
 def device_slots(settings: Mapping[str, Any], count: int | None) -> DeviceSlots:
     """Make slots for as many jobs at once as the GPUs hold, or one on the CPU; or for `count`.
 
@@ -250,8 +258,10 @@ def device_slots(settings: Mapping[str, Any], count: int | None) -> DeviceSlots:
         The free slots.
 
     Raises:
-        Hep2ganError: A job needs more GPUs than there are, or more machines than this one.
+        Hep2ganError: A job needs more GPUs than there are, or more machines than this one, or
+            `count` is no count.
     """
+    parse(ProcessSettings, {"slots": count}, "hydra.launcher")
     if settings["num_nodes"] != 1:
         raise Hep2ganError(
             f"trainer.num_nodes is {settings['num_nodes']}",
@@ -310,7 +320,7 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     waiting = list(unfinished_jobs(jobs, outcomes))
     running: dict[int, _Process] = {}
-    with _told_when_stopped(jobs), _stop_together(running):
+    with told_when_stopped(jobs), _stop_together(running):
         while waiting or running:
             while waiting and slots.free:
                 job = waiting.pop(0)
@@ -442,8 +452,12 @@ def _stop_together(running: dict[int, _Process]) -> Iterator[None]:
 
 
 @contextmanager
-def _told_when_stopped(jobs: Sequence[Job]) -> Iterator[None]:
-    """Log after a stop what is finished, what is saved, and what goes on."""
+def told_when_stopped(jobs: Sequence[Job]) -> Iterator[None]:
+    """Log after a stop what is finished, what is saved, and what goes on.
+
+    Args:
+        jobs: The jobs of a sweep.
+    """
     try:
         yield
     except (SystemExit, KeyboardInterrupt):

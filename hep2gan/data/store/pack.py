@@ -255,7 +255,8 @@ def _pack_pixels(
             f"{len(errors):,} of {total + len(raw.problems):,} cells of {raw.source}"
             " cannot be packed",
             "",
-            f"repair these files, or leave their cells out with on_error=skip{others}:\n{details}",
+            "repair these files, or leave their cells out with data.on_error=skip"
+            f"{others}:\n{details}",
         )
     if len(rows) < total:
         _keep_rows(folder, rows)

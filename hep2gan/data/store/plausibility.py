@@ -1,4 +1,4 @@
-"""Whether masks fit their images: inverted, empty, turned, shifted, of other images, all alike.
+"""Whether masks fit their images: inverted, full, of a field, turned, shifted, of others, alike.
 
 Single masks are judged when they are packed, by their place in the crop. Whether masks follow their
 images is judged over a whole set: a pattern may well lie beside its nucleus in a single cell.
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import label
 
 from hep2gan.data.readers.image import ByteImage
 from hep2gan.data.readers.mask import Mask
@@ -18,9 +19,12 @@ from hep2gan.data.readers.mask import Mask
 _BACKGROUND = "covers the border of its crop and leaves the middle empty"
 _AT_BORDER = "masks that cover more of the border of the crop than of its middle"
 _EVERYTHING = "covers its whole crop"
+_SEVERAL = "shows several nuclei, as that of a field of cells does"
 _UNDECIDED = "may be inverted"
 _CERTAIN = 0.25
 """Difference of coverage between middle and border that tells nucleus from background."""
+_PIECES, _LOOKED_AT = 4, 128
+"""Nuclei of about one size that make a field, counted at this many pixels a side."""
 _GRID = 16
 """Images and masks are compared at this many pixels a side."""
 _SAMPLE = 256
@@ -91,6 +95,8 @@ def find_nucleus(mask: Mask, invert: bool) -> Nucleus:
     covered = int(np.count_nonzero(pixels))
     if covered == pixels.size:
         return Nucleus(pixels, mask.way, _EVERYTHING)
+    if _is_field(pixels):
+        return Nucleus(pixels, mask.way, _SEVERAL)
     lean = _coverage_of_middle(pixels.view(bool), covered)
     if not mask.doubt or not covered:
         way = _AT_BORDER if -_CERTAIN < lean < 0 else mask.way
@@ -101,6 +107,14 @@ def find_nucleus(mask: Mask, invert: bool) -> Nucleus:
     taken = "their stored values" if lean > 0 else "it"
     decision = f"masks with {mask.doubt}, read by {taken}"
     return Nucleus(pixels if lean > 0 else 1 - pixels, decision)
+
+
+def _is_field(mask: ByteImage) -> bool:
+    """Tell whether a mask has several pieces of at least a quarter of the largest."""
+    step = -(-max(mask.shape) // _LOOKED_AT)
+    pieces, _ = label(mask[::step, ::step])
+    areas = np.bincount(pieces.ravel())[1:]
+    return bool((4 * areas >= areas.max(initial=1)).sum() >= _PIECES)
 
 
 def _coverage_of_middle(mask: npt.NDArray[np.bool_], covered: int) -> float:
@@ -123,13 +137,14 @@ def advice(reasons: Sequence[str], invert: bool) -> str:
         The options, each after a comma; '' if no such mask is among them.
     """
     inverted = sum(_BACKGROUND in reason for reason in reasons)
-    odd = any(doubt in text for text in reasons for doubt in (_EVERYTHING, _UNDECIDED))
+    odd = any(doubt in text for text in reasons for doubt in (_EVERYTHING, _UNDECIDED, _SEVERAL))
     exchange = (
         f", or exchange nucleus and background in all masks with"
         f" data.invert_masks={str(not invert).lower()} ({inverted:,} look so)"
     )
+    crop = ", or crop the cells out of fields, one a file" * any(_SEVERAL in r for r in reasons)
     keep = ", or pack implausible masks as they are with data.keep_implausible=true"
-    return exchange * bool(inverted) + keep * (odd or bool(inverted))
+    return exchange * bool(inverted) + crop + keep * (odd or bool(inverted))
 
 
 def compare_sample(folder: Path, ids: Sequence[str]) -> list[Oddity]:

@@ -156,6 +156,36 @@ def test_a_doubtful_mask_whose_shape_does_not_tell_stops_the_pack(tmp_path):
     assert warnings(packed(raw, tmp_path)) == []
 
 
+def nuclei(count, radius=10):
+    """A mask of {0, 255} with nuclei in rows of five."""
+    y, x = np.mgrid[: 30 * -(-count // 5), :150]
+    places = [(15 + 30 * (n // 5), 15 + 30 * (n % 5)) for n in range(count)]
+    found = [np.hypot(y - row, x - column) < radius for row, column in places]
+    return np.any(found, axis=0).astype(np.uint8) * 255
+
+
+@pytest.mark.parametrize(("count", "is_field"), [(1, False), (3, False), (4, True), (40, True)])
+def test_a_field_of_cells_is_not_packed_as_one(tmp_path, count, is_field):
+    field = nuclei(count)
+    grey = gaussian_filter(field * 0.5, 1).astype(np.uint8)
+    raw = pairs(tmp_path / "raw", 2, lambda _: grey, lambda _: field)
+    if not is_field:
+        packed(raw, tmp_path)
+        return
+    said = refused(raw, tmp_path)
+    assert "shows several nuclei, as that of a field of cells does" in said
+    assert "crop the cells out of fields, one a file" in said
+    kept = packed(raw, tmp_path, keep_implausible=True)
+    assert "2 masks kept although each shows several nuclei" in " ".join(warnings(kept))
+
+
+def test_specks_beside_a_nucleus_make_no_field(tmp_path):
+    mask = nuclei(1, 14)
+    mask[2:28:3, 40:140:5] = 255
+    raw = pairs(tmp_path / "raw", 2, lambda _: mask, lambda _: mask)
+    packed(raw, tmp_path)
+
+
 def test_masks_that_lie_at_the_border_more_than_in_the_middle_are_told(tmp_path):
     raw = pairs(tmp_path / "raw", 3)
     edge = np.zeros((SIDE, SIDE), np.uint8)

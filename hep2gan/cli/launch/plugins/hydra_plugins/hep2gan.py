@@ -97,6 +97,7 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
         """
         from hep2gan.cli.launch.slurm import run_in_slurm
         from hep2gan.cli.launch.sweep import check_splits, tell_idle
+        from hep2gan.training.signals import SignalHandler
 
         refuse_ranks()
         jobs = compose_jobs(
@@ -105,7 +106,9 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
         if not optimizes(self.config):
             tell_idle(jobs)
         check_splits(jobs)
-        return job_returns(run_in_slurm(self, jobs), optimizes(self.config))
+        with SignalHandler().listening():
+            outcomes = run_in_slurm(self, jobs)
+        return job_returns(outcomes, optimizes(self.config))
 
 
 class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
