@@ -8,7 +8,7 @@ DEMO := runs/demo
 STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors unseen_specimens parts
 # Two workers of one thread each; tests of a file share their fixtures.
 WORKERS ?= 2
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 QUICK = not slow and not soak and not gpu and not slurm and not browser
 # What is said in lower case behind a study goes on to the training: make table_1 scale=laptop seed=0
 # A space in a value, which make writes as "\ ", is no end of a word: it stands as ␣ in between.

@@ -4,15 +4,35 @@ import pytest
 import torch
 
 from hep2gan.cli import pack, train
+from hep2gan.reports.figures import catalogue
+from hep2gan.reports.page import elements
 from tests.helpers.commands import built_once
 
 pytest_plugins = ["tests.helpers.report_fixtures"]
+
+
+_PRINT = catalogue.DPI
 
 
 @pytest.fixture(autouse=True)
 def _deterministic_operations_off():
     """Put back what a training before, of a fixture too, has switched on."""
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _low_resolution():
+    """Plot figures small: tests read what is in them, not how fine they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (catalogue, elements):
+            patch.setattr(module, "DPI", 50)
+        yield
+
+
+@pytest.fixture
+def print_resolution(monkeypatch):
+    """Plot figures as fine as users get them."""
+    monkeypatch.setattr(catalogue, "DPI", _PRINT)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import pytest
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports import study, study_figures
 from hep2gan.reports.build import PAGE, page_file, write_report
-from hep2gan.reports.figures import catalogue
 from tests.helpers.report_fixtures import add_stand_ins, another, write_page, write_run
 from tests.reports.test_study import folds
 
@@ -31,9 +30,7 @@ def runs(predictions, tmp_path_factory):
 @pytest.fixture(scope="module")
 def written(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "new"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalogue, "DPI", 50)
-        return write_report(runs, folder, title="Study <A>", question="Is it so?")
+    return write_report(runs, folder, title="Study <A>", question="Is it so?")
 
 
 def test_the_page_comes_first_then_tables_then_figures_for_paper_and_screen(written):

@@ -190,8 +190,8 @@ def test_figures_of_the_run_are_taken_and_damaged_or_old_ones_plotted_anew(plain
         content = base64.b64decode(image["src"].partition(",")[2])
         sizes[image["alt"].split(" of run ")[0]] = Image.open(io.BytesIO(content)).size
     assert sizes["Contours"] == sizes["Training curves"] == (40, 20)
-    assert sizes["ROC curves"] == (1432, 776)
-    assert sizes["Confusion matrix"][0] > 600
+    assert sizes["ROC curves"] == (358, 194)
+    assert sizes["Confusion matrix"][0] > 150
 
 
 def test_whatever_the_config_holds_is_escaped(plain):

@@ -2,6 +2,7 @@ import pytest
 
 from hep2gan.cli import report
 from hep2gan.errors import Hep2ganError
+from hep2gan.reports import build
 from hep2gan.reports.build import make_tables, table_files
 from hep2gan.reports.tables.catalogue import find_tables
 from tests.helpers.commands import call
@@ -64,6 +65,7 @@ def test_the_same_runs_give_the_same_bytes():
 def test_a_table_of_a_users_own_is_one_function_in_one_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(build, "study_figures", lambda *_: ())
     (tmp_path / "mylab_tables.py").write_text(MYLAB)
     known = make_predictions(counts=(4, 4), size=32)
     for seed, name in enumerate(("proposed", "without_gm")):

@@ -123,6 +123,7 @@ def test_each_batch_is_a_step_of_cuda_graphs(mode, marks, monkeypatch):
     assert len(called) == marks
 
 
+@pytest.mark.integration  # The compiler takes 5 s a network.
 @pytest.mark.parametrize(
     "overrides",
     [("scale=laptop",), ("scale=laptop", "method=attention_pooling"), ("method=gao",)],
