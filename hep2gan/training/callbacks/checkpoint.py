@@ -240,7 +240,8 @@ class StoreGuard(Callback):
 
     def __init__(self, store: Store) -> None:
         self._folder = store.path
-        files = [store.path / name for name in sorted(FILES)]
+        # Only what stays open: the number of a replaced file that is not goes to the next one.
+        files = [store.path / name for name in sorted(FILES) if name.endswith(".npy")]
         self._opened = {path: state for path in files if (state := _file_state(path))}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

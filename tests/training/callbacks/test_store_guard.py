@@ -13,6 +13,7 @@ from tests.helpers.made_store import made_store
 def watched(tmp_path):
     """A watch on a folder with a file of a store."""
     (tmp_path / "image.npy").write_bytes(bytes(100))
+    (tmp_path / "verified.json").write_text("{}")
     store = made_store([0, 1])
     object.__setattr__(store, "path", tmp_path)
     return StoreGuard(store), tmp_path / "image.npy"
@@ -46,4 +47,11 @@ def test_a_file_that_is_deleted_or_replaced_does_no_harm(watched):
     (file.parent / "new").rename(file)
     saving(watch)
     file.unlink()
+    saving(watch)
+
+
+def test_another_run_that_verifies_the_store_does_no_harm(watched):
+    watch, file = watched
+    # The number of the record that it replaced can be that of the new one: so in place.
+    (file.parent / "verified.json").write_text('{"files": {}}')
     saving(watch)
