@@ -96,11 +96,15 @@ def _end_workers() -> None:
     Torch's handler would raise its error once more for each of them.
     """
     with suppress(ValueError, AttributeError):  # Another thread; Windows.
-        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for child in multiprocessing.active_children():
-            child.kill()
-            child.join(5.0)
-        signal.signal(signal.SIGCHLD, before)
+        before = signal.getsignal(signal.SIGCHLD)
+        try:
+            with suppress(RuntimeError):  # Of a worker that ended just now.
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for child in multiprocessing.active_children():
+                child.kill()
+                child.join(5.0)
+        finally:
+            signal.signal(signal.SIGCHLD, before)
 
 
 def _explain(text: str) -> Hep2ganError | None:

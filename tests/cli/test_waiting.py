@@ -13,6 +13,7 @@ import pytest
 from hep2gan.cli.launch import local, slurm, sweep
 from hep2gan.cli.launch.sweep import DeviceSlots
 from hep2gan.errors import Hep2ganError
+from hep2gan.training.signals import RunStopped
 from tests.helpers.commands import make_program, slurm_settings
 
 
@@ -62,11 +63,15 @@ def test_slurm_is_missed_before_anything_is_written(tmp_path, monkeypatch):
 def test_a_stopped_sweep_says_which_jobs_slurm_keeps(tmp_path, monkeypatch, caplog):
     make_program(tmp_path, monkeypatch, "sbatch", "")
     monkeypatch.setattr(slurm, "_submit", lambda params, jobs: [("7_0", tmp_path / "out")])
-    monkeypatch.setattr(
-        slurm, "_active", lambda jobs: signal.raise_signal(signal.SIGINT) if any(jobs) else set()
-    )
+
+    def active(jobs):
+        if any(jobs):
+            raise RunStopped(signal.SIGTERM)
+        return set()
+
+    monkeypatch.setattr(slurm, "_active", active)
     config = {"run_dir": str(tmp_path / "runs/a"), "name": "a", "seed": 0}
-    with caplog.at_level(logging.INFO), pytest.raises(KeyboardInterrupt):
+    with caplog.at_level(logging.INFO), pytest.raises(RunStopped):
         slurm.run_in_slurm(SimpleNamespace(params=slurm_settings()), [sweep.Job(0, (), config)])
     assert "0 of 1 job finished, left:" in caplog.text
     assert "Slurm keeps the jobs that are in its queue: 7_0" in caplog.text
