@@ -6,6 +6,8 @@ Signals are answered while a run waits, too: see `signals.SignalHandler.listenin
 import multiprocessing
 import re
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -36,7 +38,7 @@ class WatchedLoader(DataLoader[Any]):
     def __init__(self, dataset: Dataset[Any], num_workers: int, **options: Any) -> None:
         if num_workers:
             dataset = _TellingDataset(dataset)
-            options |= {"timeout": LOADER_LIMIT, "worker_init_fn": _ignore_stops}
+            options["worker_init_fn"] = _ignore_stops
         super().__init__(dataset, num_workers=num_workers, **options)
 
     def __iter__(self) -> Any:
@@ -52,11 +54,59 @@ class WatchedLoader(DataLoader[Any]):
         return self._checked(batches) if self.num_workers else batches
 
     def _checked(self, batches: Iterator[Any]) -> Iterator[Any]:
-        with explain_lost_processes():
-            for batch in batches:
-                if isinstance(batch, Hep2ganError):
-                    raise batch
-                yield batch
+        watch = _Watch()
+        watch.start()
+        try:
+            with explain_lost_processes():
+                for batch in watch.limited(batches):
+                    if isinstance(batch, Hep2ganError):
+                        raise batch
+                    yield batch
+        finally:
+            watch.over.set()
+
+
+class _Watch(threading.Thread):
+    """Ends workers that give no batch for a long time, for which torch waits as long as they live.
+
+    Torch's own time limit would take its place, but then a worker that died is noticed by a signal
+    alone, which is lost where another part of the program takes it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+        self._since: float | None = None
+        self._ended = False
+
+    def run(self) -> None:
+        """Look until it is over."""
+        while not self.over.wait(LOADER_LIMIT / 20):
+            since = self._since
+            if since is not None and time.monotonic() - since > LOADER_LIMIT:
+                self._ended = True
+                for child in multiprocessing.active_children():
+                    child.kill()
+                return
+
+    def limited(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Yield the batches, each after at most the time limit."""
+        while True:
+            self._since = time.monotonic()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if not self._ended:
+                    raise
+                raise Hep2ganError(
+                    f"the loader's workers gave no batch for {pluralize(LOADER_LIMIT, 'second')}",
+                    "they stand still, as on a disk that does not answer",
+                    f"check the disk of the store, or set trainer.num_workers=0; then {_RESUMES}",
+                ) from error
+            self._since = None
+            yield batch
 
 
 class _TellingDataset(Dataset[Any]):
@@ -108,12 +158,6 @@ def _end_workers() -> None:
 
 
 def _explain(text: str) -> Hep2ganError | None:
-    if "DataLoader timed out" in text:
-        return Hep2ganError(
-            f"the loader's workers gave no batch for {pluralize(LOADER_LIMIT // 60, 'minute')}",
-            "they stand still, as on a disk that does not answer",
-            f"check the disk of the store, or set trainer.num_workers=0; then {_RESUMES}",
-        )
     if lost := _LOST_WORKER.search(text):
         return Hep2ganError(
             f"a worker of the loader is gone ({lost[0][:120].rstrip('. ')})",
