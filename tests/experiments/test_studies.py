@@ -106,6 +106,7 @@ def test_what_is_given_takes_the_place_of_the_studys_own():
     assert len(keys) == len(set(keys))
 
 
+@pytest.mark.integration
 def test_a_single_value_is_named_as_among_others():
     def folders(name, *given):
         return [str(job.run.path) for job in jobs_from_overrides(Study.load(name).overrides(given))]
@@ -222,6 +223,7 @@ def test_no_report_is_written_where_a_sweep_failed(statuses, monkeypatch, capsys
     )
 
 
+@pytest.mark.integration
 def test_a_study_that_its_store_does_not_allow_starts_nothing(monkeypatch):
     def refused(jobs):
         assert len(jobs) == 16

@@ -133,6 +133,7 @@ def test_runs_that_need_true_masks_are_refused():
         ExportableModel(task, Normalisation())
 
 
+@pytest.mark.integration
 def test_a_graph_that_differs_is_refused(tmp_path):
     task = tiny.task().eval()
     graph, file = written(task, tmp_path)

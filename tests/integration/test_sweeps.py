@@ -83,11 +83,17 @@ def test_the_objective_is_taken_at_the_chosen_epoch(tmp_path):
     with pytest.raises(Hep2ganError, match=r"no column val/x"):
         objective_value(run, {"model": {"classify": True}, "optimized_metric": "val/x"})
     split = {"kind": "random", "validation_fraction": 0.1}
-    check_objective({"optimized_metric": "val/f1", "split": split})
-    with pytest.raises(Hep2ganError, match="optimized_metric is test"):
-        check_objective({"optimized_metric": "test/f1", "split": split})
-    with pytest.raises(Hep2ganError, match=r"split.validation_fraction=0.1"):
-        check_objective({"optimized_metric": "val/f1", "split": split | {"validation_fraction": 0}})
+    model = {"baseline": None, "segment": False, "classify": True}
+    config = {"optimized_metric": "val/f1", "split": split, "model": model}
+    check_objective(config)
+    for change, words in (
+        ({"optimized_metric": "test/f1"}, "optimized_metric is test"),
+        ({"optimized_metric": "val/dice"}, "this method measures .*val/f1"),
+        ({"split": split | {"validation_fraction": 0}}, r"split.validation_fraction=0.1"),
+        ({"model": model | {"baseline": "intensity"}}, "the method is a forest"),
+    ):
+        with pytest.raises(Hep2ganError, match=words):
+            check_objective(config | change)
 
 
 TRICKY = {
@@ -119,6 +125,7 @@ def test_the_jobs_from_overrides_a_sweep_are_known_beforehand(overrides, monkeyp
     assert jobs_from_overrides(overrides) == launched != []
 
 
+@pytest.mark.integration
 def test_launchers_are_found_by_a_hydra_that_has_looked_before():
     script = (
         "from hydra.core.plugins import Plugins; before = Plugins.instance();"

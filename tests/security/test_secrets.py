@@ -160,6 +160,7 @@ def test_a_malformed_key_is_refused_without_showing_it(place):
 STUDY = (*SMALL, *NETS, "-m", "hydra/sweeper=optuna", "split.validation_fraction=0.2")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("storage", "said"),
     [

@@ -84,6 +84,7 @@ def test_a_finished_forest_is_left_alone_and_another_refused(place, capsys):
     assert "model.baseline.trees: 20 there, 30 here" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_an_unfinished_forest_is_grown_anew_to_the_same(place):
     shutil.copytree(place / RUN, place / "kept", dirs_exist_ok=True)
     for name in ("DONE", "predictions.npz", "metrics.json"):
@@ -121,6 +122,7 @@ def test_of_several_ranks_the_first_does_it_alone(place, monkeypatch):
         assert done == (rank == "0")
 
 
+@pytest.mark.integration
 def test_without_ranks_it_starts_none(place):
     assert call(train, *SMALL, "method=intensity", TREES, "trainer=ddp", "study=ddp") == 0
     found = Predictions.load(place / "runs/ddp/intensity/seed0/predictions.npz")

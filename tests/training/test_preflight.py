@@ -161,6 +161,7 @@ def test_a_misspelt_backbone_stands_beside_other_problems(place, pretrained):
     assert any("trainer.sync_batchnorm is true on the CPU" in text for text in found)
 
 
+@pytest.mark.integration
 def test_keys_without_effect_are_noted_by_doctor_and_start(place, capsys):
     words = (*SMALL, *NETS, "study=idle", "method=resnet50", "loss.beta=5", "trainer.max_epochs=1")
     assert call(train, *words, "doctor=true") == 0

@@ -18,6 +18,8 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.training import distributed, waits
 from hep2gan.training.waits import LostRankError, WatchedLoader, explain_lost_processes
 
+pytestmark = pytest.mark.integration
+
 
 class Rows(Dataset):
     """Ten batches of one number; `act` is done in the worker before the fifth."""

@@ -33,12 +33,13 @@ def jobs_from_overrides(overrides: Sequence[str]) -> "list[Job]":
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.types import RunMode
 
-    from hep2gan.cli.app import config_folder, prepare_hydra
+    from hep2gan.cli.app import config_folder, prepare_hydra, quote_text
 
     prepare_hydra()
+    words = [quote_text(override, multirun=True) for override in overrides]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        sweep = loader.load_configuration("train", list(overrides), RunMode.MULTIRUN)
+        sweep = loader.load_configuration("train", words, RunMode.MULTIRUN)
         if not is_grid(sweep):
             raise Hep2ganError(
                 f"{sweep.hydra.sweeper['_target_']} chooses its jobs as it goes",

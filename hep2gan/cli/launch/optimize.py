@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import optuna
@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
+from pydantic import Field
 
 from hep2gan.cli.launch.hydra import QuietReturn, check_objective, compose_jobs
 from hep2gan.cli.launch.sweep import check_splits, report_command, tell_idle
@@ -36,7 +37,7 @@ class SweeperSettings(Settings):
 
     direction: Literal["maximize", "minimize"]
     """What the best value of optimized_metric is."""
-    n_trials: PositiveInt
+    n_trials: Annotated[int, Field(ge=0)]
     """Trials in all."""
     n_jobs: PositiveInt
     """Trials that are chosen together, before any of them has ended."""

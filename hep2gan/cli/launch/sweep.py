@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -498,13 +498,20 @@ def results_table(jobs: Sequence[Job]) -> list[str]:
     Returns:
         A heading and a line for each job; empty if no job has results.
     """
-    results = {job.run.path: job.run.metrics() for job in jobs}
+    results = {job.run.path: _metrics(job.run) for job in jobs}
     names = [name for name in _MEASURES if any(name in found for found in results.values())]
     rows = [
         "  ".join([*(f"{found.get(name, math.nan):<13.4f}" for name in names), str(path)])
         for path, found in results.items()
     ]
     return ["  ".join(f"{name:<13}" for name in names), *rows] if names else []
+
+
+def _metrics(run: RunFolder) -> dict[str, float]:
+    """Return the metrics of a run; none where they are damaged, which its report tells."""
+    with suppress(Hep2ganError):
+        return run.metrics()
+    return {}
 
 
 def report_command(studies: Iterable[Path]) -> str:

@@ -14,6 +14,8 @@ from hep2gan.cli.launch.sweep import Outcome
 from tests.helpers.commands import call
 from tests.helpers.started import NETS, SMALL
 
+pytestmark = pytest.mark.integration
+
 optuna = pytest.importorskip("optuna")
 
 STUDY = (
