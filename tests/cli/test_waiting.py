@@ -62,20 +62,30 @@ def test_slurm_is_missed_before_anything_is_written(tmp_path, monkeypatch):
 
 def test_a_stopped_sweep_says_which_jobs_slurm_keeps(tmp_path, monkeypatch, caplog):
     make_program(tmp_path, monkeypatch, "sbatch", "")
-    monkeypatch.setattr(slurm, "_submit", lambda params, jobs: [("7_0", tmp_path / "out")])
+    ids = [("7_0", tmp_path / "out"), ("7_1", tmp_path / "out")]
+    monkeypatch.setattr(slurm, "_submit", lambda params, jobs: ids)
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+    asked = []
 
     def active(jobs):
-        if any(jobs):
+        if not any(jobs):
+            return set()
+        asked.append(jobs)
+        if len(asked) > 1:
             raise RunStopped(signal.SIGTERM)
-        return set()
+        return {"7_0"}
 
     monkeypatch.setattr(slurm, "_active", active)
     config = {"run_dir": str(tmp_path / "runs/a"), "name": "a", "seed": 0}
+    jobs = [
+        sweep.Job(number, (), config | {"run_dir": str(tmp_path / f"runs/{number}")})
+        for number in (0, 1)
+    ]
     with caplog.at_level(logging.INFO), pytest.raises(RunStopped):
-        slurm.run_in_slurm(SimpleNamespace(params=slurm_settings()), [sweep.Job(0, (), config)])
-    assert "0 of 1 job finished, left:" in caplog.text
-    assert "Slurm keeps the jobs that are in its queue: 7_0" in caplog.text
-    assert "scancel 7_0" in caplog.text
+        slurm.run_in_slurm(SimpleNamespace(params=slurm_settings()), jobs)
+    assert "0 of 2 jobs finished, left:" in caplog.text
+    assert "Slurm keeps the jobs that are in its queue: 7_0\n" in caplog.text
+    assert "scancel 7_0\n" in caplog.text
     assert "The same command goes on: " in caplog.text
 
 

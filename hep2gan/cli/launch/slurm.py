@@ -168,7 +168,7 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
         _job_file(job).write_text(json.dumps({"job": job_id, "output": str(output)}) + "\n")
         log.info("%s  submitted as %s", job_title(job), job_id)
     by_number = {job.number: job for job in jobs}
-    with told_when_stopped(jobs), _told_what_slurm_keeps(ids):
+    with told_when_stopped(jobs), _told_what_slurm_keeps(ids, outcomes):
         for number in _wait_for_each(ids):
             job = by_number[number]
             problem = None if job.run.done else describe_failure(None, _output(job))
@@ -178,13 +178,14 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
 
 
 @contextmanager
-def _told_what_slurm_keeps(ids: Mapping[int, str]) -> Iterator[None]:
+def _told_what_slurm_keeps(ids: Mapping[int, str], ended: Mapping[int, Outcome]) -> Iterator[None]:
     """Log after a stop that the jobs go on without this process, and how to end them."""
     try:
         yield
     except (SystemExit, KeyboardInterrupt):
-        log.info("Slurm keeps the jobs that are in its queue: %s", " ".join(ids.values()))
-        log.info("They are ended by: scancel %s", " ".join(ids.values()))
+        left = " ".join(job for number, job in ids.items() if number not in ended)
+        log.info("Slurm keeps the jobs that are in its queue: %s", left)
+        log.info("They are ended by: scancel %s", left)
         raise
 
 
