@@ -22,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hep2gan.cli.app import config_folder
 from hep2gan.cli.errors import readable_errors
 from hep2gan.cli.launch.hydra import jobs_from_overrides
-from hep2gan.cli.launch.sweep import check_splits
+from hep2gan.cli.launch.jobs import check_splits
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 from hep2gan.training.signals import SignalHandler
 

@@ -2,8 +2,12 @@
 
 import json
 import logging
+import os
 import sys
-from collections.abc import Mapping
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,25 @@ def main() -> None:
 
     exit_with_parent()
     run_config(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+
+
+@contextmanager
+def config_file(values: Mapping[str, Any]) -> Iterator[Path]:
+    """Write the configuration to a temporary file for `main`; delete it afterwards.
+
+    Args:
+        values: The resolved configuration, in plain containers.
+
+    Yields:
+        The file, which only this user can read.
+    """
+    file = Path(tempfile.gettempdir()) / f"hep2gan-{uuid.uuid4().hex}.json"
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            json.dump(dict(values), out)
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def run_config(config: Mapping[str, Any]) -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from hep2gan.cli import evaluate, export, pack, predict, report, train
 from hep2gan.cli.command_line import is_flag, show_first_job
-from hep2gan.cli.launch.idle import idle_in_sweep, keys_without_effect
-from hep2gan.cli.launch.sweep import Job
+from hep2gan.cli.launch.idle import keys_without_effect
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
 from tests.helpers.report_fixtures import make_predictions, write_run
@@ -141,15 +140,3 @@ def test_flags_are_known_as_argparse_knows_them():
 )
 def test_keys_that_change_nothing_under_the_method_are_known(words, expected):
     assert keys_without_effect(composed("train", "data.root=x", *words), words) == expected
-
-
-def test_jobs_that_differ_in_nothing_are_told():
-    words = [
-        ("method=resnet50", "loss.beta=5"),
-        ("method=resnet50", "loss.beta=9"),
-        ("loss.beta=5",),
-    ]
-    jobs = [Job(k, each, composed("train", "data.root=x", *each)) for k, each in enumerate(words)]
-    assert idle_in_sweep(jobs) == [
-        "loss.beta has no effect in 2 of 3 jobs: no generator is trained"
-    ]

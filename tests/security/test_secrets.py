@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hep2gan.cli.launch.local import config_file
+from hep2gan.cli.worker import config_file
 from tests.helpers.started import NETS, SMALL, TWO, train
 
 KEY = "0123456789abcdef" + "fedcba9876543210" + "01234567"

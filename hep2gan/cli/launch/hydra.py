@@ -1,16 +1,15 @@
 """Compose the jobs of a sweep, and convert their outcomes for Hydra."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
 from hep2gan.errors import Hep2ganError
 
-if TYPE_CHECKING:
-    from hep2gan.cli.launch.sweep import Job, Outcome
-    from hep2gan.runs.folder import RunFolder
+if TYPE_CHECKING:  # Hydra loads this module for every command.
+    from hep2gan.cli.launch.jobs import Job, Outcome
 
 
 def jobs_from_overrides(overrides: Sequence[str]) -> "list[Job]":
@@ -73,7 +72,7 @@ def compose_jobs(
     from omegaconf import open_dict
 
     from hep2gan.cli.app import quote_override, resolve_config
-    from hep2gan.cli.launch.sweep import Job, check_apart, job_name
+    from hep2gan.cli.launch.jobs import Job, check_apart, job_name
 
     parser = OverridesParser.create()
     command = parser.parse_overrides(list(sweep.hydra.overrides.task))
@@ -95,14 +94,45 @@ def compose_jobs(
     return jobs
 
 
-def refuse_ranks() -> None:
-    """Raise Hep2ganError in a process that is one of several ranks: each would run the sweep."""
+def launch_jobs(
+    loader: Any,
+    sweep: Any,
+    job_overrides: Sequence[Sequence[str]],
+    first: int,
+    run: "Callable[[list[Job]], Sequence[Outcome]]",
+) -> list[JobReturn]:
+    """Compose and check the jobs of a sweep, run them, and convert their outcomes for Hydra.
+
+    Args:
+        loader: Hydra's configuration loader.
+        sweep: The configuration of the whole command.
+        job_overrides: The overrides of each job.
+        first: Number of the first job.
+        run: Runs the jobs and returns how each ended.
+
+    Returns:
+        One JobReturn for each job.
+
+    Raises:
+        Hep2ganError: The jobs cannot be composed or cannot start, or this is one of several ranks.
+    """
+    from hep2gan.cli.launch.jobs import check_splits, tell_idle
+    from hep2gan.training.signals import SignalHandler
+
     if "RANK" in os.environ:
         raise Hep2ganError(
             "a sweep was started inside torchrun",
             "each job of a sweep starts its own ranks",
             "leave torchrun out: hep2gan-train -m trainer=ddp …",
         )
+    jobs = compose_jobs(loader, sweep, job_overrides, first)
+    of_study = not (is_grid(sweep) or sweep.doctor)
+    if not of_study:
+        tell_idle(jobs)
+    check_splits(jobs)
+    with SignalHandler().listening():
+        outcomes = run(jobs)
+    return job_returns(outcomes, of_study)
 
 
 def is_grid(sweep: Any) -> bool:
@@ -115,18 +145,6 @@ def is_grid(sweep: Any) -> bool:
         True for Hydra's basic sweeper, false for any other.
     """
     return str(sweep.hydra.sweeper["_target_"]).endswith("BasicSweeper")
-
-
-def optimizes(sweep: Any) -> bool:
-    """Tell whether the sweeper optimizes a metric, rather than running a grid or only checks.
-
-    Args:
-        sweep: The configuration of the whole command, with Hydra's own group.
-
-    Returns:
-        False for Hydra's basic sweeper and with doctor=true.
-    """
-    return not (is_grid(sweep) or sweep.doctor)
 
 
 class QuietReturn(JobReturn):
@@ -151,18 +169,18 @@ def job_returns(outcomes: "Sequence[Outcome]", of_study: bool) -> list[JobReturn
     Returns:
         One JobReturn for each outcome, in the same order.
     """
-    from hep2gan.cli.launch.sweep import summarize
+    from hep2gan.cli.launch.outcomes import summarize
 
-    if of_study:
-        errors = [Hep2ganError(problem) if problem else None for _, problem in outcomes]
-    else:
-        error = summarize(outcomes)
-        errors = [error if problem else None for _, problem in outcomes]
-    jobs = [job for job, _ in outcomes]
-    return [_job_return(job, why, of_study) for job, why in zip(jobs, errors, strict=True)]
+    summary = None if of_study else summarize(outcomes)
+    return [
+        _job_return(job, (summary or Hep2ganError(problem)) if problem else None, of_study)
+        for job, problem in outcomes
+    ]
 
 
 def _job_return(job: "Job", error: Exception | None, of_study: bool) -> JobReturn:
+    from hep2gan.cli.launch.objective import objective_value
+
     value = None
     if error is None and of_study:
         try:
@@ -198,95 +216,3 @@ def missing_plugin(kind: type, option: str, extra: str) -> Any:
             )
 
     return Missing
-
-
-def check_objective(config: Mapping[str, Any]) -> None:
-    """Check that the optimized metric is measured on a validation part that will exist.
-
-    Args:
-        config: The resolved configuration of one job.
-
-    Raises:
-        Hep2ganError: `optimized_metric` is no val/… metric of this method, or there is no
-            validation part.
-    """
-    objective, split = config["optimized_metric"], config["split"]
-    if not str(objective).startswith("val/"):
-        raise Hep2ganError(
-            f"optimized_metric is {objective}",
-            "hyperparameters are chosen on the validation part, never on the test part",
-            "set optimized_metric=val/f1, val/dice or another val/… column of metrics.csv",
-        )
-    if (model := config["model"])["baseline"]:
-        raise Hep2ganError(
-            "the method is a forest",
-            "it has no validation, which a study optimizes on",
-            "choose a method with networks, or a grid: leave hydra/sweeper out",
-        )
-    known = measured(model["segment"], model["classify"])
-    # By class, too: val/dice/Golgi.
-    if "/".join(str(objective).split("/")[:2]) not in known:
-        raise Hep2ganError(
-            f"optimized_metric is {objective}",
-            f"this method measures {', '.join(known)}",
-            f"set optimized_metric={'val/f1' if model['classify'] else 'val/dice'}",
-        )
-    if split["kind"] != "given" and not split["validation_fraction"]:
-        raise Hep2ganError(
-            f"optimized_metric is {objective}, but split.validation_fraction is 0",
-            "hyperparameters are chosen on the validation part",
-            "set split.validation_fraction=0.1",
-        )
-
-
-def measured(segments: bool, classifies: bool) -> list[str]:
-    """Name the metrics of the validation part; those by class are left out.
-
-    Args:
-        segments: Whether the method has a generator.
-        classifies: Whether the method has a classifier.
-
-    Returns:
-        Names such as "val/dice".
-    """
-    import torch
-
-    from hep2gan.metrics.validation import ValidationMetrics
-
-    metrics = ValidationMetrics(["a", "b"], segments=segments, classifies=classifies)
-    mask, label = torch.ones(1, 1, 2, 2), torch.zeros(1, dtype=torch.int64)
-    scores = torch.tensor([[1.0, 0.0]])
-    metrics.update(
-        mask if segments else None, scores if classifies else None, None, truth=mask, label=label
-    )
-    return [name for name in metrics.flush() if name.count("/") == 1]
-
-
-def objective_value(run: "RunFolder", config: Mapping[str, Any]) -> float:
-    """Read the optimized metric at the epoch that the monitored metric chose, from metrics.csv.
-
-    Args:
-        run: The folder of a finished run.
-        config: Its resolved configuration.
-
-    Returns:
-        The value of `optimized_metric` at the epoch with the highest monitored metric.
-
-    Raises:
-        Hep2ganError: metrics.csv has no such column.
-    """
-    # Here, since Hydra loads this module for every command, and Lightning takes seconds.
-    from hep2gan.runs.metrics_csv import read_metrics_csv
-    from hep2gan.training.trainer import monitor_name
-
-    try:
-        rows = read_metrics_csv(run.curves_file).rows
-        monitor, objective = monitor_name(config["model"]["classify"]), config["optimized_metric"]
-        values = [(float(row[monitor]), float(row[objective])) for row in rows if row[monitor]]
-        return max(values)[1]
-    except (ValueError, KeyError) as error:
-        raise Hep2ganError(
-            f"{run.curves_file} has no column {config['optimized_metric']} ({error})",
-            "an objective is a val/… column of metrics.csv",
-            "set optimized_metric=val/f1 where a classifier is trained, else val/dice",
-        ) from error

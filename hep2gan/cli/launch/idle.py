@@ -1,12 +1,7 @@
 """Keys that a command line sets and that change nothing under the chosen method."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from hep2gan.errors import pluralize
-
-if TYPE_CHECKING:
-    from hep2gan.cli.launch.sweep import Job
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 _SEGMENTING = (
     *("generator", "discriminator", "optimizer.generator", "optimizer.discriminator"),
@@ -75,22 +70,3 @@ def keys_without_effect(values: Mapping[str, Any], overrides: Iterable[str]) -> 
             if any(dotted.startswith(f"{group}.") for group in idle):
                 found.setdefault(key, reason)
     return found
-
-
-def idle_in_sweep(jobs: "Sequence[Job]") -> list[str]:
-    """Write a sentence for each key of a sweep that has no effect in some of its jobs.
-
-    Args:
-        jobs: The jobs of a sweep.
-
-    Returns:
-        The sentences.
-    """
-    found: dict[tuple[str, str], int] = {}
-    for job in jobs:
-        for item in keys_without_effect(job.config, job.overrides).items():
-            found[item] = found.get(item, 0) + 1
-    return [
-        f"{key} has no effect in {count} of {pluralize(len(jobs), 'job')}: {reason}"
-        for (key, reason), count in found.items()
-    ]

@@ -16,8 +16,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import Field
 
-from hep2gan.cli.launch.hydra import QuietReturn, check_objective, compose_jobs
-from hep2gan.cli.launch.sweep import check_splits, report_command, tell_idle
+from hep2gan.cli.launch.hydra import QuietReturn, compose_jobs
+from hep2gan.cli.launch.jobs import check_splits, tell_idle
+from hep2gan.cli.launch.objective import check_objective
+from hep2gan.cli.launch.outcomes import report_command
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 from hep2gan.io import atomic_write, to_yaml
 from hep2gan.runs.folder import RUNTIME_KEYS
@@ -59,6 +61,7 @@ class StudySweep:
     def __init__(self, plugin: Any, arguments: Sequence[str]) -> None:
         values = {name: getattr(plugin, name) for name in SweeperSettings.model_fields}
         self.settings = parse(SweeperSettings, values, "hydra.sweeper")
+        self.n_trials = self.settings.n_trials
         plugin._process_searchspace_config()
         words = [*plugin._parse_sweeper_params_config(), *arguments]
         space, self.fixed = create_params_from_overrides(words)
@@ -93,14 +96,14 @@ class StudySweep:
         self._require_same()
         left = list(self._left_by_others())
         try:
-            while (count := self.plugin.n_trials - self._taken(left)) > 0:
-                trials = [self._ask(left) for _ in range(min(count, self.plugin.n_jobs))]
+            while (count := self.n_trials - self._taken(left)) > 0:
+                trials = [self._ask(left) for _ in range(min(count, self.settings.n_jobs))]
                 self._train(trials)
         except BaseException:
             log.info(
                 "%d of %s are told to the study",
                 self._taken([]) - len(self._running()),
-                pluralize(self.plugin.n_trials, "trial"),
+                pluralize(self.n_trials, "trial"),
             )
             raise
         self._finish()
@@ -113,8 +116,7 @@ class StudySweep:
         if self._is_grid():
             choices = {k: self.plugin._to_grid_sampler_choices(v) for k, v in self.space.items()}
             self.plugin.sampler = self.plugin.sampler(choices)
-            cells = math.prod(map(len, choices.values()))
-            self.plugin.n_trials = min(self.plugin.n_trials, cells)
+            self.n_trials = min(self.n_trials, math.prod(map(len, choices.values())))
         return optuna.create_study(
             study_name=self.plugin.study_name,
             storage=self.plugin.storage or beside,
@@ -199,7 +201,11 @@ class StudySweep:
             return list(self.plugin.launcher.launch(overrides, initial_job_idx=first))
         except Exception as error:
             if len(overrides) == 1:
-                return [failed_return(overrides[0], error)]
+                return [
+                    QuietReturn(
+                        overrides=list(overrides[0]), status=JobStatus.FAILED, _return_value=error
+                    )
+                ]
             numbered = enumerate(overrides, start=first)
             return [self._launch([one], number)[0] for number, one in numbered]
 
@@ -220,25 +226,12 @@ class StudySweep:
             log.info("Best: %s %.4g in %s", self.metric, best.value, result["best_run"])
             log.info("%s", report_command([self.folder]))
         rate = len(failed) / max(1, len(trials))
-        if failed and (not done or rate > self.plugin.max_failure_rate):
+        if failed and (not done or rate > self.settings.max_failure_rate):
             raise Hep2ganError(
                 f"{len(failed)} of {pluralize(len(trials), 'trial')} failed",
-                f"hydra.sweeper.max_failure_rate is {self.plugin.max_failure_rate}",
+                f"hydra.sweeper.max_failure_rate is {self.settings.max_failure_rate}",
                 "read what was said of them above, correct the cause, and begin again with study=…",
             )
-
-
-def failed_return(overrides: Sequence[str], error: Exception) -> JobReturn:
-    """Make the outcome of a job that could not be started.
-
-    Args:
-        overrides: The overrides of the job.
-        error: Why it could not.
-
-    Returns:
-        The outcome, which raises the error when its value is asked for.
-    """
-    return QuietReturn(overrides=list(overrides), status=JobStatus.FAILED, _return_value=error)
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:

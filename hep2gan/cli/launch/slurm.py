@@ -12,15 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from hep2gan.cli.launch.sweep import (
-    Job,
-    Outcome,
-    check_jobs_locally,
-    describe_failure,
-    job_title,
-    told_when_stopped,
-    unfinished_jobs,
-)
+from hep2gan.cli.launch.jobs import Job, Outcome, job_title, unfinished_jobs
+from hep2gan.cli.launch.outcomes import describe_failure, told_when_stopped
+from hep2gan.cli.launch.processes import check_jobs_locally
 from hep2gan.errors import Hep2ganError
 from hep2gan.settings import Name, NonNegative, PositiveInt, Settings, Text, Texts, parse
 
@@ -144,7 +138,7 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     """
     is_doctor = any(job.config.get("doctor") for job in jobs)
     checked = check_jobs_locally(jobs) if is_doctor else []
-    parse(SlurmSettings, launcher.params, "hydra.launcher")
+    settings = parse(SlurmSettings, launcher.params, "hydra.launcher")
     _run("sbatch", "--version")  # Before anything is written where there is no Slurm.
     if is_doctor:
         return checked
@@ -161,7 +155,7 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
         except Hep2ganError as error:
             # Whether it still runs is unknown: it is not submitted twice.
             outcomes[job.number] = Outcome(job, str(error))
-    submitted = _submit(launcher.params, waiting)
+    submitted = _submit(settings, waiting)
     for job, (job_id, output) in zip(waiting, submitted, strict=True):
         ids[job.number] = job_id
         job.run.path.mkdir(parents=True, exist_ok=True)
@@ -171,7 +165,7 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     with told_when_stopped(jobs), _told_what_slurm_keeps(ids, outcomes):
         for number in _wait_for_each(ids):
             job = by_number[number]
-            problem = None if job.run.done else describe_failure(None, _output(job))
+            problem = None if job.done else describe_failure(None, _output(job))
             outcomes[number] = Outcome(job, problem)
             log.info("%s  %s", job_title(job), "FAILED" if problem else "finished")
     return [outcomes[job.number] for job in jobs]
@@ -189,7 +183,7 @@ def _told_what_slurm_keeps(ids: Mapping[int, str], ended: Mapping[int, Outcome])
         raise
 
 
-def _submit(params: Mapping[str, Any], jobs: Sequence[Job]) -> list[tuple[str, Path]]:
+def _submit(settings: SlurmSettings, jobs: Sequence[Job]) -> list[tuple[str, Path]]:
     """Ids and output files of the jobs, submitted as one array."""
     if not jobs:
         return []
@@ -197,12 +191,12 @@ def _submit(params: Mapping[str, Any], jobs: Sequence[Job]) -> list[tuple[str, P
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
     executor = submitit.AutoExecutor(
-        params["submitit_folder"],
+        settings.submitit_folder,
         cluster="slurm",
-        slurm_max_num_timeout=params["max_num_timeout"],
+        slurm_max_num_timeout=settings.max_num_timeout,
     )
     common = BaseQueueConf.__dataclass_fields__.keys()
-    options = {k: v for k, v in params.items() if k not in ("submitit_folder", "max_num_timeout")}
+    options = settings.model_dump(exclude={"submitit_folder", "max_num_timeout"})
     trainer = jobs[0].config["trainer"]
     options |= {"nodes": trainer["num_nodes"], "tasks_per_node": 1, "stderr_to_stdout": True}
     if options["gpus_per_node"] is None and trainer["accelerator"] != "cpu":

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hep2gan.cli import train
-from hep2gan.cli.launch.sweep import Outcome
+from hep2gan.cli.launch.jobs import Outcome
 from tests.helpers.commands import call
 from tests.helpers.started import NETS, SMALL
 
@@ -48,7 +48,7 @@ def trained(tmp_path, monkeypatch):
 
     FAKE.broken, FAKE.stops_at = False, None
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hep2gan.cli.launch.sweep.run_jobs", run_jobs)
+    monkeypatch.setattr("hep2gan.cli.launch.processes.run_jobs", run_jobs)
     return betas
 
 

@@ -10,14 +10,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
 from hep2gan.cli.command_line import redact_passwords
-from hep2gan.cli.launch.hydra import (
-    check_objective,
-    compose_jobs,
-    job_returns,
-    missing_plugin,
-    optimizes,
-    refuse_ranks,
-)
+from hep2gan.cli.launch.hydra import compose_jobs, launch_jobs, missing_plugin
 from hep2gan.errors import Hep2ganError, raise_all
 
 try:
@@ -64,17 +57,16 @@ class ProcessLauncher(Launcher):
         Raises:
             Hep2ganError: The jobs cannot be composed, or need devices that this machine lacks.
         """
-        from hep2gan.cli.launch.sweep import check_splits, device_slots, run_jobs, tell_idle
-        from hep2gan.training.signals import SignalHandler
+        from hep2gan.cli.launch.processes import run_jobs
+        from hep2gan.cli.launch.slots import device_slots
 
-        refuse_ranks()
-        jobs = compose_jobs(self._loader, self._config, job_overrides, initial_job_idx)
-        if not optimizes(self._config):
-            tell_idle(jobs)
-        check_splits(jobs)
-        with SignalHandler().listening():
-            outcomes = run_jobs(jobs, device_slots(jobs[0].config["trainer"], self._slots))
-        return job_returns(outcomes, optimizes(self._config))
+        return launch_jobs(
+            self._loader,
+            self._config,
+            job_overrides,
+            initial_job_idx,
+            lambda jobs: run_jobs(jobs, device_slots(jobs[0].config["trainer"], self._slots)),
+        )
 
 
 class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
@@ -96,19 +88,14 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
             Hep2ganError: The jobs cannot be composed, or Slurm cannot be used.
         """
         from hep2gan.cli.launch.slurm import run_in_slurm
-        from hep2gan.cli.launch.sweep import check_splits, tell_idle
-        from hep2gan.training.signals import SignalHandler
 
-        refuse_ranks()
-        jobs = compose_jobs(
-            self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx
+        return launch_jobs(
+            self.hydra_context.config_loader,
+            self.config,
+            job_overrides,
+            initial_job_idx,
+            lambda jobs: run_in_slurm(self, jobs),
         )
-        if not optimizes(self.config):
-            tell_idle(jobs)
-        check_splits(jobs)
-        with SignalHandler().listening():
-            outcomes = run_in_slurm(self, jobs)
-        return job_returns(outcomes, optimizes(self.config))
 
 
 class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
@@ -155,6 +142,8 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
 
     def _preflight(self, overrides: list[str]) -> None:
         """doctor=true: check once, for a run like those of all trials; optimize nothing."""
+        from hep2gan.cli.launch.objective import check_objective
+
         context, config = self.sweeper.hydra_context, self.sweeper.config
         (job,) = compose_jobs(context.config_loader, config, [overrides], 0)
         found = []

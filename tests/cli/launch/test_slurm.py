@@ -1,44 +1,16 @@
-"""Commands that wait for others: jobs that do not stop, Slurm's tools that do not answer."""
+"""Commands that wait for others: Slurm's tools that do not answer."""
 
 import logging
 import signal
-import subprocess
-import sys
-from contextlib import ExitStack
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from hep2gan.cli.launch import local, slurm, sweep
-from hep2gan.cli.launch.sweep import DeviceSlots
+from hep2gan.cli.launch import ranks, slurm
+from hep2gan.cli.launch.jobs import Job
 from hep2gan.errors import Hep2ganError
 from hep2gan.training.signals import RunStopped
 from tests.helpers.commands import make_program, slurm_settings
-
-
-def test_jobs_on_gpus_share_the_cores_too(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("hep2gan.cli.launch.sweep.available_cores", lambda: 8)
-    assert DeviceSlots(["0", "1"], each=1, count=2).take(0) == {
-        "CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "4"
-    }  # fmt: skip
-    assert DeviceSlots(["0"], each=1, count=1).take(0) == {"CUDA_VISIBLE_DEVICES": "0"}
-
-
-def test_a_job_that_does_not_stop_is_killed(monkeypatch):
-    monkeypatch.setattr(sweep, "STOP_LIMIT", 0.2)
-    code = "from signal import *; signal(SIGTERM, SIG_IGN); print(1, flush=True); input()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    process.stdout.readline()
-    running = {0: sweep._Process(None, process, 0.0, Path(), ExitStack())}
-    with pytest.raises(KeyboardInterrupt), sweep._stop_together(running):
-        raise KeyboardInterrupt
-    assert process.wait() == -signal.SIGKILL
-    process.stdin.close()
-    process.stdout.close()
 
 
 def test_a_tool_of_slurm_that_does_not_answer_is_told(tmp_path, monkeypatch):
@@ -51,7 +23,7 @@ def test_a_tool_of_slurm_that_does_not_answer_is_told(tmp_path, monkeypatch):
 def test_slurm_is_missed_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     launcher = SimpleNamespace(params=slurm_settings())
-    job = sweep.Job(0, (), {"run_dir": str(tmp_path / "runs/a"), "doctor": False})
+    job = Job(0, (), {"run_dir": str(tmp_path / "runs/a"), "doctor": False})
     with pytest.raises(Hep2ganError, match=r"sbatch is not on the path.*hydra/launcher=processes"):
         slurm.run_in_slurm(launcher, [job])
     launcher.params |= {"timeout_min": "long", "setup": "module load cuda", "mem_gb": -1}
@@ -78,8 +50,7 @@ def test_a_stopped_sweep_says_which_jobs_slurm_keeps(tmp_path, monkeypatch, capl
     monkeypatch.setattr(slurm, "_active", active)
     config = {"run_dir": str(tmp_path / "runs/a"), "name": "a", "seed": 0}
     jobs = [
-        sweep.Job(number, (), config | {"run_dir": str(tmp_path / f"runs/{number}")})
-        for number in (0, 1)
+        Job(number, (), config | {"run_dir": str(tmp_path / f"runs/{number}")}) for number in (0, 1)
     ]
     with caplog.at_level(logging.INFO), pytest.raises(RunStopped):
         slurm.run_in_slurm(SimpleNamespace(params=slurm_settings()), jobs)
@@ -94,14 +65,14 @@ def test_a_tool_of_slurm_that_fails_is_told_in_its_own_words(tmp_path, monkeypat
     make_program(tmp_path, monkeypatch, "scontrol", failing)
     monkeypatch.setenv("SLURM_JOB_NODELIST", "node[1-2]")
     with pytest.raises(Hep2ganError, match=r"hostnames node\[1-2\] failed \(.*Unable to contact"):
-        local._slurm_node()
+        ranks._slurm_node()
     make_program(
         tmp_path, monkeypatch, "squeue", "import sys; sys.exit('Invalid job id specified')"
     )
     assert slurm._active(["5_1"]) == set()
     (tmp_path / "scontrol").unlink()
     with pytest.raises(Hep2ganError, match="scontrol is not on the path"):
-        local._slurm_node()
+        ranks._slurm_node()
 
 
 def test_the_machines_of_a_job_are_asked_for(tmp_path, monkeypatch):
@@ -109,7 +80,7 @@ def test_the_machines_of_a_job_are_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_NODELIST", "node[1-2]")
     monkeypatch.setenv("SLURM_JOB_ID", "10012")
     monkeypatch.setenv("SLURM_NODEID", "1")
-    assert local._slurm_node() == (1, "node1:20012", "10012")
+    assert ranks._slurm_node() == (1, "node1:20012", "10012")
 
 
 def answers(monkeypatch, *said):
