@@ -90,7 +90,7 @@ def test_a_wrong_setting_of_one_job_is_named_with_its_key(tmp_path):
     assert "split.kind is 'whole': it must be one of random, block" in process.output
     process = train(tmp_path, *SMALL, *NETS, "-m", "seed=0,1", "trainer.devices=two", check=False)
     assert process.output.endswith(
-        "error: trainer.devices is 'two': it must be a positive whole number."
+        "error: trainer.devices is 'two': it must be a whole number, 1 or more."
         " Fix: set trainer.devices=1.\n"
     )
 
