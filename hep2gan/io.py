@@ -1,6 +1,8 @@
 """Files and the terminal: safe readers, locks, atomic writes, the progress bar."""
 
+import csv
 import hashlib
+import io
 import json
 import logging
 import math
@@ -10,7 +12,7 @@ import shutil
 import stat
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -302,6 +304,40 @@ def atomic_write(path: Path, content: str | bytes) -> None:
         if isinstance(content, str):
             content = content.encode("utf-8", "surrogateescape")
         file.write(content)
+
+
+def write_json(path: Path, value: Mapping[str, Any], indent: int | None = 1) -> None:
+    """Write a JSON object, completely or not at all.
+
+    Args:
+        path: The file; its folder exists.
+        value: The object, in plain containers.
+        indent: Spaces of each level; None for all on one line.
+
+    Raises:
+        OSError: If it cannot be written; names `path`.
+    """
+    atomic_write(path, json.dumps(value, indent=indent) + "\n")
+
+
+def csv_text(
+    columns: Sequence[str], rows: Iterable[Mapping[str, Any]], line_end: str = "\n"
+) -> str:
+    """Write rows as CSV, below a line of the columns.
+
+    Args:
+        columns: Names of the columns.
+        rows: Values by column; those that a row lacks are empty.
+        line_end: What ends a line.
+
+    Returns:
+        The text.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator=line_end)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 @contextmanager

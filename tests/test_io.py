@@ -14,11 +14,13 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.io import (
     atomic_folder,
     atomic_write,
+    csv_text,
     file_lock,
     parse_yaml,
     read_json,
     read_safe_yaml,
     to_yaml,
+    write_json,
 )
 from tests.helpers.configs import composed
 
@@ -46,6 +48,19 @@ def test_json_that_is_refused(tmp_path, content, reason):
 def test_json_comes_back(tmp_path):
     found = read_json(written(tmp_path / "a.json", '{"ü": [1, 2.5, null]}'.encode()))
     assert found == {"ü": [1, 2.5, None]}
+    write_json(tmp_path / "b.json", found)
+    assert read_json(tmp_path / "b.json") == found
+    assert (tmp_path / "b.json").read_text() == '{\n "\\u00fc": [\n  1,\n  2.5,\n  null\n ]\n}\n'
+    write_json(tmp_path / "b.json", {"a": 1}, indent=None)
+    assert (tmp_path / "b.json").read_text() == '{"a": 1}\n'
+
+
+def test_rows_are_written_as_csv():
+    rows = [{"a": 1, "b": 'say "x,y"'}, {"b": None}]
+    assert csv_text(["a", "b"], rows) == 'a,b\n1,"say ""x,y"""\n,\n'
+    assert csv_text(["a"], [{"a": 2.5}], "\r\n") == "a\r\n2.5\r\n"
+    with pytest.raises(ValueError, match="b"):
+        csv_text(["a"], rows)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,14 @@
 A whole batch is gathered at once: from the memory map, or on the device.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-if TYPE_CHECKING:
-    from hep2gan.data.store.store import Store
+from hep2gan.data.store.store import Store
 
 _STORED = ("image", "levels", "mask", "label")
 
@@ -132,7 +131,7 @@ class CellDataset(Dataset[RawBatch]):
         store: The packed cells.
     """
 
-    def __init__(self, store: "Store") -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
 
     def __getitem__(self, request: Request) -> RawBatch:
@@ -182,7 +181,7 @@ class DeviceCells:
         Hep2ganError: A file of the store was truncated since it was opened.
     """
 
-    def __init__(self, store: "Store", device: torch.device, chunk: int = 1024) -> None:
+    def __init__(self, store: Store, device: torch.device, chunk: int = 1024) -> None:
         self.device = device
         shape = (len(store), store.size, store.size)
         self.image = torch.empty(shape, dtype=torch.uint8, device=device)

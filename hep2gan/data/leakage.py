@@ -1,16 +1,13 @@
 """What a split shares between training and test: specimens, and byte-identical cells."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hep2gan.data.grouping import duplicate_groups
+from hep2gan.data.splits import Split
+from hep2gan.data.store.store import Store
 from hep2gan.errors import pluralize
-
-if TYPE_CHECKING:
-    from hep2gan.data.splits import Split
-    from hep2gan.data.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +74,7 @@ class Leakage:
         return metrics
 
 
-def measure_leakage(store: "Store", split: "Split") -> Leakage:
+def measure_leakage(store: Store, split: Split) -> Leakage:
     """Find what the test part of a split shares with its training part.
 
     Args:

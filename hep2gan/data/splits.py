@@ -10,7 +10,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,10 @@ from hep2gan.data.grouping import (
     group_ids,
     merge_groups,
 )
+from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_write, read_json
 from hep2gan.settings import Fraction, PositiveInt, Seed, Settings
-
-if TYPE_CHECKING:
-    from hep2gan.data.store.store import Store
 
 PARTS = ("train", "validation", "test")
 """Names of the parts; part numbers 0, 1, 2 are their positions here."""
@@ -135,7 +133,7 @@ class Split:
             part[rows] = number
         return part
 
-    def counts(self, store: "Store") -> dict[str, dict[str, int]]:
+    def counts(self, store: Store) -> dict[str, dict[str, int]]:
         """Count the cells of each class in each part.
 
         Args:
@@ -152,7 +150,7 @@ class Split:
             for name, rows in zip(PARTS, (self.train, self.validation, self.test), strict=True)
         }
 
-    def save(self, folder: Path, store: "Store") -> None:
+    def save(self, folder: Path, store: Store) -> None:
         """Write split.csv (id, part) and split.json (settings, counts) into a folder.
 
         Each file appears complete or not at all. split.csv is written last, so if it exists, both
@@ -181,7 +179,7 @@ class Split:
         atomic_write(folder / "split.csv", table)
 
     @classmethod
-    def load(cls, folder: Path, store: "Store") -> "Split":
+    def load(cls, folder: Path, store: Store) -> "Split":
         """Read what `save` wrote and compare it with the store.
 
         Args:
@@ -203,7 +201,7 @@ class Split:
         return cls.from_parts(part, record["settings"])
 
 
-def make_split(store: "Store", settings: SplitSettings) -> Split:
+def make_split(store: Store, settings: SplitSettings) -> Split:
     """Split the cells of a store; the same settings and store give the same split.
 
     On the full ICPR 2016 set the default settings give 12,236 cells to train and 1,360 to test on.
@@ -241,7 +239,7 @@ def make_split(store: "Store", settings: SplitSettings) -> Split:
     return split
 
 
-def check_split_possible(store: "Store", kind: str) -> None:
+def check_split_possible(store: Store, kind: str) -> None:
     """Check that a store has what a kind of split needs: specimens, or given parts.
 
     Args:
@@ -257,7 +255,7 @@ def check_split_possible(store: "Store", kind: str) -> None:
         _given_parts(store)
 
 
-def _groups(store: "Store", settings: SplitSettings) -> GroupIds:
+def _groups(store: Store, settings: SplitSettings) -> GroupIds:
     """Compute (N,) numbers of the groups that this kind of split must keep whole."""
     if settings.kind == "block":
         minimum = max(settings.folds or 0, settings.groups_needed)
@@ -272,7 +270,7 @@ def _groups(store: "Store", settings: SplitSettings) -> GroupIds:
     )
 
 
-def _specimen_groups(store: "Store") -> GroupIds:
+def _specimen_groups(store: Store) -> GroupIds:
     specimen = np.asarray(store.specimen)
     if unknown := int((specimen < 0).sum()):
         raise Hep2ganError(
@@ -284,7 +282,7 @@ def _specimen_groups(store: "Store") -> GroupIds:
     return group_ids(specimen)
 
 
-def _given_parts(store: "Store") -> GroupIds:
+def _given_parts(store: Store) -> GroupIds:
     part = np.asarray(store.part).astype(np.int64)
     if missing := int((part < 0).sum()):
         raise Hep2ganError(
@@ -295,7 +293,7 @@ def _given_parts(store: "Store") -> GroupIds:
     return part
 
 
-def _follow_given_parts(store: "Store", group: GroupIds) -> GroupIds:
+def _follow_given_parts(store: Store, group: GroupIds) -> GroupIds:
     # Twins follow the one that is tested, so that no given test cell is lost.
     highest = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
     np.maximum.at(highest, group, _given_parts(store))
@@ -327,7 +325,7 @@ def _choose_validation(
 
 
 def _require_groups(
-    store: "Store", settings: SplitSettings, group: GroupIds, rows: GroupIds, needed: int
+    store: Store, settings: SplitSettings, group: GroupIds, rows: GroupIds, needed: int
 ) -> None:
     """Raise if a class has cells, but fewer groups among `rows` than needed."""
     label = np.asarray(store.label)
@@ -387,7 +385,7 @@ def _read_parts(table: Path, checksum: str) -> dict[str, int]:
     return part_of
 
 
-def _check_ids(ids: npt.NDArray[np.str_], store: "Store", path: Path) -> None:
+def _check_ids(ids: npt.NDArray[np.str_], store: Store, path: Path) -> None:
     """Raise unless the ids are exactly the store's."""
     unknown, missing = np.setdiff1d(ids, store.id), np.setdiff1d(store.id, ids)
     for owner, other, names in (
@@ -403,7 +401,7 @@ def _check_ids(ids: npt.NDArray[np.str_], store: "Store", path: Path) -> None:
             )
 
 
-def _check_fingerprint(fingerprint: object, store: "Store", subject: str) -> None:
+def _check_fingerprint(fingerprint: object, store: Store, subject: str) -> None:
     if fingerprint != store.fingerprint:
         raise Hep2ganError(
             f"{subject} was made for the store with fingerprint {str(fingerprint)[:12]}, but"

@@ -1,7 +1,5 @@
 """Segment and classify the cells of image files, a batch at a time."""
 
-import csv
-import io
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -19,7 +17,7 @@ from PIL import Image
 from hep2gan.data.readers.files import describe_others, split_masks, walk_files
 from hep2gan.data.readers.image import SUFFIXES, ByteImage, GreyLevels, read_image, resize, stretch
 from hep2gan.errors import Hep2ganError, pluralize
-from hep2gan.io import atomic_open, atomic_write
+from hep2gan.io import atomic_open, atomic_write, csv_text
 from hep2gan.reports.figures.overlay import overlay
 
 THREADS = 4
@@ -363,11 +361,7 @@ def _save_png(stem: Path, pixels: ByteImage) -> None:
 
 def _to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row)) or ["image"]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(columns, rows)
 
 
 def map_ordered(

@@ -1,13 +1,12 @@
 """The folder of one run: its configuration, its results, and whether it is finished."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hep2gan.errors import Hep2ganError, bullet_list
-from hep2gan.io import atomic_write, parse_yaml, read_json, read_safe_yaml, to_yaml
+from hep2gan.io import atomic_write, parse_yaml, read_json, read_safe_yaml, to_yaml, write_json
 from hep2gan.runs.provenance import read_provenance
 
 # Keys that may change between two starts of one run: they affect paths and speed only.
@@ -208,7 +207,7 @@ class RunFolder:
         Args:
             metrics: Values under flat keys such as `test/dice`; fractions, distances in raw pixels.
         """
-        atomic_write(self.metrics_file, json.dumps(dict(metrics), indent=1) + "\n")
+        write_json(self.metrics_file, dict(metrics))
 
     def metrics(self) -> dict[str, float]:
         """Read metrics.json: numbers by name, such as `test/dice`."""

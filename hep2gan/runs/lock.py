@@ -1,6 +1,5 @@
 """A lock that allows one training at a time in a run folder, and names its owner."""
 
-import json
 import logging
 import os
 import socket
@@ -14,7 +13,7 @@ from typing import NamedTuple
 from filelock import Timeout
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import atomic_write, file_lock, read_json
+from hep2gan.io import file_lock, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,7 @@ def run_lock(folder: Path) -> Iterator[None]:
             if (owner := _acquire(folder, held)) is not None:
                 raise locked_error(folder, owner)
             held.callback(_remove, note)
-            atomic_write(note, json.dumps(Owner.current()._asdict()) + "\n")
+            write_json(note, Owner.current()._asdict(), indent=None)
         except OSError as error:
             raise Hep2ganError(
                 f"{folder} cannot be written ({error.strerror or error})",

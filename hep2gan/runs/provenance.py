@@ -1,6 +1,5 @@
 """Provenance of a run: code, packages, networks, data and split, as plain containers."""
 
-import json
 import os
 import platform
 import subprocess
@@ -10,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hep2gan.io import atomic_write, read_json
+from hep2gan.io import read_json, write_json
 
 PACKAGES = (
     "hep2gan", "torch", "torchvision", "lightning", "timm", "segmentation-models-pytorch",
@@ -105,7 +104,7 @@ def write_provenance(path: Path, record: Mapping[str, Any]) -> None:
     kept = earlier.pop("earlier", []) + ([earlier] if earlier else [])
     others = [old for old in kept if old != record]
     content = {**record, **({"earlier": others} if others else {})}
-    atomic_write(path, json.dumps(content, indent=1) + "\n")
+    write_json(path, content)
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """trainer.nonfinite: what happens at a loss that is NaN or infinite: stop, or skip the update."""
 
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from torch.optim import Optimizer
 
 from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError, pluralize
-from hep2gan.io import atomic_write
+from hep2gan.io import write_json
 from hep2gan.runs.checkpoints import SkippedUpdates
 from hep2gan.training import distributed
 from hep2gan.training.module import SegmentationGuidedClassification, log_row
@@ -111,7 +110,7 @@ class StopAtNonfinite(Callback):
                 "before": [cell for _, ids, _ in ranks for cell in ids],
                 "terms": [texts for _, _, texts in ranks],
             }
-            atomic_write(self._folder / NONFINITE_FILE, json.dumps(record, indent=1) + "\n")
+            write_json(self._folder / NONFINITE_FILE, record)
         distributed.barrier()
 
     def _ids_of(self, batch: _BatchTerms | None) -> list[str]:

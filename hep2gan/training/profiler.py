@@ -1,6 +1,5 @@
 """trainer.profile: what a training step spends its time on, in the paper's words."""
 
-import json
 import logging
 import statistics
 import time
@@ -17,7 +16,7 @@ from torch.profiler import record_function
 
 from hep2gan.config import TrainerSettings
 from hep2gan.errors import pluralize
-from hep2gan.io import atomic_write
+from hep2gan.io import atomic_write, write_json
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import distributed
 
@@ -251,8 +250,8 @@ class StepProfiler(Profiler):
         ]
         tables = "\n\n".join(profile.table for profile in profiles)
         if profiles:
-            stages = json.dumps({"stages": [profile.as_dict() for profile in profiles]}, indent=1)
-            atomic_write(self._run.path / "profile.json", stages + "\n")
+            stages = [profile.as_dict() for profile in profiles]
+            write_json(self._run.path / "profile.json", {"stages": stages})
             atomic_write(self._run.path / "profile.md", tables + "\n")
         return tables
 

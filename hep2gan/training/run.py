@@ -1,6 +1,5 @@
 """One run from its settings: check and open everything, fit or resume, test, record, DONE."""
 
-import json
 import logging
 import signal
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from hep2gan.config import TrainConfig
 from hep2gan.data.leakage import measure_leakage
 from hep2gan.data.splits import PARTS
 from hep2gan.data.store.store import Store
-from hep2gan.io import atomic_write, silence_libraries
+from hep2gan.io import atomic_write, silence_libraries, write_json
 from hep2gan.runs.checkpoints import latest_readable, list_checkpoints, load_best_or_latest
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import run_lock
@@ -125,7 +124,7 @@ def open_run(setup: RunSetup) -> None:
         run.save_config(setup.config.to_plain())
         store = {"path": str(setup.store.path)} | _describe_store(setup.store)
         store["largest_crop"] = int(setup.store.crop_size.max())
-        atomic_write(run.store_file, json.dumps(store, indent=1) + "\n")
+        write_json(run.store_file, store)
         if not (run.path / "split.csv").exists():
             setup.split.save(run.path, setup.store)
     log.info(

@@ -1,6 +1,5 @@
 """Jobs of a sweep through Slurm: submitted, requeued when they are preempted, awaited."""
 
-import json
 import logging
 import os
 import subprocess
@@ -16,6 +15,7 @@ from hep2gan.cli.launch.jobs import Job, Outcome, job_title, unfinished_jobs
 from hep2gan.cli.launch.outcomes import describe_failure, told_when_stopped
 from hep2gan.cli.launch.processes import check_jobs_locally
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import read_json, write_json
 from hep2gan.settings import Name, NonNegative, PositiveInt, Settings, Text, Texts, parse
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     for job, (job_id, output) in zip(waiting, submitted, strict=True):
         ids[job.number] = job_id
         job.run.path.mkdir(parents=True, exist_ok=True)
-        _job_file(job).write_text(json.dumps({"job": job_id, "output": str(output)}) + "\n")
+        write_json(_job_file(job), {"job": job_id, "output": str(output)}, indent=None)
         log.info("%s  submitted as %s", job_title(job), job_id)
     by_number = {job.number: job for job in jobs}
     with told_when_stopped(jobs), _told_what_slurm_keeps(ids, outcomes):
@@ -216,13 +216,13 @@ def _job_file(job: Job) -> Path:
 def _earlier_id(job: Job) -> str:
     """The id under which an earlier launch submitted the job, or ''."""
     try:
-        return str(json.loads(_job_file(job).read_text())["job"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_json(_job_file(job))["job"])
+    except (ValueError, KeyError):
         return ""
 
 
 def _output(job: Job) -> Path:
-    return Path(json.loads(_job_file(job).read_text())["output"])
+    return Path(read_json(_job_file(job))["output"])
 
 
 def _wait_for_each(ids: Mapping[int, str]) -> Iterator[int]:

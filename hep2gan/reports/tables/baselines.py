@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.naming import group_pairs
 from hep2gan.reports.results import MethodResults
+from hep2gan.reports.study import Study
 from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import OVERLAPS, make_estimates, mean_and_sd
 from hep2gan.reports.tables.table import (
@@ -18,9 +18,6 @@ from hep2gan.reports.tables.table import (
     method_cell,
 )
 from hep2gan.statistics.significance import Interval
-
-if TYPE_CHECKING:
-    from hep2gan.reports.study import Study
 
 _BASELINES = ("ellipse", "mean_mask", "otsu")
 _MEASURES = {
@@ -38,7 +35,7 @@ _NOTE = (
 
 
 @report_table("baselines", order=3)
-def baselines_table(study: "Study") -> Table | None:
+def baselines_table(study: Study) -> Table | None:
     """Compare every method that generates masks with the baselines, from the runs' metrics.
 
     Args:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.reports.naming import group_pairs
 from hep2gan.reports.results import MethodResults
+from hep2gan.reports.study import Study
 from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import mean_and_sd
 from hep2gan.reports.tables.table import (
@@ -25,9 +25,6 @@ from hep2gan.reports.tables.table import (
 )
 from hep2gan.statistics.classification import SpecimenResult, scores_by_class, specimen_results
 
-if TYPE_CHECKING:
-    from hep2gan.reports.study import Study
-
 CLASS_MEASURES = {"recall": "Recall", "precision": "Precision", "f1": "F1", "auroc": "AUROC"}
 _NOTE = (
     "Percentages; mean ± standard deviation over seeds, the folds of a seed are one test set. "
@@ -39,7 +36,7 @@ _NOTE = (
 
 
 @report_table("classes", order=5)
-def classes_table(study: "Study") -> Table | None:
+def classes_table(study: Study) -> Table | None:
     """Build the table of scores by class, the classifiers below each other in each class.
 
     Args:
@@ -114,7 +111,7 @@ def _hardest(rows: Sequence[Row]) -> str:
 
 
 @report_table("specimens", order=6)
-def specimens_table(study: "Study") -> Table | None:
+def specimens_table(study: Study) -> Table | None:
     """Build the table with a row for each classifier, seed and specimen, by class and number.
 
     The folds of a seed are one test set. Cells of an unknown specimen are left out; a specimen

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import MethodResults, RunResult, TestCells
+from hep2gan.reports.study import Study
 from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
@@ -39,9 +39,6 @@ from hep2gan.statistics.classification import (
 )
 from hep2gan.statistics.significance import wilson
 
-if TYPE_CHECKING:
-    from hep2gan.reports.study import Study
-
 Bools = npt.NDArray[np.bool_]
 
 _NOTE = (
@@ -53,7 +50,7 @@ _NOTE = (
 
 
 @report_table("folds", order=4)
-def folds_table(study: "Study") -> Table | None:
+def folds_table(study: Study) -> Table | None:
     """Build the table with a row for each method and seed that was run with `split.folds`.
 
     Args:

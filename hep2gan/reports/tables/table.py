@@ -1,7 +1,5 @@
 """A table of typed cells, and its four writers: Markdown, LaTeX, CSV and HTML."""
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from jinja2 import StrictUndefined, Template
 
+from hep2gan.io import csv_text
 from hep2gan.reports.results import MethodResults
 from hep2gan.statistics.significance import Interval
 
@@ -228,11 +227,8 @@ class Table:
             if row.values
         ]
         names = dict.fromkeys(name for row in self.rows for name in row.values)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [*names, "run_paths"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _csv_field(v) for name, v in line.items()} for line in lines)
-        return text.getvalue()
+        fields = ({name: _csv_field(value) for name, value in line.items()} for line in lines)
+        return csv_text([*names, "run_paths"], fields)
 
     def to_html(self, link: Callable[[Cell], str], anchor: str = "") -> str:
         """Return a `<table>` a part, its caption above, and the notes below all of them.

@@ -1,7 +1,6 @@
 """Loggers of every run: metrics.csv, kept over resumed starts, and a line an epoch for a log."""
 
 import csv
-import io
 import logging
 from argparse import Namespace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from hep2gan.io import atomic_open, with_path_in_errors
+from hep2gan.io import atomic_write, csv_text, with_path_in_errors
 from hep2gan.runs.metrics_csv import KEY_COLUMNS, read_metrics_csv
 
 log = logging.getLogger(__name__)
@@ -71,13 +70,7 @@ class CsvLogger(_LocalLogger):
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        with atomic_open(self._path) as file:
-            text = io.TextIOWrapper(file, "utf-8", newline="")
-            writer = csv.DictWriter(text, self._columns)
-            writer.writeheader()
-            writer.writerows(rows)
-            text.flush()
-            text.detach()
+        atomic_write(self._path, csv_text(self._columns, rows, line_end="\r\n"))
 
 
 # ---------------------------------------------------------------------- a line an epoch

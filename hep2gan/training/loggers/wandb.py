@@ -1,6 +1,5 @@
 """Weights & Biases: one run a training, resumed with it, and the test's results as panels."""
 
-import json
 import logging
 import math
 import os
@@ -20,7 +19,7 @@ from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
 from hep2gan.config import LoggerSettings, TrainConfig
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import atomic_write, read_json
+from hep2gan.io import read_json, write_json
 from hep2gan.reports.figures.cells import confident_errors, lowest_dice
 from hep2gan.reports.figures.overlay import overlay_cell
 from hep2gan.reports.figures.roc import roc_curves
@@ -199,7 +198,7 @@ def start_wandb_run(
     run = _init(config, folder, mode, None if in_agent else run_id, provenance)
     logger = RunWandbLogger(run, folder)
     try:
-        atomic_write(id_file, json.dumps({"id": run.id, "mode": mode}) + "\n")
+        write_json(id_file, {"id": run.id, "mode": mode}, indent=None)
         for axis, patterns in AXES.items():
             run.define_metric(axis)
             for pattern in patterns:
