@@ -1,7 +1,7 @@
 """The one exception that users are meant to read: fact, rule, fix."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -76,6 +76,24 @@ def raise_all(
     """
     if problems:
         raise problems[0] if len(problems) == 1 else SeveralProblemsError(problems, what, rule, fix)
+
+
+def errors_from(check: Callable[..., object], *args: Any, **kwargs: Any) -> list[Hep2ganError]:
+    """Collect the error that a check raises, so that other checks can follow.
+
+    Args:
+        check: Raises Hep2ganError where something is wrong.
+        *args: Its arguments.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        The error alone; empty if nothing is wrong.
+    """
+    try:
+        check(*args, **kwargs)
+    except Hep2ganError as error:
+        return [error]
+    return []
 
 
 def pluralize(number: int, one: str, many: str = "") -> str:

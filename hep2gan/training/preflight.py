@@ -1,6 +1,5 @@
 """Preflight checks: everything that can be known before a training starts, in one report."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,27 +7,21 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from hep2gan.config import (
-    NETWORKS,
-    OptimizerSettings,
-    TrainConfig,
-)
+from hep2gan.config import NETWORKS, TrainConfig
 from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import PARTS
 from hep2gan.data.store.report import oddity_lines
-from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.errors import Hep2ganError, errors_from, pluralize
 from hep2gan.models.guidance import TrainingStages
 from hep2gan.runs.checkpoints import TrainingPosition, latest_readable
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import lock_owner, locked_error
 from hep2gan.runs.metrics_csv import require_epochs
-from hep2gan.settings import Component
 from hep2gan.training.build import build_task, optimizer_factory, parameter_counts
 from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
+from hep2gan.training.disk_space import check_disk_space, existing_parent
 from hep2gan.training.loggers import require_logger
 from hep2gan.training.machine import check_machine
 from hep2gan.training.preflight_report import Finding, Note, PreflightReport, Skipped
@@ -129,11 +122,11 @@ def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iter
     problems = list(invalid.values())
     stages = ("training.gan_epochs", "trainer.max_epochs")
     if not invalid.keys() & {*stages, "training", "trainer"}:
-        problems += _errors_of(
+        problems += errors_from(
             TrainingStages.from_setting, config.training.gan_epochs, trainer.max_epochs
         )
     if not any(key.partition(".")[0] in ("normalisation", "augmentation") for key in invalid):
-        problems += _errors_of(config.augmentation.build().check, config.normalisation.bounded)
+        problems += errors_from(config.augmentation.build().check, config.normalisation.bounded)
     yield from problems
     if not problems:
         yield f"{config.name}, {pluralize(trainer.max_epochs, 'epoch')}, {trainer.precision}"
@@ -171,19 +164,6 @@ def check_folder(setup: RunSetup) -> Iterator[Finding]:
     yield f"{run.path}: {state}"
 
 
-def existing_parent(folder: Path) -> Path:
-    """Find the nearest folder that exists.
-
-    Args:
-        folder: Any path.
-
-    Returns:
-        The folder itself or one above it.
-    """
-    folder = folder.absolute()
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
-
-
 def check_weights(config: TrainConfig) -> Iterator[Finding]:
     """Check the weights that a new run's networks begin with; nothing is downloaded.
 
@@ -217,7 +197,7 @@ def check_optimizers(config: TrainConfig) -> Iterator[Finding]:
         The errors.
     """
     for name in config.trained_networks:
-        yield from _errors_of(optimizer_factory, config, name)
+        yield from errors_from(optimizer_factory, config, name)
 
 
 def check_callbacks(config: TrainConfig) -> Iterator[Finding]:
@@ -330,7 +310,7 @@ def check_batches(setup: RunSetup) -> Iterator[Finding]:
     ranks, size = settings.world_size, settings.batch_size
     split = setup.split if setup.is_open("split") else None
     rows = np.arange(size) if split is None else split.train
-    yield from _errors_of(EpochBatchSampler, rows, size, world_size=ranks, training=True)
+    yield from errors_from(EpochBatchSampler, rows, size, world_size=ranks, training=True)
     if setup.config.model.segment and size // ranks == 1:
         yield Hep2ganError(
             f"trainer.batch_size is {size} for {ranks} devices",
@@ -340,7 +320,7 @@ def check_batches(setup: RunSetup) -> Iterator[Finding]:
     if split is None:
         return
     for part in ("validation", "test"):
-        yield from _errors_of(
+        yield from errors_from(
             check_batches_per_rank,
             part,
             len(getattr(split, part)),
@@ -355,16 +335,7 @@ def _result(check: Callable[..., Finding], *args: Any) -> Iterator[Finding]:
     yield check(*args)
 
 
-def _errors_of(check: Callable[..., object], *args: Any, **kwargs: Any) -> list[Hep2ganError]:
-    """Collect the error that a call raises, if any: other checks follow."""
-    try:
-        check(*args, **kwargs)
-    except Hep2ganError as error:
-        return [error]
-    return []
-
-
-# ---------------------------------------------------------------------- networks, disk space
+# ---------------------------------------------------------------------- networks
 
 
 def check_networks(setup: RunSetup) -> Iterator[Finding]:
@@ -393,104 +364,3 @@ def check_networks(setup: RunSetup) -> Iterator[Finding]:
         f"{name} {count / 1e6:.1f} M"
         for name, count in parameter_counts(setup.task.networks).items()
     )
-
-
-def check_disk_space(setup: RunSetup) -> Iterator[Finding]:
-    """Check that there is room for checkpoints and predictions.
-
-    Args:
-        setup: The run, with its networks built.
-
-    Yields:
-        What the run needs and what is free.
-
-    Raises:
-        Hep2ganError: There is not enough room.
-    """
-    features = int(getattr(setup.task.classifier, "feature_dim", 0) or 0)
-    store, split = setup.store, setup.split
-    # Most that predictions.npz can take: three pictures, two rows of probabilities, features.
-    bytes_per_cell = 3 * store.size**2 + 4 * (2 * len(store.classes) + features) + 100
-    yield require_disk_space(
-        setup.run.path,
-        checkpoint_bytes(setup.task.optimized_modules, setup.config.optimizer),
-        keeps_best=len(split.validation) > 0,
-        predictions=len(split.test) * bytes_per_cell,
-    )
-
-
-GB = 1e9
-_OTHER_FILES = 20_000_000
-"""Bytes of figures, tables and logs."""
-
-
-def checkpoint_bytes(parts: Mapping[str, nn.Module], optimizers: OptimizerSettings) -> int:
-    """Estimate the size of a checkpoint: parameters, buffers and the state of the optimizers.
-
-    Args:
-        parts: Networks by name, with the parameters of their losses.
-        optimizers: Their settings by the same names.
-
-    Returns:
-        Bytes.
-    """
-    return sum(
-        _bytes(part.parameters()) * (1 + state_copies(optimizers.of(name))) + _bytes(part.buffers())
-        for name, part in parts.items()
-    )
-
-
-def _bytes(tensors: Iterable[torch.Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def state_copies(optimizer: Component) -> int:
-    """Count the numbers that an optimizer keeps of each parameter.
-
-    Args:
-        optimizer: Its class and arguments.
-
-    Returns:
-        0 to 3; 2 for an unknown optimizer.
-    """
-    name, settings = optimizer.target.rpartition(".")[2], optimizer.arguments
-    momentum = int(bool(settings.get("momentum")))
-    if name == "SGD":
-        return momentum
-    if name == "RMSprop":
-        return 1 + momentum + int(bool(settings.get("centered")))
-    return 2 + int(bool(settings.get("amsgrad")))
-
-
-def require_disk_space(folder: Path, checkpoint: int, *, keeps_best: bool, predictions: int) -> str:
-    """Check the room for a run, and describe what it takes and what is free.
-
-    Two checkpoints are kept and a third is written before the oldest is deleted; where an epoch is
-    chosen, the same holds for the best. What an earlier start left counts as room.
-
-    Args:
-        folder: The run's folder.
-        checkpoint: Bytes of one checkpoint.
-        keeps_best: Whether a validation part chooses an epoch.
-        predictions: Bytes of predictions.npz.
-
-    Returns:
-        The description, for the report of the preflight checks.
-
-    Raises:
-        Hep2ganError: There is not enough room.
-    """
-    count = 5 if keeps_best else 3
-    present = sum(file.stat().st_size for file in (folder / "checkpoints").glob("*.ckpt"))
-    needed = max(0, count * checkpoint - present) + predictions + _OTHER_FILES
-    free = shutil.disk_usage(existing_parent(folder)).free
-    sizes = (
-        f"{count} checkpoints of {checkpoint / GB:.2f} GB, predictions {predictions / GB:.2f} GB"
-    )
-    if free < needed:
-        raise Hep2ganError(
-            f"{existing_parent(folder)} has {free / GB:.2f} GB free",
-            f"the run takes up to {needed / GB:.2f} GB more ({sizes})",
-            "free space, or choose another place with runs=FOLDER",
-        )
-    return f"up to {needed / GB:.2f} GB ({sizes}), {free / GB:.1f} GB free"

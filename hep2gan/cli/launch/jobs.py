@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from hep2gan.cli.launch.idle import keys_without_effect
 from hep2gan.cli.launch.local import run_settings
-from hep2gan.errors import Hep2ganError, bullet_list, pluralize, raise_all
+from hep2gan.errors import Hep2ganError, bullet_list, errors_from, pluralize, raise_all
 from hep2gan.runs.folder import RUNTIME_KEYS, RunFolder
 from hep2gan.settings import value_at
 
@@ -140,33 +140,29 @@ def check_splits(jobs: Sequence[Job]) -> None:
         for job in jobs
         if not job.done and not job.config.get("doctor")
     )
-    problems = []
-    for (kind, store), count in splits.items():
-        if (error := _missing_for(kind, store)) is not None:
-            problems.append(
-                Hep2ganError(
-                    f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}",
-                    error.rule,
-                    f"{error.fix}, or leave {kind} out of the sweep",
-                )
+    raise_all(
+        [
+            Hep2ganError(
+                f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}",
+                error.rule,
+                f"{error.fix}, or leave {kind} out of the sweep",
             )
-    raise_all(problems)
+            for (kind, store), count in splits.items()
+            for error in _split_errors(kind, store)
+        ]
+    )
 
 
-def _missing_for(kind: str, path: str) -> Hep2ganError | None:
+def _split_errors(kind: str, path: str) -> list[Hep2ganError]:
     """What the store at `path` lacks for splits of this kind."""
     if kind not in ("specimen", "given"):
-        return None
+        return []
     from hep2gan.data.splits import check_split_possible
     from hep2gan.data.store.store import Store
 
     with suppress(Hep2ganError):
-        store = Store.open(Path(path))
-        try:
-            check_split_possible(store, kind)
-        except Hep2ganError as error:
-            return error
-    return None
+        return errors_from(check_split_possible, Store.open(Path(path)), kind)
+    return []
 
 
 def unfinished_jobs(jobs: Sequence[Job], outcomes: dict[int, Outcome]) -> Iterator[Job]:

@@ -5,8 +5,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +39,7 @@ def launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: RunF
         Hep2ganError: A device or a machine is missing, or a rank failed.
         RunStopped: A signal stopped the run.
     """
+    from hydra.core.utils import env_override
     from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -67,7 +67,7 @@ def launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: RunF
     handlers = {number: signal.getsignal(number) for number in stop_signals()}
     stop_signal: int | None = None
     try:
-        with config_file(values) as file, _environment(settings.devices):
+        with config_file(values) as file, env_override(_environment(settings.devices)):
             elastic_launch(agent, sys.executable)("-m", "hep2gan.cli.worker", str(file))
     except SignalException as stop:
         stop_signal = int(stop.sigval)
@@ -119,21 +119,15 @@ def _signal_or_raise(error: "ChildFailedError", run: Path) -> int:
     )
 
 
-@contextmanager
-def _environment(ranks: int) -> Iterator[None]:
-    """Share the CPU's cores among the ranks; more threads than cores slow all of them down."""
+def _environment(ranks: int) -> dict[str, str]:
+    """Variables of the ranks; those that the user has set stay as they are."""
     variables = {
+        # More threads than cores slow all of them down.
         "OMP_NUM_THREADS": str(max(1, available_cores() // ranks)),
         # Seconds that ranks may take to finish their batch and save before they are killed.
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "120",
     }
-    new = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(new)
-    try:
-        yield
-    finally:
-        for name in new:
-            del os.environ[name]
+    return {name: os.environ.get(name, value) for name, value in variables.items()}
 
 
 # ---------------------------------------------------------------------- Slurm

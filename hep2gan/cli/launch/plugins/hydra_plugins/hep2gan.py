@@ -11,7 +11,7 @@ from hydra.plugins.sweeper import Sweeper
 
 from hep2gan.cli.command_line import redact_passwords
 from hep2gan.cli.launch.hydra import compose_jobs, launch_jobs, missing_plugin
-from hep2gan.errors import Hep2ganError, raise_all
+from hep2gan.errors import Hep2ganError, errors_from, raise_all
 
 try:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
@@ -146,16 +146,12 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
 
         context, config = self.sweeper.hydra_context, self.sweeper.config
         (job,) = compose_jobs(context.config_loader, config, [overrides], 0)
-        found = []
-        for check in (
-            lambda: check_objective(job.config),
+
+        def launch() -> Any:
             # The value of a failed job raises its error.
-            lambda: self.sweeper.launcher.launch([overrides], initial_job_idx=0)[0].return_value,
-        ):
-            try:
-                check()
-            except Hep2ganError as error:
-                found.append(error)
+            return self.sweeper.launcher.launch([overrides], initial_job_idx=0)[0].return_value
+
+        found = [*errors_from(check_objective, job.config), *errors_from(launch)]
         raise_all(found, "problems prevent the start of the study")
 
 
