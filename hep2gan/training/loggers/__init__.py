@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from PIL import Image
 
 from hep2gan.config import LoggerSettings, TrainConfig
@@ -143,10 +142,8 @@ def exit_code_of(error: BaseException) -> int:
         error: The exception.
 
     Returns:
-        143 for SIGTERM, 130 for Ctrl-C, the code of SystemExit, else 1.
+        130 for Ctrl-C, the code of SystemExit (143 after SIGTERM), else 1.
     """
-    if isinstance(error, SIGTERMException):
-        return 128 + signal.SIGTERM
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
     if isinstance(error, SystemExit):

@@ -16,6 +16,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.training.loggers import build_loggers, exit_code_of, logger_session
 from hep2gan.training.loggers import wandb as run_wandb
 from hep2gan.training.loggers.local import CsvLogger
+from hep2gan.training.signals import RunStopped
 from tests.helpers.configs import parsed
 from tests.helpers.offline import curve, runs, without_wandb_settings
 from tests.helpers.wandb_reader import ended_run
@@ -273,22 +274,18 @@ def test_a_failing_wandb_says_what_to_do(tmp_path, config, monkeypatch):
 
 
 def test_exit_codes():
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
     codes = {
-        SIGTERMException(): 143, SystemExit(143): 143, SystemExit(None): 0, SystemExit("x"): 1,
-        KeyboardInterrupt(): 130, ValueError(): 1,
+        RunStopped(signal.SIGTERM): 143, RunStopped(signal.SIGHUP): 129, SystemExit(None): 0,
+        SystemExit("x"): 1, KeyboardInterrupt(): 130, ValueError(): 1,
     }  # fmt: skip
     assert {exit_code_of(error) for error in codes} == set(codes.values())
     assert all(exit_code_of(error) == code for error, code in codes.items())
 
 
 def test_a_job_that_sigterm_stops_is_preempted(tmp_path, config):
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
     (logger,) = build_loggers(config, tmp_path)
     with pytest.raises(SystemExit), logger_session([logger]):
-        raise SIGTERMException
+        raise RunStopped(signal.SIGTERM)
     (found,) = runs(tmp_path)
     assert found["preempting"]
     assert found["exit"] == 143

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from hep2gan.training.loggers import build_loggers
-from hep2gan.training.loggers.wandb import POINTS, WORST, result_panels, worst_cells
+from hep2gan.training.loggers.wandb_panels import POINTS, WORST, result_panels, worst_cells
 from tests.helpers.configs import parsed
 from tests.helpers.offline import runs, without_wandb_settings
 from tests.helpers.report_fixtures import make_predictions
