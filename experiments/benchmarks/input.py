@@ -35,7 +35,7 @@ from experiments.benchmarks.compare import (
     run_python,
     seconds,
 )
-from experiments.benchmarks.step import load_batches
+from experiments.benchmarks.trainings import load_batches
 from hep2gan.data.batch import Batch, CellDataset, Request
 from hep2gan.data.patterns import CLASSES
 from hep2gan.data.prepare import open_store

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from experiments.benchmarks.compare import COMPACT, CPU, Ratio, Row, compare, rate, seconds
-from experiments.benchmarks.step import Run, prepare_run
+from experiments.benchmarks.trainings import Run, prepare_run
 from hep2gan.data.batch import Batch
 from hep2gan.data.phantom.generate import write_phantom
 from hep2gan.data.splits import Split

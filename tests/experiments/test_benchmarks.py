@@ -20,6 +20,8 @@ from experiments.benchmarks.compare import (
     rate,
     seconds,
 )
+from experiments.benchmarks.plain_loop import PlainLoop
+from experiments.benchmarks.trainings import Length
 from tests.helpers import tiny
 from tests.training.test_module import fit
 
@@ -81,7 +83,7 @@ def test_numbers_have_three_digits_and_no_exponent():
 def test_the_plain_loop_takes_the_same_steps_as_the_trainer():
     task, batches = tiny.task(), [tiny.batch(seed=seed) for seed in range(4)]
     plain = copy.deepcopy(task)
-    loop = step.PlainLoop(plain)
+    loop = PlainLoop(plain)
     for batch in batches:
         loop.step(batch.image, batch.mask, batch.label)
     fit(task, batches)
@@ -124,5 +126,5 @@ def test_a_benchmark_runs_in_its_smallest_setting(name, in_folder, capsys):
 @pytest.mark.gpu
 def test_switches_are_measured_on_a_gpu(in_folder, capsys):
     base = (*COMPACT, "trainer.accelerator=gpu", "data.count=300")
-    assert step.measure_gpu(base, step.Length(2, 1), pairs=1) == 0
+    assert step.measure_gpu(base, Length(2, 1), pairs=1) == 0
     assert "failed" not in capsys.readouterr().out

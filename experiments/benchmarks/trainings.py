@@ -1,0 +1,268 @@
+"""Two trainings that take turns by blocks of steps, each in a process of its own."""
+
+import io
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from experiments.benchmarks.compare import SYNTHETIC, compose_config, measure_in_turns
+from experiments.benchmarks.plain_loop import PlainLoop
+from hep2gan.config import TrainConfig
+from hep2gan.data.batch import Batch
+from hep2gan.data.prepare import open_store
+from hep2gan.data.splits import Split
+from hep2gan.io import silence_libraries
+from hep2gan.runs.folder import RunFolder
+from hep2gan.training.callbacks.metrics import peak_memory_gib
+from hep2gan.training.datamodule import CellDataModule
+from hep2gan.training.devices import resolve_device
+from hep2gan.training.loggers.local import CsvLogger
+from hep2gan.training.module import SegmentationGuidedClassification
+from hep2gan.training.profiler import mark, seconds_between, wait
+from hep2gan.training.run import open_run
+from hep2gan.training.setup import RunSetup
+from hep2gan.training.signals import SignalHandler
+from hep2gan.training.strategy import disable_lightning_signal_handlers
+from hep2gan.training.trainer import build_callbacks, build_trainer, prepare_networks
+
+Program = Literal["trainer", "plain loop", "G anew"]
+Side = tuple[Program, tuple[str, ...]]
+"""What trains, and the overrides of its configuration."""
+
+
+class Length(NamedTuple):
+    """Steps of a block that are timed, and steps before them, which settle, that are not."""
+
+    timed: int
+    settling: int
+
+
+class Block(NamedTuple):
+    """What a block measured: seconds of a step, seconds of waiting in a step, peak MiB so far."""
+
+    step: float
+    waiting: float
+    memory: float
+
+
+def measure_trainings(
+    ours: Side, theirs: Side, length: Length, pairs: int
+) -> tuple[list[Block], list[Block]]:
+    """Train both sides in turns, block by block, on the same synthetic cells.
+
+    Args:
+        ours: one side.
+        theirs: the other side.
+        length: steps of a block.
+        pairs: blocks of each side.
+
+    Returns:
+        The blocks of ours and those of theirs.
+
+    Raises:
+        RuntimeError: a training ended early.
+    """
+    # Generated and packed before two trainings want them.
+    open_store(compose_config(*SYNTHETIC, *ours[1]).source)
+    with (
+        start_training(ours, length, pairs + 1) as train_ours,
+        start_training(theirs, length, pairs + 1) as train_theirs,
+    ):
+        return measure_in_turns(train_ours, train_theirs, pairs=pairs)
+
+
+@contextmanager
+def start_training(side: Side, length: Length, blocks: int) -> Iterator[Callable[[], Block]]:
+    """Start a training in a child process, which waits before each block.
+
+    Args:
+        side: what trains.
+        length: steps of a block.
+        blocks: at most so many are trained.
+
+    Yields:
+        A function that trains one block and returns what was measured; it raises RuntimeError
+        where the process has ended.
+    """
+    spawned = multiprocessing.get_context("spawn")
+    pipe, theirs = spawned.Pipe()
+    process = spawned.Process(target=train, args=(*side, length, blocks, theirs))
+    process.start()
+    # Closed here, so that the end of the process is seen.
+    theirs.close()
+
+    def train_block() -> Block:
+        try:
+            pipe.send(True)
+            block: Block = pipe.recv()
+        except (EOFError, OSError) as error:
+            raise RuntimeError("the training ended early; its message stands above") from error
+        return block
+
+    try:
+        yield train_block
+    finally:
+        with suppress(OSError):
+            pipe.send(False)
+        process.join(60)
+        process.terminate()
+
+
+class StopTraining(Exception):  # noqa: N818
+    """Enough blocks."""
+
+
+class BlockClock(Callback):
+    """Times the steps of a training; after each block, sends it and waits to be asked for another.
+
+    The last callback of a trainer; a plain loop calls its methods itself. The host waits for a GPU
+    at the borders of a block only.
+    """
+
+    def __init__(self, pipe: Connection, length: Length, device: torch.device) -> None:
+        super().__init__()
+        self._pipe, self._length, self._device = pipe, length, device
+        self._steps = 0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Note that a step starts, its batch being ready.
+
+        Raises:
+            StopTraining: no more blocks are wanted.
+        """
+        if self._steps == sum(self._length):
+            self._pipe.send(self._read())
+            self._steps = 0
+        if self._steps == 0 and not self._pipe.recv():
+            raise StopTraining
+        if self._steps == self._length.settling:
+            wait(self._device)
+            self._since, self._waits = time.perf_counter(), list[tuple[Any, Any]]()
+        elif self._steps > self._length.settling:
+            self._waits.append((self._ended, mark(self._device)))
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Note that a step ended."""
+        self._ended = mark(self._device)
+        self._steps += 1
+
+    def _read(self) -> Block:
+        # From the first timed step to here lie as many whole steps, loading included.
+        self._waits.append((self._ended, mark(self._device)))
+        wait(self._device)
+        step = (time.perf_counter() - self._since) / self._length.timed
+        waiting = sum(seconds_between(*pair) for pair in self._waits) / self._length.timed
+        return Block(step, waiting, measure_peak_memory(self._device))
+
+
+def measure_peak_memory(device: torch.device) -> float:
+    """Measure the most memory held so far: by torch on a GPU, else by this process.
+
+    Args:
+        device: a GPU or the CPU.
+
+    Returns:
+        MiB; 0 where the system does not report it.
+    """
+    # Reserved memory, in which that of CUDA graphs is counted too.
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device) / 2**20
+    return 1024 * (peak_memory_gib(device) or 0.0)
+
+
+def train(
+    program: Program, overrides: Sequence[str], length: Length, blocks: int, pipe: Connection
+) -> None:
+    """Train in this process until no more blocks are asked for.
+
+    Args:
+        program: hep2gan-train's trainer with all its callbacks and metrics.csv, or a plain loop.
+        overrides: of the configuration.
+        length: steps of a block.
+        blocks: at most so many are asked for.
+        pipe: receives requests and sends blocks.
+    """
+    # One block more, so that the end of the epoch is never reached.
+    batches = (blocks + 1) * sum(length)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        redirect_stdout(io.StringIO()),
+        suppress(StopTraining),
+    ):
+        run = prepare_run(Path(folder), (*overrides, "trainer.max_epochs=1"), batches)
+        settings = run.config.trainer
+        prepare_networks(run.task, settings)
+        device = resolve_device(settings.accelerator)
+        clock = BlockClock(pipe, length, device)
+        if program == "trainer":
+            callbacks = [*build_callbacks(run.config, run.folder, run.data, SignalHandler()), clock]
+            curves = CsvLogger(run.folder.curves_file)
+            trainer = build_trainer(settings, [curves], callbacks, validates=False)
+            disable_lightning_signal_handlers(trainer)
+            trainer.fit(run.task, run.data)
+        else:
+            loop = PlainLoop(
+                run.task.to(device),
+                bfloat16=settings.precision == "bf16-mixed",
+                anew=program == "G anew",
+            )
+            for batch in load_batches(run.data, device):
+                clock.on_train_batch_start()
+                loop.step(batch.image, batch.mask, batch.label)
+                clock.on_train_batch_end()
+
+
+class Run(NamedTuple):
+    """A run of hep2gan-train that is ready to train."""
+
+    config: TrainConfig
+    folder: RunFolder
+    task: SegmentationGuidedClassification
+    data: CellDataModule
+
+
+def prepare_run(path: Path, overrides: Sequence[str], batches: int | None = None) -> Run:
+    """Prepare a run on synthetic cells: open the store, split it, build the networks.
+
+    Args:
+        path: the run folder.
+        overrides: of the configuration.
+        batches: batches of an epoch, whose cells are repeated; None for each cell once.
+
+    Returns:
+        The run.
+    """
+    silence_libraries()
+    config = compose_config(*SYNTHETIC, f"run_dir={path}", *overrides)
+    folder = RunFolder(path)
+    torch.manual_seed(0)
+    setup = RunSetup(config, folder)
+    open_run(setup)
+    if batches is not None:
+        split = setup.split
+        rows = np.resize(split.train, batches * config.trainer.batch_size)
+        setup.split = Split(rows, np.empty(0, np.int64), split.test, split.settings)
+    return Run(config, folder, setup.task, setup.data)
+
+
+def load_batches(data: CellDataModule, device: torch.device) -> Iterator[Batch]:
+    """Load an epoch of training batches as the trainer gets them.
+
+    Args:
+        data: loads, normalises and augments them.
+        device: where they go.
+
+    Yields:
+        Batches.
+    """
+    for raw in data.train_dataloader():
+        yield data.on_after_batch_transfer(data.transfer_batch_to_device(raw, device, 0), 0)
