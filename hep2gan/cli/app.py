@@ -203,9 +203,7 @@ def run(
             check_external_configs(sys.argv[1:])
             check_words(sys.argv[1:], name, lambda: set(options_by_group(config_folder())))
             sys.argv[1:] = show_first_job(name_positionals(sys.argv[1:], positionals))
-        with _full_errors(), _no_trace_of_doctor():
-            error = _run_in_hydra(task, name)
-        if error is not None:
+        if (error := _run_in_hydra(task, name)) is not None:
             raise error
 
 
@@ -231,6 +229,7 @@ def _register_plugins() -> None:
 def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Exception | None:
     """Run `task` and return its error, before which Hydra would print all overrides."""
     import hydra
+    from hydra.core.utils import env_override
 
     errors: list[Exception] = []
 
@@ -241,7 +240,9 @@ def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Except
         except Exception as error:
             errors.append(error)
 
-    hydra.main(str(config_folder()), name, version_base="1.3")(catch)()
+    # Exceptions pass through Hydra, which otherwise prints and swallows them.
+    with env_override({FULL_ERROR: "1"}), _no_trace_of_doctor():
+        hydra.main(str(config_folder()), name, version_base="1.3")(catch)()
     return errors[0] if errors else None
 
 
@@ -254,19 +255,6 @@ def _no_trace_of_doctor() -> Iterator[None]:
     with TemporaryDirectory() as folder:
         sys.argv.append(f"hydra.sweep.dir={quote_override(folder)}")
         yield
-
-
-@contextmanager
-def _full_errors() -> Iterator[None]:
-    """Let exceptions pass through Hydra, which otherwise prints and swallows them."""
-    before = os.environ.get(FULL_ERROR)
-    os.environ[FULL_ERROR] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[FULL_ERROR]
-        if before is not None:
-            os.environ[FULL_ERROR] = before
 
 
 def resolve_config(config: "DictConfig") -> dict[str, Any]:

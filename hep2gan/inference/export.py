@@ -252,8 +252,8 @@ def _run_torch(
 ) -> BackendOutput:
     with torch.inference_mode():
         outputs = graph(torch.from_numpy(image), torch.from_numpy(levels))
-    by_name = dict(zip(graph.outputs, (output.numpy() for output in outputs), strict=True))
-    return BackendOutput(by_name.get("mask"), by_name.get("probabilities"))
+    arrays = (output.numpy() for output in outputs)
+    return BackendOutput(**dict(zip(graph.outputs, arrays, strict=True)))
 
 
 def sample_cells(path: Path, size: int, *, required: bool = False) -> CheckCells:

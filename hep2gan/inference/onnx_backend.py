@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from hep2gan.io import file_digest, read_json
 GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
 FORMAT, VERSION = "hep2gan-onnx", 1
 _EXPORT_AGAIN = "write it again with hep2gan-export"
+Device = Literal["auto", "cpu", "gpu"]
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
 
@@ -103,7 +104,7 @@ class OnnxBackend:
         Hep2ganError: onnxruntime is missing, it cannot use a GPU, or the file is no graph.
     """
 
-    def __init__(self, graph: Path, accelerator: str = "auto") -> None:
+    def __init__(self, graph: Path, accelerator: Device = "auto") -> None:
         runtime = onnx_package("onnxruntime")
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors alone
@@ -134,13 +135,10 @@ class OnnxBackend:
         """
         inputs = {"image": image, "levels": levels}
         outputs = self._session.run(None, {name: inputs[name] for name in self._inputs})
-        by_name = dict(zip(self._outputs, outputs, strict=True))
-        return BackendOutput(by_name.get("mask"), by_name.get("probabilities"))
+        return BackendOutput(**dict(zip(self._outputs, outputs, strict=True)))
 
 
-def _providers(accelerator: str, available: list[str]) -> list[str]:
-    if accelerator not in ("auto", *_PROVIDERS):
-        raise Hep2ganError(f"accelerator is {accelerator!r}", "choose from auto, cpu, gpu")
+def _providers(accelerator: Device, available: list[str]) -> list[str]:
     if accelerator == "gpu" and _PROVIDERS["gpu"] not in available:
         raise Hep2ganError(
             "ONNX Runtime has no GPU here",

@@ -81,8 +81,8 @@ class BackendOutput(NamedTuple):
         probabilities: Probabilities of the classes, float32 (B, K); of one image (K,).
     """
 
-    mask: npt.NDArray[np.float32] | None
-    probabilities: npt.NDArray[np.float32] | None
+    mask: npt.NDArray[np.float32] | None = None
+    probabilities: npt.NDArray[np.float32] | None = None
 
 
 InferenceBackend = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.float32]], BackendOutput]

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from hep2gan.config import Accelerator
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import available_cores
 
 
-def resolve_device(accelerator: str, key: str = "accelerator") -> torch.device:
+def resolve_device(accelerator: Accelerator, key: str = "accelerator") -> torch.device:
     """Choose the device by its kind.
 
     Args:
@@ -22,10 +23,8 @@ def resolve_device(accelerator: str, key: str = "accelerator") -> torch.device:
         The device.
 
     Raises:
-        Hep2ganError: Another word, or there is no GPU that torch can use.
+        Hep2ganError: There is no GPU that torch can use.
     """
-    if accelerator not in ("auto", "cpu", "gpu"):
-        raise Hep2ganError(f"{key} is {accelerator!r}", "choose from auto, cpu, gpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise Hep2ganError(
             f"{key} is gpu, and there is no GPU that torch can use by CUDA or ROCm",
@@ -67,7 +66,7 @@ def use_tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allowed
 
 
-def require_devices(accelerator: str, count: int) -> str:
+def require_devices(accelerator: Accelerator, count: int) -> str:
     """Check that this machine has the devices that a run needs, and describe them.
 
     Args:

@@ -149,9 +149,8 @@ def _plot_curves(
     style.style_axes(ax, xlabel="false positive rate", ylabel="true positive rate", title=title)
     ax.set_aspect("equal", anchor="N")
     margin = 0.02 * share
-    ax.set(xlim=(-margin, share), ylim=(1 - share, 1 + margin))
-    if share == 1:
-        ax.set(xlim=(-margin, 1 + margin), ylim=(-margin, 1 + margin))
+    beyond = margin if share == 1 else 0.0
+    ax.set(xlim=(-margin, share + beyond), ylim=(1 - share - beyond, 1 + margin))
 
 
 def _line(label: int) -> dict[str, Any]:
