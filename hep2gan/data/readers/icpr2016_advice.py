@@ -17,7 +17,7 @@ _LAYOUTS = (
     " 'Image ID,Image class', or in one folder per class"
 )
 _MANIFEST = (
-    "write a manifest.csv headed image,label (image,mask,label with masks) with a line for each"
+    "write a manifest.csv headed image,mask,label (image,label without masks), with a line for each"
     " cell, and pack that with data=manifest"
 )
 _MAX_FOLDERS = 10_000
