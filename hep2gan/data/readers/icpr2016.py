@@ -137,7 +137,7 @@ def read_icpr2016(root: Path) -> RawCells:
     raw = _read_class_folders(root) if table is None else _read_flat(root, table)
     if not raw.cells:
         raise explain_no_cells(root, _list_tables(root))
-    if not any(cell.mask.exists() for cell in raw.cells):
+    if not any(cell.mask and cell.mask.exists() for cell in raw.cells):
         raise no_masks(root)
     specimens, notes = _read_specimens(root, raw)
     numbers = name_ids(specimens.values())

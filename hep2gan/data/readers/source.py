@@ -22,7 +22,7 @@ class RawCell(NamedTuple):
     Attributes:
         id: Name of the cell; each occurs once.
         image: File of the image.
-        mask: File of the mask.
+        mask: File of the mask; None in a data set without masks, and then of every cell.
         label: Class, from 0.
         specimen: Number of the specimen, from 0.
         intensity: 0 intermediate, 1 positive.
@@ -31,7 +31,7 @@ class RawCell(NamedTuple):
 
     id: str
     image: Path
-    mask: Path
+    mask: Path | None
     label: int
     specimen: int = UNKNOWN
     intensity: int = UNKNOWN

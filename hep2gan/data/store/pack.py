@@ -160,7 +160,9 @@ def compute_signature(raw: RawCells, settings: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _file_signature(path: Path) -> tuple[str, int, int]:
+def _file_signature(path: Path | None) -> tuple[str, int, int] | None:
+    if path is None:
+        return None
     try:
         status = path.stat()
     except (OSError, ValueError):
