@@ -18,6 +18,7 @@ from hep2gan.cli.app import name_positionals, resolve_config
 from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.data.readers.csv_table import read_table
 from hep2gan.data.readers.icpr2016 import read_icpr2016
+from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import find_images, load_image
@@ -43,6 +44,7 @@ def refusal(action, fix):
 # ---------------------------------------------------------------- tables
 
 
+AS_TRAINED = ImageReading()
 MANIFEST = Path("manifest.csv")
 GOOD = "image,mask,label\n1.png,1_m.png,a\n2.png,2_m.png,b\n"
 
@@ -328,10 +330,12 @@ def test_inputs_of_predictions():
     assert find_images(["k"], output).images
     save("f.png", (700, 900))
     (field,) = find_images(["f.png"], output).images
-    found = refusal(lambda: load_image(field, 32, None, False, 100), "crop the cells out of it")
+    found = refusal(
+        lambda: load_image(field, 32, ImageReading(), False, 100), "crop the cells out of it"
+    )
     side = int(found.fix.rpartition("at most ")[2].removesuffix(" px"))
     save("f.png", (side, side))
-    assert load_image(field, 32, None, False, 100).shape == (side, side)
+    assert load_image(field, 32, ImageReading(), False, 100).shape == (side, side)
 
 
 def test_arguments():

@@ -61,6 +61,7 @@ _SPELLINGS = {
 
 Fine and coarse speckled, which the set of 2012 tells apart, stay classes of their own by name; the
 codes of both are speckled, as in the set of 2016."""
+KNOWN_CLASSES = frozenset(_SPELLINGS)
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
 _CODE = re.compile(r"ac0+(?=\d)")
 _CLASS_OF = {
@@ -85,9 +86,20 @@ def canonical_class(name: str) -> str:
         >>> canonical_class("Nuclear_membrane"), canonical_class("AC-1"), canonical_class("Rods")
         ('numem', 'homogeneous', 'rods')
     """
-    folded = _SEPARATORS.sub(" ", plain_name(name)).strip()
-    joined = _CODE.sub("ac", folded.replace(" ", ""))
-    return _CLASS_OF.get(joined, folded or plain_name(name))
+    folded = fold_class(name)
+    return _CLASS_OF.get(_CODE.sub("ac", folded.replace(" ", "")), folded)
+
+
+def fold_class(name: str) -> str:
+    """Return a class's name in a form in which its spellings are equal.
+
+    Args:
+        name: Name of a class.
+
+    Returns:
+        The name in lower case, one space between words.
+    """
+    return _SEPARATORS.sub(" ", plain_name(name)).strip() or plain_name(name)
 
 
 _LABELS = {canonical_class(pattern.name): label for label, pattern in enumerate(ICPR2016)}

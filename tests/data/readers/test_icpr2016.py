@@ -205,11 +205,13 @@ def test_the_set_of_2012_is_named(tmp_path):
 
 
 def test_images_of_kinds_that_are_not_read_are_named(tmp_path):
-    root = move(tmp_path, by_class, lambda p: p.stem + ".bmp")
-    refused(root, "24 files of kinds that are not read (.bmp; PNG and TIFF are)", "save them")
+    root = move(tmp_path, by_class, lambda p: p.stem + ".gif")
+    refused(
+        root, "24 files of kinds that are not read (.gif; PNG, TIFF, BMP and JPEG are)", "save them"
+    )
     write_pair(root / "Golgi", 99)
     assert read_icpr2016(root).notes == (
-        "left out: 24 files of kinds that are not read (.bmp; PNG and TIFF are)",
+        "left out: 24 files of kinds that are not read (.gif; PNG, TIFF, BMP and JPEG are)",
     )
 
 
