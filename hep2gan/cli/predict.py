@@ -39,8 +39,10 @@ def predict(config: dict[str, Any]) -> None:
             reading=ImageReading(settings.white_level, settings.channel, settings.plane),
             overlays=settings.overlays,
             progress=bar,
+            masks=settings.masks,
         )
-    print(f"{report.done} of {len(images)} images done, see {output / 'predictions.csv'}")
+    written = output if settings.masks == "only" else output / "predictions.csv"
+    print(f"{report.done} of {len(images)} images done, see {written}")
     if left_out:
         print(f"not predicted: {left_out}")
     if report.problems:

@@ -78,6 +78,9 @@ class PredictSettings(RunSettings):
     """Number of the plane; null: as in the training."""
     overlays: bool = True
     """Write each image with the outline of its mask."""
+    masks: bool | Literal["only"] = True
+    """Write the masks; `only`: nothing else, as NAME_Mask.png, which data.masks of hep2gan-pack
+    reads."""
 
 
 class ExportSettings(RunSettings):

@@ -45,10 +45,10 @@ class FoldersSource(DataSource):
 
     def read(self, workers: int | None = None) -> RawCells:
         """Read labels and paths of the cells below the folder `root`; see `DataSource.read`."""
-        return read_folders(self.folder)
+        return read_folders(self.folder, self.masks is True)
 
 
-def read_folders(root: Path) -> RawCells:
+def read_folders(root: Path, with_masks: bool = True) -> RawCells:
     """Read a set whose folders say what its images are, in the order of the cells' ids.
 
     Folders are recognised by their names: train, val, test and the like are the set's own split;
@@ -58,6 +58,7 @@ def read_folders(root: Path) -> RawCells:
 
     Args:
         root: The folder of the set.
+        with_masks: Whether to look for masks.
 
     Returns:
         The cells.
@@ -69,7 +70,7 @@ def read_folders(root: Path) -> RawCells:
     root = Path(root)
     tree = list_tree(root)
     layout = _find_layout(tree)
-    pairs = pair_masks(tree)
+    pairs = pair_masks(tree, with_masks)
     require_cells(_first_of_each(tree))
     ids = _ids(root, list(tree.images))
     table, problems = None, list[CellError]()
@@ -97,10 +98,7 @@ def read_folders(root: Path) -> RawCells:
         classes=tuple(names),
         cells=sorted(cells, key=lambda cell: natural_key(cell.id)),
         published_counts=_published_counts(list(names), cells),
-        problems=(
-            *(CellError(ids.get(f, f.stem), p) for f, p in pairs.problems.items()),
-            *problems,
-        ),
+        problems=(*pairs.errors(ids), *problems),
         notes=(
             *([f"left out: {tree.others}"] if tree.others else []),
             *describe_classes(list(names)),

@@ -17,7 +17,6 @@ from hep2gan.data.readers.labelled import (
 from hep2gan.data.readers.source import (
     INTENSITIES,
     UNKNOWN,
-    CellError,
     DataSource,
     RawCell,
     RawCells,
@@ -40,10 +39,10 @@ class Icpr2012Source(DataSource):
 
     def read(self, workers: int | None = None) -> RawCells:
         """Read labels and paths of the cells in the folder `root`; see `DataSource.read`."""
-        return read_icpr2012(self.folder)
+        return read_icpr2012(self.folder, self.masks is True)
 
 
-def read_icpr2012(root: Path) -> RawCells:
+def read_icpr2012(root: Path, with_masks: bool = True) -> RawCells:
     """Read the crops of the set, in the order of their ids; its fields are left out.
 
     The specimen of a cell is its column specimen, else its column image or image id: in this set
@@ -51,6 +50,7 @@ def read_icpr2012(root: Path) -> RawCells:
 
     Args:
         root: The folder with the table, with the crops beside it or in its folder Cells; or Cells.
+        with_masks: Whether to look for masks.
 
     Returns:
         The cells; their classes are spelled as in the table.
@@ -76,7 +76,7 @@ def read_icpr2012(root: Path) -> RawCells:
     if not tree.images:
         raise Hep2ganError(f"{tree.root} holds no crops", _HEADER, "unpack the crops there")
     rows, problems = rows_by_image(table, list(tree.images))
-    pairs = pair_masks(tree)
+    pairs = pair_masks(tree, with_masks)
     require_cells(list(tree.images)[:1])
     _check_rows(table, list(rows.values()))
     specimen = next((table.columns[name] for name in _SPECIMEN if name in table.columns), None)
@@ -106,7 +106,7 @@ def read_icpr2012(root: Path) -> RawCells:
         classes=tuple(labels),
         cells=sorted(cells, key=lambda cell: natural_key(cell.id)),
         specimens=tuple(specimens),
-        problems=(*(CellError(f.stem, p) for f, p in pairs.problems.items()), *problems),
+        problems=(*pairs.errors({}), *problems),
         notes=(
             *([f"left out: {tree.others}"] if tree.others else []),
             *[f"left out: {name}/, which holds fields of cells" for name in fields],
@@ -130,6 +130,4 @@ def _check_rows(table: LabelTable, rows: list[CsvRow]) -> None:
             )
         if intensity.casefold() not in INTENSITIES:
             errors.append(f"line {row.line}: unknown intensity '{intensity}'")
-    raise_csv_errors(
-        table.path, errors, "correct these lines, or read other classes by data=folders"
-    )
+    raise_csv_errors(table.path, errors, "correct them, or read other classes with data=folders")

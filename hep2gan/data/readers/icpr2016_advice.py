@@ -5,40 +5,18 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from hep2gan.data.patterns import CLASSES, parse_label
 from hep2gan.data.readers.csv_table import read_table
 from hep2gan.data.readers.files import FolderFiles, describe_others, walk_files
-from hep2gan.data.readers.manifest import NEEDS_MASKS
 from hep2gan.errors import Hep2ganError, pluralize
 
 OFFICIAL_TABLE = "gt_training.csv"
 HEADER = ("image id", "image class")
 _LAYOUTS = (
-    f"it holds NNNNN.png and NNNNN_Mask.png with {OFFICIAL_TABLE}, with a csv table headed"
+    f"it holds NNNNN.png (and NNNNN_Mask.png) with {OFFICIAL_TABLE}, with a csv table headed"
     " 'Image ID,Image class', or in one folder per class"
-)
-_MANIFEST = (
-    "write a manifest.csv headed image,mask,label with a line for each cell, and pack that with"
-    " data=manifest"
 )
 _MAX_FOLDERS = 10_000
 """A data set has fewer; a home folder may have many more."""
-
-
-def no_masks(root: Path) -> Hep2ganError:
-    """Explain why images without masks cannot be packed.
-
-    Args:
-        root: The folder of the set.
-
-    Returns:
-        The error.
-    """
-    return Hep2ganError(
-        f"{root} holds images and no masks",
-        NEEDS_MASKS,
-        "put the mask NNNNN_Mask.png beside each NNNNN.png, as the set is handed out by its owners",
-    )
 
 
 def explain_no_images(table: Path, cells: int) -> Hep2ganError:
@@ -52,8 +30,6 @@ def explain_no_images(table: Path, cells: int) -> Hep2ganError:
         The error.
     """
     holding, _ = _find_pictures(table.parent)
-    if holding and not any(files.masks for files in holding):
-        return no_masks(table.parent)
     inside = f"; images lie in {_names(table.parent, holding)}" if holding else ""
     return Hep2ganError(
         f"{table} lists {pluralize(cells, 'cell')}, none of which lies beside it{inside}",
@@ -81,7 +57,7 @@ def explain_no_cells(root: Path, tables: Sequence[Path]) -> Hep2ganError:
             return Hep2ganError(
                 f"{table.parent} is laid out as the set of the 2012 contest (ID;pattern)",
                 "data=icpr2016 reads the set of 2016, which has other classes",
-                f"{_MANIFEST} data.root={table.parent}",
+                f"read it with data=icpr2012 data.root={table.parent}",
             )
         if table.parent == root and "mask" in columns:
             return _no_table(table, "read it with data=manifest")
@@ -101,27 +77,12 @@ def _explain_folders(
 ) -> Hep2ganError:
     """Explain folders that hold images, but not as the set does."""
     images = [files for files in holding if files.images]
-    masks = [files for files in holding if files.masks]
-    if not masks:
-        return no_masks(root)
-    if not any(files.masks for files in images):
+    if root not in [files.path for files in images] or any(f.masks for f in holding[1:]):
         return Hep2ganError(
-            f"images lie in {_names(root, images)}, masks in {_names(root, masks)}",
-            "data=icpr2016 looks for each mask beside its image",
-            f"{_MANIFEST} data.root={root}",
-        )
-    of_classes = {f.path.parent for f in images if parse_label(f.path.name) is not None}
-    if of_classes:
-        return Hep2ganError(
-            f"the class folders lie in {', '.join(sorted(map(str, of_classes)))}",
-            f"data.root is the folder of the class folders, and {root} is none",
-            f"set data.root to one such folder; for several together, {_MANIFEST}",
-        )
-    if root not in [files.path for files in images]:
-        return Hep2ganError(
-            f"{root} holds images in the folders {_names(root, images)}",
-            f"a folder bears the name of its class ({', '.join(CLASSES)})",
-            f"rename each after its class, or {_MANIFEST}",
+            f"{root} holds images in the folders {_names(root, images or holding)}",
+            "data=icpr2016 reads one folder for each of its six classes, with the masks beside the"
+            " images",
+            f"read it with data=folders data.root={root}",
         )
     fix = "write a csv table headed 'Image ID,Image class' there, with a line for each cell"
     if tables:

@@ -1,7 +1,7 @@
 """Images and masks in folders: how each pair is found, and tables that name the class of each."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -64,6 +64,17 @@ class Pairs(NamedTuple):
 
     masks: dict[Path, Path | None]
     problems: dict[Path, str]
+
+    def errors(self, ids: Mapping[Path, str]) -> list[CellError]:
+        """List the problems.
+
+        Args:
+            ids: Names of the cells by their images.
+
+        Returns:
+            One error for each.
+        """
+        return [CellError(ids.get(file, file.stem), why) for file, why in self.problems.items()]
 
 
 class LabelTable(NamedTuple):
@@ -144,11 +155,12 @@ def _role(name: str) -> str:
     return "images" if name in IMAGE_FOLDERS else "masks" if name in MASK_FOLDERS else "class"
 
 
-def pair_masks(tree: FolderTree) -> Pairs:
+def pair_masks(tree: FolderTree, are_used: bool = True) -> Pairs:
     """Find the mask of each image: beside it, or at the same place below a folder of masks.
 
     Args:
         tree: The images and masks.
+        are_used: Whether to look for masks at all.
 
     Returns:
         The pairs.
@@ -156,7 +168,7 @@ def pair_masks(tree: FolderTree) -> Pairs:
     Raises:
         Hep2ganError: No mask bears the name of an image, or an image has two masks.
     """
-    if not tree.masks:
+    if not tree.masks or not are_used:
         return Pairs(dict.fromkeys(tree.images, None), {})
     stems = Counter(plain_name(image.stem) for image in tree.images)
     by_place = defaultdict[tuple[str, str, str], list[Path]](list)
@@ -190,7 +202,7 @@ def pair_masks(tree: FolderTree) -> Pairs:
             f" and {image.relative_to(tree.root)})",
             f"the mask of {image.name} is called {image.stem}_mask.png or, in a folder masks,"
             f" {image.stem}.png",
-            "rename the masks after their images, or move them away to read the set without masks",
+            "rename the masks after their images, or read the set without with data.masks=false",
         )
     for mask in chain.from_iterable(by_place.values()):
         problems[mask] = f"{mask} has no image. Fix: add its image, or move the mask away"

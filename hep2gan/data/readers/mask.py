@@ -33,8 +33,8 @@ def read_mask(path: Path) -> Mask:
     """Read one binary mask: {0, 1}, {0, 255}, or 0 and one other value.
 
     A JPEG, which smears the edge, is read at half of white if nearly all of it is close to black or
-    white. Of a palette the indices count, if they are binary, and not the colours. Where all colours are
-    equal, the alpha channel is the mask.
+    white. Of a palette the indices count, if they are binary, and not the colours. Where all
+    colours are equal, the alpha channel is the mask.
 
     Args:
         path: The file.
@@ -88,7 +88,7 @@ def _restore_binary(path: Path, grey: npt.NDArray[np.float32]) -> npt.NDArray[np
     if between > MAX_BETWEEN or grey.max() < 191:
         raise Hep2ganError(
             f"{path} is a JPEG with {between:.0%} of its pixels between black and white",
-            f"a mask is black and white; of a JPEG at most {MAX_BETWEEN:.0%}, its edge, lies between",
+            f"a mask is black and white; of a JPEG at most {MAX_BETWEEN:.0%} may lie between",
             "save 0 for background and 255 for the nucleus as PNG",
         )
     return (grey >= 127.5) * np.float32(255)
