@@ -121,13 +121,12 @@ def _find_layout(tree: FolderTree) -> tuple[str, ...]:
             "data.root is the folder of the set",
             f"set data.root={root.parent}",
         )
-    tables = [name for name in ("manifest.csv", "gt_training.csv") if (root / name).is_file()]
-    if tables:
-        reader = "manifest" if "manifest.csv" in tables else "icpr2016"
+    if (other := _table_of_others(root)) is not None:
+        table, reader = other
         raise Hep2ganError(
-            f"{root} holds {tables[0]}, which names the class of each image",
-            "data=folders reads classes from the names of folders",
-            f"set data={reader}, or move {tables[0]} away",
+            f"{table} names the class of each image",
+            f"data={reader} reads such a table, data=folders the names of folders",
+            f"set data={reader}, or move the table away",
         )
     if len(layouts) > 1:
         examples = {place.layout: path for path, place in reversed(tree.images.items())}
@@ -149,6 +148,16 @@ def _find_layout(tree: FolderTree) -> tuple[str, ...]:
             fix = f"set data.root={root / firsts.pop()}"
         raise Hep2ganError(f"{deep} lies deeper than in the folder of a class", _LAYOUTS, fix)
     return layout
+
+
+def _table_of_others(root: Path) -> tuple[Path, str] | None:
+    """Return a table that another reader reads, and the name of that."""
+    if (manifest := root / "manifest.csv").is_file():
+        return manifest, "manifest"
+    if (table := find_label_table([root])) and "pattern" in table.columns:
+        return table.path, "icpr2012"
+    official = root / "gt_training.csv"
+    return (official, "icpr2016") if official.is_file() else None
 
 
 def _require_table(tree: FolderTree) -> LabelTable:
@@ -204,7 +213,8 @@ def _describe(tree: FolderTree, pairs: Pairs, table: LabelTable | None) -> str:
     """Describe what was found and how it is read."""
     classes = f"classes from {table.path.name}" if table else "one folder per class"
     parts = Counter(place.split for place in tree.images.values() if place.split)
-    split = ", ".join(f"{number:,} in {name}" for name, number in sorted(parts.items()))
+    order = sorted(parts, key=lambda name: PARTS[name.casefold()])
+    split = ", ".join(f"{parts[name]:,} in {name}" for name in order)
     facts = [classes, f"its own split kept for split=given: {split}" if split else ""]
     return "; ".join([*filter(None, facts), _describe_masks(tree, pairs)])
 

@@ -63,7 +63,7 @@ def read_icpr2012(root: Path, with_masks: bool = True) -> RawCells:
     table = find_label_table(sorted({root, tree.root}))
     if table is None and tree.root == root:
         table = find_label_table([root.parent])
-    if table is None or "pattern" not in table.columns:
+    if table is None or not {"id", "pattern"} <= table.columns.keys():
         raise Hep2ganError(
             f"{root} holds no table of the set of 2012", _HEADER, "set data.root to its folder"
         )
@@ -75,13 +75,12 @@ def read_icpr2012(root: Path, with_masks: bool = True) -> RawCells:
     )
     if not tree.images:
         raise Hep2ganError(f"{tree.root} holds no crops", _HEADER, "unpack the crops there")
+    table = table._replace(names=(table.columns["id"],))
     rows, problems = rows_by_image(table, list(tree.images))
     pairs = pair_masks(tree, with_masks)
     require_cells(list(tree.images)[:1])
     _check_rows(table, list(rows.values()))
     specimen = next((table.columns[name] for name in _SPECIMEN if name in table.columns), None)
-    if specimen == table.image:
-        specimen = None
     labels = name_ids(row.field(table.label) for row in rows.values())
     check_classes(str(table.path), list(labels))
     specimens = name_ids(row.field(specimen) for row in rows.values())

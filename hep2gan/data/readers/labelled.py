@@ -83,14 +83,14 @@ class LabelTable(NamedTuple):
     Attributes:
         path: The file.
         columns: Position of each column by its name in lower case.
-        image: Position of the column of images.
+        names: Positions of the columns that may name the images.
         label: Position of the column of classes.
         rows: The rows below the header.
     """
 
     path: Path
     columns: dict[str, int]
-    image: int
+    names: tuple[int, ...]
     label: int
     rows: list[CsvRow]
 
@@ -294,12 +294,12 @@ def find_label_table(folders: Sequence[Path]) -> LabelTable | None:
 def _read_label_table(path: Path) -> LabelTable | None:
     rows = read_table(path) if path.is_file() and path.name[0] != "." else []
     names = [name.casefold() for name in rows[0].fields] if rows else []
-    image = next((name for name in _IMAGE if name in names), None)
+    images = [name for name in _IMAGE if name in names]
     label = next((name for name in _LABEL if name in names), None)
-    if image is None or label is None or "mask" in names:
+    if not images or label is None or "mask" in names:
         return None
-    columns = check_columns(path, rows[0], (image, label))
-    return LabelTable(path, columns, columns[image], columns[label], rows[1:])
+    columns = check_columns(path, rows[0], (*images, label))
+    return LabelTable(path, columns, tuple(columns[i] for i in images), columns[label], rows[1:])
 
 
 def rows_by_image(
@@ -325,9 +325,10 @@ def rows_by_image(
                 f"{table.path} names images by their id",
                 "move one of them away with its mask",
             )
+    columns = {at: [_row_id(row, at) for row in table.rows] for at in table.names}
+    column = max(columns, key=lambda at: len(paths.keys() & set(columns[at])))
     found, problems = dict[Path, CsvRow](), list[CellError]()
-    for row in table.rows:
-        name = cell_id(Path(row.field(table.image).replace("\\", "/")).name)
+    for row, name in zip(table.rows, columns[column], strict=True):
         if not name or not row.field(table.label) or paths.get(name) in found:
             what = "names no image" if not name else "names no class"
             raise Hep2ganError(
@@ -346,7 +347,7 @@ def rows_by_image(
     if not found:
         raise Hep2ganError(
             f"{table.path} names other files than those of {images[0].parent}"
-            f" (such as {table.rows[0].field(table.image) if table.rows else 'none'}"
+            f" (such as {table.rows[0].field(column) if table.rows else 'none'}"
             f" and {images[0].name})",
             "it names each image by its file, with or without suffix",
             "put the images of the table there, or correct its names",
@@ -357,3 +358,7 @@ def rows_by_image(
         if path not in found
     ]
     return found, problems
+
+
+def _row_id(row: CsvRow, column: int) -> str:
+    return cell_id(row.field(column).replace("\\", "/").rpartition("/")[2])
