@@ -390,6 +390,8 @@ ALLOWED_CLASSES = frozenset(
     {
         "hep2gan.data.readers.icpr2016.Icpr2016Source",
         "hep2gan.data.readers.manifest.ManifestSource",
+        "hep2gan.data.readers.folders.FoldersSource",
+        "hep2gan.data.readers.icpr2012.Icpr2012Source",
         "hep2gan.data.phantom.generate.PhantomSource",
         "hep2gan.data.transforms.augmentation.Augmentation",
         "hep2gan.models.generator.DeepLabV3PlusGenerator",

@@ -18,12 +18,23 @@ from hep2gan.cli.app import name_positionals, resolve_config
 from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.data.prepare import pack_store
 from hep2gan.data.readers.csv_table import read_table
+from hep2gan.data.readers.folders import read_folders
+from hep2gan.data.readers.icpr2012 import read_icpr2012
 from hep2gan.data.readers.icpr2016 import Icpr2016Source, read_icpr2016
+from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import find_images, load_image
 from tests.helpers.commands import call, folder_after
-from tests.helpers.raw_sets import NAMES, flat, folders, headed, write_csv, write_pair
+from tests.helpers.raw_sets import (
+    class_folders,
+    contest_2012,
+    flat,
+    folders,
+    headed,
+    write_csv,
+    write_pair,
+)
 from tests.helpers.started import NETS, SMALL
 from tests.test_schema import FIELDS, refusals, takes
 
@@ -44,6 +55,7 @@ def refusal(action, fix):
 # ---------------------------------------------------------------- tables
 
 
+AS_TRAINED = ImageReading()
 MANIFEST = Path("manifest.csv")
 GOOD = "image,mask,label\n1.png,1_m.png,a\n2.png,2_m.png,b\n"
 
@@ -99,15 +111,6 @@ def mend_text(file, old, new):
     Path(file).write_text(Path(file).read_text().replace(old, new))
 
 
-def as_manifest(root):
-    """The manifest that the fixes of foreign layouts ask for."""
-    pairs = sorted(path for path in root.rglob("*.png") if "mask" not in str(path).lower())
-    masks = {p.stem.lower().replace("_mask", ""): p for p in root.rglob("*.png") if p not in pairs}
-    rows = [[p.relative_to(root), masks[p.stem].relative_to(root), "a"] for p in pairs]
-    write_csv(root / "manifest.csv", [["image", "mask", "label"], *rows])
-    return read_manifest(root)
-
-
 def several_tables(root):
     headed(root)
     shutil.copy(root / "classes.csv", root / "copy.csv")
@@ -140,7 +143,7 @@ def one_id_in_two_classes(root):
 def unknown_folder(root):
     folders(root)
     write_pair(root / "whole", 60)
-    yield "rename it, or move it away"
+    yield "rename it, move it away, or read any classes with data=folders"
     shutil.rmtree(root / "whole")
 
 
@@ -184,21 +187,12 @@ def another_table(root):
     headed(root)
 
 
-def numbered_folders(root):
-    folders(root)
-    for number, name in enumerate(NAMES):
-        (root / name).rename(root / str(number))
-    yield "rename each after its class"
-    for number, name in enumerate(NAMES):
-        (root / str(number)).rename(root / name)
-
-
 def other_kinds(root):
     folders(root)
     for path in root.rglob("*.png"):
-        path.rename(path.with_suffix(".bmp"))
+        path.rename(path.with_suffix(".gif"))
     yield "save them as PNG"
-    for path in root.rglob("*.bmp"):
+    for path in root.rglob("*.gif"):
         path.rename(path.with_suffix(".png"))
 
 
@@ -228,7 +222,7 @@ def table_without_images(root):
 LAYOUTS = [
     *(several_tables, wrong_lines, one_cell_twice, one_id_in_two_classes, unknown_folder),
     *(empty_specimens, wrong_specimens, no_such_folder, empty_folder, no_table, another_table),
-    *(numbered_folders, other_kinds, no_images, table_elsewhere, table_without_images),
+    *(other_kinds, no_images, table_elsewhere, table_without_images),
 ]
 
 
@@ -249,31 +243,169 @@ def test_a_folder_above_the_set_names_the_folder_of_the_set(tmp_path):
     assert len(read_icpr2016(Path(found.fix.removeprefix("set data.root to "))).cells) == 12
 
 
-def test_one_of_several_folders_of_classes(tmp_path):
-    folders(tmp_path / "train")
-    found = refusal(lambda: read_icpr2016(tmp_path), "set data.root to one such folder")
-    assert (
-        len(read_icpr2016(Path(found.fact.removeprefix("the class folders lie in "))).cells) == 12
+def other_reader(root):
+    """Follow the fix of data=icpr2016 for a folder of another layout."""
+    fix = refusal(lambda: read_icpr2016(root), "read it with data=").fix
+    reader, place = re.fullmatch(r"read it with data=(\w+) data.root=(.*)", fix).groups()
+    return {"folders": read_folders, "icpr2012": read_icpr2012}[reader](Path(place))
+
+
+def test_layouts_of_others_name_their_reader(tmp_path):
+    for name, pattern, mask in (
+        ("split", "{split}/{name}/{n}", ""),
+        ("parallel", "images/{name}/{n}", "masks/{name}/{n}"),
+        ("numbered", "{name}/{n}", "{name}/{n}_mask"),
+    ):
+        class_folders(tmp_path / name, pattern, mask, names=("1", "2", "3"))
+        assert len(other_reader(tmp_path / name).cells) == 12
+    raw = other_reader(contest_2012(tmp_path / "2012"))
+    assert (len(raw.cells), len(raw.classes)) == (12, 6)
+    flat(tmp_path / "table")
+    (tmp_path / "table" / "gt_training.csv").unlink()
+    write_csv(tmp_path / "table" / "all.csv", [["image", "mask", "label"]])
+    refusal(lambda: read_icpr2016(tmp_path / "table"), "read it with data=manifest")
+
+
+# Folders as data=folders does not read them: broken by, what the fix says, and mended by.
+
+
+def plain(root):
+    return class_folders(root, "{name}/{n}", "{name}/{n}_mask")
+
+
+def two_layouts(root):
+    plain(root)
+    class_folders(root, "train/{name}/{n}", "train/{name}/{n}_mask")
+    yield "move the other images away"
+    shutil.rmtree(root / "train")
+
+
+def loose_images(root):
+    plain(root)
+    write_pair(root, 99)
+    yield "move the other images away"
+    (root / "00099.png").unlink()
+    (root / "00099_Mask.png").unlink()
+
+
+def one_folder_too_high(root):
+    class_folders(root, "set/{name}/{n}", "set/{name}/{n}_mask")
+    yield f"set data.root={root / 'set'}"
+    for folder in (root / "set").iterdir():
+        folder.rename(root / folder.name)
+
+
+def deeper(root):
+    class_folders(root, "{name}/{split}/x/{n}", "{name}/{split}/x/{n}_mask")
+    yield "move the images up into the folders of their classes"
+    for file in root.rglob("*.png"):
+        file.rename(file.parent.parent.parent / file.name)
+
+
+def masks_of_other_names(root):
+    class_folders(root, "images/{name}/{n}", "masks/{name}/of_{n}")
+    yield "rename the masks after their images"
+    for mask in (root / "masks").rglob("*.png"):
+        mask.rename(mask.with_name(mask.name.removeprefix("of_")))
+
+
+def two_masks(root):
+    plain(root)
+    class_folders(root, "masks/{name}/{n}")
+    yield "move the others away"
+    shutil.rmtree(root / "masks")
+
+
+def no_classes(root):
+    class_folders(root, "images/{n}", "masks/{n}")
+    yield "labels.csv headed image,label"
+    names = [[n, "abc"[n % 3]] for n in range(1, 13)]
+    write_csv(root / "labels.csv", [["image", "label"], *names])
+
+
+def table_of_other_files(root):
+    class_folders(root, "images/{n}", "masks/{n}")
+    write_csv(root / "labels.csv", [["image", "label"], *([f"x{n}", "a"] for n in range(1, 13))])
+    yield "or correct its names"
+    mend_text(root / "labels.csv", "x", "")
+
+
+def line_without_class(root):
+    class_folders(root, "images/{n}", "masks/{n}")
+    write_csv(
+        root / "labels.csv", [["image", "label"], *([n, "a"] for n in range(1, 12)), [12, ""]]
     )
+    yield "correct the line"
+    mend_text(root / "labels.csv", "12,", "12,a")
 
 
-def test_layouts_of_others_become_manifests(tmp_path):
-    contest = tmp_path / "2012"
-    flat(contest)
-    (contest / "gt_training.csv").write_text("ID;pattern\n1;homogeneous\n")
-    parallel = tmp_path / "parallel"
-    for n in range(12):
-        write_pair(parallel / "images", n)
-        (parallel / "masks").mkdir(exist_ok=True)
-        (parallel / "images" / f"{n:05}_Mask.png").rename(parallel / "masks" / f"{n:05}.png")
-    for root in (contest, parallel):
-        found = refusal(
-            lambda root=root: read_icpr2016(root), "manifest.csv headed image,mask,label"
-        )
-        assert found.fix.endswith(f"data=manifest data.root={root}")
-        assert len(as_manifest(root).cells) == 12
-    (contest / "gt_training.csv").unlink()
-    refusal(lambda: read_icpr2016(contest), "read it with data=manifest")
+def several_label_tables(root):
+    no_classes_yet = no_classes(root)
+    next(no_classes_yet)
+    next(no_classes_yet, None)
+    shutil.copy(root / "labels.csv", root / "images" / "old.csv")
+    yield "move the others away"
+    (root / "images" / "old.csv").unlink()
+
+
+def two_spellings(root):
+    class_folders(root, "{split}/{name}/{n}", "{split}/{name}/{n}_mask", names=("Golgi", "b"))
+    (root / "test" / "Golgi").rename(root / "test" / "golgi")
+    yield "call both 'Golgi'"
+    (root / "test" / "golgi").rename(root / "test" / "Golgi")
+
+
+def untrained_class(root):
+    class_folders(root, "{split}/{name}/{n}", "{split}/{name}/{n}_mask")
+    (root / "test" / "Rods").rename(root / "test" / "misc")
+    yield "rename them as in the training folder"
+    (root / "test" / "misc").rename(root / "test" / "Rods")
+
+
+def a_field(root):
+    plain(root)
+    field = Image.fromarray(np.zeros((1038, 1388, 3), np.uint8))
+    (root / "01").mkdir()
+    field.save(root / "01" / "01.bmp")
+    field.save(root / "01" / "01_mask.bmp")
+    yield "crop the cells out of the fields"
+    shutil.rmtree(root / "01")
+
+
+def table_of_others(root):
+    plain(root)
+    (root / "manifest.csv").write_text("image,label\n")
+    yield "set data=manifest, or move the table away"
+    (root / "manifest.csv").unlink()
+
+
+def nothing_there(root):
+    yield "set data.root to the folder of the set"
+    plain(root)
+
+
+FOREIGN = [
+    *(two_layouts, loose_images, one_folder_too_high, deeper, masks_of_other_names, two_masks),
+    *(no_classes, table_of_other_files, line_without_class, several_label_tables, two_spellings),
+    *(untrained_class, a_field, table_of_others, nothing_there),
+]
+
+
+@pytest.mark.parametrize("layout", FOREIGN, ids=lambda layout: layout.__name__)
+def test_folders_of_any_set(layout, tmp_path):
+    root = tmp_path / "set"
+    steps = layout(root)
+    refusal(lambda: read_folders(root), next(steps))
+    assert next(steps, None) is None
+    raw = read_folders(root)
+    assert (len(raw.cells), raw.problems) == (12, ())
+    assert all(cell.image.is_file() and cell.mask.is_file() for cell in raw.cells)
+
+
+def test_the_folder_of_images_alone_names_the_folder_of_the_set(tmp_path):
+    class_folders(tmp_path, "images/{name}/{n}", "masks/{name}/{n}")
+    found = refusal(lambda: read_folders(tmp_path / "images"), "set data.root=")
+    assert len(read_folders(Path(found.fix.removeprefix("set data.root="))).cells) == 12
 
 
 # ---------------------------------------------------------------- masks
@@ -352,10 +484,12 @@ def test_inputs_of_predictions():
     assert find_images(["k"], output).images
     save("f.png", (700, 900))
     (field,) = find_images(["f.png"], output).images
-    found = refusal(lambda: load_image(field, 32, None, False, 100), "crop the cells out of it")
+    found = refusal(
+        lambda: load_image(field, 32, ImageReading(), False, 100), "crop the cells out of it"
+    )
     side = int(found.fix.rpartition("at most ")[2].removesuffix(" px"))
     save("f.png", (side, side))
-    assert load_image(field, 32, None, False, 100).shape == (side, side)
+    assert load_image(field, 32, ImageReading(), False, 100).shape == (side, side)
 
 
 def test_arguments():

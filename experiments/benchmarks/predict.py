@@ -21,6 +21,7 @@ from experiments.benchmarks.compare import COMPACT, CPU, Ratio, Row, compare, ra
 from experiments.benchmarks.trainings import Run, prepare_run
 from hep2gan.data.batch import Batch
 from hep2gan.data.phantom.generate import write_phantom
+from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.splits import Split
 from hep2gan.inference.export import ExportableModel, write_graph
 from hep2gan.inference.load import TorchBackend
@@ -87,7 +88,7 @@ def predict_folder(engine: InferenceBackend, run: Run, cells: Path, output: Path
     """
     images = find_images([str(cells)], output).images
     Predictor(engine, run.data.store.classes, run.data.store.size).predict(
-        images, output, batch_size=BATCH, white_level=None, overlays=True,
+        images, output, batch_size=BATCH, reading=ImageReading(), overlays=True,
         progress=lambda *_: None,
     )  # fmt: skip
 

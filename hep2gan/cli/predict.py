@@ -21,6 +21,7 @@ def predict(config: dict[str, Any]) -> None:
         Hep2ganError: Some images could not be read; the others are done.
     """
     from hep2gan.cli.settings import PredictSettings
+    from hep2gan.data.readers.image import ImageReading
     from hep2gan.inference.predict import find_images
     from hep2gan.io import progress_bar
     from hep2gan.settings import parse
@@ -35,7 +36,7 @@ def predict(config: dict[str, Any]) -> None:
             images,
             output,
             batch_size=settings.batch_size,
-            white_level=settings.white_level,
+            reading=ImageReading(settings.white_level, settings.channel, settings.plane),
             overlays=settings.overlays,
             progress=bar,
             masks=settings.masks,
@@ -69,9 +70,7 @@ def _open_predictor(settings: "PredictSettings") -> "Predictor":
 
     trained = load_run(folder, settings.checkpoint, settings.trusted)
     backend = TorchBackend(trained.task, trained.config.normalisation, resolve_device(accelerator))
-    return Predictor(
-        backend, trained.classes, trained.size, trained.largest_crop, trained.white_level
-    )
+    return Predictor(backend, trained.classes, trained.size, trained.largest_crop, trained.reading)
 
 
 def main() -> None:

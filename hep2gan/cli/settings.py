@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hep2gan.data.readers.source import Channel
 from hep2gan.settings import Component, Name, PositiveInt, Settings, Text, Texts
 
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -71,6 +72,10 @@ class PredictSettings(RunSettings):
     """Images at once."""
     white_level: Annotated[int, Field(ge=1, examples=[4095])] | None = None
     """Grey level that is white in files of more than 8 bits; null: as in the training."""
+    channel: Channel = None
+    """Number or name of the channel that shows the stain; null: as in the training."""
+    plane: Annotated[int, Field(ge=0)] | None = None
+    """Number of the plane; null: as in the training."""
     overlays: bool = True
     """Write each image with the outline of its mask."""
     masks: bool | Literal["only"] = True

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hep2gan.config import RESTORE, TrainConfig, errors_naming_config, parse_run, parse_source
+from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import BackendOutput
@@ -33,7 +34,7 @@ class LoadedRun:
         size: S, the side of its images in pixels.
         store: Folder of the store that it was trained on, which may no longer exist.
         largest_crop: Longest side of its raw cells in pixels; None if it was not recorded.
-        white_level: Grey level of white in its raw images, see `DataSource`; None for the default.
+        reading: White level, channel and plane of its raw images.
         task: The networks, on the CPU.
         checkpoint: The file that the weights come from.
     """
@@ -44,7 +45,7 @@ class LoadedRun:
     size: int
     store: Path
     largest_crop: int | None
-    white_level: int | None
+    reading: ImageReading
     task: SegmentationGuidedClassification
     checkpoint: Path
 
@@ -83,10 +84,9 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
     task = build()
     task.load_state_dict(state["state_dict"])
-    white_level = parse_source(config.data, trusted).white_level
-    return LoadedRun(
-        run, config, classes, size, store, largest_crop, white_level, task.eval(), path
-    )
+    source = parse_source(config.data, trusted)
+    reading = ImageReading(source.white_level, source.channel, source.plane)
+    return LoadedRun(run, config, classes, size, store, largest_crop, reading, task.eval(), path)
 
 
 def _build(

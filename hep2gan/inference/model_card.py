@@ -92,7 +92,7 @@ def describe_export(
         "method": config.name,
         "size": trained.size,
         "largest_crop": trained.largest_crop,
-        "white_level": trained.white_level,
+        **trained.reading._asdict(),
         "classes": classes,
         "threshold": THRESHOLD,
         "inputs": _ports(inputs, trained.size, len(classes)),

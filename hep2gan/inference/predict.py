@@ -1,5 +1,6 @@
 """Segment and classify the cells of image files, a batch at a time."""
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -15,7 +16,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from hep2gan.data.readers.files import describe_others, split_masks, walk_files
-from hep2gan.data.readers.image import SUFFIXES, ByteImage, GreyLevels, read_image, resize, stretch
+from hep2gan.data.readers.image import (
+    SUFFIXES,
+    ByteImage,
+    GreyLevels,
+    ImageReading,
+    read_image,
+    resize,
+    stretch,
+)
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_open, atomic_write, csv_text
 from hep2gan.reports.figures.overlay import overlay
@@ -26,6 +35,8 @@ _COMPRESSION = 1
 """Of PNG: half the time of the usual 6 for files a tenth larger, and the same pixels."""
 MAX_CROPS = 3
 """Crops of the training that an image may be as long as: more show a field of cells, not one."""
+_KEY = re.compile(r"data\.(white_level|channel|plane)\b")
+"""Keys that lie in no group here."""
 Masks = bool | Literal["only"]
 """Whether masks are written: beside the rest, alone in the layout of a data set, or not."""
 T = TypeVar("T")
@@ -118,7 +129,7 @@ class Predictor:
         classes: K class names, in the order of the probabilities; empty without a classifier.
         size: S, the side in pixels of the images that the networks take.
         largest_crop: Longest side in pixels of the cells of the training; None if not known.
-        white_level: Grey level of white in the images of the training; None for the default.
+        reading: How the images of the training were read.
     """
 
     def __init__(
@@ -127,10 +138,10 @@ class Predictor:
         classes: Sequence[str],
         size: int,
         largest_crop: int | None = None,
-        white_level: int | None = None,
+        reading: ImageReading = ImageReading(),  # noqa: B008, it cannot change
     ) -> None:
         self._backend, self._classes, self._size = backend, tuple(classes), size
-        self._largest_crop, self._white_level = largest_crop, white_level
+        self._largest_crop, self._reading = largest_crop, reading
 
     def predict(
         self,
@@ -138,7 +149,7 @@ class Predictor:
         output: Path,
         *,
         batch_size: int,
-        white_level: int | None,
+        reading: ImageReading,
         overlays: bool,
         progress: Callable[[int, int], None],
         masks: Masks = True,
@@ -151,8 +162,7 @@ class Predictor:
             images: The files, see `find_images`.
             output: The folder of the results, created if it does not exist.
             batch_size: Images that the networks take at once.
-            white_level: Grey level of white in 16-bit images, see `read_image`; None for that of
-                the training.
+            reading: How to read them; what is None is as in the training.
             overlays: Whether to write each image with the outline of its mask.
             progress: Called with (images done, images in all).
             masks: Whether to write masks, or nothing else.
@@ -167,7 +177,7 @@ class Predictor:
         load = partial(
             _load_or_explain,
             size=self._size,
-            white_level=white_level or self._white_level,
+            reading=reading.or_else(self._reading),
             for_overlay=overlays and masks != "only",
             largest_crop=self._largest_crop,
         )
@@ -243,7 +253,7 @@ def find_images(inputs: Sequence[str], output: Path) -> FoundImages:
         raise Hep2ganError(
             f"no images in {', '.join(inputs)}" + (f", but {left_out}" if left_out else ""),
             f"images end in {', '.join(sorted(SUFFIXES))}",
-            "save them as PNG or TIFF" if others else "name an image, or a folder that holds some",
+            "save them as PNG" if others else "name an image, or a folder that holds some",
         )
     return FoundImages(_name_results(found), left_out)
 
@@ -285,15 +295,14 @@ def _load_or_explain(file: InputImage, **options: Any) -> LoadedImage | Hep2ganE
     try:
         return load_image(file, **options)
     except Hep2ganError as error:
-        # Here the key lies in no group.
         parts = (error.fact, error.rule, error.fix)
-        return Hep2ganError(*(part.replace("data.white_level", "white_level") for part in parts))
+        return Hep2ganError(*(_KEY.sub(r"\1", part) for part in parts))
 
 
 def load_image(
     file: InputImage,
     size: int,
-    white_level: int | None,
+    reading: ImageReading,
     for_overlay: bool,
     largest_crop: int | None = None,
 ) -> LoadedImage:
@@ -302,7 +311,7 @@ def load_image(
     Args:
         file: The image file.
         size: S, the side in pixels of the images that the networks take.
-        white_level: Grey level of white in 16-bit images; None for 65535.
+        reading: White level, channel and plane.
         for_overlay: Whether the pixels are kept at their own size too.
         largest_crop: Longest side in pixels of the cells of the training; None if not known.
 
@@ -313,7 +322,7 @@ def load_image(
         Hep2ganError: The file cannot be read, see `read_image`, or it is many times as large as
             `largest_crop`, so that it is a field of cells.
     """
-    image = read_image(file.path, white_level)
+    image = read_image(file.path, *reading)
     if largest_crop and max(image.shape) > (limit := MAX_CROPS * largest_crop):
         raise Hep2ganError(
             f"{file.path} has {image.shape[1]} × {image.shape[0]} pixels",

@@ -63,6 +63,56 @@ def folders(root: Path, count: int = 12) -> Path:
     return root
 
 
+# The layouts that data=folders and data=icpr2012 read. Cell n is `draw(n)`, its class n·K // count.
+
+KINDS = ("AC-1", "fine speckled", "Rods")
+SPLITS = ("train", "val", "test")
+
+
+def save(array: np.ndarray, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **({"quality": 75} if path.suffix == ".jpg" else {}))
+    return path
+
+
+def class_folders(
+    root: Path,
+    pattern: str,
+    mask: str = "",
+    count: int = 12,
+    names: Sequence[str] = KINDS,
+    suffix: str = ".png",
+) -> Path:
+    """Images, and masks if named, at paths such as {split}/{name}/{n:03d}; every fourth is val."""
+    for n in range(1, count + 1):
+        name = names[(n - 1) * len(names) // count]
+        split = SPLITS[1 if n % 4 == 2 else 2 if n % 4 == 3 else 0]
+        for template, array in zip((pattern, mask), draw(n), strict=True):
+            if template:
+                save(array, root / (template.format(n=n, name=name, split=split) + suffix))
+    return root
+
+
+def contest_2012(root: Path, count: int = 12, columns: Sequence[str] = ("ID", "pattern")) -> Path:
+    """Crops and masks in Cells/, a table with semicolons, and a field as 24-bit BMP."""
+    names = ("homogeneous", "fine_speckled", "coarse_speckled", "nucleolar", "centromere",
+             "cytoplasmatic")  # fmt: skip
+    lines = [";".join(columns)]
+    for n in range(1, count + 1):
+        for ending, array in zip(("", "_mask"), draw(n), strict=True):
+            save(array, root / "Cells" / f"{n:03d}{ending}.png")
+        values = {
+            "ID": f"{n:03d}", "pattern": names[(n - 1) * 6 // count], "image": f"{1 + n // 4:02d}",
+            "intensity": "positive" if n % 2 else "intermediate",
+        }  # fmt: skip
+        lines.append(";".join(values[column] for column in columns))
+    (root / "cells.csv").write_text("\n".join(lines) + "\n")
+    field = np.zeros((1038, 1388, 3), np.uint8)
+    save(field, root / "Images" / "01" / "01.bmp")
+    save(field[..., 0], root / "Images" / "01" / "01_mask.bmp")
+    return root
+
+
 def cells(root: Path, count: int = 12) -> RawCells:
     """Raw cells without a reader."""
     for n in range(1, count + 1):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from hep2gan.cli import export, predict
 from hep2gan.data.patterns import ICPR2016
+from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
@@ -229,14 +230,14 @@ def test_damaged_exports_are_refused(damage, inside, tmp_path):
     for file in (inside / RUN / "export").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     whole = open_export(tmp_path)
-    assert (whole.size, whole.white_level) == (64, None)
+    assert (whole.size, whole.reading) == (64, ImageReading())
     described = tmp_path / "model.json"
     if damage == "graph":
         content = bytearray((tmp_path / "model.onnx").read_bytes())
         content[-100] ^= 1
         (tmp_path / "model.onnx").write_bytes(content)
     elif damage == "version":
-        described.write_text(described.read_text().replace('"version": 1', '"version": 2', 1))
+        described.write_text(described.read_text().replace('"version": 2', '"version": 3', 1))
     else:
         described.write_text(described.read_text()[:50])
     with pytest.raises(Hep2ganError, match=r"cannot be used.*hep2gan-export"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hep2gan.data.readers.image import resize, stretch
+from hep2gan.data.readers.image import ImageReading, resize, stretch
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import TorchBackend
@@ -17,6 +17,7 @@ from hep2gan.reports.figures.overlay import overlay
 from hep2gan.training.devices import resolve_device
 from tests.helpers import tiny
 
+AS_TRAINED = ImageReading()
 OUT = Path("out")
 
 
@@ -61,9 +62,9 @@ def names(*inputs, output=OUT):
 
 
 def test_a_folder_as_people_have_it():
-    for name in ("001.png", "002.png", "003.png", "001_mask.png", "002_MASK.png", "004.jpg"):
+    for name in ("001.png", "002.png", "003.png", "001_mask.png", "002_MASK.png", "004.gif"):
         image(f"folder/{name}")
-    image("folder/005.bmp")
+    image("folder/005.ppm")
     image("folder/006.PNG")
     image("folder/.ipynb_checkpoints/002-checkpoint.png")
     Path("folder/._001.png").write_bytes(b"\0\5\x16\7")
@@ -71,7 +72,7 @@ def test_a_folder_as_people_have_it():
     found = find_images(["folder"], OUT)
     assert [path.path.name for path in found.images] == ["001.png", "002.png", "003.png", "006.PNG"]
     assert found.left_out == (
-        "2 masks, 2 files of kinds that are not read (.bmp, .jpg; PNG and TIFF are)"
+        "2 masks, 2 files of kinds that are not read (.gif, .ppm; PNG, TIFF, BMP and JPEG are)"
     )
 
 
@@ -111,7 +112,12 @@ def test_predicting_twice_gives_the_same_twice():
     def all_files(output):
         found = find_images(["folder"], output).images
         Predictor(engine, "ab", 16).predict(
-            found, output, batch_size=2, white_level=None, overlays=True, progress=lambda *_: None
+            found,
+            output,
+            batch_size=2,
+            reading=ImageReading(),
+            overlays=True,
+            progress=lambda *_: None,
         )
         return {path: path.read_bytes() for path in Path("folder").rglob("*") if path.is_file()}
 
@@ -126,7 +132,7 @@ def test_names_that_differ_in_their_suffix_alone_keep_it():
     found = find_images(["e"], OUT).images
     assert [str(f.name) for f in found] == ["cell_0.png", "cell_0.tif", "cell_1"]
     Predictor(engine, "ab", 16).predict(
-        found, OUT, batch_size=4, white_level=None, overlays=False, progress=lambda *_: None
+        found, OUT, batch_size=4, reading=ImageReading(), overlays=False, progress=lambda *_: None
     )
     written = sorted(path.name for path in Path("out/masks").iterdir())
     assert written == ["cell_0.png.png", "cell_0.tif.png", "cell_1.png"]
@@ -145,8 +151,13 @@ def test_white_is_that_of_the_training_where_none_is_given(monkeypatch):
 
     found = find_images(["w"], OUT).images
     for own, given in ((4095, None), (4095, 6000), (None, None)):
-        report = Predictor(noting, "ab", 16, white_level=own).predict(
-            found, OUT, batch_size=1, white_level=given, overlays=False, progress=lambda *_: None
+        report = Predictor(noting, "ab", 16, reading=ImageReading(own)).predict(
+            found,
+            OUT,
+            batch_size=1,
+            reading=ImageReading(given),
+            overlays=False,
+            progress=lambda *_: None,
         )
         assert not report.problems
     white = [float(one[0, 1]) for one in levels]
@@ -162,7 +173,7 @@ def test_a_field_of_cells_is_refused(shape, is_field):
     image("f/field.png", shape)
     found = find_images(["f"], OUT).images
     report = Predictor(engine, "ab", 16, largest_crop=100).predict(
-        found, OUT, batch_size=2, white_level=None, overlays=False, progress=lambda *_: None
+        found, OUT, batch_size=2, reading=ImageReading(), overlays=False, progress=lambda *_: None
     )
     assert report.done == (not is_field)
     words = f"f/field.png has {shape[1]} × {shape[0]} pixels: one file is one cell, and those of"
@@ -172,7 +183,10 @@ def test_a_field_of_cells_is_refused(shape, is_field):
 
 def test_a_crop_size_that_is_not_known_refuses_nothing():
     image("f/field.png", (900, 900))
-    assert load_image(find_images(["f"], OUT).images[0], 16, None, False).shape == (900, 900)
+    assert load_image(find_images(["f"], OUT).images[0], 16, ImageReading(), False).shape == (
+        900,
+        900,
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,7 +242,7 @@ def predicted(count, batch_size, calls=None, output=Path("out"), **given):
         find_images(["many"], OUT).images,
         output,
         batch_size=batch_size,
-        white_level=None,
+        reading=ImageReading(),
         overlays=True,
         progress=lambda done, total: seen.append((done, total)),
         **given,

@@ -1,4 +1,4 @@
-"""Decoding of PNG and TIFF files: each pixel as it is stored, or a refusal that says why."""
+"""Decoding of image files: each pixel as it is stored, or a refusal that says why."""
 
 import io
 import re
@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from hep2gan.data.readers.tiff import SIGNATURES, TiffHeader
+from hep2gan.data.readers.stack import PlaneChoice, Stack, find_channel, read_sample
+from hep2gan.data.readers.tiff import COLOURS, SIGNATURES, TiffHeader
 from hep2gan.errors import Hep2ganError
 
-FORMATS = ("PNG", "TIFF")
+FORMATS = ("PNG", "TIFF", "BMP", "JPEG")
 MAX_PIXELS = 4096 * 4096
 """A cell crop has some 70 × 70 pixels: anything larger is not one, or is a decompression bomb."""
 MAX_BYTES = 256 * 1024 * 1024
@@ -48,6 +49,7 @@ class Pixels(NamedTuple):
         alpha: (h, w) opacity; None without.
         palette: (n, 3) colours of the indices, 0 to 255; None without.
         white_is_zero: Whether the file says that its zeros are white.
+        is_lossy: Whether the file is a JPEG, whose values are near those that were saved.
     """
 
     stored: npt.NDArray[Any]
@@ -55,6 +57,25 @@ class Pixels(NamedTuple):
     alpha: npt.NDArray[Any] | None = None
     palette: npt.NDArray[np.uint8] | None = None
     white_is_zero: bool = False
+    is_lossy: bool = False
+
+    def only(self, path: Path, channel: int | str) -> "Pixels":
+        """Keep one channel.
+
+        Args:
+            path: The file, for messages.
+            channel: Its number or name: red, green or blue; 0 if it is grey.
+
+        Returns:
+            The pixels, as grey.
+
+        Raises:
+            Hep2ganError: There is no such channel.
+        """
+        values = self.stored if self.palette is None else self.palette[self.stored]
+        index = find_channel(path, COLOURS if values.ndim == 3 else ("",), channel)
+        values = values[..., index] if values.ndim == 3 else values
+        return self._replace(stored=values, palette=None)
 
     def grey(self) -> npt.NDArray[np.float32]:
         """Compute grey values: palette looked up, colours as luma after ITU-R BT.601, not rounded.
@@ -71,26 +92,33 @@ class Pixels(NamedTuple):
         return values.astype(np.float32)
 
 
-def read_pixels(path: Path) -> Pixels:
-    """Read one PNG or TIFF as it is stored, turned upright by its orientation tag.
+def read_pixels(path: Path, choice: PlaneChoice | None = None) -> Pixels:
+    """Read one image as it is stored, turned upright by its orientation tag.
 
     Args:
         path: The file.
+        choice: The channel and the plane to read; None for files with no such choice, as masks.
 
     Returns:
         The pixels.
 
     Raises:
-        Hep2ganError: The file is missing, empty, truncated, not a PNG or TIFF, too large, or of a
-            kind that is not read.
+        Hep2ganError: The file is missing, empty, truncated, no image, too large, of a kind that is
+            not read, or without the channel or plane that is chosen.
     """
     data, tiff = _read_bytes(path), None
     try:
         if data.startswith(SIGNATURES):
             tiff = TiffHeader.read(data)
+            if choice is not None and (tiff.is_stack or any(c is not None for c in choice)):
+                return _read_plane(path, data, tiff, choice)
             if kind := tiff.unread_kind():
                 raise _unread(path, f"is a TIFF {kind}")
-        return _decode(path, data, tiff)
+        pixels = _decode(path, data, tiff)
+        if choice is None or choice == PlaneChoice():
+            return pixels
+        Stack(("",)).choose(path, PlaneChoice(plane=choice.plane))
+        return pixels if choice.channel is None else pixels.only(path, choice.channel)
     except Hep2ganError:
         raise
     except UnidentifiedImageError as error:
@@ -100,7 +128,7 @@ def read_pixels(path: Path) -> Pixels:
             raise _damaged(path, "its header is incomplete") from error
         raise Hep2ganError(
             f"{path} cannot be read as an image",
-            "images are PNG or TIFF",
+            "images are PNG, TIFF, BMP or JPEG",
             "save it as 8- or 16-bit grey PNG",
         ) from error
     except Image.DecompressionBombError as error:
@@ -109,10 +137,37 @@ def read_pixels(path: Path) -> Pixels:
         raise _damaged(path, str(error)) from error
 
 
+def _read_plane(path: Path, data: bytes, tiff: TiffHeader, choice: PlaneChoice) -> Pixels:
+    """Read the chosen channel and plane of a TIFF file."""
+    stack = Stack.read(tiff)
+    index, sample = stack.choose(path, choice)
+    if tiff.planes > tiff.images:
+        if (values := tiff.plane_behind(data, index)) is None:
+            raise _unread(path, f"is a TIFF {tiff.unread_kind()}")
+        pixels = Pixels(values, tiff.full_scale, white_is_zero=tiff.white_is_zero)
+        return pixels if sample is None else pixels.only(path, sample)
+    if tiff.images > 1:
+        data = tiff.image_alone(data, index)
+        tiff = TiffHeader.read(data)
+    tiff = tiff._replace(planes=1)
+    if tiff.has_unread_samples:
+        if sample is None:
+            raise stack.must_choose(path)
+        _check_pixels(path, *tiff.size)
+        return Pixels(read_sample(path, data, sample), tiff.full_scale)
+    if kind := tiff.unread_kind():
+        raise _unread(path, f"is a TIFF {kind}")
+    pixels = _decode(path, data, tiff)
+    return pixels if sample is None else pixels.only(path, sample)
+
+
 def _decode(path: Path, data: bytes, tiff: TiffHeader | None) -> Pixels:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if tiff is None:
+        if image.format == "PNG":
             check_png_checksums(data)
+        if image.mode == "CMYK" and tiff is None:
+            raise _unread(path, "is a JPEG of CMYK colours")
+        is_lossy = image.format in ("JPEG", "MPO")
         _check_size(path, image)
         # Loading empties `tile`, so all that it says is read before.
         raw, mode = _raw_mode(image.tile[0]), image.mode
@@ -124,13 +179,14 @@ def _decode(path: Path, data: bytes, tiff: TiffHeader | None) -> Pixels:
         stored = _load(image)
         colours = image.getpalette() if mode in ("P", "PA") else None
         transparent = image.info.get("transparency") if mode == "P" else None
-    if mode[:3] == "RGB" and ";16" in raw:
+    is_deep = ";16" in raw and not raw.startswith("BGR")  # A BMP of 16 bits has 5 or 6 a colour.
+    if mode[:3] == "RGB" and is_deep:
         # Pillow keeps the upper byte of 16-bit colours; the lower one is read in its place.
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             other = raw[:-1] + _OTHER_BYTE[raw[-1]]
             image.tile = [_with_raw_mode(tile, other) for tile in image.tile]
             stored = stored * np.uint16(256) + _load(image)
-    full_scale = tiff.full_scale if tiff else 65535 if ";16" in raw else 255
+    full_scale = tiff.full_scale if tiff else 65535 if is_deep else 255
     if mode == "1":
         stored = stored * np.uint8(255)
     alpha = stored[..., -1] if stored.ndim == 3 and stored.shape[2] != 3 else None
@@ -140,7 +196,7 @@ def _decode(path: Path, data: bytes, tiff: TiffHeader | None) -> Pixels:
         alpha = _palette_alpha(transparent)[stored]
     palette = None if colours is None else _palette(colours, tiff)
     if tiff is None:
-        return Pixels(stored, full_scale, alpha, palette)
+        return Pixels(stored, full_scale, alpha, palette, is_lossy=is_lossy)
     if alpha is not None and tiff.is_premultiplied and alpha.min() < full_scale:
         raise _unread(path, "is a TIFF of premultiplied alpha")
     if mode == "I" and tiff.is_unsigned:
@@ -231,14 +287,17 @@ def _unread(path: Path, kind: str) -> Hep2ganError:
 
 
 def _check_size(path: Path, image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(path, f"has {width} × {height} pixels")
+    _check_pixels(path, *image.size)
     # Counting all frames of a hostile TIFF takes a minute; whether there is a second is cheap.
     if getattr(image, "is_animated", False):
         raise Hep2ganError(
             f"{path} holds several frames", "one file is one cell", "save each frame as a file"
         )
+
+
+def _check_pixels(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise _too_large(path, f"has {width} × {height} pixels")
 
 
 def check_png_checksums(data: bytes) -> None:

@@ -31,7 +31,7 @@ class FolderFiles(NamedTuple):
 
     Attributes:
         path: The folder.
-        images: PNG and TIFF files that are no masks.
+        images: Image files that are no masks.
         masks: Masks, each with the stem of its image.
         others: Files of other kinds, except tables and texts.
         folders: Subfolders.
@@ -145,12 +145,12 @@ def describe_others(others: Iterable[Path]) -> str:
         Their number and suffixes, or '' if there are none.
 
     Examples:
-        >>> describe_others([Path("a.jpg"), Path("b.JPG"), Path("c.bmp")])
-        '3 files of kinds that are not read (.bmp, .jpg; PNG and TIFF are)'
+        >>> describe_others([Path("a.gif"), Path("b.GIF"), Path("c.czi")])
+        '3 files of kinds that are not read (.czi, .gif; PNG, TIFF, BMP and JPEG are)'
     """
     kinds = Counter(path.suffix.lower() or "without suffix" for path in others)
     files = f"{pluralize(kinds.total(), 'file')} of kinds that are not read"
-    return f"{files} ({', '.join(sorted(kinds))}; PNG and TIFF are)" if kinds else ""
+    return f"{files} ({', '.join(sorted(kinds))}; PNG, TIFF, BMP and JPEG are)" if kinds else ""
 
 
 class FileFinder:

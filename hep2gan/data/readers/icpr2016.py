@@ -308,7 +308,7 @@ def _read_class_folders(root: Path) -> RawCells:
         raise Hep2ganError(
             f"folders of {root}: {'; '.join(map(unknown_class_message, strangers))}",
             "",
-            "rename it, or move it away",
+            f"rename it, move it away, or read any classes with data=folders data.root={root}",
         )
     cells: dict[str, RawCell] = {}
     problems: list[CellError] = []

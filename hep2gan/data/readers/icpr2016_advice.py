@@ -5,7 +5,6 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from hep2gan.data.patterns import CLASSES, parse_label
 from hep2gan.data.readers.csv_table import read_table
 from hep2gan.data.readers.files import FolderFiles, describe_others, walk_files
 from hep2gan.errors import Hep2ganError, pluralize
@@ -15,10 +14,6 @@ HEADER = ("image id", "image class")
 _LAYOUTS = (
     f"it holds NNNNN.png (and NNNNN_Mask.png) with {OFFICIAL_TABLE}, with a csv table headed"
     " 'Image ID,Image class', or in one folder per class"
-)
-_MANIFEST = (
-    "write a manifest.csv headed image,mask,label (image,label without masks), with a line for each"
-    " cell, and pack that with data=manifest"
 )
 _MAX_FOLDERS = 10_000
 """A data set has fewer; a home folder may have many more."""
@@ -62,7 +57,7 @@ def explain_no_cells(root: Path, tables: Sequence[Path]) -> Hep2ganError:
             return Hep2ganError(
                 f"{table.parent} is laid out as the set of the 2012 contest (ID;pattern)",
                 "data=icpr2016 reads the set of 2016, which has other classes",
-                f"{_MANIFEST} data.root={table.parent}",
+                f"read it with data=icpr2012 data.root={table.parent}",
             )
         if table.parent == root and "mask" in columns:
             return _no_table(table, "read it with data=manifest")
@@ -82,25 +77,12 @@ def _explain_folders(
 ) -> Hep2ganError:
     """Explain folders that hold images, but not as the set does."""
     images = [files for files in holding if files.images]
-    masks = [files for files in holding if files.masks]
-    if masks and not any(files.masks for files in images):
+    if root not in [files.path for files in images] or any(f.masks for f in holding[1:]):
         return Hep2ganError(
-            f"images lie in {_names(root, images)}, masks in {_names(root, masks)}",
-            "data=icpr2016 looks for each mask beside its image",
-            f"{_MANIFEST} data.root={root}",
-        )
-    of_classes = {f.path.parent for f in images if parse_label(f.path.name) is not None}
-    if of_classes:
-        return Hep2ganError(
-            f"the class folders lie in {', '.join(sorted(map(str, of_classes)))}",
-            f"data.root is the folder of the class folders, and {root} is none",
-            f"set data.root to one such folder; for several together, {_MANIFEST}",
-        )
-    if root not in [files.path for files in images]:
-        return Hep2ganError(
-            f"{root} holds images in the folders {_names(root, images)}",
-            f"a folder bears the name of its class ({', '.join(CLASSES)})",
-            f"rename each after its class, or {_MANIFEST}",
+            f"{root} holds images in the folders {_names(root, images or holding)}",
+            "data=icpr2016 reads one folder for each of its six classes, with the masks beside the"
+            " images",
+            f"read it with data=folders data.root={root}",
         )
     fix = "write a csv table headed 'Image ID,Image class' there, with a line for each cell"
     if tables:

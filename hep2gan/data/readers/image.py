@@ -8,12 +8,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from hep2gan.data.readers.decoding import read_pixels
+from hep2gan.data.readers.stack import PlaneChoice
 from hep2gan.errors import Hep2ganError
 
 GreyImage = npt.NDArray[np.float32]
 ByteImage = npt.NDArray[np.uint8]
 
-SUFFIXES = (".png", ".tif", ".tiff")
+SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
+LOSSY_SUFFIXES = (".jpg", ".jpeg")
 """File names of images; compared in lower case."""
 
 
@@ -29,6 +31,32 @@ class GreyLevels(NamedTuple):
     hi: float
 
 
+class ImageReading(NamedTuple):
+    """How images are read; the values that are None are left to each file.
+
+    Attributes:
+        white_level: Grey level of white, see `read_image`.
+        channel: Number or name of the channel, see `PlaneChoice`.
+        plane: Number of the plane.
+    """
+
+    white_level: int | None = None
+    channel: int | str | None = None
+    plane: int | None = None
+
+    def or_else(self, other: "ImageReading") -> "ImageReading":
+        """Take what is None from another reading.
+
+        Args:
+            other: The other, such as that of a training.
+
+        Returns:
+            The reading of both.
+        """
+        given = {name: value for name, value in self._asdict().items() if value is not None}
+        return other._replace(**given)
+
+
 class DecodedImage(NamedTuple):
     """One image in the units of its file.
 
@@ -41,13 +69,20 @@ class DecodedImage(NamedTuple):
     full_scale: int
 
 
-def read_image(path: Path, white_level: int | None = None) -> GreyImage:
-    """Read one PNG or TIFF as grey levels.
+def read_image(
+    path: Path,
+    white_level: int | None = None,
+    channel: int | str | None = None,
+    plane: int | None = None,
+) -> GreyImage:
+    """Read one image as grey levels.
 
     Args:
         path: The file.
         white_level: Value of a 12-bit to 32-bit or float file that maps to 255; None takes 65535
             for 16 bits. Choose 4095 for a 12-bit camera. 8-bit files keep their levels.
+        channel: Number or name of the channel; see `PlaneChoice`.
+        plane: Number of the plane.
 
     Returns:
         float32 (h, w) on the 0 to 255 scale.
@@ -55,7 +90,7 @@ def read_image(path: Path, white_level: int | None = None) -> GreyImage:
     Raises:
         Hep2ganError: For all that `decode_image` and `grey_levels` reject.
     """
-    return grey_levels(path, decode_image(path), white_level)
+    return grey_levels(path, decode_image(path, channel, plane), white_level)
 
 
 def grey_levels(path: Path, decoded: DecodedImage, white_level: int | None = None) -> GreyImage:
@@ -91,11 +126,15 @@ def grey_levels(path: Path, decoded: DecodedImage, white_level: int | None = Non
     return decoded.values * np.float32(255 / full_scale)
 
 
-def decode_image(path: Path) -> DecodedImage:
+def decode_image(
+    path: Path, channel: int | str | None = None, plane: int | None = None
+) -> DecodedImage:
     """Read one image as grey levels, oriented by its EXIF data; alpha is dropped.
 
     Args:
         path: The file.
+        channel: Number or name of the channel; see `PlaneChoice`.
+        plane: Number of the plane.
 
     Returns:
         The image in the units of the file.
@@ -104,7 +143,7 @@ def decode_image(path: Path) -> DecodedImage:
         Hep2ganError: For all that `read_pixels` rejects, and for values that are negative or not
             finite.
     """
-    pixels = read_pixels(path)
+    pixels = read_pixels(path, PlaneChoice(channel, plane))
     values = pixels.grey()
     is_unsigned = pixels.stored.dtype.kind == "u"
     if not is_unsigned and not (np.isfinite(values).all() and (values >= 0).all()):

@@ -1,7 +1,6 @@
 """Any set of cells that a table describes: `manifest.csv`."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,10 +8,12 @@ from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_erro
 from hep2gan.data.readers.files import FileFinder, plain_name
 from hep2gan.data.readers.source import (
     INTENSITIES,
+    PARTS,
     UNKNOWN,
     DataSource,
     RawCell,
     RawCells,
+    ids_of_paths,
     name_ids,
     path_problem,
 )
@@ -22,12 +23,6 @@ NAME = "manifest.csv"
 _WHOLE = re.compile(r"^(\d+)\.0+$")
 REQUIRED = ("image", "label")
 OPTIONAL = ("mask", "specimen", "intensity", "split")
-PARTS = {
-    "": UNKNOWN,
-    **dict.fromkeys(("train", "training"), 0),
-    **dict.fromkeys(("validation", "valid", "val"), 1),
-    **dict.fromkeys(("test", "testing"), 2),
-}
 
 
 class ManifestSource(DataSource):
@@ -130,7 +125,7 @@ def _build_cells(
     labels = name_ids(row.field(column["label"]) for row in rows)
     specimens = name_ids(row.field(column.get("specimen")) for row in rows)
     images = [finder.find(row.field(column["image"])) for row in rows]
-    ids = _ids([image.relative_to(path.parent) for image in images])
+    ids = ids_of_paths([image.relative_to(path.parent) for image in images])
     cells = [
         RawCell(
             id=cell,
@@ -146,10 +141,3 @@ def _build_cells(
     extra = sorted(column.keys() - {*REQUIRED, *OPTIONAL})
     notes = (f"columns of {path} that are not used: {', '.join(extra)}",) if extra else ()
     return RawCells(f"table {path}", tuple(labels), cells, specimens=tuple(specimens), notes=notes)
-
-
-def _ids(paths: list[Path]) -> list[str]:
-    """Return the paths without suffix, or with it if two images differ only in their suffix."""
-    stems = [str(path.with_suffix("")) for path in paths]
-    ids = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
-    return [unicodedata.normalize("NFC", cell) for cell in ids]

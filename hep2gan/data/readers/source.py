@@ -12,7 +12,16 @@ from hep2gan.data.readers.image import SUFFIXES
 from hep2gan.errors import Hep2ganError
 from hep2gan.settings import Name, NonNegative, Settings, Text
 
+Channel = Annotated[Annotated[int, Field(ge=0)] | Text | None, Field(examples=["green"])]
+"""Of the settings that name a channel."""
 UNKNOWN = -1
+PARTS = {
+    "": UNKNOWN,
+    **dict.fromkeys(("train", "training"), 0),
+    **dict.fromkeys(("validation", "valid", "val"), 1),
+    **dict.fromkeys(("test", "testing"), 2),
+}
+"""Names of the parts of a data set's own split."""
 INTENSITIES = {"": UNKNOWN, "intermediate": 0, "positive": 1}
 
 
@@ -117,6 +126,20 @@ def cell_id(name: str) -> str:
     return f"{int(name):05d}" if natural_key(name)[0] == 0 else name
 
 
+def ids_of_paths(paths: Sequence[Path]) -> list[str]:
+    """Name cells after their files.
+
+    Args:
+        paths: Files relative to the folder of the set.
+
+    Returns:
+        The paths without suffix, or with it if two differ only in their suffix.
+    """
+    stems = [str(path.with_suffix("")) for path in paths]
+    ids = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    return [unicodedata.normalize("NFC", cell) for cell in ids]
+
+
 def path_problem(name: str) -> str:
     """Explain why a path in a csv file must not be followed.
 
@@ -147,6 +170,9 @@ class PackSettings(Settings):
             of unsigned 12 or 16 bits.
         invert_masks: Exchange nucleus and background in every mask.
         keep_implausible: Pack masks that do not look like nuclei, or do not follow their images.
+        channel: Number from 0, or name, of the channel that shows the stain; None for the only
+            one, or the grey of red, green and blue.
+        plane: Number from 0 of the plane; None for the only one.
     """
 
     size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)] = 128
@@ -154,6 +180,8 @@ class PackSettings(Settings):
     white_level: Annotated[int, Field(ge=1, examples=[4095])] | None = None
     invert_masks: bool = False
     keep_implausible: bool = False
+    channel: Channel = None
+    plane: Annotated[int, Field(ge=0)] | None = None
 
 
 class DataSource(PackSettings):

@@ -7,20 +7,27 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from contextlib import suppress
+from itertools import islice
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+COLOURS = ("red", "green", "blue")
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
-_MAX_ENTRIES, _MAX_VALUES = 4096, 1 << 18
+_MAX_ENTRIES, _MAX_VALUES, _MAX_IMAGES = 4096, 1 << 18, 4096
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 259, 262, 270
 _STRIPS, _SAMPLES, _PLANAR, _COLOUR_MAP, _EXTRA, _FORMAT = 273, 277, 284, 320, 338, 339
-_DEPTH = 32997
+_DEPTH, _ORIENTATION = 32997, 274
 _USED = {
     *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION, _STRIPS, _SAMPLES),
-    *(_PLANAR, _COLOUR_MAP, _EXTRA, _FORMAT, _DEPTH),
+    *(_PLANAR, _COLOUR_MAP, _EXTRA, _FORMAT, _DEPTH, _ORIENTATION),
 }
 _UNCOMPRESSED, _JPEG, _SEPARATE, _PREMULTIPLIED, _ALPHA = 1, 7, 2, 1, 2
+_PLAIN_COMPRESSIONS = (_UNCOMPRESSED, 5, 8, 32773, 32946, 34925, 50000)
 _READ_COMPRESSIONS = (_UNCOMPRESSED, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 34925, 50000)
 _COMPRESSION_NAMES = {
     **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
@@ -48,11 +55,13 @@ class TiffHeader(NamedTuple):
         tags: Numbers of each tag that holds whole numbers or text.
         kind: First four bytes of the file.
         planes: Number of planes behind this one header, as ImageJ and tifffile write them.
+        images: Number of images with a header of their own; no more than 4096 are counted.
     """
 
     tags: dict[int, tuple[int, ...]]
     kind: bytes
     planes: int = 1
+    images: int = 1
 
     @classmethod
     def read(cls, data: bytes) -> "TiffHeader":
@@ -78,7 +87,7 @@ class TiffHeader(NamedTuple):
             tags = _read_tags(data, places, order, width)
         except struct.error as error:
             raise ValueError("its header is incomplete") from error
-        header = cls(tags, data[:4])
+        header = cls(tags, data[:4], images=sum(1 for _ in _links(data)) or 1)
         return header._replace(planes=header._count_planes(len(data)))
 
     def _first(self, tag: int, default: int = 0) -> int:
@@ -117,6 +126,97 @@ class TiffHeader(NamedTuple):
         # They have 16 bits, but some programs write 8.
         return colours if max(colours, default=0) < 256 else tuple(c >> 8 for c in colours)
 
+    @property
+    def description(self) -> str:
+        """The text in which programs say what the images of the file are."""
+        return bytes(self.tags.get(_DESCRIPTION, ())).rstrip(b"\0").decode("utf-8", "replace")
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """Names of the samples of a pixel without alpha, '' where the file gives none."""
+        colour, number = self._first(_PHOTOMETRIC), self._first(_SAMPLES, 1)
+        if colour == _PALETTE:
+            return COLOURS
+        number -= number > 1 and self._has_alpha
+        names = COLOURS[:number] if colour in (_RGB, _YCBCR) else ()
+        return (*names, *[""] * (number - len(names)))
+
+    @property
+    def _has_alpha(self) -> bool:
+        expected = _CHANNELS.get(self._first(_PHOTOMETRIC), 0) + 1
+        extra = self._first(_EXTRA)
+        return self._first(_SAMPLES, 1) == expected and extra in (_PREMULTIPLIED, _ALPHA)
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether no orientation tag turns the image."""
+        return self._first(_ORIENTATION, 1) == 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self._first(_WIDTH), self._first(_HEIGHT)
+
+    @property
+    def has_unread_samples(self) -> bool:
+        """Whether its pixels have several samples, plain ones, that Pillow does not read."""
+        return bool(
+            self._first(_SAMPLES, 1) > 1
+            and self._first(_PHOTOMETRIC) in (1, _RGB)
+            and self._first(_COMPRESSION, _UNCOMPRESSED) in _PLAIN_COMPRESSIONS
+            and self._first(_BITS, 1) in (8, 16, 32)
+            and self.is_upright
+            and self.unread_kind()
+        )
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether one of several channels or planes must be chosen."""
+        is_flat = self._first(_DEPTH, 1) == 1
+        return is_flat and (max(self.planes, self.images) > 1 or self.has_unread_samples)
+
+    def image_alone(self, data: bytes, index: int) -> bytes:
+        """Return the file as if one of its images were the only one.
+
+        Args:
+            data: Content of the file.
+            index: Number of the image, from 0, below `images`.
+
+        Returns:
+            The content with the first link to that image, and none from there.
+        """
+        order, big = "<" if data[:1] == b"I" else ">", b"+" in data[:4]
+        letter, start = order + ("Q" if big else "I"), 8 if big else 4
+        *_, (place, link) = islice(_links(data), index + 1)
+        alone = bytearray(data)
+        struct.pack_into(letter, alone, start, place)
+        struct.pack_into(letter, alone, link, 0)
+        return bytes(alone)
+
+    def plane_behind(self, data: bytes, index: int) -> npt.NDArray[Any] | None:
+        """Read one of the planes behind the one header of an uncompressed file.
+
+        Args:
+            data: Content of the file.
+            index: Number of the plane, from 0, below `planes`.
+
+        Returns:
+            (h, w), or (h, w, 3) colours; None if the file is of a kind that is not read so.
+        """
+        shape = (self._first(_HEIGHT), self._first(_WIDTH), self._first(_SAMPLES, 1))
+        kind = {_UNSIGNED: "u", _SIGNED: "i", _FLOAT: "f"}.get(self._first(_FORMAT, _UNSIGNED))
+        bits = self._first(_BITS, 1)
+        is_plain = self._first(_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED and self.is_upright
+        is_plain = is_plain and self._first(_DEPTH, 1) == 1
+        is_flat = shape[2] == 1 or (shape[2] == 3 and self._first(_PLANAR) != _SEPARATE)
+        if not (kind and bits in (8, 16, 32) and is_plain and is_flat):
+            return None
+        dtype = np.dtype(f"{'<' if data[:1] == b'I' else '>'}{kind}{bits // 8}")
+        start = self._first(_STRIPS) + index * math.prod(shape) * dtype.itemsize
+        values = np.frombuffer(data, dtype, math.prod(shape), start).reshape(shape)
+        native = values.astype(dtype.newbyteorder("="))
+        return native[..., 0] if shape[2] == 1 else native
+
     def unread_kind(self) -> str:
         """Say what the file is if it is of a kind that is not read.
 
@@ -137,14 +237,13 @@ class TiffHeader(NamedTuple):
     def _obstacles(self) -> Iterator[str]:
         number, bits = self._first(_FORMAT, _UNSIGNED), self._first(_BITS, 1)
         colour, compression = self._first(_PHOTOMETRIC), self._first(_COMPRESSION, _UNCOMPRESSED)
-        samples, extra = self._first(_SAMPLES, 1), self._first(_EXTRA)
+        samples = self._first(_SAMPLES, 1)
         is_separate = samples > 1 and self._first(_PLANAR) == _SEPARATE
-        channels = _CHANNELS.get(colour, 0)
-        has_alpha = samples == channels + 1 and extra in (_PREMULTIPLIED, _ALPHA)
+        channels, has_alpha = _CHANNELS.get(colour, 0), self._has_alpha
         if (depth := self._first(_DEPTH, 1)) > 1:
             yield f"of {depth} planes in depth"
-        if self.planes > 1:
-            yield f"of {self.planes} planes"
+        if (planes := max(self.planes, self.images)) > 1:
+            yield f"of {planes} planes"
         if compression not in _READ_COMPRESSIONS:
             name = _COMPRESSION_NAMES.get(compression, f"kind {compression}")
             yield f"of compression {name}"
@@ -176,6 +275,25 @@ class TiffHeader(NamedTuple):
         # A page that was cut out of such a file may claim planes that it no longer holds.
         end = self._first(_STRIPS) + planes * plane * self._first(_BITS, 1) // 8
         return planes if end <= length else 1
+
+
+def _links(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where each image's header begins and where its link to the next one lies."""
+    order, big = "<" if data[:1] == b"I" else ">", b"+" in data[:4]
+    number, offset = (order + letter for letter in ("QQ" if big else "HI"))
+    entry, link = (20, 8) if big else (12, 4)
+    for _ in range(_MAX_IMAGES):
+        try:
+            (place,) = struct.unpack_from(offset, data, link)
+        except struct.error:
+            return
+        if not place:
+            return
+        link = len(data)
+        with suppress(struct.error):  # Whoever reads such an image says that it is damaged.
+            (entries,) = struct.unpack_from(number, data, place)
+            link = place + struct.calcsize(number) + entry * entries
+        yield place, link
 
 
 def _read_tags(data: bytes, places: range, order: str, width: int) -> dict[int, tuple[int, ...]]:

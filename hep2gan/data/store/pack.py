@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hep2gan.data.readers.image import LOSSY_SUFFIXES
 from hep2gan.data.readers.source import CellError, PackSettings, RawCells
 from hep2gan.data.store.integrity import (
     FILES,
@@ -42,7 +43,7 @@ from hep2gan.data.store.plausibility import (
 )
 from hep2gan.data.store.report import MAX_LISTED, list_oddities, oddity_lines, pack_report
 from hep2gan.data.store.store import Store
-from hep2gan.errors import Hep2ganError, bullet_list
+from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 from hep2gan.io import (
     Progress,
     atomic_folder,
@@ -245,6 +246,12 @@ def _depth_notes(packed: list[PackedCell], white_level: int | None) -> list[str]
     return notes
 
 
+def _lossy_notes(raw: RawCells) -> list[str]:
+    lossy = sum(cell.image.suffix.lower() in LOSSY_SUFFIXES for cell in raw.cells)
+    note = f"{pluralize(lossy, 'JPEG file')}: lossy, so fine textures are not the camera's"
+    return [note] if lossy else []
+
+
 def _pack_pixels(
     raw: RawCells,
     folder: Path,
@@ -394,7 +401,7 @@ def _write_columns(
             raw,
             arrays,
             _cell_errors(raw, packed),
-            _depth_notes(packed, settings.white_level),
+            [*_depth_notes(packed, settings.white_level), *_lossy_notes(raw)],
             oddities,
         ),
     }

@@ -168,7 +168,7 @@ def _pack_cell(
     reasons: list[str] = []
     size = settings.size
     try:
-        decoded = decode_image(cell.image)
+        decoded = decode_image(cell.image, settings.channel, settings.plane)
         grey = grey_levels(cell.image, decoded, settings.white_level)
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))

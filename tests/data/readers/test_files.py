@@ -66,9 +66,10 @@ def test_hidden_files_and_a_systems_own_are_left_out(tmp_path):
 
 
 def test_other_kinds_are_told_and_tables_are_not(tmp_path):
-    touch(tmp_path, "4.jpg", "5.BMP", "6.bmp", "7.czi", "labels.csv", "readme.md", "README")
+    touch(tmp_path, "4.gif", "5.PPM", "6.ppm", "7.czi", "labels.csv", "readme.md", "README")
     assert describe_others(list_files(tmp_path).others) == (
-        "5 files of kinds that are not read (.bmp, .czi, .jpg, without suffix; PNG and TIFF are)"
+        "5 files of kinds that are not read"
+        " (.czi, .gif, .ppm, without suffix; PNG, TIFF, BMP and JPEG are)"
     )
     assert describe_others([]) == ""
 

@@ -169,12 +169,12 @@ def name(path):
 
 def test_class_folders_one_level_deeper_are_seen(tmp_path):
     root = move(tmp_path, lambda p: "train" if p.name < "00007" else "test", by_class, name)
-    refused(root, f"lie in {root / 'test'}, {root / 'train'}", "set data.root to one", "manifest")
+    refused(root, "in the folders test/Centromere", f"data=folders data.root={root}")
 
 
-def test_numbered_folders_are_told_the_names_of_the_classes(tmp_path):
+def test_numbered_folders_are_told_the_reader_of_any_classes(tmp_path):
     root = move(tmp_path, lambda p: str(NAMES.index(p.parent.name) + 1), name)
-    refused(root, "in the folders 1, 2, 3, 4, 5, 6", "Homogeneous, Speckled", "rename each")
+    refused(root, "in the folders 1, 2, 3, 4, 5, 6", f"data=folders data.root={root}")
 
 
 @pytest.mark.parametrize("deeper", [by_class, ""])
@@ -183,7 +183,7 @@ def test_parallel_folders_are_seen(tmp_path, deeper):
         return "masks" if "Mask" in path.name else "images"
 
     root = move(tmp_path, of, deeper, lambda p: p.name.replace("_Mask", ""))
-    refused(root, "images lie in images", "masks in masks", "beside its image", "manifest.csv")
+    refused(root, "in the folders images", "masks beside the", f"data=folders data.root={root}")
 
 
 @pytest.mark.parametrize("layout", [flat, headed, folders])
@@ -200,7 +200,7 @@ def test_images_without_masks_in_other_places_are_told_where(tmp_path):
     root = move(tmp_path, "val", by_class, name)
     for mask in root.rglob("*_Mask.png"):
         mask.unlink()
-    refused(root, "the class folders lie in", "set data.root to one such folder")
+    refused(root, "in the folders val/Centromere", f"data=folders data.root={root}")
     write_csv(root / "classes.csv", [["Image ID", "Image class"], ["1", "Golgi"]])
     refused(root, "none of which lies beside it; images lie in val")
 
@@ -209,15 +209,17 @@ def test_the_set_of_2012_is_named(tmp_path):
     write_pair(tmp_path / "training", 1)
     (tmp_path / "training" / "gt_training.csv").write_text("ID;pattern\n1;homogeneous\n")
     for root in (tmp_path, tmp_path / "training"):
-        refused(root, "the 2012 contest", f"data=manifest data.root={tmp_path / 'training'}")
+        refused(root, "the 2012 contest", f"data=icpr2012 data.root={tmp_path / 'training'}")
 
 
 def test_images_of_kinds_that_are_not_read_are_named(tmp_path):
-    root = move(tmp_path, by_class, lambda p: p.stem + ".bmp")
-    refused(root, "24 files of kinds that are not read (.bmp; PNG and TIFF are)", "save them")
+    root = move(tmp_path, by_class, lambda p: p.stem + ".gif")
+    refused(
+        root, "24 files of kinds that are not read (.gif; PNG, TIFF, BMP and JPEG are)", "save them"
+    )
     write_pair(root / "Golgi", 99)
     assert read_icpr2016(root).notes == (
-        "left out: 24 files of kinds that are not read (.bmp; PNG and TIFF are)",
+        "left out: 24 files of kinds that are not read (.gif; PNG, TIFF, BMP and JPEG are)",
     )
 
 

@@ -131,9 +131,9 @@ def test_missing_empty_and_foreign_files_are_named(tmp_path):
     (tmp_path / "empty.png").touch()
     refused(tmp_path / "empty.png", "is empty")
     (tmp_path / "text.png").write_text("no image")
-    refused(tmp_path / "text.png", "PNG or TIFF")
-    saved(tmp_path / "photo.jpg", GREY)
-    refused(tmp_path / "photo.jpg", "PNG or TIFF")
+    refused(tmp_path / "text.png", "PNG, TIFF, BMP or JPEG")
+    saved(tmp_path / "photo.gif", GREY)
+    refused(tmp_path / "photo.gif", "PNG, TIFF, BMP or JPEG")
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -164,9 +164,9 @@ def test_a_flipped_bit_is_noticed_or_harmless(tmp_path):
 
 def test_several_frames_are_refused(tmp_path):
     frame = Image.fromarray(GREY)
-    for name in ("a.tif", "a.png"):
+    for name, said in (("a.tif", "of 2 planes"), ("a.png", "several frames")):
         frame.save(tmp_path / name, save_all=True, append_images=[Image.fromarray(255 - GREY)])
-        refused(tmp_path / name, "several frames")
+        refused(tmp_path / name, said)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from PIL import Image
 from hep2gan.data.readers.mask import read_mask
 from hep2gan.errors import Hep2ganError
 from tests.data.readers.test_image import saved
+from tests.helpers.raw_sets import draw
 
 NUCLEUS = np.zeros((6, 8), np.uint8)
 NUCLEUS[2:4, 3:6] = 1
@@ -102,3 +103,19 @@ def test_white_as_zero_leaves_the_stored_values_and_is_doubtful(tmp_path, kind, 
     mask = read_mask(tmp_path / "m.tif")
     np.testing.assert_array_equal(mask.nucleus, NUCLEUS)
     assert "white is 0" in mask.doubt
+
+
+def test_a_jpeg_is_read_at_half_of_white_unless_it_is_grey(tmp_path):
+    for number in range(5):
+        _, mask = draw(number)
+        for quality in (10, 75):
+            Image.fromarray(mask).save(tmp_path / "a.jpg", quality=quality)
+            found = read_mask(tmp_path / "a.jpg")
+            assert np.sum(found.nucleus != (mask > 0)) <= (6 if quality == 10 else 0)
+            assert found.way == "JPEG masks, read at half of white"
+        small = Image.fromarray(mask).resize((20, 20), Image.Resampling.BILINEAR)
+        small.resize(mask.shape, Image.Resampling.BILINEAR).save(tmp_path / "b.jpg")
+        Image.fromarray(mask // 255).save(tmp_path / "c.jpg")
+        for name in ("b.jpg", "c.jpg"):
+            with pytest.raises(Hep2ganError, match=r"is a JPEG with .* Fix: save 0 .* as PNG"):
+                read_mask(tmp_path / name)

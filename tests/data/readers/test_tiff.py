@@ -16,6 +16,7 @@ from PIL import Image
 
 from hep2gan.data.readers.decoding import read_pixels
 from hep2gan.data.readers.image import read_image
+from hep2gan.data.readers.stack import PlaneChoice
 from hep2gan.errors import Hep2ganError
 
 SIZE = (20, 24)
@@ -207,7 +208,7 @@ def test_every_tiff_is_read_as_tifffile_reads_it_or_refused_by_what_it_is(tmp_pa
 def refusal(path, write):
     write(path)
     with pytest.raises(Hep2ganError) as caught:
-        read_pixels(path)
+        read_pixels(path, PlaneChoice())
     return str(caught.value)
 
 
@@ -218,7 +219,7 @@ def refusal(path, write):
         (made(pixels("u1"), compression="jpeg2000"), "of compression JPEG 2000"),
         (
             made(np.moveaxis(pixels("u2", 3), -1, 0), photometric="rgb", planarconfig="separate"),
-            "of 3 separate 16-bit planes",
+            "of 3 channels (0 red, 1 green, 2 blue)",
         ),
         (
             made(np.zeros((3, *SIZE), "u2"), volumetric=True, photometric="minisblack"),
@@ -231,7 +232,7 @@ def refusal(path, write):
 def test_what_is_not_read_is_named(tmp_path, write, said):
     text = refusal(tmp_path / "a.tif", write)
     assert said in text
-    assert "Fix: save the plane that shows the cell as 8- or 16-bit grey PNG" in text
+    assert "save the plane that shows the cell as 8- or 16-bit grey PNG" in text
     assert "damaged" not in text
 
 
