@@ -171,7 +171,7 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
     with told_when_stopped(jobs), _told_what_slurm_keeps(ids, outcomes):
         for number in _wait_for_each(ids):
             job = by_number[number]
-            problem = None if job.run.done else describe_failure(None, _output(job))
+            problem = None if job.done else describe_failure(None, _output(job))
             outcomes[number] = Outcome(job, problem)
             log.info("%s  %s", job_title(job), "FAILED" if problem else "finished")
     return [outcomes[job.number] for job in jobs]

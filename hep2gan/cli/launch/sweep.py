@@ -75,6 +75,14 @@ class Job(NamedTuple):
         """Its run folder."""
         return RunFolder(Path(self.config["run_dir"]))
 
+    @property
+    def done(self) -> bool:
+        """Whether its run is finished, with as many epochs as the job has."""
+        # A folder that cannot be read is not done: its job tells why.
+        with suppress(Hep2ganError):
+            return self.run.done_with(self.config)
+        return False
+
 
 class Outcome(NamedTuple):
     """How a job ended.
@@ -128,7 +136,7 @@ def check_splits(jobs: Sequence[Job]) -> None:
     Raises:
         Hep2ganError: A store lacks the specimens or the given parts that a job splits by.
     """
-    waiting = [job for job in jobs if not job.run.done and not job.config.get("doctor")]
+    waiting = [job for job in jobs if not job.done and not job.config.get("doctor")]
     settings = [dict(flatten(job.config)) for job in waiting]
     splits = Counter((str(s.get("split.kind")), str(s.get("data.store"))) for s in settings)
     problems = []
@@ -185,7 +193,7 @@ def unfinished_jobs(jobs: Sequence[Job], outcomes: dict[int, Outcome]) -> Iterat
         except Hep2ganError as error:
             outcomes[job.number] = Outcome(job, str(error))
             continue
-        if doctor or not job.run.done:
+        if doctor or not job.done:
             yield job
         else:
             outcomes[job.number] = Outcome(job, None)
@@ -381,7 +389,7 @@ def _outcome(process: _Process) -> Outcome:
     if job.config.get("doctor"):
         problem = _doctor_problem(job, status, process.output)
     else:
-        problem = None if job.run.done else describe_failure(status, process.output)
+        problem = None if job.done else describe_failure(status, process.output)
     process.files.close()
     minutes = (time.monotonic() - process.started) / 60
     log.info("%s  %s after %.1f min", job_title(job), "FAILED" if problem else "finished", minutes)
@@ -461,7 +469,7 @@ def told_when_stopped(jobs: Sequence[Job]) -> Iterator[None]:
     try:
         yield
     except (SystemExit, KeyboardInterrupt):
-        left = [job.run for job in jobs if not job.run.done]
+        left = [job.run for job in jobs if not job.done]
         if left and not jobs[0].config.get("doctor"):
             log.info("%d of %s finished, left:", len(jobs) - len(left), pluralize(len(jobs), "job"))
             log.info(bullet_list([f"{run.path}: {_what_is_saved(run)}" for run in left]))
