@@ -59,6 +59,12 @@ class SourceRun:
             Hep2ganError: It is no run with networks, or its checkpoint cannot be read.
         """
         path = Path(place).expanduser()
+        if not path.exists():
+            raise Hep2ganError(
+                f"init_from={place} does not exist",
+                "it names the folder of a run, or one of its checkpoints",
+                "give a folder that hep2gan-train wrote, e.g. runs/default/proposed/seed0",
+            )
         is_file = path.is_file()
         run = RunFolder.open(path.parent.parent if is_file else path)
         if value_at(run.config(), ["model", "baseline"]):

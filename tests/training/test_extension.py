@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from hep2gan.cli import evaluate, train
+from hep2gan.cli.launch.sweep import Job, unfinished_jobs
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import to_yaml
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.extension import check_extension, extend_run
 from tests.helpers.commands import call, inside_copy
-from tests.helpers.configs import parsed
+from tests.helpers.configs import composed, parsed
 from tests.helpers.started import NETS, RESTLESS, SMALL, assert_same_training, final
 
 TRUSTED = "trusted=[tests.integration.nets]"
@@ -129,6 +130,21 @@ def test_without_checkpoints_nothing_is_trained_anew(capsys):
     assert call(train, *OPTIONS, "trainer.max_epochs=4") == 2
     assert "holds no checkpoint epoch*.ckpt to go on from" in capsys.readouterr().err
     assert (RUN / "metrics.json").read_text() == before
+
+
+@pytest.mark.usefixtures("here")
+def test_a_sweep_starts_a_finished_job_that_is_to_be_trained_longer():
+    jobs = [
+        Job(number, (), composed("train", *OPTIONS, f"trainer.max_epochs={epochs}"))
+        for number, epochs in enumerate((2, 4))
+    ]
+    outcomes = {}
+    assert [job.number for job in unfinished_jobs(jobs, outcomes)] == [1]
+    assert [(job.number, problem) for job, problem in outcomes.values()] == [(0, None)]
+    # The DONE of 2 epochs is no end of 4.
+    assert [job.done for job in jobs] == [True, False]
+    (RUN / "config.yaml").write_text("damaged")
+    assert not jobs[0].done
 
 
 # ---------------------------------------------------------------- schedules
