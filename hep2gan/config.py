@@ -286,6 +286,9 @@ class TrainConfig(Settings):
         stores: Folder of packed stores.
         run_dir: Folder of this run.
         pretrained: Start from ImageNet weights where the paper does.
+        init_from: Start a new run from the weights of this run (its folder, or one of its
+            checkpoints), part by part; `generator.weights` and `classifier.weights` are for files
+            of a single network.
         data: The data set, and how its cells are packed.
         split: Which cells are used for training, validation and test.
         normalisation: How grey levels are normalised for the networks.
@@ -313,6 +316,7 @@ class TrainConfig(Settings):
     stores: Text = "stores"
     run_dir: Text = Field(examples=["runs/default/mine/seed0"])
     pretrained: bool = True
+    init_from: Text | None = None
     data: Component
     split: SplitSettings = SplitSettings()
     normalisation: Normalisation = Normalisation()

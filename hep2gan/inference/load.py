@@ -97,7 +97,7 @@ def _build(
 ) -> SegmentationGuidedClassification:
     try:
         with errors_naming_config(run):
-            return build_task(config, classes=classes, size=size, load_weights=False)
+            return build_task(config, classes=classes, size=size, load_weights=())
     except Hep2ganError:
         raise
     # Whatever is missing or of a wrong type trips the networks somewhere.

@@ -49,6 +49,21 @@ class GaussianMixtureSettings(Settings):
     margin: Margin = 0.0
 
 
+def margin_at(margin: float | Sequence[float], epoch: int, epochs: int) -> float:
+    """Compute the margin of an epoch.
+
+    Args:
+        margin: α of eq. 6, a number or [start, end].
+        epoch: The epoch, counted from 0.
+        epochs: Number of epochs over which it goes linearly from start to end, to stay there.
+
+    Returns:
+        The margin, 0 or more.
+    """
+    steps = [margin] if isinstance(margin, int | float) else margin
+    return steps[0] + (steps[-1] - steps[0]) * min(1.0, epoch / max(epochs, 1))
+
+
 class GaussianMixtureLoss(nn.Module):
     """One Gaussian per class in the feature space.
 
@@ -91,14 +106,13 @@ class GaussianMixtureLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes, self.feature_dim, self.priors = num_classes, feature_dim, priors
-        steps = [margin] if isinstance(margin, int | float) else list(margin)
-        if len(steps) == 2 and margin_epochs < 1:
+        if not isinstance(margin, int | float) and len(margin) == 2 and margin_epochs < 1:
             raise Hep2ganError(
-                f"the margin {steps} is ramped over {margin_epochs} epochs",
+                f"the margin {list(margin)} is ramped over {margin_epochs} epochs",
                 "a ramp needs at least 1",
             )
-        self._ramp = (steps[0], steps[-1])
-        self.margin, self._margin_epochs = self._ramp[0], margin_epochs
+        self._ramp, self._margin_epochs = margin, margin_epochs
+        self.margin = margin_at(margin, 0, margin_epochs)
         self.means = nn.Parameter(mean_std * torch.randn(num_classes, feature_dim))
         width = {"identity": 0, "isotropic": 1, "diagonal": feature_dim}[covariance]
         self.register_parameter(
@@ -137,8 +151,7 @@ class GaussianMixtureLoss(nn.Module):
         Args:
             epoch: The epoch that starts, counted from 0.
         """
-        start, end = self._ramp
-        self.margin = start + (end - start) * min(1.0, epoch / max(self._margin_epochs, 1))
+        self.margin = margin_at(self._ramp, epoch, self._margin_epochs)
 
     @property
     def log_variance(self) -> Tensor:

@@ -151,8 +151,9 @@ class PretrainedWeights:
         if file.suffix == ".ckpt" or any(name.startswith(ours) for name in tensors):
             raise Hep2ganError(
                 f"{owner}.weights={file} is the checkpoint of a run",
-                "a training does not start from another run yet: weights are those of one network",
-                f"leave {owner}.weights out, or name a .pth or .safetensors file of {self.model}",
+                "weights are those of one network",
+                f"set init_from={file} and leave {owner}.weights out, or name a .pth or"
+                f" .safetensors file of {self.model}",
             )
 
     def _require_model(self) -> None:

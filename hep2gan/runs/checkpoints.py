@@ -11,7 +11,8 @@ normalisation, after DDP has broadcast rank 0's; with a moving average the netwo
 `trained_weights` back, since `state_dict` holds the average. No state of a random generator is
 saved: order and augmentation are functions of (seed, epoch, batch), and torch's generator is seeded
 for every batch and rank. The configuration must be the first start's, apart from
-`folder.RUNTIME_KEYS`. A resumed run ends with the same bits as one that was never stopped.
+`folder.RUNTIME_KEYS` and the number of epochs (`training.extension`). A resumed run ends with the
+same bits as one that was never stopped.
 """
 
 import logging

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.io import atomic_write, parse_yaml, read_json, read_safe_yaml, to_yaml, write_json
@@ -18,11 +18,15 @@ RUNTIME_KEYS = frozenset(
     | {f"trainer.{key}" for key in ("nonfinite", "eval_batch_size", "fused_optimizers", "profile")}
     | {"generator.weights", "classifier.weights"}
 )
+LENGTH_KEY = "trainer.max_epochs"
+"""A run may be started again with more epochs, see `hep2gan.training.extension`."""
+EARLIER = "earlier"
+"""Folder in a run's folder of the results that it had with fewer epochs."""
 # The files that a run writes, apart from checkpoints.
 _WRITTEN = (
     *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "train.log"),
     *("metrics.csv", "metrics.json", "predictions.npz", "figures", "wandb", "DONE"),
-    *("profile.json", "profile.md"),
+    *("profile.json", "profile.md", EARLIER),
 )
 MAX_IMAGE_SIZE = 4096
 """Largest accepted side of an image in pixels; stores have at most 1024."""
@@ -148,6 +152,40 @@ class RunFolder:
         """True only after the test: nothing else means finished."""
         return self.done_file.is_file()
 
+    def done_with(self, config: Mapping[str, Any]) -> bool:
+        """Tell whether the run is finished, with as many epochs as a configuration has.
+
+        Args:
+            config: The resolved configuration of a start, as plain containers.
+
+        Returns:
+            False also for a finished run that is to be trained longer.
+        """
+        return self.done and not self.changes_length(config)
+
+    def changes_length(self, config: Mapping[str, Any]) -> bool:
+        """Tell whether a configuration has another number of epochs than config.yaml.
+
+        Args:
+            config: The resolved configuration of a start, as plain containers.
+
+        Returns:
+            False for a folder without a run, and for a forest, which has no epochs.
+        """
+        return self.config_file.exists() and self.max_epochs() != _max_epochs(config)
+
+    def max_epochs(self) -> int | None:
+        """The number of epochs in config.yaml; None for a forest.
+
+        Raises:
+            Hep2ganError: If config.yaml is damaged.
+        """
+        with _explain_damage(self.config_file, "restore it, or run hep2gan-train again"):
+            epochs = _max_epochs(self.config())
+            if type(epochs) not in (int, type(None)):
+                raise ValueError(f"{LENGTH_KEY} is no whole number")
+            return cast(int | None, epochs)
+
     # ------------------------------------------------------------------ configuration
 
     def save_config(self, config: Mapping[str, Any]) -> None:
@@ -166,7 +204,10 @@ class RunFolder:
             atomic_write(self.config_file, to_yaml(config))
 
     def check_config(self, config: Mapping[str, Any]) -> None:
-        """Check that the folder holds no run or one of this configuration, `RUNTIME_KEYS` aside.
+        """Check that the folder holds no run or one of this configuration.
+
+        `RUNTIME_KEYS` may differ, and so may the number of epochs, which
+        `hep2gan.training.extension` checks.
 
         Args:
             config: The resolved configuration, as plain containers.
@@ -180,7 +221,7 @@ class RunFolder:
         differences = [
             sentence
             for key, sentence in config_diff(self.config(), config)
-            if key not in RUNTIME_KEYS and not key.startswith("logger.")
+            if key not in RUNTIME_KEYS | {LENGTH_KEY} and not key.startswith("logger.")
         ]
         if differences:
             raise Hep2ganError(
@@ -285,6 +326,14 @@ def config_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tupl
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             yield key, f"{key}: {before.get(key, 'absent')} there, {after.get(key, 'absent')} here"
+
+
+def _max_epochs(config: Mapping[str, Any]) -> Any:
+    """Epochs of a configuration; None for a forest."""
+    model, trainer = config.get("model"), config.get("trainer")
+    if not isinstance(trainer, Mapping) or (isinstance(model, Mapping) and model.get("baseline")):
+        return None
+    return trainer.get("max_epochs")
 
 
 @contextmanager

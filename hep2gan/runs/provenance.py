@@ -23,6 +23,7 @@ def provenance(
     data: Mapping[str, Any],
     split: Mapping[str, Any],
     parameters: Mapping[str, int],
+    training: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Record everything that a result may depend on and that the configuration does not state.
 
@@ -30,6 +31,7 @@ def provenance(
         data: Properties of the packed cells: name, fingerprint, cells, size, classes.
         split: Kind and seed of the split, and the number of cells by part.
         parameters: Number of parameters by network.
+        training: Number of epochs, and the run that the weights were taken from.
 
     Returns:
         Plain containers, for JSON.
@@ -40,6 +42,7 @@ def provenance(
         "system": platform.platform(),
         "versions": versions(),
         "parameters": dict(parameters),
+        "training": dict(training),
         "data": dict(data),
         "split": dict(split),
     }

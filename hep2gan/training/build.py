@@ -1,7 +1,7 @@
 """Build the task, with its networks, losses and optimizers, from the typed configuration."""
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -28,7 +28,7 @@ def build_task(
     classes: Sequence[str],
     size: int,
     train_counts: Sequence[int] | None = None,
-    load_weights: bool = True,
+    load_weights: Collection[str] = NETWORKS,
 ) -> SegmentationGuidedClassification:
     """Build the networks, losses and optimizers that `config` describes.
 
@@ -37,8 +37,8 @@ def build_task(
         classes: The K pattern names.
         size: Side of the images in pixels.
         train_counts: Cells of each class in the training part, for empirical priors.
-        load_weights: Whether networks begin with their pretrained weights; false where a
-            checkpoint is loaded next.
+        load_weights: Names of the networks that begin with their pretrained weights; none where
+            a checkpoint is loaded next.
 
     Returns:
         The task, on the CPU.
@@ -52,9 +52,11 @@ def build_task(
         "num_classes": len(classes),
         "guided": model.guidance.source != "none",
     }
-    if not load_weights:
-        given |= {"pretrained": False, "weights": None}
-    networks = {name: config.network(name).build(**given) for name in config.trained_networks}
+    without: dict[str, Any] = {"pretrained": False, "weights": None}
+    networks = {
+        name: config.network(name).build(**given | ({} if name in load_weights else without))
+        for name in config.trained_networks
+    }
     classification = None
     if classifier := networks.get("classifier"):
         classification = _classification_loss(config, classifier, len(classes), train_counts)

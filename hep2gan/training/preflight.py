@@ -22,6 +22,8 @@ from hep2gan.training.build import build_task, optimizer_factory, parameter_coun
 from hep2gan.training.datamodule import check_batches_per_rank
 from hep2gan.training.devices import require_devices
 from hep2gan.training.disk_space import check_disk_space, existing_parent
+from hep2gan.training.extension import check_extension
+from hep2gan.training.initial_weights import SourceRun
 from hep2gan.training.loggers import require_logger
 from hep2gan.training.machine import check_machine
 from hep2gan.training.preflight_report import Finding, Note, PreflightReport, Skipped
@@ -86,13 +88,13 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
         check("callbacks", check_callbacks(config), *trainer, "callbacks")
     check("logger", _result(require_logger, config.logger), "logger")
     check("run folder", check_folder(setup))
-    if setup.checkpoint is None:
-        check("weights", check_weights(config), "model", "pretrained", *NETWORKS)
     check("data", check_store(setup), "data", "stores", "model")
     cells = [Skipped("not checked, since the cells cannot be opened")]
     opened = setup.is_open("store")
     split = check_split(setup) if opened else cells
     check("split", split, "split", "seed", "loss.gaussian_mixture")
+    if setup.checkpoint is None:
+        check("weights", check_weights(setup), "model", "pretrained", "init_from", *NETWORKS)
     if has_networks:
         check("batches", check_batches(setup), *trainer, "model")
         # Behind a problem nothing starts: the build shows what else is wrong.
@@ -159,23 +161,42 @@ def check_folder(setup: RunSetup) -> Iterator[Finding]:
     # At a start the folder is in use by this process.
     if setup.dry_run and (owner := lock_owner(run.path)) is not None:
         yield locked_error(run.path, owner)
-    run.check_config(setup.config.to_plain())
-    if not run.done:
+    plain = setup.config.to_plain()
+    run.check_config(plain)
+    done = run.done_with(plain)
+    if not done:
         require_epochs(run.curves_file, TrainingPosition.of(newest).epochs)
-    state = "finished" if run.done else f"from {newest.name}" if newest else "new"
+    if run.changes_length(plain):
+        yield check_extension(setup.config, run, newest)
+    state = "finished" if done else f"from {newest.name}" if newest else "new"
     yield f"{run.path}: {state}"
 
 
-def check_weights(config: TrainConfig) -> Iterator[Finding]:
+def check_weights(setup: RunSetup) -> Iterator[Finding]:
     """Check the weights that a new run's networks begin with; nothing is downloaded.
 
     Args:
-        config: The configuration of the run.
+        setup: The run; without an open store it is not known what another run's weights fill.
 
     Yields:
         The weights of each network, or the error that they are missing.
+
+    Raises:
+        Hep2ganError: Nothing can be taken from the run that `init_from` names.
     """
+    config, taken = setup.config, frozenset[str]()
+    if config.init_from and not config.model.baseline:
+        if setup.is_open("store"):
+            initial = setup.initial_weights
+            assert initial is not None
+            taken = initial.networks
+            yield from map(Note, initial.notes())
+            yield initial.table()
+        else:
+            yield f"weights from {SourceRun.open(config.init_from).checkpoint}"
     for name in config.trained_networks:
+        if name in taken:
+            continue
         network = config.network(name)
         require_weights = getattr(network.load(), "require_weights", None)
         if require_weights is None:
@@ -375,7 +396,7 @@ def check_networks(setup: RunSetup) -> Iterator[Finding]:
             classes=("a", "b"),
             size=setup.config.source.size,
             train_counts=[1, 1],
-            load_weights=False,
+            load_weights=(),
         )
         return
     yield ", ".join(

@@ -15,11 +15,12 @@ from hep2gan.runs.checkpoints import latest_readable, list_checkpoints, load_bes
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import run_lock
 from hep2gan.runs.predictions import Predictions
-from hep2gan.runs.provenance import provenance, write_provenance
+from hep2gan.runs.provenance import provenance, read_provenance, write_provenance
 from hep2gan.training import distributed
 from hep2gan.training.build import parameter_counts
 from hep2gan.training.devices import use_threads
 from hep2gan.training.evaluation import evaluate_run, format_summary
+from hep2gan.training.extension import extend_run
 from hep2gan.training.forest import fit_and_test_forest
 from hep2gan.training.loggers import Dashboard, build_loggers, logger_session
 from hep2gan.training.preflight import preflight
@@ -62,7 +63,7 @@ def train_run(config: TrainConfig, run: RunFolder) -> dict[str, float]:
         if ranks > 1:
             log.info("rank %d of %d trains %s", rank, ranks, run.path)
         # Asked first: a finished run may lie where nothing can be written.
-        writes = rank == 0 and not run.done
+        writes = rank == 0 and not run.done_with(config.to_plain())
         with run_lock(run.path) if writes else nullcontext(), _log_what_is_saved(run):
             metrics = _train(config, run, stop)
         # Not after an error: the others may never come.
@@ -88,7 +89,7 @@ def _log_what_is_saved(run: RunFolder) -> Iterator[None]:
 
 
 def _train(config: TrainConfig, run: RunFolder, stop: SignalHandler) -> dict[str, float]:
-    if distributed.broadcast(run.done):
+    if distributed.broadcast(run.done_with(config.to_plain())):
         run.check_config(config.to_plain())
         log.info("%s is finished already.%s", run.path, format_summary(run.metrics()))
         return run.metrics()
@@ -121,7 +122,11 @@ def open_run(setup: RunSetup) -> None:
         report.require(str(run.path))
         for note in report.notes:
             log.warning("%s.", note[:1].upper() + note[1:])
+        if run.changes_length(setup.config.to_plain()):
+            log.info(extend_run(run, setup.config.trainer.max_epochs))
         run.save_config(setup.config.to_plain())
+        if setup.initial_weights:
+            log.info(setup.initial_weights.table())
         store = {"path": str(setup.store.path)} | _describe_store(setup.store)
         store["largest_crop"] = int(setup.store.crop_size.max())
         write_json(run.store_file, store)
@@ -145,6 +150,13 @@ def _describe_store(store: Store) -> dict[str, Any]:
     }
 
 
+def _origin_of_weights(setup: RunSetup) -> Any:
+    """What a run took from another one, which a resumed run has on record."""
+    if setup.initial_weights:
+        return setup.initial_weights.record()
+    return (read_provenance(setup.run.provenance_file).get("training") or {}).get("init_from")
+
+
 def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
     """Fit and test the method, with the dashboard's run open meanwhile."""
     config, run, rank = setup.config, setup.run, distributed.rank()
@@ -154,6 +166,10 @@ def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
         split={"kind": config.split.kind, "seed": config.split.seed}
         | {part: len(getattr(split, part)) for part in PARTS},
         parameters=parameter_counts(networks),
+        training={
+            "max_epochs": None if config.model.baseline else config.trainer.max_epochs,
+            "init_from": _origin_of_weights(setup),
+        },
     )
     if rank == 0:
         write_provenance(run.path / "provenance.json", origin)

@@ -6,7 +6,7 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 
-from hep2gan.config import TrainConfig
+from hep2gan.config import NETWORKS, TrainConfig
 from hep2gan.data.prepare import open_store
 from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store.store import Store
@@ -15,6 +15,7 @@ from hep2gan.runs.folder import RunFolder
 from hep2gan.training import distributed
 from hep2gan.training.build import build_task
 from hep2gan.training.datamodule import CellDataModule
+from hep2gan.training.initial_weights import InitialWeights, SourceRun
 from hep2gan.training.module import SegmentationGuidedClassification
 
 
@@ -74,20 +75,34 @@ class RunSetup:
         return build_data(self.config, self.store, self.split, TrainingPosition.of(self.checkpoint))
 
     @cached_property
+    def initial_weights(self) -> InitialWeights | None:
+        """What a new run takes from the one that `init_from` names; a resumed run takes nothing."""
+        config = self.config
+        if config.init_from is None or self.checkpoint or config.model.baseline:
+            return None
+        source = SourceRun.open(config.init_from)
+        return InitialWeights.plan(source, config, self.store.classes, self.store.size)
+
+    @cached_property
     def task(self) -> SegmentationGuidedClassification:
         """The networks and their losses; a forest has none."""
         if not self.dry_run:
             L.seed_everything(self.config.seed, verbose=False)
         classes = self.store.classes
-        return build_task(
+        initial = self.initial_weights if self.load_weights else None
+        taken = initial.networks if initial else ()
+        task = build_task(
             self.config,
             classes=classes,
             size=self.store.size,
             train_counts=np.bincount(
                 self.store.label[self.split.train], minlength=len(classes)
             ).tolist(),
-            load_weights=self.load_weights,
+            load_weights=[n for n in NETWORKS if n not in taken] if self.load_weights else (),
         )
+        if initial:
+            initial.fill(task)
+        return task
 
 
 def build_data(

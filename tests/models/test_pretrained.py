@@ -43,7 +43,7 @@ def test_the_checkpoint_of_a_run_is_refused_as_such(tmp_path, name, owner, caplo
     of_run = {"classifier.backbone.fc.weight": torch.ones(2), "generator.head.bias": torch.ones(1)}
     torch.save({"state_dict": of_run, "epoch": 2}, tmp_path / name)
     weights = PretrainedWeights("resnet10t", False, tmp_path / name, f"{owner}.backbone")
-    words = rf"{owner}\.weights=.*{name} is the checkpoint of a run: a training does not start"
+    words = rf"{owner}\.weights=.*{name} is the checkpoint of a run: weights are those of one"
     with pytest.raises(Hep2ganError, match=rf"{words}.*leave {owner}\.weights out"):
         weights.timm_arguments()
     if name.endswith(".ckpt"):

@@ -67,7 +67,7 @@ def test_unguided_classifiers_take_one_channel():
     assert next(built().classifier.parameters()).shape[1] == 2
 
 
-@pytest.mark.parametrize("load_weights", [True, False])
+@pytest.mark.parametrize("load_weights", [NETWORKS, ()])
 @pytest.mark.parametrize("method", ["proposed", "resnet50_t"])
 def test_networks_of_ones_own_get_only_what_they_take(method, load_weights):
     """Built for training, and again for a checkpoint; tiny's know no size, weights or classes."""
@@ -84,7 +84,7 @@ def test_networks_of_ones_own_get_only_what_they_take(method, load_weights):
 
 def test_weights_are_left_aside_where_a_checkpoint_follows():
     with torch.device("meta"):
-        task = built("classifier.weights=gone.pth", "method=resnet50_t", load_weights=False)
+        task = built("classifier.weights=gone.pth", "method=resnet50_t", load_weights=())
     assert task.classifier.feature_dim == 512
 
 

@@ -195,7 +195,7 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
         weights = [f"{name}.weights={file or 'null'}" for name in ("generator", "classifier")]
         ours = parsed("data=phantom", "data.count=60", "data.size=32", *weights)
         report = PreflightReport()
-        report.add("weights", check_weights(ours))
+        report.add("weights", check_weights(RunSetup(ours, RunFolder(tmp_path / "run"))))
         assert len(report.problems) == 2
         with pytest.raises(
             Hep2ganError, match=rf"(?s)2 problems.*{rule}.*generator.*{rule}.*class"

@@ -19,6 +19,7 @@ _CLASSIFYING = (
 _NETWORKS = (
     *("generator", "discriminator", "classifier", "optimizer", "loss", "training", "pretrained"),
     *("normalisation", "augmentation", "evaluation", "callbacks", "trainer", "model.guidance"),
+    "init_from",
 )
 _MIXTURE = tuple(
     f"loss.gaussian_mixture.{key}" for key in ("weight", "gamma", "margin", "priors", "covariance")

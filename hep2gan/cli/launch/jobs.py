@@ -42,8 +42,11 @@ class Job(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """Whether its run is finished, so that a sweep does not start it again."""
-        return self.run.done
+        """Whether its run is finished, with as many epochs as the job has."""
+        # A folder that cannot be read is not done: its job tells why.
+        with suppress(Hep2ganError):
+            return self.run.done_with(self.config)
+        return False
 
 
 class Outcome(NamedTuple):

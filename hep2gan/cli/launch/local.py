@@ -58,7 +58,7 @@ def launch(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
     if ranks == 1 or started is not None or config.model.baseline:
         from hep2gan.training.run import train_run
 
-        with _log_file(run):
+        with _log_file(run, config):
             train_run(config, run)
     else:
         launch_ranks(values, config.trainer, run)
@@ -117,9 +117,9 @@ class _LateFileHandler(logging.FileHandler):
 
 
 @contextmanager
-def _log_file(run: RunFolder) -> Iterator[None]:
+def _log_file(run: RunFolder, config: TrainConfig) -> Iterator[None]:
     """Keep the messages of the first rank in train.log; a finished run is left alone."""
-    if run.done or os.environ.get("RANK", "0") != "0":
+    if run.done_with(config.to_plain()) or os.environ.get("RANK", "0") != "0":
         yield
         return
     handler = _LateFileHandler(
