@@ -1,6 +1,9 @@
-"""The six staining patterns of the ICPR 2016 Task-1 set (the I3A training set)."""
+"""Staining patterns: the six of the ICPR 2016 Task-1 set, and what other sets call theirs."""
 
+import re
 from dataclasses import dataclass
+
+from hep2gan.data.readers.files import plain_name
 
 
 @dataclass(frozen=True)
@@ -12,14 +15,12 @@ class Pattern:
         abbreviation: Three letters, as in the figures of the paper.
         first_id: Id of its first cell in the real set.
         last_id: Id of its last cell in the real set.
-        aliases: Other names in copies of the set and in papers about the contest.
     """
 
     name: str
     abbreviation: str
     first_id: int
     last_id: int
-    aliases: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -32,8 +33,8 @@ ICPR2016: tuple[Pattern, ...] = (
     Pattern("Speckled", "Spe", 2495, 5325),
     Pattern("Nucleolar", "Nuc", 5326, 7923),
     Pattern("Centromere", "Cen", 7924, 10664),
-    Pattern("NuMem", "Num", 10665, 12872, ("Nuclear membrane", "NuMembrane")),
-    Pattern("Golgi", "Gol", 12873, 13596, ("Golgi apparatus",)),
+    Pattern("NuMem", "Num", 10665, 12872),
+    Pattern("Golgi", "Gol", 12873, 13596),
 )
 """Class order 0..5, ids and counts of the set as handed out (13,596 cells)."""
 
@@ -42,27 +43,66 @@ CLASSES = tuple(pattern.name for pattern in ICPR2016)
 COUNTS = tuple(pattern.count for pattern in ICPR2016)
 
 
-def _normalise(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+_SPELLINGS = {
+    "homogeneous": ("hom", "ac-1"),
+    "speckled": ("spe", "ac-4", "ac-5"),
+    "fine speckled": (),
+    "coarse speckled": ("large speckled",),
+    "dense fine speckled": ("dfs", "ac-2"),
+    "nucleolar": ("nuc", "ac-8", "ac-9", "ac-10"),
+    "centromere": ("cen", "centromeric", "ac-3"),
+    "numem": ("num", "nuclear membrane", "numembrane", "nuclear envelope", "ac-11", "ac-12"),
+    "golgi": ("gol", "golgi apparatus", "ac-22"),
+    "cytoplasmic": ("cytoplasmatic", "cytoplasm"),
+    "mitotic spindle": ("mitsp", "mitotic spindles"),
+    "negative": ("neg", "ac-0"),
+}
+"""What contests, papers and the consensus on patterns (ICAP, codes AC-n) call one class.
 
-
-_LABELS = {
-    _normalise(name): label
-    for label, pattern in enumerate(ICPR2016)
-    for name in (pattern.name, pattern.abbreviation, *pattern.aliases)
+Fine and coarse speckled, which the set of 2012 tells apart, stay classes of their own by name; the
+codes of both are speckled, as in the set of 2016."""
+_SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
+_CODE = re.compile(r"ac0+(?=\d)")
+_CLASS_OF = {
+    _SEPARATORS.sub("", name): key for key, names in _SPELLINGS.items() for name in (key, *names)
 }
 
 
-def parse_label(name: str) -> int | None:
-    """Parse the name of a class, ignoring case, spaces and punctuation.
+def canonical_class(name: str) -> str:
+    """Return the key by which classes of two sets are compared.
+
+    Case and the Unicode form of letters do not count, nor which of spaces, dashes and underscores
+    stand between words; known spellings and ICAP codes give one key.
 
     Args:
-        name: Name, abbreviation or alias of the class.
+        name: Name of a class, as a folder, a table or a store has it.
+
+    Returns:
+        The key, such as 'numem'; of an unknown name the name itself in lower case, one space
+        between words.
+
+    Examples:
+        >>> canonical_class("Nuclear_membrane"), canonical_class("AC-1"), canonical_class("Rods")
+        ('numem', 'homogeneous', 'rods')
+    """
+    folded = _SEPARATORS.sub(" ", plain_name(name)).strip()
+    joined = _CODE.sub("ac", folded.replace(" ", ""))
+    return _CLASS_OF.get(joined, folded or plain_name(name))
+
+
+_LABELS = {canonical_class(pattern.name): label for label, pattern in enumerate(ICPR2016)}
+
+
+def parse_label(name: str) -> int | None:
+    """Parse the name of a class of the ICPR 2016 set.
+
+    Args:
+        name: Name of the class, in any spelling that `canonical_class` knows.
 
     Returns:
         The label 0 to 5, or None if the name is unknown.
     """
-    return _LABELS.get(_normalise(name))
+    return _LABELS.get(canonical_class(name))
 
 
 def unknown_class_message(name: str) -> str:
