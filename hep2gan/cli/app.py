@@ -29,7 +29,7 @@ _FLAGS_WITH_VALUE = frozenset(
 
 TEXT_KEYS = frozenset(
     {"data.root", "data.store", "data.name", "stores", "runs", "run_dir", "study", "name"}
-    | {"run", "inputs", "checkpoint", "store", "output", "title", "question", "reference"}
+    | {"run", "inputs", "checkpoint", "store", "output", "title", "question", "reference", "as"}
     | {"generator.weights", "classifier.weights"}
 )
 """Keys of paths and other free texts, whose values are taken as they are."""
@@ -217,6 +217,24 @@ def prepare_hydra() -> None:
         if "hydra.core.plugins" in sys.modules:
             _register_plugins()
     speed_up_hydra()
+    _register_resolvers()
+
+
+def _register_resolvers() -> None:
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("image_size", _image_size, replace=True)
+
+
+def _image_size(run: str) -> int:
+    """Return the side of a run's images; that of a new store where it cannot be read."""
+    from hep2gan.data.readers.source import PackSettings
+    from hep2gan.runs.folder import RunFolder
+
+    try:
+        return RunFolder(Path(run)).store_info().size
+    except (Hep2ganError, OSError):  # The command opens the run again, and refuses it.
+        return PackSettings().size
 
 
 def _register_plugins() -> None:
@@ -283,6 +301,7 @@ def resolve_config(config: "DictConfig") -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
+    _register_resolvers()
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     missing = [str(key) for key, value in plain.items() if value == "???"]

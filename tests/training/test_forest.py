@@ -105,7 +105,7 @@ def test_evaluating_grows_the_same_forest_again(place, capsys):
 
 
 def test_predicting_new_images_is_refused_with_the_reason(place, capsys):
-    image = next((place / "stores/synthetic_96_0").glob("*[0-9].png"))
+    image = next((place / "stores/synthetic_96_0_lab0").glob("*[0-9].png"))
     assert call(predict, RUN, str(image)) == 2
     assert "keeps no trees" in capsys.readouterr().err
 
