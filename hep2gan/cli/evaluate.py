@@ -93,6 +93,15 @@ def _evaluate_external(settings: "EvaluateSettings", run: "RunFolder", own: "Tra
         figures=settings.figures,
     )
     print("\n".join([f"{run.path} on {store.path}", *cells.lines()]))
+    if (accuracy := metrics.get("test/accuracy")) is not None:
+        unit = "specimens" if "test/accuracy_specimens_low" in metrics else "cells"
+        key = "test/accuracy_specimens" if unit == "specimens" else "test/accuracy"
+        interval = f"{metrics[f'{key}_low']:.3f}–{metrics[f'{key}_high']:.3f}"
+        before = run.metrics()["test/accuracy"]
+        print(
+            f"accuracy {accuracy:.3f} (95 % interval over {unit} {interval}); "
+            f"on the run's own test cells {before:.3f}"
+        )
     print(f"{format_summary(metrics)}\n\n{run.external / name}")
 
 
