@@ -302,10 +302,10 @@ def resolve_config(config: "DictConfig") -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     _register_resolvers()
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    missing = [str(key) for key, value in plain.items() if value == "???"]
-    if missing:
+    # First, since others may be made of them.
+    if missing := [str(key) for key in config if OmegaConf.is_missing(config, key)]:
         key = missing[0]
         raise Hep2ganError(f"{key} is not given", "it has no default", f"add {key}=…, see --help")
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

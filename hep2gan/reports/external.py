@@ -108,7 +108,12 @@ def cross_set(results: Sequence[ExternalResult]) -> CrossSet | None:
         on[trained[title]] = tests[0].own["accuracy"]
         accuracies = tuple(on.get(fingerprint) for fingerprint in order)
         rows.append((tests[0].method, order.index(trained[title]), accuracies))
-    return CrossSet(tuple(names[fingerprint] for fingerprint in order), tuple(rows))
+    taken = [names[fingerprint] for fingerprint in order]
+    sets = (
+        name if taken.count(name) == 1 else f"{name} {fingerprint[:6]}"
+        for name, fingerprint in zip(taken, order, strict=True)
+    )
+    return CrossSet(tuple(sets), tuple(rows))
 
 
 def _trained_on(method: MethodResults) -> str:
