@@ -107,6 +107,11 @@ class ModelSettings(Settings):
     guidance: MaskGuidance = MaskGuidance()
     baseline: ForestSettings | None = None
 
+    @property
+    def needs_masks(self) -> bool:
+        """Whether a training needs true masks: for a generator, or for the classifier."""
+        return self.segment or self.guidance.source == "ground_truth"
+
 
 class TrainingSettings(Settings):
     """How the networks are trained, whatever the hardware.

@@ -146,7 +146,9 @@ class ImageFiles(Dataset[tuple[Tensor, Tensor, int]]):
 
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor, int]:
         # With Pillow: torchvision's own decoders are deprecated.
-        with Image.open(self.cells[place].image) as image, Image.open(self.cells[place].mask) as m:
+        cell = self.cells[place]
+        assert cell.mask is not None
+        with Image.open(cell.image) as image, Image.open(cell.mask) as m:
             pixels = tv_tensors.Image(v2.functional.pil_to_tensor(image))
             mask = tv_tensors.Mask(v2.functional.pil_to_tensor(m) // 255)
         return (*self.transform(pixels, mask), self.labels[place])
@@ -269,7 +271,7 @@ def decode(cells: Sequence[RawCell]) -> None:
     Args:
         cells: their files.
     """
-    for path in (path for cell in cells for path in (cell.image, cell.mask)):
+    for path in (path for cell in cells for path in (cell.image, cell.mask) if path):
         with Image.open(path) as image:
             np.asarray(image)
 

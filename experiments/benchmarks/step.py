@@ -443,6 +443,7 @@ def train(
             )
             for batch in load_batches(run.data, device):
                 clock.on_train_batch_start()
+                assert batch.mask is not None
                 loop.step(batch.image, batch.mask, batch.label)
                 clock.on_train_batch_end()
 

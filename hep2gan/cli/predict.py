@@ -38,8 +38,10 @@ def predict(config: dict[str, Any]) -> None:
             white_level=settings.white_level,
             overlays=settings.overlays,
             progress=bar,
+            masks=settings.masks,
         )
-    print(f"{report.done} of {len(images)} images done, see {output / 'predictions.csv'}")
+    written = output if settings.masks == "only" else output / "predictions.csv"
+    print(f"{report.done} of {len(images)} images done, see {written}")
     if left_out:
         print(f"not predicted: {left_out}")
     if report.problems:

@@ -109,6 +109,9 @@ class PredictSettings(RunSettings):
     """Grey level that is white in files of more than 8 bits; null: as in the training."""
     overlays: bool = True
     """Write each image with the outline of its mask."""
+    masks: bool | Literal["only"] = True
+    """Write the masks; `only`: nothing else, as NAME_Mask.png, which data.masks of hep2gan-pack
+    reads."""
 
 
 class ExportSettings(RunSettings):

@@ -13,8 +13,6 @@ from torch.utils.data import Dataset
 if TYPE_CHECKING:
     from hep2gan.data.store.store import Store
 
-_STORED = ("image", "levels", "mask", "label")
-
 
 class BatchSeed(NamedTuple):
     """Source of the random numbers of a training batch.
@@ -61,7 +59,7 @@ class RawBatch(NamedTuple):
     Attributes:
         image: uint8 (B, S, S).
         levels: float32 (B, 2), grey levels of stored 0 and 255.
-        mask: uint8 (B, S, S) of {0, 1}.
+        mask: uint8 (B, S, S) of {0, 1}; None in a set without masks.
         label: int64 (B,).
         rows: int64 (B,), rows of the store.
         batch_seed: Source of the random numbers; None in evaluation.
@@ -69,7 +67,7 @@ class RawBatch(NamedTuple):
 
     image: Tensor
     levels: Tensor
-    mask: Tensor
+    mask: Tensor | None
     label: Tensor
     rows: Tensor
     batch_seed: BatchSeed | None
@@ -96,13 +94,13 @@ class Batch(NamedTuple):
 
     Attributes:
         image: float32 (B, 1, H, W), normalised.
-        mask: float32 (B, 1, H, W) of {0, 1}.
+        mask: float32 (B, 1, H, W) of {0, 1}; None in a set without masks.
         label: int64 (B,).
         rows: int64 (B,), rows of the store.
     """
 
     image: Tensor
-    mask: Tensor
+    mask: Tensor | None
     label: Tensor
     rows: Tensor
 
@@ -149,9 +147,12 @@ class CellDataset(Dataset[RawBatch]):
         """
         rows = request.rows.numpy()
         self.store.check_not_truncated()
-        image, levels, mask, label = (
-            torch.from_numpy(np.asarray(getattr(self.store, name)[rows])) for name in _STORED
+        store = self.store
+        image, levels, label = (
+            torch.from_numpy(np.asarray(array[rows]))
+            for array in (store.image, store.levels, store.label)
         )
+        mask = None if store.mask is None else torch.from_numpy(store.mask[rows])
         return RawBatch(image, levels, mask, label, *request)
 
 
@@ -171,7 +172,9 @@ class RequestDataset(Dataset[Request]):
 
 
 class DeviceCells:
-    """A whole store on one device, as uint8: S²·2 bytes a cell, 0.45 GB for the real set at 128.
+    """A whole store on one device, as uint8.
+
+    It takes 2·S² bytes a cell, S² without masks: 0.45 GB for the real set at 128.
 
     Args:
         store: The packed cells.
@@ -186,13 +189,14 @@ class DeviceCells:
         self.device = device
         shape = (len(store), store.size, store.size)
         self.image = torch.empty(shape, dtype=torch.uint8, device=device)
-        self.mask = torch.empty(shape, dtype=torch.uint8, device=device)
+        self.mask = torch.empty_like(self.image) if store.has_masks else None
         # In chunks, so that host memory never holds a second copy of the store.
         for start in range(0, len(store), chunk):
             part = slice(start, start + chunk)
             store.check_not_truncated()
             self.image[part] = torch.from_numpy(np.array(store.image[part])).to(device)
-            self.mask[part] = torch.from_numpy(np.array(store.mask[part])).to(device)
+            if self.mask is not None and store.mask is not None:
+                self.mask[part] = torch.from_numpy(np.array(store.mask[part])).to(device)
         self.levels = torch.from_numpy(np.array(store.levels)).to(device)
         self.label = torch.from_numpy(np.array(store.label)).to(device)
 
@@ -205,8 +209,8 @@ class DeviceCells:
         Returns:
             The batch, on the same device.
         """
-        image, levels, mask, label = (
-            array.index_select(0, request.rows)
-            for array in (self.image, self.levels, self.mask, self.label)
+        image, levels, label = (
+            array.index_select(0, request.rows) for array in (self.image, self.levels, self.label)
         )
+        mask = None if self.mask is None else self.mask.index_select(0, request.rows)
         return RawBatch(image, levels, mask, label, *request)

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from hep2gan.data.readers.mask_files import choose_masks
 from hep2gan.data.readers.source import DataSource, PackSettings
 from hep2gan.data.store.integrity import verify
 from hep2gan.data.store.pack import pack_cells
@@ -72,6 +73,12 @@ def open_store(source: DataSource, *, check: bool = True, force_check: bool = Fa
     store = Store.open(path)
     if check:
         verify(store, force=force_check)
+    if store.has_masks and source.masks is False:
+        raise Hep2ganError(
+            f"{path} holds masks, data.masks is false",
+            "",
+            "set data.masks=true, or pack again into another data.store",
+        )
     if store.size != source.size:
         raise Hep2ganError(
             f"{path} holds images of {store.size} px, data.size is {source.size}",
@@ -94,7 +101,7 @@ def pack_store(source: DataSource, workers: int | None = None) -> Store:
     Raises:
         Hep2ganError: Cells are damaged, the data set is invalid, or the store cannot be written.
     """
-    raw = source.read(workers)
+    raw = choose_masks(source.read(workers), source)
     log.info("Packing %d cells from %s", len(raw.cells), source.root)
     with progress_bar("packing") as progress:
         return pack_cells(

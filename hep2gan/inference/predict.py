@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ _COMPRESSION = 1
 """Of PNG: half the time of the usual 6 for files a tenth larger, and the same pixels."""
 MAX_CROPS = 3
 """Crops of the training that an image may be as long as: more show a field of cells, not one."""
+Masks = bool | Literal["only"]
+"""Whether masks are written: beside the rest, alone in the layout of a data set, or not."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -141,8 +143,11 @@ class Predictor:
         white_level: int | None,
         overlays: bool,
         progress: Callable[[int, int], None],
+        masks: Masks = True,
     ) -> PredictionReport:
         """Write masks/, overlays/ and predictions.csv; skip images that cannot be read.
+
+        With `masks="only"`, write NAME_Mask.png alone, see `choose_masks`.
 
         Args:
             images: The files, see `find_images`.
@@ -152,19 +157,23 @@ class Predictor:
                 the training.
             overlays: Whether to write each image with the outline of its mask.
             progress: Called with (images done, images in all).
+            masks: Whether to write masks, or nothing else.
 
         Returns:
             What was done, and which images were skipped.
+
+        Raises:
+            Hep2ganError: Only masks are wanted, and the networks make none.
         """
         report = PredictionReport()
         load = partial(
             _load_or_explain,
             size=self._size,
             white_level=white_level or self._white_level,
-            for_overlay=overlays,
+            for_overlay=overlays and masks != "only",
             largest_crop=self._largest_crop,
         )
-        write = partial(write_result, classes=self._classes, output=output)
+        write = partial(write_result, classes=self._classes, output=output, masks=masks)
         with (
             ThreadPoolExecutor(THREADS) as pool,
             closing(map_ordered(pool, load, images, ahead=batch_size)) as loaded,
@@ -176,8 +185,9 @@ class Predictor:
                 rows.append(row)
                 report.done = len(rows)
                 progress(report.done + len(report.problems), len(images))
-        output.mkdir(parents=True, exist_ok=True)
-        atomic_write(output / "predictions.csv", _to_csv(rows))
+        if masks != "only":
+            output.mkdir(parents=True, exist_ok=True)
+            atomic_write(output / "predictions.csv", _to_csv(rows))
         return report
 
     def _run(
@@ -319,19 +329,32 @@ def load_image(
 
 
 def write_result(
-    result: tuple[LoadedImage, BackendOutput], classes: Sequence[str], output: Path
+    result: tuple[LoadedImage, BackendOutput],
+    classes: Sequence[str],
+    output: Path,
+    masks: Masks = True,
 ) -> dict[str, Any]:
     """Write the mask and the overlay of one image.
 
     Args:
         result: The image and what the networks predict for it.
         classes: K class names, in the order of the probabilities.
-        output: Folder of masks/ and overlays/.
+        output: Folder of masks/ and overlays/, or of the masks alone.
+        masks: As in `Predictor.predict`.
 
     Returns:
         The image's row of predictions.csv.
+
+    Raises:
+        Hep2ganError: Only masks are wanted, and there is none.
     """
     image, predicted = result
+    if masks == "only" and predicted.mask is None:
+        raise Hep2ganError(
+            "this method makes no masks, and masks is 'only'",
+            "masks come from a run that was trained to segment",
+            "name such a run (method=proposed or segmentation), or leave masks=only out",
+        )
     row: dict[str, Any] = {"image": str(image.file.path)}
     if predicted.probabilities is not None:
         probabilities = predicted.probabilities.tolist()
@@ -340,7 +363,10 @@ def write_result(
     if predicted.mask is not None:
         mask = _threshold_at_size(predicted.mask, image.shape)
         row["mask_fraction"] = f"{mask.mean():.6f}"
-        _save_png(output / "masks" / image.file.name, mask * 255)
+        if masks:
+            name = image.file.name
+            stem = Path("masks") / name if masks is True else name.with_name(f"{name.name}_Mask")
+            _save_png(output / stem, mask * 255)
         if image.background is not None:
             _save_png(output / "overlays" / image.file.name, overlay(image.background, mask))
     return row

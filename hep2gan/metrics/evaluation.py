@@ -80,54 +80,61 @@ def compute_test_metrics(
     Returns:
         Fractions in [0, 1], `hd95` in raw pixels, `test/cells` a count, in a fixed order under keys
         that start with `test/` or `baseline/`. What a method does not produce is absent, never NaN:
-        no masks without a generator, no classes without a classifier, and baselines only for
-        metrics that are present.
+        no scores of masks without generated and true ones, no classes without a classifier, and
+        baselines only for metrics that are present.
 
     Raises:
         Hep2ganError: If the arrays do not fit together, as `Predictions.check`.
     """
     predictions.check()
     metrics = {"test/cells": float(len(predictions.label))}
-    if predictions.mask is not None:
-        scores = _mask_scores(predictions.foreground, predictions, tolerance)
+    if predictions.mask is not None and predictions.truth is not None:
+        scores = _mask_scores(predictions.foreground, predictions.truth, predictions, tolerance)
         metrics |= _overall("test/", scores) | _by_class(scores, "dice")
-        metrics |= _mask_baselines(predictions, tolerance, margin, margin_share)
+        metrics |= _mask_baselines(predictions, predictions.truth, tolerance, margin, margin_share)
     if predictions.probabilities is not None:
         metrics |= _classification(predictions, predictions.probabilities)
     return metrics
 
 
 def _mask_baselines(
-    predictions: Predictions, tolerance: float, margin: float, margin_share: float
+    predictions: Predictions,
+    truth: npt.NDArray[np.uint8],
+    tolerance: float,
+    margin: float,
+    margin_share: float,
 ) -> dict[str, float]:
-    crop_size, (cells, height, width) = predictions.crop_size, predictions.truth.shape
+    crop_size, (cells, height, width) = predictions.crop_size, truth.shape
     masks = {"ellipse": inscribed_ellipses(crop_size, (height, width), margin, margin_share)}
     if predictions.mean_mask is not None:
         masks["mean_mask"] = np.broadcast_to(predictions.mean_mask >= 0.5, (cells, height, width))
     metrics: dict[str, float] = {}
     for name, mask in masks.items():
-        metrics |= _overall(f"baseline/{name}_", _mask_scores(mask, predictions, tolerance))
+        metrics |= _overall(f"baseline/{name}_", _mask_scores(mask, truth, predictions, tolerance))
     # Only overlap: outlines of scattered pixels take seconds and add no information.
     return metrics | _overall(
-        "baseline/otsu_", _overlap(otsu_masks(predictions.image), predictions)
+        "baseline/otsu_", _overlap(otsu_masks(predictions.image), truth, predictions)
     )
 
 
 def _mask_scores(
-    predicted: npt.NDArray[np.bool_], predictions: Predictions, tolerance: float
+    predicted: npt.NDArray[np.bool_],
+    truth: npt.NDArray[np.uint8],
+    predictions: Predictions,
+    tolerance: float,
 ) -> dict[str, float]:
-    edge = mean_boundary(
-        predicted, predictions.truth.astype(np.bool_), predictions.crop_size, tolerance
-    )
-    return {**_overlap(predicted, predictions), "boundary_f1": edge.f1, "hd95": edge.hd95}
+    edge = mean_boundary(predicted, truth.astype(np.bool_), predictions.crop_size, tolerance)
+    return {**_overlap(predicted, truth, predictions), "boundary_f1": edge.f1, "hd95": edge.hd95}
 
 
-def _overlap(predicted: npt.NDArray[np.bool_], predictions: Predictions) -> dict[str, float]:
+def _overlap(
+    predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.uint8], predictions: Predictions
+) -> dict[str, float]:
     # Not synchronised, since it may be called on one of several processes alone.
     metric = SegmentationMetrics(predictions.classes, sync_on_compute=False)
     for start in range(0, len(predicted), CHUNK):
         chunk = slice(start, start + CHUNK)
-        parts = (predicted[chunk], predictions.truth[chunk], predictions.label[chunk])
+        parts = (predicted[chunk], truth[chunk], predictions.label[chunk])
         # Copies, as the mean mask is a read-only view.
         metric.update(*map(torch.tensor, parts))
     return metric.compute()

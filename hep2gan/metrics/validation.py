@@ -115,7 +115,7 @@ class ValidationMetrics(nn.Module):
         probabilities: Tensor | None,
         features: Tensor | None,
         *,
-        truth: Tensor,
+        truth: Tensor | None,
         label: Tensor,
     ) -> None:
         """Add the B cells of one batch.
@@ -124,10 +124,10 @@ class ValidationMetrics(nn.Module):
             mask: Generated masks (B, 1, H, W) in [0, 1], or None.
             probabilities: Class probabilities (B, K), or None.
             features: Features of the classifier (B, D), or None.
-            truth: True masks (B, 1, H, W) of {0, 1}.
+            truth: True masks (B, 1, H, W) of {0, 1}; None where there are none.
             label: (B,) true classes, int64 in [0, K).
         """
-        if mask is not None:
+        if mask is not None and truth is not None:
             self.segmentation.update(mask, truth, label)
         if probabilities is not None:
             self.classification.update(probabilities, label)

@@ -47,7 +47,7 @@ class MaskGuidance(Settings):
         return None
 
     def require_no_truth(self) -> None:
-        """Check that new images, which have no true masks, can be classified.
+        """Check that images without true masks can be classified.
 
         Raises:
             Hep2ganError: If the classifier needs a true mask.
@@ -55,7 +55,7 @@ class MaskGuidance(Settings):
         if self.source == "ground_truth":
             raise Hep2ganError(
                 "this run was trained with true masks",
-                "its classifier needs the true mask, which new images do not have",
+                "its classifier needs the true mask, which these images do not have",
                 "use a run with model.guidance.source=generated or none",
             )
 

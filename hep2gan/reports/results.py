@@ -55,7 +55,7 @@ class TestCells:
         Args:
             predictions: Predictions of one run.
         """
-        dice = None if predictions.mask is None else predictions.dice
+        dice = predictions.dice
         return cls(
             classes=predictions.classes,
             id=predictions.id,

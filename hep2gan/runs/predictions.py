@@ -40,8 +40,8 @@ _LAYOUT = {
 class Predictions:
     """Everything that a figure or a metric of N test cells in K classes is computed from.
 
-    Arrays that a method does not produce are None (no masks without a generator, no probabilities
-    without a classifier).
+    Arrays that a method or its set does not have are None (no generated masks without a generator,
+    no probabilities without a classifier).
 
     Attributes:
         classes: K class names in the order of the labels.
@@ -49,7 +49,7 @@ class Predictions:
         specimen: (N,) specimen numbers; -1 if unknown.
         label: (N,) true classes in [0, K).
         image: (N, H, W) inputs of the networks, stretched to 0..255 for display.
-        truth: (N, H, W) true masks of {0, 1}.
+        truth: (N, H, W) true masks of {0, 1}; None in a set without masks.
         crop_size: (N, 2) height and width of the raw crop in pixels.
         mask: (N, H, W) generated masks: probability x 255, rounded; foreground from `FOREGROUND`
             on.
@@ -66,8 +66,8 @@ class Predictions:
     specimen: npt.NDArray[np.int64]
     label: npt.NDArray[np.int64]
     image: npt.NDArray[np.uint8]
-    truth: npt.NDArray[np.uint8]
     crop_size: npt.NDArray[np.int64]
+    truth: npt.NDArray[np.uint8] | None = None
     mask: npt.NDArray[np.uint8] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
     probabilities_true_mask: npt.NDArray[np.float32] | None = None
@@ -98,13 +98,13 @@ class Predictions:
         return self.mask >= FOREGROUND
 
     @cached_property
-    def dice(self) -> npt.NDArray[np.float64]:
+    def dice(self) -> npt.NDArray[np.float64] | None:
         """(N,) Dice coefficient 2|A∩B| / (|A| + |B|) of each cell's generated and true foreground.
 
-        1 where both are empty; raises Hep2ganError without a generator.
+        1 where both are empty; None without generated or without true masks.
         """
-        if self.mask is None:
-            raise Hep2ganError("these predictions hold no generated masks")
+        if self.mask is None or self.truth is None:
+            return None
         # Row by row: thresholds of all masks at once take as much memory as the predictions.
         pairs = zip(self.mask, self.truth, strict=True)
         return np.array([_dice(mask >= FOREGROUND, truth > 0) for mask, truth in pairs])
@@ -234,7 +234,7 @@ def _value_problems(predictions: Predictions) -> list[str]:
         "class names are missing or occur twice": not 0 < len(set(p.classes)) == classes,
         f"label is not in 0..{classes - 1}": bool(((p.label < 0) | (p.label >= classes)).any()),
         "specimen is below -1": bool((p.specimen < -1).any()),
-        "truth holds values beside 0 and 1": bool((p.truth > 1).any()),
+        "truth holds values beside 0 and 1": p.truth is not None and bool((p.truth > 1).any()),
         "crop_size is not positive": bool((p.crop_size < 1).any()),
         "train_counts is negative": p.train_counts is not None and bool((p.train_counts < 0).any()),
         "mean_mask is not in [0, 1]": p.mean_mask is not None and not _in_0_1(p.mean_mask),

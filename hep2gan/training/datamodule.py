@@ -163,12 +163,13 @@ class CellDataModule(L.LightningDataModule):
             params = AugmentationParams.sample(batch_seed, stored.device)
             stored, mask = self.augmentation.flip(stored, mask, params)
         image = self.normalisation(stored, raw.levels)
-        mask = mask.unsqueeze(1).float()
+        mask = None if mask is None else mask.unsqueeze(1).float()
         if batch_seed is not None:
             image, mask = self.augmentation.augment(
                 image, mask, batch_seed, params, bounded=self.normalisation.bounded
             )
-        image, mask = (images.to(memory_format=self.format) for images in (image, mask))
+        image = image.to(memory_format=self.format)
+        mask = None if mask is None else mask.to(memory_format=self.format)
         return Batch(image, mask, raw.label, raw.rows)
 
     def _loader(self, rows: npt.NDArray[np.int64], training: bool = False) -> DataLoader[Any]:

@@ -96,6 +96,8 @@ def predict_test_cells(
         Hep2ganError: There are no test cells.
     """
     check_test_cells(data.split)
+    if not data.store.has_masks:
+        task.guidance.require_no_truth()
     silence_libraries()
     settings = config.trainer
     use_tf32(settings.tf32)
@@ -254,7 +256,7 @@ def build_predictions(
         specimen=np.asarray(store.specimen[index], dtype=np.int64),
         label=np.asarray(store.label[index], dtype=np.int64),
         image=np.asarray(store.image[index]),
-        truth=np.asarray(store.mask[index]),
+        truth=None if store.mask is None else np.asarray(store.mask[index]),
         crop_size=np.asarray(store.crop_size[index], dtype=np.int64),
         mask=None if masks is None else (masks[:, 0] * 255).round().to(torch.uint8).numpy(),
         probabilities=_array(outputs.probabilities),
@@ -269,7 +271,7 @@ def _array(tensor: Tensor | None) -> "np.ndarray[tuple[int, ...], np.dtype[np.fl
     return None if tensor is None else tensor.float().numpy()
 
 
-def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
+def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray | None:
     """Average masks, read in blocks so that memory does not grow with their number.
 
     Args:
@@ -277,11 +279,13 @@ def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray:
         rows: Rows of the store (N,).
 
     Returns:
-        Share of masks that cover each pixel, float32 (H, W).
+        Share of masks that cover each pixel, float32 (H, W); None without masks.
 
     Raises:
         Hep2ganError: A file of the store was truncated since it was opened.
     """
+    if store.mask is None:
+        return None
     total = np.zeros((store.size, store.size), np.int64)
     for start in range(0, len(rows), 1024):
         store.check_not_truncated()

@@ -36,6 +36,8 @@ from hep2gan.training.setup import RunSetup
 from hep2gan.training.trainer import build_named_callbacks
 from hep2gan.training.trainer_flags import check_trainer_flags
 
+WITHOUT_MASKS = ("resnet50_t", "resnet50", "vgg16", "gao", "robust")
+"""Some methods that need no masks, see `ModelSettings.needs_masks`."""
 NO_ERRORS: Mapping[str, Hep2ganError] = MappingProxyType({})
 
 
@@ -252,9 +254,11 @@ def check_store(setup: RunSetup) -> Iterator[Finding]:
     """
     source = setup.config.source
     if setup.dry_run and source.is_generated and not Path(source.store).exists():
+        yield from _masks_missing(setup, has_masks=source.masks is not False)
         yield Note(f"{source.store} does not exist yet: the first start generates its cells")
         return
     store = setup.store
+    yield from _masks_missing(setup, has_masks=store.has_masks)
     if setup.config.model.classify and len(store.classes) < 2:
         yield Hep2ganError(
             f"{store.path} has the class {', '.join(store.classes)} alone",
@@ -272,6 +276,20 @@ def check_store(setup: RunSetup) -> Iterator[Finding]:
         f"{store.path}: {len(store):,} cells of {store.size} px in {len(store.classes)} classes,"
         f" fingerprint {store.fingerprint[:12]}"
     )
+
+
+def _masks_missing(setup: RunSetup, *, has_masks: bool) -> Iterator[Finding]:
+    """Yield the error of a method that needs masks on a set without any."""
+    config = setup.config
+    if config.model.needs_masks and not has_masks:
+        needs = "is trained to segment" if config.model.segment else "classifies with true masks"
+        yield Hep2ganError(
+            f"{config.source.store} has no masks, and method {config.name} {needs}",
+            "masks are what it learns from",
+            f"set method={WITHOUT_MASKS[0]} (or {', '.join(WITHOUT_MASKS[1:])}), or pack the set"
+            " with masks: hep2gan-predict RUN FOLDER masks=only writes those of a run that"
+            " segments, and hep2gan-pack data.masks=FOLDER reads them",
+        )
 
 
 def check_split(setup: RunSetup) -> Iterator[Finding]:

@@ -41,8 +41,22 @@ def test_dice_of_two_empty_masks_is_one(scored, replace):
 
 
 def test_dice_needs_masks(scored, replace):
-    with pytest.raises(Hep2ganError, match="no generated masks"):
-        _ = replace(scored, mask=None).dice
+    for less in (replace(scored, mask=None), replace(scored, truth=None)):
+        assert less.dice is None
+        assert lowest_dice(less, 4) == []
+
+
+def test_typical_cells_without_true_masks_are_of_median_size(scored, replace):
+    mask = np.zeros_like(scored.mask)
+    for row, side in enumerate((1, 2, 3, 0, 1, 2, 3)):
+        mask[row, :side] = 255
+    size = mask.mean(axis=(1, 2))
+    chosen = typical_cells(replace(scored, truth=None, mask=mask))
+    for label, row in chosen.items():
+        of_class = np.sort(size[scored.label == label])
+        assert size[row] == of_class[(len(of_class) - 1) // 2]
+    assert chosen
+    assert typical_cells(replace(scored, truth=None, mask=None)) == {}
 
 
 def test_the_typical_cell_is_the_lower_median_and_absent_classes_have_none(scored):

@@ -96,7 +96,6 @@ BAD = {
     "image is float32": {"image": np.zeros((4, 6, 6), dtype=np.float32)},
     r"truth has shape \(4, 6, 5\)": {"truth": np.zeros((4, 6, 5), dtype=np.uint8)},
     "truth holds values beside 0 and 1": {"truth": np.full((4, 6, 6), 255, dtype=np.uint8)},
-    "truth is NoneType": {"truth": None},
     r"crop_size has shape \(4, 3\), must be \(4, 2\)": {"crop_size": np.ones((4, 3), dtype=int)},
     "crop_size is not positive": {"crop_size": np.zeros((4, 2), dtype=np.int64)},
     "mask is bool": {"mask": np.zeros((4, 6, 6), dtype=bool)},

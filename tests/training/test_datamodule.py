@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -111,6 +112,24 @@ def test_a_resumed_run_goes_on_as_the_uninterrupted_one(store, split, tmp_path):
     for epoch in (1, 2):
         assert resumed.order(epoch) == whole.order(epoch) != []
         assert all(map(same, resumed.batches(epoch), whole.batches(epoch)))
+
+
+@pytest.mark.parametrize("given", [{}, {"cache_on_device": True}, {"num_workers": 1}])
+def test_images_are_the_same_without_masks(store, split, given):
+    every = Augmentation(
+        rotation=90, quarter_turns=True, shift=0.1, scale=(0.8, 1.2), gain=(0.8, 1.2),
+        blur=(0.0, 1.0), noise=0.05,
+    )  # fmt: skip
+    bare = dataclasses.replace(store, mask=None)
+    with_masks, _ = fitted(store, split, epochs=1, augmentation=every)
+    without, _ = fitted(bare, split, epochs=1, augmentation=every, **given)
+    for part in ("train", "val"):
+        one, other = with_masks.batches(0, part), without.batches(0, part)
+        assert len(one) == len(other) > 0
+        for a, b in zip(one, other, strict=True):
+            assert a.mask is not None
+            assert b.mask is None
+            assert all(map(torch.equal, (a.image, a.label, a.rows), (b.image, b.label, b.rows)))
 
 
 def test_training_is_augmented_and_evaluation_is_not(store, split):

@@ -21,7 +21,6 @@ from hep2gan.data.readers.icpr2016_advice import (
     OFFICIAL_TABLE,
     explain_no_cells,
     explain_no_images,
-    no_masks,
 )
 from hep2gan.data.readers.image import SUFFIXES
 from hep2gan.data.readers.source import (
@@ -55,17 +54,6 @@ class FolderListing(NamedTuple):
     images: dict[str, Path]
     masks: dict[str, Path]
     others: list[Path]
-
-    def mask(self, cell: str) -> Path:
-        """Return the mask of a cell.
-
-        Args:
-            cell: Id of the cell.
-
-        Returns:
-            The file; if there is none, the path that it should have.
-        """
-        return self.masks.get(cell, self.path / f"{cell}_Mask.png")
 
     def unlisted(self, listed: set[str], table: str) -> list[CellError]:
         """Report the images and masks of cells that a table does not list.
@@ -137,8 +125,9 @@ def read_icpr2016(root: Path) -> RawCells:
     raw = _read_class_folders(root) if table is None else _read_flat(root, table)
     if not raw.cells:
         raise explain_no_cells(root, _list_tables(root))
-    if not any(cell.mask.exists() for cell in raw.cells):
-        raise no_masks(root)
+    if not any(cell.mask and cell.mask.exists() for cell in raw.cells):
+        # The table as handed out names masks, also where the images are passed on alone.
+        raw = raw._replace(cells=[cell._replace(mask=None) for cell in raw.cells])
     specimens, notes = _read_specimens(root, raw)
     numbers = name_ids(specimens.values())
     cells = [
@@ -279,7 +268,7 @@ def _parse_headed_row(folder: FolderListing, columns: dict[str, int], row: CsvRo
     number, name = (row.field(columns[column]) for column in HEADER)
     cell = cell_id(number)
     image = folder.images.get(cell, folder.path / f"{cell}.png")
-    return _file_name_problem(number) or _raw_cell(cell, image, folder.mask(cell), name)
+    return _file_name_problem(number) or _raw_cell(cell, image, folder.masks.get(cell), name)
 
 
 def _file_name_problem(name: str) -> str:
@@ -291,7 +280,7 @@ def _file_name_problem(name: str) -> str:
 
 
 def _raw_cell(
-    cell: str, image: Path, mask: Path, class_name: str, intensity: int = UNKNOWN
+    cell: str, image: Path, mask: Path | None, class_name: str, intensity: int = UNKNOWN
 ) -> RawCell | str:
     label = parse_label(class_name)
     if label is None:
@@ -331,7 +320,7 @@ def _read_class_folders(root: Path) -> RawCells:
                     "ids occur once in the set",
                     "move one of them away with its mask",
                 )
-            cells[cell] = RawCell(cell, image, folder.mask(cell), label_of[folder.path])
+            cells[cell] = RawCell(cell, image, folder.masks.get(cell), label_of[folder.path])
         problems += [
             CellError(
                 cell, f"{mask} has no image {cell}.png beside it. Fix: add it, or move the mask"

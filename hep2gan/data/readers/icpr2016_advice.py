@@ -8,37 +8,20 @@ from pathlib import Path
 from hep2gan.data.patterns import CLASSES, parse_label
 from hep2gan.data.readers.csv_table import read_table
 from hep2gan.data.readers.files import FolderFiles, describe_others, walk_files
-from hep2gan.data.readers.manifest import NEEDS_MASKS
 from hep2gan.errors import Hep2ganError, pluralize
 
 OFFICIAL_TABLE = "gt_training.csv"
 HEADER = ("image id", "image class")
 _LAYOUTS = (
-    f"it holds NNNNN.png and NNNNN_Mask.png with {OFFICIAL_TABLE}, with a csv table headed"
+    f"it holds NNNNN.png (and NNNNN_Mask.png) with {OFFICIAL_TABLE}, with a csv table headed"
     " 'Image ID,Image class', or in one folder per class"
 )
 _MANIFEST = (
-    "write a manifest.csv headed image,mask,label with a line for each cell, and pack that with"
-    " data=manifest"
+    "write a manifest.csv headed image,mask,label (image,label without masks), with a line for each"
+    " cell, and pack that with data=manifest"
 )
 _MAX_FOLDERS = 10_000
 """A data set has fewer; a home folder may have many more."""
-
-
-def no_masks(root: Path) -> Hep2ganError:
-    """Explain why images without masks cannot be packed.
-
-    Args:
-        root: The folder of the set.
-
-    Returns:
-        The error.
-    """
-    return Hep2ganError(
-        f"{root} holds images and no masks",
-        NEEDS_MASKS,
-        "put the mask NNNNN_Mask.png beside each NNNNN.png, as the set is handed out by its owners",
-    )
 
 
 def explain_no_images(table: Path, cells: int) -> Hep2ganError:
@@ -52,8 +35,6 @@ def explain_no_images(table: Path, cells: int) -> Hep2ganError:
         The error.
     """
     holding, _ = _find_pictures(table.parent)
-    if holding and not any(files.masks for files in holding):
-        return no_masks(table.parent)
     inside = f"; images lie in {_names(table.parent, holding)}" if holding else ""
     return Hep2ganError(
         f"{table} lists {pluralize(cells, 'cell')}, none of which lies beside it{inside}",
@@ -102,9 +83,7 @@ def _explain_folders(
     """Explain folders that hold images, but not as the set does."""
     images = [files for files in holding if files.images]
     masks = [files for files in holding if files.masks]
-    if not masks:
-        return no_masks(root)
-    if not any(files.masks for files in images):
+    if masks and not any(files.masks for files in images):
         return Hep2ganError(
             f"images lie in {_names(root, images)}, masks in {_names(root, masks)}",
             "data=icpr2016 looks for each mask beside its image",

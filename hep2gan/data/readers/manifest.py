@@ -19,10 +19,9 @@ from hep2gan.data.readers.source import (
 from hep2gan.errors import Hep2ganError
 
 NAME = "manifest.csv"
-NEEDS_MASKS = "each image is packed with its mask, also for methods that look at none"
 _WHOLE = re.compile(r"^(\d+)\.0+$")
-REQUIRED = ("image", "mask", "label")
-OPTIONAL = ("specimen", "intensity", "split")
+REQUIRED = ("image", "label")
+OPTIONAL = ("mask", "specimen", "intensity", "split")
 PARTS = {
     "": UNKNOWN,
     **dict.fromkeys(("train", "training"), 0),
@@ -40,12 +39,12 @@ class ManifestSource(DataSource):
 
 
 def read_manifest(root_or_csv: Path) -> RawCells:
-    """Read a table with the header `image,mask,label[,specimen][,intensity][,split]`.
+    """Read a table with the header `image,label[,mask][,specimen][,intensity][,split]`.
 
     Paths are relative to the folder of the table and may not leave it; `FileFinder` finds them.
     Cells keep the order of the table. Classes are the labels that occur, sorted, and so are
     specimens. The id of a cell is the path of its image without suffix. `intensity` is positive or
-    intermediate, `split` is train, validation or test; both may be empty.
+    intermediate, `split` is train, validation or test; these and `mask` may be empty.
 
     Args:
         root_or_csv: The table, or a folder with a `manifest.csv`.
@@ -54,8 +53,8 @@ def read_manifest(root_or_csv: Path) -> RawCells:
         The cells.
 
     Raises:
-        Hep2ganError: The table is missing, its header is wrong, it names no masks, lines are wrong
-            (all are listed), or a label or specimen has two spellings.
+        Hep2ganError: The table is missing, its header is wrong, lines are wrong (all are listed),
+            or a label or specimen has two spellings.
     """
     path = Path(root_or_csv)
     path = path / NAME if path.is_dir() else path
@@ -69,25 +68,12 @@ def read_manifest(root_or_csv: Path) -> RawCells:
     if len(rows) < 2:
         problem = "names no cells" if rows else "is empty"
         raise Hep2ganError(f"{path} {problem}", "", "write one line per cell below the header")
-    _check_masks(path, rows)
     column = check_columns(path, rows[0], REQUIRED)
     finder = FileFinder(path.parent)
     _check_rows(path, column, rows[1:], finder)
     for name in ("label", "specimen"):
         _check_spellings(path, name, [row.field(column.get(name)) for row in rows[1:]])
     return _build_cells(path, column, rows[1:], finder)
-
-
-def _check_masks(path: Path, rows: list[CsvRow]) -> None:
-    """Refuse a sound table of images and labels in which no cell has a mask."""
-    names = [name.casefold() for name in rows[0].fields]
-    column = names.index("mask") if "mask" in names else None
-    if {"image", "label"} <= set(names) and not any(row.field(column) for row in rows[1:]):
-        raise Hep2ganError(
-            f"{path} names no masks",
-            NEEDS_MASKS,
-            "name the mask of each image in a column mask",
-        )
 
 
 def _check_rows(path: Path, column: dict[str, int], rows: list[CsvRow], finder: FileFinder) -> None:
@@ -125,8 +111,8 @@ def _row_problem(row: CsvRow, column: dict[str, int]) -> str:
         if not row.field(column[name]):
             return f"no {name}"
     for name in ("image", "mask"):
-        file = row.field(column[name])
-        if reason := path_problem(file):
+        file = row.field(column.get(name))
+        if file and (reason := path_problem(file)):
             return f"the {name} '{file}' {reason}: copy the files there and use relative paths"
     for name, known, options in (
         ("intensity", INTENSITIES, "positive, intermediate"),
@@ -149,7 +135,7 @@ def _build_cells(
         RawCell(
             id=cell,
             image=image,
-            mask=finder.find(row.field(column["mask"])),
+            mask=finder.find(mask) if (mask := row.field(column.get("mask"))) else None,
             label=labels[row.field(column["label"])],
             specimen=specimens.get(row.field(column.get("specimen")), UNKNOWN),
             intensity=INTENSITIES[row.field(column.get("intensity")).casefold()],

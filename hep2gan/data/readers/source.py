@@ -22,7 +22,7 @@ class RawCell(NamedTuple):
     Attributes:
         id: Name of the cell; each occurs once.
         image: File of the image.
-        mask: File of the mask.
+        mask: File of the mask; None in a data set without masks, and then of every cell.
         label: Class, from 0.
         specimen: Number of the specimen, from 0.
         intensity: 0 intermediate, 1 positive.
@@ -31,7 +31,7 @@ class RawCell(NamedTuple):
 
     id: str
     image: Path
-    mask: Path
+    mask: Path | None
     label: int
     specimen: int = UNKNOWN
     intensity: int = UNKNOWN
@@ -70,6 +70,11 @@ class RawCells(NamedTuple):
     specimens: tuple[str, ...] = ()
     problems: tuple[CellError, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether cells have masks; packing sees to it that then all have."""
+        return any(cell.mask is not None for cell in self.cells)
 
 
 def natural_key(name: str) -> tuple[int, int, str]:
@@ -159,6 +164,8 @@ class DataSource(PackSettings):
         root: Folder or file of the raw cells.
         crop_margin: Pixels between the nucleus and the edge of its crop, for the ellipse baseline.
         crop_margin_fraction: The same as a fraction of the crop's side.
+        masks: Pack the masks that the set has; false packs images alone. Or the folder of the
+            masks: the mask of `a/1.png` lies there as `a/1_Mask.png` or `a/1.png`.
         store: Folder of the packed store.
 
     `is_generated` tells whether missing cells are generated, so that a training packs them itself.
@@ -170,6 +177,7 @@ class DataSource(PackSettings):
     root: Text | None = Field(default=None, examples=["FOLDER"])
     crop_margin: NonNegative = 0.0
     crop_margin_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    masks: bool | Text = True
     store: Text = Field(examples=["stores/mine"])
 
     @property

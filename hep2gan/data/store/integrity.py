@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hep2gan.data.store.store import Store
 
 FORMAT = "hep2gan-store"
-VERSION = 2
+VERSION = 3
 """Increased when packing the same source gives another store; older stores are then repacked."""
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"
@@ -39,12 +39,27 @@ COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "digest": ("|u1", (16,)),
     "id": ("<U", ()),
 }
-"""Type and shape per cell of each array; S is the stored size, ids are as wide as the longest."""
+"""Type and shape per cell of each array; S is the stored size, ids are as wide as the longest.
+
+A store of a set without masks has no `mask`, see `column_names`.
+"""
 SPECIMENS = "specimens"
 FILES = frozenset({MANIFEST, VERIFIED, f"{SPECIMENS}.npy", *(f"{name}.npy" for name in COLUMNS)})
 
 _READ_BYTES = 8 * 1024 * 1024
 _FileStates = dict[str, list[int]]
+
+
+def column_names(has_masks: bool) -> list[str]:
+    """Name the arrays of a store with or without masks, in the order of its fingerprint.
+
+    Args:
+        has_masks: Whether its cells have masks.
+
+    Returns:
+        Names of `COLUMNS`.
+    """
+    return [name for name in COLUMNS if has_masks or name != "mask"]
 
 
 def damaged_store(path: Path, reason: str) -> Hep2ganError:
@@ -109,7 +124,8 @@ def check_content(store: "Store") -> None:
     Raises:
         Hep2ganError: The content is not what was packed.
     """
-    if compute_fingerprint(store.path, store.classes, list(COLUMNS)) != store.fingerprint:
+    names = column_names(store.has_masks)
+    if compute_fingerprint(store.path, store.classes, names) != store.fingerprint:
         raise damaged_store(store.path, "the fingerprint of its content differs")
     # The fingerprint covers the cells alone; the names of specimens have their own checksum.
     checksum = store.manifest.get("specimens_sha256")
@@ -130,7 +146,7 @@ def invalid_columns(store: "Store") -> list[str]:
     """
     is_invalid = {
         "label": _out_of_range(store.label, 0, len(store.classes) - 1),
-        "mask": _out_of_range(store.mask, 0, 1),
+        "mask": store.mask is not None and _out_of_range(store.mask, 0, 1),
         "specimen": _out_of_range(store.specimen, -1, len(store.specimen_names) - 1),
         "intensity": _out_of_range(store.intensity, -1, 1),
         "part": _out_of_range(store.part, -1, 2),

@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from hep2gan.data.readers.source import CellError, PackSettings, RawCells
 from hep2gan.data.store.integrity import (
-    COLUMNS,
     FILES,
     FORMAT,
     MANIFEST,
     SPECIMENS,
     VERSION,
+    column_names,
     compute_fingerprint,
     record_verified,
     verify,
@@ -57,7 +57,6 @@ log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Cells a worker takes at a time; 2 MiB of pixels at 128 × 128."""
-PIXELS = ("image", "mask")
 _COPIED_ROWS = 1024
 _CELLS_PER_PROCESS = 512
 """Below this number of cells, starting another process takes longer than it saves."""
@@ -94,6 +93,7 @@ def pack_cells(
     chosen = PackSettings(**settings)
     if workers is not None and workers < 1:
         raise Hep2ganError(f"workers is {workers}", "must be at least 1", "leave it out")
+    raw = _separate_unmasked(raw, chosen)
     _check_cells(raw)
     destination = Path(destination).resolve()
     check_replaceable(destination, FILES.__contains__, "image.npy", "a store")
@@ -120,6 +120,25 @@ def pack_cells(
             "free space or choose another destination",
         ) from error
     return Store.open(destination)
+
+
+def _separate_unmasked(raw: RawCells, settings: PackSettings) -> RawCells:
+    """Refuse a set in which only some cells have masks, or leave the others out."""
+    without = [cell.id for cell in raw.cells if cell.mask is None] if raw.has_masks else []
+    if not without:
+        return raw
+    if settings.on_error == "stop":
+        what = Oddity(f"of {len(raw.cells):,} cells have no mask", without)
+        raise Hep2ganError(
+            f"{raw.source}: {oddity_lines(list_oddities([what]))[0]}",
+            "a data set has a mask for each cell or for none",
+            "add the missing masks, leave these cells out with data.on_error=skip, or pack the"
+            " images alone with data.masks=false",
+        )
+    return raw._replace(
+        cells=[cell for cell in raw.cells if cell.mask is not None],
+        problems=(*raw.problems, *(CellError(cell, "has no mask") for cell in without)),
+    )
 
 
 def _check_cells(raw: RawCells) -> None:
@@ -160,7 +179,9 @@ def compute_signature(raw: RawCells, settings: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _file_signature(path: Path) -> tuple[str, int, int]:
+def _file_signature(path: Path | None) -> tuple[str, int, int] | None:
+    if path is None:
+        return None
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -233,7 +254,8 @@ def _pack_pixels(
 ) -> list[PackedCell]:
     """Write image.npy and mask.npy; return the facts or the error of each cell."""
     total, size = len(raw.cells), settings.size
-    reserve_pixel_rows(folder, total, size)
+    names = ["image", "mask"] if raw.has_masks else ["image"]
+    reserve_pixel_rows(folder, total, size, names)
     chunks = (
         PackChunk(folder, first, tuple(raw.cells[first : first + CHUNK]), settings)
         for first in range(0, total, CHUNK)
@@ -259,12 +281,14 @@ def _pack_pixels(
             f"{others}:\n{details}",
         )
     if len(rows) < total:
-        _keep_rows(folder, rows)
+        _keep_rows(folder, rows, names)
     return packed
 
 
 def _find_oddities(raw: RawCells, folder: Path, packed: list[PackedCell]) -> list[Oddity]:
     """Find what was decided about masks and what is odd about them, in single cells and in all."""
+    if not raw.has_masks:
+        return []
     infos = {
         cell.id: info
         for cell, info in zip(raw.cells, packed, strict=True)
@@ -293,25 +317,26 @@ def _require_decided(raw: RawCells, oddities: Sequence[Oddity]) -> None:
         )
 
 
-def reserve_pixel_rows(folder: Path, count: int, size: int) -> None:
-    """Create image.npy and mask.npy as zeros, with their space on the disk reserved.
+def reserve_pixel_rows(folder: Path, count: int, size: int, names: Sequence[str]) -> None:
+    """Create arrays of pixels as zeros, with their space on the disk reserved.
 
     Args:
         folder: Folder of the store.
         count: Number of cells.
         size: Side of the stored images in pixels.
+        names: Names of the arrays.
 
     Raises:
         Hep2ganError: The disk has too little free space.
     """
-    needed, free = 2 * count * size * size, shutil.disk_usage(folder).free
+    needed, free = len(names) * count * size * size, shutil.disk_usage(folder).free
     if needed > free:
         raise Hep2ganError(
             f"{folder.parent} has {free / 1e9:.2f} GB free",
             f"{count:,} cells of {size} × {size} pixels take {needed / 1e9:.2f} GB",
             "free space, or choose another destination or size",
         )
-    for name in PIXELS:
+    for name in names:
         _create_array(folder / f"{name}.npy", count, size)
 
 
@@ -326,9 +351,9 @@ def _create_array(
     return array
 
 
-def _keep_rows(folder: Path, rows: npt.NDArray[np.int64]) -> None:
-    """Rewrite both arrays with these rows alone, those of the cells that were packed."""
-    for name in PIXELS:
+def _keep_rows(folder: Path, rows: npt.NDArray[np.int64], names: Sequence[str]) -> None:
+    """Rewrite the arrays with these rows alone, those of the cells that were packed."""
+    for name in names:
         path, partial = folder / f"{name}.npy", folder / f"{name}.kept"
         old = np.load(path, mmap_mode="r")
         new = _create_array(partial, len(rows), old.shape[1])
@@ -358,11 +383,12 @@ def _write_columns(
         "source": raw.source,
         "cells": len(arrays["label"]),
         "size": settings.size,
+        "masks": raw.has_masks,
         "classes": list(raw.classes),
         "specimens": len(raw.specimens),
         "specimens_sha256": file_digest(folder / f"{SPECIMENS}.npy"),
         "settings": settings.model_dump(),
-        "fingerprint": compute_fingerprint(folder, raw.classes, list(COLUMNS)),
+        "fingerprint": compute_fingerprint(folder, raw.classes, column_names(raw.has_masks)),
         "signature": signature,
         "findings": pack_report(
             raw,

@@ -38,7 +38,7 @@ class PackChunk(NamedTuple):
     """Cells to be packed by one process at a time.
 
     Attributes:
-        folder: Folder with image.npy and mask.npy.
+        folder: Folder with image.npy and, if the cells have masks, mask.npy.
         first: Row of the first cell.
         cells: The cells, for the rows from `first` on.
         settings: How they are packed.
@@ -57,7 +57,7 @@ class CellInfo(NamedTuple):
         levels: Grey levels that stored 0 and 255 represent.
         crop_size: Height and width of the raw crop in pixels.
         digest: Hash of the raw image and mask, 16 bytes.
-        mask_checksum: Checksum of the raw mask.
+        mask_checksum: Checksum of the raw mask; 0 without one.
         peak: Largest value of a 16-bit file, in its own units; 0 for other files.
         remarks: What was decided about the mask, and what is odd about it.
     """
@@ -139,13 +139,15 @@ def pack_chunk(chunk: PackChunk) -> list[PackedCell]:
         The facts or the error of each cell.
     """
     shape = (len(chunk.cells), chunk.settings.size, chunk.settings.size)
+    has_masks = chunk.cells[0].mask is not None
     images, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     cells = [
         _pack_cell(cell, chunk.settings, image, mask)
         for cell, image, mask in zip(chunk.cells, images, masks, strict=True)
     ]
     _write_rows(chunk.folder / "image.npy", chunk.first, images)
-    _write_rows(chunk.folder / "mask.npy", chunk.first, masks)
+    if has_masks:
+        _write_rows(chunk.folder / "mask.npy", chunk.first, masks)
     return cells
 
 
@@ -170,49 +172,53 @@ def _pack_cell(
         grey = grey_levels(cell.image, decoded, settings.white_level)
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
+    nucleus = mask = None
     try:
-        nucleus = find_nucleus(read_mask(cell.mask), settings.invert_masks)
-        mask = nucleus.pixels
-        small_mask = resize_mask(mask, size)
-        if not small_mask.any():
-            problem = f"vanishes at {size} × {size} pixels" if mask.any() else "is empty"
-            raise Hep2ganError(
-                f"{cell.mask} {problem}", "a mask shows a nucleus", "draw the mask again"
-            )
+        if cell.mask is not None:
+            nucleus = find_nucleus(read_mask(cell.mask), settings.invert_masks)
+            mask = nucleus.pixels
+            small_mask = resize_mask(mask, size)
+            if not small_mask.any():
+                problem = f"vanishes at {size} × {size} pixels" if mask.any() else "is empty"
+                raise Hep2ganError(
+                    f"{cell.mask} {problem}", "a mask shows a nucleus", "draw the mask again"
+                )
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
-    if not reasons and grey.shape != mask.shape:
+    if not reasons and mask is not None and grey.shape != mask.shape:
         reasons.append(
             "{} has {} × {} pixels, but {} {} × {}: both must have the same size."
             " Fix: export the pair again".format(cell.mask, *mask.shape, cell.image, *grey.shape)
         )
-    elif not reasons and nucleus.doubt and not settings.keep_implausible:
+    elif not reasons and nucleus and nucleus.doubt and not settings.keep_implausible:
         reasons.append(f"{cell.mask} {nucleus.doubt}")
     if reasons:
         return CellError(cell.id, "; ".join(reasons))
     image_row[:], levels = stretch(resize(grey, size))
-    mask_row[:] = small_mask
+    if mask is not None:
+        mask_row[:] = small_mask
     return CellInfo(
         levels,
         (grey.shape[0], grey.shape[1]),
         cell_digest(decoded.values, mask),
-        zlib.crc32(mask.tobytes()),
+        0 if mask is None else zlib.crc32(mask.tobytes()),
         peak=float(decoded.values.max()) if decoded.full_scale == 65535 else 0.0,
-        remarks=nucleus.remarks,
+        remarks=nucleus.remarks if nucleus else (),
     )
 
 
-def cell_digest(image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> bytes:
+def cell_digest(image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8] | None) -> bytes:
     """Hash the raw pixels of one cell.
 
     Args:
         image: float32 (h, w), in the units of the file.
-        mask: uint8 (h, w) of {0, 1}.
+        mask: uint8 (h, w) of {0, 1}, or None.
 
     Returns:
         The digest, 16 bytes.
     """
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
-    digest.update(np.ascontiguousarray(mask).data)
+    if mask is not None:
+        digest.update(np.ascontiguousarray(mask).data)
     return digest.digest()

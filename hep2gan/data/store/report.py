@@ -116,6 +116,7 @@ def format_report(store: Store) -> list[str]:
         f"crops {h0}–{h1} px high (median {h:g}), {w0}–{w1} px wide (median {w:g})",
         f"stored at {store.size} × {store.size} px, fingerprint {store.fingerprint[:12]}",
         specimens if with_specimen else "no specimens",
+        *([] if store.has_masks else ["no masks: methods that segment cannot be trained"]),
         *(f"warning: {warning}" for warning in _warnings(store.classes, findings)),
     ]
 

@@ -18,6 +18,7 @@ from hep2gan.data.store.integrity import (
     SPECIMENS,
     VERSION,
     FileSizeGuard,
+    column_names,
     damaged_store,
 )
 from hep2gan.errors import Hep2ganError
@@ -37,14 +38,14 @@ class Store:
         fingerprint: SHA-256 over classes and all arrays, in hexadecimal: equal for equal stores.
         manifest: Source, settings and findings of the pack.
         image: (N, S, S), each image stretched to 0..255; `levels` undoes it.
-        mask: (N, S, S) of {0, 1}.
+        mask: (N, S, S) of {0, 1}; None in a set without masks.
         label: (N,) in 0..K−1.
         specimen: (N,) row of `specimen_names`; -1 unknown.
         levels: (N, 2) lo, hi: grey level = lo + stored / 255 · (hi − lo), on the 0..255 scale.
         crop_size: (N, 2) height and width of the raw crop in pixels.
         intensity: (N,) -1 unknown, 0 intermediate, 1 positive.
         part: (N,) the data set's own split: 0 training, 1 validation, 2 test; -1 none.
-        digest: (N, 16) hash of raw image and mask: equal rows are identical cells.
+        digest: (N, 16) hash of raw image and mask, if there is one: equal rows are identical cells.
         id: (N,) names of the cells, each once.
         specimen_names: Names of the specimens, in the order of their numbers.
         _files: Guard against truncation of the mapped files.
@@ -56,7 +57,7 @@ class Store:
     fingerprint: str
     manifest: dict[str, Any] = field(repr=False)
     image: npt.NDArray[np.uint8] = field(repr=False)
-    mask: npt.NDArray[np.uint8] = field(repr=False)
+    mask: npt.NDArray[np.uint8] | None = field(repr=False)
     label: npt.NDArray[np.int64] = field(repr=False)
     specimen: npt.NDArray[np.int64] = field(repr=False)
     levels: npt.NDArray[np.float32] = field(repr=False)
@@ -67,6 +68,11 @@ class Store:
     id: npt.NDArray[np.str_] = field(repr=False)
     specimen_names: npt.NDArray[np.str_] = field(repr=False)
     _files: FileSizeGuard = field(default_factory=FileSizeGuard, repr=False)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the cells have masks: all of them or none."""
+        return self.mask is not None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -94,8 +100,11 @@ class Store:
             classes, fingerprint = manifest["classes"], manifest["fingerprint"]
             if not _are_class_names(classes) or not isinstance(fingerprint, str):
                 raise ValueError(f"{MANIFEST} needs class names and a fingerprint")
-            arrays = {}
-            for name, (dtype, per_cell) in COLUMNS.items():
+            if type(has_masks := manifest["masks"]) is not bool:
+                raise ValueError(f"{MANIFEST}: masks is {str(has_masks)[:40]}")
+            arrays: dict[str, Any] = {"mask": None}
+            for name in column_names(has_masks):
+                dtype, per_cell = COLUMNS[name]
                 shape = (count, *(size if isinstance(side, str) else side for side in per_cell))
                 arrays[name] = _map_array(path, name, dtype, shape)
             return cls(

@@ -96,13 +96,13 @@ class Augmentation(Settings):
         return bool(self.offset) or (self.gain, self.gamma) != ((1.0, 1.0), (1.0, 1.0))
 
     def __call__(
-        self, image: Tensor, mask: Tensor, batch_seed: BatchSeed, *, bounded: bool = True
-    ) -> tuple[Tensor, Tensor]:
+        self, image: Tensor, mask: Tensor | None, batch_seed: BatchSeed, *, bounded: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
         """Augment images and masks alike.
 
         Args:
             image: Float (B, 1, S, S), normalised.
-            mask: Float (B, 1, S, S).
+            mask: Float (B, 1, S, S), or None.
             batch_seed: Source of the random numbers.
             bounded: Images are in [0, 1] and are clamped to it; otherwise nothing is clamped.
 
@@ -113,19 +113,19 @@ class Augmentation(Settings):
             Hep2ganError: Gamma jitter of unbounded images.
         """
         params = AugmentationParams.sample(batch_seed, image.device)
-        flat, flat_mask = self.flip(image.flatten(0, 1), mask.flatten(0, 1), params)
-        return self.augment(
-            flat.unsqueeze(1), flat_mask.unsqueeze(1), batch_seed, params, bounded=bounded
-        )
+        flat = None if mask is None else mask.flatten(0, 1)
+        image, flat = self.flip(image.flatten(0, 1), flat, params)
+        mask = None if flat is None else flat.unsqueeze(1)
+        return self.augment(image.unsqueeze(1), mask, batch_seed, params, bounded=bounded)
 
     def flip(
-        self, image: Tensor, mask: Tensor, params: AugmentationParams
-    ) -> tuple[Tensor, Tensor]:
+        self, image: Tensor, mask: Tensor | None, params: AugmentationParams
+    ) -> tuple[Tensor, Tensor | None]:
         """Apply flips and quarter turns, which move pixels and keep their values.
 
         Args:
             image: (B, S, S) of any type, also as stored.
-            mask: (B, S, S) of any type.
+            mask: (B, S, S) of any type, or None.
             params: Random numbers of the batch.
 
         Returns:
@@ -137,17 +137,17 @@ class Augmentation(Settings):
     def augment(
         self,
         image: Tensor,
-        mask: Tensor,
+        mask: Tensor | None,
         batch_seed: BatchSeed,
         params: AugmentationParams,
         *,
         bounded: bool = True,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Apply everything else, after normalisation and `flip`.
 
         Args:
             image: Float (B, 1, S, S), normalised and flipped.
-            mask: Float (B, 1, S, S), flipped.
+            mask: Float (B, 1, S, S), flipped, or None.
             batch_seed: Source of the noise.
             params: Random numbers of `batch_seed`, sampled once for both methods.
             bounded: Images are in [0, 1] and are clamped to it; otherwise nothing is clamped.
@@ -172,7 +172,7 @@ class Augmentation(Settings):
             deviation = per_image(params.noise * self.noise)
             image = image + deviation * sample_noise(batch_seed, image)
             image = image.clamp(0, 1) if bounded else image
-        return image.contiguous(), mask.contiguous()
+        return image.contiguous(), None if mask is None else mask.contiguous()
 
     def check(self, bounded: bool) -> None:
         """Check that gamma jitter is not used with images that may be negative.

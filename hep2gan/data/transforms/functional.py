@@ -4,6 +4,7 @@ Their random numbers do not depend on the number of ranks.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -135,17 +136,17 @@ def to_interval(uniform: Tensor, interval: Interval) -> Tensor:
 
 def flip(
     image: Tensor,
-    mask: Tensor,
+    mask: Tensor | None,
     params: AugmentationParams,
     probability: tuple[float, float],
     *,
     quarter_turns: bool,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Flip images and masks alike and exactly: no pixel is interpolated.
 
     Args:
         image: (B, S, S) of any type.
-        mask: (B, S, S) of any type.
+        mask: (B, S, S) of any type, or None.
         params: Random numbers of the batch.
         probability: Probabilities of a horizontal and of a vertical flip.
         quarter_turns: Also rotate by 0, 90, 180 or 270°.
@@ -156,11 +157,17 @@ def flip(
     if any(probability):
         horizontal = params.horizontal_flip < probability[0]
         rows = _flipped_rows(horizontal, params.vertical_flip < probability[1], image)
-        image, mask = _select_rows(image, rows), _select_rows(mask, rows)
+        image, mask = _move_both(image, mask, lambda pixels: _select_rows(pixels, rows))
     if quarter_turns:
         quarters = (params.quarter_turns * 4).long()
-        image, mask = _rotate_quarters(image, quarters), _rotate_quarters(mask, quarters)
+        image, mask = _move_both(image, mask, lambda pixels: _rotate_quarters(pixels, quarters))
     return image, mask
+
+
+def _move_both(
+    image: Tensor, mask: Tensor | None, move: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor | None]:
+    return move(image), None if mask is None else move(mask)
 
 
 def _flipped_rows(horizontal: Tensor, vertical: Tensor, like: Tensor) -> Tensor:
@@ -186,12 +193,12 @@ def _rotate_quarters(images: Tensor, quarters: Tensor) -> Tensor:
 
 def affine(
     image: Tensor,
-    mask: Tensor,
+    mask: Tensor | None,
     params: AugmentationParams,
     rotation: float,
     shift: float,
     scale: Interval,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Rotate, shift and zoom in one resampling.
 
     Images are interpolated bilinearly and mirrored beyond their edges; masks take the nearest pixel
@@ -199,7 +206,7 @@ def affine(
 
     Args:
         image: (B, 1, S, S).
-        mask: (B, 1, S, S).
+        mask: (B, 1, S, S), or None.
         params: Random numbers of the batch.
         rotation: Largest rotation in degrees, in either direction.
         shift: Largest shift in either direction, as a fraction of the side.
@@ -212,7 +219,9 @@ def affine(
         _affine_matrices(params, rotation, shift, scale), list(image.shape), align_corners=False
     ).to(image.dtype)
     moved = F.grid_sample(image, grid, "bilinear", "reflection", align_corners=False)
-    return moved, F.grid_sample(mask, grid, "nearest", "zeros", align_corners=False)
+    if mask is not None:
+        mask = F.grid_sample(mask, grid, "nearest", "zeros", align_corners=False)
+    return moved, mask
 
 
 def _affine_matrices(

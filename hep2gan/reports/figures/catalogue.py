@@ -67,8 +67,8 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
         "contours",
         "Contours",
         "The cell of median Dice of each class: above as the networks see it, below with the "
-        "outline of the generated mask (purple) and of the true mask (green). After the paper's "
-        "Fig. 2.",
+        "outline of the generated mask (purple) and of the true mask (green), where there are "
+        "such. After the paper's Fig. 2.",
         cells.plot_contours,
     ),
     FigureSpec(

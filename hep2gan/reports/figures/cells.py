@@ -31,13 +31,13 @@ _WIDTH = style.PAGE / _ACROSS - 0.14
 def plot_contours(predictions: Predictions) -> Figure | None:
     """Plot one cell of each class: above the image, below it the outlines.
 
-    The cell of median Dice of each class is shown, six classes a row.
+    The cell of median Dice of each class is shown (see `typical_cells`), six classes a row.
 
     Args:
         predictions: Predictions of one method.
 
     Returns:
-        The figure; None if there are no cells.
+        The figure; None if there are no cells or no masks.
     """
     chosen = typical_cells(predictions)
     return _plot_grid({"": predictions}, [chosen]) if chosen else None
@@ -83,33 +83,37 @@ def plot_image(ax: Axes, image: npt.NDArray[np.uint8]) -> None:
 
 
 def plot_outlines(ax: Axes, predictions: Predictions, row: int) -> None:
-    """Plot the true outline in green and, if there is one, the generated one in purple.
+    """Plot the outlines that there are: the true one in green, the generated one in purple.
 
     Args:
         ax: Axes to draw in.
         predictions: Predictions of one method.
         row: Index of the cell.
     """
-    _plot_outline(ax, predictions.truth[row], 0.5, style.TRUTH, _TRUE_WIDTH)
+    if predictions.truth is not None:
+        _plot_outline(ax, predictions.truth[row], 0.5, style.TRUTH, _TRUE_WIDTH)
     if predictions.mask is not None:
         _plot_outline(
             ax, predictions.mask[row], FOREGROUND - 0.5, style.PREDICTION, _PREDICTED_WIDTH
         )
 
 
-def add_outline_legend(figure: Figure, *, generated: bool) -> None:
+def add_outline_legend(figure: Figure, predictions: Predictions) -> None:
     """Put the legend of the outlines below the figure.
 
     Args:
         figure: Figure to draw in.
-        generated: Whether it shows generated outlines too.
+        predictions: The method whose outlines it shows.
     """
-    handles = [Line2D([], [], color=style.TRUTH, linewidth=_TRUE_WIDTH, label="ground truth")]
-    if generated:
-        handles.insert(
-            0,
-            Line2D([], [], color=style.PREDICTION, linewidth=_PREDICTED_WIDTH, label="prediction"),
-        )
+    lines = (
+        (predictions.mask, style.PREDICTION, _PREDICTED_WIDTH, "prediction"),
+        (predictions.truth, style.TRUTH, _TRUE_WIDTH, "ground truth"),
+    )
+    handles = [
+        Line2D([], [], color=color, linewidth=width, label=label)
+        for masks, color, width, label in lines
+        if masks is not None
+    ]
     figure.legend(
         handles=handles,
         loc="outside lower center",
@@ -167,7 +171,7 @@ def _plot_grid(methods: Mapping[str, Predictions], rows_of: Sequence[Mapping[int
     if named:
         beside = grid.reshape(blocks, depth, columns)[:, 1:, 0]
         _name_rows(beside, list(methods), figure.get_figheight() / len(grid))
-    add_outline_legend(figure, generated=first.mask is not None)
+    add_outline_legend(figure, first)
     return figure
 
 
@@ -188,7 +192,7 @@ def _plot_cell(ax: Axes, predictions: Predictions, row: int, room: float) -> Non
     """Plot a cell's outlines, below them its Dice and, with `room` in inches for both, its id."""
     plot_image(ax, predictions.image[row])
     plot_outlines(ax, predictions, row)
-    words = [] if predictions.mask is None else [f"Dice {predictions.dice[row]:.3f}"]
+    words = [] if predictions.dice is None else [f"Dice {predictions.dice[row]:.3f}"]
     if room:
         words.append(_fit_id(predictions, row, room - _DICE * len(words)))
     style.add_text(ax, 0.5, -0.03, " · ".join(words), style.QUIET, **_BELOW)
@@ -215,9 +219,9 @@ def plot_worst_segmented(predictions: Predictions) -> Figure | None:
         predictions: Predictions of one method.
 
     Returns:
-        The figure; None without a generator or cells.
+        The figure; None without generated and true masks, or without cells.
     """
-    if predictions.mask is None or not len(predictions.label):
+    if predictions.dice is None or not len(predictions.label):
         return None
     rows = lowest_dice(predictions, COUNT)
     figure, axes = _new_pictures(len(rows), legend=0.25)
@@ -227,7 +231,7 @@ def plot_worst_segmented(predictions: Predictions) -> Figure | None:
         plot_outlines(ax, predictions, row)
         name = names[predictions.label[row]]
         _add_caption(ax, f"Dice {predictions.dice[row]:.3f}", name, predictions, row)
-    add_outline_legend(figure, generated=True)
+    add_outline_legend(figure, predictions)
     return figure
 
 
@@ -285,20 +289,22 @@ def typical_cells(
 ) -> dict[int, int]:
     """Select one cell of each class.
 
-    It is the cell of median Dice (the lower of two), without generated masks that of median size.
-    The first row wins a tie.
+    It is the cell of median Dice (the lower of two); where only generated or only true masks are
+    known, that of median size. The first row wins a tie.
 
     Args:
         predictions: Predictions of one method.
         among: (N,) true for the cells to select from; None for all.
 
     Returns:
-        Index of the cell by label; classes without cells are left out.
+        Index of the cell by label; classes without cells are left out. Empty without masks.
     """
-    if predictions.mask is None:
-        value = np.array([np.count_nonzero(mask) / mask.size for mask in predictions.truth])
-    else:
-        value = predictions.dice
+    value = predictions.dice
+    if value is None:
+        if predictions.truth is None and predictions.mask is None:
+            return {}
+        masks = predictions.foreground if predictions.truth is None else predictions.truth
+        value = np.array([np.count_nonzero(mask) / mask.size for mask in masks])
     chosen: dict[int, int] = {}
     for label in range(len(predictions.classes)):
         candidates = predictions.label == label
@@ -317,11 +323,10 @@ def lowest_dice(predictions: Predictions, count: int) -> list[int]:
         count: Number of cells.
 
     Returns:
-        Up to `count` indices, lowest Dice first.
-
-    Raises:
-        Hep2ganError: If the method has no generator.
+        Up to `count` indices, lowest Dice first; none without generated and true masks.
     """
+    if predictions.dice is None:
+        return []
     return [int(row) for row in np.argsort(predictions.dice, kind="stable")[:count]]
 
 

@@ -45,7 +45,7 @@ def overlay(
 
 
 def overlay_cell(predictions: Predictions, row: int, side: int = 256) -> npt.NDArray[np.uint8]:
-    """Draw the outlines of one cell: the true one in green, over it the generated one in purple.
+    """Draw the outlines that a cell has: the true one in green, over it the generated in purple.
 
     The image is enlarged by a whole number, so that the lines are thin beside the cell.
 
@@ -59,7 +59,9 @@ def overlay_cell(predictions: Predictions, row: int, side: int = 256) -> npt.NDA
     """
     times = -(-side // min(predictions.image.shape[1:]))
     image = _enlarge(predictions.image[row], times)
-    picture = overlay(image, _enlarge(predictions.truth[row], times), TRUTH)
+    picture = np.repeat(image[:, :, None], 3, axis=2)
+    if predictions.truth is not None:
+        picture = overlay(image, _enlarge(predictions.truth[row], times), TRUTH)
     if predictions.mask is not None:
         mask = (predictions.mask[row] >= FOREGROUND).astype(np.uint8)
         generated = overlay(image, _enlarge(mask, times), PREDICTION)

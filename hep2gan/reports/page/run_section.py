@@ -235,7 +235,7 @@ def scores_table(predictions: Predictions) -> Table:
             (name, scores[name.lower()], _PERCENT) for name in ("Precision", "Recall", "F1")
         ]
         columns.append(("AUC", scores["auroc"], _FRACTION))
-    if predictions.mask is not None:
+    if predictions.dice is not None:
         own = [predictions.dice[label == one] for one in classes]
         columns.append(
             ("Dice", [dice.mean() if dice.size else math.nan for dice in own], _FRACTION)

@@ -404,13 +404,13 @@ def worst_cells(predictions: Predictions, count: int = WORST) -> list[int]:
         Rows of the predictions.
     """
     errors = [] if predictions.probabilities is None else confident_errors(predictions, count)
-    dice = [] if predictions.mask is None else lowest_dice(predictions, count)
+    dice = lowest_dice(predictions, count)
     turns = chain.from_iterable(zip_longest(errors, dice))
     return list(dict.fromkeys(row for row in turns if row is not None))[:count]
 
 
 def picture_of(predictions: Predictions, row: int) -> Any:
-    """Draw one cell with its true and its generated outline.
+    """Draw one cell with its true and its generated outline, as far as it has them.
 
     Args:
         predictions: Predictions for the test part.
@@ -437,7 +437,7 @@ def cell_table(predictions: Predictions, rows: list[int]) -> Any:
     """
     probabilities = [f"p({name})" for name in predictions.classes]
     columns = ["cell", "id", "specimen", "true", "predicted", "dice", *probabilities]
-    dice = None if predictions.mask is None else predictions.dice
+    dice = predictions.dice
     scores = predictions.probabilities
     data = [
         [

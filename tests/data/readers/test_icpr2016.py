@@ -186,15 +186,23 @@ def test_parallel_folders_are_seen(tmp_path, deeper):
     refused(root, "images lie in images", "masks in masks", "beside its image", "manifest.csv")
 
 
-@pytest.mark.parametrize("deeper", [[by_class], ["val", by_class], []])
-def test_a_set_without_masks_is_told_so(tmp_path, deeper):
-    root = move(tmp_path, *deeper, name)
+@pytest.mark.parametrize("layout", [flat, headed, folders])
+def test_a_set_may_have_no_masks(tmp_path, layout):
+    with_masks = read_icpr2016(layout(tmp_path))
+    for mask in tmp_path.rglob("*_Mask.png"):
+        mask.unlink()
+    found = read_icpr2016(tmp_path)
+    assert found.cells == [cell._replace(mask=None) for cell in with_masks.cells]
+    assert not found.problems
+
+
+def test_images_without_masks_in_other_places_are_told_where(tmp_path):
+    root = move(tmp_path, "val", by_class, name)
     for mask in root.rglob("*_Mask.png"):
         mask.unlink()
-    refused(root, "holds images and no masks", "also for methods that look at none")
-    # The same with a table whose images lie deeper.
+    refused(root, "the class folders lie in", "set data.root to one such folder")
     write_csv(root / "classes.csv", [["Image ID", "Image class"], ["1", "Golgi"]])
-    refused(root, "holds images and no masks")
+    refused(root, "none of which lies beside it; images lie in val")
 
 
 def test_the_set_of_2012_is_named(tmp_path):
@@ -309,10 +317,10 @@ def test_one_id_in_two_classes_is_refused(tmp_path):
 def test_a_missing_file_is_met_when_packing(tmp_path):
     root = headed(tmp_path)
     (root / "00004.png").unlink()
-    (root / "00005_Mask.png").unlink()
     raw = read_icpr2016(root)
     assert len(raw.cells) == len(NAMES) * 2
-    with pytest.raises(Hep2ganError) as caught:
+    with pytest.raises(Hep2ganError, match=f"{root / '00004.png'} does not exist"):
         pack_cells(raw, tmp_path / "store", size=32)
-    assert f"{root / '00004.png'} does not exist" in str(caught.value)
-    assert f"{root / '00005_Mask.png'} does not exist" in str(caught.value)
+    (root / "00005_Mask.png").unlink()
+    with pytest.raises(Hep2ganError, match="1 of 12 cells have no mask: 00005"):
+        pack_cells(read_icpr2016(root), tmp_path / "store", size=32)

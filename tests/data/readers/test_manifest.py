@@ -72,7 +72,6 @@ def test_images_that_differ_in_their_suffix_keep_it(tmp_path):
         (["..\\a.png", "m.png", "x"], "leaves"),
         (["a.png", "m.png", ""], "no label"),
         (["", "m.png", "x"], "no image"),
-        (["a.png", "", "x"], "no mask"),
         ([".", "m.png", "x"], "names no file"),
         (["a\0.png", "m.png", "x"], "NUL"),
         (["a.png", "m.png", "x", "s", "bright"], "unknown intensity 'bright'"),
@@ -157,13 +156,23 @@ def test_one_name_in_two_spellings_is_refused(tmp_path, column, values):
 @pytest.mark.parametrize(
     "text", ["image,label\na.png,x\n", "image,mask,label\na.png,,x\nb.png,nan,x\n"]
 )
-def test_a_table_without_any_mask_is_told_so(tmp_path, text):
+def test_a_table_may_name_no_masks(tmp_path, text):
     (tmp_path / "manifest.csv").write_text(text)
-    refused(tmp_path, "names no masks", "also for methods that look at none")
+    raw = read_manifest(tmp_path)
+    assert not raw.has_masks
+    assert {cell.mask for cell in raw.cells} == {None}
+    assert raw.cells[0].image == tmp_path / "a.png"
+
+
+def test_a_cell_without_a_mask_beside_one_with_is_left_to_packing(tmp_path):
+    write_csv(tmp_path / "manifest.csv", [HEADER, ["a.png", "m.png", "x"], ["b.png", "", "x"]])
+    raw = read_manifest(tmp_path)
+    assert [cell.mask for cell in raw.cells] == [tmp_path / "m.png", None]
+    assert raw.has_masks
 
 
 def test_missing_headers_and_tables(tmp_path):
-    refused(tmp_path, "manifest.csv does not exist", "image,mask,label")
+    refused(tmp_path, "manifest.csv does not exist", "image,label[,mask]")
     path = tmp_path / "manifest.csv"
     path.write_text("")
     refused(tmp_path, "is empty")
