@@ -143,6 +143,19 @@ def test_five_classes_by_other_names_of_which_most_cells_were_in_training(capsys
     assert external_tests(Path(RUN))["rods"].classes["Rods"] == "Golgi"
 
 
+def test_a_set_without_masks_of_which_images_were_in_training(capsys):
+    own = ("data=phantom", "data.count=96", "data.masks=false", "figures=false")
+    assert call(evaluate, RUN, *own, "as=bare") == 0
+    counts = RunFolder(Path(RUN)).split_summary()["counts"]
+    facts = external_tests(Path(RUN))["bare"]
+    assert facts.tested == sum(counts["test"].values())
+    assert len(facts.identical) == sum(counts["train"].values())
+    # They are the run's own test cells.
+    metrics = RunFolder(Path(RUN) / "external/bare").metrics()
+    assert metrics["test/accuracy"] == RunFolder(Path(RUN)).metrics()["test/accuracy"]
+    assert external_predictions(Path(RUN), "bare").truth is None
+
+
 def test_without_the_store_of_the_training(tmp_path, caplog):
     """Networks need it only to find identical cells; a forest is grown on it."""
     moved = Path(shutil.copytree(RUN, tmp_path / "run"))
@@ -219,6 +232,11 @@ def test_networks_on_another_laboratory(tmp_path, monkeypatch):
     assert metrics["test/cells"] == 60
     assert 0 < metrics["test/dice"] < 1
     assert np.isfinite(metrics["baseline/mean_mask_dice"])
+    assert call(evaluate, run, *LAB, "data.masks=false", "as=bare", NETS[0]) == 0
+    bare = RunFolder(Path(run, "external/bare")).metrics()
+    assert bare["test/accuracy"] == metrics["test/accuracy"]
+    assert not [name for name in bare if "dice" in name]
+    assert call(report, run, "output=r/report.html") == 0
     shutil.rmtree("stores/phantom_60_0_lab0_32")
     assert call(evaluate, run, *LAB, "as=lab1", NETS[0]) == 0
     assert external_tests(Path(run))["lab1"].identical is None
