@@ -574,3 +574,32 @@ def test_evaluation_and_report_of_a_run(run, capsys):
         key = re.search(r"add (runs?)=", capsys.readouterr().err)
         options = ["trusted=[tests.integration.nets]"] if command is evaluate else ["files=false"]
         assert call(command, f"{key[1]}={run}", *options) == 0
+
+
+@pytest.mark.integration
+def test_another_set(run, capsys):
+    options = ["figures=false", "trusted=[tests.integration.nets]"]
+
+    def said(*words):
+        assert call(evaluate, str(run), *words, *options) == 2
+        return capsys.readouterr().err
+
+    lab = ["data=phantom", "data.count=60", "data.lab=1"]
+    assert "add as=NAME" in said(*lab)
+    assert "add data=manifest data.root=FOLDER" in said("as=lab1")
+    assert "choose another, e.g. as=lab2" in said(*lab, "as=lab/1")
+    assert "leave data.size out" in said(*lab, "as=lab1", "data.size=64")
+    assert call(evaluate, str(run), *lab, "as=lab1", *options) == 0
+    assert "choose another as=NAME, or delete" in said(*lab[:2], "data.lab=2", "as=lab1")
+    assert call(evaluate, str(run), *lab[:2], "data.lab=2", "as=lab2", *options) == 0
+    own = ["data=phantom", "data.count=60", "as=own"]
+    assert "hep2gan-evaluate runs/default/proposed/seed0 tests on the run's own" in said(*own)
+    # Classes that no name says are the same.
+    raw = Path("stores/synthetic_60_0_lab1")
+    cells = [line.split(",") for line in (raw / "gt_training.csv").read_text().splitlines()]
+    rows = [[image, mask, f"pattern {name[0]}"] for image, mask, name, _ in cells]
+    shutil.copytree(raw, "codes")
+    write_csv(Path("codes/manifest.csv"), [["image", "mask", "label"], *rows])
+    codes = ["data=manifest", "data.root=codes", "as=codes"]
+    example = re.search(r"e\.g\. '(classes=.*)'", said(*codes))
+    assert call(evaluate, str(run), *codes, example[1], *options) == 0

@@ -7,6 +7,7 @@ runs/<study>/report/; what shows a part of another study's runs, as figure_3 doe
 its own there.
 """
 
+import re
 import shlex
 import signal
 import subprocess
@@ -14,17 +15,21 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hep2gan.cli.app import config_folder
 from hep2gan.cli.errors import readable_errors
+from hep2gan.cli.evaluate import evaluate
 from hep2gan.cli.launch.hydra import jobs_from_overrides
 from hep2gan.cli.launch.jobs import check_splits
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 from hep2gan.training.signals import SignalHandler
+
+if TYPE_CHECKING:
+    from hep2gan.cli.launch.local import Job
 
 FOLDER = Path(__file__).parent
 LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
@@ -42,7 +47,7 @@ class Study(NamedTuple):
     scale=laptop adds. study: whose runs it shares. only: the files it makes; all if empty. alone:
     names of further sweeps, and what each changes about the first. reference: the method that each
     other is compared with; empty is the first sweep's where there are further ones, else the row
-    below."""
+    below. cross: whether each run is tested on the sets of all others too."""
 
     name: str
     question: str
@@ -52,6 +57,7 @@ class Study(NamedTuple):
     only: list[str]
     alone: dict[str, list[str]]
     reference: str
+    cross: bool
 
     @classmethod
     def load(cls, name: str) -> "Study":
@@ -71,6 +77,7 @@ class Study(NamedTuple):
             found.get("only", []),
             found.get("alone", {}),
             found.get("reference", ""),
+            found.get("cross", False),
         )
 
     @property
@@ -168,6 +175,29 @@ def ended(sweep: subprocess.Popen[bytes], stop: SignalHandler) -> int:
     return status
 
 
+def sets_of(jobs: "Sequence[Job]") -> dict[str, dict[str, Any]]:
+    """The group `data` of each set that the jobs train on, by the name of its store's folder."""
+    found = {str(job.config["data"]["store"]): job.config["data"] for job in jobs}
+    if len(found) < 2:
+        raise Hep2ganError(
+            f"all runs are trained on {next(iter(found))}",
+            "this study trains on each of several sets and tests on all",
+            "name packed sets, e.g. data=manifest data.name=lab_a,lab_b, or take scale=laptop",
+        )
+    return {re.sub(r"[^\w.+-]", "_", Path(store).name): data for store, data in found.items()}
+
+
+def test_across(jobs: "Sequence[Job]") -> None:
+    """Test each finished run on the sets of all others; what is tested already is left alone."""
+    for job in jobs:
+        for name, data in sets_of(jobs).items():
+            done = job.run.external / name
+            if job.run.done and data["store"] != job.config["data"]["store"] and not done.exists():
+                given = {"run": str(job.run.path), "data": data, "as": name, "figures": False}
+                accelerator = job.config["trainer"]["accelerator"]
+                evaluate({**given, "accelerator": accelerator, "trusted": job.config["trusted"]})
+
+
 def main(arguments: Sequence[str]) -> int:
     """Train what is missing, then write the report; the exit status."""
     from hep2gan.reports.build import write_report
@@ -182,6 +212,8 @@ def main(arguments: Sequence[str]) -> int:
     commands = study.sweeps(given)
     # Composed before any is trained: what is wrong with the last sweep is said at once.
     jobs = [job for overrides in commands for job in jobs_from_overrides(overrides)]
+    if study.cross:
+        sets_of(jobs)
     status = 0
     if TRAIN_NONE not in arguments:
         check_splits(jobs)
@@ -194,6 +226,8 @@ def main(arguments: Sequence[str]) -> int:
         command = shlex.join(["make", study.name, *given, TRAIN_NONE])
         print(f"No report is written: {some}. To sum up these: {command}", file=sys.stderr)
         return status
+    if study.cross:
+        test_across(jobs)
     values = dict(override.split("=", 1) for override in commands[0])
     folder = Path(jobs[0].config["runs"]) / jobs[0].config["study"]
     written = write_report(

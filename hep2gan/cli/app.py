@@ -29,7 +29,7 @@ _FLAGS_WITH_VALUE = frozenset(
 
 TEXT_KEYS = frozenset(
     {"data.root", "data.store", "data.name", "stores", "runs", "run_dir", "study", "name"}
-    | {"run", "inputs", "checkpoint", "store", "output", "title", "question", "reference"}
+    | {"run", "inputs", "checkpoint", "store", "output", "title", "question", "reference", "as"}
     | {"generator.weights", "classifier.weights", "init_from"}
 )
 """Keys of paths and other free texts, whose values are taken as they are."""
@@ -215,6 +215,24 @@ def prepare_hydra() -> None:
         if "hydra.core.plugins" in sys.modules:
             _register_plugins()
     speed_up_hydra()
+    _register_resolvers()
+
+
+def _register_resolvers() -> None:
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("image_size", _image_size, replace=True)
+
+
+def _image_size(run: str) -> int:
+    """Return the side of a run's images; that of a new store where it cannot be read."""
+    from hep2gan.data.readers.source import PackSettings
+    from hep2gan.runs.folder import RunFolder
+
+    try:
+        return RunFolder(Path(run)).store_info().size
+    except (Hep2ganError, OSError):  # The command opens the run again, and refuses it.
+        return PackSettings().size
 
 
 def _register_plugins() -> None:
@@ -271,10 +289,11 @@ def resolve_config(config: "DictConfig") -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    missing = [str(key) for key, value in plain.items() if value == "???"]
-    if missing:
+    _register_resolvers()
+    # First, since others may be made of them.
+    if missing := [str(key) for key in config if OmegaConf.is_missing(config, key)]:
         key = missing[0]
         raise Hep2ganError(f"{key} is not given", "it has no default", f"add {key}=…, see --help")
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

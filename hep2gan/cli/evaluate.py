@@ -1,13 +1,18 @@
-"""hep2gan-evaluate: test a trained run again."""
+"""hep2gan-evaluate: test a trained run again, or on another labelled set."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hep2gan.cli.app import run
 
+if TYPE_CHECKING:
+    from hep2gan.cli.settings import EvaluateSettings
+    from hep2gan.config import TrainConfig
+    from hep2gan.runs.folder import RunFolder
+
 
 def evaluate(config: dict[str, Any]) -> None:
-    """Test a trained run again and print its metrics.
+    """Test a trained run again, or on another set, and print its metrics.
 
     Args:
         config: The resolved configuration, see `EvaluateSettings`.
@@ -23,9 +28,14 @@ def evaluate(config: dict[str, Any]) -> None:
     from hep2gan.training.evaluation import evaluate_run, format_summary
     from hep2gan.training.setup import build_data
 
+    if config["data"].keys() <= {"name", "size"}:  # conf/evaluate.yaml gives these to any set.
+        config["data"] = None
     settings = parse(EvaluateSettings, config)
     run = RunFolder.open(Path(settings.run))
     own = parse_run(run, settings.trusted)
+    if settings.data:
+        _evaluate_external(settings, run, own)
+        return
     if own.model.baseline:
         from hep2gan.training.forest import evaluate_forest
 
@@ -44,6 +54,55 @@ def evaluate(config: dict[str, Any]) -> None:
         figures=settings.figures,
     )
     print(f"{format_summary(metrics)}\n\n{run.path} with {trained.checkpoint.name}")
+
+
+def _evaluate_external(settings: "EvaluateSettings", run: "RunFolder", own: "TrainConfig") -> None:
+    """Test a run on another labelled set; print what was tested, and the metrics."""
+    from hep2gan.config import parse_source
+    from hep2gan.data.store.integrity import verify
+    from hep2gan.inference.load import load_run
+    from hep2gan.training import external
+    from hep2gan.training.evaluation import format_summary
+    from hep2gan.training.forest import refuse_checkpoint
+
+    name, data = settings.test_name, settings.data
+    assert name is not None
+    assert data is not None
+    external.check_finished(run)
+    trained = None
+    if own.model.baseline:
+        refuse_checkpoint(run, settings.checkpoint)
+        predict = external.forest_predictor(own, *external.open_training(run, settings.store))
+    else:
+        trained = load_run(run.path, settings.checkpoint, settings.trusted)
+        here = trained.config.on_device(settings.accelerator, settings.batch_size)
+        predict = external.network_predictor(trained.task, here)
+    training = external.find_training(run, settings.store)
+    source = parse_source(data, settings.trusted)
+    store = external.open_external(source, run, settings.workers)
+    verify(store)
+    cells, metrics = external.evaluate_external(
+        run,
+        source,
+        store,
+        name,
+        predict,
+        classes=settings.classes,
+        training=training,
+        checkpoint=trained.checkpoint.name if trained else None,
+        figures=settings.figures,
+    )
+    print("\n".join([f"{run.path} on {store.path}", *cells.lines()]))
+    if (accuracy := metrics.get("test/accuracy")) is not None:
+        unit = "specimens" if "test/accuracy_specimens_low" in metrics else "cells"
+        key = "test/accuracy_specimens" if unit == "specimens" else "test/accuracy"
+        interval = f"{metrics[f'{key}_low']:.3f}–{metrics[f'{key}_high']:.3f}"
+        before = run.metrics()["test/accuracy"]
+        print(
+            f"accuracy {accuracy:.3f} (95 % interval over {unit} {interval}); "
+            f"on the run's own test cells {before:.3f}"
+        )
+    print(f"{format_summary(metrics)}\n\n{run.external / name}")
 
 
 def main() -> None:

@@ -3,11 +3,13 @@
 Imported when a command runs, not when it prints its help.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from hep2gan.data.readers.source import Channel
+from hep2gan.errors import Hep2ganError
 from hep2gan.settings import Component, Name, PositiveInt, Settings, Text, Texts
 
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -57,6 +59,40 @@ class EvaluateSettings(RunSettings):
     """Cells at once."""
     figures: bool = True
     """Plot the figures of the run."""
+    data: Component | None = None
+    """Another labelled set to test on, as for hep2gan-pack; null: the run's own test cells."""
+    test_name: Text | None = Field(default=None, alias="as", examples=["lab2"])
+    """Name of the test on that set, whose results go to RUN/external/NAME."""
+    classes: dict[str, Name] | None = None
+    """Classes of that set whose names do not match, with the run's classes that they are."""
+    stores: Text = "stores"
+    """Folder of packed stores."""
+    workers: Annotated[int, Field(ge=1, examples=[2])] | None = None
+    """Processes that pack that set; null: one per core."""
+
+    def conflict(self) -> Hep2ganError | None:
+        """Check that another set and the name of its test are given together, or neither.
+
+        Returns:
+            What is wrong, or None.
+        """
+        if self.data and not self.test_name:
+            return Hep2ganError(
+                "data is given, as is not", "a test on another set has a name", "add as=NAME"
+            )
+        if not self.data and (self.test_name or self.classes):
+            return Hep2ganError(
+                f"{'as' if self.test_name else 'classes'} is given, data is not",
+                "it is about a test on another labelled set",
+                "add data=manifest data.root=FOLDER, or leave it out",
+            )
+        if self.test_name and not re.fullmatch(r"[^\W_][\w.+-]*", self.test_name):
+            return Hep2ganError(
+                f"as is {self.test_name!r}",
+                "it names a folder: letters, digits and _ . + - after a first letter or digit",
+                "choose another, e.g. as=lab2",
+            )
+        return None
 
 
 class PredictSettings(RunSettings):

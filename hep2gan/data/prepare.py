@@ -40,10 +40,9 @@ def open_store_of_run(run: RunFolder, place: str | None) -> Store:
     if place and trained_on != store.fingerprint:
         raise Hep2ganError(
             f"{path} holds other cells than {run.path} was trained on",
-            "a run is tested on the test part of its own store; hep2gan does not measure it on"
-            " other labelled cells yet",
-            "leave store out, or name a copy of the training's store; new images go to"
-            f" hep2gan-predict {run.path} FOLDER",
+            "store= is another place of the run's own cells",
+            "leave store out, or name a copy of the training's store; to test on other labelled"
+            f" cells: hep2gan-evaluate {run.path} data=manifest data.store={path} as=NAME",
         )
     return store
 

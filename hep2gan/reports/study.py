@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.reports.external import CrossSet, ExternalResult, cross_set, external_results
 from hep2gan.reports.naming import numbers_by_method, seed_order
 from hep2gan.reports.results import (
     MethodResults,
@@ -80,6 +81,16 @@ class Study:
     def table_1(self) -> list[Table1Row]:
         """The measures of each method, and its comparison with another."""
         return table_1_rows(self.methods, self.reference)
+
+    @cached_property
+    def external(self) -> list[ExternalResult]:
+        """What the methods do on other sets than their own; empty without such tests."""
+        return external_results(self.methods)
+
+    @cached_property
+    def cross_set(self) -> CrossSet | None:
+        """Accuracy by training set and test set; None unless there are several training sets."""
+        return cross_set(self.external)
 
     @cached_property
     def leakage(self) -> tuple[list[ProtocolRow], list[Gap]]:

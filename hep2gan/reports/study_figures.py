@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from hep2gan.reports.figures import style
 from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, RUN_FIGURES, FigureSpec
+from hep2gan.reports.figures.cross_set import plot_cross_set
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import Estimate
 from hep2gan.reports.tables.table_1 import REFERENCE
@@ -22,7 +23,13 @@ _STEP = 0.17
 """Inches from one dot to the next below it."""
 _RUN_FIGURES = {spec.name: spec for spec in RUN_FIGURES}
 
-FIGURE_NAMES = (*(spec.name for spec in COMPARISON_FIGURES), "intervals", "specimens", *_WORST)
+FIGURE_NAMES = (
+    *(spec.name for spec in COMPARISON_FIGURES),
+    "intervals",
+    "cross_set",
+    "specimens",
+    *_WORST,
+)
 
 
 def study_figures(study: Study, names: Collection[str]) -> list[FigureSpec[Study]]:
@@ -35,9 +42,9 @@ def study_figures(study: Study, names: Collection[str]) -> list[FigureSpec[Study
         study: The runs.
         names: Names of the figures to select from.
     """
-    specs = [_INTERVALS]
+    specs = [_INTERVALS, _CROSS_SET]
     if study.first_seeds and not study.not_comparable:
-        specs = [*(_comparison(study, spec) for spec in COMPARISON_FIGURES), _INTERVALS]
+        specs = [*(_comparison(study, spec) for spec in COMPARISON_FIGURES), *specs]
     if len({method.cells.classes for method in study.methods}) == 1:
         if "specimens" in names:
             specs += [_of_method(study, "specimens", title) for title in _specimen_methods(study)]
@@ -90,6 +97,15 @@ _INTERVALS: FigureSpec[Study] = FigureSpec(
     "Accuracy and its interval",
     "Accuracy with its 95 % interval: over specimens where they are known, else over cells.",
     _plot_accuracies,
+)
+
+
+_CROSS_SET: FigureSpec[Study] = FigureSpec(
+    "cross_set",
+    "Trained on one set, tested on all",
+    "Accuracy in per cent and its 95 % interval: a row for each method, a column for each set. "
+    "Frames mark a method's own test cells; all other fields are all cells of another set.",
+    lambda study: plot_cross_set(study.cross_set) if study.cross_set else None,
 )
 
 

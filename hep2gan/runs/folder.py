@@ -26,7 +26,7 @@ EARLIER = "earlier"
 _WRITTEN = (
     *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "train.log"),
     *("metrics.csv", "metrics.json", "predictions.npz", "figures", "wandb", "DONE"),
-    *("profile.json", "profile.md", EARLIER),
+    *("profile.json", "profile.md", "external", EARLIER),
 )
 MAX_IMAGE_SIZE = 4096
 """Largest accepted side of an image in pixels; stores have at most 1024."""
@@ -67,6 +67,7 @@ class RunFolder:
         predictions_file: Predictions for the test cells, predictions.npz.
         checkpoints: Folder of checkpoints.
         figures: Folder of figures.
+        external: Folder of tests on other sets, a folder each.
         done_file: Empty file that marks the run as finished, DONE.
     """
 
@@ -81,6 +82,7 @@ class RunFolder:
         self.predictions_file = path / "predictions.npz"
         self.checkpoints = path / "checkpoints"
         self.figures = path / "figures"
+        self.external = path / "external"
         self.done_file = path / "DONE"
 
     @classmethod
@@ -138,8 +140,7 @@ class RunFolder:
             Hep2ganError: If a file that a run writes is a link to outside.
         """
         inside = self.path.resolve()
-        for name in _WRITTEN:
-            file = self.path / name
+        for file in (*(self.path / name for name in _WRITTEN), *self.external.glob("*")):
             if file.is_symlink() and not _resolve(file).is_relative_to(inside):
                 raise Hep2ganError(
                     f"{file} is a link to {file.readlink()}",

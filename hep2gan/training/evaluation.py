@@ -62,6 +62,39 @@ def evaluate_run(
     Raises:
         Hep2ganError: There are no test cells.
     """
+    batches = predict_test_cells(task, data, config)
+    metrics: dict[str, float] = {}
+    if distributed.rank() == 0:
+        rows, outputs = concatenate_in_order(batches)
+        predictions = build_predictions(rows, outputs, data.store, data.split)
+        extra = measure_leakage(data.store, data.split).metrics()
+        loss = task.classification_loss
+        if loss and loss.gaussian_mixture and outputs.features is not None:
+            extra |= mixture_distances(
+                loss.gaussian_mixture,
+                outputs.features.float(),
+                torch.from_numpy(predictions.label),
+            )
+        metrics = write_results(predictions, run, config.source, figures=figures, extra=extra)
+    return cast(dict[str, float], distributed.broadcast(metrics))
+
+
+def predict_test_cells(
+    task: SegmentationGuidedClassification, data: CellDataModule, config: TrainConfig
+) -> list[tuple[Tensor, ModelOutput]]:
+    """Run the networks on the test part; several ranks share the work.
+
+    Args:
+        task: The trained networks.
+        data: The cells.
+        config: The run's configuration, for devices and precision.
+
+    Returns:
+        Rows of the store and the outputs for them, of each batch of all ranks.
+
+    Raises:
+        Hep2ganError: There are no test cells.
+    """
     check_test_cells(data.split)
     if not data.store.has_masks:
         task.guidance.require_no_truth()
@@ -87,22 +120,7 @@ def evaluate_run(
     )
     with channels_last_inference(task.networks.values(), trainer.strategy.root_device):
         trainer.test(task, data, verbose=False)
-    batches = list(chain.from_iterable(distributed.gather(outputs_by_batch)))
-    metrics: dict[str, float] = {}
-    if distributed.rank() == 0:
-        rows, outputs = concatenate_in_order(batches)
-        predictions = build_predictions(rows, outputs, data.store, data.split)
-        loss = task.classification_loss
-        if loss and loss.gaussian_mixture and outputs.features is not None:
-            metrics = mixture_distances(
-                loss.gaussian_mixture,
-                outputs.features.float(),
-                torch.from_numpy(predictions.label),
-            )
-        metrics = write_results(
-            predictions, data.store, data.split, run, config.source, figures=figures, extra=metrics
-        )
-    return cast(dict[str, float], distributed.broadcast(metrics))
+    return list(chain.from_iterable(distributed.gather(outputs_by_batch)))
 
 
 def concatenate_in_order(batches: list[tuple[Tensor, ModelOutput]]) -> tuple[Tensor, ModelOutput]:
@@ -159,8 +177,6 @@ def check_test_cells(split: Split) -> None:
 
 def write_results(
     predictions: Predictions,
-    store: Store,
-    split: Split,
     run: RunFolder,
     source: DataSource,
     *,
@@ -170,9 +186,7 @@ def write_results(
     """Write predictions.npz, metrics.json and figures/ of a test.
 
     Args:
-        predictions: Predictions for the test part.
-        store: The packed cells.
-        split: Their split.
+        predictions: Predictions for the test cells.
         run: The folder that is written to.
         source: Settings of the data, for the margin of its crops.
         figures: Whether figures are plotted.
@@ -182,11 +196,8 @@ def write_results(
         The flat metrics.
     """
     predictions.save(run.predictions_file)
-    metrics = (
-        compute_test_metrics(
-            predictions, margin=source.crop_margin, margin_share=source.crop_margin_fraction
-        )
-        | measure_leakage(store, split).metrics()
+    metrics = compute_test_metrics(
+        predictions, margin=source.crop_margin, margin_share=source.crop_margin_fraction
     )
     metrics |= constant_masks(predictions) | accuracy_interval(metrics, len(predictions.label))
     metrics |= extra or {}

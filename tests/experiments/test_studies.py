@@ -32,7 +32,7 @@ SPEC.loader.exec_module(study)
 Study, key_of = study.Study, study.key_of
 
 STUDIES = ["table_1", "figure_2", "figure_3", "figure_4", "figure_5", "ablation", "leakage"]
-STUDIES += ["priors", "unseen_specimens", "parts"]
+STUDIES += ["priors", "unseen_specimens", "parts", "cross_set"]
 NUMBERS = ("seed", "split.fold")
 """Of these one value composes as any other."""
 
@@ -70,7 +70,7 @@ def test_a_study_has_a_question_and_files_that_exist(name):
     assert found.sweep[0].startswith("method=")
     given = yaml.safe_load((ROOT / "experiments" / "studies" / f"{name}.yaml").read_text())
     assert set(given) <= {
-        *("question", "reference", "sweep", "laptop", "study", "only", "alone"),
+        *("question", "reference", "sweep", "laptop", "study", "only", "alone", "cross"),
     }
     if found.reference:
         assert found.reference in values_of(

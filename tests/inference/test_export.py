@@ -178,7 +178,7 @@ def test_the_description_is_enough_for_onnxruntime_and_pillow(inside):
     session = onnxruntime.InferenceSession(inside / RUN / "export" / found["graph"])
     size, due = found["size"], Predictions.load(inside / RUN / "predictions.npz")
     for place in range(4):
-        with Image.open(inside / f"stores/synthetic_96_0/{due.id[place]}.png") as image:
+        with Image.open(inside / f"stores/synthetic_96_0_lab0/{due.id[place]}.png") as image:
             small = np.asarray(
                 image.convert("F").resize((size, size), Image.Resampling.BILINEAR), np.float64
             )
@@ -246,7 +246,9 @@ def test_damaged_exports_are_refused(damage, inside, tmp_path):
 
 @pytest.mark.integration
 def test_predicting_with_the_export_gives_what_pytorch_gives(inside, capsys):
-    raw = [str(path) for path in sorted((inside / "stores/synthetic_96_0").glob("000[12]?.png"))]
+    raw = [
+        str(path) for path in sorted((inside / "stores/synthetic_96_0_lab0").glob("000[12]?.png"))
+    ]
     assert call(predict, RUN, *raw, "output=by_torch", "batch_size=7", "accelerator=cpu") == 0
     assert call(predict, f"{RUN}/export", *raw, "output=by_onnx", "batch_size=3") == 0
     tables = []
@@ -270,7 +272,7 @@ def test_predicting_with_the_export_gives_what_pytorch_gives(inside, capsys):
 
 @pytest.mark.integration
 def test_an_export_takes_no_checkpoint(inside, capsys):
-    raw = "stores/synthetic_96_0/00001.png"
+    raw = "stores/synthetic_96_0_lab0/00001.png"
     assert call(predict, f"{RUN}/export", raw, "checkpoint=x.ckpt") == 2
     assert "is an export" in capsys.readouterr().err
 
@@ -281,7 +283,7 @@ def test_an_export_is_run_without_torch(inside):
         sys.executable, "-c",
         "import sys; from hep2gan.cli.predict import main; main();"
         "sys.exit('torch' in sys.modules)",
-        f"{RUN}/export", "stores/synthetic_96_0/00001.png", "output=without_torch",
+        f"{RUN}/export", "stores/synthetic_96_0_lab0/00001.png", "output=without_torch",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

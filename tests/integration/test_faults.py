@@ -32,7 +32,7 @@ from tests.integration.test_stopping import children
 from tests.training.test_module import Rows, fit
 
 LONG = (*SMALL, *NETS, "trainer.max_epochs=8")
-STORE = "phantom_60_0_32"
+STORE = "phantom_60_0_lab0_32"
 
 
 @pytest.fixture(scope="module")

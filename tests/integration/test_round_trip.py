@@ -99,7 +99,7 @@ def test_another_configuration_in_the_same_folder_is_refused(capsys):
 
 def test_predicting_files_gives_what_the_test_gave(place, capsys):
     found = Predictions.load(place / RUN / "predictions.npz")
-    raw = place / "stores/synthetic_96_0"
+    raw = place / "stores/synthetic_96_0_lab0"
     inputs = place / "new cells"
     inputs.mkdir()
     for name in found.id[:5]:

@@ -1,6 +1,7 @@
 """A forest's run, through the real entry points."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -62,7 +63,10 @@ def test_a_run_is_tested_on_its_own_cells_wherever_they_lie(place, tmp_path, mon
     assert call(evaluate, RUN, "store=stores/other") == 2
     said = capsys.readouterr().err
     assert f"stores/other holds other cells than {RUN} was trained on" in said
-    assert "leave store out, or name a copy of the training's store; new images go to" in said
+    assert "leave store out, or name a copy of the training's store; to test on other" in said
+    words = re.search(rf"hep2gan-evaluate {RUN} (.*)", said)[1].split()
+    assert call(evaluate, RUN, *words, "figures=false") == 0
+    assert (place / RUN / "external/NAME/metrics.json").is_file()
     assert (place / RUN / "metrics.json").read_bytes() == before
     shutil.copytree(store, "stores/copied")
     assert call(evaluate, RUN, "store=stores/copied", "figures=false") == 0
@@ -105,7 +109,7 @@ def test_evaluating_grows_the_same_forest_again(place, capsys):
 
 
 def test_predicting_new_images_is_refused_with_the_reason(place, capsys):
-    image = next((place / "stores/synthetic_96_0").glob("*[0-9].png"))
+    image = next((place / "stores/synthetic_96_0_lab0").glob("*[0-9].png"))
     assert call(predict, RUN, str(image)) == 2
     assert "keeps no trees" in capsys.readouterr().err
 

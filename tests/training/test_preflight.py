@@ -117,7 +117,7 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
         (["trainer.batch_size=49"], "training part has 48 cells, the batch size is 49"),
         (["trainer.devices=2", "trainer.batch_size=2"], "needs 2 cells on each"),
         (["trainer.devices=5", "trainer.batch_size=10"], "test part has 12 cells, 4 batches"),
-        (["data.size=64", "data.store=stores/phantom_60_0_32"], "images of 32 px, data.size is 64"),
+        (["data.size=64", "data.store=stores/phantom_60_0_lab0_32"], "of 32 px, data.size is 64"),
         ([*MANIFEST, "data.store=stores/none"], "no store at stores/none.*run hep2"),
         (["split.kind=given"], "have no given part"),
         (["trainer.nonfinite=ignore"], "trainer.nonfinite is 'ignore'"),
@@ -287,13 +287,13 @@ def test_a_run_says_where_it_stands_and_how_large_its_checkpoints_are(place):
 def test_drawn_cells_are_not_drawn_to_look(place):
     found = told("data.count=77", "study=undrawn")
     assert found["data"][0][0] == "note"
-    assert not (place / "stores/phantom_77_0_32").exists()
+    assert not (place / "stores/phantom_77_0_lab0_32").exists()
 
 
 @pytest.mark.integration
 def test_a_store_that_changed_under_a_run(place):
     assert call(train, *SMALL, *NETS, "trainer.max_epochs=1", "study=moved") == 0
-    shutil.copytree("stores/phantom_60_0_32", "stores/copy")
+    shutil.copytree("stores/phantom_60_0_lab0_32", "stores/copy")
     other = ("data.seed=1", "data.store=stores/other")
     assert call(pack, "data=phantom", "data.count=60", "data.size=32", *other) == 0
     options = ("trainer.max_epochs=1", "study=moved")

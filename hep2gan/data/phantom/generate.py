@@ -12,7 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from hep2gan.data.patterns import ICPR2016
-from hep2gan.data.phantom.scene import blur, compose_scene, expose, sample_defocus
+from hep2gan.data.phantom.laboratory import FIRST_LAB, Laboratory
+from hep2gan.data.phantom.scene import blur, compose_scene, crop_around, expose, sample_defocus
 from hep2gan.data.phantom.specimens import Specimen, plan_specimens, specimen_generator
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.source import DataSource, RawCells
@@ -47,6 +48,7 @@ class PhantomSource(DataSource):
         seed: Seed of the random numbers; another seed gives another set.
         duplicate_specimen: One specimen occurs twice, byte for byte, as in the real set.
         spread: How far specimens differ in stain and optics, as a multiple of the default.
+        lab: Number of the laboratory; each other than 0 has other patients, optics and stain.
     """
 
     is_generated: ClassVar[bool] = True
@@ -55,6 +57,7 @@ class PhantomSource(DataSource):
     seed: Seed = 0
     duplicate_specimen: bool = False
     spread: NonNegative = 1.0
+    lab: Seed = 0
 
     def read(self, workers: int | None = None) -> RawCells:
         """Generate the cells if they are missing, and read them as the real set.
@@ -75,6 +78,7 @@ class PhantomSource(DataSource):
                 self.seed,
                 duplicate_specimen=self.duplicate_specimen,
                 spread=self.spread,
+                lab=self.lab,
                 workers=workers,
                 progress=progress,
             )
@@ -111,12 +115,14 @@ class _Chunk(NamedTuple):
         seed: Seed of the set.
         specimen: The specimen.
         positions: Positions of the cells in the specimen.
+        lab: The laboratory.
     """
 
     folder: Path
     seed: int
     specimen: Specimen
     positions: range
+    lab: Laboratory
 
 
 def generate_cells(
@@ -151,6 +157,7 @@ def write_phantom(
     *,
     duplicate_specimen: bool = False,
     spread: float = 1.0,
+    lab: int = 0,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -168,6 +175,7 @@ def write_phantom(
         seed: Seed of the random numbers, 0 or more.
         duplicate_specimen: See `plan_specimens`.
         spread: See `plan_specimens`.
+        lab: Number of the laboratory, see `Laboratory`.
         workers: Number of processes; None takes one per core from 500 cells on. The pixels do not
             depend on it. Scripts that call this with more than one need `if __name__ ==
             "__main__":`.
@@ -182,12 +190,20 @@ def write_phantom(
     """
     if workers is not None and workers < 1:
         raise Hep2ganError(f"workers={workers}", "at least 1 is needed", "leave it out")
-    plan = plan_specimens(count, seed, duplicate_specimen=duplicate_specimen, spread=spread)
+    laboratory = Laboratory.sample(lab)
+    own_seed = laboratory.seed(seed)
+    plan = [
+        laboratory.prepare(specimen)
+        for specimen in plan_specimens(
+            count, own_seed, duplicate_specimen=duplicate_specimen, spread=spread
+        )
+    ]
     marker = {
         "count": count,
         "seed": seed,
         "duplicate_specimen": duplicate_specimen,
         "spread": spread,
+        "lab": lab,
         "generator_version": GENERATOR_VERSION,
     }
     if is_generated(root, marker):
@@ -203,7 +219,9 @@ def write_phantom(
             # Not synced: thousands of small files would take seconds, and can be made again.
             with atomic_folder(destination, sync=False) as folder:
                 _write_tables(folder, plan)
-                _write_cells(list(_chunks(folder, seed, plan)), count, workers, progress)
+                _write_cells(
+                    list(_chunks(folder, own_seed, plan, laboratory)), count, workers, progress
+                )
                 (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", "utf-8")
     except OSError as error:
         raise Hep2ganError(
@@ -232,11 +250,11 @@ def is_generated(root: Path, marker: dict[str, Any]) -> bool:
     return bool(found == marker) and len(list(root.iterdir())) == files
 
 
-def _chunks(folder: Path, seed: int, plan: list[Specimen]) -> Iterator[_Chunk]:
+def _chunks(folder: Path, seed: int, plan: list[Specimen], lab: Laboratory) -> Iterator[_Chunk]:
     for specimen in plan:
         for start in range(0, specimen.size, _CHUNK):
             positions = range(start, min(start + _CHUNK, specimen.size))
-            yield _Chunk(folder, seed, specimen, positions)
+            yield _Chunk(folder, seed, specimen, positions, lab)
 
 
 def _write_cells(
@@ -254,7 +272,7 @@ def _write_cells(
 
 def _write_chunk(chunk: _Chunk) -> int:
     """Generate and write one chunk; return its number of cells."""
-    for cell in generate_specimen(chunk.specimen, chunk.seed, chunk.positions):
+    for cell in generate_specimen(chunk.specimen, chunk.seed, chunk.positions, chunk.lab):
         for name, pixels in ((cell.id, cell.image), (f"{cell.id}_Mask", cell.mask)):
             Image.fromarray(pixels).save(chunk.folder / f"{name}.png", compress_level=3)
     return len(chunk.positions)
@@ -271,13 +289,16 @@ def _write_tables(folder: Path, plan: list[Specimen]) -> None:
         (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def generate_specimen(specimen: Specimen, seed: int, positions: range) -> Iterator[SyntheticCell]:
+def generate_specimen(
+    specimen: Specimen, seed: int, positions: range, lab: Laboratory = FIRST_LAB
+) -> Iterator[SyntheticCell]:
     """Generate cells of one specimen.
 
     Args:
         specimen: The specimen.
         seed: Seed of the set.
         positions: Positions of the cells in the specimen.
+        lab: The laboratory that has prepared the specimen.
 
     Yields:
         The cells.
@@ -286,11 +307,14 @@ def generate_specimen(specimen: Specimen, seed: int, positions: range) -> Iterat
         rng = specimen_generator(seed, *specimen.key, 2, position)
         scene = compose_scene(specimen, rng)
         defocus = sample_defocus(rng)
-        light = blur(scene.light, sharp=specimen.sharp, halo=specimen.halo, defocus=defocus)
+        light, mask = lab.magnify(scene.light, scene.mask)
+        light = blur(light, sharp=specimen.sharp, halo=specimen.halo, defocus=defocus)
+        crop = crop_around(mask)
+        pixels = np.ascontiguousarray(lab.develop(light[crop]))
         yield SyntheticCell(
             id=_cell_id(specimen.first + position),
-            image=expose(np.ascontiguousarray(light[scene.crop]), specimen.gain, rng),
-            mask=scene.mask[scene.crop].astype(np.uint8) * np.uint8(255),
+            image=expose(pixels, specimen.gain, rng),
+            mask=mask[crop].astype(np.uint8) * np.uint8(255),
             label=specimen.label,
             specimen=specimen.number,
             intensity=specimen.intensity,

@@ -29,12 +29,10 @@ class Scene(NamedTuple):
     Attributes:
         light: (h, w) light in grey levels.
         mask: (h, w) bool, mask of the cell.
-        crop: Rows and columns to keep.
     """
 
     light: Image
     mask: npt.NDArray[np.bool_]
-    crop: tuple[slice, slice]
 
 
 def compose_scene(specimen: Specimen, rng: np.random.Generator) -> Scene:
@@ -62,7 +60,7 @@ def compose_scene(specimen: Specimen, rng: np.random.Generator) -> Scene:
         signal = signal + _sample_debris(nucleus.shape, specimen.level, rng)
     mottle = 1 + np.float32(0.03) * random_field(rng, nucleus.shape, 6)
     light = (specimen.background * mottle + signal) * _sample_illumination(nucleus.shape, rng)
-    return Scene(light, nucleus.mask, crop_around(nucleus.mask))
+    return Scene(light, nucleus.mask)
 
 
 def _sample_centred_nucleus(rng: np.random.Generator) -> Nucleus:

@@ -97,7 +97,9 @@ def _parts(
     study: Study, tables: Mapping[str, Table], pictures: Mapping[str, Sequence[Picture]]
 ) -> list[PagePart]:
     parts = leakage_parts(study.runs)
-    if len(study.runs) > 1:
+    if len(study.runs) == 1 and (external := tables.get("external")):
+        parts.append(PagePart(external.title, table=external))
+    elif len(study.runs) > 1:
         parts += [configuration_part(study.runs), results_part(study)]
         # Table I is shown run by run instead.
         parts += [
