@@ -72,12 +72,12 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
             "it has no networks and keeps no trees",
             "use the run of another method; hep2gan-evaluate grows the forest again",
         )
-    classes, size, store, largest_crop = run.store_info()
+    info = run.store_info()
     if checkpoint:
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:
         path, state = load_best_or_latest(run.checkpoints)
-    build = partial(_build, run, config, classes, size)
+    build = partial(_build, run, config, info.classes, info.size)
     # First without memory: a few digits in a configuration can ask for terabytes.
     with torch.device("meta"):
         _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
@@ -85,7 +85,15 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
     task.load_state_dict(state["state_dict"])
     white_level = parse_source(config.data, trusted).white_level
     return LoadedRun(
-        run, config, classes, size, store, largest_crop, white_level, task.eval(), path
+        run,
+        config,
+        info.classes,
+        info.size,
+        info.path,
+        info.largest_crop,
+        white_level,
+        task.eval(),
+        path,
     )
 
 

@@ -12,6 +12,7 @@ from hep2gan.reports.results import (
     RunResult,
     TestCells,
     check_distinct,
+    check_same_target,
     group_methods,
     pool,
 )
@@ -95,7 +96,7 @@ def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
 
     Raises:
         Hep2ganError: If there is none, one is missing, unfinished or damaged, or as
-            `check_distinct`.
+            `check_same_target` and `check_distinct`.
     """
     if not paths:
         raise Hep2ganError(
@@ -104,6 +105,7 @@ def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
             "hep2gan-report runs/default/proposed/seed0",
         )
     runs = [read_finished_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    check_same_target(runs)
     check_distinct(runs)
     return runs
 

@@ -93,7 +93,7 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
     check("run folder", check_folder(setup))
     if setup.checkpoint is None:
         check("weights", check_weights(config), "model", "pretrained", *NETWORKS)
-    check("data", check_store(setup), "data", "stores", "model")
+    check("data", check_store(setup), "data", "stores", "model", "target")
     cells = [Skipped("not checked, since the cells cannot be opened")]
     opened = setup.is_open("store")
     split = check_split(setup) if opened else cells
@@ -266,6 +266,11 @@ def check_store(setup: RunSetup) -> Iterator[Finding]:
             f"{store.path} holds images of {store.size} px",
             "their side must be divisible by 16",
             "pack again with another data.size",
+        )
+    if store.left_out:
+        yield Note(
+            f"{pluralize(store.left_out, 'cell')} of {store.path} without an intensity"
+            f" {'is' if store.left_out == 1 else 'are'} in no part of the split"
         )
     yield from map(Note, oddity_lines(store.manifest["findings"]["oddities"]))
     yield (

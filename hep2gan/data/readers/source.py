@@ -13,7 +13,8 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.settings import Name, NonNegative, Settings, Text
 
 UNKNOWN = -1
-INTENSITIES = {"": UNKNOWN, "intermediate": 0, "positive": 1}
+INTENSITY_NAMES = ("intermediate", "positive")
+INTENSITIES = {"": UNKNOWN, **{name: number for number, name in enumerate(INTENSITY_NAMES)}}
 
 
 class RawCell(NamedTuple):
