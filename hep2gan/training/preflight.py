@@ -134,6 +134,12 @@ def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iter
         )
     if not any(key.partition(".")[0] in ("normalisation", "augmentation") for key in invalid):
         problems += _errors_of(config.augmentation.build().check, config.normalisation.bounded)
+    kind, networks = config.normalisation.kind, config.model.baseline is None
+    if config.target == "intensity" and networks and config.model.classify and kind != "none":
+        yield Note(
+            f"normalisation={kind} treats each image by itself and so hides how bright it is, which"
+            " intensities are told by: normalisation=none shows it"
+        )
     yield from problems
     if not problems:
         yield f"{config.name}, {pluralize(trainer.max_epochs, 'epoch')}, {trainer.precision}"
@@ -301,6 +307,11 @@ def check_split(setup: RunSetup) -> Iterator[Finding]:
         if sizes[part]
     }
     unseen = lacking.pop("train", [])
+    if (patterns := store.pattern_names(np.arange(len(store)))) is not None:
+        for part in filter(sizes.get, PARTS):
+            absent = np.setdiff1d(patterns, patterns[getattr(setup.split, part)])
+            if len(absent):
+                yield Note(f"the {part} part has no cell of the pattern {', '.join(absent)}")
     if unseen and config.model.classify:
         yield Hep2ganError(
             f"the training part has no cell of {', '.join(unseen)}, other parts have",
