@@ -24,7 +24,7 @@ from hep2gan.losses.segmentation import SofteningSettings
 from hep2gan.models.baselines.forest import ForestSettings
 from hep2gan.models.guidance import GanEpochs, MaskGuidance
 from hep2gan.models.output import NumViews
-from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.folder import RunFolder, Target
 from hep2gan.settings import (
     Component,
     Fraction,
@@ -290,6 +290,8 @@ class TrainConfig(Settings):
             checkpoints), part by part; `generator.weights` and `classifier.weights` are for files
             of a single network.
         data: The data set, and how its cells are packed.
+        target: The label to learn: `pattern`, the classes of the data set; or `intensity`,
+            intermediate or positive, without the cells whose intensity is unknown.
         split: Which cells are used for training, validation and test.
         normalisation: How grey levels are normalised for the networks.
         augmentation: Random changes of the training cells.
@@ -318,6 +320,7 @@ class TrainConfig(Settings):
     pretrained: bool = True
     init_from: Text | None = None
     data: Component
+    target: Target = "pattern"
     split: SplitSettings = SplitSettings()
     normalisation: Normalisation = Normalisation()
     augmentation: Component = _component("hep2gan.data.transforms.augmentation.Augmentation")

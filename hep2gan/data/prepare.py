@@ -10,7 +10,7 @@ from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import progress_bar
-from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.folder import RunFolder, Target
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +23,13 @@ def open_store_of_run(run: RunFolder, place: str | None) -> Store:
         place: Where the store is now; None for where it was then.
 
     Returns:
-        The open store.
+        The open store, with the labels that the run learned.
 
     Raises:
         Hep2ganError: The store is missing, damaged or another one.
     """
-    path = Path(place) if place else run.store_info().path
+    info = run.store_info()
+    path = Path(place) if place else info.path
     if not path.exists():
         raise Hep2ganError(
             f"there is no store at {path.absolute()}",
@@ -44,14 +45,21 @@ def open_store_of_run(run: RunFolder, place: str | None) -> Store:
             "leave store out, or name a copy of the training's store; to test on other labelled"
             f" cells: hep2gan-evaluate {run.path} data=manifest data.store={path} as=NAME",
         )
-    return store
+    return store.for_target(info.target)
 
 
-def open_store(source: DataSource, *, check: bool = True, force_check: bool = False) -> Store:
+def open_store(
+    source: DataSource,
+    target: Target = "pattern",
+    *,
+    check: bool = True,
+    force_check: bool = False,
+) -> Store:
     """Open the store of a data set; synthetic cells are generated and packed at first use.
 
     Args:
         source: The settings of the data set.
+        target: Which labels its cells get.
         check: Compare its content with what was packed; one of several ranks suffices.
         force_check: Read all of it even if its files have not changed since the last check.
 
@@ -59,7 +67,7 @@ def open_store(source: DataSource, *, check: bool = True, force_check: bool = Fa
         The opened store.
 
     Raises:
-        Hep2ganError: The store is missing, damaged or of another size.
+        Hep2ganError: The store is missing, damaged, of another size, or without these labels.
     """
     path = Path(source.store)
     if not path.exists():
@@ -69,7 +77,7 @@ def open_store(source: DataSource, *, check: bool = True, force_check: bool = Fa
                 "training reads packed cells",
                 "run hep2gan-pack with the same data=… and data.root=FOLDER, or set data.store",
             )
-        return pack_store(source)
+        return pack_store(source).for_target(target)
     store = Store.open(path)
     if check:
         verify(store, force=force_check)
@@ -85,7 +93,7 @@ def open_store(source: DataSource, *, check: bool = True, force_check: bool = Fa
             "",
             f"set data.size={store.size}, or pack again into another data.store",
         )
-    return store
+    return store.for_target(target)
 
 
 def pack_store(source: DataSource, workers: int | None = None) -> Store:

@@ -154,7 +154,8 @@ class Split:
         """Write split.csv (id, part) and split.json (settings, counts) into a folder.
 
         Each file appears complete or not at all. split.csv is written last, so if it exists, both
-        do; split.json contains its checksum.
+        do; split.json contains its checksum, and how many cells of
+        the store have no label and are in no part.
 
         Args:
             folder: The folder; made if missing.
@@ -172,6 +173,7 @@ class Split:
         record = {
             "settings": self.settings,
             "counts": self.counts(store),
+            "left_out": store.left_out,
             "sha256": hashlib.sha256(table).hexdigest(),
         }
         folder.mkdir(parents=True, exist_ok=True)

@@ -73,20 +73,29 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
             "it has no networks and keeps no trees",
             "use the run of another method; hep2gan-evaluate grows the forest again",
         )
-    classes, size, store, largest_crop = run.store_info()
+    info = run.store_info()
     if checkpoint:
         path, state = Path(checkpoint), read_checkpoint(Path(checkpoint))
     else:
         path, state = load_best_or_latest(run.checkpoints)
-    build = partial(_build, run, config, classes, size)
+    build = partial(_build, run, config, info.classes, info.size)
     # First without memory: a few digits in a configuration can ask for terabytes.
     with torch.device("meta"):
         _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
     task = build()
     task.load_state_dict(state["state_dict"])
     source = parse_source(config.data, trusted)
-    reading = ImageReading(source.white_level, source.channel, source.plane)
-    return LoadedRun(run, config, classes, size, store, largest_crop, reading, task.eval(), path)
+    return LoadedRun(
+        run,
+        config,
+        info.classes,
+        info.size,
+        info.path,
+        info.largest_crop,
+        ImageReading(source.white_level, source.channel, source.plane),
+        task.eval(),
+        path,
+    )
 
 
 def _build(

@@ -90,6 +90,7 @@ def describe_export(
         "version": VERSION,
         "graph": GRAPH,
         "method": config.name,
+        "target": config.target,
         "size": trained.size,
         "largest_crop": trained.largest_crop,
         **trained.reading._asdict(),
@@ -172,9 +173,10 @@ def render_model_card(description: Mapping[str, Any]) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
+    metrics = metrics_table(description["test_metrics"])
     return environment.get_template(f"{CARD}.j2").render(
         description,
-        rows=[row for row in metrics_table(description["test_metrics"]) if row.metric != "cells"],
+        rows=[row for row in metrics if row.metric.rpartition("/")[2] != "cells"],
         baselines=BASELINES,
         check_sentence=ExportCheck(**description["check"]),
         description_file=DESCRIPTION,

@@ -17,7 +17,7 @@ from hep2gan.metrics.baselines import (
 from hep2gan.metrics.boundary import TOLERANCE, mean_boundary
 from hep2gan.metrics.classification import ClassificationMetrics, one_vs_rest_auroc
 from hep2gan.metrics.segmentation import SegmentationMetrics
-from hep2gan.runs.predictions import Predictions
+from hep2gan.runs.predictions import Predictions, find_subgroups
 from hep2gan.statistics.calibration import expected_calibration_error, reliability
 
 
@@ -79,7 +79,8 @@ def compute_test_metrics(
 
     Returns:
         Fractions in [0, 1], `hd95` in raw pixels, `test/cells` a count, in a fixed order under keys
-        that start with `test/` or `baseline/`. What a method does not produce is absent, never NaN:
+        that start with `test/` or `baseline/`; those of subgroups are as
+        `test/intensity/positive/accuracy`. What a method does not produce is absent, never NaN:
         no scores of masks without generated and true ones, no classes without a classifier, and
         baselines only for metrics that are present.
 
@@ -94,6 +95,24 @@ def compute_test_metrics(
         metrics |= _mask_baselines(predictions, predictions.truth, tolerance, margin, margin_share)
     if predictions.probabilities is not None:
         metrics |= _classification(predictions, predictions.probabilities)
+    return metrics | _by_subgroup(predictions)
+
+
+_SUBGROUP_SCORES = ("accuracy", "mean_class_accuracy", "f1")
+
+
+def _by_subgroup(predictions: Predictions) -> dict[str, float]:
+    """Scores of the cells of each intensity, or of each pattern, e.g. test/intensity/positive/…"""
+    metrics: dict[str, float] = {}
+    dice = predictions.dice
+    for kind, name, rows in find_subgroups(predictions):
+        prefix = f"test/{kind}/{name}"
+        metrics[f"{prefix}/cells"] = float(len(rows))
+        if predictions.probabilities is not None:
+            scores = _class_scores(predictions.probabilities[rows], predictions, rows)
+            metrics |= {f"{prefix}/{score}": scores[score] for score in _SUBGROUP_SCORES}
+        if dice is not None:
+            metrics[f"{prefix}/dice"] = float(dice[rows].mean())
     return metrics
 
 
@@ -163,10 +182,12 @@ def _classification(
 
 
 def _class_scores(
-    probabilities: npt.NDArray[np.float32], predictions: Predictions
+    probabilities: npt.NDArray[np.float32],
+    predictions: Predictions,
+    rows: npt.NDArray[np.int64] | slice = slice(None),
 ) -> dict[str, float]:
     metric = ClassificationMetrics(predictions.classes, sync_on_compute=False)
-    metric.update(torch.from_numpy(probabilities), torch.from_numpy(predictions.label))
+    metric.update(torch.from_numpy(probabilities), torch.from_numpy(predictions.label[rows]))
     return metric.compute()
 
 

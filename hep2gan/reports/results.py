@@ -34,6 +34,8 @@ class TestCells:
         predicted: (N,) most probable classes.
         dice: (N,) Dice in [0, 1].
         jaccard: (N,) Jaccard in [0, 1]; for one mask Dice / (2 - Dice).
+        intensity: (N,) as in `Predictions`.
+        pattern: (N,) as in `Predictions`.
     """
 
     __test__ = False  # pytest would collect it as a test class
@@ -47,6 +49,8 @@ class TestCells:
     predicted: npt.NDArray[np.int64] | None
     dice: npt.NDArray[np.float64] | None
     jaccard: npt.NDArray[np.float64] | None
+    intensity: npt.NDArray[np.str_] | None = None
+    pattern: npt.NDArray[np.str_] | None = None
 
     @classmethod
     def from_predictions(cls, predictions: Predictions) -> "TestCells":
@@ -66,6 +70,8 @@ class TestCells:
             predicted=None if predictions.probabilities is None else predictions.predicted,
             dice=dice,
             jaccard=None if dice is None else dice / (2 - dice),
+            intensity=predictions.intensity,
+            pattern=predictions.pattern,
         )
 
     def __len__(self) -> int:
@@ -217,8 +223,9 @@ class MethodResults:
 
     @property
     def published(self) -> PublishedRow | None:
-        """The paper's results of the method, if it has any, whatever the split of the runs."""
-        return TABLE_I.get(without_split(self.name))
+        """The paper's results of the method on patterns, if any, whatever the split of the runs."""
+        learned = {result.run.target for result in self.results}
+        return TABLE_I.get(without_split(self.name)) if learned == {"pattern"} else None
 
     @property
     def runs(self) -> tuple[Path, ...]:
@@ -242,6 +249,25 @@ def group_methods(results: Sequence[RunResult]) -> list[MethodResults]:
     ]
     places = {name: place for place, name in enumerate(TABLE_I)}
     return sorted(methods, key=lambda method: places.get(without_split(method.name), len(places)))
+
+
+def check_same_target(runs: Sequence[FinishedRun]) -> None:
+    """Check that all runs learned the same label: scores of different labels do not compare.
+
+    Args:
+        runs: All runs of the report.
+
+    Raises:
+        Hep2ganError: If two differ; names them.
+    """
+    for run in runs:
+        if run.target != runs[0].target:
+            raise Hep2ganError(
+                f"{runs[0].path} has target={runs[0].target} and {run.path} target={run.target}",
+                "the runs of one report learn the same label",
+                "report them apart: name the runs of one target, then those of the other with"
+                " output=ANOTHER/report.html",
+            )
 
 
 def check_distinct(runs: Sequence[FinishedRun]) -> None:

@@ -13,6 +13,7 @@ from hep2gan.reports.results import (
     RunResult,
     TestCells,
     check_distinct,
+    check_same_target,
     group_methods,
     pool,
 )
@@ -106,7 +107,7 @@ def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
 
     Raises:
         Hep2ganError: If there is none, one is missing, unfinished or damaged, or as
-            `check_distinct`.
+            `check_same_target` and `check_distinct`.
     """
     if not paths:
         raise Hep2ganError(
@@ -115,6 +116,7 @@ def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
             "hep2gan-report runs/default/proposed/seed0",
         )
     runs = [read_finished_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    check_same_target(runs)
     check_distinct(runs)
     return runs
 

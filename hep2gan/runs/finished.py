@@ -45,6 +45,11 @@ class FinishedRun:
         return str(self._settings("data").get("_target_")).startswith("hep2gan.data.phantom.")
 
     @property
+    def target(self) -> str:
+        """What it learned to tell of a cell, its pattern or its intensity."""
+        return str(self.config.get("target", "pattern"))
+
+    @property
     def split_settings(self) -> dict[str, Any]:
         """The configuration's `split`: kind, folds, fold, group_duplicates, …"""
         return self._settings("split")

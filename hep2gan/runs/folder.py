@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.io import atomic_write, parse_yaml, read_json, read_safe_yaml, to_yaml, write_json
 from hep2gan.runs.provenance import read_provenance
+
+Target = Literal["pattern", "intensity"]
+"""What a run learns to tell of a cell: its staining pattern, or its intensity."""
 
 # Keys that may change between two starts of one run: they affect paths and speed only.
 RUNTIME_KEYS = frozenset(
@@ -40,12 +43,14 @@ class StoreInfo(NamedTuple):
         size: Side of an image in pixels.
         path: Folder of the store.
         largest_crop: Longest side of its raw cells in pixels; None if it was not recorded.
+        target: What the classes are.
     """
 
     classes: tuple[str, ...]
     size: int
     path: Path
     largest_crop: int | None
+    target: Target
 
 
 class RunFolder:
@@ -279,7 +284,9 @@ class RunFolder:
                 raise ValueError(f"size is {str(size)[:40]}, must be in 1..{MAX_IMAGE_SIZE}")
             if type(crop := found.get("largest_crop")) not in (int, type(None)):
                 raise ValueError("largest_crop is no whole number")
-            return StoreInfo(names, size, Path(path), crop)
+            if (target := found["target"]) not in get_args(Target):
+                raise ValueError(f"target must be one of {', '.join(get_args(Target))}")
+            return StoreInfo(names, size, Path(path), crop, target)
 
     def provenance(self) -> dict[str, Any]:
         """Data, split and versions from provenance.json; empty if it cannot be read."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ _LAYOUT = {
     "features": (np.float32, "ND"),
     "mean_mask": (np.float32, "HW"),
     "train_counts": (np.int64, "K"),
+    "intensity": (np.str_, "N"),
+    "pattern": (np.str_, "N"),
 }
 """Type and axes of each array; one letter is one length throughout."""
 
@@ -59,6 +61,9 @@ class Predictions:
         features: (N, D) features of the classifier before its output layer.
         mean_mask: (H, W) mean of the true masks of the training part, for the mean-mask baseline.
         train_counts: (K,) cells per class in the training part, for the majority-class baseline.
+        intensity: (N,) "intermediate", "positive", or "" if unknown; None if the set has none or
+            intensities are the classes.
+        pattern: (N,) staining patterns, where intensities are the classes.
     """
 
     classes: tuple[str, ...]
@@ -74,6 +79,8 @@ class Predictions:
     features: npt.NDArray[np.float32] | None = None
     mean_mask: npt.NDArray[np.float32] | None = None
     train_counts: npt.NDArray[np.int64] | None = None
+    intensity: npt.NDArray[np.str_] | None = None
+    pattern: npt.NDArray[np.str_] | None = None
 
     def require_probabilities(self) -> npt.NDArray[np.float32]:
         """Return the (N, K) class probabilities.
@@ -164,6 +171,51 @@ class Predictions:
         except Exception as error:
             raise Hep2ganError(f"{path} cannot be read ({error})", "", fix) from error
         return predictions
+
+
+SUBGROUPS = ("intensity", "pattern")
+"""What test cells are divided by, beside their classes."""
+
+
+class _Grouped(Protocol):
+    @property
+    def intensity(self) -> npt.NDArray[np.str_] | None: ...
+
+    @property
+    def pattern(self) -> npt.NDArray[np.str_] | None: ...
+
+
+class Subgroup(NamedTuple):
+    """Test cells of one intensity or pattern.
+
+    Attributes:
+        kind: One of `SUBGROUPS`.
+        name: The intensity or pattern.
+        rows: (M,) indices of its cells, ascending.
+    """
+
+    kind: str
+    name: str
+    rows: npt.NDArray[np.int64]
+
+
+def find_subgroups(cells: _Grouped) -> list[Subgroup]:
+    """Divide test cells by intensity, or by pattern where intensities are the classes.
+
+    Args:
+        cells: The test cells.
+
+    Returns:
+        Subgroups in the order of their names, without cells whose intensity is unknown; empty where
+        nothing is known.
+    """
+    return [
+        Subgroup(kind, str(name), np.flatnonzero(values == name))
+        for kind in SUBGROUPS
+        if (values := getattr(cells, kind)) is not None
+        for name in np.unique(values)
+        if name
+    ]
 
 
 def _dice(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:

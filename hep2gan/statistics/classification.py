@@ -208,7 +208,7 @@ def majority_votes(
     numbers, first = np.unique(specimen, return_index=True)
     own = label[first]
     if (own[np.searchsorted(numbers, specimen)] != label).any():
-        raise Hep2ganError("a specimen has cells of several classes", "it must have one pattern")
+        raise Hep2ganError("a specimen has cells of several classes", "it must have one class")
     # Within a specimen, sums have the same order as means.
     total = sum_by_group(specimen, probabilities.astype(np.float64))
     each = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]

@@ -25,7 +25,7 @@ from hep2gan.metrics.segmentation import ConstantMasks
 from hep2gan.metrics.validation import MeanDistances
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.folder import RunFolder
-from hep2gan.runs.predictions import Predictions
+from hep2gan.runs.predictions import SUBGROUPS, Predictions
 from hep2gan.statistics.significance import wilson
 from hep2gan.training import distributed
 from hep2gan.training.datamodule import CellDataModule
@@ -263,6 +263,8 @@ def build_predictions(
         probabilities_true_mask=_array(outputs.probabilities_true_mask),
         features=_array(outputs.features),
         mean_mask=mean_mask(store, train),
+        intensity=store.intensity_names(index),
+        pattern=store.pattern_names(index),
         train_counts=np.bincount(store.label[train], minlength=len(store.classes)).astype(np.int64),
     )
 
@@ -320,12 +322,16 @@ def format_summary(metrics: Mapping[str, float]) -> str:
     """
     lines = ["", f"{'on the test cells':<28}{'run':>8}   trivial baselines on the same cells"]
     for row in metrics_table(metrics):
-        if row.metric in _LABELS:
+        if label := _label(row.metric):
             beside = [f"{BASELINES[name]} {value:.3f}" for name, value in row.baselines.items()]
-            lines.append(
-                f"{_LABELS[row.metric]:<28}{row.value:>8.3f}   {', '.join(beside)}".rstrip()
-            )
+            lines.append(f"{label:<28}{row.value:>8.3f}   {', '.join(beside)}".rstrip())
     return "\n".join(lines)
+
+
+def _label(metric: str) -> str:
+    subgroup = metric.partition("/")[2].removesuffix("/accuracy")
+    is_of_subgroup = metric in (f"{kind}/{subgroup}/accuracy" for kind in SUBGROUPS)
+    return f"accuracy, {subgroup}" if is_of_subgroup else _LABELS.get(metric, "")
 
 
 _LABELS = {

@@ -88,7 +88,7 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
         check("callbacks", check_callbacks(config), *trainer, "callbacks")
     check("logger", _result(require_logger, config.logger), "logger")
     check("run folder", check_folder(setup))
-    check("data", check_store(setup), "data", "stores", "model")
+    check("data", check_store(setup), "data", "stores", "model", "target")
     cells = [Skipped("not checked, since the cells cannot be opened")]
     opened = setup.is_open("store")
     split = check_split(setup) if opened else cells
@@ -131,6 +131,12 @@ def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iter
         )
     if not any(key.partition(".")[0] in ("normalisation", "augmentation") for key in invalid):
         problems += errors_from(config.augmentation.build().check, config.normalisation.bounded)
+    kind, networks = config.normalisation.kind, config.model.baseline is None
+    if config.target == "intensity" and networks and config.model.classify and kind != "none":
+        yield Note(
+            f"normalisation={kind} treats each image by itself and so hides how bright it is, which"
+            " intensities are told by: normalisation=none shows it"
+        )
     yield from problems
     if not problems:
         yield f"{config.name}, {pluralize(trainer.max_epochs, 'epoch')}, {trainer.precision}"
@@ -272,6 +278,11 @@ def check_store(setup: RunSetup) -> Iterator[Finding]:
             "their side must be divisible by 16",
             "pack again with another data.size",
         )
+    if store.left_out:
+        yield Note(
+            f"{pluralize(store.left_out, 'cell')} of {store.path} without an intensity"
+            f" {'is' if store.left_out == 1 else 'are'} in no part of the split"
+        )
     yield from map(Note, oddity_lines(store.manifest["findings"]["oddities"]))
     yield (
         f"{store.path}: {len(store):,} cells of {store.size} px in {len(store.classes)} classes,"
@@ -315,6 +326,11 @@ def check_split(setup: RunSetup) -> Iterator[Finding]:
         if sizes[part]
     }
     unseen = lacking.pop("train", [])
+    if (patterns := store.pattern_names(np.arange(len(store)))) is not None:
+        for part in filter(sizes.get, PARTS):
+            absent = np.setdiff1d(patterns, patterns[getattr(setup.split, part)])
+            if len(absent):
+                yield Note(f"the {part} part has no cell of the pattern {', '.join(absent)}")
     if unseen and config.model.classify:
         yield Hep2ganError(
             f"the training part has no cell of {', '.join(unseen)}, other parts have",

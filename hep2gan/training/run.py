@@ -147,6 +147,7 @@ def _describe_store(store: Store) -> dict[str, Any]:
         "size": store.size,
         "cells": len(store),
         "classes": list(store.classes),
+        "target": store.target,
     }
 
 

@@ -59,7 +59,10 @@ class RunSetup:
     def store(self) -> Store:
         """The packed cells; synthetic ones are generated and packed at first use."""
         return open_store(
-            self.config.source, check=distributed.rank() == 0, force_check=self.dry_run
+            self.config.source,
+            self.config.target,
+            check=distributed.rank() == 0,
+            force_check=self.dry_run,
         )
 
     @cached_property

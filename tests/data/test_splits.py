@@ -15,6 +15,7 @@ from hep2gan.data.grouping import (
     largest_remainder,
     merge_groups,
 )
+from hep2gan.data.leakage import measure_leakage
 from hep2gan.data.splits import Split, SplitSettings, make_split
 from hep2gan.errors import Hep2ganError
 from tests.helpers.made_store import PUBLISHED, made_store, published_store
@@ -427,3 +428,28 @@ def test_saving_refuses_another_store(saved, tmp_path):
     with pytest.raises(Hep2ganError, match="was made for"):
         split.save(tmp_path / "other", replace(store, fingerprint="f" * 64))
     assert not (tmp_path / "other").exists()
+
+
+def test_intensities_are_split_in_their_own_proportions(tmp_path):
+    """Of 40 cells 4 have no intensity; 12 of the others are positive, all of class B."""
+    intensity = np.repeat([0, -1, 1], [24, 4, 12])
+    store = made_store(np.repeat([0, 1], 20), intensity=intensity, specimen=np.arange(40) // 4)
+    other = store.for_target("intensity")
+    split = make_split(other, SplitSettings(test_fraction=0.25, validation_fraction=0.25))
+    assert split.counts(other) == {
+        "train": {"intermediate": 13, "positive": 7},
+        "validation": {"intermediate": 5, "positive": 2},
+        "test": {"intermediate": 6, "positive": 3},
+    }
+    split.save(tmp_path, other)
+    assert json.loads((tmp_path / "split.json").read_text())["left_out"] == 4
+    parts = (tmp_path / "split.csv").read_text()
+    assert parts.count("\n") == 37
+    assert not any(name in parts for name in store.id[24:28])
+    assert np.array_equal(Split.load(tmp_path, other).part, split.part)
+    with pytest.raises(Hep2ganError, match="4 cells of the store are not in the split"):
+        Split.load(tmp_path, store)
+    whole = make_split(other, SplitSettings(kind="specimen", test_fraction=0.25))
+    assert uncut(other.specimen, whole.part)
+    assert measure_leakage(other, whole).shared_specimens == 0
+    assert measure_leakage(other, split).test_specimens == len(set(other.specimen[split.test]))

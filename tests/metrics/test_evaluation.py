@@ -204,3 +204,44 @@ def test_without_true_masks_only_classes_are_scored():
     assert metrics["test/accuracy"] > 0
     assert not [key for key in metrics if re.search("dice|jaccard|hd95|boundary|mask|ellipse", key)]
     assert compute_test_metrics(replace(bare, probabilities=None)) == {"test/cells": CELLS}
+
+
+def test_scores_by_intensity_by_hand():
+    """Of four intermediate cells two are read right, of three positive ones all."""
+    label = np.array([0, 0, 1, 1, 0, 1, 2, 0])
+    guess = np.array([0, 1, 1, 2, 0, 1, 2, 1])
+    names = ["intermediate"] * 4 + ["positive"] * 3 + [""]
+    whole = sample_predictions()
+    eight = {
+        name: getattr(whole, name)[:8]
+        for name in ("id", "specimen", "image", "truth", "crop_size", "mask")
+    }
+    one = replace(
+        whole,
+        **eight,
+        label=label,
+        probabilities=np.eye(3, dtype=np.float32)[guess],
+        probabilities_true_mask=None,
+        intensity=np.array(names),
+    )
+    metrics = compute_test_metrics(one)
+    found = {key: value for key, value in metrics.items() if key.startswith("test/intensity/")}
+    # Recall 1/2 and 1/2; F1 2/3, 2/4 and, of a class that is only guessed, 0.
+    assert found == pytest.approx(
+        {
+            "test/intensity/intermediate/cells": 4,
+            "test/intensity/intermediate/accuracy": 1 / 2,
+            "test/intensity/intermediate/mean_class_accuracy": 1 / 2,
+            "test/intensity/intermediate/f1": (2 / 3 + 1 / 2 + 0) / 3,
+            "test/intensity/intermediate/dice": one.dice[:4].mean(),
+            "test/intensity/positive/cells": 3,
+            "test/intensity/positive/accuracy": 1,
+            "test/intensity/positive/mean_class_accuracy": 1,
+            "test/intensity/positive/f1": 1,
+            "test/intensity/positive/dice": one.dice[4:7].mean(),
+        }
+    )
+    silent = replace(one, mask=None, intensity=None, pattern=np.array(["a/b"] * 8))
+    found = compute_test_metrics(silent)
+    assert found["test/pattern/a/b/accuracy"] == found["test/accuracy"] == 5 / 8
+    assert "test/pattern/a/b/dice" not in found

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.results import TestCells, group_methods, pool
+from hep2gan.reports.results import TestCells, check_same_target, group_methods, pool
 from hep2gan.reports.tables.estimates import method_differences, pair_results
 from hep2gan.statistics.classification import sum_by_group
 from tests.helpers.made_up_results import cells, result
@@ -27,6 +27,27 @@ def test_folds_and_seeds_are_one_method_and_rows_stand_in_the_papers_order():
     assert len(found[2].results) == 2
     assert found[0].published.metrics["test/accuracy"] == 0.9676
     assert found[4].published is None
+
+
+def of_intensity(name):
+    run, tested = result(name, cells(range(4), [1, 1, 0, 1]))
+    return result(name, tested)._replace(
+        run=replace(run, config=run.config | {"target": "intensity"})
+    )
+
+
+def test_the_paper_has_no_results_of_intensities():
+    (method,) = group_methods([of_intensity("proposed")])
+    assert method.published is None
+
+
+def test_runs_of_two_targets_are_refused():
+    pattern, intensity = result("m", cells(range(4), [1] * 4)).run, of_intensity("n").run
+    check_same_target([pattern, pattern])
+    check_same_target([intensity, intensity])
+    fact = "runs/s/m/seed0 has target=pattern and runs/s/n/seed0 target=intensity"
+    with pytest.raises(Hep2ganError, match=fact):
+        check_same_target([pattern, pattern, intensity])
 
 
 def test_folds_of_a_seed_are_pooled_and_seeds_come_in_order():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.runs.predictions import Predictions
+from hep2gan.runs.predictions import Predictions, find_subgroups
 
 
 def drawn(**changes) -> Predictions:
@@ -28,6 +28,8 @@ def drawn(**changes) -> Predictions:
         features=random.standard_normal((cells, 5)).astype(np.float32),
         mean_mask=random.random((side, side)).astype(np.float32),
         train_counts=np.array([3, 0]),
+        intensity=np.array(["positive", "", "intermediate", "positive"]),
+        pattern=np.array(["b", "a", "b", "b"]),
     )
     return replace(whole, **changes)
 
@@ -73,6 +75,20 @@ def test_predicted_and_foreground():
         _ = drawn(mask=None).foreground
 
 
+def test_subgroups_by_hand():
+    found = find_subgroups(drawn(pattern=None))
+    assert [(kind, name, rows.tolist()) for kind, name, rows in found] == [
+        ("intensity", "intermediate", [2]),
+        ("intensity", "positive", [0, 3]),
+    ]
+    found = find_subgroups(drawn(intensity=None))
+    assert [(kind, name, rows.tolist()) for kind, name, rows in found] == [
+        ("pattern", "a", [1]),
+        ("pattern", "b", [0, 2, 3]),
+    ]
+    assert find_subgroups(drawn(intensity=None, pattern=None)) == []
+
+
 def test_stored_threshold_is_probability_half():
     probability = np.array([0.49999, 0.5, 0.50001], dtype=np.float32)
     mask = np.rint(probability * 255).astype(np.uint8)[None, None]
@@ -111,6 +127,8 @@ BAD = {
     r"mean_mask has shape \(5, 6\)": {"mean_mask": np.zeros((5, 6), dtype=np.float32)},
     r"mean_mask is not in \[0, 1\]": {"mean_mask": np.full((6, 6), np.nan, dtype=np.float32)},
     r"train_counts has shape \(3,\), must be \(2,\)": {"train_counts": np.ones(3, dtype=np.int64)},
+    r"intensity has shape \(3,\), must be \(4,\)": {"intensity": np.array(["", "", "positive"])},
+    "pattern is int64": {"pattern": np.arange(4)},
     "train_counts is negative": {"train_counts": np.array([1, -1])},
     "class names are missing or occur twice": {"classes": ("Golgi", "Golgi")},
 }

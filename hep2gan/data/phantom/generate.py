@@ -16,7 +16,7 @@ from hep2gan.data.phantom.laboratory import FIRST_LAB, Laboratory
 from hep2gan.data.phantom.scene import blur, compose_scene, crop_around, expose, sample_defocus
 from hep2gan.data.phantom.specimens import Specimen, plan_specimens, specimen_generator
 from hep2gan.data.readers.icpr2016 import read_icpr2016
-from hep2gan.data.readers.source import DataSource, RawCells
+from hep2gan.data.readers.source import INTENSITY_NAMES, DataSource, RawCells
 from hep2gan.data.store.pack_worker import run_chunks
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import (
@@ -37,7 +37,6 @@ _OWN_FILES = re.compile(r"\d{5,}(_Mask)?\.png|gt_training\.csv|specimens\.csv|ph
 _FILES_BESIDE_CELLS = 3  # the two tables and the marker
 _CHUNK = 32  # cells generated between two reports of progress
 _CELLS_FOR_PROCESSES = 500  # below, starting processes takes longer than generating
-_INTENSITIES = ("intermediate", "positive")
 
 
 class PhantomSource(DataSource):
@@ -283,7 +282,9 @@ def _write_tables(folder: Path, plan: list[Specimen]) -> None:
     classes, specimens = [], ["image,specimen"]
     for index, specimen in enumerate(cells):
         name, pattern = _cell_id(index), ICPR2016[specimen.label].name
-        classes.append(f"{name}.png,{name}_Mask.png,{pattern},{_INTENSITIES[specimen.intensity]}")
+        classes.append(
+            f"{name}.png,{name}_Mask.png,{pattern},{INTENSITY_NAMES[specimen.intensity]}"
+        )
         specimens.append(f"{name}.png,{specimen.number}")
     for table, lines in (("gt_training.csv", classes), ("specimens.csv", specimens)):
         (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

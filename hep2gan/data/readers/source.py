@@ -22,7 +22,8 @@ PARTS = {
     **dict.fromkeys(("test", "testing"), 2),
 }
 """Names of the parts of a data set's own split."""
-INTENSITIES = {"": UNKNOWN, "intermediate": 0, "positive": 1}
+INTENSITY_NAMES = ("intermediate", "positive")
+INTENSITIES = {"": UNKNOWN, **{name: number for number, name in enumerate(INTENSITY_NAMES)}}
 
 
 class RawCell(NamedTuple):

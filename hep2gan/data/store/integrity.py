@@ -89,7 +89,7 @@ def verify(store: "Store", *, force: bool = False) -> None:
     Raises:
         Hep2ganError: The content is not what was packed; its record is then removed.
     """
-    record = store.path / VERIFIED
+    store, record = store.for_target("pattern"), store.path / VERIFIED
     # Read before the content, so that a change in the meantime is not recorded as verified.
     states = _file_states(store.path)
     if not force and _is_recorded(states, record):

@@ -1,7 +1,7 @@
 """The packed store: one folder of memory-mapped arrays, shared by all processes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from hep2gan.data.readers.image import GreyImage
+from hep2gan.data.readers.source import INTENSITY_NAMES
 from hep2gan.data.store.integrity import (
     COLUMNS,
     FILES,
@@ -23,6 +24,7 @@ from hep2gan.data.store.integrity import (
 )
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import read_json
+from hep2gan.runs.folder import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,7 @@ class Store:
         digest: (N, 16) hash of raw image and mask, if there is one: equal rows are identical cells.
         id: (N,) names of the cells, each once.
         specimen_names: Names of the specimens, in the order of their numbers.
+        packed: The store as packed, if this is one `for_target` intensity; else None.
         _files: Guard against truncation of the mapped files.
     """
 
@@ -67,6 +70,7 @@ class Store:
     digest: npt.NDArray[np.uint8] = field(repr=False)
     id: npt.NDArray[np.str_] = field(repr=False)
     specimen_names: npt.NDArray[np.str_] = field(repr=False)
+    packed: "Store | None" = field(default=None, repr=False)
     _files: FileSizeGuard = field(default_factory=FileSizeGuard, repr=False)
 
     @property
@@ -77,8 +81,18 @@ class Store:
     def __len__(self) -> int:
         return len(self.label)
 
-    def __reduce__(self) -> tuple[Callable[[Path], "Store"], tuple[Path]]:
-        return Store.open, (self.path,)
+    def __reduce__(self) -> tuple[Callable[[Path, Target], "Store"], tuple[Path, Target]]:
+        return _reopen, (self.path, self.target)
+
+    @property
+    def target(self) -> Target:
+        """What the labels are: staining patterns, or intensities."""
+        return "pattern" if self.packed is None else "intensity"
+
+    @property
+    def left_out(self) -> int:
+        """Number of packed cells that are not in here, since their label is unknown."""
+        return 0 if self.packed is None else len(self.packed) - len(self)
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -121,6 +135,74 @@ class Store:
         except Exception as error:
             raise damaged_store(path, str(error)) from error
 
+    def for_target(self, target: Target) -> "Store":
+        """Return the cells with the labels of a target.
+
+        Under "intensity" they have two classes, `INTENSITY_NAMES`, and cells of unknown intensity
+        are left out: rows count the others. Pixels are not copied.
+
+        Args:
+            target: What is to be learned.
+
+        Returns:
+            This store, or one that shares its files.
+
+        Raises:
+            Hep2ganError: The intensities of the target are not both known.
+        """
+        if target == self.target:
+            return self
+        if self.packed is not None:
+            return self.packed
+        rows = np.flatnonzero(self.intensity >= 0)
+        label = self.intensity[rows].astype(np.int64)
+        if (kinds := len(np.unique(label))) < 2:
+            raise Hep2ganError(
+                f"all cells of known intensity in {self.path} are {INTENSITY_NAMES[label[0]]}"
+                if kinds
+                else f"no cell of {self.path} has a known intensity",
+                "target=intensity learns to tell intermediate cells from positive ones",
+                "set target=pattern; or pack again from a table whose column intensity says"
+                " positive or intermediate",
+            )
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        if len(rows) < len(self):
+            columns = {
+                name: _Rows(array, rows) if array.ndim > 2 else array[rows]
+                for name, array in columns.items()
+                if array is not None
+            }
+        columns["label"] = label
+        return replace(self, classes=INTENSITY_NAMES, packed=self, **columns)
+
+    def intensity_names(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.str_] | None:
+        """Name the intensities of some cells, "" where unknown.
+
+        Args:
+            rows: Rows of the cells (N,).
+
+        Returns:
+            (N,) names; None if all are unknown, or intensities are the classes.
+        """
+        intensity = self.intensity[rows]
+        if self.packed is not None or (intensity < 0).all():
+            return None
+        return np.asarray((*INTENSITY_NAMES, ""))[intensity]  # -1 is the last
+
+    def pattern_names(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.str_] | None:
+        """Name the staining patterns of some cells.
+
+        Args:
+            rows: Rows of the cells (N,).
+
+        Returns:
+            (N,) names; None if patterns are the classes.
+        """
+        if self.packed is None:
+            return None
+        label = self.packed.label[self.packed.intensity >= 0]
+        return np.asarray(self.packed.classes)[label[rows]]
+
     def check_not_truncated(self) -> None:
         """Check that no file was truncated since opening; call this before reading arrays.
 
@@ -146,6 +228,20 @@ class Store:
         height, width = (int(side) for side in self.crop_size[row])
         resized = Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
         return np.rint(np.asarray(resized, np.float32))
+
+
+class _Rows:
+    """Some rows of a mapped array, read when they are asked for."""
+
+    def __init__(self, array: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> None:
+        self._array, self._rows = array, rows
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._array[self._rows[index]]
+
+
+def _reopen(path: Path, target: Target) -> Store:
+    return Store.open(path).for_target(target)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

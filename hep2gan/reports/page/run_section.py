@@ -11,6 +11,8 @@ import numpy.typing as npt
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.naming import group_pairs, numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
+from hep2gan.reports.results import TestCells
+from hep2gan.reports.tables.subgroups import subgroups_of
 from hep2gan.reports.tables.table import ABSENT, Cell, Row, Table
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.folder import flatten
@@ -22,6 +24,7 @@ _UNUSED = {"segment": ("generator", "discriminator"), "classify": ("classifier",
 """Networks that are not trained where this key of `model` is false."""
 _GROUPS = (
     ("Cells", "data", ("name", "count", "size")),
+    ("Target", "target", ()),
     ("Split", "split", ()),
     ("Normalisation", "normalisation", ()),
     ("Augmentation", "augmentation", ()),
@@ -294,6 +297,7 @@ class RunSection(NamedTuple):
         cells: Number of test cells and classes, in words.
         counts: Table of cells by class and part.
         scores: Table of scores by class.
+        subgroups: Table of scores by intensity or pattern; None where neither is known.
         figures: Its figures, except those in `worst`.
         worst: Figures of the worst cells.
     """
@@ -304,6 +308,7 @@ class RunSection(NamedTuple):
     cells: str
     counts: Table
     scores: Table
+    subgroups: Table | None
     figures: list[Picture]
     worst: list[Picture]
 
@@ -345,6 +350,7 @@ def run_section(
         f"{tested:,} {synthetic}cells of {len(predictions.classes)} classes",
         counts_table(run, predictions),
         scores_table(predictions),
+        subgroups_of([TestCells.from_predictions(predictions)]),
         figures=[one for one in pictures if not one.name.startswith("worst")],
         worst=[one for one in pictures if one.name.startswith("worst")],
     )

@@ -7,9 +7,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 
+from hep2gan.data.batch import CellDataset, DeviceCells, Request
 from hep2gan.data.readers.image import resize, stretch
-from hep2gan.data.store.integrity import COLUMNS, check_content
+from hep2gan.data.store.integrity import COLUMNS, check_content, verify
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
@@ -193,3 +195,68 @@ def test_other_crops_come_back_at_their_size_and_nearly():
     assert back.shape == crop.shape
     assert np.abs(back - crop)[2:-2, 2:-2].max() <= 1.5
     assert (back == np.rint(back)).all()
+
+
+# ---------------------------------------------------------------- intensities as labels
+
+
+def test_intensities_as_labels(store):
+    """Cells 1 to 4 are positive, intermediate, positive, intermediate; a a b b."""
+    other = store.for_target("intensity")
+    assert (other.target, other.classes) == ("intensity", ("intermediate", "positive"))
+    assert (other.label.tolist(), other.label.dtype.name) == ([1, 0, 1, 0], "int64")
+    assert (len(other), other.left_out) == (4, 0)
+    assert other.fingerprint == store.fingerprint
+    assert other.image is store.image
+    rows = np.array([3, 0])
+    assert other.pattern_names(rows).tolist() == ["b", "a"]
+    assert other.intensity_names(rows) is None
+    assert (store.target, store.left_out, store.pattern_names(rows)) == ("pattern", 0, None)
+    assert store.intensity_names(rows).tolist() == ["intermediate", "positive"]
+    assert other.for_target("pattern") is store
+    assert other.for_target("intensity") is other
+    verify(other, force=True)
+
+
+def test_cells_of_unknown_intensity_are_left_out(tmp_path):
+    raw = cells(tmp_path / "raw", 6)
+    found = [
+        cell._replace(intensity=kind)
+        for cell, kind in zip(raw.cells, (-1, 1, 0, -1, 0, 1), strict=True)
+    ]
+    store = pack_cells(raw._replace(cells=found), tmp_path / "store", size=32)
+    names = store.intensity_names(np.array([0, 1, 2]))
+    assert names.tolist() == ["", "positive", "intermediate"]
+    assert store.intensity_names(np.array([0, 3])) is None
+    other, kept = store.for_target("intensity"), [1, 2, 4, 5]
+    assert (len(other), other.left_out, other.label.tolist()) == (4, 2, [1, 0, 0, 1])
+    for name in set(COLUMNS) - {"label", "image", "mask"}:
+        np.testing.assert_array_equal(getattr(other, name), getattr(store, name)[kept])
+    assert other.pattern_names(np.array([0, 3])).tolist() == ["a", "b"]
+    # Copies in worker processes, and on the device, hold the same cells.
+    again = pickle.loads(pickle.dumps(other))
+    assert (again.target, again.label.tolist()) == ("intensity", [1, 0, 0, 1])
+    rows = torch.tensor([3, 0, 2])
+    batches = [
+        CellDataset(again)[Request(rows, None)],
+        DeviceCells(other, torch.device("cpu"), chunk=3).gather(Request(rows, None)),
+    ]
+    for batch in batches:
+        np.testing.assert_array_equal(batch.image.numpy(), store.image[[5, 1, 4]])
+        np.testing.assert_array_equal(batch.mask.numpy(), store.mask[[5, 1, 4]])
+        assert batch.label.tolist() == [1, 1, 0]
+    np.testing.assert_array_equal(other.crop(2), store.crop(4))
+
+
+@pytest.mark.parametrize(
+    ("intensity", "fact"),
+    [
+        ([-1, -1, -1], "no cell of made has a known intensity"),
+        ([1, -1, 1], "all cells of known intensity in made are positive"),
+        ([0, 0, 0], "all cells of known intensity in made are intermediate"),
+    ],
+)
+def test_one_intensity_is_nothing_to_learn(intensity, fact):
+    with pytest.raises(Hep2ganError, match=fact) as caught:
+        made_store([0, 1, 1], intensity=intensity).for_target("intensity")
+    assert "set target=pattern; or pack again" in caught.value.fix
