@@ -16,10 +16,11 @@ from PIL import Image
 from hep2gan.cli import evaluate, pack, predict, report, train
 from hep2gan.cli.app import name_positionals, resolve_config
 from hep2gan.cli.config_safety import check_external_configs
+from hep2gan.data.prepare import pack_store
 from hep2gan.data.readers.csv_table import read_table
 from hep2gan.data.readers.folders import read_folders
 from hep2gan.data.readers.icpr2012 import read_icpr2012
-from hep2gan.data.readers.icpr2016 import read_icpr2016
+from hep2gan.data.readers.icpr2016 import Icpr2016Source, read_icpr2016
 from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.errors import Hep2ganError
@@ -80,7 +81,6 @@ TABLES = {
     "twice": (GOOD + "1.png,1_m.png,a\n", "(?s)correct these lines.*line 4", GOOD),
     "no name": (GOOD.replace("b\n", "b,x\n"), "4 columns, but the header names 3", GOOD),
     "two spellings": (GOOD + "3.png,3_m.png,A\n", "choose one", GOOD + "3.png,3_m.png,a\n"),
-    "no masks": ("image,label\n1.png,a\n2.png,b\n", "in a column mask", GOOD),
 }
 
 
@@ -203,16 +203,6 @@ def no_images(root):
     flat(root)
 
 
-def no_masks(root):
-    folders(root)
-    masks = {path: path.read_bytes() for path in root.rglob("*_Mask.png")}
-    for path in masks:
-        path.unlink()
-    yield "put the mask NNNNN_Mask.png beside each"
-    for path, content in masks.items():
-        path.write_bytes(content)
-
-
 def table_elsewhere(root):
     headed(root / "dataset")
     (root / "dataset" / "classes.csv").rename(root / "classes.csv")
@@ -232,7 +222,7 @@ def table_without_images(root):
 LAYOUTS = [
     *(several_tables, wrong_lines, one_cell_twice, one_id_in_two_classes, unknown_folder),
     *(empty_specimens, wrong_specimens, no_such_folder, empty_folder, no_table, another_table),
-    *(other_kinds, no_images, no_masks, table_elsewhere, table_without_images),
+    *(other_kinds, no_images, table_elsewhere, table_without_images),
 ]
 
 
@@ -416,6 +406,40 @@ def test_the_folder_of_images_alone_names_the_folder_of_the_set(tmp_path):
     class_folders(tmp_path, "images/{name}/{n}", "masks/{name}/{n}")
     found = refusal(lambda: read_folders(tmp_path / "images"), "set data.root=")
     assert len(read_folders(Path(found.fix.removeprefix("set data.root="))).cells) == 12
+
+
+# ---------------------------------------------------------------- masks
+
+
+def packed(root, **settings):
+    source = Icpr2016Source(name="set", root=str(root), size=32, store=f"{root}_store", **settings)
+    return pack_store(source, workers=1)
+
+
+def test_masks_for_some_cells_only(tmp_path):
+    root = folders(tmp_path / "set")
+    mask = root / "Golgi" / "00011_Mask.png"
+    content = mask.read_bytes()
+    mask.unlink()
+    refusal(
+        lambda: packed(root),
+        r"add the missing masks, .*data\.on_error=skip, .*data\.masks=false",
+    )
+    assert len(packed(root, on_error="skip")) == 11
+    assert not packed(root, masks=False).has_masks
+    mask.write_bytes(content)
+    assert packed(root).has_masks
+
+
+def test_masks_of_another_folder(tmp_path):
+    root, drawn = folders(tmp_path / "set"), tmp_path / "drawn"
+    for mask in root.rglob("*_Mask.png"):
+        place = drawn / "masks" / mask.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        mask.rename(place)
+    refusal(lambda: packed(root, masks=str(drawn)), "set data.masks to that folder, or to false")
+    assert packed(root, masks=str(drawn / "masks")).has_masks
+    assert not packed(root, masks=False).has_masks
 
 
 # ---------------------------------------------------------------- settings

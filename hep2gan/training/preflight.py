@@ -286,8 +286,9 @@ def _masks_missing(setup: RunSetup, *, has_masks: bool) -> Iterator[Finding]:
         yield Hep2ganError(
             f"{config.source.store} has no masks, and method {config.name} {needs}",
             "masks are what it learns from",
-            f"set {' or '.join(f'method={name}' for name in WITHOUT_MASKS)}, or pack the set with"
-            " masks: a run that segments writes them with hep2gan-predict RUN FOLDER masks=only",
+            f"set method={WITHOUT_MASKS[0]} (or {', '.join(WITHOUT_MASKS[1:])}), or pack the set"
+            " with masks: hep2gan-predict RUN FOLDER masks=only writes those of a run that"
+            " segments, and hep2gan-pack data.masks=FOLDER reads them",
         )
 
 

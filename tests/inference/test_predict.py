@@ -166,19 +166,19 @@ def test_white_is_that_of_the_training_where_none_is_given(monkeypatch):
 
 
 def test_channel_and_plane_are_those_of_the_training_where_none_is_given():
-    Path("c").mkdir()
+    Path("channels").mkdir()
     planes = np.zeros((2, 40, 40, 3), np.uint8)
     planes[..., 1], planes[1, ..., 1] = np.arange(40), 10 + np.arange(40)
     planes[0, ..., 2] = 5 + 2 * np.arange(40)
     frames = [Image.fromarray(plane) for plane in planes]
-    frames[0].save("c/1.tif", save_all=True, append_images=frames[1:])
+    frames[0].save("channels/1.tif", save_all=True, append_images=frames[1:])
     levels = []
 
     def noting(image, given):
         levels.append(given.max())
         return engine(image, given)
 
-    found = find_images(["c"], OUT).images
+    found = find_images(["channels"], OUT).images
     predictor = Predictor(noting, "ab", 40, reading=ImageReading(None, "green", 1))
     for given in (AS_TRAINED, ImageReading(plane=0), ImageReading(channel="blue", plane=0)):
         report = predictor.predict(
@@ -252,7 +252,7 @@ def engine(image, levels):
     return BackendOutput(image.astype(np.float32) / 255, np.concatenate([chance, 1 - chance], 1))
 
 
-def predicted(count, batch_size, calls=None, **given):
+def predicted(count, batch_size, calls=None, output=Path("out"), **given):
     def counting(image, levels):
         assert levels.shape == (len(image), 2)
         if calls is not None:
@@ -269,7 +269,7 @@ def predicted(count, batch_size, calls=None, **given):
     seen = []
     report = Predictor(engine if calls is None else counting, "ab", 16).predict(
         find_images(["many"], OUT).images,
-        Path("out"),
+        output,
         batch_size=batch_size,
         reading=ImageReading(),
         overlays=True,
@@ -338,3 +338,43 @@ def test_an_error_of_writing_ends_the_prediction(monkeypatch):
     with pytest.raises(OSError, match="out"):
         predicted(40, 4)
     assert Path("out").read_bytes() == b""
+
+
+def test_masks_alone_are_written_in_the_layout_of_a_data_set():
+    predicted(5, 2)
+    report, _ = predicted(5, 2, output=Path("drawn"), masks="only")
+    assert report.done == 4
+    # 000 cannot be read.
+    written = sorted(str(path) for path in Path("drawn").rglob("*"))
+    assert written == [f"drawn/{number:03d}_Mask.png" for number in range(1, 5)]
+    for number in range(1, 5):
+        with Image.open(f"drawn/{number:03d}_Mask.png") as mask:
+            assert mask.mode == "L"
+            assert set(np.unique(np.asarray(mask))) <= {0, 255}
+        same = Path(f"out/masks/{number:03d}.png").read_bytes()
+        assert Path(f"drawn/{number:03d}_Mask.png").read_bytes() == same
+
+
+def test_masks_may_be_left_out():
+    predicted(5, 2, output=Path("bare"), masks=False)
+    assert sorted(path.name for path in Path("bare").iterdir()) == ["overlays", "predictions.csv"]
+
+
+def test_masks_of_a_method_without_any_are_refused_and_nothing_is_written():
+    image("one/1.png")
+
+    def classifying(pixels, levels):
+        return engine(pixels, levels)._replace(mask=None)
+
+    with pytest.raises(Hep2ganError, match="makes no masks") as caught:
+        Predictor(classifying, "ab", 16).predict(
+            find_images(["one"], OUT).images,
+            OUT,
+            batch_size=1,
+            reading=AS_TRAINED,
+            overlays=True,
+            progress=lambda *_: None,
+            masks="only",
+        )
+    assert "method=proposed" in caught.value.fix
+    assert not OUT.exists()

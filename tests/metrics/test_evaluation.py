@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -189,3 +190,17 @@ def test_table():
         MetricRow("auroc", 0.99, {}),
         MetricRow("accuracy_true_mask", 0.97, {"majority": 0.2}),
     ]
+
+
+def test_without_true_masks_only_classes_are_scored():
+    whole = sample_predictions()
+    bare = replace(whole, truth=None, mean_mask=None, probabilities_true_mask=None)
+    metrics = compute_test_metrics(bare)
+    assert metrics == {
+        key: value
+        for key, value in compute_test_metrics(whole).items()
+        if key in metrics and key != "test/accuracy_true_mask"
+    }
+    assert metrics["test/accuracy"] > 0
+    assert not [key for key in metrics if re.search("dice|jaccard|hd95|boundary|mask|ellipse", key)]
+    assert compute_test_metrics(replace(bare, probabilities=None)) == {"test/cells": CELLS}

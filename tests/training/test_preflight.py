@@ -373,3 +373,53 @@ def test_curves_that_a_run_cannot_go_on_with_are_told(place):
     assert "metrics.csv is damaged (the rows of 2 epochs are missing, first 0)" in found
     (run / "metrics.csv").unlink()
     assert problems(*options) == []
+
+
+@pytest.fixture(scope="module")
+def bare(place):
+    """Overrides for a store of the same cells without masks."""
+    words = ("data=phantom", "data.count=60", "data.size=32", "data.name=bare", "data.masks=false")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert call(pack, *words) == 0
+    return words[-2:]
+
+
+@pytest.mark.parametrize(
+    ("method", "needs"),
+    [
+        ("proposed", "is trained to segment"),
+        ("segmentation", "is trained to segment"),
+        ("ground_truth", "classifies with true masks"),
+        ("attention_pooling", "is trained to segment"),
+    ],
+)
+def test_methods_that_need_masks_are_refused_before_anything_is_written(place, bare, method, needs):
+    (found,) = problems(*bare, f"method={method}")
+    assert f"bare_60_0_32 has no masks, and method {method} {needs}" in found
+    assert "set method=resnet50_t (or resnet50, vgg16, gao, robust)" in found
+    assert "masks=only" in found
+    assert call(train, *SMALL, *NETS, *bare, f"method={method}") == 2
+    left = (place / f"runs/default/{method}").rglob("*")
+    assert {path.name for path in left if path.is_file()} <= {"train.log"}
+
+
+@pytest.mark.parametrize(
+    "method", [*preflight.WITHOUT_MASKS, "resnet50_t_gm", "intensity", "prasath"]
+)
+def test_methods_without_masks_are_not_refused(bare, method):
+    config = parsed(*SMALL, *bare, f"method={method}")
+    assert not config.model.needs_masks
+    assert not [text for text in problems(*bare, f"method={method}") if "masks" in text]
+
+
+def test_cells_that_are_still_to_be_generated_are_asked_about_too():
+    words = ("data.name=later", "data.masks=false")
+    (found,) = problems(*words)
+    assert "later_60_0_32 has no masks" in found
+    assert problems("data.name=later") == []
+
+
+def test_a_store_with_masks_is_none_without(place):
+    (found,) = problems("data.masks=false")
+    assert "holds masks, data.masks is false" in found

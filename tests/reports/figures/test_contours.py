@@ -6,7 +6,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.contour import QuadContourSet
 
 from hep2gan.reports.figures import style
-from hep2gan.reports.figures.cells import plot_contours, plot_contours_by_method, typical_cells
+from hep2gan.reports.figures.cells import (
+    plot_contours,
+    plot_contours_by_method,
+    plot_worst_segmented,
+    typical_cells,
+)
 
 
 def outlines(ax):
@@ -202,3 +207,21 @@ def test_long_names_and_ids_neither_touch_nor_shrink_the_pictures(predictions):
     assert len(boxes) == 12
     assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
     assert drawn[0].bbox.width > 0.95 * short.axes[0].bbox.width
+
+
+def test_outlines_that_there_are_and_no_dice_of_nothing(small):
+    guessed = plot_contours(dataclasses.replace(small, truth=None, mean_mask=None))
+    below = pictured(guessed)[6]
+    assert set(outlines(below)) == {rgb(style.PREDICTION)}
+    assert "Dice" not in below.texts[0].get_text()
+    assert [text.get_text() for text in guessed.legends[0].get_texts()] == ["prediction"]
+    assert plot_contours(dataclasses.replace(small, truth=None, mask=None)) is None
+    assert plot_worst_segmented(dataclasses.replace(small, truth=None)) is None
+    assert plot_worst_segmented(small) is not None
+
+
+def test_methods_are_compared_without_true_masks_too(small):
+    bare = dataclasses.replace(small, truth=None)
+    figure = plot_contours_by_method({"one": bare, "other": bare})
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["prediction"]

@@ -84,3 +84,8 @@ def test_both_outlines_the_generated_one_on_top():
     alone = overlay_cell(dataclasses.replace(predictions, truth=truth, mask=None), 1, side=64)
     assert alone.shape == (64, 64, 3)
     assert alone[10, 29].tolist() == green
+    bare = overlay_cell(dataclasses.replace(predictions, truth=None, mask=mask), 0, side=64)
+    assert bare[10, 10].tolist() == [predictions.image[0, 10, 10]] * 3
+    assert bare[10, 25].tolist() == purple
+    plain = overlay_cell(dataclasses.replace(predictions, truth=None, mask=None), 0, side=64)
+    assert (plain == predictions.image[0][:, :, None]).all()

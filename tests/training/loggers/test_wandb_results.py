@@ -89,10 +89,19 @@ def test_the_worst_are_misread_or_badly_segmented_and_none_is_twice(made):
             {"mask": None},
             {"test/confusion_matrix", "test/roc", "test/worst_cells", "test/worst_pictures"},
         ),
+        ({"truth": None, "mask": None, "probabilities": None}, set()),
+        ({"truth": None, "probabilities": None}, set()),
     ],
 )
 def test_methods_with_fewer_parts(made, absent, keys):
     assert result_panels(dataclasses.replace(made, **absent)).keys() == keys
+
+
+def test_cells_without_true_masks_are_shown_without_a_dice(made):
+    table = result_panels(dataclasses.replace(made, truth=None))["test/worst_cells"]
+    dice = table.columns.index("dice")
+    assert table.data
+    assert {row[dice] for row in table.data} == {None}
 
 
 def test_no_table_of_no_cells(made):
