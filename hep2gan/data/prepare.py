@@ -87,6 +87,14 @@ def open_store(
             "",
             "set data.masks=true, or pack again into another data.store",
         )
+    for key in ("channel", "plane"):
+        packed, given = store.manifest.get("settings", {}).get(key), getattr(source, key)
+        if packed != given:
+            raise Hep2ganError(
+                f"{path} was packed with data.{key}={_shown(packed)}, here it is {_shown(given)}",
+                "predictions read new images as this configuration says",
+                f"set data.{key}={_shown(packed)}, or pack again into another data.store",
+            )
     if store.size != source.size:
         raise Hep2ganError(
             f"{path} holds images of {store.size} px, data.size is {source.size}",
@@ -94,6 +102,10 @@ def open_store(
             f"set data.size={store.size}, or pack again into another data.store",
         )
     return store.for_target(target)
+
+
+def _shown(value: object) -> object:
+    return "null" if value is None else value
 
 
 def pack_store(source: DataSource, workers: int | None = None) -> Store:

@@ -31,7 +31,7 @@ def _files(tmp_path, monkeypatch):
         "a/notes.txt",
         "b/1.png",
         "c/x.csv",
-        "j/1.jpg",
+        "j/1.gif",
         "m/1_m_mask.png",
     ):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -165,6 +165,33 @@ def test_white_is_that_of_the_training_where_none_is_given(monkeypatch):
     assert white == pytest.approx([3057 * 255 / w for w in (4095, 6000, 65535)], rel=1e-3)
 
 
+def test_channel_and_plane_are_those_of_the_training_where_none_is_given():
+    Path("channels").mkdir()
+    planes = np.zeros((2, 40, 40, 3), np.uint8)
+    planes[..., 1], planes[1, ..., 1] = np.arange(40), 10 + np.arange(40)
+    planes[0, ..., 2] = 5 + 2 * np.arange(40)
+    frames = [Image.fromarray(plane) for plane in planes]
+    frames[0].save("channels/1.tif", save_all=True, append_images=frames[1:])
+    levels = []
+
+    def noting(image, given):
+        levels.append(given.max())
+        return engine(image, given)
+
+    found = find_images(["channels"], OUT).images
+    predictor = Predictor(noting, "ab", 40, reading=ImageReading(None, "green", 1))
+    for given in (AS_TRAINED, ImageReading(plane=0), ImageReading(channel="blue", plane=0)):
+        report = predictor.predict(
+            found, OUT, batch_size=1, reading=given, overlays=False, progress=lambda *_: None
+        )
+        assert not report.problems
+    assert levels == [49, 39, 83]
+    report = Predictor(engine, "ab", 16).predict(
+        found, OUT, batch_size=1, reading=AS_TRAINED, overlays=False, progress=lambda *_: None
+    )
+    assert "Fix: set plane=0 or 1" in report.problems[0]
+
+
 @pytest.mark.parametrize(
     ("shape", "is_field"),
     [((1040, 1388), True), ((90, 301), True), ((301, 90), True), ((300, 300), False)],
@@ -194,7 +221,7 @@ def test_a_crop_size_that_is_not_known_refuses_nothing():
     [
         (["a", "b"], r"a/1.png and b/1.png would both be written as 1"),
         (["c"], r"no images in c: .*png.*Fix: name an image"),
-        (["j"], r"no images in j, but 1 file .*\.jpg.*Fix: save them as PNG"),
+        (["j"], r"no images in j, but 1 file .*\.gif.*Fix: save them as PNG"),
         (["m"], "no images in m, but 1 mask: "),
         (["gone"], "gone does not exist"),
     ],
@@ -342,7 +369,7 @@ def test_masks_of_a_method_without_any_are_refused_and_nothing_is_written():
             find_images(["one"], OUT).images,
             OUT,
             batch_size=1,
-            white_level=None,
+            reading=AS_TRAINED,
             overlays=True,
             progress=lambda *_: None,
             masks="only",

@@ -96,6 +96,11 @@ class Stack(NamedTuple):
         """Number of planes."""
         return math.prod(self.sizes) // len(self.channels)
 
+    @property
+    def _is_grey(self) -> bool:
+        """Whether there is one channel, or colours, whose grey is read where none is chosen."""
+        return self.samples in (("",), COLOURS) and len(self.channels) == 1
+
     def choose(self, path: Path, choice: PlaneChoice) -> Frame:
         """Find the image and the sample that a choice names.
 
@@ -109,8 +114,9 @@ class Stack(NamedTuple):
         Raises:
             Hep2ganError: There is none such, or several and no choice.
         """
-        is_grey = self.samples in (("",), COLOURS) and len(self.channels) == 1
-        if (choice.channel is None and not is_grey) or (choice.plane is None and self.planes > 1):
+        if (choice.channel is None and not self._is_grey) or (
+            choice.plane is None and self.planes > 1
+        ):
             raise self.must_choose(path)
         plane = choice.plane or 0
         if plane >= self.planes:
@@ -141,7 +147,7 @@ class Stack(NamedTuple):
             The error, with what there is to choose from.
         """
         facts, fixes = [], []
-        if len(self.names) > 1:
+        if len(self.names) > 1 and (self.planes == 1 or not self._is_grey):
             facts.append(f"{len(self.names)} channels ({_list_channels(self.names)})")
             fixes.append(f"data.channel=0{_up_to(len(self.names))}")
         if self.planes > 1:

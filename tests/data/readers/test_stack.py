@@ -8,7 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from hep2gan.data.prepare import open_store
 from hep2gan.data.readers.image import decode_image
+from hep2gan.data.readers.source import DataSource
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.errors import Hep2ganError
 from tests.helpers.raw_sets import cells
@@ -196,3 +198,14 @@ def test_channel_and_plane_belong_to_the_store(tmp_path):
     assert len({store.manifest["signature"] for store in stores}) == 3
     assert stores[0].fingerprint != stores[1].fingerprint == stores[2].fingerprint
     assert stores[1].manifest["settings"]["channel"] == 1
+
+
+def test_a_training_names_the_channel_that_was_packed(tmp_path):
+    pack_cells(cells(tmp_path), tmp_path / "store", size=32, channel=0)
+    settings = {"name": "a", "store": str(tmp_path / "store"), "size": 32}
+    assert open_store(DataSource(**settings, channel=0)).size == 32
+    for given in ({}, {"channel": "green"}):
+        with pytest.raises(Hep2ganError, match=r"with data\.channel=0.*set data\.channel=0, or"):
+            open_store(DataSource(**settings, **given))
+    with pytest.raises(Hep2ganError, match=r"with data\.plane=null, here it is 2"):
+        open_store(DataSource(**settings, channel=0, plane=2))
