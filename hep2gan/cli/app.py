@@ -221,11 +221,18 @@ def prepare_hydra() -> None:
 def _register_resolvers() -> None:
     from omegaconf import OmegaConf
 
-    OmegaConf.register_new_resolver("image_size", _image_size, replace=True)
+    OmegaConf.register_new_resolver("image_size", image_size, replace=True)
 
 
-def _image_size(run: str) -> int:
-    """Return the side of a run's images; that of a new store where it cannot be read."""
+def image_size(run: str) -> int:
+    """Return the side of a run's images in pixels.
+
+    Args:
+        run: The run's folder.
+
+    Returns:
+        The side; that of a new store where the run cannot be read.
+    """
     from hep2gan.data.readers.source import PackSettings
     from hep2gan.runs.folder import RunFolder
 

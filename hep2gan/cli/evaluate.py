@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hep2gan.cli.app import run
+from hep2gan.cli.app import image_size, run
 
 if TYPE_CHECKING:
     from hep2gan.cli.settings import EvaluateSettings
@@ -28,7 +28,8 @@ def evaluate(config: dict[str, Any]) -> None:
     from hep2gan.training.evaluation import evaluate_run, format_summary
     from hep2gan.training.setup import build_data
 
-    if config["data"].keys() <= {"name", "size"}:  # conf/evaluate.yaml gives these to any set.
+    # conf/evaluate.yaml gives these to any set.
+    if config["data"] == {"name": config["as"], "size": image_size(config["run"])}:
         config["data"] = None
     settings = parse(EvaluateSettings, config)
     run = RunFolder.open(Path(settings.run))

@@ -170,6 +170,7 @@ def test_without_the_store_of_the_training(tmp_path, caplog):
     ("words", "message"),
     [
         (["data=phantom"], "data is given, as is not.*add as=NAME"),
+        (["data.name=x"], "data._target_ is not given"),
         (["as=lab2"], "as is given, data is not.*add data=manifest data.root=FOLDER"),
         (["classes={a: b}"], "classes is given, data is not"),
         (["data=phantom", "as=../lab2"], "as is '../lab2'.*names a folder.*as=lab2"),
