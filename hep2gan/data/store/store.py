@@ -159,7 +159,7 @@ class Store:
         columns = {name: getattr(self, name) for name in COLUMNS}
         if len(rows) < len(self):
             columns = {
-                name: _Rows(array, rows) if array is not None and array.ndim > 2 else array[rows]
+                name: _Rows(array, rows) if array.ndim > 2 else array[rows]
                 for name, array in columns.items()
             }
         columns["label"] = label
