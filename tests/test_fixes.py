@@ -23,6 +23,8 @@ from hep2gan.data.readers.icpr2012 import read_icpr2012
 from hep2gan.data.readers.icpr2016 import Icpr2016Source, read_icpr2016
 from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.readers.manifest import read_manifest
+from hep2gan.data.store.pack import pack_cells
+from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import find_images, load_image
 from tests.helpers.commands import call, folder_after
@@ -102,6 +104,24 @@ def test_a_manifest_that_is_not_there():
     manifest(GOOD)
     assert read_manifest(MANIFEST).cells
     assert read_manifest(Path()).cells
+
+
+@pytest.mark.usefixtures("here")
+def test_a_set_without_intensities_to_learn():
+    for number in (1, 2):
+        write_pair(Path(), number)
+    table = "image,mask,label,intensity\n1.png,1_m.png,a,\n2.png,2_m.png,b,\n"
+    table = re.sub(r"(\d)(_m)?(?=\.png)", lambda m: f"0000{m[1]}{'_Mask' * bool(m[2])}", table)
+
+    def learn(text):
+        manifest(text)
+        return pack_cells(read_manifest(MANIFEST), Path("store"), size=32).for_target("intensity")
+
+    refusal(lambda: learn(table), "column intensity says positive or intermediate")
+    filled = table.replace("a,\n", "a,positive\n")
+    refusal(lambda: learn(filled), "set target=pattern; or pack again")
+    assert learn(filled.replace("b,\n", "b,intermediate\n")).label.tolist() == [1, 0]
+    assert Store.open(Path("store")).for_target("pattern").classes == ("a", "b")
 
 
 # ---------------------------------------------------------------- the ICPR 2016 set

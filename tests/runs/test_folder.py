@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from hep2gan.errors import Hep2ganError
@@ -45,3 +47,14 @@ def test_a_damaged_config_is_named(tmp_path):
         RunFolder.open(tmp_path).config()
     with pytest.raises(Hep2ganError, match="no run folder"):
         RunFolder.open(tmp_path / "none")
+
+
+def test_the_target_of_a_store_is_read_and_another_word_refused(tmp_path):
+    file, facts = tmp_path / "store.json", {"path": "x", "size": 64, "classes": ["a", "b"]}
+    for target in ("pattern", "intensity"):
+        file.write_text(json.dumps(facts | {"target": target}))
+        assert RunFolder(tmp_path).store_info().target == target
+    for wrong in ({}, {"target": "titre"}, {"target": ["pattern"]}):
+        file.write_text(json.dumps(facts | wrong))
+        with pytest.raises(Hep2ganError, match=r"store\.json cannot be read \(.*target"):
+            RunFolder(tmp_path).store_info()

@@ -109,7 +109,7 @@ def run_folder(place, config):
     path.parent.mkdir(parents=True)
     torch.save({"state_dict": {}}, path)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    store = {"path": "x", "size": 64, "classes": ["a", "b"]}
+    store = {"path": "x", "size": 64, "classes": ["a", "b"], "target": "pattern"}
     (folder / "store.json").write_text(json.dumps(store))
     for name in ("metrics.json", "split.json"):
         (folder / name).write_text("{}")

@@ -93,6 +93,22 @@ def test_a_sound_configuration_is_looked_at_from_all_sides(place):
     assert not (place / "runs/sound").exists()
 
 
+def test_of_intensities_the_doctor_says_what_hides_them(place):
+    found = told("target=intensity", "study=bright", "split.kind=specimen")
+    ((state, text),) = [one for one in found["settings"] if one[0] != "ok"]
+    assert state == "note"
+    assert text.startswith("normalisation=min_max treats each image by itself and so hides")
+    assert "60 cells of 32 px in 2 classes" in found["data"][0][1]
+    store = RunSetup(parsed(*SMALL, *NETS, "target=intensity", trusted=["tests"]), None).store
+    split = make_split(store, SplitSettings(kind="specimen", test_fraction=0.2))
+    patterns = store.pattern_names(np.arange(60))
+    absent = sorted(set(patterns) - set(patterns[split.test]))
+    told_of = [text for state, text in found["split"] if state == "note"]
+    assert told_of == [f"the test part has no cell of the pattern {', '.join(absent)}"]
+    found = told("target=intensity", "study=bright", "normalisation=none")
+    assert {state for state, _ in found["settings"]} == {"ok"}
+
+
 def test_all_problems_stand_in_one_list(place, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")

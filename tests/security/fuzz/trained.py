@@ -19,7 +19,10 @@ from tests.security.fuzz.mutations import mutated, mutated_json
 CLASSES = ("a", "b")
 PARSED = parsed("data=phantom", "scale=laptop")
 CONFIG = PARSED.to_plain()
-STORE = {"path": "x", "fingerprint": "f" * 64, "size": 64, "cells": 9, "classes": list(CLASSES)}
+STORE = {"path": "x", "fingerprint": "f" * 64, "size": 64, "cells": 9} | {
+    "classes": list(CLASSES),
+    "target": "pattern",
+}
 WEIGHTS = build_task(PARSED, classes=CLASSES, size=64).state_dict()
 BUILT = ("generator", "discriminator", "classifier", "loss", "model", "optimizer", "task")
 """Parts of a configuration that networks are built from."""
