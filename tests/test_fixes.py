@@ -4,6 +4,7 @@ A fix that leads to a second error, which leads out in turn, counts as one that 
 """
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -552,6 +553,36 @@ def test_packing(capsys):
     refused = ("data=phantom", "data.store=stores/icpr2016_32", "data.size=64")
     assert call(train, *refused, "pretrained=false", "trainer.accelerator=cpu") == 2
     assert "set data.size=32" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_store_of_another_size(capsys):
+    """Packed at one size and trained at another: the error names the whole command."""
+    flat(Path("a set"))
+    options = ["data.root=a set", "data.name=mine", "data.masks=false", "data.on_error=skip"]
+    assert call(pack, *options, "workers=1", "data.size=48") == 0
+    capsys.readouterr()
+    small = [*options, "method=resnet50", "pretrained=false", "trainer.accelerator=cpu"]
+    assert call(train, *small, "scale=laptop") == 2
+    said = capsys.readouterr().err
+    assert "here of 64 px; stores/mine_48 holds images of 48 px" in said
+    command, *words = shlex.split(re.search(r"Fix: run (hep2gan-pack .*)\.\n", said)[1])
+    assert {"data.size=64", *options} < set(words)
+    assert call(pack, *words, "workers=1") == 0
+    assert (Store.open(Path("stores/mine_64")).size, command) == (64, "hep2gan-pack")
+    # The word of the other command is answered with the key of this one.
+    assert call(pack, *options, "scale=laptop") == 2
+    assert "Fix: write data.size=64 instead" in capsys.readouterr().err
+    assert call(pack, *options, "method=proposed") == 2
+    assert "method is a group of hep2gan-train. Fix: leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_nothing_packed_and_no_set(capsys):
+    assert call(train, "data=manifest", "stores=elsewhere") == 2
+    said = capsys.readouterr().err
+    assert "run hep2gan-pack data=manifest data.root=FOLDER stores=elsewhere;" in said
+    assert "try it without a data set: hep2gan-train data=phantom scale=laptop" in said
 
 
 @pytest.fixture(scope="module")
