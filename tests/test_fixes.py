@@ -27,7 +27,7 @@ from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.predict import find_images, load_image
+from hep2gan.inference.predict import InputImage, check_output, find_images, load_image
 from tests.helpers.commands import call, folder_after
 from tests.helpers.raw_sets import (
     class_folders,
@@ -495,7 +495,7 @@ def test_inputs_of_predictions():
     save("a/1_mask.png")
     refusal(lambda: find_images(["a"], output), "name an image")
     assert find_images(["a/1_mask.png"], output).images
-    save("j/1.jpg")
+    save("j/1.gif")
     refusal(lambda: find_images(["j"], output), "save them as PNG")
     save("j/1.png")
     assert find_images(["j"], output).images
@@ -511,6 +511,26 @@ def test_inputs_of_predictions():
     side = int(found.fix.rpartition("at most ")[2].removesuffix(" px"))
     save("f.png", (side, side))
     assert load_image(field, 32, ImageReading(), False, 100).shape == (side, side)
+
+
+@pytest.mark.usefixtures("here")
+def test_results_of_other_images():
+    save("a/1.png")
+    save("b/2.png")
+    (one,), (two,) = (find_images([name], Path("out")).images for name in "ab")
+    check_output(Path("out"), [one])
+    Path("out").mkdir()
+    Path("out/predictions.csv").write_text("image,predicted\na/1.png,Golgi\n")
+    check_output(Path("out"), [one])
+    check_output(Path("out"), [two, one])
+    check_output(Path("out"), [InputImage(Path("a/1.png").resolve(), Path("1"))])
+    found = refusal(lambda: check_output(Path("out"), [two]), "set output=out_2 .*, or remove out")
+    assert "lists 1 other image, e.g. a/1.png" in found.fact
+    check_output(Path("out_2"), [two])
+    Path("out/predictions.csv").write_text("patient,diagnosis\n1,x\n")
+    refusal(lambda: check_output(Path("out"), [two]), "remove out")
+    shutil.rmtree("out")
+    check_output(Path("out"), [two])
 
 
 def test_arguments():
