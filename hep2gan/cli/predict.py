@@ -51,6 +51,11 @@ def predict(config: dict[str, Any]) -> None:
         )
     written = output if settings.masks == "only" else output / "predictions.csv"
     print(f"{report.done} of {len(images)} images done, see {written}")
+    if report.masks:
+        print(
+            f"every mask is {report.masks}: look at the overlays, and at the test of the run"
+            " (Dice, test/constant_masks) before using any of them"
+        )
     if left_out:
         print(f"not predicted: {left_out}")
     if report.problems:

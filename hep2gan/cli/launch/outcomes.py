@@ -75,10 +75,15 @@ def results_table(jobs: Sequence[Job]) -> list[str]:
     results = {job.run.path: _metrics(job.run) for job in jobs}
     names = [name for name in _MEASURES if any(name in found for found in results.values())]
     rows = [
-        "  ".join([*(f"{found.get(name, math.nan):<13.4f}" for name in names), str(path)])
+        "  ".join([*(f"{_shown(found.get(name)):<13}" for name in names), str(path)])
+        + ("  (all masks are alike)" if found.get("test/constant_masks") else "")
         for path, found in results.items()
     ]
     return ["  ".join(f"{name:<13}" for name in names), *rows] if names else []
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def _metrics(run: RunFolder) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hep2gan.errors import pluralize
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.naming import group_pairs, numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
@@ -138,11 +139,22 @@ def leaks_of(run: FinishedRun) -> list[str]:
 
 
 def notes_of(run: FinishedRun) -> list[str]:
-    """State that nothing is shared between training and test, or that it cannot be known.
+    """State what the numbers of a run must be read with: masks all alike, nothing shared, unknown.
 
     Args:
         run: A run; its metrics lack what the store does not know.
     """
+    if not run.metrics.get("test/constant_masks"):
+        return _sharing(run)
+    epochs = f" in {pluralize(run.epochs, 'epoch')}" if run.epochs else ""
+    return [
+        "Every generated mask of the test is empty, full or the same: the generator has not learned"
+        f" to segment{epochs}.",
+        *_sharing(run),
+    ]
+
+
+def _sharing(run: FinishedRun) -> list[str]:
     measured = set(_LEAKS) & set(run.metrics)
     if measured == {"leakage/duplicate_test_cells"}:
         return ["Not every cell names its specimen: whether any is shared cannot be known."]

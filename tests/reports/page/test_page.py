@@ -275,11 +275,15 @@ def test_clean_splits_say_so_and_unknown_ones_too(plain):
     assert "Leakage between" not in page.text
     assert "No specimen and no byte-identical cell is in both" in page.text
     assert "Speckled 126 14" in " ".join(" ".join(page.rows).split())
+    assert "Every generated mask" not in page.text
+    clean["test/constant_masks"] = 1.0
     del clean["leakage/shared_specimens"]
     (plain / "metrics.json").write_text(json.dumps(clean))
     page = reported(plain)
     assert "Not every cell names its specimen: whether any is shared cannot be known." in page.text
     assert "Leakage between" not in page.text
+    alike = page.text.index("Every generated mask of the test is empty, full or the same: the gen")
+    assert alike < page.text.index("inscribed ellipse")
 
 
 def test_parts_that_did_not_take_part_are_not_listed(plain):
