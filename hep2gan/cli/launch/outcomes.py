@@ -116,16 +116,31 @@ def summarize(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
     """
     failed = [outcome for outcome in outcomes if outcome.problem]
     done = [outcome.job for outcome in outcomes if not outcome.problem]
-    log.info("%s: %d done, %d failed", pluralize(len(outcomes), "job"), len(done), len(failed))
-    if done and not done[0].config.get("doctor"):
+    doctor = bool(outcomes and outcomes[0].job.config.get("doctor"))
+    count = pluralize(len(outcomes), "job")
+    log.info(
+        "%s checked: %d can start, %d cannot; nothing was trained"
+        if doctor
+        else "%s: %d done, %d failed",
+        count,
+        len(done),
+        len(failed),
+    )
+    if done and not doctor:
         for line in results_table(done):
             log.info(line)
         log.info(report_command(job.run.path.parent.parent for job in done))
     if not failed:
         return None
     lines = [f"{outcome.job.run.path}: {outcome.problem}" for outcome in failed]
+    if doctor:
+        return Hep2ganError(
+            f"{len(failed)} of {count} cannot start\n{bullet_list(lines, limit=len(lines))}\n",
+            "nothing was started",
+            "correct the cause and give the same command again",
+        )
     return Hep2ganError(
-        f"{len(failed)} of {len(outcomes)} jobs failed\n{bullet_list(lines, limit=len(lines))}\n",
+        f"{len(failed)} of {count} failed\n{bullet_list(lines, limit=len(lines))}\n",
         "the others are finished",
         "correct the cause and give the same command again: it resumes all that is not done",
     )

@@ -2,8 +2,8 @@
 
 import json
 
-from hep2gan.cli.launch.jobs import Job
-from hep2gan.cli.launch.outcomes import describe_failure, results_table
+from hep2gan.cli.launch.jobs import Job, Outcome
+from hep2gan.cli.launch.outcomes import describe_failure, results_table, summarize
 
 
 def test_the_table_of_a_sweep_marks_what_is_missing_and_masks_that_are_all_alike(tmp_path):
@@ -20,6 +20,19 @@ def test_the_table_of_a_sweep_marks_what_is_missing_and_masks_that_are_all_alike
         ["0.5000", "0.0000", f"{tmp_path}/a", "(all", "masks", "are", "alike)"],
         ["0.2500", "–", f"{tmp_path}/b"],
     ]
+
+
+def test_a_sweep_that_was_only_checked_says_so(tmp_path, caplog):
+    caplog.set_level("INFO")
+    job = Job(0, (), {"run_dir": str(tmp_path / "a"), "name": "a", "seed": 0, "doctor": True})
+    assert summarize([Outcome(job, None)]) is None
+    error = summarize([Outcome(job, None), Outcome(job._replace(number=1), "it is wrong")])
+    assert caplog.messages == [
+        "1 job checked: 1 can start, 0 cannot; nothing was trained",
+        "2 jobs checked: 1 can start, 1 cannot; nothing was trained",
+    ]
+    assert "1 of 2 jobs cannot start" in error.fact
+    assert "nothing was started" in error.rule
 
 
 def test_the_last_words_of_a_job_are_its_whole_error(tmp_path):
