@@ -628,7 +628,7 @@ def test_predictions_of_a_run(run, capsys):
     assert "set output=in/predictions" in said(str(run), "in", trusted, "output=in")
     assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
     assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
-    assert "1 of 1 images done" in capsys.readouterr().out
+    assert "1 of 1 image done" in capsys.readouterr().out
     # A field, as it is photographed; the run knows how large its cells were.
     save("in/field.png", (1040, 1388))
     assert "field.png has 1388 × 1040 pixels: one file is one cell" in said(str(run), "in", trusted)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hep2gan.cli.app import run
-from hep2gan.errors import Hep2ganError, bullet_list
+from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 
 if TYPE_CHECKING:
     from hep2gan.cli.settings import PredictSettings
@@ -50,7 +50,7 @@ def predict(config: dict[str, Any]) -> None:
             masks=settings.masks,
         )
     written = output if settings.masks == "only" else output / "predictions.csv"
-    print(f"{report.done} of {len(images)} images done, see {written}")
+    print(f"{report.done:,} of {pluralize(len(images), 'image')} done, see {written}")
     if report.masks:
         print(
             f"every mask is {report.masks}: look at the overlays, and at the test of the run"
@@ -59,9 +59,8 @@ def predict(config: dict[str, Any]) -> None:
     if left_out:
         print(f"not predicted: {left_out}")
     if report.problems:
-        raise Hep2ganError(
-            f"{len(report.problems)} images were left out\n{bullet_list(report.problems)}\n"
-        )
+        left = pluralize(len(report.problems), "image")
+        raise Hep2ganError(f"{left} left out\n{bullet_list(report.problems)}\n")
 
 
 def _open_export(settings: "PredictSettings") -> "Predictor":

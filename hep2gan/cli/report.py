@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hep2gan.cli.app import run
-from hep2gan.errors import bullet_list
+from hep2gan.errors import bullet_list, pluralize
 
 
 def report(config: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def report(config: dict[str, Any]) -> None:
     )
     print(page)
     if files:
-        print(f"and {len(files)} files of tables and figures beside it")
+        print(f"and {pluralize(len(files), 'file')} of tables and figures beside it")
     if left:
         print(f"left out, not finished\n{bullet_list(list(map(str, left)))}")
 

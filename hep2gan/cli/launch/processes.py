@@ -63,10 +63,8 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
                     outcomes[number] = _outcome(process, notes)
             time.sleep(0.1)
     for line, noted in notes.items():
-        numbers = (
-            "" if len(noted) == len(jobs) else " in " + "".join(f"[{j.number}]" for j in noted)
-        )
-        log.info("%s%s", line, numbers)
+        numbers = "".join(f"[{job.number}]" for job in noted)
+        log.info("%s%s", line, f" (jobs {numbers})" if len(noted) < len(jobs) else "")
     return [outcomes[job.number] for job in jobs]
 
 

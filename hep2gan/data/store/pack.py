@@ -99,7 +99,7 @@ def pack_cells(
     destination = Path(destination).resolve()
     check_replaceable(destination, FILES.__contains__, "image.npy", "a store")
     signature = compute_signature(raw, {"version": VERSION, **chosen.model_dump()})
-    if (store := _open_unchanged(destination, signature)) is not None:
+    if (store := _open_unchanged(destination, signature, quiet=True)) is not None:
         return store
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -190,20 +190,22 @@ def _file_signature(path: Path | None) -> tuple[str, int, int] | None:
     return path.name, status.st_size, status.st_mtime_ns
 
 
-def _open_unchanged(destination: Path, signature: str) -> Store | None:
-    """Open the store at `destination` if it is intact and of this signature."""
+def _open_unchanged(destination: Path, signature: str, quiet: bool = False) -> Store | None:
+    """Open the store at `destination` if it is intact and of this signature; else tell why not."""
     if not (destination / MANIFEST).exists():
         return None
     try:
         store = Store.open(destination)
         verify(store, force=True)
     except Hep2ganError as error:
-        log.warning("%s Packing it again.", error)
+        if not quiet:
+            log.warning("%s Packing it again.", error)
         return None
     if store.manifest.get("signature") == signature:
         log.info("%s is already packed", destination)
         return store
-    log.info("%s was packed from other files or settings; packing it again", destination)
+    if not quiet:
+        log.info("%s was packed from other files or settings; packing it again", destination)
     return None
 
 

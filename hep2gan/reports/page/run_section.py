@@ -221,14 +221,17 @@ def headlines(metrics: Mapping[str, float]) -> list[Headline]:
         interval = f"{100 * low:.1f}–{_number(high, _PERCENT)}" if math.isfinite(low + high) else ""
         sign = -1 if name == "hd95" else 1
         beaten = [
-            words
+            "the " * words[0].islower() + words
             for key, words in floors.items()
             if key in metrics and sign * own <= sign * metrics[key]
         ]
-        warning = f"no better than the {' and the '.join(beaten)}" if beaten else ""
+        most = ", ".join(beaten[:-1])
+        warning = f"no better than {' and '.join(filter(None, [most, *beaten[-1:]]))}"
         found.append(
             Headline(
-                Cell(heading, _number(own, form), {f"test/{name}": own}, interval), beside, warning
+                Cell(heading, _number(own, form), {f"test/{name}": own}, interval),
+                beside,
+                warning if beaten else "",
             )
         )
     return found
@@ -359,7 +362,8 @@ def run_section(
         number,
         name,
         run,
-        f"{tested:,} {synthetic}cells of {len(predictions.classes)} classes",
+        f"{pluralize(tested, f'{synthetic}cell')} of"
+        f" {pluralize(len(predictions.classes), 'class', 'classes')}",
         counts_table(run, predictions),
         scores_table(predictions),
         subgroups_of([TestCells.from_predictions(predictions)]),
