@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,9 @@ CHUNK = 64
 _COPIED_ROWS = 1024
 _CELLS_PER_PROCESS = 512
 """Below this number of cells, starting another process takes longer than it saves."""
+
+_MOST_SINGLE = 20
+"""Equal errors that are listed one by one even if most cells have them."""
 
 
 def pack_cells(
@@ -280,18 +284,37 @@ def _pack_pixels(
     errors = _cell_errors(raw, packed)
     rows = np.array([row for row, cell in enumerate(packed) if isinstance(cell, CellInfo)], int)
     if errors and (settings.on_error == "stop" or not len(rows)):
-        details = bullet_list([f"{error.id}: {error.reason}" for error in errors], MAX_LISTED)
+        details = bullet_list(_error_lines(raw, errors), MAX_LISTED)
+        skip = ", or leave their cells out with data.on_error=skip" if len(rows) else ""
         others = advice([error.reason for error in errors], settings.invert_masks)
         raise Hep2ganError(
             f"{len(errors):,} of {total + len(raw.problems):,} cells of {raw.source}"
             " cannot be packed",
             "",
-            "repair these files, or leave their cells out with data.on_error=skip"
-            f"{others}:\n{details}",
+            f"repair these files{skip}{others}:\n{details}",
         )
     if len(rows) < total:
         _keep_rows(folder, rows, names)
     return packed
+
+
+def _error_lines(raw: RawCells, errors: Sequence[CellError]) -> list[str]:
+    """List the errors; one that most cells have in common is one line, with the first cells."""
+    files = {cell.id: (str(cell.image), str(cell.mask)) for cell in raw.cells}
+    alike: dict[str, list[CellError]] = {}
+    for error in errors:
+        reason = error.reason
+        for name in (*files.get(error.id, ()), error.id):
+            reason = reason.replace(name, "#")
+        alike.setdefault(re.sub(r"\d[\d., ]*", "#", reason), []).append(error)
+    lines = []
+    for group in alike.values():
+        if len(group) > _MOST_SINGLE and 2 * len(group) > len(raw.cells):
+            first = ", ".join(error.id for error in group[:5])
+            lines.append(f"{len(group):,} cells ({first}, …), e.g. {group[0].reason}")
+        else:
+            lines += [f"{error.id}: {error.reason}" for error in group]
+    return lines
 
 
 def _find_oddities(raw: RawCells, folder: Path, packed: list[PackedCell]) -> list[Oddity]:
