@@ -340,7 +340,8 @@ def _refusal(
     if _model_in(place.field.annotation) is Component and not is_open:
         fix = f"choose {key.replace('.', '/')}=NAME, or set {key}._target_=CLASS"
         return Hep2ganError(fact, words, fix)
-    return Hep2ganError(fact, words, f"set {key}={example}")
+    # The default is not what the command line composes: scale=laptop has other numbers.
+    return Hep2ganError(fact, words, f"set {key}={example}, for example")
 
 
 def value_at(values: Any, path: Iterable[str]) -> Any:

@@ -76,15 +76,15 @@ def test_all_wrong_settings_are_told_with_key_rule_and_fix():
     config = changed("augmentation.rotation", "abc", config)
     assert sorted(problems(config)) == [
         "augmentation.rotation is 'abc': it must be a finite number from 0 to 180."
-        " Fix: set augmentation.rotation=0.0.",
+        " Fix: set augmentation.rotation=0.0, for example.",
         "generator.output_stride is 12: it must be one of 16, 8."
-        " Fix: set generator.output_stride=16.",
+        " Fix: set generator.output_stride=16, for example.",
         "optimizer.classifier.betas is [0.5, 1.0]: it must be two numbers, each 0 or more and"
-        " below 1. Fix: set optimizer.classifier.betas=[0.5,0.999].",
+        " below 1. Fix: set optimizer.classifier.betas=[0.5,0.999], for example.",
         "optimizer.discriminator.weight_decay is nan: it must be a finite number, 0 or more."
-        " Fix: set optimizer.discriminator.weight_decay=0.0001.",
+        " Fix: set optimizer.discriminator.weight_decay=0.0001, for example.",
         "optimizer.generator.lr is -1: it must be a finite number, 0 or more."
-        " Fix: set optimizer.generator.lr=0.001.",
+        " Fix: set optimizer.generator.lr=0.001, for example.",
     ]
 
 
@@ -108,8 +108,9 @@ def test_what_torch_alone_can_say_is_told_with_the_optimizers_name():
 def test_a_missing_group_is_told():
     config = changed("trainer", None, changed("optimizer.schedule", None))
     assert problems(config) == [
-        "optimizer.schedule is null: it must be a group of keys. Fix: set optimizer.schedule={}.",
-        "trainer is null: it must be a group of keys. Fix: set trainer={}.",
+        "optimizer.schedule is null: it must be a group of keys."
+        " Fix: set optimizer.schedule={}, for example.",
+        "trainer is null: it must be a group of keys. Fix: set trainer={}, for example.",
     ]
 
 

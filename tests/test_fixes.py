@@ -470,7 +470,7 @@ def test_masks_of_another_folder(tmp_path):
 def test_values_that_errors_propose_are_taken(kind, key, field):
     nonsense = next(value for value in (-1, [], {}, "abc") if not takes(key, field, value))
     error = refusals(kind, key, nonsense)[key]
-    if not (proposed := re.fullmatch(rf"set ({re.escape(key)}=.*)", error.fix)):
+    if not (proposed := re.fullmatch(rf"set ({re.escape(key)}=.*), for example", error.fix)):
         assert error.fix.startswith(f"choose {key.replace('.', '/')}=NAME")
         return
     value = OverridesParser.create().parse_override(proposed[1]).value()

@@ -84,6 +84,8 @@ def explain_error(error: Exception, config_file: Path) -> str:
     # What cannot be parsed at all has no keys, and the error says where it ends.
     with suppress(OverrideParseException):
         hints.extend(_hints(config_file))
+    if any("Choose from" in hint for hint in hints):  # Hydra lists the options too, a line each.
+        text = text.split("\n\nAvailable options in")[0]
     return "\n".join([text, *hints]) + "\nSee --help for every group and key."
 
 

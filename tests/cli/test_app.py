@@ -99,6 +99,7 @@ def test_a_wrong_key_is_named_with_the_nearest_right_one(
     assert call(train, override) == 2
     shown = capsys.readouterr().err
     assert hint in shown
+    assert shown.count("phantom_diverse") == ("phantm" in override)
     assert "Traceback" not in shown
     assert list(tmp_path.iterdir()) == []
 

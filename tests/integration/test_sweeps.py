@@ -86,12 +86,12 @@ def test_a_wrong_setting_of_one_job_is_named_with_its_key(tmp_path):
     swept = ("-m", "split.kind=random,whole", "doctor=true", "study=k")
     process = train(tmp_path, *SMALL, *NETS, *swept, check=False)
     assert process.returncode == 2
-    assert "2 jobs: 1 done, 1 failed" in process.output
+    assert "2 jobs checked: 1 can start, 1 cannot; nothing was trained" in process.output
     assert "split.kind is 'whole': it must be one of random, block" in process.output
     process = train(tmp_path, *SMALL, *NETS, "-m", "seed=0,1", "trainer.devices=two", check=False)
     assert process.output.endswith(
         "error: trainer.devices is 'two': it must be a whole number, 1 or more."
-        " Fix: set trainer.devices=1.\n"
+        " Fix: set trainer.devices=1, for example.\n"
     )
 
 
