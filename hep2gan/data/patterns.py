@@ -136,7 +136,6 @@ def abbreviation(name: str) -> str:
         name: Name of the class.
 
     Returns:
-        The three letters of the paper for its six classes; otherwise the beginning of the name.
+        The three letters of the paper for its six classes; otherwise the name.
     """
-    short = name[:3].capitalize() if len(name) <= 12 else name[:8]
-    return next((p.abbreviation for p in ICPR2016 if p.name == name), short)
+    return next((p.abbreviation for p in ICPR2016 if p.name == name), name)

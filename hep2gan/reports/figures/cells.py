@@ -209,7 +209,7 @@ def _name_rows(axes: npt.NDArray[Any], names: Sequence[str], height: float) -> N
 
 
 def _fit_id(predictions: Predictions, row: int, room: float) -> str:
-    return style.fit_text(str(predictions.id[row]), room - _GAP, style.SMALL)
+    return style.fit_text(str(predictions.id[row]), room - _GAP, style.SMALL, keep_end=True)
 
 
 def plot_worst_segmented(predictions: Predictions) -> Figure | None:
@@ -280,7 +280,7 @@ def _new_pictures(
 
 def _add_caption(ax: Axes, first: str, second: str, predictions: Predictions, row: int) -> None:
     """Put short lines above a picture: what went wrong; how, and which cell."""
-    cell = style.fit_text(str(predictions.id[row]), 0.47 * _WIDTH, style.SMALL)
+    cell = style.fit_text(str(predictions.id[row]), 0.47 * _WIDTH, style.SMALL, keep_end=True)
     ax.set_title(f"{first}\n{second} · {cell}", fontsize=style.SMALL, color=style.INK, pad=3)
 
 

@@ -279,25 +279,23 @@ def shorten(text: str, limit: int) -> str:
     return plain_text(_cut(text, limit))
 
 
-def fit_text(text: str, width: float, size: float) -> str:
-    """Cut a text to a width, its last character an ellipsis, and escape it.
+def fit_text(text: str, width: float, size: float, *, keep_end: bool = False) -> str:
+    """Cut a text to a width, an ellipsis in place of what is cut, and escape it.
 
     Args:
         text: The text.
         width: Largest width in inches.
         size: Font size in points.
+        keep_end: Cut the beginning and not the end, as for paths, which differ at their end.
     """
     font = FontProperties(family=families_of(text), size=size)
-    fits = (
-        limit
-        for limit in range(len(text), 1, -1)
-        if _measure(_cut(text, limit), font, ismath=False)[0] <= 72 * width
-    )
-    return shorten(text, next(fits, 1))
+    cuts = (_cut_start(text, n) if keep_end else _cut(text, n) for n in range(len(text), 1, -1))
+    fits = (cut for cut in cuts if _measure(cut, font, ismath=False)[0] <= 72 * width)
+    return plain_text(next(fits, _cut(text, 1)))
 
 
 def short_names(classes: Sequence[str], width: float = math.inf, *, limit: int = 12) -> list[str]:
-    """Abbreviate class names for axes; longer if two abbreviations would be the same.
+    """Shorten class names for axes: the paper's three letters for its classes, others cut.
 
     Words that all names begin with are cut before the end of a name; numbers are added last. Names
     differ even after they are cut to the width.
@@ -305,9 +303,10 @@ def short_names(classes: Sequence[str], width: float = math.inf, *, limit: int =
     Args:
         classes: Names of all classes.
         width: Largest width of a name in inches at `SMALL` points.
-        limit: Largest number of characters of a name that is not abbreviated.
+        limit: Largest number of characters.
     """
-    ways = [[abbreviation(name) for name in classes], *_ways_to_cut(classes, limit)]
+    abbreviated = [_cut(abbreviation(name), limit) for name in classes]
+    ways = [abbreviated, *_ways_to_cut(classes, limit)]
     return _first_distinct([[fit_text(name, width, SMALL) for name in names] for names in ways])
 
 
@@ -338,6 +337,10 @@ def wrap_headings(names: Sequence[str], width: int) -> list[str]:
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _cut_start(text: str, limit: int) -> str:
+    return text if len(text) <= limit else "…" + text[len(text) - limit + 1 :]
 
 
 def _ways_to_cut(classes: Sequence[str], limit: int) -> list[list[str]]:
