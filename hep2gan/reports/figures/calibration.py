@@ -110,7 +110,7 @@ def _plot_accuracies(ax: Axes, before: Reliability, after: Reliability | None) -
         filled = np.flatnonzero(after.cells)
         ax.plot(after.confidence[filled], after.accuracy[filled], **_AFTER)
     style.style_axes(ax, ylabel="accuracy")
-    ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+    ax.set(xlim=(0, 1.02), ylim=(-0.02, 1.02))
 
 
 def _plot_confidences(ax: Axes, before: Reliability, after: Reliability | None) -> None:
@@ -128,4 +128,4 @@ def _plot_confidences(ax: Axes, before: Reliability, after: Reliability | None) 
             linestyle=_AFTER["linestyle"],
         )
     style.style_axes(ax, xlabel="confidence", ylabel="cells (%)")
-    ax.set(xlim=(0, 1), ylim=(0, 102), yticks=[0, 50, 100])
+    ax.set(xlim=(0, 1.02), ylim=(0, 102), yticks=[0, 50, 100])
