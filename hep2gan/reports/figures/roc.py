@@ -176,7 +176,8 @@ def _list_areas(ax: Axes, classes: Sequence[str], curves: Sequence[RocCurve]) ->
     """List the areas of few classes below the curves, where there is room."""
     if len(curves) <= _MOST_LISTED:
         names = style.short_names(classes)
-        text = "\n".join(f"{names[curve.label]} {curve.area:.4f}" for curve in curves)
+        areas = [f"{names[curve.label]} {curve.area:.4f}" for curve in curves]
+        text = "\n".join(["AUC", *areas])
         style.add_text(ax, 0.97, 0.03, text, style.INK, ha="right", va="bottom")
 
 
