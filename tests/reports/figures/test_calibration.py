@@ -89,7 +89,9 @@ def test_a_classifier_that_is_sure_of_every_cell_is_not_cut_off(predictions):
     figure = plot_calibration(dataclasses.replace(predictions, probabilities=certain))
     upper, lower = figure.axes
     assert max(lines(upper)["as trained, 95 % interval"].get_xdata()) == 1
-    assert min(upper.get_xlim()[1], lower.get_xlim()[1]) > 1.01
+    shown = [*lines(upper).values(), *upper.collections, lower.patches[1]]
+    assert len(shown) == 4
+    assert not any(artist.get_clip_on() for artist in shown)
 
 
 def test_without_a_classifier_there_is_no_calibration(predictions):
