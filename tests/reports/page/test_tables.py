@@ -59,6 +59,10 @@ def test_no_line_breaks_an_interval(splits):
         == []
     )
     assert re.search(r" of [0-9]+; <span class=\"range\">[0-9.]+–[0-9.]+</span>\)</td>", part)
+    means = re.findall(
+        r'<td data-label="F1">([^<]*<span class="range">[^<]* ± [^<]*</span>)</td>', part
+    )
+    assert len(means) == 2
     assert ".range { white-space: nowrap; }" in splits
 
 
