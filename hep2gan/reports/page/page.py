@@ -43,8 +43,8 @@ _RESULTS = ("accuracy", "precision", "recall", "f1", "dice", "jaccard")
 """Table I's columns, and the two of section III-C, by their names in metrics.json."""
 _IN_NAMES = ("study", "name", "method", "seed", "split.fold")
 _FEW = 4
-_RANGE = re.compile(r"([\d.]{1,7}(?:–| ± )[\d.]{1,7})")
-"""An interval or a mean ± its standard deviation, which no line may break."""
+_RANGE = re.compile(r"([\d.]{1,7}(?:–| ± )[\d.]{1,7}|p [=<] [\d.]{1,7})")
+"""An interval, a mean ± its standard deviation or a p value, which no line may break."""
 
 
 def rendered_page(
