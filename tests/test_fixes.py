@@ -4,6 +4,7 @@ A fix that leads to a second error, which leads out in turn, counts as one that 
 """
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.predict import find_images, load_image
+from hep2gan.inference.predict import InputImage, check_output, find_images, load_image
 from tests.helpers.commands import call, folder_after
 from tests.helpers.raw_sets import (
     class_folders,
@@ -494,7 +495,7 @@ def test_inputs_of_predictions():
     save("a/1_mask.png")
     refusal(lambda: find_images(["a"], output), "name an image")
     assert find_images(["a/1_mask.png"], output).images
-    save("j/1.jpg")
+    save("j/1.gif")
     refusal(lambda: find_images(["j"], output), "save them as PNG")
     save("j/1.png")
     assert find_images(["j"], output).images
@@ -510,6 +511,26 @@ def test_inputs_of_predictions():
     side = int(found.fix.rpartition("at most ")[2].removesuffix(" px"))
     save("f.png", (side, side))
     assert load_image(field, 32, ImageReading(), False, 100).shape == (side, side)
+
+
+@pytest.mark.usefixtures("here")
+def test_results_of_other_images():
+    save("a/1.png")
+    save("b/2.png")
+    (one,), (two,) = (find_images([name], Path("out")).images for name in "ab")
+    check_output(Path("out"), [one])
+    Path("out").mkdir()
+    Path("out/predictions.csv").write_text("image,predicted\na/1.png,Golgi\n")
+    check_output(Path("out"), [one])
+    check_output(Path("out"), [two, one])
+    check_output(Path("out"), [InputImage(Path("a/1.png").resolve(), Path("1"))])
+    found = refusal(lambda: check_output(Path("out"), [two]), "set output=out_2 .*, or remove out")
+    assert "lists 1 other image, e.g. a/1.png" in found.fact
+    check_output(Path("out_2"), [two])
+    Path("out/predictions.csv").write_text("patient,diagnosis\n1,x\n")
+    refusal(lambda: check_output(Path("out"), [two]), "remove out")
+    shutil.rmtree("out")
+    check_output(Path("out"), [two])
 
 
 def test_arguments():
@@ -552,6 +573,36 @@ def test_packing(capsys):
     refused = ("data=phantom", "data.store=stores/icpr2016_32", "data.size=64")
     assert call(train, *refused, "pretrained=false", "trainer.accelerator=cpu") == 2
     assert "set data.size=32" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_store_of_another_size(capsys):
+    """Packed at one size and trained at another: the error names the whole command."""
+    flat(Path("a set"))
+    options = ["data.root=a set", "data.name=mine", "data.masks=false", "data.on_error=skip"]
+    assert call(pack, *options, "workers=1", "data.size=48") == 0
+    capsys.readouterr()
+    small = [*options, "method=resnet50", "pretrained=false", "trainer.accelerator=cpu"]
+    assert call(train, *small, "scale=laptop") == 2
+    said = capsys.readouterr().err
+    assert "here of 64 px; stores/mine_48 holds images of 48 px" in said
+    command, *words = shlex.split(re.search(r"Fix: run (hep2gan-pack .*)\.\n", said)[1])
+    assert {"data.size=64", *options} < set(words)
+    assert call(pack, *words, "workers=1") == 0
+    assert (Store.open(Path("stores/mine_64")).size, command) == (64, "hep2gan-pack")
+    # The word of the other command is answered with the key of this one.
+    assert call(pack, *options, "scale=laptop") == 2
+    assert "Fix: write data.size=64 instead" in capsys.readouterr().err
+    assert call(pack, *options, "method=proposed") == 2
+    assert "method is a group of hep2gan-train. Fix: leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_nothing_packed_and_no_set(capsys):
+    assert call(train, "data=manifest", "stores=elsewhere") == 2
+    said = capsys.readouterr().err
+    assert "run hep2gan-pack data=manifest data.root=FOLDER stores=elsewhere;" in said
+    assert "try it without a data set: hep2gan-train data=phantom scale=laptop" in said
 
 
 @pytest.fixture(scope="module")

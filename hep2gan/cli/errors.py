@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hep2gan.errors import Hep2ganError, from_os_error
+from hep2gan.io import parse_yaml
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Set to 1 in the environment, errors keep their traceback."""
@@ -74,7 +75,7 @@ def explain_error(error: Exception, config_file: Path) -> str:
         )
     text = str(error).strip().split("\n    full_key")[0]
     # Hydra advises to append any misspelt key, and lists where it searched.
-    text = text.split("\nTo append to your config")[0].split("\nConfig search path:")[0].rstrip()
+    text = text.split("\nTo append to your ")[0].split("\nConfig search path:")[0].rstrip()
     missing = re.search(r"(?:Missing mandatory value|Mandatory value is missing): (\S+)", text)
     if missing:
         key = missing.group(1).rstrip(".'")
@@ -92,6 +93,8 @@ def _hints(config_file: Path) -> Iterator[str]:
 
     words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
     groups, keys = options_by_group(config_file.parent), _keys(config_file)
+    defaults = parse_yaml(config_file.read_text())["defaults"]
+    taken = {group for entry in defaults if isinstance(entry, dict) for group in entry}
     for override in OverridesParser.create().parse_overrides(words):
         if override.is_add() or override.is_delete() or override.is_hydra_override():
             continue
@@ -100,6 +103,11 @@ def _hints(config_file: Path) -> Iterator[str]:
             near = difflib.get_close_matches(value, groups[key], 1, 0.4)
             suggestion = f" Did you mean {key}={near[0]}?" if near else ""
             yield f"There is no {key} {value!r}.{suggestion} Choose from {', '.join(groups[key])}."
+        elif key in groups and key.partition("/")[0] not in taken:
+            option = parse_yaml((config_file.parent / key / f"{value}.yaml").read_text())
+            cells = [f"data.{name}={each}" for name, each in (option.get("data") or {}).items()]
+            instead = f"write {' '.join(cells)} instead" if cells else "leave it out"
+            yield f"{key} is a group of hep2gan-train. Fix: {instead}."
         elif key not in {*groups, *keys} and (names := nearest_names(key, [*keys, *groups])):
             yield f"{key!r} is no key here. Did you mean {' or '.join(names)}?"
 

@@ -18,11 +18,12 @@ def predict(config: dict[str, Any]) -> None:
         config: The resolved configuration, see `PredictSettings`.
 
     Raises:
-        Hep2ganError: Some images could not be read; the others are done.
+        Hep2ganError: Some images could not be read; the others are done. Or nothing is, as
+            `find_images` and `check_output`.
     """
     from hep2gan.cli.settings import PredictSettings
     from hep2gan.data.readers.image import ImageReading
-    from hep2gan.inference.predict import find_images
+    from hep2gan.inference.predict import check_output, find_images
     from hep2gan.io import progress_bar
     from hep2gan.settings import parse
 
@@ -30,6 +31,7 @@ def predict(config: dict[str, Any]) -> None:
     inputs = settings.inputs
     output = Path(settings.output)
     images, left_out = find_images(inputs if isinstance(inputs, list) else [inputs], output)
+    check_output(output, images)
     predictor = _open_predictor(settings)
     with progress_bar("predicting") as bar:
         report = predictor.predict(

@@ -1,6 +1,8 @@
 """From a data set in a configuration to an open store: generate, read and pack where needed."""
 
 import logging
+import re
+import shlex
 from pathlib import Path
 
 from hep2gan.data.readers.mask_files import choose_masks
@@ -72,11 +74,7 @@ def open_store(
     path = Path(source.store)
     if not path.exists():
         if not source.is_generated:
-            raise Hep2ganError(
-                f"there is no store at {path}",
-                "training reads packed cells",
-                "run hep2gan-pack with the same data=… and data.root=FOLDER, or set data.store",
-            )
+            raise _no_store(source)
         return pack_store(source).for_target(target)
     store = Store.open(path)
     if check:
@@ -102,6 +100,42 @@ def open_store(
             f"set data.size={store.size}, or pack again into another data.store",
         )
     return store.for_target(target)
+
+
+def _no_store(source: DataSource) -> Hep2ganError:
+    """Name the command that packs these cells, and stores of the same cells in another size."""
+    path = Path(source.store)
+    stem = path.name.removesuffix(f"_{source.size}")
+    others = sorted(
+        other.name for other in path.parent.glob("*") if re.sub(r"_\d+$", "", other.name) == stem
+    )
+    beside = "".join(
+        f"; {path.parent / name} holds images of {name.rpartition('_')[2]} px" for name in others
+    )
+    has_root = source.root not in (None, "???")
+    trial = "; or try it without a data set: hep2gan-train data=phantom scale=laptop"
+    return Hep2ganError(
+        f"there is no store at {path}",
+        f"training reads packed cells, here of {source.size} px{beside}",
+        f"run {_pack_command(source, has_root)}{'' if has_root or others else trial}",
+    )
+
+
+def _pack_command(source: DataSource, has_root: bool) -> str:
+    """The command line of hep2gan-pack for a configured data set."""
+    # The options of the group `data` are called as the classes of their sources are.
+    kind = type(source).__name__.removesuffix("Source").lower()
+    path = Path(source.store)
+    by_name = path.name == f"{source.name}_{source.size}"
+    place = f"stores={path.parent}" if by_name else f"data.store={path}"
+    words = [f"data={kind}", f"data.root={source.root if has_root else 'FOLDER'}"]
+    words += [] if source.name == kind else [f"data.name={source.name}"]
+    words += [] if place == "stores=stores" else [place]
+    for key in (*PackSettings.model_fields, "masks"):
+        value = getattr(source, key)
+        if value != type(source).model_fields[key].default:
+            words.append(f"data.{key}={str(value).lower() if value is False else value}")
+    return shlex.join(["hep2gan-pack", *words])
 
 
 def _shown(value: object) -> object:

@@ -1,5 +1,6 @@
 """Segment and classify the cells of image files, a batch at a time."""
 
+import csv
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -256,6 +257,30 @@ def find_images(inputs: Sequence[str], output: Path) -> FoundImages:
             "save them as PNG" if others else "name an image, or a folder that holds some",
         )
     return FoundImages(_name_results(found), left_out)
+
+
+def check_output(output: Path, images: Sequence[InputImage]) -> None:
+    """Refuse a folder with results of other images, which would stay beside those of these.
+
+    Args:
+        output: The folder of the results.
+        images: The files that are to be predicted.
+
+    Raises:
+        Hep2ganError: predictions.csv in it lists an image that is none of these.
+    """
+    table = output / "predictions.csv"
+    if not table.is_file():
+        return
+    text = table.read_text(encoding="utf-8", errors="replace")
+    listed = [row.get("image") or "" for row in csv.DictReader(text.splitlines())]
+    known = {image.path.resolve() for image in images}
+    if others := [name for name in listed if Path(name).resolve() not in known]:
+        raise Hep2ganError(
+            f"{table} lists {pluralize(len(others), 'other image')}, e.g. {others[0]}",
+            "the results of one call lie in a folder of their own",
+            f"set output={output}_2 or another folder, or remove {output}",
+        )
 
 
 def _is_output(path: Path, output: Path, inputs: Sequence[str]) -> bool:

@@ -1,11 +1,13 @@
 """The report of a set of runs as files: the page, tables and figures."""
 
+import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
-from hep2gan.errors import Hep2ganError
-from hep2gan.io import atomic_write
+from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.io import atomic_write, file_digest, read_limited
 from hep2gan.reports.figures.catalogue import COMPARISON_FIGURES, render_figure
 from hep2gan.reports.naming import short_name
 from hep2gan.reports.page import elements
@@ -21,6 +23,8 @@ from hep2gan.runs.predictions import Predictions
 log = logging.getLogger(__name__)
 
 PAGE = "report"
+_LIST, _GREATER = "<!-- written beside this page: ", "\\u003e"
+_MAX_PAGE = 1 << 30
 
 _COMPARISONS = frozenset(spec.name for spec in COMPARISON_FIGURES)
 _HEADINGS = {
@@ -46,7 +50,9 @@ def write_report(
 ) -> list[Path]:
     """Write the report of finished runs into a folder: the page, and beside it tables and figures.
 
-    Each file is written completely or not at all.
+    Each file is written completely or not at all. A page takes the place of an earlier one together
+    with its tables and figures: those that are not written again are removed, unless they were
+    changed since.
 
     Args:
         runs: Run folders runs/<study>/<method>/seed<k>/.
@@ -104,7 +110,15 @@ def write_report(
     files |= figure_files
     if only:
         _check_made(only, [PAGE if name == page else Path(name).stem for name in files], study)
-    return _write_files(files, folder)
+    if PAGE not in names:
+        return _write_files(files, folder)
+    outdated = _outdated_files(folder / page, files)
+    written = _write_files({page: _with_list(files.pop(page), files), **files}, folder)
+    for path in outdated:
+        path.unlink()
+    if outdated:
+        log.info("removed %s of the page that was there", pluralize(len(outdated), "file"))
+    return written
 
 
 def make_tables(study: Study, makers: Mapping[str, MakeTable]) -> dict[str, Table]:
@@ -191,6 +205,34 @@ def _check_made(only: Sequence[str], made: Sequence[str], study: Study) -> None:
             reason = study.not_comparable if name in _COMPARISONS else ""
             reason = reason.rstrip(".") or "their methods do not have what it shows"
             raise Hep2ganError(f"these runs make no {name}", reason)
+
+
+def _with_list(page: str | bytes, files: Mapping[str, str | bytes]) -> str:
+    """The page with a comment at its end that lists the files beside it, with their digests."""
+    assert isinstance(page, str)
+    digests = {
+        name: sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+        for name, content in files.items()
+    }
+    # No name ends the comment.
+    return f"{page}{_LIST}{json.dumps(digests).replace('>', _GREATER)} -->\n"
+
+
+def _outdated_files(page: Path, files: Mapping[str, str | bytes]) -> list[Path]:
+    """What an earlier page lists and nobody has changed since, apart from what is written again."""
+    try:
+        text = read_limited(page, _MAX_PAGE).decode()
+        listed = json.loads(text.rpartition(_LIST)[2].removesuffix(" -->\n"))
+    except ValueError:  # There is no page, or none of ours.
+        return []
+    return [
+        path
+        for name, digest in (listed.items() if isinstance(listed, dict) else ())
+        if name not in files
+        and Path(name).name == name
+        and (path := page.parent / name).is_file()
+        and file_digest(path) == digest
+    ]
 
 
 def _write_files(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:

@@ -5,7 +5,9 @@ import re
 import pytest
 
 from hep2gan.cli import evaluate, export, pack, predict, report, train
+from hep2gan.cli.app import config_folder
 from hep2gan.cli.command_line import is_flag, show_first_job
+from hep2gan.cli.errors import options_by_group
 from hep2gan.cli.launch.idle import keys_without_effect
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
@@ -86,6 +88,13 @@ def test_every_help_answers_whatever_stands_beside_it(command, flag, capsys):
     swept = ["-m", "seed=3,1"] if command is train else []
     assert call(command, *swept, *POSITIONAL.get(command, []), flag) == 0
     assert "error" not in capsys.readouterr().err
+
+
+def test_the_help_of_packing_names_the_options_of_its_only_group(capsys):
+    assert call(pack, "--help") == 0
+    shown = capsys.readouterr().out
+    assert all(option in shown for option in options_by_group(config_folder())["data"])
+    assert "classifier" not in shown
 
 
 @pytest.mark.parametrize(

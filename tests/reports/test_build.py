@@ -87,6 +87,40 @@ def test_one_run_has_files_of_its_own(runs, tmp_path, unrendered):
     assert "Methods side by side" not in (tmp_path / "report.html").read_text("utf-8")
 
 
+def test_a_report_takes_the_place_of_the_one_before(runs, tmp_path, caplog, unrendered):
+    caplog.set_level("INFO")
+    several = {path.name for path in write_report(runs, tmp_path)}
+    assert caplog.messages == []
+    # Of the same name as a figure before, and of one that no report has.
+    (tmp_path / "intervals.png").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine")
+    single = {path.name for path in write_report(runs[:1], tmp_path)}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == single | {"intervals.png", "notes.txt"}
+    gone = several - left
+    assert {"intervals.pdf", "specimens_proposed.pdf"} < gone
+    assert caplog.messages == [f"removed {len(gone)} files of the page that was there"]
+    write_report(runs, tmp_path, only=["figure_3"])
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+@pytest.mark.parametrize(
+    "listed", ['{"../mine.csv": "DIGEST"}', '{"sub/x": "DIGEST"}', '["mine.csv"]', "{", "1"]
+)
+def test_a_page_of_others_removes_nothing(listed, runs, tmp_path):
+    import hashlib
+
+    folder = tmp_path / "report"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("mine.csv", "report/mine.csv", "report/sub/x"):
+        (tmp_path / name).write_text("mine")
+    listed = listed.replace("DIGEST", hashlib.sha256(b"mine").hexdigest())
+    (folder / "report.html").write_text(f"<!-- written beside this page: {listed} -->\n")
+    write_page(runs[:1], folder / "report.html")
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert {"mine.csv", "report/mine.csv", "report/sub/x"} < names
+
+
 def test_folds_have_one_row_and_one_panel(predictions, tmp_path, unrendered):
     found = [add_stand_ins(run) for run in folds(tmp_path, predictions, write_run)]
     page = write_page(found, tmp_path / "folds.html").read_text("utf-8")
