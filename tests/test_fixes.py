@@ -620,14 +620,15 @@ def test_predictions_of_a_run(run, capsys):
 
     save("in/cell.png")
     trusted = "trusted=[tests.integration.nets]"
-    assert "give a folder that hep2gan-train wrote" in said("runs", "in")
+    assert "give a folder that hep2gan-train wrote" in said("in", "in")
+    assert f"name a run in it: {run}." in said("runs", "in")
     assert "add trusted=" in said(str(run), "in")
     assert "does not exist" in said(str(run), "in", trusted, "checkpoint=gone.ckpt")
     assert call(predict, str(run), "in", trusted) == 0
     assert "set output=in/predictions" in said(str(run), "in", trusted, "output=in")
     assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
     assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
-    assert "1 of 1 images done" in capsys.readouterr().out
+    assert "1 of 1 image done" in capsys.readouterr().out
     # A field, as it is photographed; the run knows how large its cells were.
     save("in/field.png", (1040, 1388))
     assert "field.png has 1388 × 1040 pixels: one file is one cell" in said(str(run), "in", trusted)
@@ -642,9 +643,9 @@ def test_predictions_of_a_run(run, capsys):
 def test_evaluation_and_report_of_a_run(run, capsys):
     for command in (evaluate, report):
         assert call(command) == 2
-        key = re.search(r"add (runs?)=", capsys.readouterr().err)
+        assert re.search(r"no RUN is given: .* add it, see --help", capsys.readouterr().err)
         options = ["trusted=[tests.integration.nets]"] if command is evaluate else ["files=false"]
-        assert call(command, f"{key[1]}={run}", *options) == 0
+        assert call(command, str(run), *options) == 0
 
 
 @pytest.mark.integration

@@ -203,7 +203,7 @@ def run(
             check_external_configs(sys.argv[1:])
             check_words(sys.argv[1:], name, lambda: set(options_by_group(config_folder())))
             sys.argv[1:] = show_first_job(name_positionals(sys.argv[1:], positionals))
-        if (error := _run_in_hydra(task, name)) is not None:
+        if (error := _run_in_hydra(task, name, positionals)) is not None:
             raise error
 
 
@@ -251,7 +251,9 @@ def _register_plugins() -> None:
         Plugins.instance().register(plugin)
 
 
-def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Exception | None:
+def _run_in_hydra(
+    task: Callable[[dict[str, Any]], object], name: str, positionals: tuple[str, ...]
+) -> Exception | None:
     """Run `task` and return its error, before which Hydra would print all overrides."""
     import hydra
     from hydra.core.utils import env_override
@@ -261,7 +263,7 @@ def _run_in_hydra(task: Callable[[dict[str, Any]], object], name: str) -> Except
     @wraps(task)
     def catch(config: "DictConfig") -> None:
         try:
-            task(resolve_config(config))
+            task(resolve_config(config, name, positionals))
         except Exception as error:
             errors.append(error)
 
@@ -282,11 +284,15 @@ def _no_trace_of_doctor() -> Iterator[None]:
         yield
 
 
-def resolve_config(config: "DictConfig") -> dict[str, Any]:
+def resolve_config(
+    config: "DictConfig", command: str = "train", positionals: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Convert a composed configuration to plain containers with every interpolation resolved.
 
     Args:
         config: The configuration of a command, without Hydra's own group.
+        command: The command's name without hep2gan-.
+        positionals: Keys of its positional arguments, see `name_positionals`.
 
     Returns:
         Dictionaries, lists and scalars.
@@ -299,8 +305,24 @@ def resolve_config(config: "DictConfig") -> dict[str, Any]:
     _register_resolvers()
     # First, since others may be made of them.
     if missing := [str(key) for key in config if OmegaConf.is_missing(config, key)]:
-        key = missing[0]
-        raise Hep2ganError(f"{key} is not given", "it has no default", f"add {key}=…, see --help")
+        raise _not_given(missing[0], config, command, positionals)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _not_given(
+    key: str, config: "DictConfig", command: str, positionals: tuple[str, ...]
+) -> Hep2ganError:
+    """Explain a missing key; a positional argument is called what the usage calls it."""
+    words = {name.rstrip("*"): name.rstrip("*").removesuffix("s").upper() for name in positionals}
+    if key not in words:
+        return Hep2ganError(f"{key} is not given", "it has no default", f"add {key}=…, see --help")
+    usage = " ".join(
+        [f"hep2gan-{command}", *words.values(), *["..."] * positionals[-1].endswith("*")]
+    )
+    first, word = next(iter(words.items()))
+    taken = "" if key == first else f", and {config[first]} is taken as the {word}"
+    return Hep2ganError(
+        f"no {words[key]} is given", f"the usage is {usage}{taken}", "add it, see --help"
+    )

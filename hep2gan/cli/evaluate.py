@@ -18,21 +18,24 @@ def evaluate(config: dict[str, Any]) -> None:
         config: The resolved configuration, see `EvaluateSettings`.
     """
     from hep2gan.cli.settings import EvaluateSettings
-    from hep2gan.config import parse_run
-    from hep2gan.data.prepare import open_store_of_run
-    from hep2gan.data.splits import Split
-    from hep2gan.data.store.integrity import verify
-    from hep2gan.inference.load import load_run
     from hep2gan.runs.folder import RunFolder
     from hep2gan.settings import parse
-    from hep2gan.training.evaluation import evaluate_run, format_summary
-    from hep2gan.training.setup import build_data
 
     # conf/evaluate.yaml gives these to any set.
     if config["data"] == {"name": config["as"], "size": image_size(config["run"])}:
         config["data"] = None
     settings = parse(EvaluateSettings, config)
+    # Before torch, which takes seconds to import.
     run = RunFolder.open(Path(settings.run))
+
+    from hep2gan.config import parse_run
+    from hep2gan.data.prepare import open_store_of_run
+    from hep2gan.data.splits import Split
+    from hep2gan.data.store.integrity import verify
+    from hep2gan.inference.load import load_run
+    from hep2gan.training.evaluation import evaluate_run, format_summary
+    from hep2gan.training.setup import build_data
+
     own = parse_run(run, settings.trusted)
     if settings.data:
         _evaluate_external(settings, run, own)

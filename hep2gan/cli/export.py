@@ -13,12 +13,17 @@ def export(config: dict[str, Any]) -> None:
         config: The resolved configuration, see `ExportSettings`.
     """
     from hep2gan.cli.settings import ExportSettings
-    from hep2gan.inference.export import export_run
-    from hep2gan.inference.load import load_run
-    from hep2gan.inference.onnx_backend import CARD, GRAPH
+    from hep2gan.runs.folder import RunFolder
     from hep2gan.settings import parse
 
     settings = parse(ExportSettings, config)
+    # Before torch, which takes seconds to import.
+    RunFolder.open(Path(settings.run))
+
+    from hep2gan.inference.export import export_run
+    from hep2gan.inference.load import load_run
+    from hep2gan.inference.onnx_backend import CARD, GRAPH
+
     trained = load_run(Path(settings.run), settings.checkpoint, settings.trusted)
     output = Path(settings.output) if settings.output else trained.run.path / "export"
     check = export_run(trained, output, Path(settings.store) if settings.store else None)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hep2gan.cli.app import run
-from hep2gan.errors import Hep2ganError, bullet_list
+from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 
 if TYPE_CHECKING:
     from hep2gan.cli.settings import PredictSettings
@@ -23,16 +23,22 @@ def predict(config: dict[str, Any]) -> None:
     """
     from hep2gan.cli.settings import PredictSettings
     from hep2gan.data.readers.image import ImageReading
+    from hep2gan.inference.onnx_backend import DESCRIPTION
     from hep2gan.inference.predict import check_output, find_images
     from hep2gan.io import progress_bar
+    from hep2gan.runs.folder import RunFolder
     from hep2gan.settings import parse
 
     settings = parse(PredictSettings, config)
+    # Before torch, which takes seconds to import. An export writes its description last.
+    is_export = (Path(settings.run) / DESCRIPTION).is_file()
+    if not is_export:
+        RunFolder.open(Path(settings.run))
     inputs = settings.inputs
     output = Path(settings.output)
     images, left_out = find_images(inputs if isinstance(inputs, list) else [inputs], output)
     check_output(output, images)
-    predictor = _open_predictor(settings)
+    predictor = _open_export(settings) if is_export else _open_run(settings)
     with progress_bar("predicting") as bar:
         report = predictor.predict(
             images,
@@ -44,34 +50,41 @@ def predict(config: dict[str, Any]) -> None:
             masks=settings.masks,
         )
     written = output if settings.masks == "only" else output / "predictions.csv"
-    print(f"{report.done} of {len(images)} images done, see {written}")
+    print(f"{report.done:,} of {pluralize(len(images), 'image')} done, see {written}")
+    if report.masks:
+        print(
+            f"every mask is {report.masks}: look at the overlays, and at the test of the run"
+            " (Dice, test/constant_masks) before using any of them"
+        )
     if left_out:
         print(f"not predicted: {left_out}")
     if report.problems:
-        raise Hep2ganError(
-            f"{len(report.problems)} images were left out\n{bullet_list(report.problems)}\n"
-        )
+        left = pluralize(len(report.problems), "image")
+        raise Hep2ganError(f"{left} left out\n{bullet_list(report.problems)}\n")
 
 
-def _open_predictor(settings: "PredictSettings") -> "Predictor":
-    """The networks of a run, or of an export, which needs no torch."""
-    from hep2gan.inference.onnx_backend import DESCRIPTION, OnnxBackend, open_export
+def _open_export(settings: "PredictSettings") -> "Predictor":
+    """The networks of an export, without torch."""
+    from hep2gan.inference.onnx_backend import OnnxBackend, open_export
     from hep2gan.inference.predict import Predictor
 
-    folder, accelerator = Path(settings.run), settings.accelerator
-    # An export writes its description last.
-    if (folder / DESCRIPTION).is_file():
-        if settings.checkpoint:
-            raise Hep2ganError(
-                f"{folder} is an export", "it holds one set of weights", "leave out checkpoint"
-            )
-        export = open_export(folder)
-        return Predictor(OnnxBackend(export.graph, accelerator), *export[1:])
+    if settings.checkpoint:
+        raise Hep2ganError(
+            f"{settings.run} is an export", "it holds one set of weights", "leave out checkpoint"
+        )
+    export = open_export(Path(settings.run))
+    return Predictor(OnnxBackend(export.graph, settings.accelerator), *export[1:])
+
+
+def _open_run(settings: "PredictSettings") -> "Predictor":
+    """The networks of a run."""
     from hep2gan.inference.load import TorchBackend, load_run
+    from hep2gan.inference.predict import Predictor
     from hep2gan.training.devices import resolve_device
 
-    trained = load_run(folder, settings.checkpoint, settings.trusted)
-    backend = TorchBackend(trained.task, trained.config.normalisation, resolve_device(accelerator))
+    trained = load_run(Path(settings.run), settings.checkpoint, settings.trusted)
+    device = resolve_device(settings.accelerator)
+    backend = TorchBackend(trained.task, trained.config.normalisation, device)
     return Predictor(backend, trained.classes, trained.size, trained.largest_crop, trained.reading)
 
 

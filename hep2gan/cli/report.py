@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hep2gan.cli.app import run
-from hep2gan.errors import bullet_list
+from hep2gan.errors import bullet_list, pluralize
 
 
 def report(config: dict[str, Any]) -> None:
@@ -15,7 +15,6 @@ def report(config: dict[str, Any]) -> None:
     """
     from hep2gan.cli.settings import ReportSettings
     from hep2gan.io import silence_libraries
-    from hep2gan.reports.build import PAGE, page_file, write_report
     from hep2gan.runs.finished import find_runs
     from hep2gan.runs.folder import RunFolder
     from hep2gan.settings import parse
@@ -26,8 +25,13 @@ def report(config: dict[str, Any]) -> None:
     runs, left = [], []
     for path in map(Path, named):
         done, rest = ([], []) if RunFolder(path).config_file.is_file() else find_runs(path)
+        if not done:
+            RunFolder(path).require_started()
         runs += done or [path]
         left += rest
+    # Last, since what plots takes seconds to import.
+    from hep2gan.reports.build import PAGE, page_file, write_report
+
     target = page_file(Path(settings.output))
     page, *files = write_report(
         runs,
@@ -41,7 +45,7 @@ def report(config: dict[str, Any]) -> None:
     )
     print(page)
     if files:
-        print(f"and {len(files)} files of tables and figures beside it")
+        print(f"and {pluralize(len(files), 'file')} of tables and figures beside it")
     if left:
         print(f"left out, not finished\n{bullet_list(list(map(str, left)))}")
 

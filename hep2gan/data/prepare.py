@@ -10,7 +10,7 @@ from hep2gan.data.readers.source import DataSource, PackSettings
 from hep2gan.data.store.integrity import verify
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import progress_bar
 from hep2gan.runs.folder import RunFolder, Target
 
@@ -156,7 +156,7 @@ def pack_store(source: DataSource, workers: int | None = None) -> Store:
         Hep2ganError: Cells are damaged, the data set is invalid, or the store cannot be written.
     """
     raw = choose_masks(source.read(workers), source)
-    log.info("Packing %d cells from %s", len(raw.cells), source.root)
+    log.info("Packing %s from %s", pluralize(len(raw.cells), "cell"), source.root)
     with progress_bar("packing") as progress:
         return pack_cells(
             raw,

@@ -40,6 +40,7 @@ _KEY = re.compile(r"data\.(white_level|channel|plane)\b")
 """Keys that lie in no group here."""
 Masks = bool | Literal["only"]
 """Whether masks are written: beside the rest, alone in the layout of a data set, or not."""
+_CONSTANT = {f"{0:.6f}": "empty", f"{1:.6f}": "full"}
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -114,10 +115,12 @@ class PredictionReport:
     Attributes:
         done: Images whose results are written.
         problems: One message for each image that could not be read.
+        masks: "empty" or "full" if every mask is; else ''.
     """
 
     done: int = 0
     problems: list[str] = field(default_factory=list)
+    masks: str = ""
 
 
 class Predictor:
@@ -194,6 +197,8 @@ class Predictor:
                 rows.append(row)
                 report.done = len(rows)
                 progress(report.done + len(report.problems), len(images))
+        fractions = {str(row.get("mask_fraction")) for row in rows}
+        report.masks = _CONSTANT.get(fractions.pop(), "") if len(fractions) == 1 else ""
         if masks != "only":
             output.mkdir(parents=True, exist_ok=True)
             atomic_write(output / "predictions.csv", _to_csv(rows))

@@ -142,7 +142,7 @@ def _check(probability: Tensor, truth: Tensor) -> None:
 
 
 class ConstantMasks(Metric):
-    """Detects that generated masks are all empty, all full or all the same: a collapsed GAN.
+    """Detects that generated masks are all empty, all full or all the same.
 
     Counts pixels that are foreground in every mask and pixels that are foreground in any: if the
     two sets are equal, the masks do not depend on the image. Exact over batches and processes.

@@ -31,6 +31,8 @@ _WRITTEN = (
     *("metrics.csv", "metrics.json", "predictions.npz", "figures", "wandb", "DONE"),
     *("profile.json", "profile.md", "external", EARLIER),
 )
+_NAMED = 5
+"""Runs that an error names."""
 MAX_IMAGE_SIZE = 4096
 """Largest accepted side of an image in pixels; stores have at most 1024."""
 
@@ -126,13 +128,17 @@ class RunFolder:
         """Check that a run was started in this folder.
 
         Raises:
-            Hep2ganError: If there is no config.yaml.
+            Hep2ganError: If there is no config.yaml; names the runs below the folder.
         """
         if not self.config_file.is_file():
+            below = [str(path) for path in _runs_below(self.path)]
+            more = f" and {len(below) - _NAMED} more" if len(below) > _NAMED else ""
             raise Hep2ganError(
                 f"{self.path} is no run folder",
                 "a run folder holds config.yaml",
-                "give a folder that hep2gan-train wrote, e.g. runs/default/proposed/seed0",
+                f"name a run in it: {', '.join(below[:_NAMED])}{more}"
+                if below
+                else "give a folder that hep2gan-train wrote, e.g. runs/default/proposed/seed0",
             )
 
     def refuse_links(self) -> None:
@@ -334,6 +340,12 @@ def config_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tupl
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             yield key, f"{key}: {before.get(key, 'absent')} there, {after.get(key, 'absent')} here"
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    """The runs nearest below a folder of runs, of a study or of a method."""
+    levels = (sorted(folder.glob("*/" * depth + "config.yaml")) for depth in (1, 2, 3))
+    return [file.parent for file in next(filter(None, levels), [])]
 
 
 def _max_epochs(config: Mapping[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, pluralize
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,9 @@ def _check_epochs(path: Path, logged: Sequence[int], expected: int | None) -> No
     last = logged[-1] if expected is None and logged else (expected or 0) - 1
     missing = sorted(set(range(logged[0] if logged else 0, last + 1)) - set(logged))
     if len(missing) > 1:
-        raise _damaged(path, f"the rows of {len(missing)} epochs are missing, first {missing[0]}")
+        raise _damaged(
+            path, f"the rows of {pluralize(len(missing), 'epoch')} are missing, first {missing[0]}"
+        )
     if missing:
         raise _damaged(path, f"the row of epoch {missing[0]} is missing")
 

@@ -16,7 +16,7 @@ from hep2gan.data.leakage import measure_leakage
 from hep2gan.data.readers.source import DataSource
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import silence_libraries
 from hep2gan.losses.classification import GaussianMixtureLoss
 from hep2gan.metrics.baselines import BASELINES
@@ -199,7 +199,9 @@ def write_results(
     metrics = compute_test_metrics(
         predictions, margin=source.crop_margin, margin_share=source.crop_margin_fraction
     )
-    metrics |= constant_masks(predictions) | accuracy_interval(metrics, len(predictions.label))
+    epochs = run.max_epochs() if run.config_file.is_file() else None
+    metrics |= constant_masks(predictions, epochs)
+    metrics |= accuracy_interval(metrics, len(predictions.label))
     metrics |= extra or {}
     run.save_metrics(metrics)
     if figures:
@@ -210,11 +212,12 @@ def write_results(
     return metrics
 
 
-def constant_masks(predictions: Predictions) -> dict[str, float]:
+def constant_masks(predictions: Predictions, epochs: int | None = None) -> dict[str, float]:
     """Measure whether all generated masks are empty, full or the same, and warn if they are.
 
     Args:
         predictions: Predictions for the test part.
+        epochs: Epochs of the training, for the warning; None if they are not known.
 
     Returns:
         test/constant_masks: 1 where they are, else 0; empty without masks.
@@ -225,7 +228,13 @@ def constant_masks(predictions: Predictions) -> dict[str, float]:
     variety.update(torch.from_numpy(predictions.foreground).unsqueeze(1))
     constant = variety.compute()
     if constant is not None:
-        log.warning("Every generated mask of the test part is %s: the GAN has collapsed.", constant)
+        log.warning(
+            "Every generated mask of the test is %s: the generator has not learned to segment%s."
+            " Train more epochs; if that changes nothing, lower optimizer.generator.lr or"
+            " loss.alpha.",
+            constant,
+            f" in {pluralize(epochs, 'epoch')}" if epochs else "",
+        )
     return {"test/constant_masks": float(constant is not None)}
 
 

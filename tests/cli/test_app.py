@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from hep2gan.cli import evaluate, pack, predict, report, train
+from hep2gan.cli import evaluate, export, pack, predict, report, train
 from hep2gan.cli.app import name_positionals
 from hep2gan.cli.errors import nearest_names
 from hep2gan.errors import Hep2ganError
@@ -105,10 +106,12 @@ def test_a_wrong_key_is_named_with_the_nearest_right_one(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((evaluate,), ["run is not given"]),
+        ((evaluate,), ["no RUN is given: the usage is hep2gan-evaluate RUN. Fix:"]),
+        ((report,), ["no RUN is given: the usage is hep2gan-report RUN ..."]),
+        ((predict, "cells"), ["no INPUT", "hep2gan-predict RUN INPUT ..., and cells is taken as"]),
         ((evaluate, "nowhere"), ["nowhere is no run folder", "Fix:"]),
         ((report, "nowhere"), ["nowhere", "Fix:"]),
-        ((predict, "nowhere", "gone.png"), ["gone.png does not exist"]),
+        ((predict, "nowhere", "gone.png"), ["nowhere is no run folder"]),
         ((pack,), ["data.root is not set", "Fix:"]),
         ((pack, "data.root=gone"), ["gone", "Fix:"]),
         ((train,), ["there is no store at stores/icpr2016_128", "hep2gan-pack"]),
@@ -123,6 +126,29 @@ def test_errors_say_what_to_do(arguments, words, tmp_path, monkeypatch, capsys):
     assert "Traceback" not in shown
     for word in words:
         assert word in shown
+
+
+@pytest.mark.parametrize("command", [evaluate, export, predict, report])
+def test_a_wrong_run_is_told_before_anything_slow_is_imported(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for seed in range(7):
+        Path(f"runs/demo/proposed/seed{seed}").mkdir(parents=True)
+        Path(f"runs/demo/proposed/seed{seed}/config.yaml").touch()
+    slow = ("config", "inference.load", "inference.export", "reports.build")
+    for module in (f"hep2gan.{name}" for name in slow):
+        monkeypatch.setitem(sys.modules, module, None)
+    inputs = ["x.png"] if command is predict else []
+    assert call(command, "nowhere", *inputs) == 2
+    assert "nowhere is no run folder" in capsys.readouterr().err
+    if command is not report:  # It takes a study's folder.
+        for folder in ("runs", "runs/demo", "runs/demo/proposed"):
+            assert call(command, folder, *inputs) == 2
+            said = capsys.readouterr().err
+            assert f"{folder} is no run folder" in said
+            assert "Fix: name a run in it: runs/demo/proposed/seed0, runs/demo/" in said
+            assert said.endswith("seed4 and 2 more.\n")
 
 
 def test_nearest_prefers_the_key_itself():

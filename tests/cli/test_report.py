@@ -37,7 +37,11 @@ def test_tables_and_figures_lie_beside_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "runs" / "seed0", make_predictions(counts=(2, 2), size=32))
     assert call(report, "runs/seed0") == 0
+    capsys.readouterr()
     found = list((tmp_path / "report").iterdir())
+    assert call(report, "runs/seed0", "output=report.pdf") == 2
+    assert "output report.pdf is no folder and no HTML file" in capsys.readouterr().err
+    assert call(report, "runs/seed0") == 0
     said = f"report/report.html\nand {len(found) - 1} files of tables and figures beside it\n"
     assert capsys.readouterr().out == said
     assert {"report.html", "table_1.tex", "figure_3.pdf"} < {path.name for path in found}
@@ -95,7 +99,6 @@ def test_a_studys_folder_stands_for_what_is_finished_in_it(tmp_path, monkeypatch
     ("override", "words"),
     [
         ("output=null", "output is null: it must be a non-empty string. Fix: set output="),
-        ("output=report.pdf", "output report.pdf is no folder and no HTML file"),
         ("runs=null", "runs is null"),
         ("titel=x", "Did you mean title"),
     ],

@@ -287,4 +287,4 @@ def test_an_export_is_run_without_torch(inside):
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 of 1 images done" in done.stdout
+    assert "1 of 1 image done" in done.stdout

@@ -291,6 +291,29 @@ def test_rows_and_problems_keep_the_order_of_the_files():
     assert sorted(seen) == seen
 
 
+@pytest.mark.parametrize(("level", "said"), [(0.0, "empty"), (1.0, "full"), (0.5, "full")])
+def test_masks_that_are_all_empty_or_full_are_told(level, said):
+    def constant(pixels, _):
+        return BackendOutput(np.full(pixels.shape, level, np.float32))
+
+    image("one/1.png", seed=1)
+    image("one/2.png", seed=2)
+
+    def report(backend):
+        return Predictor(backend, "ab", 16).predict(
+            find_images(["one"], OUT).images,
+            OUT,
+            batch_size=2,
+            reading=ImageReading(),
+            overlays=False,
+            progress=lambda *_: None,
+        )
+
+    assert report(constant).masks == said
+    assert report(engine).masks == ""
+    assert report(lambda pixels, _: BackendOutput()).masks == ""
+
+
 def test_batches_are_of_so_many_files_whatever_can_be_read():
     calls = []
     predicted(10, 4, calls)

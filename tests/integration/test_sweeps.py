@@ -140,7 +140,7 @@ def test_the_doctor_looks_once_at_what_optuna_would_vary(tmp_path):
     pytest.importorskip("optuna")
     looked = train(tmp_path, *OPTUNA, "doctor=true")
     assert looked.output.count("started") == 1
-    assert "1 job: 1 done, 0 failed" in looked.output
+    assert "1 job checked: 1 can start, 0 cannot; nothing was trained" in looked.output
     assert not (tmp_path / "runs").exists()
     also = ("optimized_metric=val/dcie", "method=resnet50")
     wrong = train(tmp_path, *OPTUNA, "doctor=true", "loss.pixel=l3", *also, check=False)

@@ -75,10 +75,15 @@ def results_table(jobs: Sequence[Job]) -> list[str]:
     results = {job.run.path: _metrics(job.run) for job in jobs}
     names = [name for name in _MEASURES if any(name in found for found in results.values())]
     rows = [
-        "  ".join([*(f"{found.get(name, math.nan):<13.4f}" for name in names), str(path)])
+        "  ".join([*(f"{_shown(found.get(name)):<13}" for name in names), str(path)])
+        + ("  (all masks are alike)" if found.get("test/constant_masks") else "")
         for path, found in results.items()
     ]
     return ["  ".join(f"{name:<13}" for name in names), *rows] if names else []
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def _metrics(run: RunFolder) -> dict[str, float]:
@@ -111,16 +116,31 @@ def summarize(outcomes: Sequence[Outcome]) -> Hep2ganError | None:
     """
     failed = [outcome for outcome in outcomes if outcome.problem]
     done = [outcome.job for outcome in outcomes if not outcome.problem]
-    log.info("%s: %d done, %d failed", pluralize(len(outcomes), "job"), len(done), len(failed))
-    if done and not done[0].config.get("doctor"):
+    doctor = bool(outcomes and outcomes[0].job.config.get("doctor"))
+    count = pluralize(len(outcomes), "job")
+    log.info(
+        "%s checked: %d can start, %d cannot; nothing was trained"
+        if doctor
+        else "%s: %d done, %d failed",
+        count,
+        len(done),
+        len(failed),
+    )
+    if done and not doctor:
         for line in results_table(done):
             log.info(line)
         log.info(report_command(job.run.path.parent.parent for job in done))
     if not failed:
         return None
     lines = [f"{outcome.job.run.path}: {outcome.problem}" for outcome in failed]
+    if doctor:
+        return Hep2ganError(
+            f"{len(failed)} of {count} cannot start\n{bullet_list(lines, limit=len(lines))}\n",
+            "nothing was started",
+            "correct the cause and give the same command again",
+        )
     return Hep2ganError(
-        f"{len(failed)} of {len(outcomes)} jobs failed\n{bullet_list(lines, limit=len(lines))}\n",
+        f"{len(failed)} of {count} failed\n{bullet_list(lines, limit=len(lines))}\n",
         "the others are finished",
         "correct the cause and give the same command again: it resumes all that is not done",
     )

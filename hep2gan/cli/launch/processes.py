@@ -47,6 +47,7 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
         The outcomes, in the order of `jobs`.
     """
     outcomes: dict[int, Outcome] = {}
+    notes: dict[str, list[Job]] = {}
     waiting = list(unfinished_jobs(jobs, outcomes))
     running: dict[int, _Process] = {}
     with told_when_stopped(jobs), _stop_together(running):
@@ -59,8 +60,11 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
                 if process.process.poll() is not None:
                     del running[number]
                     slots.release(number)
-                    outcomes[number] = _outcome(process)
+                    outcomes[number] = _outcome(process, notes)
             time.sleep(0.1)
+    for line, noted in notes.items():
+        numbers = "".join(f"[{job.number}]" for job in noted)
+        log.info("%s%s", line, f" (jobs {numbers})" if len(noted) < len(jobs) else "")
     return [outcomes[job.number] for job in jobs]
 
 
@@ -105,25 +109,27 @@ def _start(job: Job, environment: Mapping[str, str]) -> _Process:
         return _Process(job, process, time.monotonic(), output, files.pop_all())
 
 
-def _outcome(process: _Process) -> Outcome:
+def _outcome(process: _Process, notes: dict[str, list[Job]]) -> Outcome:
+    """Tell how a job ended; with doctor=true, add what was noted of it to `notes`."""
     job, status = process.job, process.process.returncode
     if job.config.get("doctor"):
-        problem = _doctor_problem(job, status, process.output)
+        problem = _doctor_problem(job, status, process.output, notes)
     else:
         problem = None if job.done else describe_failure(status, process.output)
     process.files.close()
     minutes = (time.monotonic() - process.started) / 60
-    log.info("%s  %s after %.1f min", job_title(job), "FAILED" if problem else "finished", minutes)
+    ended = "checked" if job.config.get("doctor") else "finished"
+    log.info("%s  %s after %.1f min", job_title(job), "FAILED" if problem else ended, minutes)
     return Outcome(job, problem)
 
 
-def _doctor_problem(job: Job, status: int, output: Path) -> str | None:
-    """Return what prevents the start of a job; log what else was noted of it."""
+def _doctor_problem(job: Job, status: int, output: Path, notes: dict[str, list[Job]]) -> str | None:
+    """Return what prevents the start of a job; add what else was noted of it to `notes`."""
     text = output.read_text(errors="replace")
-    notes, found, problems = text.partition("\nproblem ")
-    for line in notes.splitlines():
+    noted, found, problems = text.partition("\nproblem ")
+    for line in noted.splitlines():
         if line.startswith(("note ", "skipped ")):
-            log.info("%s  %s", job_title(job), line)
+            notes.setdefault(line, []).append(job)
     if status == 0:
         return None
     return problems.strip() if found else describe_failure(status, output).partition(" (log: ")[0]

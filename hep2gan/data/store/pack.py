@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,9 @@ _COPIED_ROWS = 1024
 _CELLS_PER_PROCESS = 512
 """Below this number of cells, starting another process takes longer than it saves."""
 
+_MOST_SINGLE = 20
+"""Equal errors that are listed one by one even if most cells have them."""
+
 
 def pack_cells(
     raw: RawCells,
@@ -99,7 +103,7 @@ def pack_cells(
     destination = Path(destination).resolve()
     check_replaceable(destination, FILES.__contains__, "image.npy", "a store")
     signature = compute_signature(raw, {"version": VERSION, **chosen.model_dump()})
-    if (store := _open_unchanged(destination, signature)) is not None:
+    if (store := _open_unchanged(destination, signature, quiet=True)) is not None:
         return store
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -190,20 +194,22 @@ def _file_signature(path: Path | None) -> tuple[str, int, int] | None:
     return path.name, status.st_size, status.st_mtime_ns
 
 
-def _open_unchanged(destination: Path, signature: str) -> Store | None:
-    """Open the store at `destination` if it is intact and of this signature."""
+def _open_unchanged(destination: Path, signature: str, quiet: bool = False) -> Store | None:
+    """Open the store at `destination` if it is intact and of this signature; else tell why not."""
     if not (destination / MANIFEST).exists():
         return None
     try:
         store = Store.open(destination)
         verify(store, force=True)
     except Hep2ganError as error:
-        log.warning("%s Packing it again.", error)
+        if not quiet:
+            log.warning("%s Packing it again.", error)
         return None
     if store.manifest.get("signature") == signature:
         log.info("%s is already packed", destination)
         return store
-    log.info("%s was packed from other files or settings; packing it again", destination)
+    if not quiet:
+        log.info("%s was packed from other files or settings; packing it again", destination)
     return None
 
 
@@ -278,18 +284,37 @@ def _pack_pixels(
     errors = _cell_errors(raw, packed)
     rows = np.array([row for row, cell in enumerate(packed) if isinstance(cell, CellInfo)], int)
     if errors and (settings.on_error == "stop" or not len(rows)):
-        details = bullet_list([f"{error.id}: {error.reason}" for error in errors], MAX_LISTED)
+        details = bullet_list(_error_lines(raw, errors), MAX_LISTED)
+        skip = ", or leave their cells out with data.on_error=skip" if len(rows) else ""
         others = advice([error.reason for error in errors], settings.invert_masks)
         raise Hep2ganError(
             f"{len(errors):,} of {total + len(raw.problems):,} cells of {raw.source}"
             " cannot be packed",
             "",
-            "repair these files, or leave their cells out with data.on_error=skip"
-            f"{others}:\n{details}",
+            f"repair these files{skip}{others}:\n{details}",
         )
     if len(rows) < total:
         _keep_rows(folder, rows, names)
     return packed
+
+
+def _error_lines(raw: RawCells, errors: Sequence[CellError]) -> list[str]:
+    """List the errors; one that most cells have in common is one line, with the first cells."""
+    files = {cell.id: (str(cell.image), str(cell.mask)) for cell in raw.cells}
+    alike: dict[str, list[CellError]] = {}
+    for error in errors:
+        reason = error.reason
+        for name in (*files.get(error.id, ()), error.id):
+            reason = reason.replace(name, "#")
+        alike.setdefault(re.sub(r"\d[\d., ]*", "#", reason), []).append(error)
+    lines = []
+    for group in alike.values():
+        if len(group) > _MOST_SINGLE and 2 * len(group) > len(raw.cells):
+            first = ", ".join(error.id for error in group[:5])
+            lines.append(f"{len(group):,} cells ({first}, …), e.g. {group[0].reason}")
+        else:
+            lines += [f"{error.id}: {error.reason}" for error in group]
+    return lines
 
 
 def _find_oddities(raw: RawCells, folder: Path, packed: list[PackedCell]) -> list[Oddity]:

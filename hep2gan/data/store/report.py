@@ -10,6 +10,7 @@ from hep2gan.data.grouping import find_duplicates
 from hep2gan.data.readers.source import CellError, RawCells
 from hep2gan.data.store.plausibility import Oddity
 from hep2gan.data.store.store import Store
+from hep2gan.errors import pluralize
 
 MAX_LISTED = 1000
 """Longest list kept in a manifest; the count beside it is always complete."""
@@ -109,13 +110,14 @@ def format_report(store: Store) -> list[str]:
     findings = store.manifest["findings"]
     (h0, h, h1), (w0, w, w1) = findings["height"], findings["width"]
     with_specimen = len(store) - findings["without_specimen"]
-    specimens = f"{findings['specimens']:,} specimens of {with_specimen:,} cells"
+    specimens = pluralize(findings["specimens"], "specimen")
     return [
-        f"{len(store):,} cells in {len(store.classes)} classes from {store.manifest['source']}",
+        f"{pluralize(len(store), 'cell')} in {pluralize(len(store.classes), 'class', 'classes')}"
+        f" from {store.manifest['source']}",
         *_class_lines(store.classes, findings["counts"], findings["published_counts"]),
         f"crops {h0}–{h1} px high (median {h:g}), {w0}–{w1} px wide (median {w:g})",
         f"stored at {store.size} × {store.size} px, fingerprint {store.fingerprint[:12]}",
-        specimens if with_specimen else "no specimens",
+        f"{specimens} of {pluralize(with_specimen, 'cell')}" if with_specimen else "no specimens",
         *([] if store.has_masks else ["no masks: methods that segment cannot be trained"]),
         *(f"warning: {warning}" for warning in _warnings(store.classes, findings)),
     ]
@@ -144,16 +146,19 @@ def _warnings(classes: Sequence[str], findings: dict[str, Any]) -> list[str]:
     if findings["duplicates"]["count"]:
         cells, groups = findings["duplicates"]["cells"], findings["duplicates"]["count"]
         examples = _first_items(findings["duplicates"], " = ".join)
-        warnings.append(f"{cells:,} cells in {groups:,} groups of identical cells: {examples}")
+        warnings.append(
+            f"{cells:,} cells in {pluralize(groups, 'group')} of identical cells: {examples}"
+        )
     if findings["conflicts"]["count"]:
         examples = _first_items(findings["conflicts"], " = ".join)
         warnings.append(f"identical cells with different labels: {examples}")
     if findings["constant"]["count"]:
-        images = f"{findings['constant']['count']:,} images of one grey level"
-        warnings.append(f"{images}: {_first_items(findings['constant'], str)}")
+        images = pluralize(findings["constant"]["count"], "image")
+        warnings.append(f"{images} of one grey level: {_first_items(findings['constant'], str)}")
     if findings["skipped"]["count"]:
         reasons = _first_items(findings["skipped"], lambda problem: str(problem["reason"]))
-        warnings.append(f"{findings['skipped']['count']:,} cells left out: {reasons}")
+        cells = pluralize(findings["skipped"]["count"], "cell")
+        warnings.append(f"{cells} left out: {reasons}")
     return [*warnings, *oddity_lines(findings["oddities"]), *findings["notes"]]
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hep2gan.errors import pluralize
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.naming import group_pairs, numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
@@ -138,11 +139,22 @@ def leaks_of(run: FinishedRun) -> list[str]:
 
 
 def notes_of(run: FinishedRun) -> list[str]:
-    """State that nothing is shared between training and test, or that it cannot be known.
+    """State what the numbers of a run must be read with: masks all alike, nothing shared, unknown.
 
     Args:
         run: A run; its metrics lack what the store does not know.
     """
+    if not run.metrics.get("test/constant_masks"):
+        return _sharing(run)
+    epochs = f" in {pluralize(run.epochs, 'epoch')}" if run.epochs else ""
+    return [
+        "Every generated mask of the test is empty, full or the same: the generator has not learned"
+        f" to segment{epochs}.",
+        *_sharing(run),
+    ]
+
+
+def _sharing(run: FinishedRun) -> list[str]:
     measured = set(_LEAKS) & set(run.metrics)
     if measured == {"leakage/duplicate_test_cells"}:
         return ["Not every cell names its specimen: whether any is shared cannot be known."]
@@ -209,14 +221,17 @@ def headlines(metrics: Mapping[str, float]) -> list[Headline]:
         interval = f"{100 * low:.1f}–{_number(high, _PERCENT)}" if math.isfinite(low + high) else ""
         sign = -1 if name == "hd95" else 1
         beaten = [
-            words
+            "the " * words[0].islower() + words
             for key, words in floors.items()
             if key in metrics and sign * own <= sign * metrics[key]
         ]
-        warning = f"no better than the {' and the '.join(beaten)}" if beaten else ""
+        most = ", ".join(beaten[:-1])
+        warning = f"no better than {' and '.join(filter(None, [most, *beaten[-1:]]))}"
         found.append(
             Headline(
-                Cell(heading, _number(own, form), {f"test/{name}": own}, interval), beside, warning
+                Cell(heading, _number(own, form), {f"test/{name}": own}, interval),
+                beside,
+                warning if beaten else "",
             )
         )
     return found
@@ -347,7 +362,8 @@ def run_section(
         number,
         name,
         run,
-        f"{tested:,} {synthetic}cells of {len(predictions.classes)} classes",
+        f"{pluralize(tested, f'{synthetic}cell')} of"
+        f" {pluralize(len(predictions.classes), 'class', 'classes')}",
         counts_table(run, predictions),
         scores_table(predictions),
         subgroups_of([TestCells.from_predictions(predictions)]),

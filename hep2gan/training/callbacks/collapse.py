@@ -26,7 +26,7 @@ class CollapseMonitor(Callback):
 
     health/discriminator_won: 1 where D separates true from generated masks almost perfectly in an
     epoch; G then learns from pixels alone. health/constant_masks: 1 where all masks of the
-    validation part are empty, full or the same (the GAN has collapsed). health/variance_at_bound:
+    validation part are empty, full or the same. health/variance_at_bound:
     share of the mixture's log-variances at their bound. Metrics that do not apply to a method are
     left out.
     """
@@ -67,8 +67,9 @@ class CollapseMonitor(Callback):
             self._judge(
                 "constant_masks",
                 float(kind is not None),
-                f"every generated mask of the validation part is {kind}: the generator has"
-                " collapsed. Lower optimizer.generator.lr or loss.alpha",
+                f"every generated mask of the validation part is {kind}: the generator does not"
+                " segment. If more epochs do not change that, lower optimizer.generator.lr or"
+                " loss.alpha",
                 trainer.current_epoch,
             ),
         )

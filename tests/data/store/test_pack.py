@@ -156,6 +156,28 @@ def test_broken_pairs_stop_the_pack_with_the_whole_list(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_what_is_wrong_with_all_cells_is_told_once_and_not_skipped(tmp_path):
+    raw = cells(tmp_path / "raw", 24)
+    same = [cell._replace(mask=cell.image) for cell in raw.cells]
+    with pytest.raises(Hep2ganError) as caught:
+        pack_cells(raw._replace(cells=same), tmp_path / "store", size=32, workers=1)
+    assert "24 of 24 cells" in caught.value.fact
+    assert "on_error=skip" not in caught.value.fix
+    (line,) = caught.value.fix.splitlines()[1:]
+    assert "- 24 cells (00001, 00002, 00003, 00004, 00005, …), e.g. " in line
+    assert f"{raw.cells[0].image} is not binary" in line
+    # Most are the same, one is another, and one is whole.
+    same[3].image.unlink()
+    same[4] = raw.cells[4]
+    with pytest.raises(Hep2ganError) as caught:
+        pack_cells(raw._replace(cells=same), tmp_path / "store", size=32, workers=1)
+    assert "data.on_error=skip" in caught.value.fix
+    lines = caught.value.fix.splitlines()[1:]
+    assert "- 22 cells (00001, 00002, 00003, 00005" not in lines[0]
+    assert lines[0].startswith("  - 22 cells (00001, ")
+    assert lines[1].startswith(f"  - 00004: {raw.cells[3].image} does not exist")
+
+
 def test_skipped_cells_are_left_out_and_recorded(tmp_path):
     raw = broken(tmp_path / "raw")
     whole = pack_cells(cells(tmp_path / "whole", 6), tmp_path / "whole.store", size=32)
@@ -257,7 +279,7 @@ def test_an_empty_folder_and_a_damaged_store_are_replaced(tmp_path, caplog):
     with (tmp_path / "store" / "mask.npy").open("r+b") as file:
         file.truncate(200)
     again = pack_cells(raw, tmp_path / "store", size=32)
-    assert "damaged" in caplog.text
+    assert caplog.text.count("damaged") == caplog.text.count("Packing it again") == 1
     assert again.fingerprint == store.fingerprint
     check_content(again)
 

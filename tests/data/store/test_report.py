@@ -99,7 +99,7 @@ def test_sizes_specimens_constants_and_missing_classes(tmp_path):
     assert "crops 40–110 px high (median 55), 41–111 px wide (median 56)" in lines
     assert "2 specimens of 5 cells" in lines
     assert "warning: no cell of class none" in lines
-    assert "warning: 1 images of one grey level: 00006" in lines
+    assert "warning: 1 image of one grey level: 00006" in lines
     np.testing.assert_array_equal(store.levels[5], [7, 7])
 
 

@@ -166,13 +166,18 @@ def test_what_was_run_in_words_and_in_full(page, finished):
 
 
 def test_a_run_worse_than_its_baselines_is_told_so(plain):
-    metrics = {"test/dice": 0.94, "baseline/ellipse_dice": 0.945, "baseline/mean_mask_dice": 0.937}
-    metrics |= {"test/hd95": 5.0, "baseline/mean_mask_hd95": 4.9, "test/accuracy": 0.2}
+    metrics = {"test/dice": 0.94, "baseline/ellipse_dice": 0.945, "baseline/mean_mask_dice": 0.941}
+    metrics |= {
+        "baseline/otsu_dice": 0.95,
+        "test/hd95": 5.0,
+        "baseline/mean_mask_hd95": 4.9,
+        "test/accuracy": 0.2,
+    }
     metrics |= {"baseline/majority_accuracy": 0.2}
     (plain / "metrics.json").write_text(json.dumps(metrics))
     text = reported(plain).text
     assert text.count("no better than") == 3
-    assert "no better than the inscribed ellipse" in text
+    assert "no better than the inscribed ellipse, the mean mask and Otsu's threshold" in text
     assert "no better than the mean mask" in text
     assert "no better than the majority class" in text
 
@@ -275,11 +280,15 @@ def test_clean_splits_say_so_and_unknown_ones_too(plain):
     assert "Leakage between" not in page.text
     assert "No specimen and no byte-identical cell is in both" in page.text
     assert "Speckled 126 14" in " ".join(" ".join(page.rows).split())
+    assert "Every generated mask" not in page.text
+    clean["test/constant_masks"] = 1.0
     del clean["leakage/shared_specimens"]
     (plain / "metrics.json").write_text(json.dumps(clean))
     page = reported(plain)
     assert "Not every cell names its specimen: whether any is shared cannot be known." in page.text
     assert "Leakage between" not in page.text
+    alike = page.text.index("Every generated mask of the test is empty, full or the same: the gen")
+    assert alike < page.text.index("inscribed ellipse")
 
 
 def test_parts_that_did_not_take_part_are_not_listed(plain):
