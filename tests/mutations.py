@@ -206,7 +206,7 @@ MUTATIONS = (
     Mutation("data/patterns.py", "elif keys.count(key) == 1:", "elif key in keys:",
              "data/test_external.py"),
     Mutation("data/readers/labelled.py", "        if len(masks) > 1:", "        if len(masks) > 9:",
-             "data/readers/test_folders.py"),
+             "test_fixes.py"),
     Mutation("data/readers/stack.py", "plane, place[axis] = divmod(plane, size)",
              "plane, place[axis] = divmod(plane, size + 1)", "data/readers/test_stack.py"),
     Mutation("data/store/store.py", '        columns["label"] = label\n', "",
