@@ -86,7 +86,7 @@ class EvaluateSettings(RunSettings):
                 "it is about a test on another labelled set",
                 "add data=manifest data.root=FOLDER, or leave it out",
             )
-        if self.test_name and not re.fullmatch(r"[^\W_][\w.+-]*", self.test_name):
+        if self.test_name and not re.fullmatch(r"[^\W_](?:[\w.+-]*[\w+-])?", self.test_name):
             return Hep2ganError(
                 f"as is {self.test_name!r}",
                 "it names a folder: letters, digits and _ . + - after a first letter or digit",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.data.patterns import canonical_class
+from hep2gan.data.patterns import same_classes
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError, pluralize
 
@@ -94,14 +94,7 @@ def match_classes(
                 f"it has {', '.join(known)}",
                 "write classes={CLASS OF THE SET: CLASS OF THE RUN} with names as they stand there",
             )
-    keys = [canonical_class(name) for name in ours]
-    found = {}
-    for name in theirs:
-        key = canonical_class(name)
-        if name in given or name in ours:
-            found[name] = given.get(name, name)
-        elif keys.count(key) == 1:
-            found[name] = ours[keys.index(key)]
+    found = same_classes(theirs, ours) | dict(given)
     if not found:
         raise Hep2ganError(
             f"no class of the set ({', '.join(theirs)}) is one of the run ({', '.join(ours)})",

@@ -1,6 +1,7 @@
 """Staining patterns: the six of the ICPR 2016 Task-1 set, and what other sets call theirs."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hep2gan.data.readers.files import plain_name
@@ -88,6 +89,32 @@ def canonical_class(name: str) -> str:
     """
     folded = fold_class(name)
     return _CLASS_OF.get(_CODE.sub("ac", folded.replace(" ", "")), folded)
+
+
+def same_classes(names: Iterable[str], others: Sequence[str]) -> dict[str, str]:
+    """Find the partner of each class in another set of classes: the same name, or the same pattern.
+
+    Args:
+        names: Names of classes.
+        others: Names of the other classes.
+
+    Returns:
+        For each name with a partner, that partner: the equal name, else the only one that
+        `canonical_class` calls the same.
+
+    Examples:
+        >>> same_classes(["AC-1", "Golgi", "Rods"], ["Golgi", "Homogeneous"])
+        {'AC-1': 'Homogeneous', 'Golgi': 'Golgi'}
+    """
+    keys = [canonical_class(name) for name in others]
+    found = {}
+    for name in names:
+        key = canonical_class(name)
+        if name in others:
+            found[name] = name
+        elif keys.count(key) == 1:
+            found[name] = others[keys.index(key)]
+    return found
 
 
 def fold_class(name: str) -> str:

@@ -45,7 +45,7 @@ def open_store_of_run(run: RunFolder, place: str | None) -> Store:
             f"{path} holds other cells than {run.path} was trained on",
             "store= is another place of the run's own cells",
             "leave store out, or name a copy of the training's store; to test on other labelled"
-            f" cells: hep2gan-evaluate {run.path} data=manifest data.store={path} as=NAME",
+            f" cells: hep2gan-evaluate {run.path} data=manifest as=NAME data.store={path}",
         )
     return store.for_target(info.target)
 

@@ -158,7 +158,7 @@ def plot_intervals(rows: Rows) -> Figure | None:
             style.class_dot(name, place, 5.5, linestyle="-", markeredgewidth=0)
             for place, name in enumerate(names)
         ]
-        style.legend_below(figure, handles, entry=2.38)
+        style.legend_below(figure, handles)
     return figure
 
 

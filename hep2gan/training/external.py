@@ -173,7 +173,7 @@ def open_external(source: DataSource, run: RunFolder, workers: int | None = None
             "a test on another set needs other cells",
             f"name another set; hep2gan-evaluate {run.path} tests on the run's own test cells",
         )
-    return store
+    return store.for_target(info.target)
 
 
 def evaluate_external(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hep2gan.config import NETWORKS, TrainConfig
+from hep2gan.data.patterns import same_classes
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import file_digest
 from hep2gan.models.pretrained import STANDARDISED
@@ -276,9 +277,8 @@ def _network(name: str) -> str:
 
 
 def _rows_of_same_classes(here: Sequence[str], there: Sequence[str]) -> list[tuple[int, int]]:
-    rows = {name.strip().casefold(): row for row, name in enumerate(there)}
-    keys = enumerate(name.strip().casefold() for name in here)
-    return [(row, rows[key]) for row, key in keys if key in rows]
+    partners = same_classes(here, there)
+    return [(row, there.index(partners[n])) for row, n in enumerate(here) if n in partners]
 
 
 def _fit(

@@ -11,6 +11,7 @@ import pytest
 from hep2gan.cli import terminal
 from hep2gan.cli.launch import local
 from hep2gan.runs.folder import RunFolder
+from tests.helpers.configs import parsed
 from tests.helpers.started import environment
 
 TEXT = "256 × 256, Kerngröße, 均质, caf\udce9.png"
@@ -78,7 +79,7 @@ def test_without_any_output_nothing_breaks(monkeypatch):
 
 def test_the_log_of_a_run_takes_every_character(tmp_path, monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    with local._log_file(RunFolder(tmp_path / "run")):
+    with local._log_file(RunFolder(tmp_path / "run"), parsed()):
         # Not by its logger: pytest's workers cannot send what they capture of such a text.
         (file,) = (h for h in logging.getLogger().handlers if isinstance(h, local._LateFileHandler))
         file.handle(logging.makeLogRecord({"msg": TEXT}))

@@ -76,7 +76,10 @@ def test_the_network_is_exported():
 
 
 def test_a_classifier_writes_no_masks(capsys):
-    assert call(predict, str(CLASSIFIED), "stores/synthetic_96_0", "masks=only", "output=none") == 2
+    assert (
+        call(predict, str(CLASSIFIED), "stores/synthetic_96_0_lab0", "masks=only", "output=none")
+        == 2
+    )
     assert "this method makes no masks" in capsys.readouterr().err
     assert not Path("none").exists()
 
@@ -89,7 +92,7 @@ def test_masks_of_another_set_s_run_make_it_a_set_with_masks(capsys):
     assert "hep2gan-pack data.masks=FOLDER" in fix
     other = ("data=phantom", "data.count=96", "data.seed=1", *QUICK, "trainer.max_epochs=12")
     assert call(train, *other, "method=without_adversarial", "model.classify=false") == 0
-    run, raw = "runs/default/without_adversarial/seed0", "stores/synthetic_96_0"
+    run, raw = "runs/default/without_adversarial/seed0", "stores/synthetic_96_0_lab0"
     assert call(predict, run, raw, "masks=only", "output=drawn", "accelerator=cpu") == 0
     written = sorted(path.name for path in Path("drawn").iterdir())
     assert len(written) == 96

@@ -188,7 +188,7 @@ def test_what_methods_are_compared_with():
 
 
 def test_what_is_not_understood(capsys):
-    with pytest.raises(Hep2ganError, match=r"no study 'table_2'.*choose from ablation, figure_2"):
+    with pytest.raises(Hep2ganError, match=r"no study 'table_2'.*from ablation, cross_set, f"):
         Study.load("table_2")
     with pytest.raises(Hep2ganError, match="no study 'wandb_sweep'"):
         Study.load("wandb_sweep")
@@ -324,3 +324,28 @@ def test_a_small_study_from_its_cells_to_its_page(tmp_path, monkeypatch, capfd):
     assert ">What the split inflates</h2>" in page
     assert page.count('<details class="run">') == 2
     assert "runs/leakage_laptop/report/report.html" in capfd.readouterr().out
+
+
+def test_a_study_of_several_sets_is_refused_one(monkeypatch):
+    monkeypatch.setattr(study, "trained", lambda _: pytest.fail("a sweep was launched"))
+    with pytest.raises(Hep2ganError, match=r"all runs are .* stores/x_128.*data.name=lab_a"):
+        study.main(["cross_set", "data=manifest", "data.name=x", "seed=0"])
+
+
+@pytest.mark.slow
+def test_each_set_is_trained_on_and_all_are_tested(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    words = ["cross_set", "scale=laptop", "method=intensity", "seed=0", "data.count=96"]
+    words.append("model.baseline.trees=5")
+    assert study.main(words) == 0
+    runs = tmp_path / "runs" / "cross_set_laptop"
+    stores = [f"phantom_96_0_lab{lab}_64" for lab in (0, 1)]
+    for lab, other in enumerate(reversed(stores)):
+        assert (runs / f"intensity,data.lab={lab}/seed0/external/{other}/external.json").is_file()
+    table = (runs / "report" / "cross_set.md").read_text(encoding="utf-8")
+    assert f"| On {stores[0]} | On {stores[1]} |" in table
+    assert (runs / "report" / "cross_set.png").is_file()
+    assert "tested on 96 of 96 cells" in capfd.readouterr().out
+    # What is tested already is left alone.
+    monkeypatch.setattr(study, "evaluate", lambda _: pytest.fail("tested again"))
+    assert study.main([*words, "train=false"]) == 0

@@ -33,7 +33,9 @@ def cells(ids, right, *, per_specimen=5, dice=None, classify=True, known=True):
     )
 
 
-def result(name, tested, *, seed="0", study="s", data="icpr2016", metrics=None, **split):
+def result(
+    name, tested, *, seed="0", study="s", data="icpr2016", metrics=None, fingerprint="", **split
+):
     """A result of a run that has no folder."""
     run = FinishedRun(
         path=Path(f"runs/{study}/{name}/seed{seed}"),
@@ -46,7 +48,7 @@ def result(name, tested, *, seed="0", study="s", data="icpr2016", metrics=None, 
         },
         config_text="",
         metrics=metrics or {},
-        split={},
+        split={"settings": {"fingerprint": fingerprint}},
     )
     return RunResult(run, tested)
 

@@ -1,4 +1,4 @@
-"""What the README tells to type is understood."""
+"""What the README and the pages of docs/ tell to type is understood."""
 
 import re
 import shlex
@@ -10,13 +10,18 @@ from hep2gan.cli import evaluate, export, pack, predict, report, train
 from hep2gan.cli.app import config_folder
 from tests.helpers.commands import call
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = [page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))]
 MODULES = {
     m.__name__.rpartition(".")[2]: m for m in (evaluate, export, pack, predict, report, train)
 }
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
-LINES = [shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines()]
-COMMANDS = [line for line in LINES if line and line[0].startswith("hep2gan-")]
+BLOCKS = re.findall(r"```sh\n(.*?)```", "\n".join([README, *PAGES]), re.S)
+# What a page shows with its output stands behind a prompt.
+PROMPTS = re.findall(r"^ *\$ (hep2gan-[^…\n]*)$", "\n".join(PAGES), re.M)
+TYPED = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()] + PROMPTS
+LINES = [shlex.split(line, comments=True) for line in TYPED if "$CELLS" not in line]
+COMMANDS = [line for line in LINES if line and line[0].startswith("hep2gan-") and "…" not in line]
 # Options written in sentences, such as `data.on_error=skip`.
 INLINE = re.findall(r"`(hep2gan-\w+ [^`$]*)`", README)
 
@@ -37,11 +42,11 @@ def first_job(words):
 
 
 def test_there_are_commands_to_check():
-    assert len(COMMANDS) >= 6
+    assert len(COMMANDS) >= 40
 
 
 def test_make_targets_exist():
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     targets = [line[1] for line in LINES if line and line[0] == "make"]
     assert targets
     for target in targets:
@@ -55,4 +60,9 @@ def test_methods_of_the_table_exist():
 
 def test_pictures_exist():
     for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
-        assert (Path(__file__).parents[2] / path).is_file()
+        assert (ROOT / path).is_file()
+
+
+def test_links_lead_to_pages():
+    for path in re.findall(r"\]\((docs/[^)]+)\)", README):
+        assert (ROOT / path).is_file()

@@ -176,6 +176,18 @@ def test_a_schedule_over_all_epochs_is_refused(tmp_path, newest, option):
     assert f"init_from={tmp_path / 'run'}" in e.value.fix
 
 
+@pytest.mark.usefixtures("here")
+def test_the_fix_of_such_a_schedule_helps(capsys):
+    words = (*OPTIONS, RAMP, "study=ramp")
+    run = Path("runs/ramp/proposed/seed0")
+    assert call(train, *words, "trainer.max_epochs=2") == 0
+    assert call(train, *words, "trainer.max_epochs=4") == 2
+    assert f"name=… or study=…; init_from={run}" in capsys.readouterr().err
+    assert (run / "DONE").exists()
+    more = (*words, "trainer.max_epochs=4", "name=longer", f"init_from={run}", "doctor=true")
+    assert call(train, *more) == 0
+
+
 @pytest.mark.parametrize(
     ("newest", "option"),
     [

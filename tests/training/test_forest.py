@@ -64,7 +64,7 @@ def test_a_run_is_tested_on_its_own_cells_wherever_they_lie(place, tmp_path, mon
     said = capsys.readouterr().err
     assert f"stores/other holds other cells than {RUN} was trained on" in said
     assert "leave store out, or name a copy of the training's store; to test on other" in said
-    words = re.search(rf"hep2gan-evaluate {RUN} (.*)", said)[1].split()
+    words = re.search(rf"hep2gan-evaluate {RUN} (.*)", said)[1].rstrip(".").split()
     assert call(evaluate, RUN, *words, "figures=false") == 0
     assert (place / RUN / "external/NAME/metrics.json").is_file()
     assert (place / RUN / "metrics.json").read_bytes() == before

@@ -34,7 +34,15 @@ def source(folder, classes, *options, size=64, **more):
     run = RunFolder(folder)
     run.save_config(config.to_plain())
     run.store_file.write_text(
-        json.dumps({"classes": classes, "size": size, "path": "gone", "largest_crop": 9})
+        json.dumps(
+            {
+                "classes": classes,
+                "size": size,
+                "path": "gone",
+                "largest_crop": 9,
+                "target": "pattern",
+            }
+        )
     )
     run.checkpoints.mkdir()
     state = {name: tensor + 1 for name, tensor in task.state_dict().items()}

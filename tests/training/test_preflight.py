@@ -20,7 +20,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.models import pretrained
 from hep2gan.runs.checkpoints import list_checkpoints
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training import preflight
+from hep2gan.training import disk_space, preflight
 from hep2gan.training.disk_space import checkpoint_bytes
 from hep2gan.training.preflight import (
     check_split,
@@ -42,7 +42,7 @@ RUN = "runs/default/proposed/seed0"
 MANIFEST = (
     "data._target_=hep2gan.data.readers.manifest.ManifestSource",
     "data.root=raw",
-    *(f"~data.{key}" for key in ("count", "seed", "duplicate_specimen", "spread")),
+    *(f"~data.{key}" for key in ("count", "seed", "lab", "duplicate_specimen", "spread")),
 )
 
 
@@ -110,7 +110,7 @@ def test_of_intensities_the_doctor_says_what_hides_them(place):
 
 
 def test_all_problems_stand_in_one_list(place, monkeypatch):
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
     more = ("+logger.wandb=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
     found = problems(
@@ -375,7 +375,7 @@ def bare(place):
 )
 def test_methods_that_need_masks_are_refused_before_anything_is_written(place, bare, method, needs):
     (found,) = problems(*bare, f"method={method}")
-    assert f"bare_60_0_32 has no masks, and method {method} {needs}" in found
+    assert f"bare_60_0_lab0_32 has no masks, and method {method} {needs}" in found
     assert "set method=resnet50_t (or resnet50, vgg16, gao, robust)" in found
     assert "masks=only" in found
     assert call(train, *SMALL, *NETS, *bare, f"method={method}") == 2
@@ -395,7 +395,7 @@ def test_methods_without_masks_are_not_refused(bare, method):
 def test_cells_that_are_still_to_be_generated_are_asked_about_too():
     words = ("data.name=later", "data.masks=false")
     (found,) = problems(*words)
-    assert "later_60_0_32 has no masks" in found
+    assert "later_60_0_lab0_32 has no masks" in found
     assert problems("data.name=later") == []
 
 

@@ -16,7 +16,7 @@ from tests.helpers.commands import call, folder_after
 from tests.helpers.started import NETS, SMALL
 
 RUN = Path("runs/default/proposed/seed0")
-STORE = Path("stores/phantom_60_0_32")
+STORE = Path("stores/phantom_60_0_lab0_32")
 ONE = (*SMALL, *NETS, "trainer.max_epochs=1", "target=intensity")
 TREES = ("method=intensity", "model.baseline.trees=20")
 
@@ -67,7 +67,7 @@ def test_evaluating_predicting_and_exporting_say_intensities(capsys):
     np.testing.assert_array_equal(before.pattern, after.pattern)
     np.testing.assert_allclose(before.probabilities, after.probabilities, atol=1e-6)
     assert re.search(r"^accuracy, Golgi +\d\.\d{3}$", capsys.readouterr().out, re.M)
-    image = next(Path("stores/synthetic_60_0").glob("*[0-9].png"))
+    image = next(Path("stores/synthetic_60_0_lab0").glob("*[0-9].png"))
     assert call(predict, str(RUN), str(image), *NETS[:1], "output=named") == 0
     with next(Path("named").glob("*.csv")).open() as file:
         (row,) = csv.DictReader(file)
@@ -114,7 +114,7 @@ def test_cells_without_intensity_are_told_and_a_set_without_any_is_refused(capsy
     intensity_of(STORE, lambda values: np.where(np.arange(60) % 6 == 0, -1, values))
     assert call(train, *patterns) == 0
     said = capsys.readouterr().out
-    assert "10 cells of stores/phantom_60_0_32 without an intensity are in no part" in said
+    assert "10 cells of stores/phantom_60_0_lab0_32 without an intensity are in no part" in said
     split = json.loads(Path("runs/partly/intensity/seed0/split.json").read_text())
     assert split["left_out"] == 10
     assert sum(sum(part.values()) for part in split["counts"].values()) == 50
@@ -122,7 +122,7 @@ def test_cells_without_intensity_are_told_and_a_set_without_any_is_refused(capsy
     for more in ((), ("doctor=true",)):
         assert call(train, *patterns[:-1], "study=none", *more) != 0
         said = "".join(capsys.readouterr())
-        assert "no cell of stores/phantom_60_0_32 has a known intensity" in said
+        assert "no cell of stores/phantom_60_0_lab0_32 has a known intensity" in said
         assert "set target=pattern" in said
     assert not Path("runs/none/intensity/seed0/config.yaml").exists()
     # What the error says leads out.

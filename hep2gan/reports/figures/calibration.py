@@ -19,7 +19,8 @@ from hep2gan.statistics.calibration import (
 )
 from hep2gan.statistics.significance import wilson
 
-_SHARED = {"markersize": 3.6, "linewidth": 1.1}
+_SHARED = {"markersize": 3.6, "linewidth": 1.1, "clip_on": False}
+"""A marker at a confidence of 1 is not cut in half."""
 _BEFORE: dict[str, Any] = _SHARED | {
     "color": style.OKABE_ITO[0],
     "marker": "o",
@@ -81,7 +82,7 @@ def plot_calibration_by_method(methods: Mapping[str, Predictions]) -> Figure | N
         _plot_confidences(lower, before, after)
         style.add_heading(upper, heading, note)
     style.drop_inner_ylabels(axes)
-    style.legend_below(figure, [Line2D([], [], **curve) for curve in curves], entry=1.7)
+    style.legend_below(figure, [Line2D([], [], **curve) for curve in curves])
     return figure
 
 
@@ -105,7 +106,9 @@ def _plot_accuracies(ax: Axes, before: Reliability, after: Reliability | None) -
     low, high = np.transpose(
         [wilson(int(before.right[one]), int(before.cells[one])) for one in filled]
     )
-    ax.vlines(before.confidence[filled], low, high, color=_BEFORE["color"], linewidth=0.8)
+    ax.vlines(
+        before.confidence[filled], low, high, color=_BEFORE["color"], linewidth=0.8, clip_on=False
+    )
     if after is not None:
         filled = np.flatnonzero(after.cells)
         ax.plot(after.confidence[filled], after.accuracy[filled], **_AFTER)
@@ -126,6 +129,7 @@ def _plot_confidences(ax: Axes, before: Reliability, after: Reliability | None) 
             linewidth=1.2,
             color=_AFTER["color"],
             linestyle=_AFTER["linestyle"],
+            clip_on=False,
         )
     style.style_axes(ax, xlabel="confidence", ylabel="cells (%)")
     ax.set(xlim=(0, 1), ylim=(0, 102), yticks=[0, 50, 100])

@@ -131,8 +131,8 @@ COMPARISON_FIGURES: tuple[FigureSpec[Mapping[str, Predictions]], ...] = (
         "figure_2",
         "Contours",
         "The cell of median Dice of each class: as the networks see it, and below with the "
-        "outlines of each method's mask (purple) and of the true mask (green). After the paper's "
-        "Fig. 2.",
+        "outlines of each method's mask (purple) and of the true mask (green), and their Dice. "
+        "After the paper's Fig. 2.",
         cells.plot_contours_by_method,
     ),
     FigureSpec(

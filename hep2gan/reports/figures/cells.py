@@ -151,28 +151,48 @@ def _plot_grid(methods: Mapping[str, Predictions], rows_of: Sequence[Mapping[int
     rows_of: of each method, label to row of its predictions.
     """
     first, labels, named = next(iter(methods.values())), list(rows_of[0]), any(methods)
-    columns, blocks = min(len(labels), _COLUMNS), -(-len(labels) // _COLUMNS)
     depth, margin = 1 + len(methods), _NAME if named else 0.0
-    # No larger than a page.
-    widest = (style.PAGE - margin) / max(columns, 4)
-    side = min(widest, (_HIGHEST / blocks - 0.3) / depth - _NOTE)
+    columns, side = _largest_pictures(len(labels), depth, style.PAGE - margin)
+    blocks = -(-len(labels) // columns)
     figure, grid = _new_grid(columns, blocks, depth, side, margin)
+    names = _fit_names(first.classes, side - _GAP)
     for place, label in enumerate(labels):
-        block, column = divmod(place, _COLUMNS)
+        block, column = divmod(place, columns)
         top, *below = grid[depth * block : depth * (block + 1), column]
         plot_image(top, first.image[rows_of[0][label]])
-        name = style.fit_text(first.classes[label], side - _GAP, style.LABEL)
-        top.set_title(name, fontsize=style.LABEL, color=style.INK)
+        top.set_title(names[label], fontsize=style.LABEL, color=style.INK)
         if named:
             cell = _fit_id(first, rows_of[0][label], side)
             style.add_text(top, 0.5, -0.03, cell, style.QUIET, **_BELOW)
         for ax, predictions, rows in zip(below, methods.values(), rows_of, strict=True):
-            _plot_cell(ax, predictions, rows[label], 0.0 if named else side)
+            _plot_cell(ax, predictions, rows[label], side, with_id=not named)
     if named:
         beside = grid.reshape(blocks, depth, columns)[:, 1:, 0]
         _name_rows(beside, list(methods), figure.get_figheight() / len(grid))
     add_outline_legend(figure, first)
     return figure
+
+
+def _fit_names(classes: Sequence[str], room: float) -> list[str]:
+    """Cut names to `room` inches; they are abbreviated if they are no longer told apart."""
+    names = [style.fit_text(name, room, style.LABEL) for name in classes]
+    if len(set(names)) == len(names):
+        return names
+    return style.short_names(classes, room * style.SMALL / style.LABEL)
+
+
+def _largest_pictures(classes: int, depth: int, width: float) -> tuple[int, float]:
+    """Return the columns, six or more, and the side in inches of the largest pictures on a page.
+
+    depth: pictures of one class below each other.
+    """
+    sides = {}
+    for columns in range(min(classes, _COLUMNS), classes + 1):
+        blocks = -(-classes // columns)
+        high = (_HIGHEST / blocks - 0.3) / depth - _NOTE
+        sides[columns] = min(width / max(columns, 4), high)
+    columns = max(sides, key=lambda columns: sides[columns])
+    return columns, sides[columns]
 
 
 def _new_grid(
@@ -188,12 +208,14 @@ def _new_grid(
     return figure, grid
 
 
-def _plot_cell(ax: Axes, predictions: Predictions, row: int, room: float) -> None:
-    """Plot a cell's outlines, below them its Dice and, with `room` in inches for both, its id."""
+def _plot_cell(ax: Axes, predictions: Predictions, row: int, room: float, *, with_id: bool) -> None:
+    """Plot a cell's outlines, below them, in `room` inches, its Dice and its id."""
     plot_image(ax, predictions.image[row])
     plot_outlines(ax, predictions, row)
-    words = [] if predictions.dice is None else [f"Dice {predictions.dice[row]:.3f}"]
-    if room:
+    words = []
+    if (dice := predictions.dice) is not None:
+        words.append("Dice " * (room >= _DICE) + f"{dice[row]:.3f}")
+    if with_id:
         words.append(_fit_id(predictions, row, room - _DICE * len(words)))
     style.add_text(ax, 0.5, -0.03, " · ".join(words), style.QUIET, **_BELOW)
 
@@ -203,7 +225,7 @@ def _name_rows(axes: npt.NDArray[Any], names: Sequence[str], height: float) -> N
 
     axes: (blocks, methods).
     """
-    headings = style.wrap_headings(names, int(height / 0.07))
+    headings = style.wrap_headings(names, int((height - _NOTE) / 0.063))
     for (_, method), ax in np.ndenumerate(axes):
         style.add_text(ax, -0.04, 0.5, headings[method], ha="right", va="center", rotation=90)
 

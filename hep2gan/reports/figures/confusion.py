@@ -51,7 +51,7 @@ def plot_confusion_by_method(methods: Mapping[str, Predictions]) -> Figure | Non
     classes = next(iter(methods.values())).classes
     columns = max(1, min(style.COLUMNS, int(style.PAGE / _side(classes, _LEAST_FIELD))))
     figure, headings, axes = style.method_panels(
-        list(methods), [style.PAGE / columns + 0.05], columns, foot=0.45
+        list(methods), [style.PAGE / columns - 0.05], columns, foot=0.45
     )
     for (ax,), heading, predictions in zip(axes, headings, methods.values(), strict=True):
         _plot_matrix(ax, predictions, heading, unit="")
@@ -101,7 +101,7 @@ def _plot_matrix(ax: Axes, predictions: Predictions, name: str = "", unit: str =
         elif not counts[true, guess]:
             text = "0"
         ink = style.INK if counts[true, guess] else style.QUIET
-        ink = "white" if share[true, guess] > 0.55 else ink
+        ink = "white" if share[true, guess] > 0.7 else ink  # whichever contrasts more
         ax.text(guess, true, text, ha="center", va="center", color=ink, fontsize=style.SMALL)
     right, cells = int(np.trace(counts)), int(counts.sum())
     style.add_heading(ax, name, f"Accuracy {100 * right / cells:.2f} % ({right} of {cells})")
@@ -128,6 +128,7 @@ def _add_scale(figure: Figure, ax: Axes) -> None:
         ax.images[0],
         ax=figure.axes,
         location="bottom",
+        panchor=False,  # the matrices stay at the top of their places
         fraction=0.1 / height,
         pad=0.05 / height,
         aspect=30,

@@ -35,7 +35,10 @@ _ORDER = (
     _DISTANCE,
     _RATE,
 )
-_NAMES = {"p_real": "D(true mask)", "p_fake": "D(generated mask)"}
+_OUTPUTS = {"p_real": "D(true mask)", "p_fake": "D(generated mask)"}
+_NAMES = {**_OUTPUTS, "dice": "Dice", "f1": "F1", "jaccard": "Jaccard", "l1": "L1"}
+_SHORT = 13
+"""Characters of a name up to which a panel has room for two beside each other."""
 _LOG_SCALE_DECADES = 1.5
 
 
@@ -59,12 +62,16 @@ def plot_training_curves(path: Path, epochs: int | None = None) -> Figure | None
         return None
     columns = min(len(panels), 3)
     lines = -(-len(panels) // columns)
-    figure = style.new_figure(style.PAGE * columns / 3, 2.35 * lines)
+    names = [_legend_names(title, members) for title, members in panels.items()]
+    entries = [
+        max(map(_legend_lines, names[n : n + columns])) for n in range(0, len(names), columns)
+    ]
+    figure = style.new_figure(style.PAGE * columns / 3, 2.35 * lines + 0.13 * sum(entries))
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for ax in axes[len(panels) :]:
         ax.remove()
-    for ax, (title, members) in zip(axes, panels.items(), strict=False):
-        _plot_panel(ax, title, members)
+    for ax, (title, members), words in zip(axes, panels.items(), names, strict=False):
+        _plot_panel(ax, title, members, words)
     return figure
 
 
@@ -84,18 +91,34 @@ def sort_into_panels(series: Mapping[str, Series]) -> dict[str, list[Series]]:
 
 
 def _panel(name: str) -> str:
-    if name.rpartition("/")[2] in _NAMES:
+    if name.rpartition("/")[2] in _OUTPUTS:
         return _OUTPUT
     if name == "val/hd95":
         return _DISTANCE
     return next(title for prefix, title in _PANELS.items() if name.startswith(prefix))
 
 
-def _plot_panel(ax: Axes, title: str, members: Sequence[Series]) -> None:
-    """Plot one panel, with markers if there are few epochs."""
+def _legend_names(title: str, members: Sequence[Series]) -> list[str]:
+    """Name the series of a panel briefly; a single one that the title names has no legend."""
+    if title == _DISTANCE:
+        return []
+    last = [one.name.rpartition("/")[2] for one in members]
+    names = [_NAMES.get(name, name.replace("_", " ")) for name in last]
+    return style.legend_names(names, 24 if len(names) <= 6 else _SHORT)
+
+
+def _legend_lines(names: Sequence[str]) -> int:
+    return -(-len(names) // _legend_columns(names))
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    return 2 if max(map(len, names), default=0) <= _SHORT else 1
+
+
+def _plot_panel(ax: Axes, title: str, members: Sequence[Series], names: Sequence[str]) -> None:
+    """Plot one panel, its legend below it, with markers if there are few epochs."""
     for place, one in enumerate(members):
         look = style.series_style(place)
-        last = one.name.rpartition("/")[2]
         ax.plot(
             one.epoch,
             one.value,
@@ -105,7 +128,7 @@ def _plot_panel(ax: Axes, title: str, members: Sequence[Series]) -> None:
             marker=look.marker if len(one.epoch) <= 20 else "",
             markersize=2.6,
             drawstyle="steps-post" if title == _RATE else "default",
-            label=style.shorten(_NAMES.get(last, last.replace("_", " ")), 24),
+            label=names[place] if names else "_only",
         )
     style.style_axes(ax, xlabel="epoch", title=style.plain_text(title))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -113,14 +136,20 @@ def _plot_panel(ax: Axes, title: str, members: Sequence[Series]) -> None:
         ax.set_yscale("log")
     if title == _OUTPUT:
         ax.set_ylim(-0.02, 1.02)
-    ax.legend(
-        fontsize=style.SMALL,
-        framealpha=0.85,
-        edgecolor="none",
-        handlelength=2.2,
-        labelspacing=0.25,
-        borderpad=0.2,
-    )
+    if names:
+        # Below the label of the axis: within the panel it would cover lines.
+        ax.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.0),
+            borderaxespad=4.2,
+            ncols=_legend_columns(names),
+            fontsize=style.SMALL,
+            frameon=False,
+            handlelength=2.2,
+            labelspacing=0.25,
+            columnspacing=1.2,
+            borderpad=0.0,
+        )
 
 
 def _spans_decades(members: Sequence[Series], decades: float) -> bool:

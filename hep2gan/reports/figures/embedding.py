@@ -75,7 +75,7 @@ def plot_embedding_by_method(methods: Mapping[str, Predictions]) -> Figure | Non
             wrong = (predictions.predicted[rows] != predictions.label[rows]).sum()
             note = f"{wrong} of {rows.size} cells misclassified"
         style.add_heading(ax, heading, note)
-    style.legend_below(figure, _legend_dots(methods.values()), entry=1.0)
+    style.legend_below(figure, _legend_dots(methods.values()))
     return figure
 
 

@@ -15,6 +15,8 @@ from hep2gan.runs.predictions import Predictions
 
 _LINE_WIDTH = 1.3
 _MOST_LISTED = 8
+_OVER_CHANCE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+"""What keeps the line of chance from crossing text."""
 
 
 class RocCurve(NamedTuple):
@@ -75,7 +77,8 @@ def plot_roc(predictions: Predictions) -> Figure | None:
     whole.legend(
         loc="lower right",
         fontsize=style.SMALL,
-        frameon=False,
+        framealpha=0.8,  # over the line of chance
+        edgecolor="none",
         handlelength=2.6,
         title=_missing(predictions.classes, curves),
         title_fontsize=style.SMALL,
@@ -113,7 +116,7 @@ def plot_roc_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
     columns = style.COLUMNS if len(curves_of) <= style.COLUMNS else style.COLUMNS + 1
     side = style.PAGE / columns
     figure, headings, axes = style.method_panels(
-        list(curves_of), [side + 0.05, side], columns, foot=0.35
+        list(curves_of), [side + 0.2, side + 0.15], columns, foot=0.35
     )
     share = _corner_share([curve for curves in curves_of.values() for curve in curves])
     for (whole, corner), heading, curves in zip(axes, headings, curves_of.values(), strict=True):
@@ -175,8 +178,10 @@ def _list_areas(ax: Axes, classes: Sequence[str], curves: Sequence[RocCurve]) ->
     """List the areas of few classes below the curves, where there is room."""
     if len(curves) <= _MOST_LISTED:
         names = style.short_names(classes)
-        text = "\n".join(f"{names[curve.label]} {curve.area:.4f}" for curve in curves)
-        style.add_text(ax, 0.97, 0.03, text, style.INK, ha="right", va="bottom")
+        areas = [f"{names[curve.label]} {curve.area:.4f}" for curve in curves]
+        text = "\n".join(["AUC", *areas])
+        place = {"ha": "right", "va": "bottom", "bbox": _OVER_CHANCE}
+        style.add_text(ax, 0.97, 0.03, text, style.INK, **place)
 
 
 def _legend_lines(

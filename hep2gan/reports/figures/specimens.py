@@ -53,8 +53,7 @@ def plot_specimens(predictions: Predictions) -> Figure | None:
         own = {place: row for place, row in places.items() if row.label == label}
         _plot_class(ax, own, names[label], area)
     _style_axes(ax, places)
-    entry = max(0.78, 0.42 + 0.07 * max(len(name) for name in names))
-    style.legend_below(figure, _legend_dots(rows, names, area), entry)
+    style.legend_below(figure, _legend_dots(rows, names, area))
     return figure
 
 

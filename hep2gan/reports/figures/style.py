@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -168,24 +169,36 @@ def class_dot(label: str, index: int, size: float, **properties: Any) -> Line2D:
     return legend_dot(label, size, color=look.color, marker=look.marker, **properties)
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist], entry: float = 1.1) -> None:
-    """Put one legend for all panels below them.
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Put one legend for all panels below them, in as few lines as the figure has room for.
 
     Args:
         figure: Figure to draw in.
         handles: Entries of the legend.
-        entry: Approximate width of an entry in inches.
     """
+    widths = [_entry_width(str(handle.get_label())) for handle in handles]
+    fits = (
+        columns
+        for columns in range(len(widths), 1, -1)
+        if sum(max(column) for column in np.array_split(widths, columns)) <= figure.get_figwidth()
+    )
     figure.legend(
         handles=list(handles),
         loc="outside lower center",
-        ncols=max(1, min(len(handles), int(figure.get_figwidth() / entry))),
+        ncols=next(fits, 1),
         frameon=False,
         fontsize=SMALL,
         columnspacing=1.2,
         handletextpad=0.4,
         handlelength=2.6,
     )
+
+
+def _entry_width(label: str) -> float:
+    """Return the width of an entry of `legend_below` with its gap, in inches."""
+    font = FontProperties(family=families_of(label), size=SMALL)
+    text = max(_measure(line, font, ismath=False)[0] for line in label.split("\n"))
+    return (text + (2.6 + 0.4 + 1.2) * SMALL) / 72
 
 
 def methods_with(methods: Mapping[str, Predictions], array: str) -> dict[str, Predictions]:

@@ -1,5 +1,6 @@
 """The HTML report: one self-contained page about one or more runs."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -42,6 +43,8 @@ _RESULTS = ("accuracy", "precision", "recall", "f1", "dice", "jaccard")
 """Table I's columns, and the two of section III-C, by their names in metrics.json."""
 _IN_NAMES = ("study", "name", "method", "seed", "split.fold")
 _FEW = 4
+_RANGE = re.compile(r"([\d.]{1,7}(?:–| ± )[\d.]{1,7}|p [=<] [\d.]{1,7})")
+"""An interval, a mean ± its standard deviation or a p value, which no line may break."""
 
 
 def rendered_page(
@@ -73,6 +76,7 @@ def rendered_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["split_at_ranges"] = _RANGE.split
     runs = study.runs
     numbers = {run.path: number for number, run in enumerate(runs, start=1)}
     return environment.get_template("report.html.j2").render(
@@ -183,7 +187,7 @@ def results_part(study: Study) -> PagePart:
     caption = (
         "Percentages on the test cells, as in the paper’s Table I; with the accuracy its 95 % "
         "interval. Rows in italics are what the paper prints for the method, measured on the "
-        "ICPR 2016 set with one random 9 : 1 split"
+        "ICPR 2016 set with one random 9\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}1 split"
     )
     if any(run.is_synthetic for run in study.runs):
         caption += "; they cannot be compared with runs on synthetic cells"
@@ -219,7 +223,7 @@ def _run_row(run: FinishedRun, name: str) -> Row:
 def _mean_row(row: Table1Row, *, folded: bool) -> Row:
     """The method over its seeds; the interval is over specimens where they are known."""
     cells = [estimate_cell(key, row.estimates.get(key)) for key in _RESULTS]
-    if (accuracy := row.estimates.get("accuracy")) is not None:
+    if (accuracy := row.estimates.get("accuracy")) is not None and accuracy.interval is not None:
         cells[0] = cells[0]._replace(note=format_interval(accuracy.interval))
     name = f"{row.method.title}, {_what(row.method, folded=folded)}"
     return Row([Cell("Run", name, runs=row.method.runs)], [cells], kind="mean")

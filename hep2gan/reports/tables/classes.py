@@ -61,7 +61,8 @@ def classes_table(study: Study) -> Table | None:
         for method in classify
         if name in method.cells.classes
     ]
-    folded = f"{len(names)} classes by {len(by_seed)} method{'s' * (len(by_seed) > 1)}"
+    folded = f"{len(names)} class{'es' * (len(names) > 1)} by "
+    folded += f"{len(by_seed)} method{'s' * (len(by_seed) > 1)}"
     return (
         Table("Class by class", rows, notes=(_NOTE,), text=_hardest(rows), folded=folded)
         if rows
@@ -98,7 +99,7 @@ def _hardest(rows: Sequence[Row]) -> str:
         for row in rows
         if isinstance(recall := row.values["recall"], float)
     )
-    if not recalls:
+    if len(recalls) < 2:
         return ""
     name = min(recalls, key=lambda name: fmean(recall for recall, _ in recalls[name]))
     (least, lowest), (most, highest) = (

@@ -316,7 +316,7 @@ def _gap_row(gap: Gap) -> Row:
     p, p_holm = (None, None) if gap.problem else (gap.p, gap.p_holm)
     fields.append(
         Cell(
-            "Accuracy",
+            "Verdict on accuracy",
             gap.problem or verdict(gap.p_holm),
             {"p": p, "p_holm": p_holm, "problem": gap.problem or None},
         )

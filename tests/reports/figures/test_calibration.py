@@ -84,5 +84,15 @@ def test_all_cells_right_can_be_drawn(predictions):
     assert figure.axes[0].get_title() == "ECE 20.0 % → 0.0 % (T = 0.10, 0.10)"
 
 
+def test_a_classifier_that_is_sure_of_every_cell_is_not_cut_off(predictions):
+    certain = np.eye(6, dtype=np.float32)[predictions.label]
+    figure = plot_calibration(dataclasses.replace(predictions, probabilities=certain))
+    upper, lower = figure.axes
+    assert max(lines(upper)["as trained, 95 % interval"].get_xdata()) == 1
+    shown = [*lines(upper).values(), *upper.collections, lower.patches[1]]
+    assert len(shown) == 4
+    assert not any(artist.get_clip_on() for artist in shown)
+
+
 def test_without_a_classifier_there_is_no_calibration(predictions):
     assert plot_calibration(dataclasses.replace(predictions, probabilities=None)) is None

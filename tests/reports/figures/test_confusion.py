@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from sklearn.metrics import confusion_matrix
 
 from hep2gan.errors import Hep2ganError
@@ -10,6 +11,7 @@ from hep2gan.reports.figures.confusion import (
     plot_confusion,
     plot_confusion_by_method,
 )
+from tests.helpers.report_fixtures import some_rows
 
 
 def with_readings(predictions, label, guess, classes):
@@ -147,3 +149,24 @@ def test_methods_of_other_classes_do_not_share_a_figure(methods, predictions):
     other = dataclasses.replace(predictions, classes=(*predictions.classes[:5], "Mitotic"))
     with pytest.raises(Hep2ganError, match="Mitotic"):
         plot_confusion_by_method({**methods, "other": other})
+
+
+def test_counts_stand_out_from_fields_of_every_shade(predictions):
+    label = np.repeat(np.arange(6), 10)
+    predicted = np.where(np.arange(60) % 10 < 5 + np.arange(60) // 12, label, (label + 1) % 6)
+    odds = np.eye(6, dtype=np.float32)[predicted]
+    shaded = dataclasses.replace(
+        some_rows(predictions, np.arange(60)), label=label, probabilities=odds
+    )
+    ax = plot_confusion(shaded).axes[0]
+    assert len(np.unique(ax.images[0].get_array())) > 6
+    colors = ax.images[0].to_rgba(ax.images[0].get_array())
+
+    def luminance(rgb):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb[:3]]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    for text in ax.texts:
+        column, row = map(int, text.get_position())
+        pair = luminance(colors[row, column]), luminance(to_rgb(text.get_color()))
+        assert (max(pair) + 0.05) / (min(pair) + 0.05) > 3.9

@@ -12,6 +12,7 @@ from hep2gan.reports.figures.cells import (
     plot_worst_segmented,
     typical_cells,
 )
+from tests.helpers.report_fixtures import some_rows
 
 
 def outlines(ax):
@@ -185,6 +186,23 @@ def test_figure_2_of_seven_methods_fits_a_page(predictions):
     names = [t for ax in figure.axes for t in ax.texts if t.get_rotation() == 90]
     boxes = [name.get_window_extent() for name in names]
     assert len(boxes) == 7
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+
+def test_figure_2_of_twelve_methods_and_classes_fits_a_page(predictions):
+    chosen = np.arange(12)
+    kinds = tuple(f"Cytoplasmic pattern {'ABCDEFGHIJKL'[kind]}" for kind in chosen)
+    many = dataclasses.replace(some_rows(predictions, chosen), label=chosen, classes=kinds)
+    figure = plot_contours_by_method({f"method {number}": many for number in range(12)})
+    assert figure.get_figwidth() <= 7.16
+    assert figure.get_figheight() <= 9.5
+    figure.draw_without_rendering()
+    drawn = pictured(figure)
+    assert len(drawn) == 13 * 12
+    assert min(ax.bbox.width for ax in drawn) > 0.4 * figure.dpi
+    titles = [ax.get_title() for ax in drawn[:12]]
+    assert len(set(titles)) == 12
+    boxes = [text.get_window_extent() for ax in drawn for text in ax.texts if text.get_text()]
     assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
 
 

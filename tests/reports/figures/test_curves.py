@@ -47,7 +47,7 @@ def test_lines_hold_what_the_file_holds(tmp_path):
         for ax in figure.axes
     }
     assert drawn["Generator loss"] == {"total": ([0, 1], [4, 4])}
-    assert drawn["Validation"] == {"dice": ([0, 1], [0.5, 0.75])}
+    assert drawn["Validation"] == {"Dice": ([0, 1], [0.5, 0.75])}
     assert drawn["Learning rate"] == {"generator": ([0, 1], [0.1, 0.01])}
     assert list(drawn) == ["Generator loss", "Validation", "Validation HD95 (px)", "Learning rate"]
 
@@ -74,6 +74,24 @@ def test_a_whole_training_has_its_panels(tmp_path, metrics_csv):
     assert [t.get_text() for t in legend.get_texts()] == ["D(generated mask)", "D(true mask)"]
     assert axes["Learning rate"].get_yscale() == "log"
     assert axes["Discriminator loss"].get_yscale() == "linear"
+
+
+def test_legends_cover_no_line_whatever_the_names(tmp_path):
+    classes = [f"Cytoplasmic type {number:04d}" for number in range(12)]
+    names = [*(f"val/dice/{name}" for name in classes), "train/generator/total", "val/hd95"]
+    lines = [f"{epoch},{epoch}{f',{epoch / 9}' * len(names)}" for epoch in range(9)]
+    path = table(tmp_path, "\n".join([f"epoch,step,{','.join(names)}", *lines]) + "\n")
+    figure = plot_training_curves(path)
+    figure.canvas.draw()
+    legends = {ax.get_title(loc="left"): ax.get_legend() for ax in figure.axes}
+    assert legends.pop("Validation HD95 (px)") is None
+    assert len({text.get_text() for text in legends["Dice by class"].get_texts()}) == 12
+    for legend in legends.values():
+        box, panel = legend.get_window_extent(), legend.axes.get_window_extent()
+        assert box.y1 < legend.axes.xaxis.get_tightbbox().y0 < panel.y0
+        assert figure.bbox.y0 <= box.y0
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert panel.height > 100
 
 
 def test_unknown_training_names_are_drawn_too(tmp_path):

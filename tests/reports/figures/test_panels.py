@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
@@ -35,6 +36,36 @@ def test_panels_fill_lines_of_three(count, columns, lines):
     assert (grid.ncols, grid.nrows) == (columns, 2 * lines)
     assert grid.get_height_ratios() == pytest.approx([2.28, 1.0] * lines)
     assert figure.get_figheight() == pytest.approx(3.28 * lines + 0.5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("plot", [plot_roc_by_method, plot_embedding_by_method])
+def test_the_key_of_many_long_class_names_stays_within_the_figure(
+    predictions, monkeypatch, plot, count
+):
+    monkeypatch.setattr(embedding, "embed", lambda features: features[:, :2])
+    odds = np.random.default_rng(0).dirichlet(np.ones(12), 62).astype(np.float32)
+    many = dataclasses.replace(
+        predictions,
+        classes=tuple(f"Wide name number {kind:02d} WWWW" for kind in range(12)),
+        label=np.arange(62) % 12,
+        probabilities=odds,
+    )
+    figure = plot({f"m{number}": many for number in range(count)})
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) >= 12
+    box = legend.get_window_extent()
+    assert figure.bbox.contains(*box.min)
+    assert figure.bbox.contains(*box.max)
+    assert not any(box.overlaps(ax.get_tightbbox()) for ax in figure.axes)
+
+
+def test_matrices_begin_at_the_top_of_the_figure(predictions):
+    figure = plot_confusion_by_method({"a": predictions, "b": predictions})
+    figure.draw_without_rendering()
+    above = figure.bbox.y1 - figure.axes[0].title.get_window_extent().y1
+    assert 0 <= above < 0.1 * figure.dpi
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 7])

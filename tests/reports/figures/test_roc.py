@@ -85,7 +85,7 @@ def test_figure_4_has_a_pair_of_panels_a_method(methods):
                 line = lines(ax)[f"{kind} (AUC {area:.4f})"]
                 np.testing.assert_allclose(line.get_xdata(), false_rate)
                 np.testing.assert_allclose(line.get_ydata(), true_rate)
-            assert f"{area:.4f}" in whole.texts[0].get_text().splitlines()[label]
+            assert f"{area:.4f}" in whole.texts[0].get_text().splitlines()[label + 1]
         assert corner.get_ylim() == figure.axes[3].get_ylim()
         assert corner.get_ylim()[0] == pytest.approx(1 - corner.get_xlim()[1])
 

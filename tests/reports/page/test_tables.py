@@ -52,6 +52,21 @@ def test_rows_lead_to_all_their_runs(splits):
     assert [runs for words, runs in results.items() if "2 folds" in words] == [[1, 2], [3, 4]]
 
 
+def test_no_line_breaks_an_interval(splits):
+    part = splits.partition(">Cross-validation</h2>")[2].partition("</section>")[0]
+    assert (
+        re.findall(r'<td data-label="Over cells">(?!<span class="range">[^<]*</span></td>)', part)
+        == []
+    )
+    assert re.search(r" of [0-9]+; <span class=\"range\">[0-9.]+–[0-9.]+</span>\)</td>", part)
+    means = re.findall(
+        r'<td data-label="F1">([^<]*<span class="range">[^<]* ± [^<]*</span>)</td>', part
+    )
+    assert len(means) == 2
+    assert re.search(r'noise \(<span class="range">p (=|&lt;) [0-9.]+</span>\)', splits)
+    assert ".range { white-space: nowrap; }" in splits
+
+
 def test_each_of_two_splits_leads_to_the_runs_under_it(splits):
     *protocols, gap = linked(splits, "What the split inflates")
     assert [runs for _, runs in protocols] == [[1, 2], [3, 4]]

@@ -99,6 +99,13 @@ def test_the_class_of_lowest_recall():
     assert table.folded == "4 classes by 2 methods"
 
 
+def test_of_one_class_none_is_the_hardest():
+    one = dataclasses.replace(guesses(0), classes=("Hom",), label=np.zeros(90, int))
+    one = dataclasses.replace(one, predicted=one.label, probabilities=np.ones((90, 1), np.float32))
+    table = classes_table(study_of([result("a", one)]))
+    assert (table.text, table.folded) == ("", "1 class by 1 method")
+
+
 def test_seeds_are_averaged_and_folds_are_one_test_set():
     parts = [guesses(0, range(45)), guesses(1, range(45, 90))]
     both = [guesses(2, range(45)), guesses(3, range(45, 90))]

@@ -7,9 +7,19 @@ import numpy as np
 import pytest
 
 from hep2gan.reports.build import make_tables
+from hep2gan.reports.external import ExternalResult
 from hep2gan.reports.tables.catalogue import find_tables
+from hep2gan.reports.tables.estimates import make_estimates
 from hep2gan.reports.tables.table import Cell, Part, Row, Table, value_cell
-from tests.helpers.made_up_results import cells, read_csv, read_markdown, result, study_of
+from hep2gan.runs.external import ExternalTest
+from tests.helpers.made_up_results import (
+    CLASSES,
+    cells,
+    read_csv,
+    read_markdown,
+    result,
+    study_of,
+)
 
 RUN = Path("runs/s/a_b/seed0")
 
@@ -94,13 +104,20 @@ def test_html_escapes_and_describes():
 
 
 def study():
-    """Runs that make every table: two kinds of split in two folds, known specimens, masks."""
+    """Runs that make every table: two kinds of split in two folds, known specimens, masks.
+
+    Each kind is of a set of its own, and was tested on the other's as well.
+    """
     rng = np.random.default_rng(0)
-    return [
+    intensity = np.repeat(["intermediate", "positive"], 10)
+    results = [
         result(
             f"m,split={kind},split.fold={fold}",
-            cells(ids, rng.random(20) < 0.8, dice=rng.random(20)),
+            dataclasses.replace(
+                cells(ids, rng.random(20) < 0.8, dice=rng.random(20)), intensity=intensity
+            ),
             metrics={"test/dice": 0.9, "baseline/otsu_dice": 0.7},
+            fingerprint=kind,
             kind=kind,
             folds=2,
             fold=fold,
@@ -108,11 +125,26 @@ def study():
         for kind in ("random", "block")
         for fold, ids in enumerate((range(20), range(20, 40)))
     ]
+    found = study_of(results)
+    own = {m.title: make_estimates(list(m.tests.values())) for m in found.methods}
+    facts = {
+        kind: ExternalTest(
+            store=kind, data=kind, fingerprint=kind, synthetic=False, checkpoint=None,
+            cells=40, tested=40, classes=dict(zip(CLASSES, CLASSES, strict=True)), left_out={},
+            absent=[], identical=[], rule="",
+        )
+        for kind in ("random", "block")
+    }  # fmt: skip
+    found.__dict__["external"] = [
+        ExternalResult(m, kind, facts[kind], m.cells, own[m.title], make_estimates([m.cells]))
+        for m, kind in zip(found.methods, ("block", "random"), strict=True)
+    ]
+    return found
 
 
 @pytest.fixture(scope="module")
 def every():
-    return make_tables(study_of(study()), find_tables())
+    return make_tables(study(), find_tables())
 
 
 @pytest.mark.parametrize("name", find_tables())
