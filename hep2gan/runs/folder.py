@@ -198,6 +198,16 @@ class RunFolder:
                 raise ValueError(f"{LENGTH_KEY} is no whole number")
             return cast(int | None, epochs)
 
+    def set_max_epochs(self, epochs: int) -> None:
+        """Change the number of epochs in config.yaml.
+
+        Args:
+            epochs: The number of epochs that the run is to have.
+        """
+        values = self.config()
+        values["trainer"] |= {"max_epochs": epochs}
+        atomic_write(self.config_file, to_yaml(values))
+
     # ------------------------------------------------------------------ configuration
 
     def save_config(self, config: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hep2gan.config import TrainConfig
 from hep2gan.errors import Hep2ganError, pluralize
-from hep2gan.io import atomic_folder, atomic_write, to_yaml
+from hep2gan.io import atomic_folder
 from hep2gan.losses.classification import margin_at
 from hep2gan.models.guidance import TrainingStages
 from hep2gan.runs.checkpoints import TrainingPosition, load_best_or_latest
@@ -111,7 +111,7 @@ def extend_run(run: RunFolder, max_epochs: int) -> str:
     Returns:
         What was done.
     """
-    config, before = run.config(), run.max_epochs()
+    before = run.max_epochs()
     assert before is not None
     place, done = _place(run, before), _describe(run, before, max_epochs)
     if run.done:
@@ -120,8 +120,7 @@ def extend_run(run: RunFolder, max_epochs: int) -> str:
     if (place / run.done_file.name).exists():
         for name in _RESULTS:
             _remove(run.path / name)
-    config["trainer"]["max_epochs"] = max_epochs
-    atomic_write(run.config_file, to_yaml(config))
+    run.set_max_epochs(max_epochs)
     return done
 
 
