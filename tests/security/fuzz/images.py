@@ -1,4 +1,4 @@
-"""Images and masks as bytes: PNG with checksums broken or made right again, and TIFF."""
+"""Images and masks as bytes: PNG with checksums broken or made right again, TIFF, JPEG, BMP."""
 
 import io
 import struct
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tifffile
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -44,7 +45,27 @@ TIFF = (
     *(_bytes(DEEP, "TIFF"), _bytes(GREY.astype(np.float32), "TIFF")),
     *(_bytes(GREY, "TIFF", exif=_orientation()), _bytes(GREY, "TIFF", compression="jpeg")),
 )
+JPEG_BMP = (
+    *(_bytes(GREY, "JPEG", mode) for mode in ("L", "RGB", "CMYK")),
+    *(_bytes(GREY, "JPEG", progressive=True), _bytes(GREY, "JPEG", exif=_orientation())),
+    *(_bytes(GREY, "BMP", mode) for mode in ("L", "RGB", "RGBA", "P", "1")),
+)
+PLANES = np.random.default_rng(2).integers(0, 65536, (2, 3, 9, 7), dtype=np.uint16)
+
+
+def _stack(**options: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, PLANES, **options)
+    return file.getvalue()
+
+
+STACKS = (
+    _stack(ome=True, metadata={"axes": "ZCYX", "Channel": {"Name": ["A", "B", "C"]}}),
+    _stack(imagej=True, metadata={"axes": "ZCYX"}),
+    _stack(photometric="minisblack", metadata=None, compression="zlib"),
+)
 MASKS = (_bytes(MASK, "PNG"), _bytes(MASK, "TIFF"), _bytes(MASK // 255, "PNG", "L"))
+MASKS += (_bytes(MASK, "JPEG"), _bytes(MASK, "BMP"))
 
 
 def resealed(data: bytes) -> bytes:
@@ -62,6 +83,11 @@ def resealed(data: bytes) -> bytes:
 def _read_image(data: bytes, folder: Path) -> npt.NDArray[np.float32]:
     (folder / "a.png").write_bytes(data)
     return read_image(folder / "a.png", white_level=None)
+
+
+def _read_plane(data: bytes, folder: Path) -> npt.NDArray[np.float32]:
+    (folder / "a.tif").write_bytes(data)
+    return read_image(folder / "a.tif", channel=1, plane=1)
 
 
 def _is_an_image(image: npt.NDArray[np.float32], _: bytes) -> None:
@@ -99,5 +125,7 @@ DOORS = (
     Door("png", png, _read_image, _is_an_image),
     Door("png_sealed", mutated(PNG), _read_image, _is_the_seed),
     Door("tiff", mutated(TIFF), _read_image, _is_an_image),
+    Door("jpeg_bmp", mutated(JPEG_BMP), _read_image, _is_an_image),
+    Door("stack", mutated(STACKS), _read_plane, _is_an_image),
     Door("mask", mutated(MASKS), _read_mask, _is_binary),
 )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hep2gan.data.patterns import CLASSES
 from hep2gan.data.readers.csv_table import CsvRow, read_table
+from hep2gan.data.readers.folders import read_folders
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.readers.source import RawCells
@@ -21,6 +22,7 @@ MANIFESTS = (
 )
 HANDED_OUT = b"00001.png,00001_Mask.png,Homogeneous,positive\n2.png,2_Mask.png,Golgi,intermediate\n"
 HEADED = b"Image ID,Image class\n00001,Homogeneous\n2,Golgi\n3,NuMem\n"
+LABELS = (b"image,label\n1.png,x\n2.png,y\ntrue.tif,x\n", b"file;pattern\r\n1;x\r\n2;y\r\n")
 SPECIMENS = b"image,specimen\n00001.png,s1\n2,s10\n"
 
 
@@ -41,6 +43,14 @@ def _manifest(data: bytes, folder: Path) -> tuple[RawCells, Path]:
     return read_manifest(folder), folder
 
 
+def _labels(data: bytes, folder: Path) -> tuple[RawCells, Path]:
+    (folder / "images").mkdir(exist_ok=True)
+    for name in ("1.png", "2.png", "true.tif"):
+        (folder / "images" / name).touch()
+    (folder / "labels.csv").write_bytes(data)
+    return read_folders(folder), folder
+
+
 def _cells_are_whole(found: tuple[RawCells, Path], _: object) -> None:
     raw, folder = found
     assert len({cell.id for cell in raw.cells}) == len(raw.cells) > 0
@@ -49,7 +59,7 @@ def _cells_are_whole(found: tuple[RawCells, Path], _: object) -> None:
         assert -1 <= cell.specimen < len(raw.specimens) or not raw.specimens
         assert cell.intensity in (-1, 0, 1)
         assert cell.part in (-1, 0, 1, 2)
-        for file in (cell.image, cell.mask):
+        for file in filter(None, (cell.image, cell.mask)):
             assert folder in file.parents, "a file outside the folder of the table"
             assert ".." not in file.parts
             str(file).encode()
@@ -84,5 +94,6 @@ def _is_the_set(found: tuple[RawCells, Path], given: dict[str, bytes]) -> None:
 DOORS = (
     Door("table", mutated((*MANIFESTS, HANDED_OUT)), _table, _rows_are_in_order),
     Door("manifest", mutated(MANIFESTS), _manifest, _cells_are_whole),
+    Door("labels", mutated(LABELS), _labels, _cells_are_whole),
     Door("icpr2016", _icpr2016_inputs(), _icpr2016, _is_the_set),
 )
