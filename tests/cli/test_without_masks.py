@@ -84,6 +84,7 @@ def test_a_classifier_writes_no_masks(capsys):
     assert not Path("none").exists()
 
 
+@pytest.mark.integration
 def test_masks_of_another_set_s_run_make_it_a_set_with_masks(capsys):
     """Refused; then segmented by a run of other cells, packed with its masks, and trained."""
     assert call(train, *BARE, *QUICK, "method=ground_truth") == 2
@@ -101,7 +102,10 @@ def test_masks_of_another_set_s_run_make_it_a_set_with_masks(capsys):
     }
     drawn = ("data=phantom", "data.count=96", "data.name=drawn", "data.masks=drawn")
     assert call(pack, *drawn, *SIZE) == 0
-    bare, store = Store.open(Path("stores/bare_96_0_64")), Store.open(Path("stores/drawn_96_0_64"))
+    bare, store = (
+        Store.open(Path("stores/bare_96_0_lab0_64")),
+        Store.open(Path("stores/drawn_96_0_lab0_64")),
+    )
     np.testing.assert_array_equal(store.image, bare.image)
     assert store.mask.any(axis=(1, 2)).all()
     for method in ("ground_truth", "proposed"):

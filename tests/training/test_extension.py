@@ -63,6 +63,7 @@ def assert_equal_to_one_at_once():
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.integration
 def test_a_longer_run_equals_one_at_once_and_keeps_the_result_before(capsys):
     (RUN / "external/other").mkdir(parents=True)
     (RUN / "external/other/metrics.json").write_text("{}")

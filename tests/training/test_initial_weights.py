@@ -262,6 +262,7 @@ def here(place, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.integration
 def test_a_run_begins_with_the_weights_and_resumes_without_the_source(monkeypatch, capsys):
     # With rates of 0 the weights of the end are those of the beginning.
     still = [f"optimizer.{name}.lr=0" for name in ("generator", "discriminator", "classifier")]

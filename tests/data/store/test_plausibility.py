@@ -71,7 +71,7 @@ def test_masks_of_the_background_stop_the_pack_and_can_be_inverted(tmp_path):
     raw = pairs(tmp_path / "raw", mask=lambda a: 255 - a)
     text = refused(raw, tmp_path)
     assert "40 of 40 cells" in text
-    assert f"c7: {raw.cells[7].mask} covers the border of its crop" in text
+    assert f"{raw.cells[0].mask} covers the border of its crop" in text
     assert "data.invert_masks=true (40 look so)" in text
     store = packed(raw, tmp_path, invert_masks=True)
     middle_is_nucleus(store)
