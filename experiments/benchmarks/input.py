@@ -350,7 +350,7 @@ def write_blank_store(folder: Path, cells: int, size: int = 128) -> Path:
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, (cells, size, size))
     manifest = {
         "format": FORMAT, "version": VERSION, "cells": cells, "size": size,
-        "classes": list(CLASSES), "fingerprint": "0" * 64,
+        "classes": list(CLASSES), "masks": True, "fingerprint": "0" * 64,
     }  # fmt: skip
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     record_verified(folder)

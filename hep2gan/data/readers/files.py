@@ -176,7 +176,7 @@ class FileFinder:
         Returns:
             The file; if there is none, or there are several, the path as written, with / for \.
         """
-        if os.path.exists(exact := self._folder / name):  # noqa: PTH110, it accepts any name
+        if names_a_file(exact := self._folder / name):
             return exact
         path = self._folder
         for part in PurePosixPath(name.replace("\\", "/")).parts:
@@ -187,9 +187,19 @@ class FileFinder:
 
 def _names_by_spelling(folder: Path) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
-    for path in folder.iterdir() if folder.is_dir() else ():
+    # isdir, unlike Path, says no to a name that is too long for the file system.
+    for path in folder.iterdir() if os.path.isdir(folder) else ():  # noqa: PTH112
         names.setdefault(plain_name(path.name), []).append(path.name)
     return names
+
+
+def names_a_file(path: Path) -> bool:
+    """Tell whether something exists at a path that a table names.
+
+    Args:
+        path: Any path; `Path.exists` raises OSError for a name that is too long.
+    """
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def plain_name(name: str) -> str:

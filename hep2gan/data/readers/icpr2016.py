@@ -15,7 +15,12 @@ from typing import NamedTuple
 
 from hep2gan.data.patterns import CLASSES, COUNTS, parse_label, unknown_class_message
 from hep2gan.data.readers.csv_table import CsvRow, check_columns, raise_csv_errors, read_table
-from hep2gan.data.readers.files import FolderFiles, describe_others, list_files
+from hep2gan.data.readers.files import (
+    FolderFiles,
+    describe_others,
+    list_files,
+    names_a_file,
+)
 from hep2gan.data.readers.icpr2016_advice import (
     HEADER,
     OFFICIAL_TABLE,
@@ -125,7 +130,7 @@ def read_icpr2016(root: Path) -> RawCells:
     raw = _read_class_folders(root) if table is None else _read_flat(root, table)
     if not raw.cells:
         raise explain_no_cells(root, _list_tables(root))
-    if not any(cell.mask and cell.mask.exists() for cell in raw.cells):
+    if not any(cell.mask and names_a_file(cell.mask) for cell in raw.cells):
         # The table as handed out names masks, also where the images are passed on alone.
         raw = raw._replace(cells=[cell._replace(mask=None) for cell in raw.cells])
     specimens, notes = _read_specimens(root, raw)
@@ -215,7 +220,7 @@ def _read_flat(root: Path, table: ClassTable) -> RawCells:
             line_of[parsed.id] = row.line
             cells.append(parsed)
     raise_csv_errors(table.path, errors, "correct these lines")
-    if cells and not any(cell.image.exists() for cell in cells):
+    if cells and not any(names_a_file(cell.image) for cell in cells):
         raise explain_no_images(table.path, len(cells))
     unlisted = folder.unlisted(set(line_of), name)
     return _raw_cells(root, f"{layout}: {name}", cells, unlisted, folder.others)

@@ -326,3 +326,10 @@ def test_a_missing_file_is_met_when_packing(tmp_path):
     (root / "00005_Mask.png").unlink()
     with pytest.raises(Hep2ganError, match="1 of 12 cells have no mask: 00005"):
         pack_cells(read_icpr2016(root), tmp_path / "store", size=32)
+
+
+def test_names_too_long_for_the_disk_are_no_files(tmp_path):
+    long = "a" * 300 + ".png"
+    write_csv(tmp_path / "gt_training.csv", [[long, long, "Golgi", "positive"]])
+    with pytest.raises(Hep2ganError, match="none of which lies beside it"):
+        read_icpr2016(tmp_path)

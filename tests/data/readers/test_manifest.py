@@ -188,3 +188,12 @@ def test_missing_headers_and_tables(tmp_path):
     refused(tmp_path, "not UTF-8")
     path.write_text('image,mask,label\na,b,"' + "c" * 200_000 + '"\n')
     refused(tmp_path, "cannot be read")
+
+
+def test_a_name_that_is_too_long_for_the_disk_is_no_file(tmp_path):
+    long = "a" * 300
+    write_csv(
+        tmp_path / "manifest.csv", [["image", "mask", "label"], ["1.png", f"{long}/m.png", "x"]]
+    )
+    (cell,) = read_manifest(tmp_path).cells
+    assert cell.mask == tmp_path / long / "m.png"
