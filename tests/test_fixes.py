@@ -247,15 +247,19 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
-def test_folders_of_the_set(layout, tmp_path):
-    root = tmp_path / "set"
+def follow(layout, read, root):
+    """A set that is refused, and read whole after what the fix says."""
     steps = layout(root)
-    refusal(lambda: read_icpr2016(root), next(steps))
+    refusal(lambda: read(root), next(steps))
     assert next(steps, None) is None
-    raw = read_icpr2016(root)
+    raw = read(root)
     assert (len(raw.cells), raw.problems) == (12, ())
     assert all(cell.image.is_file() and cell.mask.is_file() for cell in raw.cells)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_folders_of_the_set(layout, tmp_path):
+    follow(layout, read_icpr2016, tmp_path / "set")
 
 
 def test_a_folder_above_the_set_names_the_folder_of_the_set(tmp_path):
@@ -414,13 +418,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("layout", FOREIGN, ids=lambda layout: layout.__name__)
 def test_folders_of_any_set(layout, tmp_path):
-    root = tmp_path / "set"
-    steps = layout(root)
-    refusal(lambda: read_folders(root), next(steps))
-    assert next(steps, None) is None
-    raw = read_folders(root)
-    assert (len(raw.cells), raw.problems) == (12, ())
-    assert all(cell.image.is_file() and cell.mask.is_file() for cell in raw.cells)
+    follow(layout, read_folders, tmp_path / "set")
 
 
 def test_the_folder_of_images_alone_names_the_folder_of_the_set(tmp_path):

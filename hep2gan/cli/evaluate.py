@@ -74,14 +74,16 @@ def _evaluate_external(settings: "EvaluateSettings", run: "RunFolder", own: "Tra
     assert data is not None
     external.check_finished(run)
     trained = None
-    if own.model.baseline:
-        refuse_checkpoint(run, settings.checkpoint)
-        predict = external.forest_predictor(own, *external.open_training(run, settings.store))
-    else:
+    if not own.model.baseline:
+        training = external.find_training(run, settings.store)
         trained = load_run(run.path, settings.checkpoint, settings.trusted)
         here = trained.config.on_device(settings.accelerator, settings.batch_size)
         predict = external.network_predictor(trained.task, here)
-    training = external.find_training(run, settings.store)
+    else:
+        refuse_checkpoint(run, settings.checkpoint)
+        # The forest is grown again, so that its cells must be there.
+        training = external.open_training(run, settings.store)
+        predict = external.forest_predictor(own, *training)
     source = parse_source(data, settings.trusted)
     store = external.open_external(source, run, settings.workers)
     verify(store)

@@ -1,6 +1,5 @@
 """Tests of a finished run on other labelled sets, in the folder external/ of the run."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import atomic_write, read_json
+from hep2gan.io import read_json, write_json
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import Predictions
 
@@ -55,7 +54,7 @@ class ExternalTest:
         Args:
             folder: Folder of the test.
         """
-        atomic_write(folder / FACTS, json.dumps(asdict(self), indent=1) + "\n")
+        write_json(folder / FACTS, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> "ExternalTest":

@@ -77,3 +77,20 @@ def slurm_settings() -> dict[str, Any]:
     """The settings of hydra/launcher=slurm as they come."""
     found = yaml.safe_load((config_folder() / "hydra/launcher/slurm.yaml").read_text())
     return {key: value for key, value in found.items() if key != "_target_"}
+
+
+@contextmanager
+def power_cut_after_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The first training in the block breaks down when its first epoch has been saved."""
+    from hep2gan.training.callbacks.checkpoint import EpochCheckpoint
+
+    save = EpochCheckpoint.on_train_epoch_end
+
+    def save_and_break(self: EpochCheckpoint, trainer: Any, task: Any) -> None:
+        save(self, trainer, task)
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochCheckpoint, "on_train_epoch_end", save_and_break)
+        with pytest.raises(RuntimeError, match="power cut"):
+            yield

@@ -12,8 +12,7 @@ from PIL import Image
 from hep2gan.cli import evaluate, predict, report, train
 from hep2gan.runs import checkpoints
 from hep2gan.runs.predictions import Predictions
-from hep2gan.training.callbacks import checkpoint
-from tests.helpers.commands import call, inside_copy
+from tests.helpers.commands import call, inside_copy, power_cut_after_an_epoch
 
 DATA = ("data=phantom", "data.count=96")
 SMALL = (*DATA, "scale=laptop", "trainer.max_epochs=2", "split.test_fraction=0.25")
@@ -137,16 +136,8 @@ def weights(run):
 
 
 def test_a_resumed_run_equals_an_unbroken_one(place, monkeypatch):
-    save = checkpoint.EpochCheckpoint.on_train_epoch_end
-
-    def save_and_break(self, trainer, task):
-        save(self, trainer, task)
-        raise RuntimeError("power cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.EpochCheckpoint, "on_train_epoch_end", save_and_break)
-        with pytest.raises(RuntimeError, match="power cut"):
-            call(train, *SMALL, "study=resumed")
+    with power_cut_after_an_epoch(monkeypatch):
+        call(train, *SMALL, "study=resumed")
     run = place / "runs/resumed/proposed/seed0"
     assert not (run / "DONE").exists()
     assert call(train, *SMALL, "study=resumed") == 0

@@ -11,9 +11,8 @@ from hep2gan.cli import train
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.build import build_task
-from hep2gan.training.callbacks import checkpoint
 from hep2gan.training.initial_weights import InitialWeights, SourceRun
-from tests.helpers.commands import call, inside_copy
+from tests.helpers.commands import call, inside_copy, power_cut_after_an_epoch
 from tests.helpers.configs import parsed
 from tests.helpers.started import NETS, RESTLESS, SMALL, assert_same_training, final
 
@@ -275,16 +274,8 @@ def test_a_run_begins_with_the_weights_and_resumes_without_the_source(monkeypatc
             assert torch.equal(taken[name], tensor), name
 
     assert call(train, *OPTIONS, *FROM, "name=whole") == 0
-    save = checkpoint.EpochCheckpoint.on_train_epoch_end
-
-    def save_and_break(self, trainer, task):
-        save(self, trainer, task)
-        raise RuntimeError("power cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.EpochCheckpoint, "on_train_epoch_end", save_and_break)
-        with pytest.raises(RuntimeError, match="power cut"):
-            call(train, *OPTIONS, *FROM)
+    with power_cut_after_an_epoch(monkeypatch):
+        call(train, *OPTIONS, *FROM)
     record = json.loads((TUNED / "provenance.json").read_text())["training"]["init_from"]
     assert record["run"] == str(FIRST_RUN.resolve())
     assert (record["checkpoint"], len(record["sha256"])) == ("epoch0002.ckpt", 64)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hep2gan.data.patterns import COUNTS, ICPR2016, canonical_class
+from hep2gan.data.readers.icpr2016_advice import OFFICIAL_TABLE
 from hep2gan.data.readers.labelled import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -19,6 +20,7 @@ from hep2gan.data.readers.labelled import (
     require_cells,
     rows_by_image,
 )
+from hep2gan.data.readers.manifest import NAME as MANIFEST
 from hep2gan.data.readers.source import (
     PARTS,
     CellError,
@@ -152,11 +154,11 @@ def _find_layout(tree: FolderTree) -> tuple[str, ...]:
 
 def _table_of_others(root: Path) -> tuple[Path, str] | None:
     """Return a table that another reader reads, and the name of that."""
-    if (manifest := root / "manifest.csv").is_file():
+    if (manifest := root / MANIFEST).is_file():
         return manifest, "manifest"
     if (table := find_label_table([root])) and "pattern" in table.columns:
         return table.path, "icpr2012"
-    official = root / "gt_training.csv"
+    official = root / OFFICIAL_TABLE
     return (official, "icpr2016") if official.is_file() else None
 
 

@@ -101,7 +101,7 @@ def _plot_matrix(ax: Axes, predictions: Predictions, name: str = "", unit: str =
         elif not counts[true, guess]:
             text = "0"
         ink = style.INK if counts[true, guess] else style.QUIET
-        ink = "white" if share[true, guess] > 0.7 else ink  # whichever contrasts more
+        ink = style.ink_on_blue(share[true, guess], ink)
         ax.text(guess, true, text, ha="center", va="center", color=ink, fontsize=style.SMALL)
     right, cells = int(np.trace(counts)), int(counts.sum())
     style.add_heading(ax, name, f"Accuracy {100 * right / cells:.2f} % ({right} of {cells})")

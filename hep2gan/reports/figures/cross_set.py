@@ -35,7 +35,7 @@ def plot_cross_set(matrix: CrossSet) -> Figure:
             text = "–" if one is None else f"{100 * one.mean:.1f}"
             if one is not None and one.interval is not None:
                 text += f"\n{100 * one.interval.low:.1f}–{100 * one.interval.high:.1f}"
-            ink = "white" if one is not None and one.mean > 0.55 else style.INK
+            ink = style.ink_on_blue(0.0 if one is None else one.mean, style.INK)
             ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=style.SMALL)
         ax.add_patch(Rectangle((own - 0.47, y - 0.45), 0.94, 0.9, fill=False, edgecolor=style.INK))
     for axis, words, label in ((ax.xaxis, sets, "tested on"), (ax.yaxis, names, "")):

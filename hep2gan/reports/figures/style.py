@@ -282,6 +282,19 @@ def plain_text(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def ink_on_blue(share: float, ink: str) -> str:
+    """Choose the colour of a text on a field of the colour map Blues, which runs from 0 to 1.
+
+    Args:
+        share: Value of the field.
+        ink: Colour of the text on a light field.
+
+    Returns:
+        White where it contrasts more than the dark colours of the figures.
+    """
+    return "white" if share > 0.7 else ink
+
+
 def shorten(text: str, limit: int) -> str:
     """Cut a text to a number of characters, the last one an ellipsis, and escape it.
 
