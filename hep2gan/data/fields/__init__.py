@@ -1,0 +1,1 @@
+"""Fields of many cells: their label images, and finding and cutting out their cells."""
