@@ -1,5 +1,6 @@
 """A whole field of one specimen: its cells rendered together, and the picture of them."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -34,18 +35,20 @@ class FieldScene(NamedTuple):
     """A field before it is photographed.
 
     Attributes:
-        signal: (h, w) light of the cells and of debris, in grey levels.
+        signal: (h, w) light of cells in focus and of debris, in grey levels.
+        soft: (h, w) light of cells out of focus, in grey levels.
+        source: (h, w) number of the cell whose light `soft` shows; 0 where there is none.
         background: (h, w) light of the background.
         labels: (h, w) label image.
-        source: (h, w) number of the cell out of focus whose light this is; 0 for all other light.
         defocus: Standard deviation in px of the extra blur of each cell, by its number less 1.
         mitotic: Whether each divides.
     """
 
     signal: Image
+    soft: Image
+    source: Labels
     background: Image
     labels: Labels
-    source: Labels
     defocus: tuple[float, ...]
     mitotic: tuple[bool, ...]
 
@@ -71,7 +74,7 @@ def compose_field(
         canvas.claim(index, patch)
     defocus = tuple(sample_defocus(rng) for _ in cells)
     for index, (patch, extra) in enumerate(zip(nuclei, defocus, strict=True), 1):
-        canvas.paint(index, patch, _stain(specimen, patch, canvas, index, rng), extra > 0)
+        canvas.paint(index, patch, _stain(specimen, patch, canvas, index, rng), defocused=extra > 0)
     signal = canvas.signal
     for _ in range(rng.poisson(DEBRIS * shape[0] * shape[1] / _CROP_AREA)):
         _drop_debris(signal, specimen.level, rng)
@@ -79,9 +82,10 @@ def compose_field(
     background = sample_background(specimen, shape, rng) * light
     return FieldScene(
         signal=signal * light,
+        soft=canvas.soft * light,
+        source=canvas.source,
         background=background,
         labels=canvas.labels,
-        source=canvas.source,
         defocus=defocus,
         mitotic=tuple(cell.mitotic for cell in cells),
     )
@@ -105,11 +109,14 @@ class _Patch:
         size = [2 * int(np.ceil(r)) + 2 * _REACH + 2 for r in cell.outline.reach]
         centre = (cell.centre[0] - first[0], cell.centre[1] - first[1])
         self.nucleus = Nucleus(cell.outline, centre, (size[0], size[1]))
-        ends = [(max(f, 0), min(f + s, side)) for f, s, side in zip(first, size, shape, strict=True)]
-        self.place = (slice(*ends[0]), slice(*ends[1]))
+        rows, columns = (
+            slice(max(start, 0), min(start + length, side))
+            for start, length, side in zip(first, size, shape, strict=True)
+        )
+        self.place = (rows, columns)
         self.inner = (
-            slice(ends[0][0] - first[0], ends[0][1] - first[0]),
-            slice(ends[1][0] - first[1], ends[1][1] - first[1]),
+            slice(rows.start - first[0], rows.stop - first[0]),
+            slice(columns.start - first[1], columns.stop - first[1]),
         )
         self.mitotic = cell.mitotic
 
@@ -119,13 +126,15 @@ class _Canvas:
 
     Attributes:
         labels: (h, w) label image.
-        signal: (h, w) light of the cells so far.
+        signal: (h, w) light of the cells in focus so far.
+        soft: (h, w) light of the cells out of focus so far.
         source: See `FieldScene`.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.labels: Labels = np.zeros(shape, np.int32)
         self.signal: Image = np.zeros(shape, np.float32)
+        self.soft: Image = np.zeros(shape, np.float32)
         self.source: Labels = np.zeros(shape, np.int32)
         self._owner: Labels = np.zeros(shape, np.int32)
         self._depth: Image = np.full(shape, -0.5, np.float32)
@@ -143,14 +152,16 @@ class _Canvas:
         labels = self.labels[patch.place]
         labels[(labels == index) & ~mask[patch.inner]] = 0
 
-    def paint(self, index: int, patch: _Patch, light: Image, defocused: bool) -> None:
+    def paint(self, index: int, patch: _Patch, light: Image, *, defocused: bool) -> None:
         """Add the light of a cell; it does not shine through the nuclei of others."""
         others = self._owner[patch.place] != index
         covered = np.clip(self._depth[patch.place] + np.float32(0.5), 0, 1) * others
         own = light[patch.inner] * (1 - covered)
-        brighter = own > self.signal[patch.place]
-        self.signal[patch.place][brighter] = own[brighter]
-        self.source[patch.place][brighter] = index if defocused else 0
+        seen = (self.soft if defocused else self.signal)[patch.place]
+        brighter = own > seen
+        seen[brighter] = own[brighter]
+        if defocused:
+            self.source[patch.place][brighter] = index
 
 
 def _stain(
@@ -180,7 +191,8 @@ def _sample_illumination(shape: tuple[int, int], rng: np.random.Generator) -> Im
     x = np.linspace(-0.5, 0.5, shape[1], dtype=np.float32)[None, :] * np.float32(np.cos(angle))
     steepest = abs(np.sin(angle)) + abs(np.cos(angle))
     waves = np.float32(_UNEVEN) * random_field(rng, shape, _WAVE)
-    return 1 + np.float32(change / steepest) * (y + x) + np.clip(waves, -0.12, 0.12)
+    slant: Image = 1 + np.float32(change / steepest) * (y + x)
+    return slant + np.clip(waves, -0.12, 0.12)
 
 
 def magnify_field(scene: FieldScene, lab: Laboratory, shape: tuple[int, int]) -> FieldScene:
@@ -206,6 +218,7 @@ def magnify_field(scene: FieldScene, lab: Laboratory, shape: tuple[int, int]) ->
     labels = ndimage.zoom(scene.labels[tuple(nearest)], zoom, order=0)[part]
     return scene._replace(
         signal=ndimage.zoom(scene.signal, zoom, order=1)[part],
+        soft=ndimage.zoom(scene.soft, zoom, order=1)[part],
         background=ndimage.zoom(scene.background, zoom, order=1)[part],
         labels=np.where(cells, labels, 0).astype(np.int32),
         source=ndimage.zoom(scene.source, zoom, order=0)[part],
@@ -226,13 +239,15 @@ def photograph(
     Returns:
         uint8 (h, w) grey levels.
     """
-    sharp = scene.background + np.where(scene.source == 0, scene.signal, np.float32(0))
-    light = blur(sharp, sharp=specimen.sharp, halo=specimen.halo, defocus=0)
+    optics = partial(blur, sharp=specimen.sharp, halo=specimen.halo)
+    soft = np.zeros_like(scene.soft)
     for number, found in enumerate(ndimage.find_objects(scene.source), 1):
         if found is None:
             continue
         part = tuple(slice(max(s.start - _BLUR_REACH, 0), s.stop + _BLUR_REACH) for s in found)
-        own = np.where(scene.source[part] == number, scene.signal[part], np.float32(0))
-        extra = scene.defocus[number - 1]
-        light[part] += blur(own, sharp=specimen.sharp, halo=specimen.halo, defocus=extra)
+        own = np.where(scene.source[part] == number, scene.soft[part], np.float32(0))
+        soft[part] += optics(own, defocus=scene.defocus[number - 1])
+    # The brighter one, not the sum: where they meet, both hold the haze of cytoplasm.
+    signal = np.maximum(optics(scene.signal, defocus=0), soft)
+    light = optics(scene.background, defocus=0) + signal
     return expose(np.ascontiguousarray(lab.develop(light)), specimen.gain, rng)

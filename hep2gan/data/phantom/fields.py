@@ -242,8 +242,10 @@ def _write_field(folder: Path, plan: FieldsPlan, job: tuple[Specimen, int]) -> _
         for cell, (mitotic, defocus) in enumerate(zip(field.mitotic, field.defocus, strict=True), 1)
     ]
     intensity = INTENSITY_NAMES[field.intensity]
-    row = {"image": image, "specimen": field.specimen, "label": pattern, "intensity": intensity}
-    return _Rows(row, cells)
+    return _Rows(
+        {"image": image, "specimen": field.specimen, "label": pattern, "intensity": intensity},
+        cells,
+    )
 
 
 def _write_tables(folder: Path, written: Iterable[_Rows]) -> None:

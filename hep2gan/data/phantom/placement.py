@@ -136,7 +136,7 @@ class _Field:
         rng, (height, width) = self._rng, self._shape
         while True:
             outline = sample_outline(rng)
-            across = float(rng.uniform(-0.3, 0.8))  # of the radius: a tenth to two thirds are cut off
+            across = float(rng.uniform(-0.3, 0.8))  # radii; a tenth to two thirds are cut off
             if rng.random() < width / (width + height):
                 y, x = across * outline.reach[0], self._within(outline, 1)
                 centre = (y if rng.random() < 0.5 else height - 1 - y, x)
