@@ -111,7 +111,7 @@ class PhantomFieldsSource(FieldsSource, FieldsPlan):
     def read(self, workers: int | None = None) -> RawCells:
         """Read which cells the fields show; see `DataSource.read`."""
         raw = super().read(workers)
-        return raw._replace(source=f"synthetic {raw.source}")
+        return raw._replace(source=raw.source.replace(" field", " synthetic field", 1))
 
 
 class SyntheticField(NamedTuple):
