@@ -33,7 +33,7 @@ class CellVotes(NamedTuple):
     clear_probability: Floats
 
     @classmethod
-    def count(
+    def of_cells(
         cls, probabilities: npt.NDArray[np.floating], flagged: npt.NDArray[np.bool_] | None = None
     ) -> "CellVotes":
         """Sum the predictions of cells.
@@ -69,7 +69,14 @@ class CellVotes(NamedTuple):
         Returns:
             The sums over both.
         """
-        return CellVotes(*(a + b for a, b in zip(self, other, strict=True)))
+        return CellVotes(
+            self.cells + other.cells,
+            self.clear + other.clear,
+            self.votes + other.votes,
+            self.clear_votes + other.clear_votes,
+            self.probability + other.probability,
+            self.clear_probability + other.clear_probability,
+        )
 
     def answer(self) -> "SpecimenAnswer":
         """Answer for all cells together: those without a flag, or all where each has one.

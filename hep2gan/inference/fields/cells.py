@@ -9,7 +9,6 @@ from hep2gan.data.fields.regions import Labels
 from hep2gan.data.readers.image import GreyImage
 from hep2gan.errors import Hep2ganError
 
-
 FOUND = "found"
 """Stands in place of a file where cells were found."""
 
@@ -60,7 +59,7 @@ class CellSource:
         if self._finder is None:
             raise Hep2ganError(
                 f"{path} has no label image beside it",
-                "with cells=null nothing finds the cells of a field",
-                "add the label image, name it by labels={name}_labels, or leave cells=null out",
+                "with ~cells nothing finds the cells of a field",
+                "add the label image, name it by labels={name}_labels, or leave ~cells out",
             )
         return FieldCells(self._finder.find(image, self._diameter), FOUND)

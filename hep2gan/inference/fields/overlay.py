@@ -90,7 +90,8 @@ def draw_field(
 
 def _stretch(image: GreyImage) -> ByteImage:
     low, high = np.percentile(image[::2, ::2], [0.1, 99.8])
-    return np.clip((image - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
+    scaled = (image - low) * (255 / max(high - low, 1e-6))
+    return np.asarray(np.clip(scaled, 0, 255), np.uint8)
 
 
 def _outline_cells(
@@ -118,7 +119,8 @@ def _edge(labels: Labels) -> npt.NDArray[np.bool_]:
     """Pixels of cells beside a pixel that is none of the same cell, or at the border."""
     padded = np.pad(labels, 1)
     beside = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return np.logical_or.reduce([labels != other for other in beside]) & (labels > 0)
+    differs = np.logical_or.reduce([labels != other for other in beside])
+    return np.asarray(differs & (labels > 0), np.bool_)
 
 
 def _write_above(
@@ -129,7 +131,7 @@ def _write_above(
     font = _font(text, size)
     draw = ImageDraw.Draw(picture)
     x = min(max(left, 1), picture.width - draw.textlength(text, font) - 2)
-    y = min(max(top - size // 2, 1), picture.height - size - 2)
+    y = min(max(top - size - 1, 1), picture.height - size - 2)
     draw.text((x, y), text, color, font, stroke_width=2, stroke_fill="black")
 
 

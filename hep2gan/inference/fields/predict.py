@@ -227,7 +227,7 @@ def _write(
         rows = list(cell_rows(str(file.path), specimen, result, flags, classes))
     chances = result.probabilities
     none = np.zeros((len(result.regions), 0), np.float32)
-    votes = CellVotes.count(none if chances is None else chances, flags.any)
+    votes = CellVotes.of_cells(none if chances is None else chances, flags.any)
     if masks != "only":
         path = output / "geojson" / file.name.with_name(f"{file.name.name}.geojson")
         _write_geojson(path, labels, result, flags, classes)
@@ -305,5 +305,5 @@ def describe_answer(answer: SpecimenAnswer, classes: Sequence[str]) -> str:
     more = f", {rest} more {'does' if rest == 1 else 'do'} not count" if rest else ""
     return (
         f"{classes[answer.by_majority]} by {votes} of {cells}"
-        f" ({share:.0%}, 95 % interval {low}–{high} %){more}"
+        f" ({round(100 * share)} %, 95 % interval {low}–{high} %){more}"
     )

@@ -126,7 +126,7 @@ def answer_columns(classes: Sequence[str]) -> list[str]:
     if not classes:
         return ["cells", "counted"]
     sums = [f"{what}_{name}" for what in ("votes", "share", "mean_p") for name in classes]
-    winner = ("predicted", "share", "share_low", "share_high", "predicted_by_mean_p")
+    winner = ("predicted", "share", "interval_low", "interval_high", "predicted_by_mean_p")
     return ["cells", "counted", *winner, *sums]
 
 
@@ -146,7 +146,7 @@ def answer_row(answer: SpecimenAnswer, classes: Sequence[str]) -> dict[str, Any]
         return row
     row["predicted"] = classes[answer.by_majority]
     row["share"] = f"{answer.share[answer.by_majority]:.4f}"
-    row["share_low"], row["share_high"] = (f"{end:.4f}" for end in answer.interval)
+    row["interval_low"], row["interval_high"] = (f"{end:.4f}" for end in answer.interval)
     row["predicted_by_mean_p"] = classes[answer.by_probability]
     for what, values in (("share", answer.share), ("mean_p", answer.probability)):
         row |= {f"{what}_{name}": f"{v:.4f}" for name, v in zip(classes, values, strict=True)}
