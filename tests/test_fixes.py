@@ -734,9 +734,19 @@ def test_predictions_of_a_run(run, capsys):
     assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
     assert "1 of 1 image done" in capsys.readouterr().out
     # A field, as it is photographed; the run knows how large its cells were.
-    save("in/field.png", (1040, 1388))
-    assert "field.png has 1388 × 1040 pixels: one file is one cell" in said(str(run), "in", trusted)
-    Path("in/field.png").unlink()
+    save("fields/field.png", (1040, 1388))
+    field = ("fields", trusted, "~cells", "output=of_fields")
+    assert "add the label image" in said(str(run), *field)
+    labels = np.zeros((1040, 1388), np.uint16)
+    labels[300:370, 300:380], labels[500:570, 300:380] = 1, 2
+    Image.fromarray(labels).save("fields/field_labels.png")
+    assert call(predict, str(run), *field) == 0
+    assert "1 image taken for a field of cells" in capsys.readouterr().out
+    Path("slides.csv").write_text("image,specimen\nother.png,A\n")
+    assert "add a line for each" in said(str(run), *field, "specimens=slides.csv")
+    Path("slides.csv").write_text("image,specimen\nfield.png,A\n")
+    assert call(predict, str(run), *field, "specimens=slides.csv") == 0
+    assert call(predict, str(run), *field, "input=crop", "output=of_one") == 0
     # The key that the fix names is one of this command.
     Image.fromarray(np.full((40, 40), 4000, np.int32)).save("in/deep.tif")
     fix = re.search(r"set (\S*white_level)", said(str(run), "in", trusted))
