@@ -85,7 +85,7 @@ def _open_run(settings: "PredictSettings") -> "Predictor":
     trained = load_run(Path(settings.run), settings.checkpoint, settings.trusted)
     device = resolve_device(settings.accelerator)
     backend = TorchBackend(trained.task, trained.config.normalisation, device)
-    return Predictor(backend, trained.classes, trained.size, trained.largest_crop, trained.reading)
+    return Predictor(backend, trained.classes, trained.size, trained.crops, trained.reading)
 
 
 def main() -> None:

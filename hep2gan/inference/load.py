@@ -17,7 +17,7 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import BackendOutput
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
-from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.folder import CropGeometry, RunFolder
 from hep2gan.training.build import build_task
 from hep2gan.training.devices import to_channels_last
 from hep2gan.training.module import SegmentationGuidedClassification
@@ -33,7 +33,7 @@ class LoadedRun:
         classes: K class names, in the order of the probabilities.
         size: S, the side of its images in pixels.
         store: Folder of the store that it was trained on, which may no longer exist.
-        largest_crop: Longest side of its raw cells in pixels; None if it was not recorded.
+        crops: How large its raw cells are; None if it was not recorded.
         reading: White level, channel and plane of its raw images.
         task: The networks, on the CPU.
         checkpoint: The file that the weights come from.
@@ -44,7 +44,7 @@ class LoadedRun:
     classes: tuple[str, ...]
     size: int
     store: Path
-    largest_crop: int | None
+    crops: CropGeometry | None
     reading: ImageReading
     task: SegmentationGuidedClassification
     checkpoint: Path
@@ -91,7 +91,7 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         info.classes,
         info.size,
         info.path,
-        info.largest_crop,
+        info.crops,
         ImageReading(source.white_level, source.channel, source.plane),
         task.eval(),
         path,

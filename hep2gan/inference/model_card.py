@@ -92,7 +92,7 @@ def describe_export(
         "method": config.name,
         "target": config.target,
         "size": trained.size,
-        "largest_crop": trained.largest_crop,
+        "crops": trained.crops._asdict() if trained.crops else None,
         **trained.reading._asdict(),
         "classes": classes,
         "threshold": THRESHOLD,

@@ -12,9 +12,10 @@ from hep2gan.data.readers.image import ImageReading
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import BackendOutput
 from hep2gan.io import file_digest, read_json
+from hep2gan.runs.folder import CropGeometry
 
 GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
-FORMAT, VERSION = "hep2gan-onnx", 2
+FORMAT, VERSION = "hep2gan-onnx", 3
 _EXPORT_AGAIN = "write it again with hep2gan-export"
 Device = Literal["auto", "cpu", "gpu"]
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
@@ -27,14 +28,14 @@ class ExportedModel(NamedTuple):
         graph: The ONNX file.
         classes: K class names, in the order of the probabilities; empty without a classifier.
         size: S, the side in pixels of the images that the graph takes.
-        largest_crop: Longest side in pixels of the cells of the training; None if not recorded.
+        crops: How large the raw cells of the training are; None if it was not recorded.
         reading: White level, channel and plane of their raw images.
     """
 
     graph: Path
     classes: tuple[str, ...]
     size: int
-    largest_crop: int | None
+    crops: CropGeometry | None
     reading: ImageReading
 
 
@@ -60,15 +61,14 @@ def open_export(folder: Path) -> ExportedModel:
             raise ValueError("classes or size are missing")
         if file_digest(folder / GRAPH) != description["sha256"]:
             raise ValueError(f"{GRAPH} is not the graph that it describes")
-        crop, white, channel, plane = (
-            description[name] for name in ("largest_crop", *ImageReading._fields)
-        )
-        if any(type(number) not in (int, type(None)) for number in (crop, white, plane)):
-            raise ValueError("largest_crop, white_level or plane is no whole number")
+        crops = CropGeometry.parse(description["crops"])
+        white, channel, plane = (description[name] for name in ImageReading._fields)
+        if any(type(number) not in (int, type(None)) for number in (white, plane)):
+            raise ValueError("white_level or plane is no whole number")
         if type(channel) not in (int, str, type(None)):
             raise ValueError("channel is no name or number")
         reading = ImageReading(white, channel, plane)
-        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, crop, reading)
+        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, crops, reading)
     except (OSError, ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{file} cannot be used ({error})",

@@ -29,6 +29,7 @@ from hep2gan.data.readers.image import (
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_open, atomic_write, csv_text
 from hep2gan.reports.figures.overlay import overlay
+from hep2gan.runs.folder import CropGeometry
 
 THREADS = 4
 """That read and write beside the networks: they wait for the disk, and Pillow lets others run."""
@@ -132,7 +133,7 @@ class Predictor:
         backend: The networks.
         classes: K class names, in the order of the probabilities; empty without a classifier.
         size: S, the side in pixels of the images that the networks take.
-        largest_crop: Longest side in pixels of the cells of the training; None if not known.
+        crops: How large the raw cells of the training are; None if it is not known.
         reading: How the images of the training were read.
     """
 
@@ -141,11 +142,11 @@ class Predictor:
         backend: InferenceBackend,
         classes: Sequence[str],
         size: int,
-        largest_crop: int | None = None,
+        crops: CropGeometry | None = None,
         reading: ImageReading = ImageReading(),  # noqa: B008, it cannot change
     ) -> None:
         self._backend, self._classes, self._size = backend, tuple(classes), size
-        self._largest_crop, self._reading = largest_crop, reading
+        self._crops, self._reading = crops, reading
 
     def predict(
         self,
@@ -183,7 +184,7 @@ class Predictor:
             size=self._size,
             reading=reading.or_else(self._reading),
             for_overlay=overlays and masks != "only",
-            largest_crop=self._largest_crop,
+            crops=self._crops,
         )
         write = partial(write_result, classes=self._classes, output=output, masks=masks)
         with (
@@ -334,7 +335,7 @@ def load_image(
     size: int,
     reading: ImageReading,
     for_overlay: bool,
-    largest_crop: int | None = None,
+    crops: CropGeometry | None = None,
 ) -> LoadedImage:
     """Read a file for the networks.
 
@@ -343,20 +344,20 @@ def load_image(
         size: S, the side in pixels of the images that the networks take.
         reading: White level, channel and plane.
         for_overlay: Whether the pixels are kept at their own size too.
-        largest_crop: Longest side in pixels of the cells of the training; None if not known.
+        crops: How large the raw cells of the training are; None if it is not known.
 
     Returns:
         The image.
 
     Raises:
         Hep2ganError: The file cannot be read, see `read_image`, or it is many times as large as
-            `largest_crop`, so that it is a field of cells.
+            the largest crop of the training, so that it is a field of cells.
     """
     image = read_image(file.path, *reading)
-    if largest_crop and max(image.shape) > (limit := MAX_CROPS * largest_crop):
+    if crops and max(image.shape) > (limit := MAX_CROPS * crops.largest):
         raise Hep2ganError(
             f"{file.path} has {image.shape[1]} × {image.shape[0]} pixels",
-            f"one file is one cell, and those of the training are at most {largest_crop} px long",
+            f"one file is one cell, and those of the training are at most {crops.largest} px long",
             f"crop the cells out of it, one a file; shrink one cell to at most {limit} px",
         )
     stored, levels = stretch(resize(image, size))

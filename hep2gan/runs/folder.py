@@ -1,5 +1,6 @@
 """The folder of one run: its configuration, its results, and whether it is finished."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,48 @@ MAX_IMAGE_SIZE = 4096
 """Largest accepted side of an image in pixels; stores have at most 1024."""
 
 
+class CropGeometry(NamedTuple):
+    """How large the raw cells of a training were, in pixels of their images.
+
+    Attributes:
+        largest: Longest side of any crop.
+        smallest: Shortest side of any crop.
+        median: Median side of the crops.
+        margin: Median distance between the box around a mask and the crop's edge.
+        nucleus: Median diameter of a circle of a mask's area.
+    """
+
+    largest: int
+    smallest: int
+    median: int
+    margin: int
+    nucleus: float
+
+    @classmethod
+    def parse(cls, found: object) -> "CropGeometry | None":
+        """Read what a JSON file holds of it.
+
+        Args:
+            found: The attributes by name; None if they were not recorded.
+
+        Returns:
+            The geometry, if it was recorded.
+
+        Raises:
+            ValueError: It is anything else.
+        """
+        if found is None:
+            return None
+        if not isinstance(found, dict) or found.keys() != set(cls._fields):
+            raise ValueError(f"crops must name {', '.join(cls._fields)}")
+        largest, smallest, median, margin, nucleus = (found[name] for name in cls._fields)
+        if any(type(side) is not int or side < 0 for side in (largest, smallest, median, margin)):
+            raise ValueError(f"{', '.join(cls._fields[:-1])} of crops must be whole pixels")
+        if type(nucleus) not in (int, float) or not (math.isfinite(nucleus) and nucleus > 0):
+            raise ValueError("nucleus of crops must be a diameter")
+        return cls(largest, smallest, median, margin, float(nucleus))
+
+
 class StoreInfo(NamedTuple):
     """What store.json records of the store that a run was trained on.
 
@@ -44,14 +87,14 @@ class StoreInfo(NamedTuple):
         classes: Class names in the order of the labels.
         size: Side of an image in pixels.
         path: Folder of the store.
-        largest_crop: Longest side of its raw cells in pixels; None if it was not recorded.
+        crops: How large its raw cells are; None if it was not recorded.
         target: What the classes are.
     """
 
     classes: tuple[str, ...]
     size: int
     path: Path
-    largest_crop: int | None
+    crops: CropGeometry | None
     target: Target
 
 
@@ -298,11 +341,10 @@ class RunFolder:
                 raise ValueError("classes must be names, each once")
             if type(size) is not int or not 0 < size <= MAX_IMAGE_SIZE:
                 raise ValueError(f"size is {str(size)[:40]}, must be in 1..{MAX_IMAGE_SIZE}")
-            if type(crop := found.get("largest_crop")) not in (int, type(None)):
-                raise ValueError("largest_crop is no whole number")
+            crops = CropGeometry.parse(found.get("crops"))
             if (target := found["target"]) not in get_args(Target):
                 raise ValueError(f"target must be one of {', '.join(get_args(Target))}")
-            return StoreInfo(names, size, Path(path), crop, target)
+            return StoreInfo(names, size, Path(path), crops, target)
 
     def provenance(self) -> dict[str, Any]:
         """Data, split and versions from provenance.json; empty if it cannot be read."""

@@ -128,7 +128,9 @@ def open_run(setup: RunSetup) -> None:
         if setup.initial_weights:
             log.info(setup.initial_weights.table())
         store = {"path": str(setup.store.path)} | _describe_store(setup.store)
-        store["largest_crop"] = int(setup.store.crop_size.max())
+        source = setup.config.source
+        crops = setup.store.crop_geometry(source.crop_margin, source.crop_margin_fraction)
+        store["crops"] = crops._asdict()
         write_json(run.store_file, store)
         if not (run.path / "split.csv").exists():
             setup.split.save(run.path, setup.store)

@@ -14,6 +14,7 @@ from hep2gan.inference.load import TorchBackend
 from hep2gan.inference.predict import BackendOutput, Predictor, find_images, load_image, map_ordered
 from hep2gan.models.guidance import MaskGuidance
 from hep2gan.reports.figures.overlay import overlay
+from hep2gan.runs.folder import CropGeometry
 from hep2gan.training.devices import resolve_device
 from tests.helpers import tiny
 
@@ -199,7 +200,7 @@ def test_channel_and_plane_are_those_of_the_training_where_none_is_given():
 def test_a_field_of_cells_is_refused(shape, is_field):
     image("f/field.png", shape)
     found = find_images(["f"], OUT).images
-    report = Predictor(engine, "ab", 16, largest_crop=100).predict(
+    report = Predictor(engine, "ab", 16, crops=CropGeometry(100, 60, 80, 10, 55.0)).predict(
         found, OUT, batch_size=2, reading=ImageReading(), overlays=False, progress=lambda *_: None
     )
     assert report.done == (not is_field)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.folder import CropGeometry, RunFolder
 
 CONFIG = {"seed": 0, "loss": {"beta": 10.0}, "data": {"root": "a"}, "logger": {"kind": "csv"}}
 
@@ -57,4 +57,19 @@ def test_the_target_of_a_store_is_read_and_another_word_refused(tmp_path):
     for wrong in ({}, {"target": "titre"}, {"target": ["pattern"]}):
         file.write_text(json.dumps(facts | wrong))
         with pytest.raises(Hep2ganError, match=r"store\.json cannot be read \(.*target"):
+            RunFolder(tmp_path).store_info()
+
+
+def test_the_size_of_the_crops_is_read_and_nonsense_refused(tmp_path):
+    file = tmp_path / "store.json"
+    facts = {"path": "x", "size": 64, "classes": ["a", "b"], "target": "pattern"}
+    file.write_text(json.dumps(facts))
+    assert RunFolder(tmp_path).store_info().crops is None
+    crops = CropGeometry(90, 51, 70, 10, 48.25)
+    file.write_text(json.dumps(facts | {"crops": crops._asdict()}))
+    assert RunFolder(tmp_path).store_info().crops == crops
+    for wrong in (70, {}, {"margin": -1}, {"largest": 9.5}, {"median": True}, {"nucleus": 0}):
+        changed = crops._asdict() | wrong if isinstance(wrong, dict) and wrong else wrong
+        file.write_text(json.dumps(facts | {"crops": changed}))
+        with pytest.raises(Hep2ganError, match=r"store\.json cannot be read \(.*crops"):
             RunFolder(tmp_path).store_info()

@@ -38,7 +38,6 @@ def source(folder, classes, *options, size=64, **more):
                 "classes": classes,
                 "size": size,
                 "path": "gone",
-                "largest_crop": 9,
                 "target": "pattern",
             }
         )

@@ -233,6 +233,17 @@ def _columns(raw: RawCells, packed: list[PackedCell]) -> dict[str, npt.NDArray[A
     }
 
 
+def _measure_nuclei(packed: list[PackedCell]) -> dict[str, float] | None:
+    """Measure the masks, see `Store.crop_geometry`; None without any."""
+    infos = [info for info in packed if isinstance(info, CellInfo) and info.margins]
+    if not infos:
+        return None
+    return {
+        "margin": float(np.median([info.margins for info in infos])),
+        "diameter": float(np.median([info.nucleus for info in infos])),
+    }
+
+
 def _cell_errors(raw: RawCells, packed: list[PackedCell]) -> list[CellError]:
     """List the errors of the reader, then those of packing in the order of the cells."""
     return [*raw.problems, *(cell for cell in packed if isinstance(cell, CellError))]
@@ -422,6 +433,7 @@ def _write_columns(
         "settings": settings.model_dump(),
         "fingerprint": compute_fingerprint(folder, raw.classes, column_names(raw.has_masks)),
         "signature": signature,
+        "nuclei": _measure_nuclei(packed),
         "findings": pack_report(
             raw,
             arrays,

@@ -1,6 +1,7 @@
 """Worker processes for chunks of cells; packing: read, resize and write pixels to their rows."""
 
 import hashlib
+import math
 import os
 import signal
 import zlib
@@ -58,6 +59,8 @@ class CellInfo(NamedTuple):
         crop_size: Height and width of the raw crop in pixels.
         digest: Hash of the raw image and mask, 16 bytes.
         mask_checksum: Checksum of the raw mask; 0 without one.
+        margins: Pixels between the mask's box and the crop's four edges; none without a mask.
+        nucleus: Diameter of a circle of the mask's area in pixels; 0 without one.
         peak: Largest value of a 16-bit file, in its own units; 0 for other files.
         remarks: What was decided about the mask, and what is odd about it.
     """
@@ -66,6 +69,8 @@ class CellInfo(NamedTuple):
     crop_size: tuple[int, int]
     digest: bytes
     mask_checksum: int
+    margins: tuple[int, ...]
+    nucleus: float
     peak: float
     remarks: tuple[str, ...]
 
@@ -202,8 +207,20 @@ def _pack_cell(
         (grey.shape[0], grey.shape[1]),
         cell_digest(decoded.values, mask),
         0 if mask is None else zlib.crc32(mask.tobytes()),
+        () if mask is None else _margins(mask),
+        0.0 if mask is None else 2 * math.sqrt(np.count_nonzero(mask) / math.pi),
         peak=float(decoded.values.max()) if decoded.full_scale == 65535 else 0.0,
         remarks=nucleus.remarks if nucleus else (),
+    )
+
+
+def _margins(mask: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    """Return the pixels between what is not 0 and the four edges."""
+    lines = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    return tuple(
+        int(edge)
+        for line, side in zip(lines, mask.shape, strict=True)
+        for edge in (line[0], side - 1 - line[-1])
     )
 
 

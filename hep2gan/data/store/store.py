@@ -24,7 +24,7 @@ from hep2gan.data.store.integrity import (
 )
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import read_json
-from hep2gan.runs.folder import Target
+from hep2gan.runs.folder import CropGeometry, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +116,8 @@ class Store:
                 raise ValueError(f"{MANIFEST} needs class names and a fingerprint")
             if type(has_masks := manifest["masks"]) is not bool:
                 raise ValueError(f"{MANIFEST}: masks is {str(has_masks)[:40]}")
+            if not _are_nuclei(manifest.get("nuclei")):
+                raise ValueError(f"{MANIFEST}: nuclei is {str(manifest.get('nuclei'))[:40]}")
             arrays: dict[str, Any] = {"mask": None}
             for name in column_names(has_masks):
                 dtype, per_cell = COLUMNS[name]
@@ -202,6 +204,30 @@ class Store:
             return None
         label = self.packed.label[self.packed.intensity >= 0]
         return np.asarray(self.packed.classes)[label[rows]]
+
+    def crop_geometry(self, margin: float = 0.0, margin_fraction: float = 0.0) -> CropGeometry:
+        """Return how large the raw cells are.
+
+        Args:
+            margin: Pixels around the nucleus of a set without masks, as its settings say.
+            margin_fraction: More of it, as a fraction of the crop's side.
+
+        Returns:
+            Sizes in pixels, with the margin and the nuclei as the masks have them.
+        """
+        median = float(np.median(self.crop_size))
+        margin += margin_fraction * median
+        nuclei = self.manifest.get("nuclei") or {
+            "margin": margin,
+            "diameter": max(1.0, median - 2 * margin),
+        }
+        return CropGeometry(
+            largest=int(self.crop_size.max()),
+            smallest=int(self.crop_size.min()),
+            median=round(median),
+            margin=round(nuclei["margin"]),
+            nucleus=round(nuclei["diameter"], 2),
+        )
 
     def check_not_truncated(self) -> None:
         """Check that no file was truncated since opening; call this before reading arrays.
@@ -290,3 +316,11 @@ def _positive_integer(manifest: dict[str, Any], key: str) -> int:
 def _are_class_names(classes: Any) -> bool:
     are_strings = isinstance(classes, list) and all(type(name) is str for name in classes)
     return are_strings and 0 < len(set(classes)) == len(classes)
+
+
+def _are_nuclei(nuclei: Any) -> bool:
+    """Tell whether these are a margin and a diameter, or None of a set without masks."""
+    if nuclei is None:
+        return True
+    are_named = isinstance(nuclei, dict) and nuclei.keys() == {"margin", "diameter"}
+    return are_named and all(type(n) is float and 0 <= n < 1e6 for n in nuclei.values())

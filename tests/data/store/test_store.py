@@ -8,9 +8,11 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hep2gan.data.batch import CellDataset, DeviceCells, Request
 from hep2gan.data.readers.image import resize, stretch
+from hep2gan.data.readers.source import RawCell, RawCells
 from hep2gan.data.store.integrity import COLUMNS, check_content, verify
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
@@ -260,3 +262,28 @@ def test_one_intensity_is_nothing_to_learn(intensity, fact):
     with pytest.raises(Hep2ganError, match=fact) as caught:
         made_store([0, 1, 1], intensity=intensity).for_target("intensity")
     assert "set target=pattern; or pack again" in caught.value.fix
+
+
+def test_the_geometry_of_the_crops_is_that_of_the_raw_masks(tmp_path):
+    sizes = [(70, 80, 10), (66, 60, 8), (50, 90, 12)]  # height, width, margin
+    found = []
+    for number, (height, width, margin) in enumerate(sizes, 1):
+        image, mask = (
+            np.full((height, width), number, np.uint8),
+            np.zeros((height, width), np.uint8),
+        )
+        mask[margin : height - margin, margin : width - margin] = 255
+        image[mask > 0] = 200
+        for name, pixels in ((f"{number}.png", image), (f"{number}_m.png", mask)):
+            Image.fromarray(pixels).save(tmp_path / name)
+        place = tmp_path / f"{number}.png"
+        found.append(RawCell(str(number), place, tmp_path / f"{number}_m.png", 0))
+    store = pack_cells(RawCells("set", ("a",), found), tmp_path / "store", size=32)
+    # Sides 70, 80, 66, 60, 50, 90; the squares have 50·60, 50·44 and 26·66 = 1716 pixels.
+    diameter = round(2 * (2200 / np.pi) ** 0.5, 2)
+    assert store.crop_geometry(99.0) == (90, 50, 68, 10, diameter)
+    plain = RawCells("set", ("a",), [cell._replace(mask=None) for cell in found])
+    store = pack_cells(plain, tmp_path / "plain", size=32)
+    assert store.crop_geometry(6.0) == (90, 50, 68, 6, 56.0)
+    assert store.crop_geometry(0.0, 0.25) == (90, 50, 68, 17, 34.0)
+    assert store.crop_geometry() == (90, 50, 68, 0, 68.0)
