@@ -36,7 +36,8 @@ from hep2gan.io import atomic_write, file_digest
 from hep2gan.training.module import SegmentationGuidedClassification
 
 TOLERANCE = 1e-4
-"""Largest difference between ONNX Runtime and PyTorch that a mask or a probability may have."""
+"""Largest difference between ONNX Runtime and PyTorch that a mask or a probability may have, and a
+distance above 1 relative to itself."""
 CELLS = 24
 BATCHES = (1, 7)
 """Batch sizes that graphs are checked with."""
@@ -45,7 +46,7 @@ _MAX_BYTES = 2**31 - 2**24
 
 
 class ExportableModel(nn.Module):
-    """A task from stored pixels to masks and probabilities, test-time views included.
+    """A task from stored pixels to masks, probabilities and distances, test-time views included.
 
     Args:
         task: The networks of a trained run.
@@ -62,6 +63,7 @@ class ExportableModel(nn.Module):
         task.guidance.require_no_truth()
         # A method, since a module as an attribute would bring D and the losses with it.
         self.generator, self.classifier = task.generator, task.classifier
+        self.mixture = task.mixture
         self._evaluate = task.forward
         self.normalisation = normalisation
 
@@ -72,8 +74,12 @@ class ExportableModel(nn.Module):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """mask, probabilities, or both."""
-        parts = {"mask": self.generator, "probabilities": self.classifier}
+        """mask, probabilities and distances, as far as the method has them."""
+        parts = {
+            "mask": self.generator,
+            "probabilities": self.classifier,
+            "distances": self.mixture,
+        }
         return tuple(name for name, network in parts.items() if network is not None)
 
     def forward(self, image: Tensor, levels: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -84,13 +90,16 @@ class ExportableModel(nn.Module):
             levels: Grey levels of stored 0 and 255, float32 (B, 2); only for normalisation `none`.
 
         Returns:
-            Mask (B, S, S) and probabilities (B, K), as far as the method has them.
+            Mask (B, S, S), probabilities (B, K) and squared distances to the mixture's means (B,
+            K), as far as the method has them.
         """
         if levels is None:
             levels = torch.zeros(image.shape[0], 2, device=image.device)
         output = self._evaluate(self.normalisation(image, levels))
         mask = None if output.mask is None else output.mask[:, 0]
-        return tuple(part for part in (mask, output.probabilities) if part is not None)
+        features, mixture = output.features, self.mixture
+        distances = None if mixture is None or features is None else mixture.distances(features)
+        return tuple(p for p in (mask, output.probabilities, distances) if p is not None)
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ def check_graph(graph: ExportableModel, file: Path, cells: CheckCells) -> Export
         The largest differences, and what they were measured on.
 
     Raises:
-        Hep2ganError: The graph is invalid, or a mask or probability differs by more than
+        Hep2ganError: The graph is invalid, or a mask, probability or distance differs by more than
             `TOLERANCE`.
     """
     onnx = onnx_package("onnx")
@@ -241,10 +250,10 @@ def check_graph(graph: ExportableModel, file: Path, cells: CheckCells) -> Export
 
 
 def _max_difference(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
-    """Largest difference; infinite where shapes differ or a value is not finite."""
+    """Largest difference, above 1 relative; infinite where shapes differ or one is not finite."""
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
-    return float(np.abs(a - b).max())
+    return float((np.abs(a - b) / np.maximum(np.abs(b), 1)).max())
 
 
 def _run_torch(

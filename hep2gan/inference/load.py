@@ -158,6 +158,7 @@ class TorchBackend:
         task.guidance.require_no_truth()
         self._task, self._normalisation = task.to(device).eval(), normalisation
         self._device = device
+        self._mixture = task.mixture
         if device.type == "cpu":
             to_channels_last(task.networks.values())
 
@@ -172,11 +173,15 @@ class TorchBackend:
             levels: Grey levels of stored 0 and 255, float32 (B, 2).
 
         Returns:
-            The masks and probabilities of the networks that there are.
+            The masks, probabilities and distances of the networks that there are.
         """
         pixels, ranges = (torch.from_numpy(part).to(self._device) for part in (image, levels))
-        output: ModelOutput = self._task(self._normalisation(pixels, ranges)).cpu()
+        output: ModelOutput = self._task(self._normalisation(pixels, ranges))
+        has_distances = self._mixture is not None and output.features is not None
+        distances = self._mixture.distances(output.features) if has_distances else None
+        output = output.cpu()
         return BackendOutput(
             None if output.mask is None else output.mask[:, 0].numpy(),
             None if output.probabilities is None else output.probabilities.numpy(),
+            None if distances is None else distances.cpu().numpy(),
         )

@@ -29,14 +29,21 @@ _POSTPROCESSING = {
     "mask": "Resize the (S, S) mask to the image's own size (Pillow: mode F, BILINEAR) and take"
     f" pixels of {THRESHOLD} and more for the nucleus.",
     "probabilities": "The predicted class is the one of the largest probability.",
+    "distances": "A cell far from the mean of its class, beside others of it, is unlike those of"
+    " the training.",
 }
 _LEVELS = "Give lo and hi of each image as `levels`, float32."
-_NETWORKS = {"mask": "generator, sigmoid", "probabilities": "classifier, softmax"}
+_NETWORKS = {
+    "mask": "generator, sigmoid",
+    "probabilities": "classifier, softmax",
+    "distances": "squared Mahalanobis distances of the classifier's features to the class means",
+}
 _MEANINGS: dict[str, tuple[str, list[str | int], str]] = {
     "image": ("uint8", ["batch", "S", "S"], "stored pixels, see preprocessing"),
     "levels": ("float32", ["batch", 2], "grey levels (0..255) that stored 0 and 255 stand for"),
     "mask": ("float32", ["batch", "S", "S"], "probability that a pixel belongs to the nucleus"),
     "probabilities": ("float32", ["batch", "K"], "one for each class, in order; they sum to 1"),
+    "distances": ("float32", ["batch", "K"], "squared distance to the mean of each class"),
 }
 
 

@@ -95,10 +95,13 @@ class BackendOutput(NamedTuple):
         mask: Probability that a pixel belongs to the nucleus, float32 (B, S, S); of one image (S,
             S).
         probabilities: Probabilities of the classes, float32 (B, K); of one image (K,).
+        distances: Squared Mahalanobis distances of the features to the mixture's class means,
+            float32 (B, K); None without a Gaussian-mixture loss.
     """
 
     mask: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
+    distances: npt.NDArray[np.float32] | None = None
 
 
 InferenceBackend = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.float32]], BackendOutput]
@@ -217,7 +220,7 @@ class Predictor:
             if images := [image for image in batch if isinstance(image, LoadedImage)]:
                 pixels = np.stack([image.stored for image in images])
                 levels = np.array([image.levels for image in images], np.float32)
-                masks, probabilities = self._backend(pixels, levels)
+                masks, probabilities, _ = self._backend(pixels, levels)
                 for index, image in enumerate(images):
                     yield (
                         image,
@@ -399,7 +402,7 @@ def write_result(
         row["predicted"] = classes[int(np.argmax(probabilities))]
         row |= {name: f"{p:.6f}" for name, p in zip(classes, probabilities, strict=True)}
     if predicted.mask is not None:
-        mask = _threshold_at_size(predicted.mask, image.shape)
+        mask = threshold_at_size(predicted.mask, image.shape)
         row["mask_fraction"] = f"{mask.mean():.6f}"
         if masks:
             name = image.file.name
@@ -410,8 +413,16 @@ def write_result(
     return row
 
 
-def _threshold_at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ...]) -> ByteImage:
-    """The (S, S) mask at the image's own size: probabilities resized, then thresholded at 0.5."""
+def threshold_at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ...]) -> ByteImage:
+    """Make a mask of the image's own size: probabilities are resized, then thresholded at 0.5.
+
+    Args:
+        probability: float32 (S, S) probability that a pixel belongs to the nucleus.
+        shape: Height and width of the image in pixels.
+
+    Returns:
+        uint8 (h, w) of {0, 1}.
+    """
     height, width = shape
     image = Image.fromarray(probability.astype(np.float32)).resize(
         (width, height), Image.Resampling.BILINEAR

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
-from hep2gan.losses.classification import ClassificationLoss
+from hep2gan.losses.classification import ClassificationLoss, GaussianMixtureLoss
 from hep2gan.losses.segmentation import GeneratorLoss, MaskSoftening
 from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.models.guidance import MaskGuidance, TrainingStages, frozen
@@ -105,6 +105,11 @@ class SegmentationGuidedClassification(L.LightningModule):
             "classifier": self.classifier,
         }
         return {name: network for name, network in networks.items() if network is not None}
+
+    @property
+    def mixture(self) -> GaussianMixtureLoss | None:
+        """The Gaussian mixture of the features (eq. 6), if the method has one."""
+        return self.classification_loss and self.classification_loss.gaussian_mixture
 
     @property
     def trained(self) -> list[str]:

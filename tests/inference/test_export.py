@@ -71,14 +71,18 @@ def written(task, folder, kind="min_max"):
 
 
 TASKS = {
-    "proposed": ({}, ("mask", "probabilities")),
-    "hard guidance": ({"guidance": MaskGuidance(hard=True)}, ("mask", "probabilities")),
+    "proposed": ({}, ("mask", "probabilities", "distances")),
+    "without a mixture": ({"mixture": False}, ("mask", "probabilities")),
+    "hard guidance": (
+        {"guidance": MaskGuidance(hard=True)},
+        ("mask", "probabilities", "distances"),
+    ),
     "image alone": (
         {"segment": False, "adversarial": False, "guidance": MaskGuidance(source="none")},
-        ("probabilities",),
+        ("probabilities", "distances"),
     ),
     "segmentation": ({"classify": False}, ("mask",)),
-    "eight views": ({"views": TestTimeAugmentation(8)}, ("mask", "probabilities")),
+    "eight views": ({"views": TestTimeAugmentation(8)}, ("mask", "probabilities", "distances")),
 }
 
 
@@ -98,6 +102,9 @@ def test_a_graph_says_what_evaluation_says(name, tmp_path):
             assert np.allclose(found.mask, due.mask[:, 0].numpy(), atol=1e-5)
         if "probabilities" in outputs:
             assert np.allclose(found.probabilities, due.probabilities.numpy(), atol=1e-5)
+        if "distances" in outputs:
+            distances = task.mixture.distances(due.features).detach().numpy()
+            assert np.allclose(found.distances, distances, rtol=1e-5, atol=1e-5)
     assert max(check_graph(graph, file, cells).differences.values()) < 1e-5
     # Neither the discriminator nor the losses are part of what is handed on.
     assert not [each.name for each in onnx.load(file).graph.initializer if "discr" in each.name]
@@ -184,7 +191,7 @@ def test_the_description_is_enough_for_onnxruntime_and_pillow(inside):
             )
         lo, hi = small.min(), small.max()
         stored = np.rint((small - lo) * (255 / (hi - lo))).astype(np.uint8)
-        mask, chances = session.run(list(found["outputs"]), {"image": stored[None]})
+        mask, chances, _ = session.run(list(found["outputs"]), {"image": stored[None]})
         assert np.allclose(chances[0], due.probabilities[place], atol=1e-4)
         assert np.abs(mask[0] - due.mask[place] / 255).max() <= 0.5 / 255 + 1e-4
         assert found["classes"] == list(due.classes)

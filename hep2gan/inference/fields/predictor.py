@@ -1,0 +1,106 @@
+"""Predict the cells of one field: each is cut out and goes through the networks, in batches."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.data.fields.regions import CellCrop, CellRegion, Labels, cut_cell, find_regions
+from hep2gan.data.readers.image import ByteImage, GreyImage, resize, stretch
+from hep2gan.inference.predict import BackendOutput, InferenceBackend, threshold_at_size
+
+Box = tuple[int, int, int, int]
+
+
+class FieldResult(NamedTuple):
+    """The n cells of a field and what the networks predict for them.
+
+    Attributes:
+        regions: The cells, in the order of their labels.
+        boxes: Where each was cut out: top, left, bottom, right in px, with the margin.
+        probabilities: float32 (n, K) class probabilities; None without a classifier.
+        distances: float32 (n, K) squared distances to the mixture's means; None without a mixture.
+        masks: The generated mask of each cell, uint8 {0, 1} of the size of its box; None without a
+            generator.
+    """
+
+    regions: Sequence[CellRegion]
+    boxes: Sequence[Box]
+    probabilities: npt.NDArray[np.float32] | None
+    distances: npt.NDArray[np.float32] | None
+    masks: Sequence[ByteImage] | None
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64] | None:
+        """(n,) most probable classes; None without a classifier."""
+        if self.probabilities is None:
+            return None
+        if not len(self.probabilities):
+            return np.zeros(0, np.int64)
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+
+
+class FieldPredictor:
+    """Cut out the cells of fields as those of the training were, and predict them.
+
+    Args:
+        backend: The networks, with PyTorch or ONNX Runtime.
+        classes: K class names, in the order of the probabilities; empty without a classifier.
+        size: S, the side in pixels of the images that the networks take.
+        margin: Pixels between a cell and the edge of its crop, as in the training.
+        batch_size: Cells that the networks take at once.
+    """
+
+    def __init__(
+        self,
+        backend: InferenceBackend,
+        classes: Sequence[str],
+        size: int,
+        margin: int,
+        batch_size: int = 64,
+    ) -> None:
+        self._backend, self._classes, self._size = backend, tuple(classes), size
+        self._margin, self._batch_size = margin, batch_size
+
+    def predict_field(self, image: GreyImage, labels: Labels) -> FieldResult:
+        """Predict all cells of one field.
+
+        Args:
+            image: float32 (h, w) grey levels on the 0 to 255 scale.
+            labels: int32 (h, w) label image of its cells.
+
+        Returns:
+            The cells and their predictions.
+        """
+        regions = find_regions(labels)
+        boxes: list[Box] = []
+        masks: list[ByteImage] = []
+        outputs: list[BackendOutput] = []
+        crops = (cut_cell(image, labels, region, self._margin) for region in regions)
+        for batch, output in self._run(crops):
+            boxes += [crop.box for crop in batch]
+            if output.mask is not None:
+                masks += [
+                    threshold_at_size(probability, crop.image.shape)
+                    for crop, probability in zip(batch, output.mask, strict=True)
+                ]
+            outputs.append(output._replace(mask=None))
+        probabilities = [part.probabilities for part in outputs if part.probabilities is not None]
+        distances = [part.distances for part in outputs if part.distances is not None]
+        none = [np.zeros((0, len(self._classes)), np.float32)] if self._classes else []
+        return FieldResult(
+            regions,
+            boxes,
+            np.concatenate(probabilities or none) if probabilities or none else None,
+            np.concatenate(distances) if distances else None,
+            masks if masks or not regions else None,
+        )
+
+    def _run(self, crops: Iterator[CellCrop]) -> Iterator[tuple[list[CellCrop], BackendOutput]]:
+        while batch := list(islice(crops, self._batch_size)):
+            stored = [stretch(resize(crop.image, self._size)) for crop in batch]
+            pixels = np.stack([image for image, _ in stored])
+            levels = np.array([level for _, level in stored], np.float32)
+            yield batch, self._backend(pixels, levels)
