@@ -1,6 +1,6 @@
 """Scores of the cells that were found in whole fields: found at all, outlined, classified."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.metrics.instances import (
+    Labels,
     Matches,
     average_precision,
     count_matches,
@@ -25,7 +26,7 @@ from hep2gan.runs.fields import (
 )
 from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap
 from hep2gan.statistics.classification import Floats, divide
-from hep2gan.statistics.significance import Interval, wilson
+from hep2gan.statistics.significance import wilson
 from hep2gan.statistics.specimens import CellVotes
 
 MATCHED, STRICT = 0.5, 0.75
@@ -190,23 +191,22 @@ def worst_and_best(fields: Sequence[ScoredField]) -> tuple[int, int]:
 
 
 def mask_dice(
-    truth: npt.NDArray[np.bool_],
-    box: tuple[int, int, int, int],
-    generated: npt.NDArray[np.uint8],
+    truth: Labels, number: int, box: tuple[int, int, int, int], generated: npt.NDArray[np.uint8]
 ) -> float:
-    """Compute the Dice of a generated mask and a true cell of a whole field.
+    """Compute the Dice of a generated mask and a true cell of a field.
 
     Args:
-        truth: (h, w) pixels of the true cell in the field.
-        box: Where the generated mask lies in it: top, left, bottom, right in px.
+        truth: (h, w) true label image.
+        number: Number of the true cell, which has pixels.
+        box: Where the generated mask lies in the field: top, left, bottom, right in px.
         generated: {0, 1} of the size of the box.
 
     Returns:
         2|A∩B| / (|A| + |B|); true pixels outside the box are in A alone.
     """
-    part = truth[box[0] : box[2], box[1] : box[3]]
+    part = truth[box[0] : box[2], box[1] : box[3]] == number
     common = np.count_nonzero(part & (generated > 0))
-    return 2 * common / (np.count_nonzero(truth) + np.count_nonzero(generated))
+    return 2 * common / (np.count_nonzero(truth == number) + np.count_nonzero(generated))
 
 
 class _Intervals(NamedTuple):
@@ -230,15 +230,14 @@ class _Intervals(NamedTuple):
 
 def _ratios(sums: Floats) -> Floats:
     """The (R, 4) statistics of `_Intervals` of (R, F) sums of `FieldCounts`."""
-    by_name = FieldCounts(*np.moveaxis(sums, -1, 0))
-    all_found = by_name.matched + by_name.extra + by_name.missed
-    strict = by_name.strict_matched + by_name.strict_extra + by_name.strict_missed
+    n = dict(zip(FieldCounts._fields, np.moveaxis(sums, -1, 0), strict=True))
+    strict = n["strict_matched"] + n["strict_extra"] + n["strict_missed"]
     return np.stack(
         [
-            divide(by_name.matched, all_found),
-            divide(by_name.strict_matched, strict),
-            divide(by_name.right, by_name.matched),
-            divide(by_name.right - by_name.right_on_true, by_name.matched),
+            divide(n["matched"], n["matched"] + n["extra"] + n["missed"]),
+            divide(n["strict_matched"], strict),
+            divide(n["right"], n["matched"]),
+            divide(n["right"] - n["right_on_true"], n["matched"]),
         ],
         axis=-1,
     )
@@ -343,12 +342,13 @@ def _specimens(fields: Sequence[ScoredField], classes: Sequence[str]) -> Specime
         return None
     majority = sum(one.by_majority == one.label for one in answers)
     probability = sum(one.by_probability == one.label for one in answers)
+    ends = [wilson(right, len(answers)) for right in (majority, probability)]
     return Specimens(
         answers=tuple(answers),
         right_by_majority=majority / len(answers),
         right_by_probability=probability / len(answers),
-        majority_interval=tuple(wilson(majority, len(answers))),
-        probability_interval=tuple(wilson(probability, len(answers))),
+        majority_interval=(ends[0].low, ends[0].high),
+        probability_interval=(ends[1].low, ends[1].high),
         of_several_classes=mixed,
     )
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import read_json, write_json
 from hep2gan.runs.folder import RunFolder
 
 FIELDS, FIELDS_TABLE, FIELDS_FIGURE = "fields.json", "fields.csv", "fields"
 """Names of the scores, of the scores by field, and of the figure without its ending."""
+_NAMED = 3
+"""Fields that are named when they are left out."""
 Ends = tuple[float, float]
 """Both ends of a 95 % interval."""
 
@@ -191,6 +193,48 @@ class FieldsTest:
     scores: FieldScores
     rule: str
 
+    def lines(self) -> list[str]:
+        """Say in words what was found, and how its classes compare with those of true crops.
+
+        Returns:
+            One line or more.
+        """
+        scores = self.scores
+        size = "" if self.diameter is None else f", told nuclei of {self.diameter:.0f} px"
+        lines = [f"{pluralize(scores.fields, 'field')}, cells found by {self.finder}{size}"]
+        for name, reason in list(self.left_out.items())[:_NAMED]:
+            lines.append(f"left out: field {name}, {reason}")
+        if (more := len(self.left_out) - _NAMED) > 0:
+            lines.append(f"left out: {pluralize(more, 'other field')}, see {FIELDS}")
+        for one in scores.detection:
+            ends = f" (95 % interval {_ends(one.interval)})" if one.interval else ""
+            lines.append(
+                f"at IoU {one.iou}: average precision {one.average_precision:.3f}{ends}, "
+                f"F1 {one.f1:.3f}; {one.matched:,} of {one.matched + one.missed:,} cells found, "
+                f"{one.extra:,} found that are none"
+            )
+        dice = [("outline", scores.outline_dice), ("generated mask", scores.mask_dice)]
+        known = [f"{name} {value:.3f}" for name, value in dice if value is not None]
+        if known:
+            lines.append(f"Dice of found cells: {', '.join(known)}")
+        lines += _class_lines(scores.classification)
+        if (specimens := scores.specimens) is not None:
+            count = len(specimens.answers)
+            majority, probability = (
+                sum(getattr(one, rule) == one.label for one in specimens.answers)
+                for rule in ("by_majority", "by_probability")
+            )
+            lines.append(
+                f"{pluralize(count, 'specimen')}: {majority} right by the vote of their cells "
+                f"(95 % interval {_ends(specimens.majority_interval)}), {probability} by the mean "
+                f"probability ({_ends(specimens.probability_interval)})"
+            )
+        lines += [
+            f"not scored: {pluralize(one.cells, 'cell')} {reason}, {one.found} of them found"
+            for reason, one in scores.left_out.items()
+        ]
+        return lines
+
     def save(self, folder: Path) -> None:
         """Write fields.json.
 
@@ -198,6 +242,25 @@ class FieldsTest:
             folder: Folder of the test.
         """
         write_json(folder / FIELDS, asdict(self))
+
+
+def _class_lines(found: Classification | None) -> list[str]:
+    if found is None or found.accuracy is None:
+        return []
+    assert found.accuracy_on_true is not None
+    assert found.difference is not None
+    ends = found.difference_interval
+    interval = f" (95 % interval {100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})" if ends else ""
+    return [
+        f"accuracy of found cells {found.accuracy:.3f}, of the same cells cut out by their true "
+        f"outlines {found.accuracy_on_true:.3f}: {100 * found.difference:+.1f} points{interval}",
+        f"accuracy of all true cells {found.accuracy_of_all:.3f}; "
+        f"found and right: {found.found_and_right:.3f} of them",
+    ]
+
+
+def _ends(interval: Ends) -> str:
+    return "–".join(f"{end:.3f}" for end in interval)
 
 
 def fields_test(run: Path, name: str) -> FieldsTest | None:
