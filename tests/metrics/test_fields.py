@@ -8,59 +8,12 @@ import pytest
 
 from hep2gan.io import csv_text
 from hep2gan.metrics.fields import (
-    ScoredField,
-    TrueCell,
     field_row,
     mask_dice,
     score_fields,
     worst_and_best,
 )
-from hep2gan.metrics.instances import Matches, Pair
-from hep2gan.statistics.specimens import CellVotes
-
-CLASSES = ("A", "B", "C")
-
-
-def field(name, specimen, cells, pairs, *, extra=(), left_out=None, found=None, strict=None, **own):
-    """A field whose cells are {number: (class, class on the true crop)}, pairs (truth, found)."""
-    classified = found is not None
-    matched = tuple(Pair(a, b, 0.6) for a, b in pairs)
-    missed = tuple(number for number in cells if number not in dict(pairs))
-    votes = CellVotes.count(np.eye(3)[list((found or {}).values())].reshape(-1, 3))
-    return ScoredField(
-        name=name,
-        specimen=specimen,
-        cells={number: TrueCell(*one) for number, one in cells.items()},
-        left_out=left_out or {},
-        matches=Matches(matched, missed, tuple(extra), own.get("pairs_left_out", ())),
-        strict=strict or Matches((), tuple(cells), tuple(b for _, b in pairs) + tuple(extra)),
-        predicted=found or {},
-        votes=votes if classified else None,
-        mask_dice=own.get("masks", {}),
-    )
-
-
-FIRST = field(
-    "1_p0",
-    "one",
-    {1: (0, 0), 2: (0, 1), 3: (0, 0)},
-    [(1, 11), (2, 12)],
-    extra=[13],
-    left_out={8: "mitotic", 9: "mitotic"},
-    pairs_left_out=(Pair(8, 18, 0.9),),
-    found={11: 0, 12: 0, 13: 2, 18: 1},
-    masks={1: 0.5, 2: 0.75},
-)
-SECOND = field(
-    "2_p0",
-    "two",
-    {1: (1, 1)},
-    [(1, 5)],
-    found={5: 0},
-    strict=Matches((Pair(1, 5, 0.8),), (), ()),
-    masks={1: 1.0},
-)
-THIRD = field("2_p1", "two", {4: (1, 1)}, [], found={})
+from tests.helpers.scored_fields import CLASSES, FIRST, SECOND, THIRD, make_field
 
 
 def test_scores_by_hand():
@@ -105,14 +58,14 @@ def test_answers_for_specimens_are_of_all_found_cells():
     assert nothing.answers[0].by_majority is None
     assert nothing.right_by_majority == 0
     # A specimen with cells of two classes has no class.
-    mixed = field("3_p0", "two", {1: (2, 2)}, [(1, 1)], found={1: 2})
+    mixed = make_field("3_p0", "two", {1: (2, 2)}, [(1, 1)], found={1: 2})
     assert score_fields([FIRST, SECOND, mixed], CLASSES).specimens.of_several_classes == 1
-    unknown = field("4", "", {1: (0, 0)}, [(1, 1)], found={1: 0})
+    unknown = make_field("4", "", {1: (0, 0)}, [(1, 1)], found={1: 0})
     assert score_fields([unknown], CLASSES).specimens is None
 
 
 def test_without_a_classifier_or_any_match():
-    alone = field("1", "", {1: (0, None)}, [], extra=[5])
+    alone = make_field("1", "", {1: (0, None)}, [], extra=[5])
     scores = score_fields([alone], CLASSES)
     assert scores.classification is scores.specimens is None
     assert scores.outline_dice is scores.mask_dice is None
