@@ -139,15 +139,14 @@ def _refuse_cells(settings: "EvaluateSettings") -> None:
 def _field_tester(
     settings: "EvaluateSettings", trained: "LoadedRun", source: "DataSource"
 ) -> "Callable[[ExternalSet, Predictions], WriteBeside]":
-    """Read where the true cells are; return what finds cells of the fields and holds them against
-    these."""
+    """Return what finds the cells of a set's fields and holds them against the true ones."""
     from hep2gan.config import parse_finder
     from hep2gan.data.readers.image import ImageReading
     from hep2gan.inference.fields.evaluation import (
         FieldMethod,
         TestedCells,
         evaluate_fields,
-        labelled_fields,
+        require_fields,
     )
     from hep2gan.inference.fields.predictor import FieldPredictor
     from hep2gan.inference.load import TorchBackend
@@ -157,8 +156,8 @@ def _field_tester(
     assert settings.cells is not None
     trained.task.guidance.require_no_truth()
     finder = parse_finder(settings.cells, settings.trusted)
-    fields = labelled_fields(source.read(settings.workers))
-    true_margin = round(source.crop_margin)
+    source = require_fields(source)
+    true_margin = source.crop_margin
     margin = trained.crops.margin if trained.crops else true_margin
 
     def test(cells: "ExternalSet", predictions: "Predictions") -> "WriteBeside":
@@ -172,8 +171,10 @@ def _field_tester(
             nucleus=trained.crops.nucleus if trained.crops else None,
             margin=margin,
             reading=ImageReading(source.white_level, source.channel, source.plane),
+            invert_masks=source.invert_masks,
         )
-        tested = TestedCells(cells, predictions, border=getattr(source, "border", True))
+        fields = source.read_fields(settings.workers).fields
+        tested = TestedCells(cells, predictions)
         with progress_bar("finding cells") as bar:
             found = evaluate_fields(fields, tested, method, trained.classes, true_margin, bar)
         return partial(found.write, figures=settings.figures)

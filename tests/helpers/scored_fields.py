@@ -16,7 +16,7 @@ def make_field(
     classified = found is not None
     matched = tuple(Pair(a, b, 0.6) for a, b in pairs)
     missed = tuple(number for number in cells if number not in dict(pairs))
-    votes = CellVotes.count(np.eye(3)[list((found or {}).values())].reshape(-1, 3))
+    votes = CellVotes.of_cells(np.eye(3)[list((found or {}).values())].reshape(-1, 3))
     return ScoredField(
         name=name,
         specimen=specimen,

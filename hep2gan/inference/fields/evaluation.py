@@ -1,16 +1,16 @@
 """Find the cells of labelled fields, predict them, and hold both against the truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from hep2gan.data.external import ExternalSet
 from hep2gan.data.fields.finder import CellFinder
 from hep2gan.data.fields.labels import read_labels
-from hep2gan.data.fields.regions import Labels, find_regions
+from hep2gan.data.fields.regions import Labels
+from hep2gan.data.readers.fields import FieldsSource, LabelledField
 from hep2gan.data.readers.image import GreyImage, ImageReading, read_image, stretch
-from hep2gan.data.readers.source import RawCell, RawCells
+from hep2gan.data.readers.source import DataSource
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.inference.fields.flags import flag_cells
 from hep2gan.inference.fields.predictor import FieldPredictor
@@ -30,38 +30,21 @@ from hep2gan.runs.fields import FIELDS_FIGURE, FIELDS_TABLE, FieldsTest
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.specimens import CellVotes
 
-WITHOUT_CLASS, BORDER, OTHER_CLASS, NOT_PACKED = (
-    "without a class in the set",
-    "at the border of the field",
-    "of a class that the run lacks",
-    "damaged or implausible, and not packed",
-)
-"""Why a true cell is not scored."""
+OTHER_CLASS = "of a class that the run lacks"
+NOT_PACKED = "damaged or implausible, and not packed"
+LEFT_OUT_WORDS = {
+    "no class": "without a class in the set",
+    "border": "at the border of their field",
+    "speck": "far smaller than the others",
+}
+"""Why a true cell is not scored, by what the reader calls it."""
 _RULE = (
     "A field is scored unless a cell of it was in training. A true cell is scored if it is one of "
-    "the tested cells of external.json; every other one is left out, and so is the cell that is "
-    "found for it, or that has more than half of its pixels on it. Classes are compared for pairs "
-    "of IoU 0.5 or more. The answer for a specimen is of all cells that are found in its fields "
-    "and have no flag, or of all of them where each has one."
+    "the tested cells of external.json; every other one is left out, and so is a found cell that "
+    "matches one of these, or has more than half of its pixels on them. Classes are compared for "
+    "pairs of IoU 0.5 or more. The answer for a specimen is of all cells that are found in its "
+    "fields and have no flag, or of all of them where each has one."
 )
-
-
-class LabelledField(NamedTuple):
-    """A field of a labelled set.
-
-    Attributes:
-        name: Its name.
-        image: File of the field.
-        labels: File of its label image.
-        specimen: Its specimen; '' if unknown.
-        cells: Cells that the set has of it, by their number in the label image.
-    """
-
-    name: str
-    image: Path
-    labels: Path
-    specimen: str
-    cells: Mapping[int, RawCell]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +58,7 @@ class FieldMethod:
         nucleus: Usual diameter of a nucleus of the training in px; None if not known.
         margin: Pixels that `predictor` leaves around a cell.
         reading: How the fields are read.
+        invert_masks: Whether cells are the background of binary masks.
     """
 
     finder: CellFinder
@@ -83,6 +67,7 @@ class FieldMethod:
     nucleus: float | None
     margin: int
     reading: ImageReading
+    invert_masks: bool = False
 
     def find(self, image: GreyImage) -> Labels:
         """Find the cells of a field.
@@ -102,12 +87,11 @@ class TestedCells:
     Args:
         cells: What the test chose.
         predictions: Its predictions.
-        border: Whether the set has the cells that the border of a field cuts.
     """
 
     __test__ = False  # pytest would collect it as a test class
 
-    def __init__(self, cells: ExternalSet, predictions: Predictions, *, border: bool) -> None:
+    def __init__(self, cells: ExternalSet, predictions: Predictions) -> None:
         classified = predictions.probabilities is not None
         predicted = predictions.predicted.tolist() if classified else [None] * len(predictions.id)
         rows = zip(predictions.id.tolist(), predictions.label.tolist(), predicted, strict=True)
@@ -115,7 +99,6 @@ class TestedCells:
         self._trained = {cell for cell, _ in cells.identical or ()}
         without_partner = cells.store.label < 0
         self._other_class = set(cells.store.id[without_partner].tolist())
-        self._border = border
 
     def count_trained(self, field: LabelledField) -> int:
         """Count the cells of a field whose images were in training.
@@ -123,31 +106,26 @@ class TestedCells:
         Args:
             field: The field.
         """
-        return sum(cell.id in self._trained for cell in field.cells.values())
+        return sum(field.cell_id(cell) in self._trained for cell in field.cells)
 
-    def choose(
-        self, field: LabelledField, truth: Labels
-    ) -> tuple[dict[int, TrueCell], dict[int, str]]:
+    def choose(self, field: LabelledField) -> tuple[dict[int, TrueCell], dict[int, str]]:
         """Tell the cells of a field that are scored from those that are not.
 
         Args:
             field: The field.
-            truth: Its true label image.
 
         Returns:
             The cells that are scored by their number, and why the others are not.
         """
         scored, left_out = {}, {}
-        for region in find_regions(truth):
-            cell = field.cells.get(region.label)
-            if cell is None:
-                cut = region.at_border and not self._border
-                left_out[region.label] = BORDER if cut else WITHOUT_CLASS
-            elif cell.id in self._tested:
-                scored[region.label] = self._tested[cell.id]
+        for cell in field.cells:
+            name, number = field.cell_id(cell), cell.region.label
+            if name in self._tested:
+                scored[number] = self._tested[name]
+            elif cell.left_out:
+                left_out[number] = LEFT_OUT_WORDS[cell.left_out]
             else:
-                other = cell.id in self._other_class
-                left_out[region.label] = OTHER_CLASS if other else NOT_PACKED
+                left_out[number] = OTHER_CLASS if name in self._other_class else NOT_PACKED
         return scored, left_out
 
 
@@ -188,10 +166,10 @@ class FieldsEvaluation:
         examples = []
         kinds = ("Worst field", "Best field") if len(self.shown) > 1 else ("Field",)
         for kind, shown in zip(kinds, self.shown, strict=True):
-            image, truth = _read(shown, self.method.reading)
-            own = scored[shown.name]
+            image, truth = _read(shown, self.method)
+            own = scored[shown.row.id]
             value = average_precision(own.matches)
-            words = f"{kind}, {shown.name}: average precision {value:.3f} at IoU {MATCHED}"
+            words = f"{kind}, {shown.row.id}: average precision {value:.3f} at IoU {MATCHED}"
             examples.append(
                 FieldExample(
                     words, stretch(image)[0], truth, self.method.find(image), set(own.left_out)
@@ -204,42 +182,25 @@ class FieldsEvaluation:
                 file.write(render_figure(figure, form))
 
 
-def labelled_fields(raw: RawCells) -> list[LabelledField]:
-    """Group the cells of a set by the fields that they are cut out of.
+def require_fields(source: DataSource) -> FieldsSource:
+    """Check that a set is of whole fields with label images.
 
     Args:
-        raw: The set as its reader returns it.
+        source: Settings of the set.
 
     Returns:
-        The fields in the order of their first cells.
+        The same settings.
 
     Raises:
-        Hep2ganError: Its cells have files of their own.
+        Hep2ganError: It is of images of single cells.
     """
-    by_field: dict[Path, list[RawCell]] = {}
-    for cell in raw.cells:
-        if cell.region is None or cell.mask is None:
-            raise Hep2ganError(
-                f"{raw.source} holds images of single cells",
-                "cells= finds the cells of whole fields that have label images",
-                "leave cells out, or name fields: data=fields data.root=FOLDER",
-            )
-        by_field.setdefault(cell.image, []).append(cell)
-    fields = []
-    for image, cells in by_field.items():
-        first = cells[0]
-        assert first.mask is not None
-        known = first.specimen >= 0 and raw.specimens
-        fields.append(
-            LabelledField(
-                image.stem,
-                image,
-                first.mask,
-                raw.specimens[first.specimen] if known else "",
-                {cell.region.label: cell for cell in cells if cell.region},
-            )
+    if not isinstance(source, FieldsSource):
+        raise Hep2ganError(
+            f"data.name={source.name} is a set of single cells",
+            "cells= finds the cells of whole fields that have label images",
+            "leave cells out, or name fields: data=fields data.root=FOLDER",
         )
-    return fields
+    return source
 
 
 def evaluate_fields(
@@ -271,7 +232,7 @@ def evaluate_fields(
     for number, field in enumerate(fields, 1):
         found = _score(field, tested, method)
         if isinstance(found, str):
-            left_out[field.name] = found
+            left_out[field.row.id] = found
         else:
             scored.append(found)
         progress(number, len(fields))
@@ -282,7 +243,7 @@ def evaluate_fields(
             "fields with truth are scored if none of their cells was in training",
             "test on other fields",
         )
-    by_name = {field.name: field for field in fields}
+    by_name = {field.row.id: field for field in fields}
     chosen = dict.fromkeys(worst_and_best(scored))
     return FieldsEvaluation(
         test=FieldsTest(
@@ -304,13 +265,13 @@ def _score(field: LabelledField, tested: TestedCells, method: FieldMethod) -> Sc
     """Score one field, or say why it is left out."""
     if trained := tested.count_trained(field):
         return f"{trained} of its {pluralize(len(field.cells), 'cell')} were in training"
+    cells, left_out = tested.choose(field)
+    if left_out and not cells:
+        return "none of its cells is tested"
     try:
-        image, truth = _read(field, method.reading)
+        image, truth = _read(field, method)
     except Hep2ganError as error:
         return error.fact
-    cells, left_out = tested.choose(field, truth)
-    if not cells:
-        return "none of its cells is tested"
     found = method.find(image)
     result = method.predictor.predict_field(image, found)
     matches = match_instances(truth, found, MATCHED, left_out.keys())
@@ -320,15 +281,15 @@ def _score(field: LabelledField, tested: TestedCells, method: FieldMethod) -> Sc
         guesses = result.probabilities.argmax(axis=1) if place else []
         predicted = {label: int(guesses[number]) for label, number in place.items()}
         flags = flag_cells(image, found, result.regions, method.nucleus)
-        votes = CellVotes.count(result.probabilities, flags.any)
+        votes = CellVotes.of_cells(result.probabilities, flags.any)
     masks = {}
     if result.masks is not None:
         for pair in matches.pairs:
             one = place[pair.found]
             masks[pair.truth] = mask_dice(truth, pair.truth, result.boxes[one], result.masks[one])
     return ScoredField(
-        name=field.name,
-        specimen=field.specimen,
+        name=field.row.id,
+        specimen=field.row.specimen,
         cells=cells,
         left_out=left_out,
         matches=matches,
@@ -339,7 +300,6 @@ def _score(field: LabelledField, tested: TestedCells, method: FieldMethod) -> Sc
     )
 
 
-def _read(field: LabelledField, reading: ImageReading) -> tuple[GreyImage, Labels]:
-    image = read_image(field.image, *reading)
-    height, width = image.shape
-    return image, read_labels(field.labels, (height, width))
+def _read(field: LabelledField, method: FieldMethod) -> tuple[GreyImage, Labels]:
+    image = read_image(field.row.image, *method.reading)
+    return image, read_labels(field.labels, (image.shape[0], image.shape[1]), method.invert_masks)
