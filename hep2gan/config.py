@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from hep2gan.data.fields.finder import CellFinder
 from hep2gan.data.readers.source import DataSource
 from hep2gan.data.sampler import Sampling
 from hep2gan.data.splits import SplitSettings
@@ -514,6 +515,31 @@ def parse_source(data: Component, trusted: Sequence[str] = ()) -> DataSource:
     raise_all([error for _, error in target_errors(plain, trusted, "data")])
     raise_all(list(_errors_of_component(data, "data").values()))
     return cast(DataSource, data.build())
+
+
+def parse_finder(cells: Component, trusted: Sequence[str] = ()) -> CellFinder:
+    """Parse the group `cells` into what finds the cells of fields.
+
+    Args:
+        cells: A component whose target follows `CellFinder`.
+        trusted: As in `parse_config`.
+
+    Returns:
+        The finder.
+
+    Raises:
+        Hep2ganError: If anything is wrong; lists every error.
+    """
+    plain = cells.model_dump(by_alias=True)
+    raise_all([error for _, error in target_errors(plain, trusted, "cells")])
+    raise_all(list(_errors_of_component(cells, "cells").values()))
+    if not callable(getattr(cells.load(), "find", None)):
+        raise Hep2ganError(
+            f"cells._target_ is {cells.target!r}, which has no method find",
+            "it is called with each field and the usual diameter of a cell, see CellFinder",
+            "give it that method, or set cells=threshold",
+        )
+    return cast(CellFinder, cells.build())
 
 
 def parse_run(run: RunFolder, trusted: Sequence[str] = ()) -> TrainConfig:

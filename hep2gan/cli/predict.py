@@ -1,14 +1,32 @@
-"""hep2gan-predict: segment and classify the cells of image files."""
+"""hep2gan-predict: segment and classify cells, in images of one each or in fields of many."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hep2gan.cli.app import run
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hep2gan.cli.settings import PredictSettings
-    from hep2gan.inference.predict import Predictor
+    from hep2gan.data.readers.image import ImageReading
+    from hep2gan.inference.fields.predict import FieldsReport
+    from hep2gan.inference.predict import InferenceBackend, InputImage
+    from hep2gan.runs.folder import CropGeometry
+
+_ANSWERS = 30
+"""Specimens whose answers are printed; specimens.csv has all."""
+
+
+class _Model(NamedTuple):
+    """Networks ready to predict, and what is known of their training."""
+
+    backend: "InferenceBackend"
+    classes: tuple[str, ...]
+    size: int
+    crops: "CropGeometry | None"
+    reading: "ImageReading"
 
 
 def predict(config: dict[str, Any]) -> None:
@@ -22,10 +40,9 @@ def predict(config: dict[str, Any]) -> None:
             `find_images` and `check_output`.
     """
     from hep2gan.cli.settings import PredictSettings
-    from hep2gan.data.readers.image import ImageReading
+    from hep2gan.inference.fields.kind import sort_inputs
     from hep2gan.inference.onnx_backend import DESCRIPTION
     from hep2gan.inference.predict import check_output, find_images
-    from hep2gan.io import progress_bar
     from hep2gan.runs.folder import RunFolder
     from hep2gan.settings import parse
 
@@ -38,13 +55,35 @@ def predict(config: dict[str, Any]) -> None:
     output = Path(settings.output)
     images, left_out = find_images(inputs if isinstance(inputs, list) else [inputs], output)
     check_output(output, images)
-    predictor = _open_export(settings) if is_export else _open_run(settings)
+    model = _open_export(settings) if is_export else _open_run(settings)
+    crops, fields, reason = sort_inputs(images, settings.input, model.crops)
+    if reason:
+        print(reason)
+    problems = _predict_fields(settings, model, fields) if fields else []
+    problems += _predict_crops(settings, model, crops) if crops else []
+    if left_out:
+        print(f"not predicted: {left_out}")
+    if problems:
+        left = pluralize(len(problems), "image")
+        raise Hep2ganError(f"{left} left out\n{bullet_list(problems)}\n")
+
+
+def _predict_crops(
+    settings: "PredictSettings", model: _Model, images: "Sequence[InputImage]"
+) -> list[str]:
+    """Predict images of one cell each; return what is wrong with those that cannot be read."""
+    from hep2gan.inference.predict import Predictor
+    from hep2gan.io import progress_bar
+
+    output = Path(settings.output)
+    known = None if settings.input == "crop" else model.crops
+    predictor = Predictor(model.backend, model.classes, model.size, known, model.reading)
     with progress_bar("predicting") as bar:
         report = predictor.predict(
             images,
             output,
             batch_size=settings.batch_size,
-            reading=ImageReading(settings.white_level, settings.channel, settings.plane),
+            reading=_reading(settings),
             overlays=settings.overlays,
             progress=bar,
             masks=settings.masks,
@@ -56,36 +95,96 @@ def predict(config: dict[str, Any]) -> None:
             f"every mask is {report.masks}: look at the overlays, and at the test of the run"
             " (Dice, test/constant_masks) before using any of them"
         )
-    if left_out:
-        print(f"not predicted: {left_out}")
-    if report.problems:
-        left = pluralize(len(report.problems), "image")
-        raise Hep2ganError(f"{left} left out\n{bullet_list(report.problems)}\n")
+    return report.problems
 
 
-def _open_export(settings: "PredictSettings") -> "Predictor":
+def _predict_fields(
+    settings: "PredictSettings", model: _Model, fields: "Sequence[InputImage]"
+) -> list[str]:
+    """Predict fields of cells; return what is wrong with those that cannot be read."""
+    from hep2gan.config import parse_finder
+    from hep2gan.data.fields.labels import LabelFinder
+    from hep2gan.inference.fields.cells import CellSource
+    from hep2gan.inference.fields.predict import FieldOptions, predict_fields
+    from hep2gan.inference.fields.predictor import FieldPredictor
+    from hep2gan.inference.fields.specimens import name_specimens
+    from hep2gan.io import progress_bar
+
+    assert model.crops is not None  # sort_inputs has seen to it
+    table = Path(settings.specimens) if settings.specimens else None
+    specimens = name_specimens(fields, table)
+    finder = parse_finder(settings.cells, settings.trusted) if settings.cells else None
+    source = CellSource(LabelFinder(settings.labels), finder, model.crops.nucleus)
+    predictor = FieldPredictor(
+        model.backend, model.classes, model.size, model.crops.margin, settings.batch_size
+    )
+    reading = _reading(settings).or_else(model.reading)
+    options = FieldOptions(
+        reading, model.crops.nucleus, Path(settings.output), settings.overlays, settings.masks
+    )
+    with progress_bar("predicting fields") as bar:
+        report = predict_fields(fields, predictor, source, specimens, options, bar)
+    _print_fields(report, len(fields), settings, model.classes, specimens.rule)
+    return report.problems
+
+
+def _print_fields(
+    report: "FieldsReport",
+    count: int,
+    settings: "PredictSettings",
+    classes: tuple[str, ...],
+    rule: str,
+) -> None:
+    from hep2gan.inference.fields.predict import describe_answer
+
+    where = settings.output if settings.masks == "only" else f"{settings.output}/cells.csv"
+    cells = pluralize(report.cells, "cell")
+    print(f"{report.done:,} of {pluralize(count, 'field')} done with {cells}, see {where}")
+    read = report.done - report.found
+    print(f"cells: by label images of {pluralize(read, 'field')}, found in {report.found:,}")
+    if report.without_cells:
+        print(f"no cells in {', '.join(report.without_cells[:5])}")
+    at_border, odd, blurred = (
+        report.flags[name] for name in ("at_border", "odd_size", "out_of_focus")
+    )
+    print(
+        f"{at_border:,} cells at the border, {odd:,} of odd size, {blurred:,} out of focus: these"
+        " do not count in a field or specimen that has others"
+    )
+    print(rule)
+    for name, answer in list(report.specimens.items())[:_ANSWERS] if classes else ():
+        print(f"  {name}: {describe_answer(answer, classes)}")
+    if classes and len(report.specimens) > _ANSWERS:
+        print(f"  and {len(report.specimens) - _ANSWERS:,} more, see specimens.csv")
+
+
+def _reading(settings: "PredictSettings") -> "ImageReading":
+    from hep2gan.data.readers.image import ImageReading
+
+    return ImageReading(settings.white_level, settings.channel, settings.plane)
+
+
+def _open_export(settings: "PredictSettings") -> _Model:
     """The networks of an export, without torch."""
     from hep2gan.inference.onnx_backend import OnnxBackend, open_export
-    from hep2gan.inference.predict import Predictor
 
     if settings.checkpoint:
         raise Hep2ganError(
             f"{settings.run} is an export", "it holds one set of weights", "leave out checkpoint"
         )
     export = open_export(Path(settings.run))
-    return Predictor(OnnxBackend(export.graph, settings.accelerator), *export[1:])
+    return _Model(OnnxBackend(export.graph, settings.accelerator), *export[1:])
 
 
-def _open_run(settings: "PredictSettings") -> "Predictor":
+def _open_run(settings: "PredictSettings") -> _Model:
     """The networks of a run."""
     from hep2gan.inference.load import TorchBackend, load_run
-    from hep2gan.inference.predict import Predictor
     from hep2gan.training.devices import resolve_device
 
     trained = load_run(Path(settings.run), settings.checkpoint, settings.trusted)
     device = resolve_device(settings.accelerator)
     backend = TorchBackend(trained.task, trained.config.normalisation, device)
-    return Predictor(backend, trained.classes, trained.size, trained.crops, trained.reading)
+    return _Model(backend, trained.classes, trained.size, trained.crops, trained.reading)
 
 
 def main() -> None:

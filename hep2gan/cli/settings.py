@@ -106,7 +106,7 @@ class PredictSettings(RunSettings):
     inputs: Texts | Text = Field(examples=["FOLDER"])
     """Image files and folders."""
     output: Text = "predictions"
-    """Folder for masks, overlays and predictions.csv."""
+    """Folder for masks, overlays and tables."""
     accelerator: Accelerator = "auto"
     """`auto`: the first GPU, or the CPU where there is none."""
     batch_size: PositiveInt = 64
@@ -122,6 +122,14 @@ class PredictSettings(RunSettings):
     masks: bool | Literal["only"] = True
     """Write the masks; `only`: nothing else, as NAME_Mask.png, which data.masks of hep2gan-pack
     reads."""
+    input: Literal["auto", "crop", "field"] = "auto"
+    """What an image shows: one cell, or a field of many; `auto` tells them by their sizes."""
+    cells: Component | None = None
+    """What finds the cells of a field without a label image."""
+    labels: Text | None = Field(default=None, examples=["{name}_cp_masks"])
+    """Names of the label images beside the fields; null: NAME_labels, NAME_mask and the like."""
+    specimens: Text | None = Field(default=None, examples=["specimens.csv"])
+    """A table headed image,specimen; null: fields NAME_p0, NAME_p1, … are of the specimen NAME."""
 
 
 class ExportSettings(RunSettings):

@@ -177,8 +177,8 @@ class TorchBackend:
         """
         pixels, ranges = (torch.from_numpy(part).to(self._device) for part in (image, levels))
         output: ModelOutput = self._task(self._normalisation(pixels, ranges))
-        has_distances = self._mixture is not None and output.features is not None
-        distances = self._mixture.distances(output.features) if has_distances else None
+        mixture, features = self._mixture, output.features
+        distances = None if mixture is None or features is None else mixture.distances(features)
         output = output.cpu()
         return BackendOutput(
             None if output.mask is None else output.mask[:, 0].numpy(),

@@ -33,7 +33,7 @@ from hep2gan.runs.folder import CropGeometry
 
 THREADS = 4
 """That read and write beside the networks: they wait for the disk, and Pillow lets others run."""
-_COMPRESSION = 1
+COMPRESSION = 1
 """Of PNG: half the time of the usual 6 for files a tenth larger, and the same pixels."""
 MAX_CROPS = 3
 """Crops of the training that an image may be as long as: more show a field of cells, not one."""
@@ -276,15 +276,17 @@ def check_output(output: Path, images: Sequence[InputImage]) -> None:
         images: The files that are to be predicted.
 
     Raises:
-        Hep2ganError: predictions.csv in it lists an image that is none of these.
+        Hep2ganError: predictions.csv or fields.csv in it lists an image that is none of these.
     """
-    table = output / "predictions.csv"
-    if not table.is_file():
-        return
-    text = table.read_text(encoding="utf-8", errors="replace")
-    listed = [row.get("image") or "" for row in csv.DictReader(text.splitlines())]
     known = {image.path.resolve() for image in images}
-    if others := [name for name in listed if Path(name).resolve() not in known]:
+    for table, column in ((output / "predictions.csv", "image"), (output / "fields.csv", "field")):
+        if not table.is_file():
+            continue
+        text = table.read_text(encoding="utf-8", errors="replace")
+        listed = [row.get(column) or "" for row in csv.DictReader(text.splitlines())]
+        others = [name for name in listed if Path(name).resolve() not in known]
+        if not others:
+            continue
         raise Hep2ganError(
             f"{table} lists {pluralize(len(others), 'other image')}, e.g. {others[0]}",
             "the results of one call lie in a folder of their own",
@@ -329,8 +331,19 @@ def _load_or_explain(file: InputImage, **options: Any) -> LoadedImage | Hep2ganE
     try:
         return load_image(file, **options)
     except Hep2ganError as error:
-        parts = (error.fact, error.rule, error.fix)
-        return Hep2ganError(*(_KEY.sub(r"\1", part) for part in parts))
+        return with_own_keys(error)
+
+
+def with_own_keys(error: Hep2ganError) -> Hep2ganError:
+    """Name the keys of hep2gan-predict in an error of reading an image.
+
+    Args:
+        error: The error, which names those of the group `data`.
+
+    Returns:
+        The same in the words of this command.
+    """
+    return Hep2ganError(*(_KEY.sub(r"\1", part) for part in (error.fact, error.rule, error.fix)))
 
 
 def load_image(
@@ -357,11 +370,11 @@ def load_image(
             the largest crop of the training, so that it is a field of cells.
     """
     image = read_image(file.path, *reading)
-    if crops and max(image.shape) > (limit := MAX_CROPS * crops.largest):
+    if crops and max(image.shape) > MAX_CROPS * crops.largest:
         raise Hep2ganError(
             f"{file.path} has {image.shape[1]} × {image.shape[0]} pixels",
             f"one file is one cell, and those of the training are at most {crops.largest} px long",
-            f"crop the cells out of it, one a file; shrink one cell to at most {limit} px",
+            "set input=field if it shows many cells, input=crop if it shows one",
         )
     stored, levels = stretch(resize(image, size))
     return LoadedImage(
@@ -390,12 +403,7 @@ def write_result(
         Hep2ganError: Only masks are wanted, and there is none.
     """
     image, predicted = result
-    if masks == "only" and predicted.mask is None:
-        raise Hep2ganError(
-            "this method makes no masks, and masks is 'only'",
-            "masks come from a run that was trained to segment",
-            "name such a run (method=proposed or segmentation), or leave masks=only out",
-        )
+    require_masks(masks, predicted)
     row: dict[str, Any] = {"image": str(image.file.path)}
     if predicted.probabilities is not None:
         probabilities = predicted.probabilities.tolist()
@@ -407,10 +415,28 @@ def write_result(
         if masks:
             name = image.file.name
             stem = Path("masks") / name if masks is True else name.with_name(f"{name.name}_Mask")
-            _save_png(output / stem, mask * 255)
+            save_png(output / stem, mask * 255)
         if image.background is not None:
-            _save_png(output / "overlays" / image.file.name, overlay(image.background, mask))
+            save_png(output / "overlays" / image.file.name, overlay(image.background, mask))
     return row
+
+
+def require_masks(masks: Masks, predicted: BackendOutput) -> None:
+    """Check that there are masks where nothing else is wanted.
+
+    Args:
+        masks: As in `Predictor.predict`.
+        predicted: What the networks predict.
+
+    Raises:
+        Hep2ganError: Only masks are wanted, and there is none.
+    """
+    if masks == "only" and predicted.mask is None:
+        raise Hep2ganError(
+            "this method makes no masks, and masks is 'only'",
+            "masks come from a run that was trained to segment",
+            "name such a run (method=proposed or segmentation), or leave masks=only out",
+        )
 
 
 def threshold_at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ...]) -> ByteImage:
@@ -430,10 +456,16 @@ def threshold_at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ..
     return (np.asarray(image) >= 0.5).astype(np.uint8)
 
 
-def _save_png(stem: Path, pixels: ByteImage) -> None:
+def save_png(stem: Path, pixels: ByteImage) -> None:
+    """Write a PNG, completely or not at all.
+
+    Args:
+        stem: Its path without suffix; the folder is made.
+        pixels: uint8 (h, w) or (h, w, 3).
+    """
     stem.parent.mkdir(parents=True, exist_ok=True)
     with atomic_open(stem.with_name(stem.name + ".png")) as file:
-        Image.fromarray(pixels).save(file, format="PNG", compress_level=_COMPRESSION)
+        Image.fromarray(pixels).save(file, format="PNG", compress_level=COMPRESSION)
 
 
 def _to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

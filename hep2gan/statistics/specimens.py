@@ -33,13 +33,13 @@ class CellVotes(NamedTuple):
     clear_probability: Floats
 
     @classmethod
-    def count(
+    def of_cells(
         cls, probabilities: npt.NDArray[np.floating], flagged: npt.NDArray[np.bool_] | None = None
     ) -> "CellVotes":
         """Sum the predictions of cells.
 
         Args:
-            probabilities: (n, K) class probabilities; n may be 0.
+            probabilities: (n, K) class probabilities; n and K may be 0.
             flagged: (n,) whether a cell may mislead; None for none of them.
 
         Returns:
@@ -48,7 +48,8 @@ class CellVotes(NamedTuple):
         n, classes = probabilities.shape
         clear = np.ones(n, np.bool_) if flagged is None else ~flagged
         votes = np.zeros((n, classes), np.int64)
-        votes[np.arange(n), probabilities.argmax(axis=1) if n else []] = 1
+        if probabilities.size:
+            votes[np.arange(n), probabilities.argmax(axis=1)] = 1
         exact = probabilities.astype(np.float64)
         return cls(
             n,
@@ -68,7 +69,14 @@ class CellVotes(NamedTuple):
         Returns:
             The sums over both.
         """
-        return CellVotes(*(a + b for a, b in zip(self, other, strict=True)))
+        return CellVotes(
+            self.cells + other.cells,
+            self.clear + other.clear,
+            self.votes + other.votes,
+            self.clear_votes + other.clear_votes,
+            self.probability + other.probability,
+            self.clear_probability + other.clear_probability,
+        )
 
     def answer(self) -> "SpecimenAnswer":
         """Answer for all cells together: those without a flag, or all where each has one.
@@ -110,9 +118,9 @@ class SpecimenAnswer(NamedTuple):
 
 
 def _answer(cells: int, counted: int, votes: Counts, probability: Floats) -> SpecimenAnswer:
-    if not counted:
+    if not (counted and len(votes)):
         unknown = np.full(len(votes), np.nan)
-        return SpecimenAnswer(cells, 0, None, None, votes, unknown, unknown, None)
+        return SpecimenAnswer(cells, counted, None, None, votes, unknown, unknown, None)
     winner = int(np.where(votes == votes.max(), probability, -1).argmax())
     return SpecimenAnswer(
         cells,

@@ -109,7 +109,8 @@ class SegmentationGuidedClassification(L.LightningModule):
     @property
     def mixture(self) -> GaussianMixtureLoss | None:
         """The Gaussian mixture of the features (eq. 6), if the method has one."""
-        return self.classification_loss and self.classification_loss.gaussian_mixture
+        loss = self.classification_loss
+        return None if loss is None else loss.gaussian_mixture
 
     @property
     def trained(self) -> list[str]:

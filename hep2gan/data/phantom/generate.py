@@ -1,17 +1,17 @@
 """Generating synthetic cells, one by one or as a folder in the layout of the ICPR 2016 set."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from hep2gan.data.patterns import ICPR2016
+from hep2gan.data.phantom.folder import SyntheticFolder
 from hep2gan.data.phantom.laboratory import FIRST_LAB, Laboratory
 from hep2gan.data.phantom.scene import blur, compose_scene, crop_around, expose, sample_defocus
 from hep2gan.data.phantom.specimens import Specimen, plan_specimens, specimen_generator
@@ -19,19 +19,11 @@ from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.source import INTENSITY_NAMES, DataSource, RawCells
 from hep2gan.data.store.pack_worker import run_chunks
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import (
-    Progress,
-    atomic_folder,
-    available_cores,
-    check_replaceable,
-    file_lock,
-    progress_bar,
-)
+from hep2gan.io import Progress, available_cores, progress_bar
 from hep2gan.settings import NonNegative, PositiveInt, Seed
 
 GENERATOR_VERSION = 1
 """Increased when the same seed gives other pixels than before."""
-MARKER = "phantom.json"
 
 _OWN_FILES = re.compile(r"\d{5,}(_Mask)?\.png|gt_training\.csv|specimens\.csv|phantom\.json")
 _FILES_BESIDE_CELLS = 3  # the two tables and the marker
@@ -205,48 +197,20 @@ def write_phantom(
         "lab": lab,
         "generator_version": GENERATOR_VERSION,
     }
-    if is_generated(root, marker):
-        return root
-    check_replaceable(root, _OWN_FILES.fullmatch, MARKER, "a folder of synthetic cells")
-    destination = root.resolve()
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(destination):
-            # Another process may have written the same while this one waited.
-            if is_generated(root, marker):
-                return root
-            # Not synced: thousands of small files would take seconds, and can be made again.
-            with atomic_folder(destination, sync=False) as folder:
-                _write_tables(folder, plan)
-                _write_cells(
-                    list(_chunks(folder, own_seed, plan, laboratory)), count, workers, progress
-                )
-                (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", "utf-8")
-    except OSError as error:
-        raise Hep2ganError(
-            f"{root} cannot be written ({error.strerror or error})",
-            "synthetic cells need a writable folder and about 10 KB each",
-            "choose another folder or make room",
-        ) from error
-    return root
 
+    def write_files(folder: Path) -> None:
+        _write_tables(folder, plan)
+        chunks = list(_chunks(folder, own_seed, plan, laboratory))
+        _write_cells(chunks, count, workers, progress)
 
-def is_generated(root: Path, marker: dict[str, Any]) -> bool:
-    """Tell whether a folder holds exactly the given synthetic cells, with no file missing.
-
-    Args:
-        root: The folder.
-        marker: Content of its phantom.json.
-
-    Returns:
-        Whether it does.
-    """
-    try:
-        found = json.loads((root / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    files = 2 * marker["count"] + _FILES_BESIDE_CELLS
-    return bool(found == marker) and len(list(root.iterdir())) == files
+    content = SyntheticFolder(
+        marker,
+        files=2 * count + _FILES_BESIDE_CELLS,
+        is_own=_OWN_FILES.fullmatch,
+        kind="a folder of synthetic cells",
+        need="synthetic cells need a writable folder and about 10 KB each",
+    )
+    return content.write(root, write_files)
 
 
 def _chunks(folder: Path, seed: int, plan: list[Specimen], lab: Laboratory) -> Iterator[_Chunk]:

@@ -111,6 +111,20 @@ class Laboratory(NamedTuple):
         larger = ndimage.zoom(mask.astype(np.float32), self.magnification, order=1) > 0.5
         return ndimage.zoom(light, self.magnification, order=1), larger
 
+    def unmagnified(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Compute how large a scene must be to fill a picture after `magnify`.
+
+        Args:
+            shape: (h, w) of the picture in px.
+
+        Returns:
+            (h, w) of the scene; a pixel or two more than needed, to be cut off.
+        """
+        if self.magnification == 1:
+            return shape
+        height, width = (int(np.ceil(side / self.magnification)) + 1 for side in shape)
+        return height, width
+
     def develop(self, light: Image) -> Image:
         """Apply the camera's curve.
 

@@ -87,10 +87,26 @@ def sample_outline(rng: np.random.Generator) -> Outline:
     middle, spread, smallest, largest = DIAMETER
     diameter = float(np.clip(middle * np.exp(spread * rng.standard_normal()), smallest, largest))
     ratio = float(np.clip(rng.normal(0.80, 0.066), 0.69, 0.98))
-    turned = _ANGLES - rng.uniform(0, np.pi)
+    return wobbly_ellipse(diameter, ratio, float(rng.uniform(0, np.pi)), rng)
+
+
+def wobbly_ellipse(
+    diameter: float, ratio: float, turned: float, rng: np.random.Generator
+) -> Outline:
+    """Sample the perturbations of an ellipse that is given otherwise.
+
+    Args:
+        diameter: Its equivalent diameter in px.
+        ratio: Short over long axis, above 0 to 1.
+        turned: Direction of the long axis in radians.
+        rng: Source of the random numbers.
+
+    Returns:
+        The outline.
+    """
     phase, size = rng.uniform(0, 2 * np.pi, 4), rng.standard_normal(4) * _WOBBLE
     wobble = np.concatenate([size * np.cos(phase), -size * np.sin(phase)]) @ _WAVES
-    radius = (1 + wobble) / np.sqrt(1 - (1 - ratio**2) * np.cos(turned) ** 2)
+    radius = (1 + wobble) / np.sqrt(1 - (1 - ratio**2) * np.cos(_ANGLES - turned) ** 2)
     area = 0.5 * float((radius**2).sum()) * (2 * np.pi / _STEPS)
     radius *= diameter / 2 * np.sqrt(np.pi / area)
     return Outline(radius.astype(np.float32), diameter)

@@ -13,6 +13,8 @@ from hep2gan.data.phantom.texture import blobs, lognormal, random_field
 
 BORDER = 10
 """Pixels left around the mask's bounding box, as in the real set."""
+DEBRIS = 0.03
+"""Clumps of debris in a crop."""
 _MARGIN = 6  # rendered beyond the crop, so that the blur finds light there
 _REACH = 24  # px beyond a nucleus where its stain has faded
 
@@ -56,10 +58,10 @@ def compose_scene(specimen: Specimen, rng: np.random.Generator) -> Scene:
         other = specimen.stain.render(Nucleus(outline, centre, nucleus.shape), rng)
         other *= np.float32(unit * lognormal(rng, 1, JITTER)) * (1 - nucleus.inside)
         signal = np.maximum(signal, other)
-    if rng.random() < 0.03:
-        signal = signal + _sample_debris(nucleus.shape, specimen.level, rng)
-    mottle = 1 + np.float32(0.03) * random_field(rng, nucleus.shape, 6)
-    light = (specimen.background * mottle + signal) * _sample_illumination(nucleus.shape, rng)
+    if rng.random() < DEBRIS:
+        signal = signal + sample_debris(nucleus.shape, specimen.level, rng)
+    background = sample_background(specimen, nucleus.shape, rng)
+    light = (background + signal) * _sample_illumination(nucleus.shape, rng)
     return Scene(light, nucleus.mask)
 
 
@@ -133,8 +135,34 @@ def _is_visible(outline: Outline, centre: tuple[float, float], shape: tuple[int,
     )
 
 
-def _sample_debris(shape: tuple[int, int], level: float, rng: np.random.Generator) -> Image:
-    """Render a clump of one to four bright grains at a random place."""
+def sample_background(
+    specimen: Specimen, shape: tuple[int, int], rng: np.random.Generator
+) -> Image:
+    """Sample the mottled background of a specimen.
+
+    Args:
+        specimen: The specimen.
+        shape: (h, w) in px.
+        rng: Source of the random numbers.
+
+    Returns:
+        (h, w) light in grey levels.
+    """
+    mottle = 1 + np.float32(0.03) * random_field(rng, shape, 6)
+    return specimen.background * mottle
+
+
+def sample_debris(shape: tuple[int, int], level: float, rng: np.random.Generator) -> Image:
+    """Render a clump of one to four bright grains at a random place.
+
+    Args:
+        shape: (h, w) in px.
+        level: Mean signal of nuclei in grey levels.
+        rng: Source of the random numbers.
+
+    Returns:
+        (h, w) light in grey levels.
+    """
     count = int(rng.integers(1, 5))
     centre = rng.uniform(_MARGIN, np.array(shape) - _MARGIN) + rng.normal(0, 2, (count, 2))
     height = level * rng.lognormal(np.log(2), 0.5, count)

@@ -138,14 +138,10 @@ def plan_specimens(
     Raises:
         Hep2ganError: A value is out of range, or `count` is too small for a duplicate specimen.
     """
-    if not 0 <= spread <= 4:
-        raise Hep2ganError(f"spread {spread}", "it must lie between 0 and 4", "choose 1")
-    if seed < 0:
-        raise Hep2ganError(f"seed {seed}", "seeds are 0 or above", "choose 0")
     specimens: list[Specimen] = []
     for label, cells in enumerate(class_counts(count)):
         twins = duplicate_specimen and label == _NUMEM
-        sampled = _sample_class(seed, label, specimen_count(label, cells), spread)
+        sampled = sample_class(seed, label, specimen_count(label, cells), spread)
         if twins and len(sampled) < 3:
             raise Hep2ganError(
                 f"a specimen cannot occur twice among {count} synthetic cells",
@@ -162,7 +158,25 @@ def plan_specimens(
     return specimens
 
 
-def _sample_class(seed: int, label: int, number: int, spread: float) -> list[Specimen]:
+def sample_class(seed: int, label: int, number: int, spread: float) -> list[Specimen]:
+    """Sample specimens of one class; the first ones do not depend on how many there are.
+
+    Args:
+        seed: Seed of the random numbers, 0 or more.
+        label: The class, 0 to 5.
+        number: Number of specimens.
+        spread: See `plan_specimens`.
+
+    Returns:
+        The specimens, without number and cells.
+
+    Raises:
+        Hep2ganError: Seed or spread is out of range.
+    """
+    if not 0 <= spread <= 4:
+        raise Hep2ganError(f"spread {spread}", "it must lie between 0 and 4", "choose 1")
+    if seed < 0:
+        raise Hep2ganError(f"seed {seed}", "seeds are 0 or above", "choose 0")
     # Systematic sampling: 45 % are positive, also in small classes.
     tally = np.floor(specimen_generator(seed, label).random() + _POSITIVE * np.arange(number + 1))
     return [

@@ -1,6 +1,7 @@
 """Predict the cells of one field: each is cut out and goes through the networks, in batches."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -51,6 +52,9 @@ class FieldPredictor:
         size: S, the side in pixels of the images that the networks take.
         margin: Pixels between a cell and the edge of its crop, as in the training.
         batch_size: Cells that the networks take at once.
+
+    Attributes:
+        classes: The class names.
     """
 
     def __init__(
@@ -61,8 +65,15 @@ class FieldPredictor:
         margin: int,
         batch_size: int = 64,
     ) -> None:
-        self._backend, self._classes, self._size = backend, tuple(classes), size
+        self.classes = tuple(classes)
+        self._backend, self._size = backend, size
         self._margin, self._batch_size = margin, batch_size
+
+    @cached_property
+    def outputs(self) -> BackendOutput:
+        """What the networks say of an empty picture, which shows what they say at all."""
+        empty = np.zeros((1, self._size, self._size), np.uint8)
+        return self._backend(empty, np.zeros((1, 2), np.float32))
 
     def predict_field(self, image: GreyImage, labels: Labels) -> FieldResult:
         """Predict all cells of one field.
@@ -77,7 +88,8 @@ class FieldPredictor:
         regions = find_regions(labels)
         boxes: list[Box] = []
         masks: list[ByteImage] = []
-        outputs: list[BackendOutput] = []
+        # Of no cell, so that there is something to join where a field has none.
+        outputs = [BackendOutput(*(None if part is None else part[:0] for part in self.outputs))]
         crops = (cut_cell(image, labels, region, self._margin) for region in regions)
         for batch, output in self._run(crops):
             boxes += [crop.box for crop in batch]
@@ -87,15 +99,12 @@ class FieldPredictor:
                     for crop, probability in zip(batch, output.mask, strict=True)
                 ]
             outputs.append(output._replace(mask=None))
-        probabilities = [part.probabilities for part in outputs if part.probabilities is not None]
-        distances = [part.distances for part in outputs if part.distances is not None]
-        none = [np.zeros((0, len(self._classes)), np.float32)] if self._classes else []
         return FieldResult(
             regions,
             boxes,
-            np.concatenate(probabilities or none) if probabilities or none else None,
-            np.concatenate(distances) if distances else None,
-            masks if masks or not regions else None,
+            _join([output.probabilities for output in outputs]),
+            _join([output.distances for output in outputs]),
+            None if self.outputs.mask is None else masks,
         )
 
     def _run(self, crops: Iterator[CellCrop]) -> Iterator[tuple[list[CellCrop], BackendOutput]]:
@@ -104,3 +113,8 @@ class FieldPredictor:
             pixels = np.stack([image for image, _ in stored])
             levels = np.array([level for _, level in stored], np.float32)
             yield batch, self._backend(pixels, levels)
+
+
+def _join(parts: Sequence[npt.NDArray[np.float32] | None]) -> npt.NDArray[np.float32] | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if there else None

@@ -1,0 +1,65 @@
+"""Where the cells of a field come from: a label image beside it, or a class that finds them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from hep2gan.data.fields.finder import CellFinder
+from hep2gan.data.fields.labels import LabelFinder, read_labels
+from hep2gan.data.fields.regions import Labels
+from hep2gan.data.readers.image import GreyImage
+from hep2gan.errors import Hep2ganError
+
+FOUND = "found"
+"""Stands in place of a file where cells were found."""
+
+
+class FieldCells(NamedTuple):
+    """The cells of one field.
+
+    Attributes:
+        labels: int32 (h, w) label image.
+        origin: File of the label image, or `FOUND`.
+    """
+
+    labels: Labels
+    origin: str
+
+
+class CellSource:
+    """Gives the label image of each field.
+
+    Args:
+        labels: Finds label images beside the fields.
+        finder: Finds cells of fields without a label image; None refuses these.
+        diameter: Usual diameter of the training's nuclei in px; None if it is not known.
+    """
+
+    def __init__(
+        self, labels: LabelFinder, finder: CellFinder | None, diameter: float | None
+    ) -> None:
+        self._labels, self._finder, self._diameter = labels, finder, diameter
+
+    def of(self, path: Path, image: GreyImage) -> FieldCells:
+        """Read or find the cells of one field.
+
+        Args:
+            path: The file of the field.
+            image: float32 (h, w) its grey levels.
+
+        Returns:
+            Its cells.
+
+        Raises:
+            Hep2ganError: Its label image does not fit, or there is none and nothing finds cells.
+        """
+        file = self._labels.find(path)
+        if file is not None:
+            height, width = image.shape
+            return FieldCells(read_labels(file, (height, width)), str(file))
+        if self._finder is None:
+            raise Hep2ganError(
+                f"{path} has no label image beside it",
+                "with ~cells nothing finds the cells of a field",
+                "add the label image, name it by labels={name}_labels, or leave ~cells out",
+            )
+        return FieldCells(self._finder.find(image, self._diameter), FOUND)

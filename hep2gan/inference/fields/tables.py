@@ -1,0 +1,193 @@
+"""The tables cells.csv, fields.csv and specimens.csv: their columns, and rows as they are done."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.inference.fields.flags import CellFlags
+from hep2gan.inference.fields.predictor import FieldResult
+from hep2gan.io import atomic_open
+from hep2gan.statistics.specimens import SpecimenAnswer
+
+FLAGS = ("at_border", "odd_size", "out_of_focus")
+
+
+class CellMeasures(NamedTuple):
+    """Numbers of the n cells of a field that follow from the networks' output.
+
+    Attributes:
+        entropy: (n,) bits, 0 where one class has probability 1; None without a classifier.
+        distance: (n,) Mahalanobis distance to the mean of the predicted class; None without a
+            mixture.
+        nearest: (n,) the same to the nearest mean.
+        nearest_class: (n,) class of the nearest mean.
+    """
+
+    entropy: npt.NDArray[np.float64] | None
+    distance: npt.NDArray[np.float64] | None
+    nearest: npt.NDArray[np.float64] | None
+    nearest_class: npt.NDArray[np.int64] | None
+
+
+def measure_cells(result: FieldResult) -> CellMeasures:
+    """Compute how sure the classes are, and how near the cells are to the mixture's means.
+
+    Args:
+        result: The cells of a field.
+
+    Returns:
+        The numbers.
+    """
+    entropy = distance = nearest = nearest_class = None
+    if result.probabilities is not None:
+        p = result.probabilities.astype(np.float64)
+        logs = np.log2(p, out=np.zeros_like(p), where=p > 0)
+        entropy = np.maximum(-(p * logs).sum(axis=1), 0.0)
+    if result.distances is not None and result.predicted is not None:
+        distances = np.sqrt(np.maximum(result.distances.astype(np.float64), 0))
+        distance = distances[np.arange(len(distances)), result.predicted]
+        nearest, nearest_class = distances.min(axis=1), distances.argmin(axis=1)
+    return CellMeasures(entropy, distance, nearest, nearest_class)
+
+
+def cell_columns(classes: Sequence[str], has_distances: bool) -> list[str]:
+    """Name the columns of cells.csv.
+
+    Args:
+        classes: K class names; empty without a classifier.
+        has_distances: Whether the method has a Gaussian mixture.
+    """
+    predicted = ["predicted", *(f"p_{name}" for name in classes), "entropy"] if classes else []
+    distances = ["distance", "nearest_class", "nearest_distance"] if has_distances else []
+    place = ("top", "left", "bottom", "right", "centroid_y", "centroid_x", "area")
+    return [
+        *("field", "specimen", "id", *place),
+        *predicted,
+        *distances,
+        *FLAGS,
+        "sharpness",
+    ]
+
+
+def cell_rows(
+    field: str,
+    specimen: str,
+    result: FieldResult,
+    flags: CellFlags,
+    classes: Sequence[str],
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of cells.csv of one field.
+
+    Args:
+        field: File of the field.
+        specimen: Name of its specimen.
+        result: Its cells.
+        flags: What is odd about them.
+        classes: K class names; empty without a classifier.
+
+    Yields:
+        Values by column; places in px of the field, the box without margin.
+    """
+    measures = measure_cells(result)
+    for at, region in enumerate(result.regions):
+        row: dict[str, Any] = {"field": field, "specimen": specimen, "id": region.label}
+        row |= zip(("top", "left", "bottom", "right"), region.box, strict=True)
+        row["centroid_y"], row["centroid_x"] = (f"{value:.2f}" for value in region.centroid)
+        row["area"] = region.area
+        if result.probabilities is not None and result.predicted is not None:
+            chances = result.probabilities[at].tolist()
+            row["predicted"] = classes[int(result.predicted[at])]
+            row |= {f"p_{name}": f"{p:.6f}" for name, p in zip(classes, chances, strict=True)}
+        if measures.entropy is not None:
+            row["entropy"] = f"{measures.entropy[at]:.4f}"
+        if measures.distance is not None:
+            assert measures.nearest is not None
+            assert measures.nearest_class is not None
+            row["distance"] = f"{measures.distance[at]:.4f}"
+            row["nearest_class"] = classes[int(measures.nearest_class[at])]
+            row["nearest_distance"] = f"{measures.nearest[at]:.4f}"
+        row |= {name: int(getattr(flags, name)[at]) for name in FLAGS}
+        row["sharpness"] = f"{flags.sharpness[at]:.4f}"
+        yield row
+
+
+def answer_columns(classes: Sequence[str]) -> list[str]:
+    """Name the columns of an answer in fields.csv and specimens.csv.
+
+    Args:
+        classes: K class names; empty without a classifier.
+    """
+    if not classes:
+        return ["cells", "counted"]
+    sums = [f"{what}_{name}" for what in ("votes", "share", "mean_p") for name in classes]
+    winner = ("predicted", "share", "interval_low", "interval_high", "predicted_by_mean_p")
+    return ["cells", "counted", *winner, *sums]
+
+
+def answer_row(answer: SpecimenAnswer, classes: Sequence[str]) -> dict[str, Any]:
+    """Put an answer into columns; those without a value are left out.
+
+    Args:
+        answer: The answer of a field or a specimen.
+        classes: K class names.
+
+    Returns:
+        Values by column, see `answer_columns`.
+    """
+    row: dict[str, Any] = {"cells": answer.cells, "counted": answer.counted}
+    row |= {f"votes_{name}": int(votes) for name, votes in zip(classes, answer.votes, strict=True)}
+    if answer.by_majority is None or answer.by_probability is None or answer.interval is None:
+        return row
+    row["predicted"] = classes[answer.by_majority]
+    row["share"] = f"{answer.share[answer.by_majority]:.4f}"
+    row["interval_low"], row["interval_high"] = (f"{end:.4f}" for end in answer.interval)
+    row["predicted_by_mean_p"] = classes[answer.by_probability]
+    for what, values in (("share", answer.share), ("mean_p", answer.probability)):
+        row |= {f"{what}_{name}": f"{v:.4f}" for name, v in zip(classes, values, strict=True)}
+    return row
+
+
+class TableWriter:
+    """Writes the rows of a table one after the other.
+
+    Args:
+        stream: Open for writing text.
+        columns: Names of the columns.
+    """
+
+    def __init__(self, stream: io.TextIOBase, columns: Sequence[str]) -> None:
+        self._writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        self._writer.writeheader()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Write a row.
+
+        Args:
+            row: Values by column; those that it lacks are empty.
+        """
+        self._writer.writerow(row)
+
+
+@contextmanager
+def open_table(path: Path, columns: Sequence[str]) -> Iterator[TableWriter]:
+    """Write a table row by row, so that it need not be in memory; it appears when it is whole.
+
+    Args:
+        path: The file.
+        columns: Names of the columns.
+
+    Yields:
+        What writes its rows.
+    """
+    with atomic_open(path) as file:
+        # File names that are no UTF-8 go back to the bytes that they have on the disk.
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="", write_through=True)
+        yield TableWriter(text, columns)
+        text.flush()
+        text.detach()
