@@ -105,7 +105,9 @@ def field_pictures(results: Sequence[ExternalResult]) -> list[Picture]:
             continue
         if _whole(content := path.read_bytes()):
             seen.add(one.facts.fingerprint)
-            spec = FigureSpec(FIELDS_FIGURE, f"Fields of {one.name}", _FIELDS, lambda _: None)
+            spec: FigureSpec[Any] = FigureSpec(
+                FIELDS_FIGURE, f"Fields of {one.name}", _FIELDS, lambda _: None
+            )
             pictures.append(make_picture(spec, content))
     return pictures
 
