@@ -32,6 +32,8 @@ def evaluate(config: dict[str, Any]) -> None:
     # conf/evaluate.yaml gives these to any set.
     if config["data"] == {"name": config["as"], "size": image_size(config["run"])}:
         config["data"] = None
+    if config["cells"] == {"_target_": None}:
+        config["cells"] = None
     settings = parse(EvaluateSettings, config)
     # Before torch, which takes seconds to import.
     run = RunFolder.open(Path(settings.run))
