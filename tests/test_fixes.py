@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from PIL import Image
@@ -19,6 +20,7 @@ from hep2gan.cli.app import name_positionals, resolve_config
 from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.data.prepare import pack_store
 from hep2gan.data.readers.csv_table import read_table
+from hep2gan.data.readers.fields import FieldsSource
 from hep2gan.data.readers.folders import read_folders
 from hep2gan.data.readers.icpr2012 import read_icpr2012
 from hep2gan.data.readers.icpr2016 import Icpr2016Source, read_icpr2016
@@ -29,12 +31,14 @@ from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import InputImage, check_output, find_images, load_image
 from tests.helpers.commands import call, folder_after
+from tests.helpers.field_sets import field, labelled_fields
 from tests.helpers.raw_sets import (
     class_folders,
     contest_2012,
     flat,
     folders,
     headed,
+    save,
     write_csv,
     write_pair,
 )
@@ -123,6 +127,106 @@ def test_a_set_without_intensities_to_learn():
     refusal(lambda: learn(filled), "set target=pattern; or pack again")
     assert learn(filled.replace("b,\n", "b,intermediate\n")).label.tolist() == [1, 0]
     assert Store.open(Path("store")).for_target("pattern").classes == ("a", "b")
+
+
+# ---------------------------------------------------------------- labelled fields
+
+
+def fields_source(**settings):
+    given = {"name": "mine", "root": "set", "store": "store", "size": 32} | settings
+    return FieldsSource(**given)
+
+
+def pack_fields(**settings):
+    return pack_store(fields_source(**settings), workers=1)
+
+
+def wrong_size(root, labels):
+    save(labels[:-1], root / "00001_p0_labels.png")
+    yield "export it again at the size of the field"
+    save(labels, root / "00001_p0_labels.png")
+
+
+def wrong_colours(root, labels):
+    save(np.stack([labels, labels * 2, labels], 2).astype(np.uint8), root / "00001_p0_labels.png")
+    yield r"labels.astype\('uint16'\)"
+    save(labels.astype("uint16"), root / "00001_p0_labels.png")
+
+
+def wrong_stack(root, labels):
+    (root / "00001_p0_labels.png").unlink()
+    tifffile.imwrite(root / "00001_p0_labels.tif", np.stack([labels] * 3), metadata={"axes": "ZYX"},
+                     photometric="minisblack")  # fmt: skip
+    yield "save the number of each cell.* as one 16-bit grey PNG"
+    (root / "00001_p0_labels.tif").unlink()
+    save(labels, root / "00001_p0_labels.png")
+
+
+def float_labels(root, labels):
+    (root / "00001_p0_labels.png").unlink()
+    tifffile.imwrite(root / "00001_p0_labels.tif", labels.astype(np.float32))
+    yield r"labels.astype\('uint16'\)"
+    tifffile.imwrite(root / "00001_p0_labels.tif", labels.astype("uint16"))
+
+
+def the_field_itself(root, labels):
+    shutil.copy(root / "00001_p0.png", root / "00001_p0_labels.png")
+    yield "name the label image of the field, not an image"
+    save(labels, root / "00001_p0_labels.png")
+
+
+def no_label_image(root, labels):
+    (root / "00001_p0_labels.png").rename("away.png")
+    yield "00001_p0.png has no label image. Fix: add it"
+    Path("away.png").rename(root / "00001_p0_labels.png")
+
+
+def no_table(root, labels):
+    table = (root / "fields.csv").read_bytes()
+    (root / "fields.csv").unlink()
+    yield "write fields.csv headed image,label"
+    (root / "fields.csv").write_bytes(table)
+
+
+def table_of_other_fields(root, labels):
+    mend_text(root / "fields.csv", ".png", ".tif")
+    for name in ("00001_p0", "00001_p1", "00002_p0", "00002_p1"):
+        mend_text(root / "fields.csv", name, f"x{name}")
+    yield "correct its names"
+    mend_text(root / "fields.csv", "x0", "0")
+    mend_text(root / "fields.csv", ".tif", ".png")
+
+
+def field_without_a_line(root, labels):
+    mend_text(root / "fields.csv", "00001_p0.png,s0,a,positive", "")
+    yield "add its line"
+    with (root / "fields.csv").open("a") as file:
+        file.write("00001_p0.png,s0,a,positive\n")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [wrong_size, wrong_colours, wrong_stack, float_labels, the_field_itself, no_label_image,
+     no_table, table_of_other_fields, field_without_a_line],
+)  # fmt: skip
+@pytest.mark.usefixtures("here")
+def test_labelled_fields(trouble):
+    root = labelled_fields(Path("set"))
+    steps = trouble(root, field(0)[1])
+    refusal(pack_fields, f"(?s){next(steps)}")
+    next(steps, None)
+    assert len(pack_fields()) == 20
+
+
+@pytest.mark.usefixtures("here")
+def test_label_images_by_another_name_and_inverted_masks():
+    labelled_fields(Path("set"), ending="_cells")
+    refusal(pack_fields, r"data.labels=\*_ENDING")
+    assert len(pack_fields(labels="*_cells")) == 20
+    for path in Path("set").glob("*_cells.png"):
+        save(np.uint8(255) * (np.asarray(Image.open(path)) == 0), path)
+    refusal(lambda: pack_fields(labels="*_cells"), "data.invert_masks=true")
+    assert len(pack_fields(labels="*_cells", invert_masks=True)) == 20
 
 
 # ---------------------------------------------------------------- the ICPR 2016 set
@@ -628,9 +732,19 @@ def test_predictions_of_a_run(run, capsys):
     assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
     assert "1 of 1 image done" in capsys.readouterr().out
     # A field, as it is photographed; the run knows how large its cells were.
-    save("in/field.png", (1040, 1388))
-    assert "field.png has 1388 × 1040 pixels: one file is one cell" in said(str(run), "in", trusted)
-    Path("in/field.png").unlink()
+    save("fields/field.png", (1040, 1388))
+    field = ("fields", trusted, "~cells", "output=of_fields")
+    assert "add the label image" in said(str(run), *field)
+    labels = np.zeros((1040, 1388), np.uint16)
+    labels[300:370, 300:380], labels[500:570, 300:380] = 1, 2
+    Image.fromarray(labels).save("fields/field_labels.png")
+    assert call(predict, str(run), *field) == 0
+    assert "1 image taken for a field of cells" in capsys.readouterr().out
+    Path("slides.csv").write_text("image,specimen\nother.png,A\n")
+    assert "add a line for each" in said(str(run), *field, "specimens=slides.csv")
+    Path("slides.csv").write_text("image,specimen\nfield.png,A\n")
+    assert call(predict, str(run), *field, "specimens=slides.csv") == 0
+    assert call(predict, str(run), *field, "input=crop", "output=of_one") == 0
     # The key that the fix names is one of this command.
     Image.fromarray(np.full((40, 40), 4000, np.int32)).save("in/deep.tif")
     fix = re.search(r"set (\S*white_level)", said(str(run), "in", trusted))

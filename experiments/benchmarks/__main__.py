@@ -22,6 +22,7 @@ BENCHMARKS = {
     "packing": "input.compare_packing",
     "opening": "input.compare_opening",
     "predict": "predict.compare_prediction",
+    "fields": "fields.compare_fields",
 }
 
 

@@ -121,7 +121,7 @@ class PredictSettings(RunSettings):
     """Write each image with the outline of its mask."""
     masks: bool | Literal["only"] = True
     """Write the masks; `only`: nothing else, as NAME_Mask.png, which data.masks of hep2gan-pack
-    reads."""
+    reads, and of a field as NAME_labels.png, which data=fields reads."""
     input: Literal["auto", "crop", "field"] = "auto"
     """What an image shows: one cell, or a field of many; `auto` tells them by their sizes."""
     cells: Component | None = None

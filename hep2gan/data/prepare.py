@@ -124,7 +124,7 @@ def _no_store(source: DataSource) -> Hep2ganError:
 def _pack_command(source: DataSource, has_root: bool) -> str:
     """The command line of hep2gan-pack for a configured data set."""
     # The options of the group `data` are called as the classes of their sources are.
-    kind = type(source).__name__.removesuffix("Source").lower()
+    kind = re.sub("(?<=.)(?=[A-Z])", "_", type(source).__name__.removesuffix("Source")).lower()
     path = Path(source.store)
     by_name = path.name == f"{source.name}_{source.size}"
     place = f"stores={path.parent}" if by_name else f"data.store={path}"

@@ -206,7 +206,7 @@ def test_a_field_of_cells_is_refused(shape, is_field):
     assert report.done == (not is_field)
     words = f"f/field.png has {shape[1]} × {shape[0]} pixels: one file is one cell, and those of"
     assert [problem.startswith(words) for problem in report.problems] == [True] * is_field
-    assert all("crop the cells out of it" in problem for problem in report.problems)
+    assert all("set input=field" in problem for problem in report.problems)
 
 
 def test_a_crop_size_that_is_not_known_refuses_nothing():

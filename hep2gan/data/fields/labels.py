@@ -14,6 +14,7 @@ from hep2gan.data.readers.decoding import Pixels, read_pixels
 from hep2gan.data.readers.files import FolderFiles, plain_name
 from hep2gan.data.readers.image import SUFFIXES
 from hep2gan.data.readers.mask import read_mask
+from hep2gan.data.readers.source import path_problem
 from hep2gan.errors import Hep2ganError, pluralize
 
 LABEL_FOLDERS = ("labels", "label", "masks", "mask")
@@ -126,7 +127,8 @@ def _label_pieces(values: npt.NDArray[Any]) -> Labels:
     """Number the pieces of equal values besides 0; pixels that touch at a corner are one piece."""
     from skimage.measure import label  # takes a second, which the help of a command need not wait
 
-    return np.asarray(label(values), np.int32)
+    pieces: npt.NDArray[Any] = label(values)  # type: ignore[no-untyped-call]
+    return pieces.astype(np.int32)
 
 
 def _require_cells(path: Path, labels: Labels) -> None:
@@ -151,21 +153,21 @@ class LabelFinder:
     beside it `1.*`, `1_labels.*` or `1_mask.*`. Labels come before masks.
 
     Args:
-        pattern: Another name: `{name}` stands for that of the field without suffix, such as
-            `{name}_cp_masks` or `segmented/{name}`; None for the names above.
+        pattern: Another name: `*`, or `{name}`, stands for that of the field without suffix, such
+            as `*_cp_masks` or `segmented/*`; None for the names above.
 
     Raises:
-        Hep2ganError: The pattern lacks `{name}`, or leaves the folder.
+        Hep2ganError: The pattern has not one `*`, or leaves the folder.
     """
 
     def __init__(self, pattern: str | None = None) -> None:
-        if pattern is not None and ("{name}" not in pattern or ".." in Path(pattern).parts):
+        self._pattern = place = None if pattern is None else pattern.replace("{name}", "*")
+        if place is not None and (place.count("*") != 1 or path_problem(place)):
             raise Hep2ganError(
                 f"labels={pattern} names no file beside each field",
-                "{name} in it stands for the name of the field without its suffix",
-                "write labels={name}_labels, or labels=FOLDER/{name} for a folder beside them",
+                "* in it stands for the name of the field without its suffix",
+                "write labels=*_labels, or labels=FOLDER/* for a folder beside the fields",
             )
-        self._pattern = pattern
         self._files = cache(_files_by_stem)
 
     def find(self, field: Path) -> Path | None:
@@ -197,7 +199,7 @@ class LabelFinder:
         """Paths without suffix where a label image may lie, the best first."""
         folder, name = field.parent, field.stem
         if self._pattern is not None:
-            place = folder / self._pattern.replace("{name}", name)
+            place = folder / self._pattern.replace("*", name)
             is_named = place.suffix.lower() in SUFFIXES
             return [place.with_suffix("") if is_named else place]
         endings = [f"{name}{sign}{word}" for word in _WORDS for sign in ("_", "-", ".", " ")]

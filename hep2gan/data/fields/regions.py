@@ -70,6 +70,29 @@ def find_regions(labels: Labels) -> list[CellRegion]:
     return regions
 
 
+def widen_box(
+    box: tuple[int, int, int, int], margin: int, shape: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Widen a box on all sides, within its field.
+
+    Args:
+        box: Top, left, bottom, right in px, the last two past the cell.
+        margin: Pixels, 0 or more.
+        shape: Height and width of the field in px.
+
+    Returns:
+        The wider box.
+    """
+    top, left, bottom, right = box
+    height, width = shape
+    return (
+        max(top - margin, 0),
+        max(left - margin, 0),
+        min(bottom + margin, height),
+        min(right + margin, width),
+    )
+
+
 def cut_cell(
     image: npt.NDArray[np.float32], labels: Labels, region: CellRegion, margin: int
 ) -> CellCrop:
@@ -84,13 +107,7 @@ def cut_cell(
     Returns:
         The crop, copied.
     """
-    top, left, bottom, right = region.box
-    box = (
-        max(top - margin, 0),
-        max(left - margin, 0),
-        min(bottom + margin, labels.shape[0]),
-        min(right + margin, labels.shape[1]),
-    )
+    box = widen_box(region.box, margin, (labels.shape[0], labels.shape[1]))
     part = np.s_[box[0] : box[2], box[1] : box[3]]
     mask = (labels[part] == region.label).astype(np.uint8)
     return CellCrop(box, image[part].copy(), mask)

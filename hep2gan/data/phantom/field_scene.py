@@ -1,7 +1,7 @@
 """A whole field of one specimen: its cells rendered together, and the picture of them."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -191,8 +191,8 @@ def _sample_illumination(shape: tuple[int, int], rng: np.random.Generator) -> Im
     x = np.linspace(-0.5, 0.5, shape[1], dtype=np.float32)[None, :] * np.float32(np.cos(angle))
     steepest = abs(np.sin(angle)) + abs(np.cos(angle))
     waves = np.float32(_UNEVEN) * random_field(rng, shape, _WAVE)
-    slant: Image = 1 + np.float32(change / steepest) * (y + x)
-    return slant + np.clip(waves, -0.12, 0.12)
+    slant = 1 + np.float32(change / steepest) * (y + x)
+    return cast(Image, slant + np.clip(waves, -0.12, 0.12))
 
 
 def magnify_field(scene: FieldScene, lab: Laboratory, shape: tuple[int, int]) -> FieldScene:

@@ -20,12 +20,7 @@ from hep2gan.data.phantom.field_scene import compose_field, magnify_field, photo
 from hep2gan.data.phantom.folder import SyntheticFolder
 from hep2gan.data.phantom.laboratory import Laboratory
 from hep2gan.data.phantom.placement import AREA_PER_CELL
-from hep2gan.data.phantom.specimens import (
-    SPECIMENS,
-    Specimen,
-    sample_class,
-    specimen_generator,
-)
+from hep2gan.data.phantom.specimens import Specimen, sample_class, specimen_generator
 from hep2gan.data.readers.source import INTENSITY_NAMES
 from hep2gan.data.store.pack_worker import run_chunks
 from hep2gan.errors import Hep2ganError
@@ -47,7 +42,8 @@ class FieldsPlan(Settings):
     """What synthetic fields depend on.
 
     Args:
-        fields: Number of fields, four of each specimen; from 21 on, all six classes occur.
+        fields: Number of fields, four of each specimen. All six classes occur from 21 on; from 69
+            on each has three specimens, which a split by specimen needs.
         seed: Seed of the random numbers; the specimens of a class are the first ones of
             `data=phantom` with the same seed, so that another seed gives unseen specimens.
         spread: How far specimens differ in stain and optics, as a multiple of the default.
@@ -58,7 +54,7 @@ class FieldsPlan(Settings):
         cells_max: Largest number of cells of a field.
     """
 
-    fields: PositiveInt = 48
+    fields: PositiveInt = 72
     seed: Seed = 0
     spread: NonNegative = 1.0
     lab: Seed = 0
@@ -116,8 +112,8 @@ def plan_field_specimens(plan: FieldsPlan) -> list[Specimen]:
         plan: What the fields depend on.
 
     Returns:
-        The specimens, prepared by the laboratory: at least one of each class from six on, otherwise
-        in the proportions of the real set.
+        The specimens, prepared by the laboratory, as many of each class as of any other, or one
+        more: the real set's proportions would leave too few of Golgi to split by specimen.
 
     Raises:
         Hep2ganError: The spread is out of range.
@@ -125,7 +121,7 @@ def plan_field_specimens(plan: FieldsPlan) -> list[Specimen]:
     lab = Laboratory.sample(plan.lab)
     number = -(-plan.fields // FIELDS_PER_SPECIMEN)
     specimens: list[Specimen] = []
-    shares = largest_remainder(np.array(SPECIMENS, np.float64), number, at_least_one=True)
+    shares = largest_remainder(np.ones(len(ICPR2016)), number)
     for label, share in enumerate(shares.tolist()):
         for specimen in sample_class(lab.seed(plan.seed), label, share, plan.spread):
             first = len(specimens) * FIELDS_PER_SPECIMEN

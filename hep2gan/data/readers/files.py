@@ -107,7 +107,7 @@ def _masked_stem(stem: str, stems: set[str]) -> str | None:
 def walk_files(folder: Path, without: Path | None = None) -> Iterator[FolderFiles]:
     """List a folder and all below it, each once even where links lead to it again.
 
-    All that lies in folders called masks or overlays counts as masks.
+    All that lies in folders called masks, labels or overlays counts as masks.
 
     Args:
         folder: The folder.
@@ -128,7 +128,7 @@ def walk_files(folder: Path, without: Path | None = None) -> Iterator[FolderFile
         seen.add(real)
         files = list_files(path)
         inside = {part.casefold() for part in path.relative_to(folder).parts}
-        if not inside.isdisjoint(("mask", *RESULT_FOLDERS)):
+        if not inside.isdisjoint(("mask", "label", "labels", *RESULT_FOLDERS)):
             masks = files.masks | {image: image.stem for image in files.images}
             files = files._replace(images=[], masks=masks)
         yield files

@@ -67,7 +67,7 @@ def read_manifest(root_or_csv: Path) -> RawCells:
     finder = FileFinder(path.parent)
     _check_rows(path, column, rows[1:], finder)
     for name in ("label", "specimen"):
-        _check_spellings(path, name, [row.field(column.get(name)) for row in rows[1:]])
+        check_spellings(path, name, [row.field(column.get(name)) for row in rows[1:]])
     return _build_cells(path, column, rows[1:], finder)
 
 
@@ -86,7 +86,7 @@ def _check_rows(path: Path, column: dict[str, int], rows: list[CsvRow], finder: 
     raise_csv_errors(path, errors, "correct these lines")
 
 
-def _check_spellings(path: Path, name: str, values: Iterable[str]) -> None:
+def check_spellings(path: Path, name: str, values: Iterable[str]) -> None:
     """Refuse 'Golgi' beside 'golgi' and '1' beside '1.0', which would be two classes."""
     spellings: dict[str, str] = {}
     for value in values:

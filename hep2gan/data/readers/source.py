@@ -26,6 +26,18 @@ INTENSITY_NAMES = ("intermediate", "positive")
 INTENSITIES = {"": UNKNOWN, **{name: number for number, name in enumerate(INTENSITY_NAMES)}}
 
 
+class FieldRegion(NamedTuple):
+    """Where a cell lies in a field of many.
+
+    Attributes:
+        label: Its number in the label image, which is then the cell's `mask`.
+        box: What is cut out, with the margin: top, left, bottom, right in px, the last two past it.
+    """
+
+    label: int
+    box: tuple[int, int, int, int]
+
+
 class RawCell(NamedTuple):
     """One cell on disk; numbers are -1 if unknown.
 
@@ -37,6 +49,7 @@ class RawCell(NamedTuple):
         specimen: Number of the specimen, from 0.
         intensity: 0 intermediate, 1 positive.
         part: The data set's own split: 0 training, 1 validation, 2 test.
+        region: Where it lies in `image`, which is a field; None if the image shows it alone.
     """
 
     id: str
@@ -46,6 +59,7 @@ class RawCell(NamedTuple):
     specimen: int = UNKNOWN
     intensity: int = UNKNOWN
     part: int = UNKNOWN
+    region: FieldRegion | None = None
 
 
 class CellError(NamedTuple):

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.data.readers.image import LOSSY_SUFFIXES
-from hep2gan.data.readers.source import CellError, PackSettings, RawCells
+from hep2gan.data.readers.source import CellError, PackSettings, RawCell, RawCells
 from hep2gan.data.store.integrity import (
     FILES,
     FORMAT,
@@ -59,6 +59,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Cells a worker takes at a time; 2 MiB of pixels at 128 × 128."""
+_MAX_CHUNK = 512
+"""Cells of one field that one worker takes: a larger field is read again."""
 _COPIED_ROWS = 1024
 _CELLS_PER_PROCESS = 512
 """Below this number of cells, starting another process takes longer than it saves."""
@@ -180,7 +182,7 @@ def compute_signature(raw: RawCells, settings: Mapping[str, Any]) -> str:
     for cell in raw.cells:
         numbers = (cell.label, cell.specimen, cell.intensity, cell.part)
         files = (_file_signature(cell.image), _file_signature(cell.mask))
-        digest.update(repr((cell.id, numbers, files)).encode())
+        digest.update(repr((cell.id, numbers, files, cell.region)).encode())
     return digest.hexdigest()
 
 
@@ -264,7 +266,8 @@ def _depth_notes(packed: list[PackedCell], white_level: int | None) -> list[str]
 
 
 def _lossy_notes(raw: RawCells) -> list[str]:
-    lossy = sum(cell.image.suffix.lower() in LOSSY_SUFFIXES for cell in raw.cells)
+    files = {cell.image for cell in raw.cells}
+    lossy = sum(file.suffix.lower() in LOSSY_SUFFIXES for file in files)
     note = f"{pluralize(lossy, 'JPEG file')}: lossy, so fine textures are not the camera's"
     return [note] if lossy else []
 
@@ -280,10 +283,7 @@ def _pack_pixels(
     total, size = len(raw.cells), settings.size
     names = ["image", "mask"] if raw.has_masks else ["image"]
     reserve_pixel_rows(folder, total, size, names)
-    chunks = (
-        PackChunk(folder, first, tuple(raw.cells[first : first + CHUNK]), settings)
-        for first in range(0, total, CHUNK)
-    )
+    chunks = (PackChunk(folder, first, cells, settings) for first, cells in split_cells(raw.cells))
     count = workers or min(available_cores(), math.ceil(total / _CELLS_PER_PROCESS))
     packed: list[PackedCell] = []
     # Closed here, so that no worker continues to write after an error.
@@ -309,6 +309,25 @@ def _pack_pixels(
     return packed
 
 
+def split_cells(cells: Sequence[RawCell]) -> Iterator[tuple[int, tuple[RawCell, ...]]]:
+    """Split cells into chunks that share no field, so that each field is read once.
+
+    Args:
+        cells: The cells; those of a field follow each other.
+
+    Yields:
+        Position of the first cell, and the cells: `CHUNK` or more, up to the end of their field,
+        but never more than `_MAX_CHUNK`.
+    """
+    first = 0
+    for end in range(1, len(cells) + 1):
+        is_last = end == len(cells)
+        is_split = not is_last and cells[end].image == cells[end - 1].image
+        if is_last or end - first >= (_MAX_CHUNK if is_split else CHUNK):
+            yield first, tuple(cells[first:end])
+            first = end
+
+
 def _error_lines(raw: RawCells, errors: Sequence[CellError]) -> list[str]:
     """List the errors; one that most cells have in common is one line, with the first cells."""
     files = {cell.id: (str(cell.image), str(cell.mask)) for cell in raw.cells}
@@ -320,9 +339,12 @@ def _error_lines(raw: RawCells, errors: Sequence[CellError]) -> list[str]:
         alike.setdefault(re.sub(r"\d[\d., ]*", "#", reason), []).append(error)
     lines = []
     for group in alike.values():
-        if len(group) > _MOST_SINGLE and 2 * len(group) > len(raw.cells):
+        is_one = len({error.reason for error in group}) == 1 < len(group)  # that of their field
+        if is_one or (len(group) > _MOST_SINGLE and 2 * len(group) > len(raw.cells)):
             first = ", ".join(error.id for error in group[:5])
-            lines.append(f"{len(group):,} cells ({first}, …), e.g. {group[0].reason}")
+            shown = f"{first}, …" if len(group) > 5 else first
+            example = group[0].reason if is_one else f"e.g. {group[0].reason}"
+            lines.append(f"{len(group):,} cells ({shown}), {example}")
         else:
             lines += [f"{error.id}: {error.reason}" for error in group]
     return lines

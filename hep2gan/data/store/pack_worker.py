@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -17,7 +18,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from hep2gan.data.fields.labels import read_labels
 from hep2gan.data.readers.image import (
+    DecodedImage,
     GreyLevels,
     decode_image,
     grey_levels,
@@ -27,7 +30,7 @@ from hep2gan.data.readers.image import (
 )
 from hep2gan.data.readers.mask import read_mask
 from hep2gan.data.readers.source import CellError, PackSettings, RawCell
-from hep2gan.data.store.plausibility import find_nucleus
+from hep2gan.data.store.plausibility import Nucleus, find_nucleus
 from hep2gan.errors import Hep2ganError
 
 Chunk = TypeVar("Chunk")
@@ -146,8 +149,9 @@ def pack_chunk(chunk: PackChunk) -> list[PackedCell]:
     shape = (len(chunk.cells), chunk.settings.size, chunk.settings.size)
     has_masks = chunk.cells[0].mask is not None
     images, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    files = _Files(chunk.settings)
     cells = [
-        _pack_cell(cell, chunk.settings, image, mask)
+        _pack_cell(cell, files, image, mask)
         for cell, image, mask in zip(chunk.cells, images, masks, strict=True)
     ]
     _write_rows(chunk.folder / "image.npy", chunk.first, images)
@@ -164,23 +168,60 @@ def _write_rows(path: Path, first: int, rows: npt.NDArray[np.uint8]) -> None:
         file.write(rows.data)
 
 
+class _Files:
+    """Reads images and masks of cells; the last field stays, since many cells are of one."""
+
+    def __init__(self, settings: PackSettings) -> None:
+        self.settings = settings
+        self._field = lru_cache(maxsize=1)(self._decode)
+        self._labels = lru_cache(maxsize=1)(partial(read_labels, invert=settings.invert_masks))
+
+    def image(self, cell: RawCell) -> DecodedImage:
+        """Read the image of a cell, or its part of its field."""
+        if cell.region is None:
+            return self._decode(cell.image)
+        field, (top, left, bottom, right) = self._field(cell.image), cell.region.box
+        height, width = field.values.shape
+        if bottom > height or right > width:
+            raise Hep2ganError(
+                f"{cell.image} has {width} × {height} pixels, too few for its label image",
+                "a label image has a pixel for each of its field's",
+                "export the label image again at the size of the field",
+            )
+        return field._replace(values=field.values[top:bottom, left:right])
+
+    def nucleus(self, cell: RawCell, path: Path) -> Nucleus:
+        """Read the mask of a cell, or its pixels in the label image of its field."""
+        if cell.region is None:
+            return find_nucleus(read_mask(path), self.settings.invert_masks)
+        height, width = self._field(cell.image).values.shape
+        top, left, bottom, right = cell.region.box
+        labels = self._labels(path, (height, width))[top:bottom, left:right]
+        # Its place in the crop tells nothing: the crop was cut around it, or at the field's border.
+        return Nucleus((labels == cell.region.label).view(np.uint8))
+
+    def _decode(self, path: Path) -> DecodedImage:
+        return decode_image(path, self.settings.channel, self.settings.plane)
+
+
 def _pack_cell(
     cell: RawCell,
-    settings: PackSettings,
+    files: _Files,
     image_row: npt.NDArray[np.uint8],
     mask_row: npt.NDArray[np.uint8],
 ) -> PackedCell:
     reasons: list[str] = []
-    size = settings.size
+    settings, size = files.settings, files.settings.size
     try:
-        decoded = decode_image(cell.image, settings.channel, settings.plane)
+        decoded = files.image(cell)
         grey = grey_levels(cell.image, decoded, settings.white_level)
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
     nucleus = mask = None
     try:
-        if cell.mask is not None:
-            nucleus = find_nucleus(read_mask(cell.mask), settings.invert_masks)
+        # Of a field that cannot be read, the label image has nothing to be compared with.
+        if cell.mask is not None and not (cell.region and reasons):
+            nucleus = files.nucleus(cell, cell.mask)
             mask = nucleus.pixels
             small_mask = resize_mask(mask, size)
             if not small_mask.any():

@@ -109,29 +109,25 @@ def measure_sharpness(
     Returns:
         (n,) ratios; 0 where a cell has no structure.
     """
-    if not regions:
-        return np.zeros(0)
     fine = max(diameter * _FINE, 0.7)
-    first = ndimage.gaussian_filter(image, fine, truncate=3)
+    ratios = (_sharpness_of(image, labels, region, fine) for region in regions)
+    return np.fromiter(ratios, np.float64, len(regions))
+
+
+def _sharpness_of(image: GreyImage, labels: Labels, region: CellRegion, fine: float) -> float:
+    rim = round(2.5 * fine)
+    top, left, bottom, right = region.box
+    # As far again as the rim, so that the edge of the part is not seen.
+    near = np.s_[max(top - 2 * rim, 0) : bottom + 2 * rim, max(left - 2 * rim, 0) : right + 2 * rim]
+    part, others = image[near], labels[near]
+    own = others == region.label
+    around = ndimage.maximum_filter(own.view(np.uint8), 2 * rim + 1) > 0
+    around &= own | (others == 0)
+    first = ndimage.gaussian_filter(part, fine, truncate=3)
     second = ndimage.gaussian_filter(first, fine * np.sqrt(3), truncate=3)
-    # Blurred so far, every other pixel says as much as all.
-    half = second[::2, ::2]
-    third = ndimage.gaussian_filter(half, fine * np.sqrt(12) / 2, truncate=3)
-    rim = ndimage.maximum_filter(labels, 2 * round(2.5 * fine) + 1)
-    around = np.where(labels > 0, labels, rim)
-    numbers = [region.label for region in regions]
-    length = max(numbers) + 1
-    near = _variances(first - second, around, length)[numbers]
-    far = _variances(half - third, around[::2, ::2], length)[numbers]
-    return np.sqrt(np.divide(near, far, out=np.zeros(len(regions)), where=far > 0))
-
-
-def _variances(values: GreyImage, labels: Labels, numbers: int) -> npt.NDArray[np.float64]:
-    """Variance of the values of each label below `numbers`; 0 for those that do not occur."""
-    place, exact = labels.ravel(), values.ravel().astype(np.float64)
-    count = np.maximum(np.bincount(place, minlength=numbers), 1)
-    mean = np.bincount(place, exact, numbers) / count
-    return np.maximum(np.bincount(place, exact * exact, numbers) / count - mean * mean, 0)
+    third = ndimage.gaussian_filter(second, fine * np.sqrt(12), truncate=3)
+    coarse = float((second - third)[around].std())
+    return float((first - second)[around].std()) / coarse if coarse > 0 else 0.0
 
 
 def _robust(values: npt.NDArray[np.float64], whole: Flags) -> tuple[float, float]:

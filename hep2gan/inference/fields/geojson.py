@@ -17,7 +17,8 @@ from scipy import ndimage
 from hep2gan.data.fields.regions import CellRegion, Labels
 
 Point = tuple[int, int]
-Ring = list[Point]
+Ring = list[list[int]]
+Places = npt.NDArray[np.int64]
 
 
 def feature_collection(
@@ -83,60 +84,62 @@ def outline(labels: Labels, region: CellRegion) -> dict[str, Any]:
 
 def _polygon(piece: npt.NDArray[np.bool_], corner: Point) -> list[Ring]:
     """The outer ring, counterclockwise as RFC 7946 has it for a y axis up, and those of holes."""
-    rings = sorted(_trace_rings(piece), key=_area, reverse=True)
-    return [_finish(ring, corner) for ring in rings]
+    width = piece.shape[1] + 1
+    rings = [np.divmod(ring, width) for ring in _trace_rings(piece, width)]
+    rings.sort(key=lambda ring: _area(*ring), reverse=True)
+    return [_finish(x, y, corner) for y, x in rings]
 
 
-def _trace_rings(piece: npt.NDArray[np.bool_]) -> Iterator[Ring]:
+def _trace_rings(piece: npt.NDArray[np.bool_], width: int) -> Iterator[Places]:
     """Walk along the edges with the piece on the right, and cut off a ring where a corner recurs.
 
-    So no ring touches itself, and a piece that is connected by edges has one outer ring.
+    So no ring touches itself, and a piece that is connected by edges has one outer ring. The
+    corner (x, y) is the number y · width + x.
     """
-    following: dict[Point, list[Point]] = {}
-    for start, end in _edges(piece):
-        following.setdefault(start, []).append(end)
+    following: dict[int, int] = {}
+    others: dict[int, int] = {}  # the second edge from corners where two pixels touch
+    for start, end in _edges(piece, width):
+        (others if start in following else following)[start] = end
     while following:
         path = [next(iter(following))]
         places = {path[0]: 0}
-        while path[-1] in following:
-            ends = following[path[-1]]
-            point = ends.pop()
-            if not ends:
-                del following[path[-1]]
-            if point in places:
-                ring = path[places[point] :]
-                for each in ring[1:]:
-                    del places[each]
-                del path[places[point] + 1 :]
-                yield ring
-            else:
+        while (at := path[-1]) in following:
+            point = following.pop(at)
+            if at in others:
+                following[at] = others.pop(at)
+            if point not in places:
                 places[point] = len(path)
                 path.append(point)
+                continue
+            ring = path[places[point] :]
+            for each in ring[1:]:
+                del places[each]
+            del path[places[point] + 1 :]
+            yield np.array(ring)
 
 
-def _edges(piece: npt.NDArray[np.bool_]) -> Iterator[tuple[Point, Point]]:
-    """Edges between a pixel of the piece and one outside, each (x, y) to (x, y)."""
+def _edges(piece: npt.NDArray[np.bool_], width: int) -> Iterator[tuple[int, int]]:
+    """Edges between a pixel of the piece and one outside, from corner to corner."""
     padded = np.pad(piece, 1)
     inside = padded[1:-1, 1:-1]
-    for outside, (start, end) in (
-        (padded[:-2, 1:-1], ((0, 0), (1, 0))),  # above: to the right
-        (padded[1:-1, 2:], ((1, 0), (1, 1))),  # right: down
-        (padded[2:, 1:-1], ((1, 1), (0, 1))),  # below: to the left
-        (padded[1:-1, :-2], ((0, 1), (0, 0))),  # left: up
+    for outside, start, end in (
+        (padded[:-2, 1:-1], 0, 1),  # above: to the right
+        (padded[1:-1, 2:], 1, width + 1),  # right: down
+        (padded[2:, 1:-1], width + 1, width),  # below: to the left
+        (padded[1:-1, :-2], width, 0),  # left: up
     ):
-        for y, x in np.argwhere(inside & ~outside).tolist():
-            yield (x + start[0], y + start[1]), (x + end[0], y + end[1])
+        y, x = np.nonzero(inside & ~outside)
+        first = y * width + x
+        yield from zip((first + start).tolist(), (first + end).tolist(), strict=True)
 
 
-def _area(ring: Ring) -> float:
+def _area(y: Places, x: Places) -> float:
     """Twice the area, negative for a hole."""
-    x, y = np.array(ring, np.int64).T
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
 
 
-def _finish(ring: Ring, corner: Point) -> Ring:
+def _finish(x: Places, y: Places, corner: Point) -> Ring:
     """Leave out corners on straight lines, move the ring to its place and close it."""
-    sides = zip(ring[-1:] + ring[:-1], ring, ring[1:] + ring[:1], strict=True)
-    turns = [at for before, at, after in sides if before[0] != after[0] and before[1] != after[1]]
-    moved = [(x + corner[0], y + corner[1]) for x, y in turns]
-    return [*moved, moved[0]]
+    turns = (np.roll(x, 1) != np.roll(x, -1)) & (np.roll(y, 1) != np.roll(y, -1))
+    points = np.stack([x[turns] + corner[0], y[turns] + corner[1]], axis=1)
+    return [*points.tolist(), points[0].tolist()]

@@ -78,7 +78,7 @@ def test_what_is_no_label_image_is_refused(tmp_path):
     refused(save(noise[..., 0], tmp_path / "photo.png"), "separate pieces", "photograph")
     tifffile.imwrite(tmp_path / "float.tif", LABELS.astype(np.float32))
     refused(tmp_path / "float.tif", "floating point", "astype('uint16')")
-    tifffile.imwrite(tmp_path / "stack.tif", np.stack([LABELS] * 3))
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([LABELS] * 3), photometric="minisblack")
     refused(tmp_path / "stack.tif", "one plane", "16-bit grey")
     below = LABELS.astype(np.int16)
     below[0, 0] = -1
@@ -134,8 +134,9 @@ def test_a_pattern_names_them(tmp_path):
     assert LabelFinder("seg/{name}").find(field) == other
     assert LabelFinder("{name}_none").find(field) is None
     assert LabelFinder("{name}").find(field) is None
-    for wrong in ("labels", "../{name}"):
-        with pytest.raises(Hep2ganError, match=r"\{name\}"):
+    assert LabelFinder("seg/*").find(field) == other
+    for wrong in ("labels", "../{name}", "*_*", "/seg/*"):
+        with pytest.raises(Hep2ganError, match=r"labels=\*_labels"):
             LabelFinder(wrong)
 
 

@@ -30,7 +30,7 @@ def test_longer_than_three_crops_is_a_field(images):
     found = sort_inputs(list(images.values()), "auto", CROPS)
     assert names(found.crops) == ["limit", "cell", "broken"]
     assert names(found.fields) == ["over"]
-    assert "1 image taken for a field of cells, 2 images for one cell each" in found.reason
+    assert "1 image taken for a field of cells, 3 images for one cell each" in found.reason
     assert "3 × 20 px" in found.reason
 
 

@@ -50,4 +50,7 @@ def test_a_star_needs_its_line():
 def test_fields_without_classes_or_cells():
     assert drawn(two_cells(), None, classes=()).shape[0] > 200
     empty = np.zeros((64, 64), np.int32)
-    assert drawn(empty, np.zeros(0, np.int64), classes=["核小体 " * 9, "b"] * 5).shape[0] > 64
+    assert (
+        drawn(empty, np.zeros(0, np.int64), classes=["nucléolaire à gros grains", "b"] * 5).shape[0]
+        > 64
+    )

@@ -185,7 +185,8 @@ def test_methods_without_mixture_generator_or_classifier():
     assert not {"distance", "nearest_class"} & rows("cells.csv")[0].keys()
     assert "entropy" in rows("cells.csv")[0]
     segmenting = FieldPredictor(backend(classify=False), (), SIZE, MARGIN)
-    result = segmenting.predict_field(*(each.astype(np.float32) for each in save_field("f/1")))
+    image, labels = save_field("f/1")
+    result = segmenting.predict_field(image.astype(np.float32), labels)
     assert (result.probabilities, result.predicted) == (None, None)
 
 

@@ -25,6 +25,8 @@ COUNTS = {
     "jpeg_bmp": Count(100, 700, "images"),
     "stack": Count(100, 700, "images"),
     "mask": Count(100, 700, "images"),
+    "label_image": Count(100, 700, "images"),
+    "fields": Count(100, 700, "tables"),
     "store": Count(60, 900, "store"),
     "split": Count(100, 900, "split"),
     "checkpoint": Count(100, 900, "checkpoint"),

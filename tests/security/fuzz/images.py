@@ -12,6 +12,8 @@ import tifffile
 from hypothesis import strategies as st
 from PIL import Image
 
+from hep2gan.data.fields.labels import MAX_LABEL, read_labels
+from hep2gan.data.fields.regions import find_regions
 from hep2gan.data.readers.image import read_image
 from hep2gan.data.readers.mask import read_mask
 from tests.security.fuzz.judge import Door
@@ -120,6 +122,24 @@ def _is_binary(mask: npt.NDArray[np.uint8], _: bytes) -> None:
     assert mask.max() <= 1
 
 
+NUMBERS = np.kron(np.arange(6, dtype=np.uint16).reshape(2, 3), np.ones((5, 4), np.uint16))
+LABELS = (_bytes(NUMBERS, "PNG"), _bytes(NUMBERS, "TIFF"), _bytes(NUMBERS.astype(np.uint8), "BMP"))
+LABELS += (_bytes(NUMBERS.astype(np.int32), "TIFF"), *MASKS)
+
+
+def _read_labels(data: bytes, folder: Path) -> npt.NDArray[np.int32]:
+    (folder / "l.png").write_bytes(data)
+    labels = read_labels(folder / "l.png")
+    find_regions(labels)
+    return labels
+
+
+def _are_labels(labels: npt.NDArray[np.int32], _: bytes) -> None:
+    assert labels.dtype == np.int32
+    assert labels.ndim == 2
+    assert 0 <= labels.min() <= labels.max() <= MAX_LABEL
+
+
 png = st.one_of(mutated(PNG).map(resealed), mutated(PNG + TIFF))
 DOORS = (
     Door("png", png, _read_image, _is_an_image),
@@ -128,4 +148,5 @@ DOORS = (
     Door("jpeg_bmp", mutated(JPEG_BMP), _read_image, _is_an_image),
     Door("stack", mutated(STACKS), _read_plane, _is_an_image),
     Door("mask", mutated(MASKS), _read_mask, _is_binary),
+    Door("label_image", mutated(LABELS), _read_labels, _are_labels),
 )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hep2gan.data.patterns import CLASSES
 from hep2gan.data.readers.csv_table import CsvRow, read_table
+from hep2gan.data.readers.field_tables import HEADERS, FieldTable, read_field_tables
 from hep2gan.data.readers.folders import read_folders
 from hep2gan.data.readers.icpr2016 import read_icpr2016
 from hep2gan.data.readers.manifest import read_manifest
@@ -91,7 +92,46 @@ def _is_the_set(found: tuple[RawCells, Path], given: dict[str, bytes]) -> None:
         assert [cell.specimen for cell in found[0].cells] == [0, 1, -1]
 
 
+FIELDS = (
+    b"image,specimen,label,intensity,split,labels\n1.png,s1,a,positive,train,1_labels.png\n"
+    b"2.png,s2,b,intermediate,test,\n",
+    b"\xef\xbb\xbfImage;Label\r\n1;x\r\n2;y\r\n",
+)
+CELL_CLASSES = (b"image,cell,label,mitotic\n1.png,1,a,0\n1.png,2,,1\n2.png,7,b,0\n",)
+CLASSES_OF_SPECIMENS = (b"specimen,label\ns1,a\ns2,b\n",)
+
+
+@st.composite
+def _fields_inputs(draw) -> dict[str, bytes]:
+    tables = {"fields.csv": FIELDS, "cells.csv": CELL_CLASSES}
+    tables["specimens.csv"] = CLASSES_OF_SPECIMENS
+    return {name: draw(mutated(seeds)) for name, seeds in tables.items() if draw(st.booleans())}
+
+
+def _fields(files: dict[str, bytes], folder: Path) -> tuple[FieldTable, Path]:
+    images = [folder / "1.png", folder / "2.png"]
+    for image in images:
+        image.touch()
+    for name in HEADERS:
+        (folder / name).unlink(missing_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return read_field_tables(folder, images), folder
+
+
+def _are_fields(found: tuple[FieldTable, Path], _: object) -> None:
+    table, folder = found
+    for row in table.rows:
+        assert row.image.parent == folder
+        assert row.labels is None or folder in row.labels.parents
+        assert row.labels is None or ".." not in row.labels.parts
+        assert row.intensity in (-1, 0, 1)
+        assert row.part in (-1, 0, 1, 2)
+        assert all(0 < cell < 10**7 for cell in row.classes or ())
+
+
 DOORS = (
+    Door("fields", _fields_inputs(), _fields, _are_fields),
     Door("table", mutated((*MANIFESTS, HANDED_OUT)), _table, _rows_are_in_order),
     Door("manifest", mutated(MANIFESTS), _manifest, _cells_are_whole),
     Door("labels", mutated(LABELS), _labels, _cells_are_whole),
