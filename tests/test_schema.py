@@ -70,7 +70,7 @@ def test_each_command_has_its_class():
     named = {kind.__name__ for kind in COMMANDS}
     assert {"PackSettings", "EvaluateSettings", "PredictSettings", "ExportSettings"} <= named
     assert {"ReportSettings", "StartOptions"} <= named
-    assert len(CLASSES) == 14
+    assert len(CLASSES) == 17
 
 
 @pytest.mark.parametrize(("kind", "key", "field"), FIELDS)

@@ -26,7 +26,7 @@ from hep2gan.data.readers.source import (
     natural_key,
 )
 from hep2gan.data.store.pack_worker import run_chunks
-from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 from hep2gan.io import available_cores
 from hep2gan.settings import Text
 
@@ -96,6 +96,7 @@ class FieldsSource(DataSource):
 
     Args:
         crop_margin: Pixels between a cell and the edge of its crop; fewer at the field's border.
+        crop_margin_fraction: 0: the margin of fields is one number of pixels.
         masks: Pack the outlines of the cells as their masks; false packs images alone.
         border: Pack the cells that the border of their field cuts.
         labels: Where the label image of a field lies, * being its name without suffix, such as
@@ -177,13 +178,8 @@ class FieldsSource(DataSource):
             )
             for field, cell in packed
         ]
-        if not cells and not found.problems:
-            raise Hep2ganError(
-                f"{self.folder} holds no labelled cell that can be packed"
-                + "".join(f"; {note}" for note in found.notes),
-                "a cell is packed if its label image shows it and a table gives it a class",
-                "check the tables and the label images",
-            )
+        if not cells:
+            raise _no_cells(self.folder, found)
         return RawCells(
             f"{pluralize(len(found.fields), 'field')} in {self.folder}, cells cut out with a"
             f" margin of {self.crop_margin} px",
@@ -193,6 +189,15 @@ class FieldsSource(DataSource):
             problems=found.problems,
             notes=(*found.notes, *describe_classes(list(classes))),
         )
+
+
+def _no_cells(root: Path, found: LabelledFields) -> Hep2ganError:
+    reasons = [f"{problem.id}: {problem.reason}" for problem in found.problems]
+    return Hep2ganError(
+        f"{root} holds no labelled cell that can be packed",
+        "a label image shows a cell, and a table gives it a class",
+        "repair these:\n" + bullet_list([*reasons, *found.notes]),
+    )
 
 
 def _list_fields(root: Path, finder: LabelFinder) -> tuple[list[Path], str]:

@@ -5,7 +5,6 @@ import pytest
 import tifffile
 from PIL import Image
 
-from hep2gan.config import parse_source
 from hep2gan.data.prepare import open_store, pack_store
 from hep2gan.data.readers.field_tables import read_field_tables
 from hep2gan.data.readers.fields import FieldsSource
@@ -15,7 +14,7 @@ from hep2gan.data.store import pack, pack_worker
 from hep2gan.data.store.pack import pack_cells, split_cells
 from hep2gan.data.store.pack_worker import cell_digest
 from hep2gan.errors import Hep2ganError
-from tests.helpers.configs import composed
+from tests.helpers.configs import parsed
 from tests.helpers.field_sets import field, labelled_fields
 from tests.helpers.raw_sets import save, write_csv
 
@@ -283,7 +282,17 @@ def test_task_2(tmp_path, table):
 
 @pytest.mark.parametrize("name", ["fields", "icpr2012_fields", "icpr2016_fields"])
 def test_the_groups_say_what_packs_them(tmp_path, name):
-    data = parse_source(composed("pack", f"data={name}", f"data.root={tmp_path}")["data"])
+    data = parsed(f"data={name}", f"data.root={tmp_path}").source
     assert data.crop_margin == 10
     with pytest.raises(Hep2ganError, match=f"run hep2gan-pack data={name} data.root={tmp_path}"):
         open_store(data)
+
+
+def test_a_set_of_which_no_cell_is_left_says_why(tmp_path):
+    root = labelled_fields(tmp_path / "set", 1)
+    write_csv(root / "fields.csv", [["image", "label"], ["00001_p0.png", ""]])
+    with pytest.raises(Hep2ganError, match=r"(?s)no labelled cell.*5 labelled cells have no class"):
+        source(root).read()
+    save(field(0)[1] * 0, root / "00001_p0_labels.png")
+    with pytest.raises(Hep2ganError, match=r"(?s)no labelled cell.*without cells: 00001_p0"):
+        source(root).read()
