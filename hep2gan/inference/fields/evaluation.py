@@ -9,10 +9,11 @@ from hep2gan.data.fields.finder import CellFinder
 from hep2gan.data.fields.labels import read_labels
 from hep2gan.data.fields.regions import Labels
 from hep2gan.data.readers.fields import FieldsSource, LabelledField
-from hep2gan.data.readers.image import GreyImage, ImageReading, read_image, stretch
+from hep2gan.data.readers.image import GreyImage, ImageReading, read_image
 from hep2gan.data.readers.source import DataSource
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.inference.fields.flags import flag_cells
+from hep2gan.inference.fields.overlay import stretch_contrast
 from hep2gan.inference.fields.predictor import FieldPredictor
 from hep2gan.io import Progress, atomic_open, atomic_write, csv_text
 from hep2gan.metrics.fields import (
@@ -172,7 +173,11 @@ class FieldsEvaluation:
             words = f"{kind}, {shown.row.id}: average precision {value:.3f} at IoU {MATCHED}"
             examples.append(
                 FieldExample(
-                    words, stretch(image)[0], truth, self.method.find(image), set(own.left_out)
+                    words,
+                    stretch_contrast(image),
+                    truth,
+                    self.method.find(image),
+                    set(own.left_out),
                 )
             )
         figure = plot_fields(examples)
