@@ -764,7 +764,7 @@ def test_evaluation_and_report_of_a_run(run, capsys):
 
 @pytest.mark.integration
 def test_another_set(run, capsys):
-    options = ["figures=false", "trusted=[tests.integration.nets]"]
+    options = ["figures=false", "trusted=[tests]"]
 
     def said(*words):
         assert call(evaluate, str(run), *words, *options) == 2
@@ -789,3 +789,11 @@ def test_another_set(run, capsys):
     codes = ["data=manifest", "data.root=codes", "as=codes"]
     example = re.search(r"e\.g\. '(classes=.*)'", said(*codes))
     assert call(evaluate, str(run), *codes, example[1], *options) == 0
+    # Cells are found in fields.
+    finder = "cells._target_=tests.inference.fields.test_evaluation.BrightPieces"
+    assert "add data=fields data.root=FOLDER" in said(finder)
+    assert "or name fields: data=fields data.root=FOLDER" in said(*lab, "as=lab1", finder)
+    labelled_fields(Path("FOLDER"))
+    fields = ["data=fields", "data.root=FOLDER", "as=fields", "data.keep_implausible=true"]
+    names = "classes={a: Homogeneous, b: Golgi}"
+    assert call(evaluate, str(run), *fields, names, finder, *options) == 0

@@ -68,6 +68,14 @@ class LabelledField(NamedTuple):
     shape: tuple[int, int]
     cells: tuple[FieldCell, ...]
 
+    def cell_id(self, cell: FieldCell) -> str:
+        """Return the id that a cell of the field has in a packed store.
+
+        Args:
+            cell: The cell.
+        """
+        return f"{self.row.id}_c{cell.region.label}"
+
 
 class LabelledFields(NamedTuple):
     """The labelled fields of a set.
@@ -157,7 +165,7 @@ class FieldsSource(DataSource):
         specimens = name_ids(field.row.specimen for field, _ in packed)
         cells = [
             RawCell(
-                f"{field.row.id}_c{cell.region.label}",
+                field.cell_id(cell),
                 field.row.image,
                 field.labels if self.masks else None,
                 classes[cell.pattern],
@@ -302,7 +310,7 @@ def _describe_cells(fields: Sequence[LabelledField], border: bool) -> list[str]:
 
 
 def _ids(cells: Iterable[tuple[LabelledField, FieldCell]]) -> list[str]:
-    return [f"{field.row.id}_c{cell.region.label}" for field, cell in cells]
+    return [field.cell_id(cell) for field, cell in cells]
 
 
 def _first(names: Sequence[str]) -> str:

@@ -75,7 +75,9 @@ def draw_field(
     kinds = [None] * len(regions) if predicted is None else predicted.tolist()
     colors = [PREDICTION if kind is None else class_color(kind) for kind in kinds]
     width = max(1, round(diameter / 35))
-    picture = Image.fromarray(_outline_cells(_stretch(image), labels, regions, colors, width))
+    picture = Image.fromarray(
+        _outline_cells(stretch_contrast(image), labels, regions, colors, width)
+    )
     for region, kind, color, is_flagged in zip(regions, kinds, colors, flagged, strict=True):
         text = f"{region.label}{'*' if is_flagged else ''} {'' if kind is None else short[kind]}"
         _write_above(picture, region, text.strip(), color, size)
@@ -88,7 +90,15 @@ def draw_field(
     return np.concatenate([np.asarray(picture), strip])
 
 
-def _stretch(image: GreyImage) -> ByteImage:
+def stretch_contrast(image: GreyImage) -> ByteImage:
+    """Stretch grey levels from the 0.1st to the 99.8th percentile, so that dark cells are seen.
+
+    Args:
+        image: float32 (h, w) grey levels.
+
+    Returns:
+        uint8 (h, w) picture.
+    """
     low, high = np.percentile(image[::2, ::2], [0.1, 99.8])
     scaled = (image - low) * (255 / max(high - low, 1e-6))
     return np.asarray(np.clip(scaled, 0, 255), np.uint8)
