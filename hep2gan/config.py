@@ -166,6 +166,23 @@ class SchedulesSettings(Settings):
     classifier: ScheduleSettings | None = ScheduleSettings()
 
 
+class ClippingSettings(Settings):
+    """Largest norm of each network's gradient, all its parameters together; None does not clip.
+
+    A larger gradient is shrunk to it before the update. The norm before that is logged as
+    `<network>/gradient_norm`.
+
+    Args:
+        generator: Largest norm of the generator's gradient.
+        discriminator: Largest norm of the discriminator's gradient.
+        classifier: Largest norm of the gradient of the classifier and the means of its mixture.
+    """
+
+    generator: Annotated[float, Field(gt=0, examples=[1.0])] | None = None
+    discriminator: Annotated[float, Field(gt=0, examples=[1.0])] | None = None
+    classifier: Annotated[float, Field(gt=0, examples=[1.0])] | None = None
+
+
 class OptimizerSettings(Settings):
     """One optimizer for each network, with its schedule (section III-A of the paper).
 
@@ -174,12 +191,14 @@ class OptimizerSettings(Settings):
         discriminator: Optimizer of the discriminator: a class of torch.optim with its arguments.
         classifier: Optimizer of the classifier: a class of torch.optim with its arguments.
         schedule: StepLR schedule of each network, in epochs.
+        gradient_clip_val: Largest norm of each network's gradient.
     """
 
     generator: Component = _component("torch.optim.SGD", lr=1e-4)
     discriminator: Component = _component("torch.optim.SGD", lr=1e-4)
     classifier: Component = _component("torch.optim.Adam", lr=1e-3)
     schedule: SchedulesSettings = SchedulesSettings()
+    gradient_clip_val: ClippingSettings = ClippingSettings()
 
     def of(self, name: str) -> Component:
         """Return the optimizer of a network.
@@ -252,6 +271,33 @@ class TrainerSettings(Settings):
     def world_size(self) -> int:
         """Processes of the run: devices of all nodes."""
         return self.devices * self.num_nodes
+
+
+_OF_LIGHTNING: Mapping[str, tuple[str, str]] = {
+    "gradient_clip_val": (
+        "each network has a gradient, and a bound of its own",
+        "set optimizer.gradient_clip_val.generator=1.0, also for discriminator and classifier",
+    ),
+    "accumulate_grad_batches": (
+        "the generator learns from a discriminator that is updated before it, and batch"
+        " normalisation sees each part of a batch alone, so that gradients summed over parts are"
+        " not those of the whole",
+        "where a batch does not fit, set trainer.precision=bf16-mixed, divide it with"
+        " trainer.devices=2, or lower trainer.batch_size",
+    ),
+    "fast_dev_run": ("it is about one start and no part of a run", "set fast_dev_run=true"),
+    "overfit_batches": (
+        "a test on cells of the training tells nothing",
+        "set trainer.limit_train_batches=10 to train on few",
+    ),
+    "max_steps": ("a training is counted in epochs", "set trainer.max_epochs=10"),
+    "strategy": ("it follows from the devices", "set trainer=ddp, or trainer.devices=2"),
+    "val_check_interval": (
+        "validation comes at the end of epochs",
+        "set trainer.check_val_every_n_epoch=1",
+    ),
+}
+"""Keys that Lightning's Trainer has and `trainer` has not: why, and what to do instead."""
 
 
 class LoggerSettings(Settings):
@@ -416,6 +462,7 @@ ALLOWED_CLASSES = frozenset(
         "hep2gan.losses.segmentation.BceDiceLoss",
         "hep2gan.training.module.SegmentationGuidedClassification",
         "hep2gan.training.callbacks.collapse.CollapseMonitor",
+        "hep2gan.training.callbacks.early_stopping.EarlyStopping",
         "hep2gan.training.callbacks.metrics.ThroughputMonitor",
     }
     | {f"torch.optim.{name}" for name in ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop")}
@@ -636,6 +683,9 @@ def _errors_and_copies(
     for key, component in _components(values):
         if not any(wrong == key or wrong == f"{key}._target_" for wrong in errors):
             errors |= _errors_of_component(component, key)
+    for key in errors:
+        if words := _OF_LIGHTNING.get(key.removeprefix("trainer.")):
+            errors[key] = Hep2ganError(f"nothing reads the key {key}", *words)
     return errors
 
 

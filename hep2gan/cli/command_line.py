@@ -93,6 +93,12 @@ def check_words(arguments: Sequence[str], command: str, groups: Callable[[], set
         )
     for word in arguments:
         key, _, value = word.lstrip("+").partition("=")
+        if key == "fast_dev_run" and swept and value.casefold() not in ("false", "0"):
+            raise Hep2ganError(
+                f"{word} with -m",
+                "it tries one run and keeps nothing that a sweep could count",
+                "leave -m out, or check every job with doctor=true",
+            )
         if key in _RUNNABLE and value not in _RUNNABLE[key]:
             raise Hep2ganError(
                 f"{word} cannot start trainings",

@@ -22,6 +22,8 @@ class StartOptions(Settings):
     """Packages of your own whose classes a configuration may name."""
     doctor: bool = False
     """Check everything that a start needs, and start nothing."""
+    fast_dev_run: bool | PositiveInt = False
+    """Go the whole way with one batch (or so many) of each part, and keep nothing."""
 
 
 class PackSettings(Settings):

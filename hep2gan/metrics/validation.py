@@ -80,6 +80,18 @@ def _fixed(distance: Tensor) -> Tensor:
     return torch.round(bounded * 2**DISTANCE_UNIT_BITS).long()
 
 
+def monitor_name(classifies: bool) -> str:
+    """Name the validation metric that chooses the epoch.
+
+    Args:
+        classifies: Whether the method has a classifier.
+
+    Returns:
+        "val/f1" or "val/dice".
+    """
+    return "val/f1" if classifies else "val/dice"
+
+
 class ValidationMetrics(nn.Module):
     """All scores of the validation part, under their logged names.
 

@@ -76,6 +76,11 @@ def build_task(
             for name in NETWORKS
             if (step := getattr(config.optimizer.schedule, name))
         },
+        clip_norms={
+            name: norm
+            for name in networks
+            if (norm := getattr(config.optimizer.gradient_clip_val, name)) is not None
+        },
         metrics=ValidationMetrics(
             classes,
             segments=model.segment,

@@ -49,6 +49,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         optimizers: A factory for each network.
         schedules: Schedules of the learning rates, by network, stepped after each epoch in which
             the network trains.
+        clip_norms: Largest norm of the gradient, by network; a network without one is not clipped.
         metrics: Metrics of the validation part.
         softening: Softening of the true masks that D sees; None for the default.
         guidance: How the mask reaches the classifier; None for the default.
@@ -71,6 +72,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         optimizers: Mapping[str, OptimizerFactory],
         schedules: Mapping[str, ScheduleFactory | None],
         metrics: ValidationMetrics,
+        clip_norms: Mapping[str, float] | None = None,
         softening: MaskSoftening | None = None,
         guidance: MaskGuidance | None = None,
         stages: TrainingStages | None = None,
@@ -88,6 +90,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.views = views or TestTimeAugmentation()
         self.should_step: ShouldStep = lambda name, loss, optimizer: True
         self._optimizer_factories, self._schedule_factories = optimizers, schedules
+        self._clip_norms = dict(clip_norms or {})
         _check_networks(self)
         # In a plain dict, so that their names stay out of the state_dict.
         self.optimized_modules: dict[str, nn.Module] = dict(self.networks)
@@ -155,7 +158,7 @@ class SegmentationGuidedClassification(L.LightningModule):
             fake = discriminator(batch.image, generated.detach())
         with record("discriminator/L_GAN (eq. 1)"):
             losses = self.adversarial_loss.discriminator(real, fake)
-        self._update("discriminator", losses["total"])
+        losses |= self._update("discriminator", losses["total"])
         losses |= {
             "p_real": real.detach().float().sigmoid().mean(),
             "p_fake": fake.detach().float().sigmoid().mean(),
@@ -176,7 +179,7 @@ class SegmentationGuidedClassification(L.LightningModule):
                 losses = self.generator_loss(judged, generated, batch.mask)
             if self.guidance.gradient and self.classifier is not None:
                 self._add_classification(losses, batch, generated)
-            self._update("generator", losses["total"])
+            losses |= self._update("generator", losses["total"])
         return _prefixed("generator", losses)
 
     def _add_classification(self, losses: Terms, batch: Batch, generated: Tensor) -> None:
@@ -193,17 +196,31 @@ class SegmentationGuidedClassification(L.LightningModule):
     def _classifier_step(self, batch: Batch, generated: Tensor | None) -> Terms:
         mask = self.guidance.select(None if generated is None else generated.detach(), batch.mask)
         losses: Terms = self.optimized_modules["classifier"](batch.image, mask, batch.label)
-        self._update("classifier", losses["total"])
+        losses |= self._update("classifier", losses["total"])
         return _prefixed("classifier", losses)
 
-    def _update(self, name: str, loss: Tensor) -> None:
+    def _update(self, name: str, loss: Tensor) -> Terms:
+        """Update one network; return the norm of its gradient where it is clipped."""
         optimizer = self._optimizer(name)
         optimizer.zero_grad()
         with record(f"{name}/backward"):
             self.manual_backward(loss)
         with record(f"{name}/optimizer"):
+            norm = self._clip_gradient(name, optimizer)
             if self.should_step(name, loss, optimizer):
                 optimizer.step()
+        return norm
+
+    def _clip_gradient(self, name: str, optimizer: Optimizer) -> Terms:
+        """Shrink the gradient of a network, already averaged over ranks, to its largest norm."""
+        if (largest := self._clip_norms.get(name)) is None:
+            return {}
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        # In float16 gradients are still multiplied by the scale of the loss, as is the bound.
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        scale = 1.0 if scaler is None else scaler.get_scale()
+        norm = nn.utils.clip_grad_norm_(parameters, largest * scale)
+        return {"gradient_norm": norm.float() / scale}
 
     # ------------------------------------------------------------------ optimizers and epochs
 

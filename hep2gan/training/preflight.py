@@ -349,7 +349,20 @@ def check_split(setup: RunSetup) -> Iterator[Finding]:
     for part, missing in lacking.items():
         if missing:
             yield Note(f"the {part} part has no cell of {', '.join(missing)}")
+    if not sizes["validation"]:
+        yield from _unvalidated(config)
     yield ", ".join(f"{sizes[part]:,} {part}" for part in PARTS) + " cells"
+
+
+def _unvalidated(config: TrainConfig) -> Iterator[Finding]:
+    """Yield the error of each callback that waits for metrics of a validation part."""
+    for name, component in config.callbacks.items():
+        if component is not None and component.target.endswith(".EarlyStopping"):
+            yield Hep2ganError(
+                f"callbacks.{name} waits for the validation part, and there is none",
+                "the epoch to stop at is chosen on cells that are neither trained nor tested on",
+                f"set split.validation_fraction=0.1, or callbacks.{name}=null",
+            )
 
 
 def check_batches(setup: RunSetup) -> Iterator[Finding]:

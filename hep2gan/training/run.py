@@ -32,7 +32,9 @@ from hep2gan.training.waits import explain_lost_processes
 log = logging.getLogger(__name__)
 
 
-def train_run(config: TrainConfig, run: RunFolder) -> dict[str, float]:
+def train_run(
+    config: TrainConfig, run: RunFolder, eval_batches: int | None = None
+) -> dict[str, float]:
     """Train, test and record the run that `config` describes; resume it where it stopped.
 
     A finished run is not changed. One of several ranks does its share; a forest is left to the
@@ -41,6 +43,7 @@ def train_run(config: TrainConfig, run: RunFolder) -> dict[str, float]:
     Args:
         config: The configuration of the run.
         run: The folder that it names.
+        eval_batches: Batches of validation and test at most, to try the code; None for all cells.
 
     Returns:
         The flat metrics of the test; empty on ranks that have no share in a forest.
@@ -65,7 +68,7 @@ def train_run(config: TrainConfig, run: RunFolder) -> dict[str, float]:
         # Asked first: a finished run may lie where nothing can be written.
         writes = rank == 0 and not run.done_with(config.to_plain())
         with run_lock(run.path) if writes else nullcontext(), _log_what_is_saved(run):
-            metrics = _train(config, run, stop)
+            metrics = _train(config, run, stop, eval_batches)
         # Not after an error: the others may never come.
         distributed.destroy_process_group()
     return metrics
@@ -88,13 +91,16 @@ def _log_what_is_saved(run: RunFolder) -> Iterator[None]:
         raise
 
 
-def _train(config: TrainConfig, run: RunFolder, stop: SignalHandler) -> dict[str, float]:
+def _train(
+    config: TrainConfig, run: RunFolder, stop: SignalHandler, eval_batches: int | None
+) -> dict[str, float]:
     if distributed.broadcast(run.done_with(config.to_plain())):
         run.check_config(config.to_plain())
         log.info("%s is finished already.%s", run.path, format_summary(run.metrics()))
         return run.metrics()
     newest = latest_readable(run.checkpoints) if distributed.rank() == 0 else None
-    setup = RunSetup(config, run, distributed.broadcast(newest))
+    newest = distributed.broadcast(newest)
+    setup = RunSetup(config, run, newest, eval_batches=eval_batches)
     with distributed.rank_zero_first():
         open_run(setup)
     if setup.checkpoint:

@@ -30,6 +30,7 @@ class RunSetup:
         run: The run's folder.
         checkpoint: The checkpoint to resume from; None for a new run.
         dry_run: No training follows: no pretrained weights are loaded, and the store is read whole.
+        eval_batches: Batches of validation and test at most; None for all cells.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class RunSetup:
         checkpoint: Path | None = None,
         *,
         dry_run: bool = False,
+        eval_batches: int | None = None,
     ) -> None:
         self.config, self.run, self.checkpoint = config, run, checkpoint
-        self.dry_run = dry_run
+        self.dry_run, self.eval_batches = dry_run, eval_batches
         self.load_weights = checkpoint is None and not dry_run
 
     def is_open(self, part: str) -> bool:
@@ -70,7 +72,10 @@ class RunSetup:
         """The split that the run was started with; a new run makes it."""
         if (self.run.path / "split.csv").exists():
             return Split.load(self.run.path, self.store)
-        return make_split(self.store, self.config.split)
+        split = make_split(self.store, self.config.split)
+        if self.eval_batches is None:
+            return split
+        return split.shorten(self.eval_batches * self.config.trainer.eval_batch_size)
 
     @cached_property
     def data(self) -> CellDataModule:

@@ -11,6 +11,7 @@ from lightning.pytorch.profilers import Profiler
 
 from hep2gan.config import TrainConfig, TrainerSettings
 from hep2gan.errors import Hep2ganError
+from hep2gan.metrics.validation import monitor_name
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.callbacks.checkpoint import (
     AtomicCheckpointIO,
@@ -34,18 +35,6 @@ from hep2gan.training.strategy import devices_and_strategy, disable_lightning_si
 def progress_bars() -> list[Callback]:
     """Return a bar on a terminal, none elsewhere."""
     return [RichProgressBar()] if sys.stdout.isatty() else []
-
-
-def monitor_name(classifies: bool) -> str:
-    """Name the validation metric that chooses the epoch.
-
-    Args:
-        classifies: Whether the method has a classifier.
-
-    Returns:
-        "val/f1" or "val/dice".
-    """
-    return "val/f1" if classifies else "val/dice"
 
 
 def fit(setup: RunSetup, loggers: Sequence[Any], stop: SignalHandler) -> None:

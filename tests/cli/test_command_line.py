@@ -49,6 +49,9 @@ def test_what_lightning_would_take_is_refused_with_the_nearest_key(capsys):
         key = word.strip("+").partition("=")[0]
         assert f"nothing reads the key {key}" in said, key
     assert "use trainer.max_epochs=…, or leave trainer.max_epoch out" in said
+    assert "batch normalisation sees each part of a batch alone" in said
+    assert "set optimizer.gradient_clip_val.generator=1.0" in said
+    assert "set fast_dev_run=true" in said
     assert "nothing reads the key optimiser" in said
     assert "callbacks.stop is 'early_stopping'" in said
 
@@ -57,6 +60,7 @@ def test_what_lightning_would_take_is_refused_with_the_nearest_key(capsys):
     ("words", "said"),
     [
         (["-m", "hydra/launcher=basic", "seed=0,1"], "use hydra/launcher=processes or "),
+        (["-m", "fast_dev_run=true", "seed=0,1"], "leave -m out, or check every job with doctor"),
         (["-m", "hydra/launcher=submitit_local"], "hydra/launcher=submitit_local cannot start"),
         (["--multi", "hydra/launcher=joblib"], "hydra/launcher=joblib cannot start"),
         (["-m", "hydra/sweeper=basic"], "use hydra/sweeper=optuna, or leave it out"),

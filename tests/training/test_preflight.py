@@ -93,6 +93,14 @@ def test_a_sound_configuration_is_looked_at_from_all_sides(place):
     assert not (place / "runs/sound").exists()
 
 
+def test_early_stopping_needs_cells_to_choose_the_epoch_on(place):
+    wanted = "callbacks=[default,early_stopping]"
+    (found,) = problems(wanted, "study=early")
+    assert "callbacks.early_stopping waits for the validation part, and there is none" in found
+    assert problems(wanted, "study=early", "split.validation_fraction=0.1") == []
+    assert problems(wanted, "study=early", "callbacks.early_stopping=null") == []
+
+
 def test_of_intensities_the_doctor_says_what_hides_them(place):
     found = told("target=intensity", "study=bright", "split.kind=specimen")
     ((state, text),) = [one for one in found["settings"] if one[0] != "ok"]

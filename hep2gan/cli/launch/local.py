@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from hep2gan.cli.launch.idle import keys_without_effect
 from hep2gan.cli.launch.ranks import adopt_srun_rank, launch_ranks
 from hep2gan.cli.settings import StartOptions
 from hep2gan.config import TrainConfig, parse_sound_part
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.runs.folder import RunFolder
 from hep2gan.settings import parse
 
@@ -33,9 +34,41 @@ def launch(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
     Raises:
         Hep2ganError: The run cannot start; lists everything that is wrong.
     """
+    options = parse(StartOptions, {key: values[key] for key in _START if key in values})
+    if options.fast_dev_run and not options.doctor:
+        _try_out(values, overrides, options)
+    else:
+        _start(values, overrides, options)
+
+
+def _try_out(values: Mapping[str, Any], overrides: Sequence[str], options: StartOptions) -> None:
+    """Train a few batches in a folder beside the run's, which stays only where something fails."""
+    from hep2gan.training.fast_dev_run import is_short, shorten
+
+    _, invalid = parse_sound_part(run_settings(values), options.trusted)
+    # A rank that this command has started, or settings that are refused next.
+    if invalid or is_short(values):
+        _start(values, overrides, options)
+        return
+    batches = int(options.fast_dev_run)
+    short = shorten(values, batches)
+    folder = RunFolder.from_config(short).path
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first:
+        shutil.rmtree(folder, ignore_errors=True)
+    _start(short, overrides, options)
+    if is_first:
+        log.info(
+            "fast_dev_run: %s of each part went the whole way; nothing is kept.",
+            pluralize(batches, "batch", "batches"),
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(values: Mapping[str, Any], overrides: Sequence[str], options: StartOptions) -> None:
+    """Check the configuration, then train it in this process or in one for each device."""
     run = RunFolder.from_config(values)
     run.refuse_links()
-    options = parse(StartOptions, {key: values[key] for key in _START if key in values})
     config, invalid = parse_sound_part(run_settings(values), options.trusted)
     idle = keys_without_effect(config.to_plain(), overrides)
     notes = [f"{key} has no effect: {reason}" for key, reason in idle.items()]
@@ -59,7 +92,7 @@ def launch(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
         from hep2gan.training.run import train_run
 
         with _log_file(run, config):
-            train_run(config, run)
+            train_run(config, run, int(options.fast_dev_run) or None)
     else:
         launch_ranks(values, config.trainer, run)
 

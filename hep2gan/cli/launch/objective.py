@@ -83,8 +83,8 @@ def objective_value(run: RunFolder, config: Mapping[str, Any]) -> float:
         Hep2ganError: metrics.csv has no such column.
     """
     # Here, since Hydra loads this module for every command, and Lightning takes seconds.
+    from hep2gan.metrics.validation import monitor_name
     from hep2gan.runs.metrics_csv import read_metrics_csv
-    from hep2gan.training.trainer import monitor_name
 
     try:
         rows = read_metrics_csv(run.curves_file).rows
