@@ -9,13 +9,15 @@ import math
 import os
 import re
 import shutil
+import socket
 import stat
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import yaml
 from filelock import BaseFileLock, FileLock, Timeout
@@ -475,6 +477,67 @@ def _acquire(lock: BaseFileLock, wait: bool) -> None:
                 "the system frees the lock of a process that ends: this one stands still",
                 f"end it (`fuser {lock.lock_file}` names it), and run the same command again",
             ) from error
+
+
+class Owner(NamedTuple):
+    """A process that holds something, such as a run folder, while it lives.
+
+    Attributes:
+        host: Name of its host.
+        pid: Its process id.
+        since: Local date and time at which it took it.
+        start_time: Start time of the process according to the system; empty if unknown.
+        job: Slurm job id, or empty.
+    """
+
+    host: str
+    pid: int
+    since: str
+    start_time: str = ""
+    job: str = ""
+
+    @classmethod
+    def current(cls) -> "Owner":
+        """This process."""
+        return cls(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            since=time.strftime("%Y-%m-%d %H:%M:%S"),
+            start_time=_start_time(os.getpid()),
+            job=os.environ.get("SLURM_JOB_ID", ""),
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended: a process of this host, or an earlier start of a requeued job."""
+        if self.host != socket.gethostname():
+            return bool(self.job) and self.job == os.environ.get("SLURM_JOB_ID")
+        # Process ids are reused: another process with this one started at another time.
+        return not _is_alive(self.pid) or _start_time(self.pid) != self.start_time
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # There, os.kill would end it.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _start_time(pid: int) -> str:
+    """Boot and clock tick at which a process started; empty if the system does not report it."""
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {ticks}"
+    except (OSError, IndexError):
+        return ""
 
 
 @contextmanager

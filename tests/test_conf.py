@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hep2gan.cli.app import config_folder
-from hep2gan.cli.launch.local import run_settings
+from hep2gan.cli.local import run_settings
 from hep2gan.config import parse_config
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.reports.results import TABLE_I

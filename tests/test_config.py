@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hep2gan.cli import evaluate, export, pack, predict, report, train
-from hep2gan.cli.launch.local import run_settings
+from hep2gan.cli.local import run_settings
 from hep2gan.config import parse_sound_part
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.preflight import run_preflight

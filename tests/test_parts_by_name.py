@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hep2gan.cli import evaluate, train
-from hep2gan.cli.launch.local import run_settings
+from hep2gan.cli.local import run_settings
 from hep2gan.config import config_errors
 from tests.helpers.commands import call
 from tests.helpers.configs import composed

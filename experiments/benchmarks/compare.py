@@ -251,7 +251,7 @@ def compose_config(*overrides: str) -> TrainConfig:
     from hydra import compose, initialize_config_dir
 
     from hep2gan.cli.app import config_folder, resolve_config
-    from hep2gan.cli.launch.local import run_settings
+    from hep2gan.cli.local import run_settings
 
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         return parse_config(run_settings(resolve_config(compose("train", list(overrides)))))

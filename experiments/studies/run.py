@@ -23,13 +23,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hep2gan.cli.app import config_folder
 from hep2gan.cli.errors import readable_errors
 from hep2gan.cli.evaluate import evaluate
-from hep2gan.cli.launch.hydra import jobs_from_overrides
-from hep2gan.cli.launch.jobs import check_splits
+from hep2gan.cli.sweeps.compose import jobs_from_overrides
+from hep2gan.cli.sweeps.jobs import check_splits
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 from hep2gan.training.signals import SignalHandler
 
 if TYPE_CHECKING:
-    from hep2gan.cli.launch.local import Job
+    from hep2gan.cli.sweeps.jobs import TrainingJob
 
 FOLDER = Path(__file__).parent
 LAPTOP = ("data=phantom", "hydra.launcher.slots=2")
@@ -175,7 +175,7 @@ def ended(sweep: subprocess.Popen[bytes], stop: SignalHandler) -> int:
     return status
 
 
-def sets_of(jobs: "Sequence[Job]") -> dict[str, dict[str, Any]]:
+def sets_of(jobs: "Sequence[TrainingJob]") -> dict[str, dict[str, Any]]:
     """The group `data` of each set that the jobs train on, by the name of its store's folder."""
     found = {str(job.config["data"]["store"]): job.config["data"] for job in jobs}
     if len(found) < 2:
@@ -187,7 +187,7 @@ def sets_of(jobs: "Sequence[Job]") -> dict[str, dict[str, Any]]:
     return {re.sub(r"[^\w.+-]", "_", Path(store).name): data for store, data in found.items()}
 
 
-def test_across(jobs: "Sequence[Job]") -> None:
+def test_across(jobs: "Sequence[TrainingJob]") -> None:
     """Test each finished run on the sets of all others; what is tested already is left alone."""
     for job in jobs:
         for name, data in sets_of(jobs).items():

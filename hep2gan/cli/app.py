@@ -211,7 +211,7 @@ def run(
 def prepare_hydra() -> None:
     """Let Hydra find the launchers of sweeps, and speed it up; call before it composes anything."""
     # Hydra looks for plugins in the namespace hydra_plugins on the search path, nowhere else.
-    if (plugins := str(Path(__file__).resolve().parent / "launch" / "plugins")) not in sys.path:
+    if (plugins := str(Path(__file__).resolve().parent / "sweeps" / "plugins")) not in sys.path:
         sys.path.append(plugins)
         if "hydra.core.plugins" in sys.modules:
             _register_plugins()

@@ -14,7 +14,7 @@ def train(config: dict[str, Any]) -> None:
     """
     from hydra.core.hydra_config import HydraConfig
 
-    from hep2gan.cli.launch.local import launch
+    from hep2gan.cli.local import launch
 
     launch(config, HydraConfig.get().overrides.task)
 

@@ -52,7 +52,7 @@ def run_config(config: Mapping[str, Any]) -> None:
     Args:
         config: The resolved configuration of hep2gan-train.
     """
-    from hep2gan.cli.launch.local import launch
+    from hep2gan.cli.local import launch
 
     try:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)

@@ -1,64 +1,19 @@
 """A lock that allows one training at a time in a run folder, and names its owner."""
 
 import logging
-import os
-import socket
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from filelock import Timeout
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import file_lock, read_json, write_json
+from hep2gan.io import Owner, file_lock, read_json, write_json
 
 log = logging.getLogger(__name__)
 
 OWNER_FILE = "run.lock"
 """Records the owner of the lock, which is another file (see `io.file_lock`)."""
-
-
-class Owner(NamedTuple):
-    """The process that trains in a run folder.
-
-    Attributes:
-        host: Name of its host.
-        pid: Its process id.
-        since: Local date and time at which it took the lock.
-        start_time: Start time of the process according to the system; empty if unknown.
-        job: Slurm job id, or empty.
-    """
-
-    host: str
-    pid: int
-    since: str
-    start_time: str = ""
-    job: str = ""
-
-    @classmethod
-    def current(cls) -> "Owner":
-        """This process."""
-        return cls(
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            since=time.strftime("%Y-%m-%d %H:%M:%S"),
-            start_time=_start_time(os.getpid()),
-            job=os.environ.get("SLURM_JOB_ID", ""),
-        )
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it has ended: a process of this host, or an earlier start of a requeued job."""
-        if self.host != socket.gethostname():
-            return bool(self.job) and self.job == os.environ.get("SLURM_JOB_ID")
-        # Process ids are reused: another process with this one started at another time.
-        return not _is_alive(self.pid) or _start_time(self.pid) != self.start_time
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, since {self.since}"
 
 
 @contextmanager
@@ -148,24 +103,3 @@ def _read_owner(path: Path) -> Owner | None:
 def _remove(path: Path) -> None:
     with suppress(OSError):
         path.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    if sys.platform == "win32":  # There, os.kill would end it.
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _start_time(pid: int) -> str:
-    """Boot and clock tick at which a process started; empty if the system does not report it."""
-    try:
-        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {ticks}"
-    except (OSError, IndexError):
-        return ""

@@ -1,4 +1,4 @@
-"""DDP for three networks that take turns: each backward reduces its own network's gradients."""
+"""One device or several ranks: the strategy and plugins of the Trainer."""
 
 from typing import Any, cast
 
@@ -6,53 +6,13 @@ import lightning as L
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.plugins import LayerSync
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.strategies import Strategy
 from timm.layers import convert_sync_batchnorm
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from hep2gan.config import TrainerSettings
 from hep2gan.training.devices import resolve_device
-from hep2gan.training.module import SegmentationGuidedClassification
-
-
-class PerNetworkDDP(DDPStrategy):
-    """Wrap each of the module's `optimized_modules` by itself, not the module as a whole.
-
-    Lightning's own strategy puts one DistributedDataParallel around everything; with three
-    backward passes a step it raises, or, looking for unused parameters, reduces every network's
-    gradients three times. Here a step moves each trained gradient once, overlapped with the
-    backward that makes it, and the names in checkpoints stay as they are.
-    """
-
-    def configure_ddp(self) -> None:
-        """Called by Lightning in place of wrapping the whole module."""
-        task = self.lightning_module
-        assert isinstance(task, SegmentationGuidedClassification)
-        task.optimized_modules = {
-            name: self._wrapped(part) for name, part in task.optimized_modules.items()
-        }
-
-    def _wrapped(self, part: nn.Module) -> nn.Module:
-        if not any(parameter.requires_grad for parameter in part.parameters()):
-            return part
-        return DistributedDataParallel(
-            part,
-            device_ids=self.determine_ddp_device_ids(),
-            # `sync_batch_norm_statistics` averages them once an epoch.
-            forward_sync_buffers=False,
-            gradient_as_bucket_view=True,
-        )
-
-    def teardown(self) -> None:
-        """Give the bare networks back to the task."""
-        task = self.lightning_module
-        if isinstance(task, SegmentationGuidedClassification):
-            task.optimized_modules = {
-                name: part.module if isinstance(part, DistributedDataParallel) else part
-                for name, part in task.optimized_modules.items()
-            }
-        super().teardown()
+from hep2gan.training.per_network_ddp import PerNetworkDDP
 
 
 class SyncBatchNormConversion(LayerSync):

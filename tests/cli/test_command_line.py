@@ -8,7 +8,7 @@ from hep2gan.cli import evaluate, export, pack, predict, report, train
 from hep2gan.cli.app import config_folder
 from hep2gan.cli.command_line import is_flag, show_first_job
 from hep2gan.cli.errors import options_by_group
-from hep2gan.cli.launch.idle import keys_without_effect
+from hep2gan.cli.idle import keys_without_effect
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
 from tests.helpers.report_fixtures import make_predictions, write_run

@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from hep2gan.cli import terminal
-from hep2gan.cli.launch import local
+from hep2gan.cli import local, terminal
 from hep2gan.runs.folder import RunFolder
 from tests.helpers.configs import parsed
 from tests.helpers.started import environment

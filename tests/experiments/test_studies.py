@@ -17,7 +17,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 
-from hep2gan.cli.launch.hydra import jobs_from_overrides
+from hep2gan.cli.sweeps.compose import jobs_from_overrides
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.build import PAGE
 from hep2gan.reports.study_figures import FIGURE_NAMES

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from hep2gan.cli.app import config_folder, resolve_config
-from hep2gan.cli.launch.local import run_settings
+from hep2gan.cli.local import run_settings
 from hep2gan.config import parse_config
 
 

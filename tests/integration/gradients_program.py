@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.utils.data import DataLoader
 
-from hep2gan.training.strategy import PerNetworkDDP
+from hep2gan.training.per_network_ddp import PerNetworkDDP
 from tests.helpers import tiny
 
 STEPS = 4

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from hep2gan.errors import Hep2ganError
 from hep2gan.training import distributed
 from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
-from hep2gan.training.strategy import PerNetworkDDP
+from hep2gan.training.per_network_ddp import PerNetworkDDP
 from tests.helpers import tiny
 
 IDS = np.asarray([f"cell{row}" for row in range(200)])

@@ -5,13 +5,12 @@ import re
 import signal
 import subprocess
 import time
-from types import SimpleNamespace
 
 import pytest
 
-from hep2gan.cli.launch.hydra import jobs_from_overrides
-from hep2gan.cli.launch.jobs import Job
-from hep2gan.cli.launch.slurm import run_in_slurm
+from hep2gan.cli.sweeps.compose import jobs_from_overrides
+from hep2gan.cli.sweeps.jobs import TrainingJob
+from hep2gan.cli.sweeps.trainings import run_through_slurm
 from hep2gan.runs.checkpoints import list_checkpoints
 from tests.helpers.commands import make_program, slurm_settings
 from tests.helpers.configs import composed
@@ -100,12 +99,11 @@ def test_the_doctor_looks_at_jobs_for_slurm_from_here(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     make_program(tmp_path, monkeypatch, "sbatch", "")
-    launcher = SimpleNamespace(params=slurm_settings())
     for kind, problem in (("random", None), ("whole", "split.kind is 'whole'")):
         config = composed("train", *SMALL, *NETS, "trainer.accelerator=gpu", f"split.kind={kind}")
         config["doctor"] = True
         with caplog.at_level("WARNING"):
-            (outcome,) = run_in_slurm(launcher, [Job(0, (), config)])
+            (outcome,) = run_through_slurm([TrainingJob(0, (), config)], slurm_settings())
         assert "GPUs of the nodes" in caplog.text
         assert (outcome.problem is None) == (problem is None), outcome.problem
         assert problem is None or problem in outcome.problem

@@ -9,7 +9,7 @@ import yaml
 from hep2gan.cli import train
 from hep2gan.cli.app import run
 from hep2gan.cli.config_safety import check_external_configs
-from hep2gan.cli.launch.local import run_settings
+from hep2gan.cli.local import run_settings
 from hep2gan.config import parse_config, target_errors
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import load_run

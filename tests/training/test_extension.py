@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hep2gan.cli import evaluate, train
-from hep2gan.cli.launch.jobs import Job, unfinished_jobs
+from hep2gan.cli.launch.jobs import unfinished_jobs
+from hep2gan.cli.sweeps.jobs import TrainingJob
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import to_yaml
 from hep2gan.runs.folder import RunFolder
@@ -136,7 +137,7 @@ def test_without_checkpoints_nothing_is_trained_anew(capsys):
 @pytest.mark.usefixtures("here")
 def test_a_sweep_starts_a_finished_job_that_is_to_be_trained_longer():
     jobs = [
-        Job(number, (), composed("train", *OPTIONS, f"trainer.max_epochs={epochs}"))
+        TrainingJob(number, (), composed("train", *OPTIONS, f"trainer.max_epochs={epochs}"))
         for number, epochs in enumerate((2, 4))
     ]
     outcomes = {}

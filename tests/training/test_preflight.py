@@ -12,7 +12,7 @@ import wandb
 from PIL import Image
 
 from hep2gan.cli import pack, train
-from hep2gan.cli.launch.local import run_settings
+from hep2gan.cli.local import run_settings
 from hep2gan.config import parse_sound_part
 from hep2gan.data.splits import SplitSettings, make_split
 from hep2gan.data.store.pack import pack_cells

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from hep2gan.cli import pack, train
-from hep2gan.cli.launch.local import run_settings
+from hep2gan.cli.local import run_settings
 from hep2gan.config import config_errors
 from hep2gan.models.guidance import MaskGuidance, TrainingStages
 from hep2gan.runs.folder import RunFolder

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hep2gan.cli.launch.local import run_settings
+from hep2gan.cli.local import run_settings
 from hep2gan.config import parse_sound_part
 from hep2gan.training import trainer_flags
 from hep2gan.training.preflight import check_optimizers

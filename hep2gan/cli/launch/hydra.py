@@ -1,8 +1,8 @@
-"""Compose the jobs of a sweep, and convert their outcomes for Hydra."""
+"""A sweep that Hydra composes: its jobs launched, their outcomes converted for Hydra's sweepers."""
 
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hydra.core.utils import JobReturn, JobStatus
 
@@ -12,103 +12,62 @@ if TYPE_CHECKING:  # Hydra loads this module for every command.
     from hep2gan.cli.launch.jobs import Job, Outcome
 
 
-def jobs_from_overrides(overrides: Sequence[str]) -> "list[Job]":
-    """Compose the jobs that `hep2gan-train -m` makes of these overrides; start none.
+class Sweep(Protocol):
+    """What a project tells of a sweep that Hydra composes: its jobs, and what they are worth."""
 
-    Args:
-        overrides: Arguments of the command line, such as "seed=0,1".
+    def compose(
+        self, loader: Any, sweep: Any, job_overrides: Sequence[Sequence[str]], first: int
+    ) -> "Sequence[Job]":
+        """Compose the configuration of each job, with a folder of its own.
 
-    Returns:
-        The jobs in Hydra's order.
+        Args:
+            loader: Hydra's configuration loader.
+            sweep: The configuration of the whole command, with Hydra's own group.
+            job_overrides: The overrides of each job.
+            first: Number of the first job.
 
-    Raises:
-        Hep2ganError: The sweeper chooses its jobs during the sweep, or two jobs would share a
-            folder.
-        HydraException: The overrides cannot be composed.
-    """
-    from hydra import initialize_config_dir
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.types import RunMode
+        Raises:
+            Hep2ganError: Jobs would share a folder, see `jobs.check_apart`.
+        """
 
-    from hep2gan.cli.app import config_folder, prepare_hydra, quote_text
+    def warn(self, jobs: "Sequence[Job]") -> None:
+        """Log what is strange about the jobs and refuses none of them."""
 
-    prepare_hydra()
-    words = [quote_text(override, multirun=True) for override in overrides]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        sweep = loader.load_configuration("train", words, RunMode.MULTIRUN)
-        if not is_grid(sweep):
-            raise Hep2ganError(
-                f"{sweep.hydra.sweeper['_target_']} chooses its jobs as it goes",
-                "all jobs must be known before",
-                "leave hydra/sweeper out",
-            )
-        grid = [f"{key}={value}" for key, value in (sweep.hydra.sweeper.params or {}).items()]
-        parsed = OverridesParser.create().parse_overrides([*grid, *sweep.hydra.overrides.task])
-        (batch,) = BasicSweeper.split_arguments(parsed, None)
-        return compose_jobs(loader, sweep, batch, 0)
+    def check(self, jobs: "Sequence[Job]") -> None:
+        """Check, before any job starts, what all of them need.
 
+        Raises:
+            Hep2ganError: Some of them could not run.
+        """
 
-def compose_jobs(
-    loader: Any, sweep: Any, job_overrides: Sequence[Sequence[str]], first: int
-) -> "list[Job]":
-    """Compose the configuration of each job, with a run folder of its own.
+    def results(self, jobs: "Sequence[Job]") -> Iterable[str]:
+        """Write lines of the results of finished jobs, and what to do with them."""
 
-    Args:
-        loader: Hydra's configuration loader.
-        sweep: The configuration of the whole command, whose overrides say which keys are swept.
-        job_overrides: The overrides of each job.
-        first: Number of the first job.
+    def objective(self, job: "Job") -> float:
+        """Read the value of a finished job that a study optimizes.
 
-    Returns:
-        The jobs, in the order of `job_overrides`.
-
-    Raises:
-        Hep2ganError: Jobs would share a folder.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import open_dict
-
-    from hep2gan.cli.app import quote_override, resolve_config
-    from hep2gan.cli.launch.jobs import Job, check_apart, job_name
-
-    parser = OverridesParser.create()
-    command = parser.parse_overrides(list(sweep.hydra.overrides.task))
-    fixed = {o.get_key_element() for o in command if not o.is_sweep_override()}
-    jobs = []
-    for number, overrides in enumerate(job_overrides, start=first):
-        swept = {
-            key: o.get_value_element_as_str()
-            for o in parser.parse_overrides(list(overrides))
-            if (key := o.get_key_element()) not in fixed
-        }
-        config = loader.load_sweep_config(sweep, list(overrides))
-        with open_dict(config):
-            del config["hydra"]
-        config["name"] = job_name(config["name"], swept)
-        words = (*overrides, f"name={quote_override(config['name'])}")
-        jobs.append(Job(number, words, resolve_config(config)))
-    check_apart(jobs)
-    return jobs
+        Raises:
+            Hep2ganError: It has none.
+        """
 
 
 def launch_jobs(
-    loader: Any,
-    sweep: Any,
+    hydra: tuple[Any, Any],
     job_overrides: Sequence[Sequence[str]],
     first: int,
-    run: "Callable[[list[Job]], Sequence[Outcome]]",
+    sweep: Sweep,
+    run: "Callable[[Sequence[Job]], Sequence[Outcome]]",
 ) -> list[JobReturn]:
     """Compose and check the jobs of a sweep, run them, and convert their outcomes for Hydra.
 
+    This is what `launch` of a Hydra launcher calls.
+
     Args:
-        loader: Hydra's configuration loader.
-        sweep: The configuration of the whole command.
+        hydra: Hydra's configuration loader, and the configuration of the whole command.
         job_overrides: The overrides of each job.
         first: Number of the first job.
-        run: Runs the jobs and returns how each ended.
+        sweep: What the jobs are.
+        run: Runs the jobs and returns how each ended, such as `processes.run_jobs`.
 
     Returns:
         One JobReturn for each job.
@@ -116,23 +75,19 @@ def launch_jobs(
     Raises:
         Hep2ganError: The jobs cannot be composed or cannot start, or this is one of several ranks.
     """
-    from hep2gan.cli.launch.jobs import check_splits, tell_idle
-    from hep2gan.training.signals import SignalHandler
-
     if "RANK" in os.environ:
         raise Hep2ganError(
             "a sweep was started inside torchrun",
             "each job of a sweep starts its own ranks",
-            "leave torchrun out: hep2gan-train -m trainer=ddp …",
+            "leave torchrun out: what a job is says how many devices it has",
         )
-    jobs = compose_jobs(loader, sweep, job_overrides, first)
-    of_study = not (is_grid(sweep) or sweep.doctor)
+    loader, config = hydra
+    jobs = sweep.compose(loader, config, job_overrides, first)
+    of_study = not (is_grid(config) or jobs[0].checks_only)
     if not of_study:
-        tell_idle(jobs)
-    check_splits(jobs)
-    with SignalHandler().listening():
-        outcomes = run(jobs)
-    return job_returns(outcomes, of_study)
+        sweep.warn(jobs)
+    sweep.check(jobs)
+    return job_returns(run(jobs), sweep, of_study)
 
 
 def is_grid(sweep: Any) -> bool:
@@ -158,50 +113,52 @@ class QuietReturn(JobReturn):
         raise self._return_value
 
 
-def job_returns(outcomes: "Sequence[Outcome]", of_study: bool) -> list[JobReturn]:
+def job_returns(outcomes: "Sequence[Outcome]", sweep: Sweep, of_study: bool) -> list[JobReturn]:
     """Convert outcomes for Hydra's sweepers; a failed job raises the error that names them all.
 
     Args:
         outcomes: How each job ended.
-        of_study: Whether the jobs are trials of a study: each returns the optimized metric or
-            raises its own error.
+        sweep: What the jobs are.
+        of_study: Whether the jobs are trials of a study: each returns its objective or raises its
+            own error.
 
     Returns:
         One JobReturn for each outcome, in the same order.
     """
     from hep2gan.cli.launch.outcomes import summarize
 
-    summary = None if of_study else summarize(outcomes)
+    summary = None if of_study else summarize(outcomes, sweep.results)
+    objective = sweep.objective if of_study else None
     return [
-        _job_return(job, (summary or Hep2ganError(problem)) if problem else None, of_study)
+        _job_return(job, (summary or Hep2ganError(problem)) if problem else None, objective)
         for job, problem in outcomes
     ]
 
 
-def _job_return(job: "Job", error: Exception | None, of_study: bool) -> JobReturn:
-    from hep2gan.cli.launch.objective import objective_value
-
+def _job_return(
+    job: "Job", error: Exception | None, objective: "Callable[[Job], float] | None"
+) -> JobReturn:
     value = None
-    if error is None and of_study:
+    if error is None and objective is not None:
         try:
-            value = objective_value(job.run, job.config)
+            value = objective(job)
         except Hep2ganError as missing:
             error = missing
     return QuietReturn(
         overrides=list(job.overrides),
-        working_dir=str(job.run.path),
+        working_dir=str(job.folder),
         status=JobStatus.FAILED if error else JobStatus.COMPLETED,
         _return_value=error or value,
     )
 
 
-def missing_plugin(kind: type, option: str, extra: str) -> Any:
+def missing_plugin(kind: type, option: str, install: str) -> Any:
     """Make a placeholder for a plugin that is not installed; it says how to install it when used.
 
     Args:
         kind: The class that the plugin's class would be derived from.
         option: The option that needs the plugin, such as "hydra/launcher=slurm".
-        extra: The extra of this package that installs it.
+        install: The command that installs it.
 
     Returns:
         A class that raises Hep2ganError when it is instantiated.
@@ -209,10 +166,6 @@ def missing_plugin(kind: type, option: str, extra: str) -> Any:
 
     class Missing(kind):  # type: ignore[misc]
         def __init__(self, **_: Any) -> None:
-            raise Hep2ganError(
-                f"{option} needs a plugin that is not installed",
-                "",
-                f'pip install "hep2gan[{extra}]"',
-            )
+            raise Hep2ganError(f"{option} needs a plugin that is not installed", "", install)
 
     return Missing

@@ -1,52 +1,74 @@
-"""The jobs of a sweep: their names and folders, what they need, and which are still to be run."""
+"""What a launcher must know of a job, and which jobs are still to be run."""
 
-import hashlib
 import logging
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
-from hep2gan.cli.launch.idle import keys_without_effect
-from hep2gan.cli.launch.local import run_settings
-from hep2gan.errors import Hep2ganError, bullet_list, errors_from, pluralize, raise_all
-from hep2gan.runs.folder import RUNTIME_KEYS, RunFolder
-from hep2gan.settings import value_at
+from hep2gan.errors import Hep2ganError, bullet_list
 
 log = logging.getLogger(__name__)
 
-# Keys that are no part of a job's name: they are in the run folder's path, or nowhere.
-_UNNAMED = frozenset({"method", "seed", "study", "name", "run_dir"}) | RUNTIME_KEYS
-_MAX_LENGTH = 150
 
+class Job(Protocol):
+    """One job: a command, the folder that it writes, and what that folder tells of it.
 
-class Job(NamedTuple):
-    """One run of a sweep.
-
-    Attributes:
-        number: Its number in the sweep, from 0.
-        overrides: Its command line.
-        config: Its resolved configuration, with `trusted` and `doctor`.
+    The folder decides: a job whose folder says that it is done is not started again, whatever
+    started it. So the same launch, given again, goes on with what is left.
     """
 
-    number: int
-    overrides: tuple[str, ...]
-    config: dict[str, Any]
+    @property
+    def number(self) -> int:
+        """Its number among the jobs, from 0."""
 
     @property
-    def run(self) -> RunFolder:
-        """Its run folder."""
-        return RunFolder(Path(self.config["run_dir"]))
+    def overrides(self) -> tuple[str, ...]:
+        """Its words of the command line; told to Hydra's sweepers, empty without Hydra."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it writes, alone; output.log in it gets what it prints. Need not exist."""
+
+    @property
+    def title(self) -> str:
+        """Its name in what the launcher logs, such as "[0] proposed seed 0"."""
 
     @property
     def done(self) -> bool:
-        """Whether its run is finished, with as many epochs as the job has."""
-        # A folder that cannot be read is not done: its job tells why.
-        with suppress(Hep2ganError):
-            return self.run.done_with(self.config)
-        return False
+        """Whether it is finished, by what its folder holds; raises nothing."""
+
+    @property
+    def checks_only(self) -> bool:
+        """Whether it only looks whether it could start: nothing is kept, nothing is done."""
+
+    def check_folder(self) -> None:
+        """Check that its folder holds nothing of another job.
+
+        Raises:
+            Hep2ganError: The folder is another job's; this one is not started.
+        """
+
+    def command(self) -> AbstractContextManager[Sequence[str]]:
+        """Enter what the process needs, such as a file of settings; gives its command line.
+
+        The process saves and ends at SIGTERM; what its last line says, or its last lines from one
+        that begins with "error: ", is told where the job is not done afterwards.
+        """
+
+    def saved(self) -> str:
+        """Tell what the next start goes on from, such as "epoch 3 is saved"."""
+
+    def findings(self, output: str) -> tuple[Sequence[str], str]:
+        """Read what it printed where it only looked.
+
+        Args:
+            output: All that it printed.
+
+        Returns:
+            Notes, which several jobs may share, and what prevents its start, '' if it printed none.
+        """
 
 
 class Outcome(NamedTuple):
@@ -61,49 +83,16 @@ class Outcome(NamedTuple):
     problem: str | None
 
 
-def job_name(name: str, swept: Mapping[str, str]) -> str:
-    """Name a job: the method's name and the keys that a sweep changes, so that folders differ.
-
-    Args:
-        name: The method's name.
-        swept: Values of the swept keys, as text.
-
-    Returns:
-        A name of at most 159 characters that a folder can have.
-
-    >>> job_name("proposed", {"loss.beta": "5", "seed": "1", "generator": "xception41"})
-    'proposed,loss.beta=5,generator=xception41'
-    """
-    parts = [f"{key}={value}" for key, value in swept.items() if key not in _UNNAMED]
-    whole = ",".join([name, *(re.sub(r"[^\w.,=+\-\[\]]+", "_", part) for part in parts)])
-    if len(whole) <= _MAX_LENGTH:
-        return whole
-    # Folder names have at most 255 bytes; the digest distinguishes names with the same beginning.
-    return f"{whole[:_MAX_LENGTH]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
-
-
-def job_title(job: Job) -> str:
-    """Name a job as the sweep's own output does.
-
-    Args:
-        job: A job of a sweep.
-
-    Returns:
-        Its number, method and seed.
-    """
-    return f"[{job.number}] {job.config['name']} seed {job.config['seed']}"
-
-
 def check_apart(jobs: Sequence[Job]) -> None:
-    """Check that no two jobs write into the same run folder.
+    """Check that no two jobs write into the same folder.
 
     Args:
-        jobs: The jobs of a sweep.
+        jobs: The jobs of one launch.
 
     Raises:
         Hep2ganError: Two jobs share a folder.
     """
-    counts = Counter(job.config["run_dir"] for job in jobs)
+    counts = Counter(str(job.folder) for job in jobs)
     if twice := [folder for folder, count in counts.items() if count > 1]:
         raise Hep2ganError(
             f"several jobs of the sweep would write into the same folder\n{bullet_list(twice)}\n",
@@ -112,87 +101,26 @@ def check_apart(jobs: Sequence[Job]) -> None:
         )
 
 
-def tell_idle(jobs: Sequence[Job]) -> None:
-    """Warn of keys that change nothing in some jobs: jobs that differ only in them are the same.
-
-    Args:
-        jobs: The jobs of a sweep.
-    """
-    counts = Counter(
-        item for job in jobs for item in keys_without_effect(job.config, job.overrides).items()
-    )
-    number = pluralize(len(jobs), "job")
-    for (key, reason), count in counts.items():
-        log.warning("note     %s has no effect in %d of %s: %s", key, count, number, reason)
-
-
-def check_splits(jobs: Sequence[Job]) -> None:
-    """Check, before any job starts, that the stores have what the jobs split by.
-
-    A store that does not exist yet or cannot be opened is left to the jobs, as are preflight
-    checks; finished jobs need none.
-
-    Args:
-        jobs: The jobs of a sweep.
-
-    Raises:
-        Hep2ganError: A store lacks the specimens or the given parts that a job splits by.
-    """
-    splits = Counter(
-        tuple(str(value_at(job.config, key)) for key in (("split", "kind"), ("data", "store")))
-        for job in jobs
-        if not job.done and not job.config.get("doctor")
-    )
-    raise_all(
-        [
-            Hep2ganError(
-                f"{error.fact}, and {count} of {pluralize(len(jobs), 'job')} set split={kind}",
-                error.rule,
-                f"{error.fix}, or leave {kind} out of the sweep",
-            )
-            for (kind, store), count in splits.items()
-            for error in _split_errors(kind, store)
-        ]
-    )
-
-
-def _split_errors(kind: str, path: str) -> list[Hep2ganError]:
-    """What the store at `path` lacks for splits of this kind."""
-    if kind not in ("specimen", "given"):
-        return []
-    from hep2gan.data.splits import check_split_possible
-    from hep2gan.data.store.store import Store
-
-    with suppress(Hep2ganError):
-        return errors_from(check_split_possible, Store.open(Path(path)), kind)
-    return []
-
-
 def unfinished_jobs(jobs: Sequence[Job], outcomes: dict[int, Outcome]) -> Iterator[Job]:
     """Yield the jobs to start; add the outcomes of the others to `outcomes`.
 
     Args:
-        jobs: The jobs of a sweep.
-        outcomes: Outcomes by job number; gets those of jobs that are done or whose folder holds
-            another run.
+        jobs: The jobs of one launch.
+        outcomes: Outcomes by job number; gets those of jobs that are done or whose folder is
+            another job's.
 
     Yields:
         Each job that is not finished.
     """
     for job in jobs:
-        doctor = job.config.get("doctor")
         try:
-            if not doctor and job.run.config_file.exists():
-                # Here, since it imports torch, which only a second launch needs.
-                from hep2gan.config import parse_config
-
-                config = parse_config(run_settings(job.config), job.config.get("trusted", ()))
-                job.run.check_config(config.to_plain())
+            if not job.checks_only:
+                job.check_folder()
         except Hep2ganError as error:
             outcomes[job.number] = Outcome(job, str(error))
             continue
-        if doctor or not job.done:
+        if job.checks_only or not job.done:
             yield job
         else:
             outcomes[job.number] = Outcome(job, None)
-            log.info("%s  done before", job_title(job))
+            log.info("%s  done before", job.title)

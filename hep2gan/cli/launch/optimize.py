@@ -1,11 +1,11 @@
-"""An Optuna study of trainings: kept beside its runs, continued by a restart, ended by no trial."""
+"""An Optuna study of jobs: kept beside its runs, continued by a restart, ended by no trial."""
 
 import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 import optuna
@@ -14,54 +14,68 @@ from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
-from pydantic import Field
 
-from hep2gan.cli.launch.hydra import QuietReturn, compose_jobs
-from hep2gan.cli.launch.jobs import check_splits, tell_idle
-from hep2gan.cli.launch.objective import check_objective
-from hep2gan.cli.launch.outcomes import report_command
+from hep2gan.cli.launch.hydra import QuietReturn, Sweep
+from hep2gan.cli.launch.jobs import Job
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
-from hep2gan.io import atomic_write, to_yaml
-from hep2gan.runs.folder import RUNTIME_KEYS
-from hep2gan.runs.lock import Owner
-from hep2gan.settings import PositiveInt, Probability, Settings, parse
+from hep2gan.io import Owner, atomic_write, to_yaml
 
 log = logging.getLogger(__name__)
 
 _OWNER, _RUN = "hep2gan/owner", "hep2gan/run"
-"""What a trial keeps beside the keys of its command line: who trains it, and its folder."""
+"""What a trial keeps beside the keys of its command line: who runs it, and its folder."""
 _SHOWN = 20
 """Trials in the table at the end."""
 
 
-class SweeperSettings(Settings):
-    """What hydra.sweeper says of a study, beside its sampler and its search space."""
+class StudyOptions(NamedTuple):
+    """What a study needs beside its sampler and its search space.
 
-    direction: Literal["maximize", "minimize"]
-    """What the best value of optimized_metric is."""
-    n_trials: Annotated[int, Field(ge=0)]
-    """Trials in all."""
-    n_jobs: PositiveInt
-    """Trials that are chosen together, before any of them has ended."""
-    max_failure_rate: Probability
-    """Part of the trials that may fail."""
+    Attributes:
+        direction: "maximize" or "minimize".
+        n_trials: Trials in all.
+        n_jobs: Trials that are chosen together, before any of them has ended.
+        max_failure_rate: Part of the trials that may fail, 0 to 1.
+    """
+
+    direction: str
+    n_trials: int
+    n_jobs: int = 1
+    max_failure_rate: float = 0.5
+
+
+class StudiedSweep(Sweep, Protocol):
+    """A sweep whose jobs may be the trials of a study."""
+
+    @property
+    def free_keys(self) -> frozenset[str]:
+        """Keys that may change between two starts of a study."""
+
+    def check_objective(self, job: Job) -> str:
+        """Check that a job measures what is to be optimized; returns its name.
+
+        Raises:
+            Hep2ganError: It does not.
+        """
+
+    def report(self, study: Path) -> str:
+        """Write what to do with the finished runs in the folder of a study."""
 
 
 class StudySweep:
     """The trials of one study; the same command continues what an earlier start left.
 
     Args:
-        plugin: The plugin's sweeper after its setup, with its settings and its launcher.
+        plugin: The sweeper of hydra-optuna-sweeper after its setup, with its launcher.
         arguments: The overrides of the command line.
-
-    Raises:
-        Hep2ganError: A setting of the sweeper is nothing that it could be.
+        sweep: What its jobs are.
+        options: What the configuration says of the study.
     """
 
-    def __init__(self, plugin: Any, arguments: Sequence[str]) -> None:
-        values = {name: getattr(plugin, name) for name in SweeperSettings.model_fields}
-        self.settings = parse(SweeperSettings, values, "hydra.sweeper")
-        self.n_trials = self.settings.n_trials
+    def __init__(
+        self, plugin: Any, arguments: Sequence[str], sweep: StudiedSweep, options: StudyOptions
+    ) -> None:
+        self.sweep, self.options, self.n_trials = sweep, options, options.n_trials
         plugin._process_searchspace_config()
         words = [*plugin._parse_sweeper_params_config(), *arguments]
         space, self.fixed = create_params_from_overrides(words)
@@ -80,25 +94,24 @@ class StudySweep:
         return [f"{key}={value}" for key, value in {**chosen, **self.fixed}.items()]
 
     def run(self) -> None:
-        """Train up to n_trials in all; write and log the results.
+        """Run up to n_trials in all; write and log the results.
 
         Raises:
             Hep2ganError: Nothing can be optimized, the study was begun with other settings, or
                 more trials failed than hydra.sweeper.max_failure_rate allows.
         """
         loader = self.plugin.hydra_context.config_loader
-        jobs = compose_jobs(loader, self.plugin.config, [self.example()], 0)
-        check_objective(jobs[0].config)
-        tell_idle(jobs)
-        check_splits(jobs)
-        self.metric = jobs[0].config["optimized_metric"]
+        jobs = self.sweep.compose(loader, self.plugin.config, [self.example()], 0)
+        self.metric = self.sweep.check_objective(jobs[0])
+        self.sweep.warn(jobs)
+        self.sweep.check(jobs)
         self.study = self._open()
         self._require_same()
         left = list(self._left_by_others())
         try:
             while (count := self.n_trials - self._taken(left)) > 0:
-                trials = [self._ask(left) for _ in range(min(count, self.settings.n_jobs))]
-                self._train(trials)
+                trials = [self._ask(left) for _ in range(min(count, self.options.n_jobs))]
+                self._run_trials(trials)
         except BaseException:
             log.info(
                 "%d of %s are told to the study",
@@ -121,7 +134,7 @@ class StudySweep:
             study_name=self.plugin.study_name,
             storage=self.plugin.storage or beside,
             sampler=self.plugin.sampler,
-            direction=self.settings.direction,
+            direction=self.options.direction,
             load_if_exists=True,
         )
 
@@ -132,8 +145,8 @@ class StudySweep:
         """Refuse to go on with trials whose objective means something else."""
         if not (trials := [trial for trial in self.study.trials if trial.distributions]):
             return
-        then = _settings({**trials[0].user_attrs, **trials[0].distributions})
-        now = _settings({**self.fixed, **self.space})
+        then = self._compared({**trials[0].user_attrs, **trials[0].distributions})
+        now = self._compared({**self.fixed, **self.space})
         changed = [
             f"{key}: {then.get(key, 'absent')} there, {now.get(key, 'absent')} here"
             for key in sorted(then.keys() | now.keys())
@@ -146,6 +159,10 @@ class StudySweep:
                 "the trials of a study are compared with each other",
                 "give the new study its own name with study=…",
             )
+
+    def _compared(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        free = self.sweep.free_keys | {_OWNER, _RUN}
+        return {key: value for key, value in values.items() if key not in free}
 
     def _running(self) -> list[FrozenTrial]:
         return [trial for trial in self.study.trials if trial.state == TrialState.RUNNING]
@@ -172,7 +189,7 @@ class StudySweep:
         trial.set_user_attr(_OWNER, json.dumps(Owner.current()._asdict()))
         return trial
 
-    def _train(self, trials: Sequence[Trial]) -> None:
+    def _run_trials(self, trials: Sequence[Trial]) -> None:
         overrides = self.plugin._configure_trials(trials, self.space, self.fixed)
         for trial, result in zip(trials, self._launch(overrides, trials[0].number), strict=True):
             trial.set_user_attr(_RUN, result.working_dir or "")
@@ -224,19 +241,14 @@ class StudySweep:
             result["best_run"] = best.user_attrs.get(_RUN)
             atomic_write(self.folder / "optimization_results.yaml", to_yaml(result))
             log.info("Best: %s %.4g in %s", self.metric, best.value, result["best_run"])
-            log.info("%s", report_command([self.folder]))
+            log.info("%s", self.sweep.report(self.folder))
         rate = len(failed) / max(1, len(trials))
-        if failed and (not done or rate > self.settings.max_failure_rate):
+        if failed and (not done or rate > self.options.max_failure_rate):
             raise Hep2ganError(
                 f"{len(failed)} of {pluralize(len(trials), 'trial')} failed",
-                f"hydra.sweeper.max_failure_rate is {self.settings.max_failure_rate}",
+                f"hydra.sweeper.max_failure_rate is {self.options.max_failure_rate}",
                 "read what was said of them above, correct the cause, and begin again with study=…",
             )
-
-
-def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    free = RUNTIME_KEYS | {"doctor", _OWNER, _RUN}
-    return {key: value for key, value in values.items() if key not in free}
 
 
 def _lowest(distribution: BaseDistribution) -> Any:

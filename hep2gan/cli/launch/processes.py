@@ -1,9 +1,11 @@
-"""Jobs of a sweep in processes of their own on this machine: started, awaited, stopped together."""
+"""Jobs in processes of their own on this machine: started, awaited, stopped together."""
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hep2gan.cli.launch.jobs import Job, Outcome, job_title, unfinished_jobs
+from hep2gan.cli.launch.jobs import Job, Outcome, unfinished_jobs
 from hep2gan.cli.launch.outcomes import describe_failure, told_when_stopped
 from hep2gan.cli.launch.slots import DeviceSlots
-from hep2gan.cli.worker import config_file
 from hep2gan.errors import pluralize
 
 log = logging.getLogger(__name__)
@@ -29,19 +30,20 @@ class _Process:
     process: subprocess.Popen[bytes]
     started: float
     output: Path
-    # Its output and its configuration's file, while it runs.
+    # Its output, and what its command needs while it runs.
     files: ExitStack
 
 
-def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
-    """Run each job that is not done in its own processes; a failure stops no other job.
+def run_jobs(jobs: Sequence[Job], slots: DeviceSlots, again: str = "") -> list[Outcome]:
+    """Run each job that is not done in its own process; a failure stops no other job.
 
-    What a job prints goes to output.log in its run folder; with doctor=true nothing is kept. When
+    What a job prints goes to output.log in its folder; of one that only looks nothing is kept. When
     this process is stopped, so are the jobs, which save and can be resumed.
 
     Args:
-        jobs: The jobs of a sweep.
+        jobs: The jobs of one launch.
         slots: How many run at once, and on which GPUs.
+        again: The command that launched them, told after a stop; '' where there is none.
 
     Returns:
         The outcomes, in the order of `jobs`.
@@ -50,12 +52,12 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
     notes: dict[str, list[Job]] = {}
     waiting = list(unfinished_jobs(jobs, outcomes))
     running: dict[int, _Process] = {}
-    with told_when_stopped(jobs), _stop_together(running):
+    with _stop_signals(), told_when_stopped(jobs, again), _stop_together(running):
         while waiting or running:
             while waiting and slots.free:
                 job = waiting.pop(0)
                 running[job.number] = _start(job, slots.take(job.number))
-                log.info("%s  started", job_title(job))
+                log.info("%s  started", job.title)
             for number, process in list(running.items()):
                 if process.process.poll() is not None:
                     del running[number]
@@ -68,71 +70,64 @@ def run_jobs(jobs: Sequence[Job], slots: DeviceSlots) -> list[Outcome]:
     return [outcomes[job.number] for job in jobs]
 
 
-def check_jobs_locally(jobs: Sequence[Job]) -> list[Outcome]:
-    """Run the preflight checks of jobs for other machines here, without those of GPUs.
-
-    Args:
-        jobs: The jobs of a sweep.
-
-    Returns:
-        The outcomes, in the order of `jobs`.
-    """
-    log.warning(
-        "The checks run on this machine and leave out the GPUs of the nodes. On a node:"
-        " srun hep2gan-train doctor=true"
-    )
-    local_jobs = []
-    for job in jobs:
-        trainer = job.config["trainer"]
-        if trainer["accelerator"] == "gpu":
-            trainer = trainer | {"accelerator": "auto"}
-        local_jobs.append(job._replace(config=job.config | {"trainer": trainer}))
-    return run_jobs(local_jobs, DeviceSlots([], each=1, count=1))
-
-
 def _start(job: Job, environment: Mapping[str, str]) -> _Process:
     with ExitStack() as files:
-        file = files.enter_context(config_file(job.config))
-        output = job.run.path / "output.log"
-        if job.config.get("doctor"):
+        command = files.enter_context(job.command())
+        output = job.folder / "output.log"
+        if job.checks_only:
             output = Path(files.enter_context(TemporaryDirectory())) / output.name
         output.parent.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(
-            [sys.executable, "-m", "hep2gan.cli.worker", str(file)],
+            list(command),
             stdin=subprocess.DEVNULL,
             stdout=files.enter_context(output.open("ab")),
             stderr=subprocess.STDOUT,
             env=os.environ | dict(environment),
-            # Ctrl-C on the terminal is for the sweep, which stops its jobs.
+            # Ctrl-C on the terminal is for the launcher, which stops its jobs.
             start_new_session=True,
         )
         return _Process(job, process, time.monotonic(), output, files.pop_all())
 
 
 def _outcome(process: _Process, notes: dict[str, list[Job]]) -> Outcome:
-    """Tell how a job ended; with doctor=true, add what was noted of it to `notes`."""
+    """Tell how a job ended; where it only looked, add what was noted of it to `notes`."""
     job, status = process.job, process.process.returncode
-    if job.config.get("doctor"):
-        problem = _doctor_problem(job, status, process.output, notes)
+    if job.checks_only:
+        problem = _check_problem(job, status, process.output, notes)
     else:
         problem = None if job.done else describe_failure(status, process.output)
     process.files.close()
     minutes = (time.monotonic() - process.started) / 60
-    ended = "checked" if job.config.get("doctor") else "finished"
-    log.info("%s  %s after %.1f min", job_title(job), "FAILED" if problem else ended, minutes)
+    ended = "checked" if job.checks_only else "finished"
+    log.info("%s  %s after %.1f min", job.title, "FAILED" if problem else ended, minutes)
     return Outcome(job, problem)
 
 
-def _doctor_problem(job: Job, status: int, output: Path, notes: dict[str, list[Job]]) -> str | None:
+def _check_problem(job: Job, status: int, output: Path, notes: dict[str, list[Job]]) -> str | None:
     """Return what prevents the start of a job; add what else was noted of it to `notes`."""
-    text = output.read_text(errors="replace")
-    noted, found, problems = text.partition("\nproblem ")
-    for line in noted.splitlines():
-        if line.startswith(("note ", "skipped ")):
-            notes.setdefault(line, []).append(job)
+    noted, problem = job.findings(output.read_text(errors="replace"))
+    for line in noted:
+        notes.setdefault(line, []).append(job)
     if status == 0:
         return None
-    return problems.strip() if found else describe_failure(status, output).partition(" (log: ")[0]
+    return problem or describe_failure(status, output).partition(" (log: ")[0]
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP, too, stop the jobs and not this process alone, unless handled."""
+    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP.
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    unhandled = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in unhandled:
+        signal.signal(number, lambda signum, _: sys.exit(128 + signum))
+    try:
+        yield
+    finally:
+        for number in unhandled:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

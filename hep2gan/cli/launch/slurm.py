@@ -1,22 +1,19 @@
-"""Jobs of a sweep through Slurm: submitted, requeued when they are preempted, awaited."""
+"""Jobs through Slurm: submitted, requeued when they are preempted, awaited."""
 
 import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from hep2gan.cli.launch.jobs import Job, Outcome, job_title, unfinished_jobs
+from hep2gan.cli.launch.jobs import Job, Outcome, unfinished_jobs
 from hep2gan.cli.launch.outcomes import describe_failure, told_when_stopped
-from hep2gan.cli.launch.processes import check_jobs_locally
+from hep2gan.cli.launch.slots import Needs
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import read_json, write_json
-from hep2gan.settings import Name, NonNegative, PositiveInt, Settings, Text, Texts, parse
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +22,11 @@ _ENDED = frozenset(
     | {"PREEMPTED", "TIMEOUT"}
 )
 
+_COMMON = frozenset(
+    {"name", "timeout_min", "nodes", "tasks_per_node", "cpus_per_task", "gpus_per_node", "mem_gb"}
+    | {"stderr_to_stdout"}
+)
+"""Parameters that submitit has for every cluster; those of Slurm alone begin with slurm_."""
 
 ANSWER_LIMIT = 60
 """Seconds that a command of Slurm may take, which a busy controller delays."""
@@ -34,69 +36,27 @@ _SILENCE_LIMIT = 900.0
 in less."""
 
 
-class SlurmSettings(Settings):
-    """hydra.launcher of hydra/launcher=slurm."""
-
-    submitit_folder: Text
-    """Folder of the jobs' scripts and outputs."""
-    name: Name
-    """Name of the jobs in the queue."""
-    timeout_min: PositiveInt
-    """Minutes of one start."""
-    signal_delay_s: PositiveInt
-    """Seconds before the end of its time at which a job is told to save."""
-    max_num_timeout: PositiveInt
-    """Starts of a job that may run out of time."""
-    cpus_per_task: PositiveInt
-    """Cores on each node."""
-    gpus_per_node: Annotated[int, Field(ge=0)] | None
-    """GPUs on each node; null: trainer.devices, none with trainer.accelerator=cpu."""
-    mem_gb: NonNegative | None
-    """Memory on each node."""
-    partition: Name | None
-    """Slurm's partition."""
-    qos: Name | None
-    """Slurm's quality of service."""
-    account: Name | None
-    """Account that the time is charged to."""
-    constraint: Name | None
-    """Features that nodes must have."""
-    exclude: Name | None
-    """Nodes that are not used."""
-    gres: Name | None
-    """Generic resources, such as gpu:a100:1."""
-    comment: Name | None
-    """A comment for Slurm."""
-    array_parallelism: PositiveInt
-    """Jobs at once."""
-    setup: Texts | None
-    """Shell lines before the job."""
-    additional_parameters: dict[str, Any]
-    """Any other parameters of sbatch, by name."""
-
-
 class SlurmJob:
-    """What submitit runs on each node: one run from its composed configuration.
+    """What submitit runs on each node.
 
-    Before its time is over Slurm sends a signal; the run saves within its epoch, submitit requeues
-    the job, and it resumes from there.
+    Before its time is over Slurm sends a signal; the job saves and raises SystemExit, submitit
+    requeues it, and it resumes from there.
 
     Args:
-        config: The resolved configuration of the job.
+        function: Does the job in this process. Stopped by a signal it raises SystemExit with 128
+            and the number of SIGTERM, SIGINT or SIGHUP, as shells do; it can be pickled.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = dict(config)
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.function = function
 
     def __call__(self) -> None:
-        """Train; an exit status other than 0 marks the job failed."""
-        from hep2gan.cli.worker import run_config
-        from hep2gan.training.signals import RunStopped
-
+        """Do the job; an exit status other than 0 marks it failed."""
         try:
-            run_config(self.config)
-        except RunStopped:
-            if os.environ.get("SLURM_PROCID") == "0":
+            self.function()
+        except SystemExit as stop:
+            was_signal = isinstance(stop.code, int) and stop.code > 128
+            if was_signal and os.environ.get("SLURM_PROCID") == "0":
                 _requeue_if_preempted(os.environ["SLURM_JOB_ID"])
             raise
 
@@ -119,29 +79,42 @@ def _requeue_if_preempted(job: str) -> None:
         _run("scontrol", "requeue", job)
 
 
-def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
+def require_slurm() -> None:
+    """Check that jobs can be submitted from here.
+
+    Raises:
+        Hep2ganError: Slurm's commands are missing, or do not answer.
+    """
+    _run("sbatch", "--version")
+
+
+def run_in_slurm(
+    jobs: Sequence[Job],
+    function: Callable[[Job], Callable[[], object]],
+    options: Mapping[str, Any],
+    needs: Needs,
+    again: str = "",
+) -> list[Outcome]:
     """Submit the jobs that are not done as one array, and wait until Slurm has ended them.
 
     A job that an earlier launch submitted and that is still in the queue is awaited, not submitted
     twice.
 
     Args:
-        launcher: Hydra's submitit launcher, for its parameters.
-        jobs: The jobs of one sweep.
+        jobs: The jobs of one launch.
+        function: Makes what does a job on its node, see `SlurmJob`.
+        options: Parameters of submitit's executor by their names without slurm_, with
+            `submitit_folder` and `max_num_timeout`; `gpus_per_node` None follows `needs`.
+        needs: What each job needs.
+        again: The command that launched them, told after a stop; '' where there is none.
 
     Returns:
         The outcomes, in the order of `jobs`.
 
     Raises:
-        Hep2ganError: A setting of the launcher is nothing that it could be, or a command of Slurm
-            is missing or fails.
+        Hep2ganError: A command of Slurm is missing or fails.
     """
-    is_doctor = any(job.config.get("doctor") for job in jobs)
-    checked = check_jobs_locally(jobs) if is_doctor else []
-    settings = parse(SlurmSettings, launcher.params, "hydra.launcher")
-    _run("sbatch", "--version")  # Before anything is written where there is no Slurm.
-    if is_doctor:
-        return checked
+    require_slurm()  # Before anything is written where there is no Slurm.
     outcomes: dict[int, Outcome] = {}
     waiting: list[Job] = []
     ids: dict[int, str] = {}
@@ -149,25 +122,25 @@ def run_in_slurm(launcher: Any, jobs: Sequence[Job]) -> list[Outcome]:
         try:
             if (job_id := _earlier_id(job)) in _active([job_id]):
                 ids[job.number] = job_id
-                log.info("%s  in the queue as %s", job_title(job), job_id)
+                log.info("%s  in the queue as %s", job.title, job_id)
             else:
                 waiting.append(job)
         except Hep2ganError as error:
             # Whether it still runs is unknown: it is not submitted twice.
             outcomes[job.number] = Outcome(job, str(error))
-    submitted = _submit(settings, waiting)
+    submitted = _submit(waiting, function, options, needs)
     for job, (job_id, output) in zip(waiting, submitted, strict=True):
         ids[job.number] = job_id
-        job.run.path.mkdir(parents=True, exist_ok=True)
+        job.folder.mkdir(parents=True, exist_ok=True)
         write_json(_job_file(job), {"job": job_id, "output": str(output)}, indent=None)
-        log.info("%s  submitted as %s", job_title(job), job_id)
+        log.info("%s  submitted as %s", job.title, job_id)
     by_number = {job.number: job for job in jobs}
-    with told_when_stopped(jobs), _told_what_slurm_keeps(ids, outcomes):
+    with told_when_stopped(jobs, again), _told_what_slurm_keeps(ids, outcomes):
         for number in _wait_for_each(ids):
             job = by_number[number]
             problem = None if job.done else describe_failure(None, _output(job))
             outcomes[number] = Outcome(job, problem)
-            log.info("%s  %s", job_title(job), "FAILED" if problem else "finished")
+            log.info("%s  %s", job.title, "FAILED" if problem else "finished")
     return [outcomes[job.number] for job in jobs]
 
 
@@ -183,34 +156,36 @@ def _told_what_slurm_keeps(ids: Mapping[int, str], ended: Mapping[int, Outcome])
         raise
 
 
-def _submit(settings: SlurmSettings, jobs: Sequence[Job]) -> list[tuple[str, Path]]:
+def _submit(
+    jobs: Sequence[Job],
+    function: Callable[[Job], Callable[[], object]],
+    options: Mapping[str, Any],
+    needs: Needs,
+) -> list[tuple[str, Path]]:
     """Ids and output files of the jobs, submitted as one array."""
     if not jobs:
         return []
     import submitit
-    from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
+    parameters = dict(options)
     executor = submitit.AutoExecutor(
-        settings.submitit_folder,
+        parameters.pop("submitit_folder"),
         cluster="slurm",
-        slurm_max_num_timeout=settings.max_num_timeout,
+        slurm_max_num_timeout=parameters.pop("max_num_timeout"),
     )
-    common = BaseQueueConf.__dataclass_fields__.keys()
-    options = settings.model_dump(exclude={"submitit_folder", "max_num_timeout"})
-    trainer = jobs[0].config["trainer"]
-    options |= {"nodes": trainer["num_nodes"], "tasks_per_node": 1, "stderr_to_stdout": True}
-    if options["gpus_per_node"] is None and trainer["accelerator"] != "cpu":
-        options["gpus_per_node"] = trainer["devices"]
+    parameters |= {"nodes": needs.nodes, "tasks_per_node": 1, "stderr_to_stdout": True}
+    if parameters["gpus_per_node"] is None and needs.accelerator != "cpu":
+        parameters["gpus_per_node"] = needs.devices
     executor.update_parameters(
-        **{k if k in common else f"slurm_{k}": v for k, v in options.items()}
+        **{key if key in _COMMON else f"slurm_{key}": value for key, value in parameters.items()}
     )
     with executor.batch():
-        submitted = [executor.submit(SlurmJob(job.config)) for job in jobs]
+        submitted = [executor.submit(SlurmJob(function(job))) for job in jobs]
     return [(handle.job_id, handle.paths.stdout) for handle in submitted]
 
 
 def _job_file(job: Job) -> Path:
-    return job.run.path / "slurm.json"
+    return job.folder / "slurm.json"
 
 
 def _earlier_id(job: Job) -> str:

@@ -2,8 +2,10 @@
 
 import json
 
-from hep2gan.cli.launch.jobs import Job, Outcome
-from hep2gan.cli.launch.outcomes import describe_failure, results_table, summarize
+from hep2gan.cli.launch.jobs import Outcome
+from hep2gan.cli.launch.outcomes import describe_failure, summarize
+from hep2gan.cli.sweeps.jobs import TrainingJob
+from hep2gan.cli.sweeps.results import results_table
 
 
 def test_the_table_of_a_sweep_marks_what_is_missing_and_masks_that_are_all_alike(tmp_path):
@@ -14,7 +16,7 @@ def test_the_table_of_a_sweep_marks_what_is_missing_and_masks_that_are_all_alike
     for name, metrics in found.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.json").write_text(json.dumps(metrics))
-    jobs = [Job(0, (), {"run_dir": str(tmp_path / name)}) for name in found]
+    jobs = [TrainingJob(0, (), {"run_dir": str(tmp_path / name)}) for name in found]
     assert [line.split() for line in results_table(jobs)] == [
         ["test/accuracy", "test/dice"],
         ["0.5000", "0.0000", f"{tmp_path}/a", "(all", "masks", "are", "alike)"],
@@ -24,7 +26,9 @@ def test_the_table_of_a_sweep_marks_what_is_missing_and_masks_that_are_all_alike
 
 def test_a_sweep_that_was_only_checked_says_so(tmp_path, caplog):
     caplog.set_level("INFO")
-    job = Job(0, (), {"run_dir": str(tmp_path / "a"), "name": "a", "seed": 0, "doctor": True})
+    job = TrainingJob(
+        0, (), {"run_dir": str(tmp_path / "a"), "name": "a", "seed": 0, "doctor": True}
+    )
     assert summarize([Outcome(job, None)]) is None
     error = summarize([Outcome(job, None), Outcome(job._replace(number=1), "it is wrong")])
     assert caplog.messages == [

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from hep2gan.cli.launch import processes
-from hep2gan.cli.launch.jobs import Job
+from hep2gan.cli.sweeps.jobs import TrainingJob
 
 
 def test_what_is_noted_of_several_jobs_is_kept_once_with_its_jobs(tmp_path):
     output, notes = tmp_path / "output.log", {}
     output.write_text("ok a\nnote b\nskipped c\n\nproblem d\nnote e\n")
     for number in (0, 2):
-        job = Job(number, (), {})
-        assert processes._doctor_problem(job, 2, output, notes) == "d\nnote e"
+        job = TrainingJob(number, (), {})
+        assert processes._check_problem(job, 2, output, notes) == "d\nnote e"
     assert {line: [job.number for job in jobs] for line, jobs in notes.items()} == {
         "note b": [0, 2],
         "skipped c": [0, 2],

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hep2gan.cli.launch.slots import DeviceSlots, device_slots
+from hep2gan.cli.launch.slots import DeviceSlots, Needs, device_slots
 from hep2gan.errors import Hep2ganError
 
 
@@ -22,11 +22,11 @@ def test_gpus_are_handed_out_by_number(monkeypatch):
 def test_threads_are_shared_among_jobs_on_the_cpu(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
-    settings = {"accelerator": "cpu", "devices": 2, "num_nodes": 1}
-    assert device_slots(settings, 2).take(0) == {"OMP_NUM_THREADS": "2"}
-    assert device_slots(settings | {"devices": 1}, None).take(0) == {}
-    with pytest.raises(Hep2ganError, match="hydra/launcher=slurm"):
-        device_slots(settings | {"num_nodes": 2}, None)
+    needs = Needs(devices=2, accelerator="cpu")
+    assert device_slots(needs, 2).take(0) == {"OMP_NUM_THREADS": "2"}
+    assert device_slots(needs._replace(devices=1)).take(0) == {}
+    with pytest.raises(Hep2ganError, match="a job needs 2 machines: jobs start on this machine"):
+        device_slots(needs._replace(nodes=2))
 
 
 def test_jobs_on_gpus_share_the_cores_too(monkeypatch):

@@ -2,12 +2,13 @@
 
 import logging
 import signal
-from types import SimpleNamespace
 
 import pytest
 
-from hep2gan.cli.launch import ranks, slurm
-from hep2gan.cli.launch.jobs import Job
+from hep2gan.cli import ranks
+from hep2gan.cli.launch import slurm
+from hep2gan.cli.sweeps.jobs import TrainingJob
+from hep2gan.cli.sweeps.trainings import run_through_slurm
 from hep2gan.errors import Hep2ganError
 from hep2gan.training.signals import RunStopped
 from tests.helpers.commands import make_program, slurm_settings
@@ -22,20 +23,21 @@ def test_a_tool_of_slurm_that_does_not_answer_is_told(tmp_path, monkeypatch):
 
 def test_slurm_is_missed_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    launcher = SimpleNamespace(params=slurm_settings())
-    job = Job(0, (), {"run_dir": str(tmp_path / "runs/a"), "doctor": False})
+    trainer = {"devices": 1, "num_nodes": 1, "accelerator": "cpu"}
+    config = {"run_dir": str(tmp_path / "runs/a"), "doctor": False, "trainer": trainer}
+    jobs, options = [TrainingJob(0, (), config)], slurm_settings()
     with pytest.raises(Hep2ganError, match=r"sbatch is not on the path.*hydra/launcher=processes"):
-        slurm.run_in_slurm(launcher, [job])
-    launcher.params |= {"timeout_min": "long", "setup": "module load cuda", "mem_gb": -1}
+        run_through_slurm(jobs, options)
+    options |= {"timeout_min": "long", "setup": "module load cuda", "mem_gb": -1}
     with pytest.raises(Hep2ganError, match=r"3 settings are wrong\n.*hydra.launcher.timeout_min"):
-        slurm.run_in_slurm(launcher, [job])
+        run_through_slurm(jobs, options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stopped_sweep_says_which_jobs_slurm_keeps(tmp_path, monkeypatch, caplog):
     make_program(tmp_path, monkeypatch, "sbatch", "")
     ids = [("7_0", tmp_path / "out"), ("7_1", tmp_path / "out")]
-    monkeypatch.setattr(slurm, "_submit", lambda params, jobs: ids)
+    monkeypatch.setattr(slurm, "_submit", lambda *_: ids)
     monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
     asked = []
 
@@ -48,12 +50,14 @@ def test_a_stopped_sweep_says_which_jobs_slurm_keeps(tmp_path, monkeypatch, capl
         return {"7_0"}
 
     monkeypatch.setattr(slurm, "_active", active)
-    config = {"run_dir": str(tmp_path / "runs/a"), "name": "a", "seed": 0}
+    trainer = {"devices": 1, "num_nodes": 1, "accelerator": "cpu"}
+    config = {"name": "a", "seed": 0, "trainer": trainer}
     jobs = [
-        Job(number, (), config | {"run_dir": str(tmp_path / f"runs/{number}")}) for number in (0, 1)
+        TrainingJob(number, (), config | {"run_dir": str(tmp_path / f"runs/{number}")})
+        for number in (0, 1)
     ]
     with caplog.at_level(logging.INFO), pytest.raises(RunStopped):
-        slurm.run_in_slurm(SimpleNamespace(params=slurm_settings()), jobs)
+        run_through_slurm(jobs, slurm_settings())
     assert "0 of 2 jobs finished, left:" in caplog.text
     assert "Slurm keeps the jobs that are in its queue: 7_0\n" in caplog.text
     assert "scancel 7_0\n" in caplog.text

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from hep2gan.cli import evaluate, pack, train
-from hep2gan.cli.launch.local import run_settings
+from hep2gan.cli.local import run_settings
 from hep2gan.config import config_errors
 from hep2gan.inference.load import load_run
 from hep2gan.runs.checkpoints import latest_readable, load_best_or_latest, read_checkpoint

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hep2gan.cli.launch.objective import check_objective, objective_value
+from hep2gan.cli.sweeps.objective import check_objective, objective_value
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.folder import RunFolder
 

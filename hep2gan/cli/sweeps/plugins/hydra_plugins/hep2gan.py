@@ -10,19 +10,19 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
 from hep2gan.cli.command_line import redact_passwords
-from hep2gan.cli.launch.hydra import compose_jobs, launch_jobs, missing_plugin
+from hep2gan.cli.launch.hydra import launch_jobs, missing_plugin
 from hep2gan.errors import Hep2ganError, errors_from, raise_all
 
 try:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
 except ModuleNotFoundError:
-    SlurmLauncher = missing_plugin(Launcher, "hydra/launcher=slurm", "slurm")
+    SlurmLauncher = missing_plugin(Launcher, "hydra/launcher=slurm", 'pip install "hep2gan[slurm]"')
 try:
     from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 
     HAS_OPTUNA = True
 except ModuleNotFoundError:
-    OptunaSweeper = missing_plugin(Sweeper, "hydra/sweeper=optuna", "optuna")
+    OptunaSweeper = missing_plugin(Sweeper, "hydra/sweeper=optuna", 'pip install "hep2gan[optuna]"')
     HAS_OPTUNA = False
 
 log = logging.getLogger(__name__)
@@ -33,10 +33,11 @@ class ProcessLauncher(Launcher):
 
     Args:
         slots: Jobs at once; None for as many as the GPUs hold, one on the CPU.
+        jobs_per_device: Jobs that share a GPU.
     """
 
-    def __init__(self, slots: int | None = None) -> None:
-        self._slots = slots
+    def __init__(self, slots: int | None = None, jobs_per_device: int = 1) -> None:
+        self._slots, self._jobs_per_device = slots, jobs_per_device
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         """Called by Hydra. The task function is not: jobs start from composed configurations."""
@@ -57,15 +58,14 @@ class ProcessLauncher(Launcher):
         Raises:
             Hep2ganError: The jobs cannot be composed, or need devices that this machine lacks.
         """
-        from hep2gan.cli.launch.processes import run_jobs
-        from hep2gan.cli.launch.slots import device_slots
+        from hep2gan.cli.sweeps.trainings import TrainingSweep, run_as_processes
 
         return launch_jobs(
-            self._loader,
-            self._config,
+            (self._loader, self._config),
             job_overrides,
             initial_job_idx,
-            lambda jobs: run_jobs(jobs, device_slots(jobs[0].config["trainer"], self._slots)),
+            TrainingSweep(),
+            lambda jobs: run_as_processes(jobs, self._slots, self._jobs_per_device),
         )
 
 
@@ -87,14 +87,14 @@ class SlurmSweep(SlurmLauncher):  # type: ignore[misc]
         Raises:
             Hep2ganError: The jobs cannot be composed, or Slurm cannot be used.
         """
-        from hep2gan.cli.launch.slurm import run_in_slurm
+        from hep2gan.cli.sweeps.trainings import TrainingSweep, run_through_slurm
 
         return launch_jobs(
-            self.hydra_context.config_loader,
-            self.config,
+            (self.hydra_context.config_loader, self.config),
             job_overrides,
             initial_job_idx,
-            lambda jobs: run_in_slurm(self, jobs),
+            TrainingSweep(),
+            lambda jobs: run_through_slurm(jobs, self.params),
         )
 
 
@@ -120,8 +120,9 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
         from sqlalchemy.exc import SQLAlchemyError
 
         from hep2gan.cli.launch.optimize import StudySweep
+        from hep2gan.cli.sweeps.trainings import TrainingSweep, study_options
 
-        study = StudySweep(self.sweeper, arguments)
+        study = StudySweep(self.sweeper, arguments, TrainingSweep(), study_options(self.sweeper))
         if self.sweeper.config.get("doctor"):
             return self._preflight(study.example())
         address = self.sweeper.storage
@@ -142,7 +143,8 @@ class OptunaSweep(OptunaSweeper):  # type: ignore[misc]
 
     def _preflight(self, overrides: list[str]) -> None:
         """doctor=true: check once, for a run like those of all trials; optimize nothing."""
-        from hep2gan.cli.launch.objective import check_objective
+        from hep2gan.cli.sweeps.compose import compose_jobs
+        from hep2gan.cli.sweeps.objective import check_objective
 
         context, config = self.sweeper.hydra_context, self.sweeper.config
         (job,) = compose_jobs(context.config_loader, config, [overrides], 0)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hep2gan.cli.launch.idle import keys_without_effect
-from hep2gan.cli.launch.ranks import adopt_srun_rank, launch_ranks
+from hep2gan.cli.idle import keys_without_effect
+from hep2gan.cli.ranks import adopt_srun_rank, launch_ranks
 from hep2gan.cli.settings import StartOptions
 from hep2gan.config import TrainConfig, parse_sound_part
 from hep2gan.errors import Hep2ganError, pluralize

@@ -6,8 +6,9 @@ import pytest
 
 from hep2gan.cli import pack
 from hep2gan.cli import train as train_command
-from hep2gan.cli.launch.hydra import jobs_from_overrides
-from hep2gan.cli.launch.jobs import Job, check_apart, check_splits, job_name, tell_idle
+from hep2gan.cli.launch.jobs import check_apart
+from hep2gan.cli.sweeps.compose import jobs_from_overrides
+from hep2gan.cli.sweeps.jobs import TrainingJob, check_splits, job_name, tell_idle
 from hep2gan.errors import Hep2ganError
 from tests.helpers.commands import call
 from tests.helpers.configs import composed
@@ -25,7 +26,7 @@ def test_names_hold_what_is_swept_and_nothing_else():
 
 
 def test_two_jobs_may_not_share_a_folder():
-    job = Job(0, (), {"run_dir": "runs/a"})
+    job = TrainingJob(0, (), {"run_dir": "runs/a"})
     with pytest.raises(Hep2ganError, match=r"(?s)same folder.*runs/a"):
         check_apart([job, job._replace(number=1)])
 
@@ -36,7 +37,10 @@ def test_jobs_that_differ_in_nothing_are_told(caplog):
         ("method=resnet50", "loss.beta=9"),
         ("loss.beta=5",),
     ]
-    jobs = [Job(k, each, composed("train", "data.root=x", *each)) for k, each in enumerate(words)]
+    jobs = [
+        TrainingJob(k, each, composed("train", "data.root=x", *each))
+        for k, each in enumerate(words)
+    ]
     tell_idle(jobs)
     assert [record.message for record in caplog.records] == [
         "note     loss.beta has no effect in 2 of 3 jobs: no generator is trained"

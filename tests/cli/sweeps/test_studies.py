@@ -32,7 +32,7 @@ def trained(tmp_path, monkeypatch):
     """The betas of the jobs that were started; each gets its beta as score, above 50 it fails."""
     betas = []
 
-    def run_jobs(jobs, slots):
+    def run_jobs(jobs, slots, again):
         outcomes = []
         for job in jobs:
             beta = job.config["loss"]["beta"]

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from hep2gan.cli import train as train_command
-from hep2gan.cli.launch.hydra import jobs_from_overrides
 from hep2gan.cli.launch.jobs import Outcome
+from hep2gan.cli.sweeps.compose import jobs_from_overrides
 from hep2gan.errors import Hep2ganError
 from tests.helpers.commands import call
 
@@ -30,7 +30,7 @@ TRICKY = {
 def test_the_jobs_from_overrides_a_sweep_are_known_beforehand(overrides, monkeypatch, tmp_path):
     launched = []
 
-    def noted(jobs, slots):
+    def noted(jobs, slots, again):
         launched.extend(jobs)
         return [Outcome(job, None) for job in jobs]
 
@@ -44,7 +44,7 @@ def test_the_jobs_from_overrides_a_sweep_are_known_beforehand(overrides, monkeyp
 def test_launchers_are_found_by_a_hydra_that_has_looked_before():
     script = (
         "from hydra.core.plugins import Plugins; before = Plugins.instance();"
-        "from hep2gan.cli.launch.hydra import jobs_from_overrides as jobs; jobs(['seed=0,1']);"
+        "from hep2gan.cli.sweeps.compose import jobs_from_overrides as jobs; jobs(['seed=0,1']);"
         "names = Plugins.instance().class_name_to_class; assert Plugins.instance() is before;"
         "print(sorted(n.rpartition('.')[2] for n in names if 'hydra_plugins.hep2gan' in n))"
     )
