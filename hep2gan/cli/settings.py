@@ -65,6 +65,9 @@ class EvaluateSettings(RunSettings):
     """Name of the test on that set, whose results go to RUN/external/NAME."""
     classes: dict[str, Name] | None = None
     """Classes of that set whose names do not match, with the run's classes that they are."""
+    cells: Component | None = None
+    """What finds the cells of that set's fields, to be held against the true ones; null: only the
+    true cells are tested."""
     stores: Text = "stores"
     """Folder of packed stores."""
     workers: Annotated[int, Field(ge=1, examples=[2])] | None = None
@@ -80,11 +83,13 @@ class EvaluateSettings(RunSettings):
             return Hep2ganError(
                 "data is given, as is not", "a test on another set has a name", "add as=NAME"
             )
-        if not self.data and (self.test_name or self.classes):
+        of_a_set = {"as": self.test_name, "classes": self.classes, "cells": self.cells}
+        if not self.data and (given := [name for name, value in of_a_set.items() if value]):
+            kind = "fields" if given == ["cells"] else "manifest"
             return Hep2ganError(
-                f"{'as' if self.test_name else 'classes'} is given, data is not",
+                f"{given[0]} is given, data is not",
                 "it is about a test on another labelled set",
-                "add data=manifest data.root=FOLDER, or leave it out",
+                f"add data={kind} data.root=FOLDER, or leave it out",
             )
         if self.test_name and not re.fullmatch(r"[^\W_](?:[\w.+-]*[\w+-])?", self.test_name):
             return Hep2ganError(

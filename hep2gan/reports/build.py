@@ -103,6 +103,8 @@ def write_report(
     files: dict[str, str | bytes] = {}
     tables = make_tables(study, makers) if len(finished) > 1 or names.intersection(makers) else {}
     if PAGE in names:
+        if shown := elements.field_pictures(study.external):
+            pictures[elements.FIELDS] = shown
         files[page] = rendered_page(
             study, sections, tables, pictures, title=title, question=question
         )

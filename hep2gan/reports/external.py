@@ -8,6 +8,7 @@ from hep2gan.reports.naming import group_pairs
 from hep2gan.reports.results import MethodResults, TestCells, pool
 from hep2gan.reports.tables.estimates import Estimate, make_estimates
 from hep2gan.runs.external import ExternalTest, external_predictions, external_tests
+from hep2gan.runs.fields import FieldsTest, fields_test
 
 
 class ExternalResult(NamedTuple):
@@ -20,6 +21,7 @@ class ExternalResult(NamedTuple):
         cells: Every tested cell once, as the first run has it.
         own: Measures on the same runs' own test cells.
         estimates: Measures on the other set, where each run is a test set of its own.
+        fields: How those of the runs do that were tested on its whole fields.
     """
 
     method: MethodResults
@@ -28,6 +30,7 @@ class ExternalResult(NamedTuple):
     cells: TestCells
     own: dict[str, Estimate]
     estimates: dict[str, Estimate]
+    fields: tuple[FieldsTest, ...] = ()
 
 
 def external_results(methods: Sequence[MethodResults]) -> list[ExternalResult]:
@@ -56,6 +59,7 @@ def external_results(methods: Sequence[MethodResults]) -> list[ExternalResult]:
                 TestCells.from_predictions(external_predictions(result.run.path, name))
                 for result, _ in members
             ]
+            fields = [fields_test(result.run.path, name) for result, _ in members]
             found.append(
                 ExternalResult(
                     runs,
@@ -64,6 +68,7 @@ def external_results(methods: Sequence[MethodResults]) -> list[ExternalResult]:
                     pool(cells),
                     make_estimates(list(runs.tests.values())),
                     make_estimates(cells),
+                    tuple(test for test in fields if test is not None),
                 )
             )
     return found

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 Predict = Callable[[Store, Split], tuple[Tensor, ModelOutput]]
 """Returns the rows of the test part and the outputs for them."""
+WriteBeside = Callable[[Path], None]
+"""Writes further results into the folder of a test."""
 
 _RULE = (
     "The score is of the tested cells alone. A prediction is the most probable of all classes of "
@@ -187,6 +189,7 @@ def evaluate_external(
     training: tuple[Store, Split] | None = None,
     checkpoint: str | None = None,
     figures: bool = True,
+    beside: Callable[[ExternalSet, Predictions], WriteBeside] | None = None,
 ) -> tuple[ExternalSet, dict[str, float]]:
     """Test a run on all cells of another set and write external/NAME, completely or not at all.
 
@@ -200,6 +203,8 @@ def evaluate_external(
         training: Store and split of the run, to find cells that are in both; None if not available.
         checkpoint: Name of the checkpoint file; None for a forest.
         figures: Whether figures are plotted.
+        beside: Tests more of the set, and returns what writes that beside the rest; None for the
+            cells alone.
 
     Returns:
         What was tested, and the flat metrics.
@@ -246,11 +251,14 @@ def evaluate_external(
         identical=None if cells.identical is None else list(cells.identical),
         rule=_RULE,
     )
+    write_beside = beside(cells, predictions) if beside else None
     run.external.mkdir(exist_ok=True)
     with file_lock(folder), atomic_folder(folder) as staged:
         metrics = write_results(
             predictions, RunFolder(staged), source, figures=figures, extra=extra
         )
+        if write_beside:
+            write_beside(staged)
         facts.save(staged)
     return cells, metrics
 

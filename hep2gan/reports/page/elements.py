@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from PIL import Image
 
+from hep2gan.reports.external import ExternalResult
 from hep2gan.reports.figures.catalogue import (
     DPI,
     RUN_FIGURES,
@@ -18,7 +19,9 @@ from hep2gan.reports.figures.catalogue import (
 )
 from hep2gan.reports.figures.curves import plot_training_curves
 from hep2gan.reports.tables.table import Cell, Table
+from hep2gan.runs.fields import FIELDS_FIGURE
 from hep2gan.runs.finished import FinishedRun
+from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import Predictions
 
 FIGURE_HEADINGS = (
@@ -27,10 +30,16 @@ FIGURE_HEADINGS = (
     "Calibration",
     "Accuracy by specimen",
     "Where to look first",
+    "Worst and best field",
 )
 """Headings of the figures of several methods, in the order of a report."""
-SIDE_BY_SIDE, INTERVALS, CALIBRATION, SPECIMENS, WORST = FIGURE_HEADINGS
+SIDE_BY_SIDE, INTERVALS, CALIBRATION, SPECIMENS, WORST, FIELDS = FIGURE_HEADINGS
 _CSS_DPI = 96 * 1.3
+_FIELDS = (
+    "The fields of lowest and of highest average precision at IoU 0.5: outlines of the true cells "
+    "(green), of the cells that were found (purple), and of true cells that are not scored "
+    "(yellow)."
+)
 
 
 class Picture(NamedTuple):
@@ -77,6 +86,30 @@ def make_pictures(run: FinishedRun, predictions: Predictions) -> list[Picture]:
         for spec, shown, plot in plots
         if (content := _content(run, spec.name, shown, plot)) is not None
     ]
+
+
+def field_pictures(results: Sequence[ExternalResult]) -> list[Picture]:
+    """Embed the figures of the tests on whole fields, one for each set, that are intact.
+
+    They show images of the fields, which no other file of a run holds: they are not plotted again.
+
+    Args:
+        results: What the runs do on other sets.
+    """
+    pictures: list[Picture] = []
+    seen = set()
+    for one in results:
+        folder = RunFolder(one.method.runs[0]).external / one.name / "figures"
+        path = folder / f"{FIELDS_FIGURE}.png"
+        if not one.fields or one.facts.fingerprint in seen or not path.is_file():
+            continue
+        if _whole(content := path.read_bytes()):
+            seen.add(one.facts.fingerprint)
+            spec: FigureSpec[Any] = FigureSpec(
+                FIELDS_FIGURE, f"Fields of {one.name}", _FIELDS, lambda _: None
+            )
+            pictures.append(make_picture(spec, content))
+    return pictures
 
 
 def _content(

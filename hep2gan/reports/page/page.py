@@ -14,7 +14,7 @@ from hep2gan.reports.naming import (
     short_name,
     summarize_runs,
 )
-from hep2gan.reports.page.elements import FIGURE_HEADINGS, SIDE_BY_SIDE, PagePart, Picture
+from hep2gan.reports.page.elements import FIELDS, FIGURE_HEADINGS, SIDE_BY_SIDE, PagePart, Picture
 from hep2gan.reports.page.run_section import (
     RunSection,
     configuration_differences,
@@ -42,6 +42,8 @@ from hep2gan.statistics.significance import Interval
 _RESULTS = ("accuracy", "precision", "recall", "f1", "dice", "jaccard")
 """Table I's columns, and the two of section III-C, by their names in metrics.json."""
 _IN_NAMES = ("study", "name", "method", "seed", "split.fold")
+_OF_OTHER_SETS = ("external", "fields", "fields_by_class")
+"""Tables that the page of a single run shows."""
 _FEW = 4
 _RANGE = re.compile(r"([\d.]{1,7}(?:–| ± )[\d.]{1,7}|p [=<] [\d.]{1,7})")
 """An interval, a mean ± its standard deviation or a p value, which no line may break."""
@@ -101,8 +103,14 @@ def _parts(
     study: Study, tables: Mapping[str, Table], pictures: Mapping[str, Sequence[Picture]]
 ) -> list[PagePart]:
     parts = leakage_parts(study.runs)
-    if len(study.runs) == 1 and (external := tables.get("external")):
-        parts.append(PagePart(external.title, table=external))
+    if len(study.runs) == 1:
+        parts += [
+            PagePart(table.title, table=table)
+            for name in _OF_OTHER_SETS
+            if (table := tables.get(name))
+        ]
+        if FIELDS in pictures:
+            parts.append(PagePart(FIELDS, pictures=pictures[FIELDS]))
     elif len(study.runs) > 1:
         parts += [configuration_part(study.runs), results_part(study)]
         # Table I is shown run by run instead.
