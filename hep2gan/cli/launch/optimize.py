@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -64,8 +65,9 @@ class StudySweep:
         self.n_trials = self.settings.n_trials
         plugin._process_searchspace_config()
         words = [*plugin._parse_sweeper_params_config(), *arguments]
-        space, self.fixed = create_params_from_overrides(words)
-        space = {**(plugin.search_space_distributions or {}), **space}
+        # The plugin for Hydra 1.4 returns ~KEY as well, and has no hydra.sweeper.search_space.
+        space, self.fixed, *self.deleted = create_params_from_overrides(words)
+        space = {**(getattr(plugin, "search_space_distributions", None) or {}), **space}
         self.plugin = plugin
         self.space = {key: value for key, value in space.items() if key not in self.fixed}
         self.folder = Path(plugin.config.hydra.sweep.dir)
@@ -77,7 +79,8 @@ class StudySweep:
             One override for each key.
         """
         chosen = {key: _lowest(distribution) for key, distribution in self.space.items()}
-        return [f"{key}={value}" for key, value in {**chosen, **self.fixed}.items()]
+        words = [f"{key}={value}" for key, value in {**chosen, **self.fixed}.items()]
+        return [*words, *chain.from_iterable(self.deleted)]
 
     def run(self) -> None:
         """Train up to n_trials in all; write and log the results.
@@ -173,7 +176,7 @@ class StudySweep:
         return trial
 
     def _train(self, trials: Sequence[Trial]) -> None:
-        overrides = self.plugin._configure_trials(trials, self.space, self.fixed)
+        overrides = self.plugin._configure_trials(trials, self.space, self.fixed, *self.deleted)
         for trial, result in zip(trials, self._launch(overrides, trials[0].number), strict=True):
             trial.set_user_attr(_RUN, result.working_dir or "")
             try:
