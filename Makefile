@@ -26,7 +26,7 @@ OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U
 STUDY = $(BIN)/python experiments/studies/run.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo $(STUDIES) test test-integration mutations test-all test-slurm test-browser soak bench bench-gpu sweeps-help check audit schema format lock wheel clean
+.PHONY: help setup setup-dev demo $(STUDIES) test test-integration mutations test-all test-slurm test-browser test-next soak bench bench-gpu sweeps-help check audit schema format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -118,6 +118,17 @@ test: $(DEVELOP)  ## the tests of the science and the contracts, in minutes
 
 test-integration: $(DEVELOP)  ## the tests that start processes: ranks, sweeps, signals, wandb
 	$(PYTEST) -m "integration and $(QUICK)"
+
+# Overlaid by a .pth file that adds the packages of .venv behind its own.
+$(NEXT)/.ready: requirements-next.txt $(DEVELOP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(NEXT)
+	$(BIN)/uv pip install --quiet --python $(NEXT) --no-deps --requirements requirements-next.txt
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > $$($(NEXT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/behind.pth
+	@touch $@
+
+NEXT_TESTS ?= tests/cli tests/test_conf.py tests/test_config.py tests/integration/test_sweeps.py
+test-next: $(NEXT)/.ready  ## the tests of commands and sweeps on the next Hydra, OmegaConf and Optuna (make test-next NEXT_TESTS=tests: all)
+	OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "$(QUICK)" $(NEXT_TESTS)
 
 mutations: $(DEVELOP)  ## break the code in many places, one at a time, and see that a test fails
 	$(BIN)/python -m tests.mutations

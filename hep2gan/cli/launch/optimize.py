@@ -16,6 +16,7 @@ from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_override
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import Field
+from sqlalchemy.engine import URL
 
 from hep2gan.cli.launch.hydra import QuietReturn, compose_jobs
 from hep2gan.cli.launch.jobs import check_splits, tell_idle
@@ -114,7 +115,9 @@ class StudySweep:
     def _open(self) -> optuna.Study:
         self.folder.mkdir(parents=True, exist_ok=True)
         # As an address of its own kind, in which any name of a folder can be written.
-        beside = f"sqlite:///file:{quote(str(self.folder / 'optuna.db'))}?uri=true"
+        file = f"file:{quote(str(self.folder / 'optuna.db'))}"
+        # SQLAlchemy 2.1 quotes an address once more, 1.4 does not.
+        beside = URL.create("sqlite", database=file, query={"uri": "true"}).render_as_string()
         optuna.logging.set_verbosity(logging.WARNING)
         if self._is_grid():
             choices = {k: self.plugin._to_grid_sampler_choices(v) for k, v in self.space.items()}
