@@ -29,6 +29,10 @@ except ModuleNotFoundError:
 log = logging.getLogger(__name__)
 
 _KEYS = signature(OptunaSweeper.__init__).parameters
+# Hydra 1.3 replaces the plugin's own node without being asked; 1.4 warns.
+_REPLACE: dict[str, Any] = (
+    {"replace": True} if "replace" in signature(ConfigStore.store).parameters else {}
+)
 
 
 class ProcessLauncher(Launcher):
@@ -184,6 +188,5 @@ ConfigStore.instance().store(
         },
     },
     provider="hep2gan",
-    # In place of the plugin's own; Hydra 1.3 replaces without being asked.
-    **({"replace": True} if "replace" in signature(ConfigStore.store).parameters else {}),
+    **_REPLACE,
 )
