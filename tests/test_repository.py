@@ -115,6 +115,7 @@ def test_without_cuda_torch_comes_from_its_index_and_the_rest_by_hash(tmp_path):
     assert {"torch", "torchvision", "triton"} < gone
     assert all(re.match("torch|torchvision|triton|nvidia|cuda", name) for name in gone)
     assert {"torchmetrics", "numpy"} < kept
+    assert not [name for name in kept if re.match("triton|nvidia|cuda", name)]
     assert "--require-hashes" in line[awk:]
 
 
