@@ -1,7 +1,17 @@
-# make help lists the targets. Everything runs in .venv, made from requirements.lock.
+# make help lists the targets. Everything runs in .venv: what users run takes the packages of
+# requirements.lock, what developers run those of requirements-dev.lock, which holds the former too.
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEVELOP := $(VENV)/.ready-dev
+NEXT := $(VENV)-next
+# The extras of each lock.
+USERS := dashboard microscopy onnx optuna slurm tensorboard
+DEVELOPERS := $(USERS) benchmarks dev
+# TORCH=cpu, given once for a .venv: PyTorch's builds without CUDA. On a Mac all are without.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+INSTALLED := $(shell cat $(VENV)/.torch 2>/dev/null)
+TORCH ?= $(or $(INSTALLED),locked)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 DEMO := runs/demo
@@ -16,19 +26,54 @@ OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U
 STUDY = $(BIN)/python experiments/studies/run.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo $(STUDIES) test test-integration mutations test-all test-slurm test-browser soak bench bench-gpu sweeps-help check audit schema format lock wheel clean
+.PHONY: help setup setup-dev demo $(STUDIES) test test-integration mutations test-all test-slurm test-browser test-next soak bench bench-gpu sweeps-help check audit schema format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-$(READY): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: set PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(READY)
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Of a lock: what is left without PyTorch and what its CUDA builds need.
+WITHOUT_CUDA = awk '/^[a-z]/ {skip = /^(torch|torchvision|triton|nvidia-.*|cuda-.*)==/} !skip'
+# Name and version of a package in a lock.
+PINNED = $(shell sed -n 's/^\($(1)==[^ ]*\) .*/\1/p' $(2))
 
-setup: $(READY)  ## make .venv with the locked packages
+# PyTorch's index has other files than the lock's hashes name: there the version alone is held.
+install_locked = $(PIP) --require-hashes -r $(1)
+install_cpu = $(PIP) --no-deps --index-url $(TORCH_INDEX) $(call PINNED,torch,$(1))+cpu $(call PINNED,torchvision,$(1))+cpu && \
+	$(WITHOUT_CUDA) $(1) > $(VENV)/without-cuda.lock && $(PIP) --no-deps --require-hashes -r $(VENV)/without-cuda.lock
+ifeq ($(TORCH)$(shell uname -s),cpuDarwin)
+install_cpu = $(install_locked)
+endif
+
+# $(call install,LOCK): the packages of a lock and the project into .venv.
+define install
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(filter cpu locked,$(TORCH))" || { echo "TORCH=$(TORCH) is neither cpu nor locked, the builds of the lock: give one of them"; exit 1; }
+	$(PYTHON) -m venv $(if $(SWITCHED),--clear) $(VENV)
+	$(call install_$(TORCH),$(1))
+	$(PIP) --no-deps --no-build-isolation -e .
+	@echo $(TORCH) > $(VENV)/.torch
+endef
+
+# Another TORCH than the one installed: the .venv is made anew.
+SWITCHED := $(filter-out $(TORCH),$(INSTALLED))
+ifneq ($(SWITCHED),)
+.PHONY: switched
+$(READY) $(DEVELOP): switched
+switched:
+endif
+
+$(READY): requirements.lock pyproject.toml
+	$(call install,requirements.lock)
+	@touch $@
+
+$(DEVELOP): requirements-dev.lock pyproject.toml
+	$(call install,requirements-dev.lock)
+	@touch $(READY) $@
+
+setup: $(READY)  ## make .venv with the locked packages; without a GPU of NVIDIA: make setup TORCH=cpu
+
+setup-dev: $(DEVELOP)  ## and with those of the tests and checks
 
 demo: $(READY)  ## make synthetic cells, train, test and report on two cores, in minutes
 	$(BIN)/hep2gan-train data=phantom scale=laptop study=demo
@@ -68,31 +113,42 @@ cross_set: $(READY)  ## train on each of several sets, test on all; e.g. make cr
 parts: $(READY)  ## what helps on unseen specimens, each changed alone
 	$(STUDY)
 
-test: $(READY)  ## the tests of the science and the contracts, in minutes
+test: $(DEVELOP)  ## the tests of the science and the contracts, in minutes
 	$(PYTEST) -m "not integration and $(QUICK)"
 
-test-integration: $(READY)  ## the tests that start processes: ranks, sweeps, signals, wandb
+test-integration: $(DEVELOP)  ## the tests that start processes: ranks, sweeps, signals, wandb
 	$(PYTEST) -m "integration and $(QUICK)"
 
-mutations: $(READY)  ## break the code in many places, one at a time, and see that a test fails
+# Overlaid by a .pth file that adds the packages of .venv behind its own.
+$(NEXT)/.ready: requirements-next.txt $(DEVELOP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(NEXT)
+	$(BIN)/uv pip install --quiet --python $(NEXT) --no-deps --requirements requirements-next.txt
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > $$($(NEXT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/behind.pth
+	@touch $@
+
+NEXT_TESTS ?= tests/cli tests/test_conf.py tests/test_config.py tests/integration/test_sweeps.py
+test-next: $(NEXT)/.ready  ## the tests of commands and sweeps on the next Hydra, OmegaConf and Optuna (make test-next NEXT_TESTS=tests: all)
+	OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "$(QUICK)" $(NEXT_TESTS)
+
+mutations: $(DEVELOP)  ## break the code in many places, one at a time, and see that a test fails
 	$(BIN)/python -m tests.mutations
 
-test-all: $(READY)  ## every test that needs no GPU and no Slurm, an hour; the browser's where Chromium is
+test-all: $(DEVELOP)  ## every test that needs no GPU and no Slurm, an hour; the browser's where Chromium is
 	$(PYTEST) -m "not soak and not browser and not gpu and not slurm"
 	$(BIN)/python -m pytest -m "soak or browser"
 
-test-slurm: $(READY)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
+test-slurm: $(DEVELOP)  ## the sweeps on a real one-node Slurm (installs Debian's slurm-wlm and munge if missing)
 	sh tests/install.sh slurm
 	$(BIN)/python -m pytest -m slurm tests/slurm
 
-test-browser: $(READY)  ## the HTML report in a real browser (installs Debian's chromium if missing)
+test-browser: $(DEVELOP)  ## the HTML report in a real browser (installs Debian's chromium if missing)
 	sh tests/install.sh browser
 	$(BIN)/python -m pytest -m browser tests/browser
 
-soak: $(READY)  ## 200 short trainings in one sweep, watching memory, files and processes
+soak: $(DEVELOP)  ## 200 short trainings in one sweep, watching memory, files and processes
 	$(BIN)/python -m pytest -m soak tests/soak
 
-bench: $(READY)  ## what it costs, in ratios measured side by side
+bench: $(DEVELOP)  ## what it costs, in ratios measured side by side
 	$(BIN)/python -m experiments.benchmarks
 
 bench-gpu: $(READY)  ## what each switch for a GPU does on yours, in ratios measured side by side
@@ -102,25 +158,27 @@ sweeps-help:  ## the commands of sweeps that are typed most
 	@sed -n '/^## Sweeps/,/^Each job/{/^hep2gan\|^    /p}' README.md
 	@sed -n '/^## Dashboards/,/^One run/{/^wandb\|^hep2gan/p}' README.md
 
-check: $(READY)  ## lint, format, types, and which module may import which
+check: $(DEVELOP)  ## lint, format, types, and which module may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-audit: $(READY)  ## check the locked packages against the known vulnerabilities (needs the Python Package Index)
-	$(BIN)/python /ci/audit.py requirements.lock $(AUDIT)
+audit: $(DEVELOP)  ## check the locked packages against the known vulnerabilities (needs the Python Package Index)
+	$(BIN)/python .ci/audit.py requirements-dev.lock $(AUDIT)
 
-schema: $(READY)  ## write docs/configuration.md and docs/train.schema.json from the settings classes
+schema: $(DEVELOP)  ## write docs/configuration.md and docs/train.schema.json from the settings classes
 	$(BIN)/python docs/make_reference.py
 
-format: $(READY)  ## put the code into its format
+format: $(DEVELOP)  ## put the code into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(READY)  ## resolve pyproject.toml into requirements.lock for Python 3.11 to 3.13
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra tensorboard --extra slurm --extra optuna --extra dashboard \
-		--extra onnx --extra microscopy --extra benchmarks --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header -o requirements.lock
+LOCK = $(BIN)/uv pip compile pyproject.toml --group build --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-header --quiet
+lock: $(DEVELOP)  ## resolve pyproject.toml into the two locks for Python 3.11 to 3.13
+	$(LOCK) $(USERS:%=--extra %) -o requirements.lock
+	$(LOCK) $(DEVELOPERS:%=--extra %) -c requirements.lock -o requirements-dev.lock
 
 wheel: $(READY)  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

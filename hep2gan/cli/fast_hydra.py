@@ -51,6 +51,8 @@ def _map_choices_if_needed() -> None:
     from hydra._internal import defaults_list as module
     from omegaconf import DictConfig
 
+    if not hasattr(module, "_create_interpolation_map"):
+        return  # Hydra 1.4 does so itself.
     map_choices = module._create_interpolation_map
 
     def map_if_needed(

@@ -1,6 +1,7 @@
-"""What doctor=true says of this machine: who else computes on it, and what loader workers need."""
+"""What doctor=true says of this machine: software, who else computes on it, room for workers."""
 
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,20 @@ import torch
 from hep2gan.config import TrainerSettings
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import available_cores
+from hep2gan.runs.provenance import versions
 from hep2gan.training.devices import MPS_DECLINED, has_mps, resolve_device
 from hep2gan.training.preflight_report import Finding, Note
 
 SHARED_MEMORY = Path("/dev/shm")
 _LOCKS = 64 * 1024
 """Bytes of shared memory that the queues of one loader worker take, generously."""
+
+
+def check_software() -> Iterator[Finding]:
+    """Versions of what a report of a problem is asked for, and the system."""
+    found = versions()
+    named = [f"{name} {found[name]}" for name in ("hep2gan", "torch", "lightning", "hydra-core")]
+    yield f"{', '.join(named)}; Python {platform.python_version()} on {platform.platform()}"
 
 
 def check_machine(settings: TrainerSettings, image_size: int) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from hep2gan.training.disk_space import check_disk_space, existing_parent
 from hep2gan.training.extension import check_extension
 from hep2gan.training.initial_weights import SourceRun
 from hep2gan.training.loggers import require_logger
-from hep2gan.training.machine import check_machine
+from hep2gan.training.machine import check_machine, check_software
 from hep2gan.training.preflight_report import Finding, Note, PreflightReport, Skipped
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.trainer import build_named_callbacks
@@ -75,6 +75,8 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
             findings = [Skipped(f"not checked, since {', '.join(wrong)} is wrong")]
         report.add(name, findings)
 
+    if setup.dry_run:
+        check("software", check_software())
     check("settings", check_settings(setup, invalid))
     has_networks = config.model.baseline is None
     trainer = ("trainer", "model.baseline")

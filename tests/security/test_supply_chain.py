@@ -14,7 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-LOCK = (ROOT / "requirements.lock").read_text()
+# The larger lock; tests/test_repository.py holds the smaller one to it.
+LOCK = (ROOT / "requirements-dev.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = [
     Requirement(text)
@@ -129,7 +130,7 @@ class Service:
 def audit(place, *options, lock=SMALL_LOCK):
     (place / "some.lock").write_text(lock)
     return subprocess.run(
-        [sys.executable, ROOT / "/ci/audit.py", place / "some.lock", *options],
+        [sys.executable, ROOT / ".ci/audit.py", place / "some.lock", *options],
         capture_output=True,
         text=True,
     )
@@ -168,7 +169,7 @@ def test_no_answer_is_no_all_clear(tmp_path, silence):
 
 def test_one_package_that_was_left_out_is_no_all_clear(monkeypatch):
     """As pip-audit does with what PyPI does not know, at exit status 0."""
-    audited = runpy.run_path(str(ROOT / "/ci/audit.py"))["audited"]
+    audited = runpy.run_path(str(ROOT / ".ci/audit.py"))["audited"]
 
     def answer(requirements, _):
         found = re.findall(r"^(\S+)==(\S+)", requirements, re.M)

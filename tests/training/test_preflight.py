@@ -83,10 +83,11 @@ def test_switches_that_do_not_fit_stand_in_the_list(place):
 def test_a_sound_configuration_is_looked_at_from_all_sides(place):
     found = told("study=sound")
     assert list(found) == [
-        "settings", "devices", "machine", "callbacks", "logger", "run folder", "data", "split",
-        "batches", "networks", "disk",
+        "software", "settings", "devices", "machine", "callbacks", "logger", "run folder", "data",
+        "split", "batches", "networks", "disk",
     ]  # fmt: skip
     assert {state for results in found.values() for state, _ in results} == {"ok"}
+    assert f"torch {torch.__version__.partition('+')[0]}" in found["software"][0][1]
     assert found["devices"] == [("ok", "1 process on the CPU")]
     assert [text for _, text in found["callbacks"]] == ["CollapseMonitor", "ThroughputMonitor"]
     assert "60 cells of 32 px in 6 classes" in found["data"][0][1]

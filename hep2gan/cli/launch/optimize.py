@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.engine import URL
 
 from hep2gan.cli.launch.hydra import QuietReturn, Sweep
 from hep2gan.cli.launch.jobs import Job
@@ -78,8 +80,9 @@ class StudySweep:
         self.sweep, self.options, self.n_trials = sweep, options, options.n_trials
         plugin._process_searchspace_config()
         words = [*plugin._parse_sweeper_params_config(), *arguments]
-        space, self.fixed = create_params_from_overrides(words)
-        space = {**(plugin.search_space_distributions or {}), **space}
+        # The plugin for Hydra 1.4 returns ~KEY as well, and has no hydra.sweeper.search_space.
+        space, self.fixed, *self.deleted = create_params_from_overrides(words)
+        space = {**(getattr(plugin, "search_space_distributions", None) or {}), **space}
         self.plugin = plugin
         self.space = {key: value for key, value in space.items() if key not in self.fixed}
         self.folder = Path(plugin.config.hydra.sweep.dir)
@@ -91,7 +94,8 @@ class StudySweep:
             One override for each key.
         """
         chosen = {key: _lowest(distribution) for key, distribution in self.space.items()}
-        return [f"{key}={value}" for key, value in {**chosen, **self.fixed}.items()]
+        words = [f"{key}={value}" for key, value in {**chosen, **self.fixed}.items()]
+        return [*words, *chain.from_iterable(self.deleted)]
 
     def run(self) -> None:
         """Run up to n_trials in all; write and log the results.
@@ -124,7 +128,9 @@ class StudySweep:
     def _open(self) -> optuna.Study:
         self.folder.mkdir(parents=True, exist_ok=True)
         # As an address of its own kind, in which any name of a folder can be written.
-        beside = f"sqlite:///file:{quote(str(self.folder / 'optuna.db'))}?uri=true"
+        file = f"file:{quote(str(self.folder / 'optuna.db'))}"
+        # SQLAlchemy 2.1 quotes an address once more, 1.4 does not.
+        beside = URL.create("sqlite", database=file, query={"uri": "true"}).render_as_string()
         optuna.logging.set_verbosity(logging.WARNING)
         if self._is_grid():
             choices = {k: self.plugin._to_grid_sampler_choices(v) for k, v in self.space.items()}
@@ -190,7 +196,7 @@ class StudySweep:
         return trial
 
     def _run_trials(self, trials: Sequence[Trial]) -> None:
-        overrides = self.plugin._configure_trials(trials, self.space, self.fixed)
+        overrides = self.plugin._configure_trials(trials, self.space, self.fixed, *self.deleted)
         for trial, result in zip(trials, self._launch(overrides, trials[0].number), strict=True):
             trial.set_user_attr(_RUN, result.working_dir or "")
             try:

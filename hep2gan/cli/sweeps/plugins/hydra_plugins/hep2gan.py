@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -26,6 +27,12 @@ except ModuleNotFoundError:
     HAS_OPTUNA = False
 
 log = logging.getLogger(__name__)
+
+_KEYS = signature(OptunaSweeper.__init__).parameters
+# Hydra 1.3 replaces the plugin's own node without being asked; 1.4 warns.
+_REPLACE: dict[str, Any] = (
+    {"replace": True} if "replace" in signature(ConfigStore.store).parameters else {}
+)
 
 
 class ProcessLauncher(Launcher):
@@ -170,7 +177,8 @@ ConfigStore.instance().store(
         "n_trials": 20,
         "n_jobs": 1,
         "max_failure_rate": 0.5,  # of the whole study, when it has ended
-        "search_space": None,
+        # The plugin for Hydra 1.4 has no such key.
+        **({"search_space": None} if "search_space" in _KEYS else {}),
         "custom_search_space": None,
         "params": {
             "loss.alpha": "tag(log, interval(0.05, 5))",
@@ -182,4 +190,5 @@ ConfigStore.instance().store(
         },
     },
     provider="hep2gan",
+    **_REPLACE,
 )
