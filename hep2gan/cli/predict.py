@@ -78,14 +78,14 @@ def _open_export(settings: "PredictSettings") -> "Predictor":
 
 def _open_run(settings: "PredictSettings") -> "Predictor":
     """The networks of a run."""
-    from hep2gan.inference.load import TorchBackend, load_run
-    from hep2gan.inference.predict import Predictor
-    from hep2gan.training.devices import resolve_device
+    from hep2gan.inference.load import open_predictor
 
-    trained = load_run(Path(settings.run), settings.checkpoint, settings.trusted)
-    device = resolve_device(settings.accelerator)
-    backend = TorchBackend(trained.task, trained.config.normalisation, device)
-    return Predictor(backend, trained.classes, trained.size, trained.largest_crop, trained.reading)
+    return open_predictor(
+        Path(settings.run),
+        checkpoint=settings.checkpoint,
+        accelerator=settings.accelerator,
+        trusted=settings.trusted,
+    )
 
 
 def main() -> None:
