@@ -79,7 +79,7 @@ def report(
 
     Args:
         runs: Runs, their folders, or the folder of a study.
-        output: The page, or a folder for report.html.
+        output: The page, or a folder that is there for report.html.
         *overrides: Further settings as on the command line, `"reference=proposed"`.
         verbose: Print what the command prints.
 

@@ -141,8 +141,11 @@ def list_inputs(images: Images) -> tuple[list[InputImage | InputArray], str]:
 def _items(images: Images) -> list[Any]:
     """The images as a list of paths and arrays."""
     kinds = (str, os.PathLike, np.ndarray)
-    one = isinstance(images, kinds) or not isinstance(images, Iterable)
-    items: list[Any] = [images] if one else list(images)
+    items: list[Any]
+    if isinstance(images, kinds) or not isinstance(images, Iterable):
+        items = [images]
+    else:
+        items = list(images)
     if others := [item for item in items if not isinstance(item, kinds)]:
         raise Hep2ganError(
             f"images holds {type(others[0]).__name__}",

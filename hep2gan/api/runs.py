@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -22,6 +22,10 @@ _NAMES = ("study", "name", "seed")
 """Settings that name a run: always columns of a table."""
 _PLACES = frozenset({"run_dir", "runs", "stores", "data.store", "data.root"})
 """Settings of places alone: never columns unless they are asked for."""
+
+
+_ALIKE: dict[float | None, str] = {0.0: "empty", 1.0: "full"}
+"""Fractions of a mask that no image should have, all images least of all."""
 
 
 class Run:
@@ -140,13 +144,16 @@ class Run:
         if problems:
             left = pluralize(len(problems), "image")
             warnings.warn(f"{left} left out\n{bullet_list(problems)}", stacklevel=2)
+        if alike := _ALIKE.get(_only(cell.mask_fraction for cell in cells)):
+            text = f"every mask is {alike}: look at them, and at the test of the run (test/dice)"
+            warnings.warn(text, stacklevel=2)
         return CellPredictions(cells, self._predictor.classes, problems, left_out)
 
     def report(self, output: str | os.PathLike[str] = "report/report.html") -> Path:
         """Write one HTML page about the run, with tables and figures beside it.
 
         Args:
-            output: The page, or a folder for report.html.
+            output: The page, or a folder that is there for report.html.
 
         Returns:
             The page.
@@ -157,6 +164,12 @@ class Run:
         from hep2gan.api.commands import report
 
         return report(self, output)
+
+
+def _only(fractions: Iterable[float | None]) -> float | None:
+    """The fraction that all images have; None where they differ."""
+    different = set(fractions)
+    return different.pop() if len(different) == 1 else None
 
 
 def _all(errors: Sequence[Hep2ganError]) -> Hep2ganError:

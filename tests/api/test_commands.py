@@ -49,8 +49,8 @@ def answer(tmp_path, monkeypatch, *words):
 def test_the_child_answers_with_what_was_written(tmp_path, monkeypatch):
     words = ("data=phantom", "data.count=30", "data.size=32")
     found = answer(tmp_path, monkeypatch, "pack", *words)
-    assert found == {"path": "stores/phantom_30_0_lab0_32"}
-    assert (tmp_path / found["path"]).is_dir()
+    assert found == {"path": str(tmp_path / "stores/phantom_30_0_lab0_32")}
+    assert (tmp_path / "stores/phantom_30_0_lab0_32/manifest.json").is_file()
 
 
 def test_the_child_answers_with_the_parts_of_an_error(tmp_path, monkeypatch):

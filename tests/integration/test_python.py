@@ -56,7 +56,7 @@ def test_train_is_the_command_to_the_bit_and_leaves_nothing_behind(here, capsys)
     with pytest.raises(hep2gan.Hep2ganError, match=r"trainer\.max_epoch") as caught:
         hep2gan.train("data=phantom", "trainer.max_epoch=2")
     assert "Did you mean trainer.max_epochs" in caught.value.fact
-    page = run.report("page")
+    page = run.report("page/report.html")
     assert page == Path("page/report.html").absolute()
     assert page.stat().st_size > 10_000
 
