@@ -120,7 +120,7 @@ format: $(READY)  ## put the code into its format
 
 lock: $(READY)  ## resolve pyproject.toml into requirements.lock for Python 3.11 to 3.13
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra tensorboard --extra slurm --extra optuna --extra dashboard \
-		--extra onnx --extra microscopy --extra benchmarks --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header -o requirements.lock
+		--extra onnx --extra microscopy --extra notebook --extra benchmarks --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header -o requirements.lock
 
 wheel: $(READY)  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
