@@ -435,7 +435,7 @@ def test_arrays_that_are_no_image():
     refusal(lambda: read_array("a", cells), r"one channel, as image\[\.\.\., 1\]")
     one = cells[..., 1]
     refusal(lambda: read_array("a", one - 0.5), "subtract its smallest value, or clip it")
-    refusal(lambda: read_array("a", one), "set white_level .* to the value that means white")
+    refusal(lambda: read_array("a", one), "set data.white_level .* to the value that means white")
     assert np.array_equal(read_array("a", one, 1), one * np.float32(255))
     refusal(lambda: read_array("a", one > 0.5), "give uint8, uint16 or float")
     assert np.array_equal(read_array("a", (one > 0.5).astype(np.uint8)), one > 0.5)

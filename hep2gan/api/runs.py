@@ -94,7 +94,10 @@ class Run:
 
     @cached_property
     def _predictor(self) -> "Predictor":
-        from hep2gan.inference.load import open_predictor
+        with warnings.catch_warnings():
+            # tqdm's, in a notebook without widgets; no bar of tqdm is shown here.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from hep2gan.inference.load import open_predictor
 
         return open_predictor(
             self.path,

@@ -1,6 +1,7 @@
 """Runs from Python: the same numbers as the commands, and words for what is wrong."""
 
 import csv
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from hep2gan.cli import predict
 from tests.helpers.commands import call, inside_copy
 
 RUN = Path("runs/default/proposed/seed0")
+pytestmark = pytest.mark.filterwarnings("ignore:every mask is empty")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,17 @@ def test_importing_takes_neither_torch_nor_hydra():
     assert all(getattr(hep2gan, name).__doc__ for name in set(hep2gan.__all__) - {"__version__"})
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = hep2gan.trian
+
+
+def test_the_page_names_what_there_is(run):
+    page = (Path(__file__).parents[2] / "docs/python.md").read_text()
+    assert set(re.findall(r"\bhep2gan\.(\w+)", page)) <= set(hep2gan.__all__)
+    assert all(f"`{name}`" in page for name in set(hep2gan.__all__) - {"__version__"})
+    assert all(
+        hasattr(hep2gan.Run, name) or name == "path" for name in re.findall(r"\brun\.(\w+)", page)
+    )
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        compile(block, "page", "exec")
 
 
 def test_a_folder_gives_what_the_command_writes(run, cells, tmp_path, monkeypatch):
