@@ -7,7 +7,7 @@ DEVELOP := $(VENV)/.ready-dev
 NEXT := $(VENV)-next
 # The extras of each lock.
 USERS := dashboard microscopy onnx optuna slurm tensorboard
-DEVELOPERS := $(USERS) benchmarks dev
+DEVELOPERS := $(USERS) notebook benchmarks docs dev
 # TORCH=cpu, given once for a .venv: PyTorch's builds without CUDA. On a Mac all are without.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALLED := $(shell cat $(VENV)/.torch 2>/dev/null)
@@ -26,7 +26,7 @@ OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U
 STUDY = $(BIN)/python experiments/studies/run.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo $(STUDIES) test test-integration mutations test-all test-slurm test-browser test-next soak bench bench-gpu sweeps-help check audit schema format lock wheel clean
+.PHONY: help setup setup-dev demo $(STUDIES) test test-integration mutations test-all test-slurm test-browser test-next soak bench bench-gpu sweeps-help check audit schema docs format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -169,6 +169,9 @@ audit: $(DEVELOP)  ## check the locked packages against the known vulnerabilitie
 
 schema: $(DEVELOP)  ## write docs/configuration.md and docs/train.schema.json from the settings classes
 	$(BIN)/python docs/make_reference.py
+
+docs: $(DEVELOP)  ## the documentation as a site in site/, with a reference from the code; stops at a warning
+	$(BIN)/zensical build --clean --strict
 
 format: $(DEVELOP)  ## put the code into its format
 	$(BIN)/ruff check --fix .

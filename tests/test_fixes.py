@@ -24,7 +24,7 @@ from hep2gan.data.readers.fields import FieldsSource
 from hep2gan.data.readers.folders import read_folders
 from hep2gan.data.readers.icpr2012 import read_icpr2012
 from hep2gan.data.readers.icpr2016 import Icpr2016Source, read_icpr2016
-from hep2gan.data.readers.image import ImageReading
+from hep2gan.data.readers.image import ImageReading, read_array
 from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
@@ -531,6 +531,20 @@ def test_the_folder_of_images_alone_names_the_folder_of_the_set(tmp_path):
     class_folders(tmp_path, "images/{name}/{n}", "masks/{name}/{n}")
     found = refusal(lambda: read_folders(tmp_path / "images"), "set data.root=")
     assert len(read_folders(Path(found.fix.removeprefix("set data.root="))).cells) == 12
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def test_arrays_that_are_no_image():
+    cells = np.random.default_rng(0).random((40, 30, 3)).astype(np.float32)
+    refusal(lambda: read_array("a", cells), r"one channel, as image\[\.\.\., 1\]")
+    one = cells[..., 1]
+    refusal(lambda: read_array("a", one - 0.5), "subtract its smallest value, or clip it")
+    refusal(lambda: read_array("a", one), "set data.white_level .* to the value that means white")
+    assert np.array_equal(read_array("a", one, 1), one * np.float32(255))
+    refusal(lambda: read_array("a", one > 0.5), "give uint8, uint16 or float")
+    assert np.array_equal(read_array("a", (one > 0.5).astype(np.uint8)), one > 0.5)
 
 
 # ---------------------------------------------------------------- masks

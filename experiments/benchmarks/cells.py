@@ -1,4 +1,4 @@
-"""How many cells of labelled fields are found: AP at IoU 0.5 and 0.75 and F1, by group and over all.
+"""How many cells of fields are found: AP at IoU 0.5 and 0.75 and F1, by group and over all.
 
 `python -m experiments.benchmarks.cells FOLDER [DIAMETER]` reads a folder in the layout of labelled
 fields. Fields are grouped by the column group of its fields.csv, or label where there is none.
@@ -10,9 +10,10 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from hep2gan.data.fields.threshold import ThresholdFinder
+
 from hep2gan.data.fields.finder import CellFinder
 from hep2gan.data.fields.labels import LabelFinder, read_labels
-from hep2gan.data.fields.threshold import ThresholdFinder
 from hep2gan.data.readers.image import read_image
 from hep2gan.metrics.instances import Matches, average_precision, f1_score, match_instances
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hep2gan.cli.command_line import check_words, is_sweep, show_first_job
 from hep2gan.cli.config_safety import check_external_configs
@@ -21,6 +21,7 @@ from hep2gan.io import share_machine
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+T = TypeVar("T")
 
 _FLAGS_WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--info", "-i"}
@@ -198,14 +199,29 @@ def run(
     """
     prepare_output()
     share_machine()
-    prepare_hydra()
     with readable_errors(config_folder() / f"{name}.yaml"):
-        if not _COMPLETION & set(sys.argv):
-            check_external_configs(sys.argv[1:])
-            check_words(sys.argv[1:], name, lambda: set(options_by_group(config_folder())))
-            sys.argv[1:] = show_first_job(name_positionals(sys.argv[1:], positionals))
-        if (error := _run_in_hydra(task, name, positionals)) is not None:
-            raise error
+        execute(task, name, positionals)
+
+
+def execute(
+    task: Callable[[dict[str, Any]], T], name: str, positionals: tuple[str, ...] = ()
+) -> T | None:
+    """Do what `run` does, but let errors pass.
+
+    Args:
+        task: As in `run`.
+        name: As in `run`.
+        positionals: As in `run`.
+
+    Returns:
+        What `task` returns; None where Hydra shows a page instead.
+    """
+    prepare_hydra()
+    if not _COMPLETION & set(sys.argv):
+        check_external_configs(sys.argv[1:])
+        check_words(sys.argv[1:], name, lambda: set(options_by_group(config_folder())))
+        sys.argv[1:] = show_first_job(name_positionals(sys.argv[1:], positionals))
+    return _run_in_hydra(task, name, positionals)
 
 
 def prepare_hydra() -> None:
@@ -253,25 +269,28 @@ def _register_plugins() -> None:
 
 
 def _run_in_hydra(
-    task: Callable[[dict[str, Any]], object], name: str, positionals: tuple[str, ...]
-) -> Exception | None:
-    """Run `task` and return its error, before which Hydra would print all overrides."""
+    task: Callable[[dict[str, Any]], T], name: str, positionals: tuple[str, ...]
+) -> T | None:
+    """Run `task`; keep its error from Hydra, which would print all overrides before it."""
     import hydra
     from hydra.core.utils import env_override
 
+    results: list[T] = []
     errors: list[Exception] = []
 
     @wraps(task)
     def catch(config: "DictConfig") -> None:
         try:
-            task(resolve_config(config, name, positionals))
+            results.append(task(resolve_config(config, name, positionals)))
         except Exception as error:
             errors.append(error)
 
     # Exceptions pass through Hydra, which otherwise prints and swallows them.
     with env_override({FULL_ERROR: "1"}), _no_trace_of_doctor():
         hydra.main(str(config_folder()), name, version_base="1.3")(catch)()
-    return errors[0] if errors else None
+    if errors:
+        raise errors[0]
+    return results[0] if results else None
 
 
 @contextmanager

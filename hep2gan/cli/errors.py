@@ -25,9 +25,6 @@ def readable_errors(config_file: Path) -> Iterator[None]:
     Args:
         config_file: The configuration of the command, whose keys and groups are suggested.
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     try:
         yield
     except KeyboardInterrupt:
@@ -36,12 +33,28 @@ def readable_errors(config_file: Path) -> Iterator[None]:
     except Exception as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        if isinstance(error, HydraException | OmegaConfBaseException):
-            exit_with_error(explain_error(error, config_file))
-        explained = error if isinstance(error, Hep2ganError) else from_os_error(error)
+        explained = to_readable(error, config_file)
         if explained is None:
             raise
         exit_with_error(explained)
+
+
+def to_readable(error: Exception, config_file: Path) -> Hep2ganError | None:
+    """Turn an error that a user can correct into one that says how.
+
+    Args:
+        error: Any error of a command.
+        config_file: The configuration of the command, whose keys and groups are suggested.
+
+    Returns:
+        The error to show; None for one that is no user's mistake.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return Hep2ganError(explain_error(error, config_file) + "\n")
+    return error if isinstance(error, Hep2ganError) else from_os_error(error)
 
 
 def exit_with_error(error: object, status: int = 2) -> NoReturn:
@@ -86,7 +99,10 @@ def explain_error(error: Exception, config_file: Path) -> str:
         hints.extend(_hints(config_file))
     if any("Choose from" in hint for hint in hints):  # Hydra lists the options too, a line each.
         text = text.split("\n\nAvailable options in")[0]
-    return "\n".join([text, *hints]) + "\nSee --help for every group and key."
+    return (
+        "\n".join([text, *hints])
+        + f"\nSee hep2gan-{config_file.stem} --help for every group and key."
+    )
 
 
 def _hints(config_file: Path) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """hep2gan-predict: segment and classify cells, in images of one each or in fields of many."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from hep2gan.cli.app import run
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
@@ -12,21 +12,10 @@ if TYPE_CHECKING:
     from hep2gan.cli.settings import PredictSettings
     from hep2gan.data.readers.image import ImageReading
     from hep2gan.inference.fields.predict import FieldsReport
-    from hep2gan.inference.predict import InferenceBackend, InputImage
-    from hep2gan.runs.folder import CropGeometry
+    from hep2gan.inference.predict import InputImage, TrainedModel
 
 _ANSWERS = 30
 """Specimens whose answers are printed; specimens.csv has all."""
-
-
-class _Model(NamedTuple):
-    """Networks ready to predict, and what is known of their training."""
-
-    backend: "InferenceBackend"
-    classes: tuple[str, ...]
-    size: int
-    crops: "CropGeometry | None"
-    reading: "ImageReading"
 
 
 def predict(config: dict[str, Any]) -> None:
@@ -69,7 +58,7 @@ def predict(config: dict[str, Any]) -> None:
 
 
 def _predict_crops(
-    settings: "PredictSettings", model: _Model, images: "Sequence[InputImage]"
+    settings: "PredictSettings", model: "TrainedModel", images: "Sequence[InputImage]"
 ) -> list[str]:
     """Predict images of one cell each; return what is wrong with those that cannot be read."""
     from hep2gan.inference.predict import Predictor
@@ -99,7 +88,7 @@ def _predict_crops(
 
 
 def _predict_fields(
-    settings: "PredictSettings", model: _Model, fields: "Sequence[InputImage]"
+    settings: "PredictSettings", model: "TrainedModel", fields: "Sequence[InputImage]"
 ) -> list[str]:
     """Predict fields of cells; return what is wrong with those that cannot be read."""
     from hep2gan.config import parse_finder
@@ -164,27 +153,29 @@ def _reading(settings: "PredictSettings") -> "ImageReading":
     return ImageReading(settings.white_level, settings.channel, settings.plane)
 
 
-def _open_export(settings: "PredictSettings") -> _Model:
+def _open_export(settings: "PredictSettings") -> "TrainedModel":
     """The networks of an export, without torch."""
     from hep2gan.inference.onnx_backend import OnnxBackend, open_export
+    from hep2gan.inference.predict import TrainedModel
 
     if settings.checkpoint:
         raise Hep2ganError(
             f"{settings.run} is an export", "it holds one set of weights", "leave out checkpoint"
         )
     export = open_export(Path(settings.run))
-    return _Model(OnnxBackend(export.graph, settings.accelerator), *export[1:])
+    return TrainedModel(OnnxBackend(export.graph, settings.accelerator), *export[1:])
 
 
-def _open_run(settings: "PredictSettings") -> _Model:
+def _open_run(settings: "PredictSettings") -> "TrainedModel":
     """The networks of a run."""
-    from hep2gan.inference.load import TorchBackend, load_run
-    from hep2gan.training.devices import resolve_device
+    from hep2gan.inference.load import open_model
 
-    trained = load_run(Path(settings.run), settings.checkpoint, settings.trusted)
-    device = resolve_device(settings.accelerator)
-    backend = TorchBackend(trained.task, trained.config.normalisation, device)
-    return _Model(backend, trained.classes, trained.size, trained.crops, trained.reading)
+    return open_model(
+        Path(settings.run),
+        checkpoint=settings.checkpoint,
+        accelerator=settings.accelerator,
+        trusted=settings.trusted,
+    )
 
 
 def main() -> None:

@@ -7,11 +7,14 @@ from hep2gan.cli.app import run
 from hep2gan.errors import bullet_list, pluralize
 
 
-def report(config: dict[str, Any]) -> None:
+def report(config: dict[str, Any]) -> Path:
     """Write the report about the given runs and print its path.
 
     Args:
         config: The resolved configuration, see `ReportSettings`.
+
+    Returns:
+        The page.
     """
     from hep2gan.cli.settings import ReportSettings
     from hep2gan.io import silence_libraries
@@ -48,6 +51,7 @@ def report(config: dict[str, Any]) -> None:
         print(f"and {pluralize(len(files), 'file')} of tables and figures beside it")
     if left:
         print(f"left out, not finished\n{bullet_list(list(map(str, left)))}")
+    return page
 
 
 def main() -> None:

@@ -10,16 +10,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hep2gan.config import RESTORE, TrainConfig, errors_naming_config, parse_run, parse_source
+from hep2gan.config import (
+    RESTORE,
+    Accelerator,
+    TrainConfig,
+    errors_naming_config,
+    parse_run,
+    parse_source,
+)
 from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.predict import BackendOutput
+from hep2gan.inference.predict import BackendOutput, TrainedModel
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
 from hep2gan.runs.folder import CropGeometry, RunFolder
 from hep2gan.training.build import build_task
-from hep2gan.training.devices import to_channels_last
+from hep2gan.training.devices import resolve_device, to_channels_last
 from hep2gan.training.module import SegmentationGuidedClassification
 
 
@@ -82,7 +89,9 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
     # First without memory: a few digits in a configuration can ask for terabytes.
     with torch.device("meta"):
         _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
-    task = build()
+    # Initial weights are random numbers, and the caller's own go on undisturbed.
+    with torch.random.fork_rng(devices=()):
+        task = build()
     task.load_state_dict(state["state_dict"])
     source = parse_source(config.data, trusted)
     return LoadedRun(
@@ -96,6 +105,33 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         task.eval(),
         path,
     )
+
+
+def open_model(
+    folder: Path,
+    *,
+    checkpoint: str | None = None,
+    accelerator: Accelerator = "auto",
+    trusted: Sequence[str] = (),
+) -> TrainedModel:
+    """Load a run to predict images with it.
+
+    Args:
+        folder: The run's folder.
+        checkpoint: As in `load_run`.
+        accelerator: Where its networks run: "gpu", "cpu" or "auto".
+        trusted: As in `load_run`.
+
+    Returns:
+        The networks, on their device.
+
+    Raises:
+        Hep2ganError: As `load_run`, or there is no such device.
+    """
+    trained = load_run(folder, checkpoint, trusted)
+    device = resolve_device(accelerator)
+    backend = TorchBackend(trained.task, trained.config.normalisation, device)
+    return TrainedModel(backend, trained.classes, trained.size, trained.crops, trained.reading)
 
 
 def _build(

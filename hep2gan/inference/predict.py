@@ -22,6 +22,7 @@ from hep2gan.data.readers.image import (
     ByteImage,
     GreyLevels,
     ImageReading,
+    read_array,
     read_image,
     resize,
     stretch,
@@ -58,6 +59,18 @@ class InputImage(NamedTuple):
     name: Path
 
 
+class InputArray(NamedTuple):
+    """One image in memory.
+
+    Attributes:
+        name: What it is called in results and errors.
+        pixels: Unsigned or floating numbers (h, w).
+    """
+
+    name: str
+    pixels: npt.NDArray[Any]
+
+
 class FoundImages(NamedTuple):
     """The images among some inputs.
 
@@ -74,14 +87,14 @@ class LoadedImage(NamedTuple):
     """An image that could be read.
 
     Attributes:
-        file: The file that it was read from.
+        file: The file or array that it was read from.
         shape: Its height and width in pixels.
         background: Pixels (h, w) to draw an overlay on; None if no overlay is wanted.
         stored: Pixels (S, S) for the networks.
         levels: Grey levels that stored 0 and 255 stand for.
     """
 
-    file: InputImage
+    file: InputImage | InputArray
     shape: tuple[int, ...]
     background: ByteImage | None
     stored: ByteImage
@@ -104,6 +117,45 @@ class BackendOutput(NamedTuple):
     distances: npt.NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True)
+class CellPrediction:
+    """What is predicted for one image; None for what the method does not predict.
+
+    Attributes:
+        name: The image's path; of an array its place in the list, as "array 0".
+        image: Its grey levels at its own size, stretched to 0..255, uint8 (h, w); None if it was
+            not kept.
+        mask: The nucleus as 1, the background as 0, uint8 (h, w).
+        probabilities: Probability of each class, in the order of the classes.
+    """
+
+    name: str
+    image: ByteImage | None
+    mask: ByteImage | None
+    probabilities: dict[str, float] | None
+
+    @property
+    def label(self) -> str | None:
+        """The most probable class."""
+        if self.probabilities is None:
+            return None
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
+    def mask_fraction(self) -> float | None:
+        """Share of the image that the mask covers."""
+        return None if self.mask is None else float(self.mask.mean())
+
+    def row(self) -> dict[str, Any]:
+        """The row of predictions.csv, with numbers as numbers."""
+        row: dict[str, Any] = {"image": self.name}
+        if self.probabilities is not None:
+            row |= {"predicted": self.label, **self.probabilities}
+        if self.mask is not None:
+            row["mask_fraction"] = self.mask_fraction
+        return row
+
+
 InferenceBackend = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.float32]], BackendOutput]
 """Segments and classifies a batch of stored pixels, with PyTorch or ONNX Runtime.
 
@@ -112,19 +164,42 @@ Its arguments are uint8 (B, S, S) pixels, and float32 (B, 2) grey levels (0..255
 """
 
 
+class TrainedModel(NamedTuple):
+    """Networks that are ready to predict, and what is known of their training.
+
+    Attributes:
+        backend: The networks.
+        classes: K class names, in the order of the probabilities; empty without a classifier.
+        size: S, the side in pixels of the images that the networks take.
+        crops: How large the cells of the training were; None if that was not recorded.
+        reading: How the images of the training were read.
+    """
+
+    backend: InferenceBackend
+    classes: tuple[str, ...]
+    size: int
+    crops: CropGeometry | None
+    reading: ImageReading
+
+
 @dataclass
 class PredictionReport:
     """How many images are done, and what is wrong with the others.
 
     Attributes:
         done: Images whose results are written.
-        problems: One message for each image that could not be read.
+        errors: One for each image that could not be read.
         masks: "empty" or "full" if every mask is; else ''.
     """
 
     done: int = 0
-    problems: list[str] = field(default_factory=list)
+    errors: list[Hep2ganError] = field(default_factory=list)
     masks: str = ""
+
+    @property
+    def problems(self) -> list[str]:
+        """The errors in words."""
+        return [str(error) for error in self.errors]
 
 
 class Predictor:
@@ -150,6 +225,11 @@ class Predictor:
     ) -> None:
         self._backend, self._classes, self._size = backend, tuple(classes), size
         self._crops, self._reading = crops, reading
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return self._classes
 
     def predict(
         self,
@@ -182,13 +262,7 @@ class Predictor:
             Hep2ganError: Only masks are wanted, and the networks make none.
         """
         report = PredictionReport()
-        load = partial(
-            _load_or_explain,
-            size=self._size,
-            reading=reading.or_else(self._reading),
-            for_overlay=overlays and masks != "only",
-            crops=self._crops,
-        )
+        load = self._loader(reading, for_overlay=overlays and masks != "only")
         write = partial(write_result, classes=self._classes, output=output, masks=masks)
         with (
             ThreadPoolExecutor(THREADS) as pool,
@@ -200,13 +274,52 @@ class Predictor:
             for row in written:
                 rows.append(row)
                 report.done = len(rows)
-                progress(report.done + len(report.problems), len(images))
+                progress(report.done + len(report.errors), len(images))
         fractions = {str(row.get("mask_fraction")) for row in rows}
         report.masks = _CONSTANT.get(fractions.pop(), "") if len(fractions) == 1 else ""
         if masks != "only":
             output.mkdir(parents=True, exist_ok=True)
             atomic_write(output / "predictions.csv", _to_csv(rows))
         return report
+
+    def predict_in_memory(
+        self,
+        images: Sequence[InputImage | InputArray],
+        *,
+        batch_size: int,
+        reading: ImageReading,
+    ) -> tuple[list[CellPrediction], list[Hep2ganError]]:
+        """Predict images of files and arrays, and keep the results.
+
+        Args:
+            images: The files and arrays.
+            batch_size: Images that the networks take at once.
+            reading: How to read them; what is None is as in the training.
+
+        Returns:
+            The predictions in the order of the images, and an error for each image that could not
+            be read.
+        """
+        report = PredictionReport()
+        load = self._loader(reading, for_overlay=True)
+        with (
+            ThreadPoolExecutor(THREADS) as pool,
+            closing(map_ordered(pool, load, images, ahead=batch_size)) as loaded,
+            closing(self._run(loaded, batch_size, report)) as predicted,
+        ):
+            done = [to_prediction(*result, self._classes) for result in predicted]
+        return done, report.errors
+
+    def _loader(
+        self, reading: ImageReading, *, for_overlay: bool
+    ) -> Callable[[InputImage | InputArray], LoadedImage | Hep2ganError]:
+        return partial(
+            _load_or_explain,
+            size=self._size,
+            reading=reading.or_else(self._reading),
+            for_overlay=for_overlay,
+            crops=self._crops,
+        )
 
     def _run(
         self,
@@ -216,7 +329,7 @@ class Predictor:
     ) -> Generator[tuple[LoadedImage, BackendOutput]]:
         """Run the networks over each `batch_size` files; report those that could not be read."""
         while batch := list(islice(loaded, batch_size)):
-            report.problems += [str(image) for image in batch if isinstance(image, Hep2ganError)]
+            report.errors += [image for image in batch if isinstance(image, Hep2ganError)]
             if images := [image for image in batch if isinstance(image, LoadedImage)]:
                 pixels = np.stack([image.stored for image in images])
                 levels = np.array([image.levels for image in images], np.float32)
@@ -327,7 +440,7 @@ def _name_results(images: Sequence[InputImage]) -> list[InputImage]:
     return [InputImage(path, name) for name, path in by_name.items()]
 
 
-def _load_or_explain(file: InputImage, **options: Any) -> LoadedImage | Hep2ganError:
+def _load_or_explain(file: InputImage | InputArray, **options: Any) -> LoadedImage | Hep2ganError:
     try:
         return load_image(file, **options)
     except Hep2ganError as error:
@@ -347,16 +460,16 @@ def with_own_keys(error: Hep2ganError) -> Hep2ganError:
 
 
 def load_image(
-    file: InputImage,
+    file: InputImage | InputArray,
     size: int,
     reading: ImageReading,
     for_overlay: bool,
     crops: CropGeometry | None = None,
 ) -> LoadedImage:
-    """Read a file for the networks.
+    """Read an image for the networks.
 
     Args:
-        file: The image file.
+        file: The image file, or an array.
         size: S, the side in pixels of the images that the networks take.
         reading: White level, channel and plane.
         for_overlay: Whether the pixels are kept at their own size too.
@@ -366,13 +479,16 @@ def load_image(
         The image.
 
     Raises:
-        Hep2ganError: The file cannot be read, see `read_image`, or it is many times as large as
-            the largest crop of the training, so that it is a field of cells.
+        Hep2ganError: The image cannot be read, see `read_image` and `read_array`, or it is many
+            times as large as the largest crop of the training, so that it is a field of cells.
     """
-    image = read_image(file.path, *reading)
+    if isinstance(file, InputArray):
+        name, image = file.name, read_array(file.name, file.pixels, reading.white_level)
+    else:
+        name, image = str(file.path), read_image(file.path, *reading)
     if crops and max(image.shape) > MAX_CROPS * crops.largest:
         raise Hep2ganError(
-            f"{file.path} has {image.shape[1]} × {image.shape[0]} pixels",
+            f"{name} has {image.shape[1]} × {image.shape[0]} pixels",
             f"one file is one cell, and those of the training are at most {crops.largest} px long",
             "set input=field if it shows many cells, input=crop if it shows one",
         )
@@ -380,6 +496,28 @@ def load_image(
     return LoadedImage(
         file, image.shape, stretch(image)[0] if for_overlay else None, stored, levels
     )
+
+
+def to_prediction(
+    image: LoadedImage, predicted: BackendOutput, classes: Sequence[str]
+) -> CellPrediction:
+    """Bring what the networks return to the size and the names of the image.
+
+    Args:
+        image: The image.
+        predicted: What the networks return for it.
+        classes: K class names, in the order of the probabilities.
+
+    Returns:
+        The prediction.
+    """
+    mask, file, probabilities = None, image.file, None
+    if predicted.mask is not None:
+        mask = threshold_at_size(predicted.mask, image.shape)
+    if predicted.probabilities is not None:
+        probabilities = dict(zip(classes, predicted.probabilities.tolist(), strict=True))
+    name = file.name if isinstance(file, InputArray) else str(file.path)
+    return CellPrediction(name, image.background, mask, probabilities)
 
 
 def write_result(
@@ -404,21 +542,15 @@ def write_result(
     """
     image, predicted = result
     require_masks(masks, predicted)
-    row: dict[str, Any] = {"image": str(image.file.path)}
-    if predicted.probabilities is not None:
-        probabilities = predicted.probabilities.tolist()
-        row["predicted"] = classes[int(np.argmax(probabilities))]
-        row |= {name: f"{p:.6f}" for name, p in zip(classes, probabilities, strict=True)}
-    if predicted.mask is not None:
-        mask = threshold_at_size(predicted.mask, image.shape)
-        row["mask_fraction"] = f"{mask.mean():.6f}"
+    cell, name = to_prediction(image, predicted, classes), Path(image.file.name)
+    if cell.mask is not None:
         if masks:
-            name = image.file.name
             stem = Path("masks") / name if masks is True else name.with_name(f"{name.name}_Mask")
-            save_png(output / stem, mask * 255)
-        if image.background is not None:
-            save_png(output / "overlays" / image.file.name, overlay(image.background, mask))
-    return row
+            save_png(output / stem, cell.mask * 255)
+        if cell.image is not None:
+            save_png(output / "overlays" / name, overlay(cell.image, cell.mask))
+    row = cell.row()
+    return {key: f"{v:.6f}" if isinstance(v, float) else v for key, v in row.items()}
 
 
 def require_masks(masks: Masks, predicted: BackendOutput) -> None:

@@ -98,12 +98,7 @@ def find_runs(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises:
         Hep2ganError: Some runs were started there, and none is finished.
     """
-    found: tuple[list[Path], list[Path]] = ([], [])
-    for place, below, files in os.walk(folder):
-        if {"config.yaml", "output.log", "train.log"} & set(files):
-            found[not RunFolder(Path(place)).done].append(Path(place))
-            below.clear()
-    done, rest = map(sorted, found)
+    done, rest = list_runs(folder)
     if rest and not done:
         raise Hep2ganError(
             f"no run in {folder} is finished\n{bullet_list(list(map(str, rest)))}\n",
@@ -111,6 +106,23 @@ def find_runs(folder: Path) -> tuple[list[Path], list[Path]]:
             "start the same hep2gan-train again, which goes on with them",
         )
     return done, rest
+
+
+def list_runs(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List the runs in a folder and all below it.
+
+    Args:
+        folder: A folder; may be a run itself.
+
+    Returns:
+        Folders of finished runs, and of those that are not finished.
+    """
+    found: tuple[list[Path], list[Path]] = ([], [])
+    for place, below, files in os.walk(folder):
+        if {"config.yaml", "output.log", "train.log"} & set(files):
+            found[not RunFolder(Path(place)).done].append(Path(place))
+            below.clear()
+    return sorted(found[0]), sorted(found[1])
 
 
 def read_finished_run(path: Path) -> FinishedRun:

@@ -88,7 +88,7 @@ def test_tab_completion_offers_groups_options_and_keys():
         ("split=zzzz", "There is no split 'zzzz'. Choose from block, given, random, specimen."),
         ("metod=proposed", "Did you mean method"),
         ("loss/pixel=l3", "Did you mean loss/pixel=l1? Choose from bce_dice, l1."),
-        ("objective=val/f1", "See --help"),
+        ("objective=val/f1", "See hep2gan-train --help"),
         ("trainer.workers=2", "Did you mean trainer.num_workers"),
     ],
 )

@@ -11,7 +11,14 @@ from hep2gan.data.readers.image import ImageReading, resize, stretch
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.load import TorchBackend
-from hep2gan.inference.predict import BackendOutput, Predictor, find_images, load_image, map_ordered
+from hep2gan.inference.predict import (
+    BackendOutput,
+    InputArray,
+    Predictor,
+    find_images,
+    load_image,
+    map_ordered,
+)
 from hep2gan.models.guidance import MaskGuidance
 from hep2gan.reports.figures.overlay import overlay
 from hep2gan.runs.folder import CropGeometry
@@ -276,6 +283,34 @@ def predicted(count, batch_size, calls=None, output=Path("out"), **given):
         **given,
     )
     return report, seen
+
+
+def test_what_is_kept_in_memory_is_what_is_written():
+    report, _ = predicted(40, 4)
+    images = find_images(["many"], OUT).images
+    found, errors = Predictor(engine, "ab", 16).predict_in_memory(
+        images, batch_size=4, reading=ImageReading()
+    )
+    assert list(map(str, errors)) == report.problems
+    rows = list(csv.DictReader(Path("out/predictions.csv").read_text().splitlines()))
+    assert len(found) == report.done == len(rows)
+    for cell, row in zip(found, rows, strict=True):
+        written = np.asarray(Image.open(Path("out/masks") / Path(cell.name).name))
+        assert 0 < cell.mask.mean() < 1
+        assert np.array_equal(cell.mask * 255, written)
+        numbers = [cell.probabilities["a"], cell.probabilities["b"], cell.mask_fraction]
+        assert [f"{number:.6f}" for number in numbers] == [
+            row[k] for k in ("a", "b", "mask_fraction")
+        ]
+        assert (cell.name, cell.label) == (row["image"], row["predicted"])
+    arrays = [InputArray("x", np.asarray(Image.open(cell.name))) for cell in found]
+    again, _ = Predictor(engine, "ab", 16).predict_in_memory(
+        arrays, batch_size=7, reading=ImageReading()
+    )
+    for one, other in zip(found, again, strict=True):
+        assert np.array_equal(one.mask, other.mask)
+        assert np.array_equal(one.image, other.image)
+        assert one.probabilities == other.probabilities
 
 
 def test_rows_and_problems_keep_the_order_of_the_files():

@@ -93,6 +93,45 @@ def read_image(
     return grey_levels(path, decode_image(path, channel, plane), white_level)
 
 
+def read_array(
+    name: str, pixels: npt.NDArray[np.generic], white_level: int | None = None
+) -> GreyImage:
+    """Take an array as grey levels, as `read_image` takes a file of its numbers.
+
+    Args:
+        name: What messages call it.
+        pixels: (h, w) of uint8, whose levels are kept; of uint16, whose white is 65535; or of other
+            integers and floats, whose white must be said.
+        white_level: As in `read_image`.
+
+    Returns:
+        float32 (h, w) on the 0 to 255 scale.
+
+    Raises:
+        Hep2ganError: For another shape or type, for values that are negative or not finite, and for
+            all that `grey_levels` rejects.
+    """
+    if pixels.ndim != 2 or not pixels.size:
+        raise Hep2ganError(
+            f"{name} has shape {pixels.shape}",
+            "an image is an array (height, width) of grey levels",
+            "give one channel, as image[..., 1], or the images of a stack as a list",
+        )
+    if pixels.dtype.kind not in "uif":
+        raise Hep2ganError(
+            f"{name} holds {pixels.dtype}", "grey levels are numbers", "give uint8, uint16 or float"
+        )
+    values = pixels.astype(np.float32)
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise Hep2ganError(
+            f"{name} holds negative or non-finite values",
+            "grey levels are finite and not negative",
+            "subtract its smallest value, or clip it",
+        )
+    white = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(pixels.dtype, 0)
+    return grey_levels(Path(name), DecodedImage(values, white), white_level)
+
+
 def grey_levels(path: Path, decoded: DecodedImage, white_level: int | None = None) -> GreyImage:
     """Scale a decoded image to grey levels from 0 to 255.
 

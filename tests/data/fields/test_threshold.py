@@ -4,12 +4,12 @@ import sys
 
 import numpy as np
 import pytest
+from hep2gan.data.fields.shapes import Likeness, choose_regions, fill_holes, measure_shapes
+from hep2gan.data.fields.threshold import ThresholdFinder, estimate_diameter
 from scipy import ndimage
 from skimage import draw
 
 from hep2gan.config import parse_finder
-from hep2gan.data.fields.shapes import Likeness, choose_regions, fill_holes, measure_shapes
-from hep2gan.data.fields.threshold import ThresholdFinder, estimate_diameter
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.instances import average_precision, match_instances
 from hep2gan.settings import Component
@@ -85,7 +85,7 @@ def test_the_diameter_is_estimated(radius):
 
 
 def test_a_diameter_of_the_settings_is_before_that_of_the_training():
-    image, labels = field(APART)
+    image, _ = field(APART)
     with_own = ThresholdFinder(diameter=40.0).find(image, 400.0)
     assert np.array_equal(with_own, ThresholdFinder().find(image, 40.0))
 

@@ -1,0 +1,327 @@
+"""Runs as Python code sees them: settings, metrics, predictions, a table of many."""
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from hep2gan.api.frames import import_pandas
+from hep2gan.errors import Hep2ganError, SeveralProblemsError, bullet_list, pluralize
+from hep2gan.runs.finished import list_runs, read_finished_run
+from hep2gan.runs.folder import RunFolder, flatten
+
+if TYPE_CHECKING:
+    import pandas
+
+    from hep2gan.api.predictions import CellPredictions, Images
+    from hep2gan.inference.predict import TrainedModel
+
+_NAMES = ("study", "name", "seed")
+"""Settings that name a run: always columns of a table."""
+_PLACES = frozenset({"run_dir", "runs", "stores", "data.store", "data.root"})
+"""Settings of places alone: never columns unless they are asked for."""
+
+
+_ALIKE: dict[float | None, str] = {0.0: "empty", 1.0: "full"}
+"""Fractions of a mask that no image should have, all images least of all."""
+
+
+class Run:
+    """A run folder, as `hep2gan-train` writes it.
+
+    Its networks are loaded when they first predict, and stay as long as this object does.
+
+    Args:
+        path: The folder.
+        checkpoint: A checkpoint file; None for what the run's rule chose.
+        accelerator: Where its networks run: "gpu", "cpu", or "auto" for the first GPU there is.
+        trusted: Packages of your own whose classes its configuration may name.
+
+    Attributes:
+        path: The folder, absolute.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+        trusted: Sequence[str] = (),
+    ) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self._folder = RunFolder(self.path)
+        self._checkpoint = None if checkpoint is None else os.fspath(checkpoint)
+        self._accelerator, self._trusted = accelerator, tuple(trusted)
+
+    def __repr__(self) -> str:
+        return f"<run {os.path.relpath(self.path)}{'' if self.finished else ', not finished'}>"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained and tested to the end."""
+        return self._folder.done
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All settings, nested as in config.yaml.
+
+        Raises:
+            Hep2ganError: config.yaml is missing or damaged.
+        """
+        self._folder.require_started()
+        return self._folder.config()
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Results of the test, such as `test/dice` and `test/accuracy`; fractions and pixels.
+
+        Raises:
+            Hep2ganError: The run is not finished, or metrics.json is damaged.
+        """
+        return read_finished_run(self.path).metrics
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes.
+
+        Raises:
+            Hep2ganError: store.json is missing or damaged.
+        """
+        return self._folder.store_info().classes
+
+    @cached_property
+    def _model(self) -> "TrainedModel":
+        with warnings.catch_warnings():
+            # tqdm's, in a notebook without widgets; no bar of tqdm is shown here.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from hep2gan.inference.load import open_model
+
+        return open_model(
+            self.path,
+            checkpoint=self._checkpoint,
+            accelerator=self._accelerator,
+            trusted=self._trusted,
+        )
+
+    def predict(
+        self,
+        images: "Images",
+        *,
+        batch_size: int = 64,
+        white_level: int | None = None,
+        channel: int | str | None = None,
+        plane: int | None = None,
+    ) -> "CellPredictions":
+        """Segment and classify images of single cells, with what `hep2gan-predict` computes.
+
+        Args:
+            images: A file, a folder, an array (h, w), or a list of these. Grey levels of an array
+                are taken as those of a file of its type: uint8 as they are, uint16 with 65535 as
+                white, anything else by `white_level`.
+            batch_size: Images that the networks take at once.
+            white_level: Grey level that is white, for more than 8 bits; None as in the training.
+            channel: Number or name of the channel of files that have several; None as in the
+                training.
+            plane: Number of the plane of files that have several; None as in the training.
+
+        Returns:
+            The predictions in the order of the images, those of a folder by name. Images that
+            cannot be read are left out, with a warning, and listed in `problems`.
+
+        Raises:
+            Hep2ganError: There is no image, none can be read, or the run cannot be loaded.
+        """
+        from hep2gan.api.predictions import CellPredictions, list_inputs
+        from hep2gan.data.readers.image import ImageReading
+        from hep2gan.inference.predict import Predictor
+
+        found, left_out = list_inputs(images)
+        cells, errors = Predictor(*self._model).predict_in_memory(
+            found, batch_size=batch_size, reading=ImageReading(white_level, channel, plane)
+        )
+        if not cells:
+            raise _all(errors)
+        problems = [str(error) for error in errors]
+        if problems:
+            left = pluralize(len(problems), "image")
+            warnings.warn(f"{left} left out\n{bullet_list(problems)}", stacklevel=2)
+        if alike := _ALIKE.get(_only(cell.mask_fraction for cell in cells)):
+            text = f"every mask is {alike}: look at them, and at the test of the run (test/dice)"
+            warnings.warn(text, stacklevel=2)
+        return CellPredictions(cells, self._model.classes, problems, left_out)
+
+    def report(self, output: str | os.PathLike[str] = "report/report.html") -> Path:
+        """Write one HTML page about the run, with tables and figures beside it.
+
+        Args:
+            output: The page, or a folder that is there for report.html.
+
+        Returns:
+            The page.
+
+        Raises:
+            Hep2ganError: The run is not finished or damaged.
+        """
+        from hep2gan.api.commands import report
+
+        return report(self, output)
+
+
+def _only(fractions: Iterable[float | None]) -> float | None:
+    """The fraction that all images have; None where they differ."""
+    different = set(fractions)
+    return different.pop() if len(different) == 1 else None
+
+
+def _all(errors: Sequence[Hep2ganError]) -> Hep2ganError:
+    if len(errors) == 1:
+        return errors[0]
+    return SeveralProblemsError(errors, "images cannot be read", "", "correct each of them")
+
+
+def load_run(
+    path: str | os.PathLike[str],
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+    trusted: Sequence[str] = (),
+) -> Run:
+    """Open a run folder, such as runs/default/proposed/seed0.
+
+    Args:
+        path: The folder.
+        checkpoint: As in `Run`.
+        accelerator: As in `Run`.
+        trusted: As in `Run`.
+
+    Returns:
+        The run; its networks are loaded when they are needed.
+
+    Raises:
+        Hep2ganError: The folder is no run.
+    """
+    run = Run(path, checkpoint=checkpoint, accelerator=accelerator, trusted=trusted)
+    RunFolder(run.path).require_started()
+    return run
+
+
+class Runs(Sequence[Run]):
+    """Runs found in a folder: a list with a table.
+
+    Args:
+        root: The folder that was searched.
+        runs: The runs.
+    """
+
+    def __init__(self, root: Path, runs: Sequence[Run]) -> None:
+        self._root, self._runs = root, list(runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Runs": ...
+
+    def __getitem__(self, index: int | slice) -> "Run | Runs":
+        if isinstance(index, slice):
+            return Runs(self._root, self._runs[index])
+        return self._runs[index]
+
+    def __repr__(self) -> str:
+        done = sum(run.finished for run in self)
+        return f"<{pluralize(len(self), 'run')}, {done} finished>"
+
+    def to_frame(self, settings: Sequence[str] | None = None) -> "pandas.DataFrame":
+        """Make a data frame with a row for each run, named by its folder.
+
+        Args:
+            settings: Dotted keys of the settings to show, such as `trainer.max_epochs`; None for
+                those in which the runs differ.
+
+        Returns:
+            The columns study, name, seed and `finished`, the settings, then the metrics. Runs that
+            are not finished have no metrics. A damaged run has its error in a column `problem`.
+
+        Raises:
+            Hep2ganError: pandas is not installed, or no run has a setting of that name.
+        """
+        read = [_read(run) for run in self]
+        keys = _differing(read) if settings is None else _known(settings, read)
+        rows = [
+            {name: config.get(name) for name in _NAMES}
+            | {"finished": run.finished}
+            | {key: _cell(config.get(key)) for key in keys}
+            | metrics
+            | ({"problem": problem} if problem else {})
+            for run, (config, metrics, problem) in zip(self, read, strict=True)
+        ]
+        names = [os.path.relpath(run.path, self._root.absolute()) for run in self]
+        pandas = import_pandas()
+        return pandas.DataFrame(rows, index=pandas.Index(names, name="run"))
+
+
+def find_runs(folder: str | os.PathLike[str] = "runs") -> Runs:
+    """List the runs in a folder and all below it, also those that are not finished.
+
+    Args:
+        folder: The folder, such as that of a study.
+
+    Returns:
+        The runs, by path.
+
+    Raises:
+        Hep2ganError: There is no such folder.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise Hep2ganError(f"{root} is no folder", "runs lie in one", "check the path")
+    done, rest = list_runs(root)
+    return Runs(root, [Run(path) for path in sorted(done + rest)])
+
+
+_Read = tuple[dict[str, Any], dict[str, float], str]
+
+
+def _read(run: Run) -> _Read:
+    """Flat settings and metrics of a run, and what is wrong with it."""
+    try:
+        config = dict(flatten(run.config))
+    except Hep2ganError as error:
+        return {}, {}, str(error)
+    try:
+        return config, run.metrics if run.finished else {}, ""
+    except Hep2ganError as error:
+        return config, {}, str(error)
+
+
+def _differing(read: Sequence[_Read]) -> list[str]:
+    configs = [config for config, _, _ in read if config]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return [
+        key
+        for key in keys
+        if key not in _NAMES and key not in _PLACES
+        if any(config.get(key) != configs[0].get(key) for config in configs)
+    ]
+
+
+def _known(settings: Sequence[str], read: Sequence[_Read]) -> list[str]:
+    for key in settings:
+        if not any(key in config for config, _, _ in read):
+            raise Hep2ganError(
+                f"no run has a setting {key!r}",
+                "settings are named by dotted keys",
+                "see docs/configuration.md, or run.config",
+            )
+    return [key for key in settings if key not in _NAMES]
+
+
+def _cell(value: Any) -> Any:
+    # Lists do not compare or sort in a data frame.
+    return str(value) if isinstance(value, list | Mapping) else value

@@ -1,0 +1,1 @@
+"""Mirror of hep2gan.api."""
