@@ -143,7 +143,7 @@ def test_the_lock_ends_when_training_fails(tmp_path):
 
 
 def test_on_windows_no_process_is_asked_by_a_signal_that_would_end_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("hep2gan.runs.lock.sys.platform", "win32")
+    monkeypatch.setattr("hep2gan.io.sys.platform", "win32")
     monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("os.kill ends a process there"))
     owner = Owner.current()
     assert not owner.has_ended

@@ -110,9 +110,7 @@ def device_slots(
         raise Hep2ganError(fact, "", fewer)
     if len(gpus) < needs.devices:
         if jobs_per_device > 1:
-            log.warning(
-                "No job shares a GPU: none is used. Jobs at once on the CPU: %d", count or 1
-            )
+            log.warning("No GPU is used, and none shared; jobs at once on the CPU: %d", count or 1)
         return DeviceSlots([], needs.devices, count or 1)
     fitting = len(gpus) * jobs_per_device // needs.devices
     return DeviceSlots(gpus, needs.devices, min(count or fitting, fitting), jobs_per_device)
