@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,11 @@ from hep2gan.data.phantom.folder import SyntheticFolder
 from hep2gan.data.phantom.laboratory import Laboratory
 from hep2gan.data.phantom.placement import AREA_PER_CELL
 from hep2gan.data.phantom.specimens import Specimen, sample_class, specimen_generator
-from hep2gan.data.readers.source import INTENSITY_NAMES
+from hep2gan.data.readers.fields import FieldsSource, LabelledFields
+from hep2gan.data.readers.source import INTENSITY_NAMES, RawCells
 from hep2gan.data.store.pack_worker import run_chunks
 from hep2gan.errors import Hep2ganError
-from hep2gan.io import Progress, available_cores, csv_text
+from hep2gan.io import Progress, available_cores, csv_text, progress_bar
 from hep2gan.settings import NonNegative, PositiveInt, Seed, Settings
 
 FIELDS_VERSION = 1
@@ -79,6 +80,38 @@ class FieldsPlan(Settings):
                 f"set cells_max={room} or below, cells_min too, or larger width and height",
             )
         return None
+
+
+class PhantomFieldsSource(FieldsSource, FieldsPlan):
+    """data=phantom_fields: synthetic fields with label images; `is_generated` is true."""
+
+    is_generated: ClassVar[bool] = True
+
+    def conflict(self) -> Hep2ganError | None:
+        """Check what both bases check; see `Settings.conflict`."""
+        return FieldsPlan.conflict(self) or FieldsSource.conflict(self)
+
+    def read_fields(self, workers: int | None = None) -> LabelledFields:
+        """Generate the fields if they are missing, and read them as others.
+
+        Args:
+            workers: Number of processes; None for one per core, or one for few fields.
+
+        Returns:
+            The fields with all their cells.
+
+        Raises:
+            Hep2ganError: As `write_phantom_fields` and `FieldsSource.read_fields` do.
+        """
+        plan = FieldsPlan(**{name: getattr(self, name) for name in FieldsPlan.model_fields})
+        with progress_bar("generating fields") as progress:
+            write_phantom_fields(self.folder, plan, workers=workers, progress=progress)
+        return super().read_fields(workers)
+
+    def read(self, workers: int | None = None) -> RawCells:
+        """Read which cells the fields show; see `DataSource.read`."""
+        raw = super().read(workers)
+        return raw._replace(source=raw.source.replace(" field", " synthetic field", 1))
 
 
 class SyntheticField(NamedTuple):

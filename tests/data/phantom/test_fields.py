@@ -11,6 +11,7 @@ from hep2gan.data.patterns import CLASSES
 from hep2gan.data.phantom import fields
 from hep2gan.data.phantom.fields import (
     FieldsPlan,
+    PhantomFieldsSource,
     generate_field,
     plan_field_specimens,
     write_phantom_fields,
@@ -203,3 +204,18 @@ def test_settings_that_cannot_be_are_refused(tmp_path, settings, message, mended
         write_phantom_fields(tmp_path / "set", small(fields=1, **settings))
     assert list(tmp_path.iterdir()) == []
     write_phantom_fields(tmp_path / "set", small(fields=1, **mended))
+
+
+def test_a_source_writes_its_fields_and_reads_their_cells(tmp_path):
+    source = PhantomFieldsSource(
+        name="phantom_fields", root=str(tmp_path / "set"), store="-", fields=22, **SMALL
+    )
+    raw = source.read(workers=1)
+    cells = table(tmp_path / "set" / "cells.csv")
+    assert len(raw.cells) == sum(cell["mitotic"] == "0" for cell in cells)
+    assert sorted(raw.classes) == sorted(CLASSES)
+    assert len(raw.specimens) == 6
+    assert not raw.problems
+    assert not [note for note in raw.notes if "not used" in note]
+    with pytest.raises(Hep2ganError, match="cells_max=9"):
+        PhantomFieldsSource(root="-", name="f", store="-", **SMALL | {"cells_min": 9})
