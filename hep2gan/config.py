@@ -405,6 +405,8 @@ ALLOWED_CLASSES = frozenset(
         "hep2gan.data.readers.icpr_fields.Icpr2016FieldsSource",
         "hep2gan.data.phantom.generate.PhantomSource",
         "hep2gan.data.phantom.fields.PhantomFieldsSource",
+        "hep2gan.data.fields.threshold.ThresholdFinder",
+        "hep2gan.data.fields.cellpose.CellposeFinder",
         "hep2gan.data.transforms.augmentation.Augmentation",
         "hep2gan.models.generator.DeepLabV3PlusGenerator",
         "hep2gan.models.discriminator.PatchGAN",
