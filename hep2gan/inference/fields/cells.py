@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from hep2gan.data.fields.finder import CellFinder
 from hep2gan.data.fields.labels import LabelFinder, read_labels
 from hep2gan.data.fields.regions import Labels
@@ -50,7 +52,8 @@ class CellSource:
             Its cells.
 
         Raises:
-            Hep2ganError: Its label image does not fit, or there is none and nothing finds cells.
+            Hep2ganError: Its label image does not fit, or there is none and nothing finds cells, or
+                what was found is no label image.
         """
         file = self._labels.find(path)
         if file is not None:
@@ -62,4 +65,11 @@ class CellSource:
                 "with ~cells nothing finds the cells of a field",
                 "add the label image, name it by labels={name}_labels, or leave ~cells out",
             )
-        return FieldCells(self._finder.find(image, self._diameter), FOUND)
+        found = np.asarray(self._finder.find(image, self._diameter))
+        if found.shape != image.shape or found.dtype.kind not in "iu" or found.min(initial=0) < 0:
+            raise Hep2ganError(
+                f"{type(self._finder).__name__} returned {found.dtype} {found.shape} for {path}",
+                f"a label image has a whole number from 0 on for each pixel, {image.shape}",
+                "correct its method find, see CellFinder",
+            )
+        return FieldCells(found.astype(np.int32, copy=False), FOUND)
