@@ -199,7 +199,7 @@ def require_fields(source: DataSource) -> FieldsSource:
         The same settings.
 
     Raises:
-        Hep2ganError: It is of images of single cells.
+        Hep2ganError: It is of images of single cells, or `data.root` is not set.
     """
     if not isinstance(source, FieldsSource):
         raise Hep2ganError(
@@ -207,6 +207,7 @@ def require_fields(source: DataSource) -> FieldsSource:
             "cells= finds the cells of whole fields that have label images",
             "leave cells out, or name fields: data=fields data.root=FOLDER",
         )
+    _ = source.folder  # Packed cells alone are not enough: the fields themselves are read.
     return source
 
 
