@@ -85,7 +85,7 @@ def test_the_diameter_is_estimated(radius):
 
 
 def test_a_diameter_of_the_settings_is_before_that_of_the_training():
-    image, labels = field(APART)
+    image, _ = field(APART)
     with_own = ThresholdFinder(diameter=40.0).find(image, 400.0)
     assert np.array_equal(with_own, ThresholdFinder().find(image, 40.0))
 
@@ -122,7 +122,7 @@ def test_two_peaks_are_chosen_in_place_of_the_clump_around_them():
     assert (alone, one[20, 20], one[0, 59]) == (1, 1, 0)
 
 
-MINE = '''
+MINE = """
 from hep2gan.settings import PositiveInt, Settings
 
 import numpy as np
@@ -133,7 +133,7 @@ class Brightest(Settings):
 
     def find(self, image, diameter):
         return (image > self.level).astype(np.int32)
-'''
+"""
 
 
 def test_a_finder_of_ones_own(tmp_path, monkeypatch):
