@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from hep2gan.cli import evaluate, pack, predict, report, train
-from hep2gan.cli.app import name_positionals, resolve_config
+from hep2gan.cli.app import name_positionals, quote_text, resolve_config
 from hep2gan.cli.config_safety import check_external_configs
 from hep2gan.data.prepare import pack_store
 from hep2gan.data.readers.csv_table import read_table
@@ -29,7 +29,9 @@ from hep2gan.data.readers.manifest import read_manifest
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
+from hep2gan.inference.fields.kind import sort_inputs
 from hep2gan.inference.predict import InputImage, check_output, find_images, load_image
+from hep2gan.runs.folder import CropGeometry
 from tests.helpers.commands import call, folder_after
 from tests.helpers.field_sets import field, labelled_fields
 from tests.helpers.raw_sets import (
@@ -577,7 +579,8 @@ def test_values_that_errors_propose_are_taken(kind, key, field):
     if not (proposed := re.fullmatch(rf"set ({re.escape(key)}=.*), for example", error.fix)):
         assert error.fix.startswith(f"choose {key.replace('.', '/')}=NAME")
         return
-    value = OverridesParser.create().parse_override(proposed[1]).value()
+    # As the command line takes it.
+    value = OverridesParser.create().parse_override(quote_text(proposed[1])).value()
     assert key not in refusals(kind, key, value)
 
 
@@ -609,12 +612,12 @@ def test_inputs_of_predictions():
     assert find_images(["k"], output).images
     save("f.png", (700, 900))
     (field,) = find_images(["f.png"], output).images
-    found = refusal(
-        lambda: load_image(field, 32, ImageReading(), False, 100), "crop the cells out of it"
-    )
-    side = int(found.fix.rpartition("at most ")[2].removesuffix(" px"))
-    save("f.png", (side, side))
-    assert load_image(field, 32, ImageReading(), False, 100).shape == (side, side)
+    crops = CropGeometry(100, 60, 80, 10, 55.0)
+    words = "set input=field if it shows many cells, input=crop if it shows one"
+    refusal(lambda: load_image(field, 32, ImageReading(), False, crops), words)
+    assert sort_inputs([field], "field", crops).fields == [field]
+    # What input=crop does.
+    assert load_image(field, 32, ImageReading(), False).shape == (700, 900)
 
 
 @pytest.mark.usefixtures("here")
