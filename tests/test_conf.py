@@ -14,8 +14,8 @@ from tests.helpers.configs import composed, parsed
 
 FILES = sorted(p.relative_to(config_folder()) for p in config_folder().glob("*/**/*.yaml"))
 OWN = [p for p in FILES if p.parts[0] != "hydra"]
-# Files that begin with _ are what others have in common.
-GROUPS = [p for p in OWN if not p.stem.startswith("_")]
+# Files that begin with _ are what others have in common; finding cells is no part of a training.
+GROUPS = [p for p in OWN if not p.stem.startswith("_") and p.parts[0] != "cells"]
 
 
 # What the other groups say is not in the networks, the losses or the optimizers.
@@ -140,6 +140,15 @@ def test_commands_compose(name):
         "report": ["runs=[a]"],
     }
     assert composed(name, *given.get(name, []))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_what_finds_cells_is_a_group_of_the_commands_for_fields(command):
+    given = ["inputs=[b]"] if command == "predict" else []
+    for file in config_folder().glob("cells/*.yaml"):
+        found = composed(command, "run=a", *given, f"cells={file.stem}")
+        assert found["cells"]["_target_"].startswith("hep2gan.data.fields."), file
+    assert "\n    cells  " in (config_folder() / f"hydra/help/{command}.yaml").read_text()
 
 
 def test_every_group_is_explained_in_the_help():

@@ -1,4 +1,4 @@
-"""How many cells of fields are found: AP at IoU 0.5 and 0.75 and F1, by group and over all.
+"""How many cells of labelled fields are found: AP at IoU 0.5 and 0.75, F1; by group and over all.
 
 `python -m experiments.benchmarks.cells FOLDER [DIAMETER]` reads a folder in the layout of labelled
 fields. Fields are grouped by the column group of its fields.csv, or label where there is none.

@@ -65,11 +65,29 @@ class CellSource:
                 "with ~cells nothing finds the cells of a field",
                 "add the label image, name it by labels={name}_labels, or leave ~cells out",
             )
-        found = np.asarray(self._finder.find(image, self._diameter))
-        if found.shape != image.shape or found.dtype.kind not in "iu" or found.min(initial=0) < 0:
-            raise Hep2ganError(
-                f"{type(self._finder).__name__} returned {found.dtype} {found.shape} for {path}",
-                f"a label image has a whole number from 0 on for each pixel, {image.shape}",
-                "correct its method find, see CellFinder",
-            )
-        return FieldCells(found.astype(np.int32, copy=False), FOUND)
+        return FieldCells(find_cells(self._finder, image, self._diameter, path), FOUND)
+
+
+def find_cells(finder: CellFinder, image: GreyImage, diameter: float | None, path: Path) -> Labels:
+    """Find the cells of one field, and check that a label image comes back.
+
+    Args:
+        finder: Finds them; it may be a class of the user's own.
+        image: float32 (h, w) grey levels of the field.
+        diameter: Usual diameter of a nucleus in px; None if it is not known.
+        path: The file of the field, for the message.
+
+    Returns:
+        int32 (h, w) label image.
+
+    Raises:
+        Hep2ganError: What was found is no label image.
+    """
+    found = np.asarray(finder.find(image, diameter))
+    if found.shape != image.shape or found.dtype.kind not in "iu" or found.min(initial=0) < 0:
+        raise Hep2ganError(
+            f"{type(finder).__name__} returned {found.dtype} {found.shape} for {path}",
+            f"a label image has a whole number from 0 on for each pixel, {image.shape}",
+            "correct its method find, see CellFinder",
+        )
+    return found.astype(np.int32, copy=False)

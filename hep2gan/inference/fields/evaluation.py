@@ -12,6 +12,7 @@ from hep2gan.data.readers.fields import FieldsSource, LabelledField
 from hep2gan.data.readers.image import GreyImage, ImageReading, read_image
 from hep2gan.data.readers.source import DataSource
 from hep2gan.errors import Hep2ganError, pluralize
+from hep2gan.inference.fields.cells import find_cells
 from hep2gan.inference.fields.flags import flag_cells
 from hep2gan.inference.fields.overlay import stretch_contrast
 from hep2gan.inference.fields.predictor import FieldPredictor
@@ -70,16 +71,17 @@ class FieldMethod:
     reading: ImageReading
     invert_masks: bool = False
 
-    def find(self, image: GreyImage) -> Labels:
+    def find(self, image: GreyImage, field: LabelledField) -> Labels:
         """Find the cells of a field.
 
         Args:
             image: float32 (h, w) grey levels on the 0 to 255 scale.
+            field: The field.
 
         Returns:
             int32 (h, w) label image.
         """
-        return self.finder.find(image, self.nucleus)
+        return find_cells(self.finder, image, self.nucleus, field.row.image)
 
 
 class TestedCells:
@@ -176,7 +178,7 @@ class FieldsEvaluation:
                     words,
                     stretch_contrast(image),
                     truth,
-                    self.method.find(image),
+                    self.method.find(image, shown),
                     set(own.left_out),
                 )
             )
@@ -197,7 +199,7 @@ def require_fields(source: DataSource) -> FieldsSource:
         The same settings.
 
     Raises:
-        Hep2ganError: It is of images of single cells.
+        Hep2ganError: It is of images of single cells, or `data.root` is not set.
     """
     if not isinstance(source, FieldsSource):
         raise Hep2ganError(
@@ -205,6 +207,7 @@ def require_fields(source: DataSource) -> FieldsSource:
             "cells= finds the cells of whole fields that have label images",
             "leave cells out, or name fields: data=fields data.root=FOLDER",
         )
+    _ = source.folder  # Packed cells alone are not enough: the fields themselves are read.
     return source
 
 
@@ -277,7 +280,7 @@ def _score(field: LabelledField, tested: TestedCells, method: FieldMethod) -> Sc
         image, truth = _read(field, method)
     except Hep2ganError as error:
         return error.fact
-    found = method.find(image)
+    found = method.find(image, field)
     result = method.predictor.predict_field(image, found)
     matches = match_instances(truth, found, MATCHED, left_out.keys())
     place = {region.label: number for number, region in enumerate(result.regions)}

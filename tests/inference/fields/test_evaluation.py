@@ -202,3 +202,5 @@ def test_a_run_that_only_segments_has_no_classes(run, tmp_path):
 def test_single_cells_are_refused():
     with pytest.raises(Hep2ganError, match=r"data\.name=mine is a set of single cells"):
         require_fields(ManifestSource(name="mine", root=".", store="s", size=32))
+    with pytest.raises(Hep2ganError, match=r"data\.root is not set.*add data\.root=FOLDER"):
+        require_fields(FieldsSource(name="mine", store="s", size=32))
