@@ -94,10 +94,7 @@ class Run:
 
     @cached_property
     def _predictor(self) -> "Predictor":
-        with warnings.catch_warnings():
-            # tqdm's, in a notebook without widgets; no bar of tqdm is shown here.
-            warnings.filterwarnings("ignore", message="IProgress not found")
-            from hep2gan.inference.load import open_predictor
+        from hep2gan.inference.load import open_predictor
 
         return open_predictor(
             self.path,
@@ -134,11 +131,15 @@ class Run:
         Raises:
             Hep2ganError: There is no image, none can be read, or the run cannot be loaded.
         """
-        from hep2gan.api.predictions import CellPredictions, list_inputs
-        from hep2gan.data.readers.image import ImageReading
+        with warnings.catch_warnings():
+            # tqdm's, in a notebook without widgets; no bar of tqdm is shown here.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from hep2gan.api.predictions import CellPredictions, list_inputs
+            from hep2gan.data.readers.image import ImageReading
 
+            predictor = self._predictor
         found, left_out = list_inputs(images)
-        cells, errors = self._predictor.predict_in_memory(
+        cells, errors = predictor.predict_in_memory(
             found, batch_size=batch_size, reading=ImageReading(white_level, channel, plane)
         )
         if not cells:
@@ -150,7 +151,7 @@ class Run:
         if alike := _ALIKE.get(_only(cell.mask_fraction for cell in cells)):
             text = f"every mask is {alike}: look at them, and at the test of the run (test/dice)"
             warnings.warn(text, stacklevel=2)
-        return CellPredictions(cells, self._predictor.classes, problems, left_out)
+        return CellPredictions(cells, predictor.classes, problems, left_out)
 
     def report(self, output: str | os.PathLike[str] = "report/report.html") -> Path:
         """Write one HTML page about the run, with tables and figures beside it.
