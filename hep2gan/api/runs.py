@@ -94,10 +94,7 @@ class Run:
 
     @cached_property
     def _model(self) -> "TrainedModel":
-        with warnings.catch_warnings():
-            # tqdm's, in a notebook without widgets; no bar of tqdm is shown here.
-            warnings.filterwarnings("ignore", message="IProgress not found")
-            from hep2gan.inference.load import open_model
+        from hep2gan.inference.load import open_model
 
         return open_model(
             self.path,
@@ -134,12 +131,16 @@ class Run:
         Raises:
             Hep2ganError: There is no image, none can be read, or the run cannot be loaded.
         """
-        from hep2gan.api.predictions import CellPredictions, list_inputs
-        from hep2gan.data.readers.image import ImageReading
-        from hep2gan.inference.predict import Predictor
+        with warnings.catch_warnings():
+            # tqdm's, in a notebook without widgets; no bar of tqdm is shown here.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from hep2gan.api.predictions import CellPredictions, list_inputs
+            from hep2gan.data.readers.image import ImageReading
+            from hep2gan.inference.predict import Predictor
 
+            predictor = Predictor(*self._model)
         found, left_out = list_inputs(images)
-        cells, errors = Predictor(*self._model).predict_in_memory(
+        cells, errors = predictor.predict_in_memory(
             found, batch_size=batch_size, reading=ImageReading(white_level, channel, plane)
         )
         if not cells:
@@ -151,7 +152,7 @@ class Run:
         if alike := _ALIKE.get(_only(cell.mask_fraction for cell in cells)):
             text = f"every mask is {alike}: look at them, and at the test of the run (test/dice)"
             warnings.warn(text, stacklevel=2)
-        return CellPredictions(cells, self._model.classes, problems, left_out)
+        return CellPredictions(cells, predictor.classes, problems, left_out)
 
     def report(self, output: str | os.PathLike[str] = "report/report.html") -> Path:
         """Write one HTML page about the run, with tables and figures beside it.

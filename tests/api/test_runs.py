@@ -138,7 +138,7 @@ def test_what_is_no_image_is_refused_in_words(run, array, words):
 def test_what_cannot_be_read_is_listed_and_the_rest_is_done(run, cells, tmp_path):
     for file in cells[:2]:
         shutil.copy(file, tmp_path)
-    (tmp_path / "x_Mask.png").touch()
+    shutil.copy(cells[2], tmp_path / "x_Mask.png")
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.warns(UserWarning, match=r"2 images left out\n(.|\n)*broken.png"):
         found = run.predict([tmp_path, np.zeros((3, 3, 3)), pixels(cells[:1])[0]])
