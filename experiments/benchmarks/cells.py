@@ -10,10 +10,9 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from hep2gan.data.fields.threshold import ThresholdFinder
-
 from hep2gan.data.fields.finder import CellFinder
 from hep2gan.data.fields.labels import LabelFinder, read_labels
+from hep2gan.data.fields.threshold import ThresholdFinder
 from hep2gan.data.readers.image import read_image
 from hep2gan.metrics.instances import Matches, average_precision, f1_score, match_instances
 

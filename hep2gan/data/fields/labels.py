@@ -127,7 +127,7 @@ def _label_pieces(values: npt.NDArray[Any]) -> Labels:
     """Number the pieces of equal values besides 0; pixels that touch at a corner are one piece."""
     from skimage.measure import label  # takes a second, which the help of a command need not wait
 
-    pieces: npt.NDArray[Any] = label(values)
+    pieces: npt.NDArray[Any] = label(values)  # type: ignore[no-untyped-call]
     return pieces.astype(np.int32)
 
 

@@ -1,4 +1,4 @@
-"""Cells at many thresholds at once: the tree of bright regions, and those of it that look like cells.
+"""Cells at many thresholds at once: the tree of bright regions, and those that look like cells.
 
 At each of many levels the pixels above it fall into regions; a region at one level lies within one
 at the level below, so that all of them form a tree. Chosen are the regions that are most like an
@@ -181,9 +181,7 @@ def choose_regions(
     return labels, number
 
 
-def _build_tree(
-    image: Plane, levels: Sequence[float] | Values, likeness: Likeness
-) -> list[_Level]:
+def _build_tree(image: Plane, levels: Sequence[float] | Values, likeness: Likeness) -> list[_Level]:
     tree: list[_Level] = []
     for threshold in levels:
         labels, number = ndimage.label(fill_holes(image > threshold))

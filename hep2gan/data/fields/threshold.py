@@ -1,4 +1,4 @@
-"""cells=threshold: cells of a field by thresholds at all levels, distance transform and watershed."""
+"""cells=threshold: thresholds at all levels, distance transform and watershed find cells."""
 
 from typing import Annotated, NamedTuple
 
@@ -29,7 +29,9 @@ _SMOOTH = 0.03  # standard deviation of the smoothing, in diameters
 _MEDIAN = 0.12  # width of the median filter in diameters: grains go, rims stay
 _BACKGROUND = 6.0  # window of the background in diameters
 _DARK = 0.2  # quantile of the window that is background
-_FAINTEST = 0.05  # lowest threshold as a share of the brightest light: below it is cytoplasm and halo
+_FAINTEST = (
+    0.05  # lowest threshold as a share of the brightest light: below it is cytoplasm and halo
+)
 _NO_SIGNAL = 0.5  # grey levels that are no signal, whatever the noise
 _ROUNDS = 2
 _SPLIT_BELOW = 0.94  # fill of cells that the distance transform may split

@@ -93,5 +93,5 @@ def _outlines(labels: Labels) -> Iterator[npt.NDArray[np.float64]]:
         if box is not None:
             cell = np.pad(labels[box] == number, 1).astype(np.float32)
             corner = np.array([box[1].start - 1, box[0].start - 1])
-            for outline in find_contours(cell, 0.5):
+            for outline in find_contours(cell, 0.5):  # type: ignore[no-untyped-call]
                 yield outline[:, ::-1] + corner

@@ -4,12 +4,12 @@ import sys
 
 import numpy as np
 import pytest
-from hep2gan.data.fields.shapes import Likeness, choose_regions, fill_holes, measure_shapes
-from hep2gan.data.fields.threshold import ThresholdFinder, estimate_diameter
 from scipy import ndimage
 from skimage import draw
 
 from hep2gan.config import parse_finder
+from hep2gan.data.fields.shapes import Likeness, choose_regions, fill_holes, measure_shapes
+from hep2gan.data.fields.threshold import ThresholdFinder, estimate_diameter
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.instances import average_precision, match_instances
 from hep2gan.settings import Component
