@@ -98,6 +98,40 @@ def report(
     return _run_command("report", words, verbose=verbose)
 
 
+def predict_fields(
+    run: Path,
+    fields: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    overrides: Sequence[str],
+    *,
+    verbose: bool,
+) -> Path:
+    """Run hep2gan-predict over fields; see `Run.predict_fields`.
+
+    Args:
+        run: The run's folder.
+        fields: Files and folders.
+        output: The folder of the results.
+        overrides: Settings as on the command line.
+        verbose: Print what the command prints.
+
+    Returns:
+        The folder of the results.
+
+    Raises:
+        Hep2ganError: As `Run.predict_fields`.
+    """
+    _check_overrides("predict_fields", overrides)
+    named = [fields] if isinstance(fields, str | os.PathLike) else list(fields)
+    words = [
+        str(run),
+        *[str(Path(each)) for each in named],
+        f"output={os.fspath(output)}",
+        "input=field",
+    ]
+    return _run_command("predict", [*words, *overrides], verbose=verbose)
+
+
 def _check_overrides(command: str, overrides: Sequence[str]) -> None:
     """Refuse what is no setting of one run: flags, a sweep, several words in one text."""
     for word in overrides:

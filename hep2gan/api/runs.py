@@ -154,6 +154,39 @@ class Run:
             warnings.warn(text, stacklevel=2)
         return CellPredictions(cells, predictor.classes, problems, left_out)
 
+    def predict_fields(
+        self,
+        fields: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        output: str | os.PathLike[str] = "predictions",
+        *overrides: str,
+        verbose: bool = True,
+    ) -> Path:
+        """Find and classify the cells of whole fields, as `hep2gan-predict` does.
+
+        Args:
+            fields: Files and folders of images that show many cells each.
+            output: The folder of the results: cells.csv, fields.csv, specimens.csv, label images,
+                GeoJSON and overlays.
+            *overrides: Further settings as on the command line, `"cells=threshold"`,
+                `"specimens=slides.csv"`.
+            verbose: Print what the command prints.
+
+        Returns:
+            The folder of the results.
+
+        Raises:
+            Hep2ganError: Nothing can be predicted; or some fields could not be read, and the others
+                are done.
+            KeyboardInterrupt: It was interrupted.
+        """
+        from hep2gan.api.commands import predict_fields
+
+        settings = [f"accelerator={self._accelerator}"]
+        settings += [f"checkpoint={self._checkpoint}"] if self._checkpoint else []
+        settings += [f"trusted=[{','.join(self._trusted)}]"] if self._trusted else []
+        words = [*settings, *overrides]
+        return predict_fields(self.path, fields, output, words, verbose=verbose)
+
     def report(self, output: str | os.PathLike[str] = "report/report.html") -> Path:
         """Write one HTML page about the run, with tables and figures beside it.
 

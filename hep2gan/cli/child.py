@@ -8,6 +8,7 @@ from typing import Any
 from hep2gan.cli.app import config_folder, execute
 from hep2gan.cli.errors import to_readable
 from hep2gan.cli.pack import pack
+from hep2gan.cli.predict import predict
 from hep2gan.cli.report import report
 from hep2gan.cli.terminal import prepare_output
 from hep2gan.cli.train import train
@@ -16,6 +17,7 @@ from hep2gan.io import share_machine, write_json
 COMMANDS: dict[str, tuple[Callable[[dict[str, Any]], Path], tuple[str, ...]]] = {
     "train": (train, ()),
     "pack": (pack, ()),
+    "predict": (predict, ("run", "inputs*")),
     "report": (report, ("runs*",)),
 }
 """The function of each command and the keys of its positional arguments."""

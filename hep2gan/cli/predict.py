@@ -18,11 +18,14 @@ _ANSWERS = 30
 """Specimens whose answers are printed; specimens.csv has all."""
 
 
-def predict(config: dict[str, Any]) -> None:
+def predict(config: dict[str, Any]) -> Path:
     """Predict images and list those that could not be read.
 
     Args:
         config: The resolved configuration, see `PredictSettings`.
+
+    Returns:
+        The folder of the results.
 
     Raises:
         Hep2ganError: Some images could not be read; the others are done. Or nothing is, as
@@ -55,6 +58,7 @@ def predict(config: dict[str, Any]) -> None:
     if problems:
         left = pluralize(len(problems), "image")
         raise Hep2ganError(f"{left} left out\n{bullet_list(problems)}\n")
+    return output
 
 
 def _predict_crops(
