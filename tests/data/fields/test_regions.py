@@ -54,4 +54,5 @@ def test_a_cell_is_cut_with_its_margin_and_its_own_pixels():
 def test_boxes_are_widened_within_the_field():
     assert widen_box((5, 6, 8, 9), 2, (20, 20)) == (3, 4, 10, 11)
     assert widen_box((1, 6, 19, 9), 3, (20, 11)) == (0, 3, 20, 11)
+    assert widen_box((7, 1, 9, 4), 3, (20, 11)) == (4, 0, 12, 7)
     assert widen_box((1, 6, 19, 9), 0, (20, 11)) == (1, 6, 19, 9)

@@ -64,6 +64,14 @@ def test_pixels_masks_and_digests_are_those_of_the_crops(tmp_path):
     assert geometry.nucleus == pytest.approx(2 * (377 / np.pi) ** 0.5, abs=0.01)
 
 
+def test_a_mask_has_no_pixels_of_the_neighbours_that_its_margin_reaches(tmp_path):
+    store = packed(labelled_fields(tmp_path / "set", 2), crop_margin=22)
+    image, labels = field(0)
+    crop, near = image[:56, :58].astype(np.float32), labels[:56, :58]
+    assert set(np.unique(near)) == {0, 1, 2, 3}
+    assert store.digest[0].tobytes() == cell_digest(crop, (near == 1).astype(np.uint8))
+
+
 def test_a_field_is_read_once_whatever_the_number_of_its_cells(tmp_path, monkeypatch):
     raw = source(labelled_fields(tmp_path / "set")).read()
     seen = []
@@ -184,7 +192,7 @@ def test_a_table_that_names_other_fields(tmp_path):
     with pytest.raises(Hep2ganError, match=r"cells.csv names other fields"):
         source(root).read()
     write_csv(root / "cells.csv", [["image", "cell", "label"], ["00001_p0.png", 8, "a"]])
-    reasons = [problem.reason for problem in source(root).read().problems]
+    reasons = [problem.reason for problem in source(root).read_fields().problems]
     assert any("names cell 8 of" in reason for reason in reasons)
 
 
