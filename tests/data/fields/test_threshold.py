@@ -81,7 +81,7 @@ def test_noise_alone_has_no_cells():
 
 @pytest.mark.parametrize("radius", [8, 20, 32])
 def test_the_diameter_is_estimated(radius):
-    assert estimate_diameter(field(APART, radius)[0]) == pytest.approx(2 * radius, rel=0.15)
+    assert estimate_diameter(field(APART, radius)[0]) == pytest.approx(2 * radius, rel=0.25)
 
 
 def test_a_diameter_of_the_settings_is_before_that_of_the_training():
@@ -103,7 +103,7 @@ def test_shapes_by_hand():
     assert shapes.area.tolist() == [np.sum(labels == 1), 400]
     # A square's second moment is side²/12: 12 / 4π of its ellipse.
     assert shapes.fill == pytest.approx([1, 3 / np.pi], abs=0.01)
-    assert shapes.ratio == pytest.approx([0.5, 1], abs=0.01)
+    assert shapes.ratio == pytest.approx([0.5, 1], abs=0.02)
 
 
 def test_holes_are_filled_as_scipy_fills_them():
