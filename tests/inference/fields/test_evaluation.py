@@ -24,6 +24,7 @@ from hep2gan.inference.fields.evaluation import (
 )
 from hep2gan.inference.fields.predictor import FieldPredictor
 from hep2gan.inference.load import TorchBackend
+from hep2gan.inference.predict import BackendOutput
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.fields import fields_test
 from hep2gan.runs.folder import RunFolder
@@ -114,6 +115,26 @@ def test_every_cell_is_found(run, tmp_path):
     with Image.open(run.external / "other/figures/fields.png") as figure:
         assert figure.width > 100
     assert "4 fields, cells found by BrightPieces" in test.lines()[0]
+
+
+def test_every_generated_mask_counts(run, tmp_path):
+    """Networks whose masks are all full: the whole crop against a disc, the mean over all cells."""
+
+    def full(image, levels):
+        return BackendOutput(np.ones(image.shape, np.float32), np.full((len(image), 3), 1 / 3))
+
+    root = labelled_fields(tmp_path / "set", 2)
+    expected = []
+    with Image.open(root / "00001_p0_labels.png") as opened:
+        labels = np.array(opened)
+    for number in range(1, CELLS + 1):
+        cell = labels == number
+        rows, columns = np.nonzero(cell.any(axis=1))[0], np.nonzero(cell.any(axis=0))[0]
+        high = min(rows[-1] + 11, labels.shape[0]) - max(rows[0] - 10, 0)
+        wide = min(columns[-1] + 11, labels.shape[1]) - max(columns[0] - 10, 0)
+        expected.append(2 * cell.sum() / (cell.sum() + high * wide))
+    scores = evaluate(run, root, backend=full, classes=("a",)).scores
+    assert scores.mask_dice == pytest.approx(np.mean(expected))
 
 
 def test_cells_that_the_set_leaves_out_are_no_mistakes(run, tmp_path):
