@@ -86,7 +86,8 @@ def test_the_tour_runs(tmp_path):
     pytest.importorskip("ipykernel")
     file = ROOT / "experiments/tour.ipynb"
     assert file.stat().st_size < 300_000
-    assert not {"/work/", "/home/", "/tmp/"} & set(file.read_text())
+    text = file.read_text()
+    assert not [place for place in ("/work/", "/home/", "/tmp/") if place in text]
     notebook = nbformat.read(file, 4)
     nbformat.validate(notebook)
     resources = {"metadata": {"path": str(tmp_path)}}
