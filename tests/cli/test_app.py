@@ -82,8 +82,9 @@ def test_tab_completion_offers_groups_options_and_keys():
         ("batchsize=3", "Did you mean trainer.batch_size"),
         (
             "data=phantm",
-            "There is no data 'phantm'. Did you mean data=phantom? Choose from folders, icpr2012,"
-            " icpr2016, manifest, phantom, phantom_diverse.",
+            "There is no data 'phantm'. Did you mean data=phantom? Choose from fields, folders,"
+            " icpr2012, icpr2012_fields, icpr2016, icpr2016_fields, manifest, phantom,"
+            " phantom_diverse, phantom_fields.",
         ),
         ("split=zzzz", "There is no split 'zzzz'. Choose from block, given, random, specimen."),
         ("metod=proposed", "Did you mean method"),

@@ -1,9 +1,12 @@
 """Fields of a few cells whose scores can be computed by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from hep2gan.metrics.fields import ScoredField, TrueCell
+from hep2gan.metrics.fields import ScoredField, TrueCell, score_fields
 from hep2gan.metrics.instances import Matches, Pair
+from hep2gan.runs.fields import FieldsTest
 from hep2gan.statistics.specimens import CellVotes
 
 CLASSES = ("A", "B", "C")
@@ -51,3 +54,12 @@ SECOND = make_field(
     masks={1: 1.0},
 )
 THIRD = make_field("2_p1", "two", {4: (1, 1)}, [], found={})
+
+
+def made_fields_test(fields=(FIRST, SECOND, THIRD), **changed):
+    """The test of a run on these fields."""
+    return FieldsTest(
+        finder="ThresholdFinder", diameter=60.4, margin=10, true_margin=10,
+        left_out={"9_p0": "2 of its 40 cells were in training"},
+        scores=replace(score_fields(fields, CLASSES), **changed), rule="",
+    )  # fmt: skip

@@ -7,26 +7,21 @@ import pytest
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.fields import score_fields
 from hep2gan.reports.build import write_report
 from hep2gan.reports.figures.catalogue import render_figure
 from hep2gan.reports.figures.fields import FieldExample, plot_fields
 from hep2gan.reports.study import read_runs, read_study
 from hep2gan.reports.tables.fields import fields_by_class_table, fields_table
-from hep2gan.runs.fields import FieldsTest, fields_test
+from hep2gan.runs.fields import fields_test
 from tests.helpers.made_up_results import read_csv
-from tests.helpers.scored_fields import CLASSES, FIRST, SECOND, THIRD
+from tests.helpers.scored_fields import FIRST, SECOND, THIRD, made_fields_test
 from tests.reports.tables.test_external import a_run, add_external
 
 
 def add_fields(run, fields=(FIRST, SECOND, THIRD), **changed):
     """The fields of an external test, which are scored as the helper says."""
     add_external(run, "lab2", "b", [True, False])
-    test = FieldsTest(
-        finder="ThresholdFinder", diameter=60.4, margin=10, true_margin=10,
-        left_out={"9_p0": "2 of its 40 cells were in training"},
-        scores=replace(score_fields(fields, CLASSES), **changed), rule="",
-    )  # fmt: skip
+    test = made_fields_test(fields, **changed)
     test.save(run / "external" / "lab2")
     return test
 

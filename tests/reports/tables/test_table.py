@@ -20,6 +20,7 @@ from tests.helpers.made_up_results import (
     result,
     study_of,
 )
+from tests.helpers.scored_fields import made_fields_test
 
 RUN = Path("runs/s/a_b/seed0")
 
@@ -106,7 +107,7 @@ def test_html_escapes_and_describes():
 def study():
     """Runs that make every table: two kinds of split in two folds, known specimens, masks.
 
-    Each kind is of a set of its own, and was tested on the other's as well.
+    Each kind is of a set of its own, and was tested on the other's as well, with whole fields.
     """
     rng = np.random.default_rng(0)
     intensity = np.repeat(["intermediate", "positive"], 10)
@@ -136,9 +137,12 @@ def study():
         for kind in ("random", "block")
     }  # fmt: skip
     found.__dict__["external"] = [
-        ExternalResult(m, kind, facts[kind], m.cells, own[m.title], make_estimates([m.cells]))
+        ExternalResult(
+            m, kind, facts[kind], m.cells, own[m.title], make_estimates([m.cells]),
+            fields=(made_fields_test(),),
+        )
         for m, kind in zip(found.methods, ("block", "random"), strict=True)
-    ]
+    ]  # fmt: skip
     return found
 
 
