@@ -24,7 +24,14 @@ def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("more", [[], ["training.gan_epochs=0.5"], ["callbacks.collapse=null"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        pytest.param(["training.gan_epochs=0.5"], marks=pytest.mark.integration),
+        pytest.param(["callbacks.collapse=null"], marks=pytest.mark.integration),
+    ],
+)
 def test_every_part_runs_and_nothing_is_kept(here, more, capsys):
     before = files(here)
     assert call(train, *LONG, *more, "fast_dev_run=true") == 0
@@ -34,6 +41,7 @@ def test_every_part_runs_and_nothing_is_kept(here, more, capsys):
     assert files(here) == before
 
 
+@pytest.mark.integration
 def test_a_run_of_that_name_is_left_alone(here):
     RUN.mkdir(parents=True)
     (RUN / "config.yaml").write_text("name: another\n")
@@ -41,6 +49,7 @@ def test_a_run_of_that_name_is_left_alone(here):
     assert [path.name for path in files(RUN)] == ["config.yaml"]
 
 
+@pytest.mark.integration
 def test_what_fails_stays_to_be_read_until_the_next(here, capsys):
     folder = RUN.with_name("seed0.fast_dev_run")
     assert call(train, *LONG, "optimizer.classifier.lr=1e38", "fast_dev_run=3") == 2
