@@ -14,7 +14,7 @@ import torch
 
 import hep2gan
 from hep2gan.runs.checkpoints import list_checkpoints
-from tests.helpers.started import NETS, SMALL, assert_same_training, final, train
+from tests.helpers.started import NETS, SMALL, assert_same_training, environment, final, train
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,8 @@ def test_an_interrupted_training_saves_and_the_same_call_goes_on(capsys):
     assert f"Resuming {run}" in capsys.readouterr().out
 
 
-def test_the_tour_runs(tmp_path):
+def test_the_tour_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     file = ROOT / "experiments/tour.ipynb"
