@@ -171,6 +171,7 @@ def _field_tester(
             name=type(finder).__name__,
             predictor=FieldPredictor(backend, classes, trained.size, margin, settings.batch_size),
             nucleus=trained.crops.nucleus if trained.crops else None,
+            diameter=trained.crops.usual_nucleus if trained.crops else None,
             margin=margin,
             reading=ImageReading(source.white_level, source.channel, source.plane),
             invert_masks=source.invert_masks,

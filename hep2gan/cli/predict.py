@@ -107,7 +107,7 @@ def _predict_fields(
     table = Path(settings.specimens) if settings.specimens else None
     specimens = name_specimens(fields, table)
     finder = parse_finder(settings.cells, settings.trusted) if settings.cells else None
-    source = CellSource(LabelFinder(settings.labels), finder, model.crops.nucleus)
+    source = CellSource(LabelFinder(settings.labels), finder, model.crops.usual_nucleus)
     predictor = FieldPredictor(
         model.backend, model.classes, model.size, model.crops.margin, settings.batch_size
     )

@@ -73,3 +73,11 @@ def test_the_size_of_the_crops_is_read_and_nonsense_refused(tmp_path):
         file.write_text(json.dumps(facts | {"crops": changed}))
         with pytest.raises(Hep2ganError, match=r"store\.json cannot be read \(.*crops"):
             RunFolder(tmp_path).store_info()
+
+
+def test_a_set_of_all_sizes_has_no_usual_one():
+    alike = CropGeometry(largest=107, smallest=44, median=66, margin=10, nucleus=47.0)
+    assert alike.usual_nucleus == 47.0
+    assert alike._replace(largest=150, nucleus=24.0).usual_nucleus is None
+    assert alike._replace(largest=20 + 118).usual_nucleus is None
+    assert alike._replace(largest=20 + 117).usual_nucleus == 47.0

@@ -5,18 +5,28 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 from scipy import ndimage
-from skimage import segmentation, transform
+from skimage import segmentation
 
+from hep2gan.data.fields.distance import find_cells_by_distance
+from hep2gan.data.fields.light import (
+    background_of,
+    block_means,
+    enlarge_labels,
+    reduce_field,
+    spread_of_background,
+    tidy_cells,
+)
+from hep2gan.data.fields.proposals import choose_proposals
 from hep2gan.data.fields.regions import Labels
 from hep2gan.data.fields.shapes import (
     Likeness,
     Plane,
     choose_regions,
     diameters,
-    fill_holes,
     measure_shapes,
     weighted_median,
 )
+from hep2gan.data.fields.sized import find_cells_of_size
 from hep2gan.data.readers.image import GreyImage
 from hep2gan.errors import Hep2ganError
 from hep2gan.settings import Settings
@@ -25,10 +35,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 _WORK_DIAMETER = 24.0  # px of a cell in the reduced image: details enough, and 4 times faster
 _LEVELS = 28
-_SMOOTH = 0.03  # standard deviation of the smoothing, in diameters
-_MEDIAN = 0.12  # width of the median filter in diameters: grains go, rims stay
-_BACKGROUND = 6.0  # window of the background in diameters
-_DARK = 0.2  # quantile of the window that is background
+_SMOOTH = 0.042  # standard deviation of the smoothing, in diameters
 _FAINTEST = (
     0.05  # lowest threshold as a share of the brightest light: below it is cytoplasm and halo
 )
@@ -44,22 +51,24 @@ _SMALLEST_SEEN = 4.0  # px, smallest region that the estimate counts
 class ThresholdFinder(Settings):
     """Find cells by the brightness and the shape of their regions; needs no training.
 
-    The field is reduced to 24 px a cell, smoothed, and its background subtracted. Of the regions
-    above many thresholds those most like ellipses are cells; each is grown by watershed to a
-    fraction of its own brightness, and split by its distance transform where it is a clump. Cells
-    that hardly differ from their surroundings are left out.
+    Where the cells of the training are all about as large, cells are where light answers to a
+    filter of their size, see `find_cells_of_size`. Else two ways propose cells, and in each place
+    those more like ellipses are taken: thresholds of the field and of each clump with the distance
+    transform, and the most elliptic regions of all thresholds, to which most settings belong.
 
     Args:
-        diameter: Usual diameter of a cell in px; None takes that of the training's cells, or
-            estimates it from the field.
-        outline: The outline of a cell lies where its brightness falls to this share of its median.
-        noise: Lowest threshold, in standard deviations of the background above it.
-        smallest: Diameter of the smallest cells, as a multiple of the usual one.
-        largest: Diameter of the largest cells, as a multiple of the usual one; larger ones are
-            found only where nothing within them is more like a cell.
-        contrast: Least difference of a cell from its surroundings, as a share of its brightness.
-        split: A clump is split where its parts are more like ellipses by at least this much;
-            smaller values split more.
+        diameter: Usual diameter of a cell in px; None takes that of the training's cells where they
+            are all about as large, and treats cells of any size else.
+        outline: Of cells of any size: the outline lies where brightness falls to this share of the
+            median.
+        noise: Of cells of any size: lowest threshold, in standard deviations of the background.
+        smallest: Of cells of any size: diameter of the smallest, as a multiple of the usual one.
+        largest: Of cells of any size: diameter as a multiple of the usual one, above which cells
+            are found only where nothing within them is more like a cell.
+        contrast: Of cells of any size: least difference of a cell from its surroundings, as a share
+            of its brightness.
+        split: Of cells of any size: a clump is split where its parts are more like ellipses by at
+            least this much; smaller values split more.
     """
 
     diameter: Annotated[float, Field(ge=4, le=1000, examples=[48.0])] | None = None
@@ -89,11 +98,17 @@ class ThresholdFinder(Settings):
                 "cells are found in (h, w) grey levels",
                 "choose a channel and a plane",
             )
-        usual = self.diameter or diameter or estimate_diameter(image)
-        field = _prepare(image, usual)
+        if known := self.diameter or diameter:
+            return find_cells_of_size(image, known)
+        ways = (find_cells_by_distance(image), self._find_regions(image))
+        return choose_proposals(ways)
+
+    def _find_regions(self, image: GreyImage) -> Labels:
+        """Find the regions most like ellipses among those of all thresholds."""
+        field = _prepare(image, estimate_diameter(image))
         labels = self._split(self._grow(field), field.diameter)
         labels = self._drop_faint(labels, field)
-        return _enlarge(labels, image.shape)
+        return enlarge_labels(labels, image.shape)
 
     def _likeness(self, diameter: float) -> Likeness:
         return Likeness(self.smallest * diameter, self.largest * diameter, self.split)
@@ -120,7 +135,7 @@ class ThresholdFinder(Settings):
             brightness = ndimage.median(field.light, grown, np.arange(1, number + 1))
             threshold = np.concatenate([[np.inf], self.outline * np.asarray(brightness)])
             grown = np.where(field.light > threshold[basins], basins, 0)
-        return _tidy(grown, likeness.least_area)
+        return tidy_cells(grown, likeness.least_area)
 
     def _split(self, labels: Labels, diameter: float) -> Labels:
         """Split cells that are no ellipses where the distance to their outline has a neck."""
@@ -197,41 +212,10 @@ class _Prepared(NamedTuple):
 
 
 def _prepare(image: GreyImage, diameter: float) -> _Prepared:
-    scale = min(1.0, _WORK_DIAMETER / diameter)
-    light = image.astype(np.float64)
-    if scale < 0.9:
-        shape = tuple(max(round(side * scale), 1) for side in image.shape)
-        light = transform.resize(light, shape, order=1, anti_aliasing=True, mode="edge")  # type: ignore[no-untyped-call]
-        diameter *= shape[0] / image.shape[0]
-    width = int(_MEDIAN * diameter) | 1
-    if width > 1:
-        light = ndimage.median_filter(light, size=width, mode="nearest")
-    light = ndimage.gaussian_filter(light, max(_SMOOTH * diameter, 0.5))
-    light -= _background(light, diameter)
-    return _Prepared(light, diameter, *_spread_of_background(light))
-
-
-def _spread_of_background(light: Plane) -> tuple[float, float]:
-    """Median and standard deviation of the background, from its darker half: cells are bright."""
-    level = float(np.median(light))
-    return level, 1.4826 * float(np.median(level - light[light <= level]))
-
-
-def _background(light: Plane, diameter: float) -> Plane:
-    """The dark quantile of a window around each pixel, smoothed; of block means, to be fast."""
-    block = max(int(diameter / 3), 1)
-    blocks = _block_means(light, block)
-    window = int(_BACKGROUND * diameter / block) | 1
-    dark = ndimage.percentile_filter(blocks, 100 * _DARK, size=window, mode="nearest")
-    dark = ndimage.gaussian_filter(dark, window / 3, mode="nearest")
-    return np.asarray(transform.resize(dark, light.shape, order=1, mode="edge"))  # type: ignore[no-untyped-call]
-
-
-def _block_means(light: Plane, block: int) -> Plane:
-    """Means of square blocks; the last row and column are repeated to fill the last blocks."""
-    padded = np.pad(light, [(0, -side % block) for side in light.shape], mode="edge")
-    rows, columns = (side // block for side in padded.shape)
-    return np.asarray(padded.reshape(rows, block, columns, block).mean(axis=(1, 3)))
+    light, diameter = reduce_field(image, diameter, _WORK_DIAMETER)
+    light = ndimage.gaussian_filter(light, max(_SMOOTH * diameter, 0.7))
+    light -= background_of(light, diameter)
+    return _Prepared(light, diameter, *spread_of_background(light))
 
 
 def estimate_diameter(image: GreyImage) -> float:
@@ -247,9 +231,9 @@ def estimate_diameter(image: GreyImage) -> float:
         The diameter in px; 24 where the field shows no region that may be a cell.
     """
     block = -(-max(image.shape) // _ESTIMATE_SIDE)
-    light = _block_means(image.astype(np.float64), block)
+    light = block_means(image.astype(np.float64), block)
     light = ndimage.gaussian_filter(ndimage.median_filter(light, 3), 1.0)
-    level, noise = _spread_of_background(light)
+    level, noise = spread_of_background(light)
     light -= level
     lowest = max(_FAINTEST * float(np.percentile(light, 99.8)), 2 * noise, _NO_SIGNAL)
     highest = 0.98 * float(np.percentile(light, 99.8))
@@ -265,24 +249,6 @@ def estimate_diameter(image: GreyImage) -> float:
     return float(block * diameters(np.array([weighted_median(area, area)]))[0])
 
 
-def _tidy(labels: Labels, least_area: float) -> Labels:
-    """Keep the largest piece of each cell without holes, and no cell below an area."""
-    tidy, number = np.zeros(labels.shape, np.int32), 0
-    for label, box in enumerate(ndimage.find_objects(labels), 1):
-        if box is None:
-            continue
-        own = labels[box] == label
-        pieces, count = ndimage.label(own)
-        if count > 1:
-            pieces = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
-        filled = fill_holes(np.pad(pieces > 0, 1))[1:-1, 1:-1]
-        filled &= own | (labels[box] == 0)
-        if filled.sum() >= least_area:
-            number += 1
-            tidy[box][filled] = number
-    return tidy
-
-
 def _means(light: Plane, labels: Labels, number: int) -> tuple[Plane, Plane]:
     """Mean light and area of each label."""
     flat = labels.ravel()
@@ -294,14 +260,3 @@ def _means(light: Plane, labels: Labels, number: int) -> tuple[Plane, Plane]:
 def _renumber(labels: Labels) -> Labels:
     """Number the cells from 1 without gaps, from the top of the field."""
     return np.asarray(segmentation.relabel_sequential(labels)[0], np.int32)  # type: ignore[no-untyped-call]
-
-
-def _enlarge(labels: Labels, shape: tuple[int, ...]) -> Labels:
-    """Enlarge a label image to the size of the field."""
-    if labels.shape == shape:
-        return labels
-    rows, columns = (
-        np.minimum(((np.arange(full) + 0.5) * side / full).astype(int), side - 1)
-        for full, side in zip(shape, labels.shape, strict=True)
-    )
-    return np.ascontiguousarray(labels[rows][:, columns])

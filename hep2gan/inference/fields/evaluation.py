@@ -58,6 +58,7 @@ class FieldMethod:
         name: Name of what finds them.
         predictor: Cuts them out and predicts them.
         nucleus: Usual diameter of a nucleus of the training in px; None if not known.
+        diameter: The same for `finder`; None also where sizes vary widely.
         margin: Pixels that `predictor` leaves around a cell.
         reading: How the fields are read.
         invert_masks: Whether cells are the background of binary masks.
@@ -67,6 +68,7 @@ class FieldMethod:
     name: str
     predictor: FieldPredictor
     nucleus: float | None
+    diameter: float | None
     margin: int
     reading: ImageReading
     invert_masks: bool = False
@@ -81,7 +83,7 @@ class FieldMethod:
         Returns:
             int32 (h, w) label image.
         """
-        return find_cells(self.finder, image, self.nucleus, field.row.image)
+        return find_cells(self.finder, image, self.diameter, field.row.image)
 
 
 class TestedCells:
@@ -256,7 +258,7 @@ def evaluate_fields(
     return FieldsEvaluation(
         test=FieldsTest(
             finder=method.name,
-            diameter=method.nucleus,
+            diameter=method.diameter,
             margin=method.margin,
             true_margin=true_margin,
             left_out=left_out,

@@ -60,7 +60,7 @@ def evaluate(run, root, *, training=None, backend=None, classes=("a", "b"), **op
     own = tuple(run.split_summary()["counts"]["train"])
     network = backend or TorchBackend(tiny.task(), Normalisation(), torch.device("cpu"))
     method = FieldMethod(
-        finder=BrightPieces(), name="BrightPieces", nucleus=22.0, margin=10,
+        finder=BrightPieces(), name="BrightPieces", nucleus=22.0, diameter=22.0, margin=10,
         predictor=FieldPredictor(network, own, 32, 10), reading=ImageReading(),
     )  # fmt: skip
 
