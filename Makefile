@@ -155,8 +155,7 @@ bench-gpu: $(READY)  ## what each switch for a GPU does on yours, in ratios meas
 	$(BIN)/python -m experiments.benchmarks.step gpu
 
 sweeps-help:  ## the commands of sweeps that are typed most
-	@sed -n '/^## Sweeps/,/^Each job/{/^hep2gan\|^    /p}' README.md
-	@sed -n '/^## Dashboards/,/^One run/{/^wandb\|^hep2gan/p}' README.md
+	@sed -n '/^```sh/,/^```$$/{/^hep2gan\|^make\|^wandb/p}' docs/sweeps.md docs/slurm.md docs/dashboards.md
 
 check: $(DEVELOP)  ## lint, format, types, and which module may import which
 	$(BIN)/ruff check .
