@@ -274,6 +274,12 @@ def check_store(setup: RunSetup) -> Iterator[Finding]:
             "a classifier needs at least 2 classes",
             "set method=segmentation, or pack cells of more classes",
         )
+    packed_from = str(store.manifest.get("source", ""))
+    if not source.is_generated and source.root and source.folder.name not in packed_from:
+        yield Note(
+            f"data.root is {source.root}, and {store.path} was packed from {packed_from}: a"
+            " training reads the store alone; pack other cells into another data.name"
+        )
     if store.size % 16:
         yield Hep2ganError(
             f"{store.path} holds images of {store.size} px",

@@ -14,6 +14,7 @@ from PIL import Image
 from hep2gan.cli import pack, train
 from hep2gan.cli.local import run_settings
 from hep2gan.config import parse_sound_part
+from hep2gan.data.prepare import pack_store
 from hep2gan.data.splits import SplitSettings, make_split
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.errors import Hep2ganError
@@ -34,7 +35,7 @@ from tests.helpers.commands import call, inside_copy
 from tests.helpers.configs import composed, parsed
 from tests.helpers.made_store import made_store
 from tests.helpers.offline import without_wandb_settings
-from tests.helpers.raw_sets import cells
+from tests.helpers.raw_sets import cells, class_folders
 from tests.helpers.started import NETS, SMALL, TWO
 from tests.helpers.started import train as started
 
@@ -92,6 +93,21 @@ def test_a_sound_configuration_is_looked_at_from_all_sides(place):
     assert [text for _, text in found["callbacks"]] == ["CollapseMonitor", "ThroughputMonitor"]
     assert "60 cells of 32 px in 6 classes" in found["data"][0][1]
     assert not (place / "runs/sound").exists()
+
+
+def test_a_root_that_the_store_is_not_of_is_told(tmp_path):
+    raw = class_folders(tmp_path / "mine", "{name}/{n:03d}")
+    packed = [f"data.store={tmp_path / 'store'}", "data.size=32", "data=folders"]
+    values = parsed(*packed, f"data.root={raw}")
+    pack_store(values.source, 1)
+    setups = {
+        name: RunSetup(parsed(*packed, f"data.root={tmp_path / name}"), RunFolder(tmp_path / "run"))
+        for name in ("mine", "other")
+    }
+    told = {name: [str(f) for f in check_store(setup)] for name, setup in setups.items()}
+    assert not any("data.root is" in text for text in told["mine"])
+    (note,) = [text for text in told["other"] if "data.root is" in text]
+    assert f"was packed from {raw}" in note
 
 
 def test_early_stopping_needs_cells_to_choose_the_epoch_on(place):
@@ -261,7 +277,7 @@ def test_masks_that_do_not_look_right_are_noted(tmp_path):
     for cell in raw.cells[:2]:
         with Image.open(cell.mask) as mask:
             Image.new("L", mask.size, 255).save(cell.mask)
-    setup = RunSetup(parsed("data.root=x"), RunFolder(Path("none")))
+    setup = RunSetup(parsed("data.root=raw"), RunFolder(Path("none")))
     setup.store = pack_cells(raw, tmp_path / "store", size=32, keep_implausible=True)
     notes = [str(finding) for finding in check_store(setup) if isinstance(finding, Note)]
     assert notes == ["2 masks kept although each covers its whole crop: 00001, 00002"]
