@@ -5,7 +5,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage import filters, measure, morphology, segmentation
 
-from hep2gan.data.fields.light import spread_of_background, tidy_cells
+from hep2gan.data.fields.light import light_of_regions, spread_of_background, tidy_cells
 from hep2gan.data.fields.regions import Labels
 from hep2gan.data.fields.shapes import Plane, weighted_median
 from hep2gan.data.readers.image import GreyImage
@@ -64,16 +64,8 @@ def _part_clumps(light: Plane, threshold: float) -> npt.NDArray[np.bool_]:
     """Raise the threshold in each clump to a share of its own light, which parts it."""
     is_light = _smooth_outline(light > threshold)
     for _ in range(_ROUNDS):
-        clumps, number = ndimage.label(is_light)
-        upper = ndimage.labeled_comprehension(
-            light,
-            clumps,
-            np.arange(1, number + 1),
-            lambda part: np.percentile(part, 75),
-            float,
-            0.0,
-        )
-        of_clump = np.concatenate([[np.inf], upper])
+        clumps, _ = ndimage.label(is_light)
+        of_clump = light_of_regions(light, clumps, 75)
         is_light = _smooth_outline(is_light & (light > _CLUMP * of_clump[clumps]))
     return is_light
 

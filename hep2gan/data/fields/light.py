@@ -77,6 +77,24 @@ def block_means(light: Plane, block: int) -> Plane:
     return np.asarray(padded.reshape(rows, block, columns, block).mean(axis=(1, 3)))
 
 
+def light_of_regions(light: Plane, labels: Labels, percentile: float) -> Plane:
+    """Measure how bright each region is.
+
+    Args:
+        light: (h, w) grey levels.
+        labels: (h, w) label image, every number from 1 on in use.
+        percentile: Which of its pixels' levels is that of a region, 0 to 100.
+
+    Returns:
+        Levels by number, infinite for 0, so that no background is brighter.
+    """
+    index = np.arange(1, int(labels.max()) + 1)
+    levels = ndimage.labeled_comprehension(
+        light, labels, index, lambda part: np.percentile(part, percentile), float, 0.0
+    )
+    return np.concatenate([[np.inf], levels])
+
+
 def tidy_cells(labels: Labels, least_area: float) -> Labels:
     """Keep the largest piece of each cell without holes, and no cell below an area.
 

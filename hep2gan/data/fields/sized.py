@@ -12,6 +12,7 @@ from skimage import feature, morphology, segmentation
 from hep2gan.data.fields.light import (
     background_of,
     enlarge_labels,
+    light_of_regions,
     reduce_field,
     spread_of_background,
     tidy_cells,
@@ -95,14 +96,7 @@ def _outline(light: Plane, basins: Labels) -> Labels:
     """Keep the pixels of each basin above a share of its own light; drop faint cells."""
     number = int(basins.max())
     index = np.arange(1, number + 1)
-    own = np.concatenate(
-        [
-            [np.inf],
-            ndimage.labeled_comprehension(
-                light, basins, index, lambda part: np.percentile(part, _BRIGHTNESS), float, 0.0
-            ),
-        ]
-    )
+    own = light_of_regions(light, basins, _BRIGHTNESS)
     labels = np.where(light > _OUTLINE * own[basins], basins, 0)
     area = np.bincount(labels.ravel(), minlength=number + 1)[1:].astype(np.float64)
     if not (exists := area > 0).any():
