@@ -101,4 +101,4 @@ def test_label_images_of_another_name(inside, capsys):
     Path("named/bad.png").write_bytes(b"nothing")
     assert call(predict, RUN, "named", *options[:1], options[2], "output=partly") == 2
     assert "named/bad.png" in capsys.readouterr().err
-    assert [bool(row["problem"]) for row in rows("partly/fields.csv")] == [True, False]
+    assert [bool(row["problem"]) for row in rows("partly/fields.csv")] == [False, True]
