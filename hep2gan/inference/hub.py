@@ -5,6 +5,7 @@ A token comes from where `hf auth login` and HF_TOKEN leave it, and from nowhere
 
 import logging
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,6 @@ from huggingface_hub import (
     HfApi,
     constants,
     get_token,
-    hf_hub_download,
     snapshot_download,
 )
 from huggingface_hub.errors import (
@@ -29,6 +29,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.errors import HTTPError as ConnectionProblem  # type: ignore[attr-defined]
+from huggingface_hub.utils import disable_progress_bars
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.exported import (
@@ -46,6 +47,9 @@ _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 _TIMEOUT = 10.0
 """Seconds that the hub may take for its first answer."""
 log = logging.getLogger(__name__)
+# They tell of each request.
+for _library in ("httpx", "httpx2"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 
 class HubName(NamedTuple):
@@ -58,6 +62,9 @@ class HubName(NamedTuple):
 
     repository: str
     revision: str | None
+
+    def __str__(self) -> str:
+        return f"{HUB}{self.repository}@{self.revision}"
 
 
 def parse_hub_name(name: str) -> HubName:
@@ -111,7 +118,22 @@ def check_push(repository: str) -> None:
         HfApi().whoami()
 
 
-def push_export(folder: Path, repository: str, *, private: bool, message: str) -> str:
+class Pushed(NamedTuple):
+    """What a push has made.
+
+    Attributes:
+        address: hf://USER/NAME@COMMIT.
+        private: Whether only those may see it whom its owner lets.
+    """
+
+    address: str
+    private: bool
+
+    def __str__(self) -> str:
+        return f"{self.address}, {'private' if self.private else 'public'}"
+
+
+def push_export(folder: Path, repository: str, *, private: bool, message: str) -> Pushed:
     """Push an export as one commit: its weights, its description and its card, nothing else.
 
     Args:
@@ -121,12 +143,13 @@ def push_export(folder: Path, repository: str, *, private: bool, message: str) -
         message: Of the commit.
 
     Returns:
-        hf://USER/NAME@COMMIT.
+        Where it lies.
 
     Raises:
         Hep2ganError: The repository is public and `private` is true, or the hub refuses.
     """
     export, place, api = open_export(folder), parse_hub_name(HUB + repository), HfApi()
+    _quiet_unless_terminal()
     with _explain(place):
         try:
             info = api.model_info(repository, timeout=_TIMEOUT)
@@ -152,7 +175,7 @@ def push_export(folder: Path, repository: str, *, private: bool, message: str) -
             ],
             commit_message=message,
         )
-    return f"{HUB}{repository}@{commit.oid}"
+    return Pushed(f"{HUB}{repository}@{commit.oid}", bool(info.private))
 
 
 # ---------------------------------------------------------------- fetch
@@ -174,31 +197,40 @@ def fetch_export(name: str) -> Export:
             be reached and the cache has none.
     """
     place = parse_hub_name(name)
+    _quiet_unless_terminal()
     with _explain(place):
         reason = _why_unreachable(place)
         folder = _download(place, [DESCRIPTION], reason)
         # From here on that commit, whatever is pushed meanwhile.
         place = HubName(place.repository, folder.name)
-        origin = f"{HUB}{place.repository}@{place.revision}"
         if reason:
-            log.warning("the hub is not reached (%s): %s is taken from the cache", reason, origin)
-        if not (folder / DESCRIPTION).is_file():
-            raise Hep2ganError(
-                f"{origin} is no model of hep2gan",
-                f"it lacks {DESCRIPTION}",
-                "name a model that hep2gan-export has pushed",
-            )
-        weights = read_description(folder, origin).weights.name
-        _download(place, [DESCRIPTION, weights], reason)
+            log.warning("the hub is not reached (%s): %s is taken from the cache", reason, place)
         try:
-            return open_export(folder, origin)
+            return _open_commit(place, reason)
         except Hep2ganError:
             if reason:
                 raise
         # The copy in the cache may be what is damaged.
-        for file in (DESCRIPTION, weights):
-            _download_again(place, file)
-    return open_export(folder, origin)
+        return _open_commit(place, again=True)
+
+
+def _open_commit(place: HubName, reason: str = "", *, again: bool = False) -> Export:
+    folder = _download(place, [DESCRIPTION], reason, again=again)
+    if not (folder / DESCRIPTION).is_file():
+        raise Hep2ganError(
+            f"{place} is no model of hep2gan",
+            f"it lacks {DESCRIPTION}",
+            "name a model that hep2gan-export has pushed",
+        )
+    weights = read_description(folder, str(place)).weights.name
+    _download(place, [weights], reason, again=again)
+    return open_export(folder, str(place))
+
+
+def _quiet_unless_terminal() -> None:
+    """Show progress in a terminal alone, where its lines overwrite each other."""
+    if not sys.stderr.isatty():
+        disable_progress_bars()
 
 
 def _why_unreachable(place: HubName) -> str:
@@ -216,26 +248,28 @@ def _why_unreachable(place: HubName) -> str:
     return ""
 
 
-def _download(place: HubName, files: Sequence[str], reason: str) -> Path:
+def _download(place: HubName, files: Sequence[str], reason: str, *, again: bool = False) -> Path:
     try:
         folder = snapshot_download(
             place.repository,
             revision=place.revision,
             allow_patterns=list(files),
             local_files_only=bool(reason),
+            force_download=again,
         )
     except LocalEntryNotFoundError as error:
+        if not reason:
+            raise Hep2ganError(
+                f"{', '.join(files)} of {HUB}{place.repository} cannot be downloaded ({error})",
+                "",
+                "give the same command again",
+            ) from error
         raise Hep2ganError(
-            f"{HUB}{place.repository} is not in the cache, and the hub is not reached"
-            f" ({reason or error})",
+            f"{HUB}{place.repository} is not in the cache, and the hub is not reached ({reason})",
             "a model is downloaded once, and then read from the cache",
             "go online without HF_HUB_OFFLINE once, or copy an export's folder here and name that",
         ) from error
     return Path(folder)
-
-
-def _download_again(place: HubName, file: str) -> None:
-    hf_hub_download(place.repository, file, revision=place.revision, force_download=True)
 
 
 @contextmanager
