@@ -1,4 +1,4 @@
-"""Exports as safetensors: equal to their run to the bit, with nothing that runs or names a place."""
+"""Exports as safetensors: equal to their run to the bit; nothing in them runs or names a place."""
 
 import filecmp
 import json
@@ -128,7 +128,7 @@ def test_python_opens_it_as_a_run(inside):
     assert [cell.probabilities for cell in cells] == [cell.probabilities for cell in due]
     with pytest.raises(Hep2ganError, match="is no run folder"):
         found.report()
-    with pytest.raises(Hep2ganError, match="is an export.*leave out checkpoint"):
+    with pytest.raises(Hep2ganError, match=r"is an export.*leave out checkpoint"):
         hep2gan.load_run(FOLDER, checkpoint="x.ckpt").predict(f"{RAW}/00001.png")
 
 
@@ -181,7 +181,7 @@ def test_own_classes_are_trusted_by_the_user_alone(copy):
     change_description(copy, trusted=["tests"])
     with pytest.raises(Hep2ganError, match=r"add trusted=\[PACKAGE\]"):
         opened(copy)
-    with pytest.raises(Hep2ganError, match="no class|cannot be imported|no Missing|has no"):
+    with pytest.raises(Hep2ganError, match=r"no class|cannot be imported|no Missing|has no"):
         load_export(open_export(copy), ["tests.integration.nets"])
 
 
@@ -193,10 +193,10 @@ def test_any_change_of_the_weights_is_seen(copy):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(Hep2ganError, match="is not the file that it describes.*write it again"):
+    with pytest.raises(Hep2ganError, match=r"is not the file that it describes.*write it again"):
         open_export(copy)
     file.unlink()
-    with pytest.raises(Hep2ganError, match="cannot be used .*model.safetensors"):
+    with pytest.raises(Hep2ganError, match=r"cannot be used .*model.safetensors"):
         open_export(copy)
 
 
@@ -278,7 +278,7 @@ def test_a_size_that_asks_for_terabytes_is_refused_without_them(copy):
 def test_descriptions_from_elsewhere(copy, change):
     found = json.loads((copy / "model.json").read_text())
     (copy / "model.json").write_text(json.dumps(found | change))
-    with pytest.raises(Hep2ganError, match="cannot be used .*left as it was written"):
+    with pytest.raises(Hep2ganError, match=r"cannot be used .*left as it was written"):
         open_export(copy)
 
 
@@ -319,6 +319,6 @@ def test_an_export_that_differs_is_not_kept(inside, tmp_path, monkeypatch):
         write_weights(weights, file)
 
     monkeypatch.setattr(module, "write_weights", another)
-    with pytest.raises(Hep2ganError, match="differ: .*must be equal to the bit"):
+    with pytest.raises(Hep2ganError, match=r"differ: .*must be equal to the bit"):
         module.export_run(run, tmp_path / "new", "safetensors")
     assert not list(tmp_path.iterdir())
