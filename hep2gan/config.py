@@ -608,27 +608,27 @@ def parse_run(run: RunFolder, trusted: Sequence[str] = ()) -> TrainConfig:
     Raises:
         Hep2ganError: If it is not the configuration of a training; names the file.
     """
-    with errors_naming_config(run):
+    with errors_naming(str(run.config_file)):
         return parse_config(run.config(), trusted)
 
 
 @contextmanager
-def errors_naming_config(run: RunFolder) -> Iterator[None]:
-    """Prefix errors raised in the block with the path of the run's configuration file.
+def errors_naming(where: str, fix: str = RESTORE) -> Iterator[None]:
+    """Prefix errors raised in the block with where their configuration comes from.
 
     Args:
-        run: The run folder.
+        where: The file, or words for it.
+        fix: What helps where an error has no fix of its own.
 
     Raises:
-        Hep2ganError: Any from the block, with the path in front unless it names it already.
+        Hep2ganError: Any from the block, with `where` in front unless it names it already.
     """
     try:
         yield
     except Hep2ganError as error:
-        if str(run.config_file) in error.fact:
+        if where in error.fact:
             raise
-        fix = error.fix or RESTORE
-        raise Hep2ganError(f"{run.config_file}: {error.fact}", error.rule, fix) from error
+        raise Hep2ganError(f"{where}: {error.fact}", error.rule, error.fix or fix) from error
 
 
 def parse_sound_part(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from huggingface_hub import constants
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from PIL import Image
@@ -30,10 +31,14 @@ from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.fields.kind import sort_inputs
+from hep2gan.inference.hub import check_push, fetch_export, push_export
+from hep2gan.inference.open import find_model
 from hep2gan.inference.predict import InputImage, check_output, find_images, load_image
 from hep2gan.runs.folder import CropGeometry
 from tests.helpers.commands import call, folder_after
+from tests.helpers.exports import small_export
 from tests.helpers.field_sets import field, labelled_fields
+from tests.helpers.hub import running_hub, use_hub
 from tests.helpers.raw_sets import (
     class_folders,
     contest_2012,
@@ -814,3 +819,62 @@ def test_another_set(run, capsys):
     fields = ["data=fields", "data.root=FOLDER", "as=fields", "data.keep_implausible=true"]
     names = "classes={a: Homogeneous, b: Golgi}"
     assert call(evaluate, str(run), *fields, names, finder, *options) == 0
+
+
+# ---------------------------------------------------------------- the hub
+
+
+@pytest.fixture
+def pushed(tmp_path, monkeypatch):
+    """A hub with one public model, of which this machine has seen nothing."""
+    with running_hub() as hub:
+        use_hub(monkeypatch, hub.endpoint, tmp_path / "home")
+        monkeypatch.setenv("HF_TOKEN", "hf_of_the_lab")
+        export = small_export(tmp_path / "export")
+        push_export(export, "lab/hep2", private=False, message="first")
+        monkeypatch.delenv("HF_TOKEN")
+        yield hub
+
+
+def test_no_token(pushed, monkeypatch):
+    refusal(lambda: check_push("lab/hep2"), "`hf auth login`, or set HF_TOKEN")
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_lab")
+    check_push("lab/hep2")
+
+
+def test_a_private_model_without_token(pushed, monkeypatch):
+    pushed.repositories["lab/hep2"].private = True
+    refusal(lambda: fetch_export("hf://lab/hep2"), "check the name; of a private one, log in")
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_lab")
+    assert fetch_export("hf://lab/hep2").size == 32
+
+
+def test_a_model_of_another_name(pushed):
+    refusal(lambda: fetch_export("hf://lab/hep3"), "check the name")
+    assert fetch_export("hf://lab/hep2").size == 32
+
+
+def test_no_such_revision(pushed):
+    refusal(lambda: fetch_export("hf://lab/hep2@v9"), "leave @v9 out")
+    assert fetch_export("hf://lab/hep2").size == 32
+
+
+def test_offline_before_the_first_download(pushed, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    refusal(lambda: fetch_export("hf://lab/hep2"), "online without HF_HUB_OFFLINE once, or copy")
+    assert find_model(str(tmp_path / "export")).size == 32
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    fetch_export("hf://lab/hep2")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert fetch_export("hf://lab/hep2").size == 32
+
+
+def test_a_private_push_into_a_public_model(pushed, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_lab")
+
+    def push(name="lab/hep2", private=True):
+        return push_export(tmp_path / "export", name, private=private, message="second")
+
+    refusal(push, "set private=false, or push to another name")
+    assert not push(private=False).private
+    assert push("lab/hep4").private

@@ -25,13 +25,13 @@ from hep2gan.data.fields.labels import LabelFinder, read_labels
 from hep2gan.data.fields.regions import cut_cell, find_regions
 from hep2gan.data.phantom.fields import FieldsPlan, write_phantom_fields
 from hep2gan.data.readers.image import ImageReading, read_image
-from hep2gan.inference.export import ExportableModel, write_graph
 from hep2gan.inference.fields.cells import CellSource
 from hep2gan.inference.fields.predict import FieldOptions, predict_fields
 from hep2gan.inference.fields.predictor import FieldPredictor
 from hep2gan.inference.fields.specimens import name_specimens
 from hep2gan.inference.load import TorchBackend
 from hep2gan.inference.onnx_backend import OnnxBackend
+from hep2gan.inference.onnx_export import ExportableModel, write_graph
 from hep2gan.inference.predict import InferenceBackend, find_images
 from hep2gan.runs.folder import CropGeometry
 from hep2gan.settings import Component

@@ -23,9 +23,9 @@ from hep2gan.data.batch import Batch
 from hep2gan.data.phantom.generate import write_phantom
 from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.splits import Split
-from hep2gan.inference.export import ExportableModel, write_graph
 from hep2gan.inference.load import TorchBackend
 from hep2gan.inference.onnx_backend import OnnxBackend
+from hep2gan.inference.onnx_export import ExportableModel, write_graph
 from hep2gan.inference.predict import InferenceBackend, Predictor, find_images
 from hep2gan.io import atomic_write
 from hep2gan.reports.build import write_report

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
     from hep2gan.api.predictions import CellPredictions, Images
+    from hep2gan.inference.exported import Export
     from hep2gan.inference.predict import TrainedModel
 
 _NAMES = ("study", "name", "seed")
@@ -29,12 +30,12 @@ _ALIKE: dict[float | None, str] = {0.0: "empty", 1.0: "full"}
 
 
 class Run:
-    """A run folder, as `hep2gan-train` writes it.
+    """A run folder, as `hep2gan-train` writes it, or what `hep2gan-export` made of one.
 
     Its networks are loaded when they first predict, and stay as long as this object does.
 
     Args:
-        path: The folder.
+        path: The folder, or hf://USER/NAME[@REVISION] for an export at the hub of Hugging Face.
         checkpoint: A checkpoint file; None for what the run's rule chose.
         accelerator: Where its networks run: "gpu", "cpu", or "auto" for the first GPU there is.
         trusted: Packages of your own whose classes its configuration may name.
@@ -51,26 +52,32 @@ class Run:
         accelerator: Literal["auto", "cpu", "gpu"] = "auto",
         trusted: Sequence[str] = (),
     ) -> None:
-        self.path = Path(path).expanduser().absolute()
+        self._export = _find_export(os.fspath(path))
+        where = self._export.folder if self._export else Path(path).expanduser()
+        self.path = where.absolute()
         self._folder = RunFolder(self.path)
         self._checkpoint = None if checkpoint is None else os.fspath(checkpoint)
         self._accelerator, self._trusted = accelerator, tuple(trusted)
 
     def __repr__(self) -> str:
+        if self._export and self._export.origin:
+            return f"<run {self._export}>"
         return f"<run {os.path.relpath(self.path)}{'' if self.finished else ', not finished'}>"
 
     @property
     def finished(self) -> bool:
         """Whether it was trained and tested to the end."""
-        return self._folder.done
+        return bool(self._export.metrics) if self._export else self._folder.done
 
     @property
     def config(self) -> dict[str, Any]:
-        """All settings, nested as in config.yaml.
+        """All settings, nested as in config.yaml; of an export those of its networks.
 
         Raises:
             Hep2ganError: config.yaml is missing or damaged.
         """
+        if self._export:
+            return self._export.configuration
         self._folder.require_started()
         return self._folder.config()
 
@@ -81,6 +88,8 @@ class Run:
         Raises:
             Hep2ganError: The run is not finished, or metrics.json is damaged.
         """
+        if self._export:
+            return self._export.metrics
         return read_finished_run(self.path).metrics
 
     @property
@@ -90,14 +99,14 @@ class Run:
         Raises:
             Hep2ganError: store.json is missing or damaged.
         """
-        return self._folder.store_info().classes
+        return self._export.classes if self._export else self._folder.store_info().classes
 
     @cached_property
     def _model(self) -> "TrainedModel":
-        from hep2gan.inference.load import open_model
+        from hep2gan.inference.open import open_model
 
         return open_model(
-            self.path,
+            self._export or self._folder,
             checkpoint=self._checkpoint,
             accelerator=self._accelerator,
             trusted=self._trusted,
@@ -223,10 +232,10 @@ def load_run(
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     trusted: Sequence[str] = (),
 ) -> Run:
-    """Open a run folder, such as runs/default/proposed/seed0.
+    """Open a run folder, such as runs/default/proposed/seed0, or an export of one.
 
     Args:
-        path: The folder.
+        path: As in `Run`.
         checkpoint: As in `Run`.
         accelerator: As in `Run`.
         trusted: As in `Run`.
@@ -235,11 +244,24 @@ def load_run(
         The run; its networks are loaded when they are needed.
 
     Raises:
-        Hep2ganError: The folder is no run.
+        Hep2ganError: The folder is no run, or an export that is damaged or cannot be downloaded.
     """
     run = Run(path, checkpoint=checkpoint, accelerator=accelerator, trusted=trusted)
-    RunFolder(run.path).require_started()
+    if run._export is None:
+        RunFolder(run.path).require_started()
     return run
+
+
+def _find_export(name: str) -> "Export | None":
+    """The export of a name; None for a folder that is none, as those of runs are."""
+    from hep2gan.inference.exported import DESCRIPTION, HUB, Export
+
+    if not name.startswith(HUB) and not (Path(name).expanduser() / DESCRIPTION).is_file():
+        return None
+    from hep2gan.inference.open import find_model
+
+    found = find_model(name if name.startswith(HUB) else str(Path(name).expanduser()))
+    return found if isinstance(found, Export) else None
 
 
 class Runs(Sequence[Run]):

@@ -31,7 +31,7 @@ _FLAGS_WITH_VALUE = frozenset(
 TEXT_KEYS = frozenset(
     {"data.root", "data.store", "data.name", "stores", "runs", "run_dir", "study", "name"}
     | {"run", "inputs", "checkpoint", "store", "output", "title", "question", "reference", "as"}
-    | {"labels", "specimens"}
+    | {"labels", "specimens", "push_to_hub", "message"}
     | {"generator.weights", "classifier.weights", "init_from"}
 )
 """Keys of paths and other free texts, whose values are taken as they are."""

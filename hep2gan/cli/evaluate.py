@@ -151,9 +151,8 @@ def _field_tester(
         require_fields,
     )
     from hep2gan.inference.fields.predictor import FieldPredictor
-    from hep2gan.inference.load import TorchBackend
+    from hep2gan.inference.load import torch_backend
     from hep2gan.io import progress_bar
-    from hep2gan.training.devices import resolve_device
 
     assert settings.cells is not None
     trained.task.guidance.require_no_truth()
@@ -163,8 +162,7 @@ def _field_tester(
     margin = trained.crops.margin if trained.crops else true_margin
 
     def test(cells: "ExternalSet", predictions: "Predictions") -> "WriteBeside":
-        device = resolve_device(settings.accelerator)
-        backend = TorchBackend(trained.task, trained.config.normalisation, device)
+        backend = torch_backend(trained.task, trained.config, settings.accelerator)
         classes = trained.classes if predictions.probabilities is not None else ()
         method = FieldMethod(
             finder=finder,

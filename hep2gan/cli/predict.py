@@ -33,21 +33,25 @@ def predict(config: dict[str, Any]) -> Path:
     """
     from hep2gan.cli.settings import PredictSettings
     from hep2gan.inference.fields.kind import sort_inputs
-    from hep2gan.inference.onnx_backend import DESCRIPTION
+    from hep2gan.inference.open import find_model, open_model
     from hep2gan.inference.predict import check_output, find_images
-    from hep2gan.runs.folder import RunFolder
     from hep2gan.settings import parse
 
     settings = parse(PredictSettings, config)
-    # Before torch, which takes seconds to import. An export writes its description last.
-    is_export = (Path(settings.run) / DESCRIPTION).is_file()
-    if not is_export:
-        RunFolder.open(Path(settings.run))
+    # Before torch, which takes seconds to import.
+    found = find_model(settings.run)
     inputs = settings.inputs
     output = Path(settings.output)
     images, left_out = find_images(inputs if isinstance(inputs, list) else [inputs], output)
     check_output(output, images)
-    model = _open_export(settings) if is_export else _open_run(settings)
+    if origin := getattr(found, "origin", ""):
+        print(f"model {origin}")
+    model = open_model(
+        found,
+        checkpoint=settings.checkpoint,
+        accelerator=settings.accelerator,
+        trusted=settings.trusted,
+    )
     crops, fields, reason = sort_inputs(images, settings.input, model.crops)
     if reason:
         print(reason)
@@ -161,31 +165,6 @@ def _reading(settings: "PredictSettings") -> "ImageReading":
     from hep2gan.data.readers.image import ImageReading
 
     return ImageReading(settings.white_level, settings.channel, settings.plane)
-
-
-def _open_export(settings: "PredictSettings") -> "TrainedModel":
-    """The networks of an export, without torch."""
-    from hep2gan.inference.onnx_backend import OnnxBackend, open_export
-    from hep2gan.inference.predict import TrainedModel
-
-    if settings.checkpoint:
-        raise Hep2ganError(
-            f"{settings.run} is an export", "it holds one set of weights", "leave out checkpoint"
-        )
-    export = open_export(Path(settings.run))
-    return TrainedModel(OnnxBackend(export.graph, settings.accelerator), *export[1:])
-
-
-def _open_run(settings: "PredictSettings") -> "TrainedModel":
-    """The networks of a run."""
-    from hep2gan.inference.load import open_model
-
-    return open_model(
-        Path(settings.run),
-        checkpoint=settings.checkpoint,
-        accelerator=settings.accelerator,
-        trusted=settings.trusted,
-    )
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ class EvaluateSettings(RunSettings):
 
 
 class PredictSettings(RunSettings):
-    """hep2gan-predict; `run` may be what hep2gan-export wrote."""
+    """hep2gan-predict; `run` may be what hep2gan-export wrote, or hf://USER/NAME[@REVISION]."""
 
     inputs: Texts | Text = Field(examples=["FOLDER"])
     """Image files and folders."""
@@ -138,9 +138,31 @@ class ExportSettings(RunSettings):
     """hep2gan-export."""
 
     output: Text | None = None
-    """Folder of the graph and its model card; null: RUN/export."""
+    """Folder to write; null: RUN/export for onnx, RUN/weights for safetensors."""
+    format: Literal["onnx", "safetensors"] = "onnx"
+    """`onnx`: one graph, for ONNX Runtime; `safetensors`: weights, for PyTorch."""
     store: Text | None = None
-    """Cells to check the graph with; null: the store of the training."""
+    """Cells to check the export with; null: the store of the training."""
+    push_to_hub: Text | None = Field(default=None, examples=["USER/NAME"])
+    """Where to push the export at the hub of Hugging Face; null: nowhere."""
+    private: bool = True
+    """Whether a repository that the push creates can be seen by its owner alone."""
+    message: Text | None = None
+    """Commit message of the push; null: the method and the checkpoint."""
+
+    def conflict(self) -> Hep2ganError | None:
+        """Check that what concerns a push alone is not given without one.
+
+        Returns:
+            What is wrong, or None.
+        """
+        if self.push_to_hub is None and (self.message or not self.private):
+            return Hep2ganError(
+                f"{'message' if self.message else 'private'} is given, push_to_hub is not",
+                "it is about a push to the hub",
+                "add push_to_hub=USER/NAME, or leave it out",
+            )
+        return None
 
 
 class ReportSettings(Settings):

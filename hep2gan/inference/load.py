@@ -1,6 +1,6 @@
-"""Load a trained run, its config, networks and checkpoint, and run it with PyTorch."""
+"""Load the networks of a run or of its exported weights, and run them with PyTorch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,17 @@ from hep2gan.config import (
     RESTORE,
     Accelerator,
     TrainConfig,
-    errors_naming_config,
+    errors_naming,
     parse_run,
     parse_source,
 )
 from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.predict import BackendOutput, TrainedModel
+from hep2gan.inference.configuration import parse_shared
+from hep2gan.inference.exported import Export
+from hep2gan.inference.predict import BackendOutput
+from hep2gan.inference.weights import read_weights
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
 from hep2gan.runs.folder import CropGeometry, RunFolder
@@ -86,13 +89,15 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
     else:
         path, state = load_best_or_latest(run.checkpoints)
     build = partial(_build, run, config, info.classes, info.size)
-    # First without memory: a few digits in a configuration can ask for terabytes.
-    with torch.device("meta"):
-        _check_weights_fit(path, state["state_dict"], build().state_dict(), run)
-    # Initial weights are random numbers, and the caller's own go on undisturbed.
-    with torch.random.fork_rng(devices=()):
-        task = build()
-    task.load_state_dict(state["state_dict"])
+
+    def misfit(found: str) -> Hep2ganError:
+        return Hep2ganError(
+            f"{path} does not fit the networks of {run.config_file} ({found})",
+            "a checkpoint belongs to its run's configuration",
+            "use a checkpoint of this run",
+        )
+
+    task = _load_weights(build, state["state_dict"], misfit)
     source = parse_source(config.data, trusted)
     return LoadedRun(
         run,
@@ -102,75 +107,109 @@ def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str]
         info.path,
         info.crops,
         ImageReading(source.white_level, source.channel, source.plane),
-        task.eval(),
+        task,
         path,
     )
 
 
-def open_model(
-    folder: Path,
-    *,
-    checkpoint: str | None = None,
-    accelerator: Accelerator = "auto",
-    trusted: Sequence[str] = (),
-) -> TrainedModel:
-    """Load a run to predict images with it.
+def load_export(
+    export: Export, trusted: Sequence[str] = ()
+) -> tuple[SegmentationGuidedClassification, TrainConfig]:
+    """Build the networks that an export describes and load its weights into them; no code is read.
 
     Args:
-        folder: The run's folder.
-        checkpoint: As in `load_run`.
-        accelerator: Where its networks run: "gpu", "cpu" or "auto".
+        export: An export in safetensors.
         trusted: As in `load_run`.
 
     Returns:
-        The networks, on their device.
+        The networks, on the CPU, in eval mode; and their configuration.
 
     Raises:
-        Hep2ganError: As `load_run`, or there is no such device.
+        Hep2ganError: Anything is damaged, does not fit, or names a class that is not allowed.
     """
-    trained = load_run(folder, checkpoint, trusted)
-    device = resolve_device(accelerator)
-    backend = TorchBackend(trained.task, trained.config.normalisation, device)
-    return TrainedModel(backend, trained.classes, trained.size, trained.crops, trained.reading)
+    with errors_naming(f"the configuration in {export}", export.fix):
+        config = parse_shared(export.configuration, trusted)
+    build = partial(_build, export, config, export.classes, export.size)
+    weights = read_weights(export.weights, export.fix)
+
+    def misfit(found: str) -> Hep2ganError:
+        fact = f"{export.weights.name} of {export} does not fit the networks it describes ({found})"
+        return Hep2ganError(fact, "weights belong to their own description", export.fix)
+
+    return _load_weights(build, weights, misfit), config
+
+
+def torch_backend(
+    task: SegmentationGuidedClassification, config: TrainConfig, accelerator: Accelerator
+) -> "TorchBackend":
+    """Move networks to the device where they are to predict.
+
+    Args:
+        task: The networks.
+        config: Their configuration.
+        accelerator: "gpu", "cpu" or "auto" for the first GPU that there is.
+
+    Returns:
+        The networks, in eval mode.
+
+    Raises:
+        Hep2ganError: There is no such device, or the networks need true masks.
+    """
+    return TorchBackend(task, config.normalisation, resolve_device(accelerator))
 
 
 def _build(
-    run: RunFolder,
+    source: RunFolder | Export,
     config: TrainConfig,
     classes: Sequence[str],
     size: int,
 ) -> SegmentationGuidedClassification:
+    if isinstance(source, RunFolder):
+        where, fix = str(source.config_file), RESTORE
+    else:
+        where, fix = f"the configuration in {source}", source.fix
     try:
-        with errors_naming_config(run):
+        with errors_naming(where, fix):
             return build_task(config, classes=classes, size=size, load_weights=())
     except Hep2ganError:
         raise
     # Whatever is missing or of a wrong type trips the networks somewhere.
     except Exception as error:
         raise Hep2ganError(
-            f"{run.config_file} describes no networks ({type(error).__name__}: {error})",
-            "a run's configuration is left as it was written",
-            RESTORE,
+            f"{where} describes no networks ({type(error).__name__}: {error})",
+            "a configuration is left as it was written",
+            fix,
         ) from error
 
 
-def _check_weights_fit(
-    path: Path, saved: Mapping[str, Tensor], expected: Mapping[str, Tensor], run: RunFolder
-) -> None:
-    differences = [f"{name} is missing" for name in expected.keys() - saved.keys()]
-    differences += [f"{name} is unknown" for name in saved.keys() - expected.keys()]
-    differences += [
-        f"{name} has shape {tuple(saved[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in expected.keys() & saved.keys()
-        if saved[name].shape != expected[name].shape
+def _load_weights(
+    build: Callable[[], SegmentationGuidedClassification],
+    weights: Mapping[str, Tensor],
+    misfit: Callable[[str], Hep2ganError],
+) -> SegmentationGuidedClassification:
+    """Build networks with these weights; `misfit` makes the error of weights that do not fit."""
+    # First without memory: a few digits in a configuration can ask for terabytes.
+    with torch.device("meta"):
+        expected = build().state_dict()
+    if differences := _differences(weights, expected):
+        raise misfit(f"{len(differences)} differences, the first is: {min(differences)}")
+    # Initial weights are random numbers, and the caller's own go on undisturbed.
+    with torch.random.fork_rng(devices=()):
+        task = build()
+    task.load_state_dict(weights)
+    return task.eval()
+
+
+def _differences(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    return [
+        *(f"{name} is missing" for name in expected.keys() - saved.keys()),
+        *(f"{name} is unknown" for name in saved.keys() - expected.keys()),
+        *(
+            f"{name} has shape {tuple(saved[name].shape)} instead of {tuple(expected[name].shape)}"
+            for name in expected.keys() & saved.keys()
+            if saved[name].shape != expected[name].shape
+        ),
     ]
-    if differences:
-        raise Hep2ganError(
-            f"{path} does not fit the networks of {run.config_file}"
-            f" ({len(differences)} differences, the first is: {min(differences)})",
-            "a checkpoint belongs to its run's configuration",
-            "use a checkpoint of this run",
-        )
 
 
 class TorchBackend:

@@ -1,23 +1,27 @@
-"""What an exported graph is and how to use it: JSON for programs, a model card for people."""
+"""What an export is and how to use it: JSON for programs, a model card for people."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hep2gan.config import TrainConfig
 from hep2gan.errors import Hep2ganError
+from hep2gan.inference.export_check import ExportCheck
+from hep2gan.inference.exported import DESCRIPTION, KIND, VERSION, WEIGHTS, Format
 from hep2gan.inference.load import LoadedRun
-from hep2gan.inference.onnx_backend import CARD, DESCRIPTION, FORMAT, GRAPH, VERSION
+from hep2gan.io import to_yaml
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.metrics.evaluation import metrics_table
 from hep2gan.runs.checkpoints import BEST, list_checkpoints
 from hep2gan.runs.provenance import revision, versions
 
 THRESHOLD = 0.5
-_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+_PACKAGES: Mapping[Format, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "safetensors": ("safetensors",),
+}
 _PREPROCESSING = (
     "Read the image as grey levels 0..255 in float32, colour as ITU-R 601 luma; 16-bit values are"
     " multiplied by 255/65535.",
@@ -47,45 +51,24 @@ _MEANINGS: dict[str, tuple[str, list[str | int], str]] = {
 }
 
 
-@dataclass(frozen=True)
-class ExportCheck:
-    """How a graph was compared with PyTorch.
-
-    Attributes:
-        source: Where the cells come from, in words.
-        count: Number of cells.
-        batch_sizes: Batch sizes that were compared.
-        tolerance: Largest difference that is allowed.
-        differences: Largest difference of each output, by its name.
-    """
-
-    source: str
-    count: int
-    batch_sizes: tuple[int, ...]
-    tolerance: float
-    differences: Mapping[str, float]
-
-    def __str__(self) -> str:
-        sizes = " and ".join(map(str, self.batch_sizes))
-        differences = ", ".join(f"{name} {value:.1e}" for name, value in self.differences.items())
-        return (
-            f"ONNX Runtime against PyTorch on {self.count} {self.source}, in batches of {sizes}:"
-            f" largest difference {differences}"
-        )
-
-
 def describe_export(
-    trained: LoadedRun, inputs: Sequence[str], outputs: Sequence[str], check: ExportCheck
+    trained: LoadedRun,
+    configuration: Mapping[str, Any],
+    file_format: Format,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> dict[str, Any]:
-    """Collect the content of model.json, without the checksum of the graph.
+    """Collect the content of model.json, without the checksum of the weights and the check.
 
-    It is enough for predictions like those of hep2gan-predict, with ONNX Runtime and Pillow alone.
+    Of a graph it is enough for predictions like those of hep2gan-predict, with ONNX Runtime and
+    Pillow alone.
 
     Args:
         trained: The run that was exported.
-        inputs: Names of the graph's inputs.
-        outputs: Names of its outputs.
-        check: How the graph was compared with PyTorch.
+        configuration: What its networks are built from.
+        file_format: In which its networks are written.
+        inputs: What the networks take.
+        outputs: What they compute.
 
     Returns:
         Plain containers for JSON.
@@ -93,9 +76,9 @@ def describe_export(
     config = trained.config
     classes = list(trained.classes) if "probabilities" in outputs else []
     return {
-        "format": FORMAT,
+        "format": KIND,
         "version": VERSION,
-        "graph": GRAPH,
+        "weights": WEIGHTS[file_format],
         "method": config.name,
         "target": config.target,
         "size": trained.size,
@@ -106,14 +89,14 @@ def describe_export(
         "inputs": _ports(inputs, trained.size, len(classes)),
         "outputs": _ports(outputs, trained.size, len(classes)),
         "preprocessing": [*_PREPROCESSING, *([_LEVELS] if "levels" in inputs else [])],
-        "inside_the_graph": _inside(config, outputs),
+        "computes": _steps(config, outputs),
         "postprocessing": [_POSTPROCESSING[name] for name in outputs],
+        "configuration": dict(configuration),
         "trained_on": _trained_on(trained),
         "test_metrics": _metrics(trained),
-        "check": asdict(check),
         "checkpoint": trained.checkpoint.name,
         "revision": revision(),
-        "versions": versions(_PACKAGES),
+        "versions": versions(_PACKAGES[file_format]),
         "licence": "Apache-2.0",
     }
 
@@ -131,7 +114,7 @@ def _ports(names: Sequence[str], size: int, classes: int) -> dict[str, Any]:
     }
 
 
-def _inside(config: TrainConfig, outputs: Sequence[str]) -> list[str]:
+def _steps(config: TrainConfig, outputs: Sequence[str]) -> list[str]:
     steps = [f"normalisation `{config.normalisation.kind}` of each image"]
     if config.evaluation.tta > 1:
         steps.append(f"means over {config.evaluation.tta} views, turned and mirrored")
@@ -165,14 +148,15 @@ def _metrics(trained: LoadedRun) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
-def render_model_card(description: Mapping[str, Any]) -> str:
+def render_model_card(description: Mapping[str, Any], address: str = "") -> str:
     """Render the model card.
 
     Args:
         description: The content of model.json.
+        address: hf://USER/NAME where the export will lie; '' for a folder.
 
     Returns:
-        The card as Markdown.
+        The card as Markdown, headed by what the hub of Hugging Face reads.
     """
     environment = Environment(
         loader=PackageLoader("hep2gan.inference"),
@@ -181,10 +165,28 @@ def render_model_card(description: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     metrics = metrics_table(description["test_metrics"])
-    return environment.get_template(f"{CARD}.j2").render(
+    return environment.get_template("MODEL_CARD.md.j2").render(
         description,
+        front_matter=to_yaml(_front_matter(description)),
+        address=address or "THIS_FOLDER",
         rows=[row for row in metrics if row.metric.rpartition("/")[2] != "cells"],
         baselines=BASELINES,
         check_sentence=ExportCheck(**description["check"]),
         description_file=DESCRIPTION,
+        is_graph=description["weights"] == WEIGHTS["onnx"],
     )
+
+
+def _front_matter(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What the hub sorts models by."""
+    synthetic = description["trained_on"]["synthetic_cells"]
+    segments = "mask" in description["outputs"]
+    tags = ["HEp-2", "immunofluorescence", "microscopy", "medical-imaging"]
+    return {
+        "library_name": "hep2gan",
+        # Only their owner knows what the data and the pretrained weights allow.
+        "license": "other",
+        "license_name": "terms-of-data-and-pretrained-weights",
+        "pipeline_tag": "image-segmentation" if segments else "image-classification",
+        "tags": [*tags, *(["synthetic-data"] if synthetic else [])],
+    }

@@ -1,80 +1,19 @@
-"""Inference with ONNX Runtime, without torch, on the folder that hep2gan-export writes."""
+"""Inference with ONNX Runtime, without torch, on a graph that hep2gan-export wrote."""
 
 import importlib
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.data.readers.image import ImageReading
 from hep2gan.errors import Hep2ganError
+from hep2gan.inference.exported import EXPORT_AGAIN
 from hep2gan.inference.predict import BackendOutput
-from hep2gan.io import file_digest, read_json
-from hep2gan.runs.folder import CropGeometry
 
-GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
-FORMAT, VERSION = "hep2gan-onnx", 3
-_EXPORT_AGAIN = "write it again with hep2gan-export"
 Device = Literal["auto", "cpu", "gpu"]
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
-
-
-class ExportedModel(NamedTuple):
-    """An exported run.
-
-    Attributes:
-        graph: The ONNX file.
-        classes: K class names, in the order of the probabilities; empty without a classifier.
-        size: S, the side in pixels of the images that the graph takes.
-        crops: How large the raw cells of the training are; None if it was not recorded.
-        reading: White level, channel and plane of their raw images.
-    """
-
-    graph: Path
-    classes: tuple[str, ...]
-    size: int
-    crops: CropGeometry | None
-    reading: ImageReading
-
-
-def open_export(folder: Path) -> ExportedModel:
-    """Read the description of an export, and check its graph's checksum.
-
-    Args:
-        folder: The folder that hep2gan-export wrote.
-
-    Returns:
-        The graph's file and what predictions need to know of it.
-
-    Raises:
-        Hep2ganError: Anything is missing, damaged or of another version.
-    """
-    file = folder / DESCRIPTION
-    try:
-        description = read_json(file)
-        if (description.get("format"), description.get("version")) != (FORMAT, VERSION):
-            raise ValueError(f"it is not version {VERSION} of {FORMAT}")
-        classes, size = description["classes"], description["size"]
-        if not isinstance(classes, list) or type(size) is not int or size < 1:
-            raise ValueError("classes or size are missing")
-        if file_digest(folder / GRAPH) != description["sha256"]:
-            raise ValueError(f"{GRAPH} is not the graph that it describes")
-        crops = CropGeometry.parse(description["crops"])
-        white, channel, plane = (description[name] for name in ImageReading._fields)
-        if any(type(number) not in (int, type(None)) for number in (white, plane)):
-            raise ValueError("white_level or plane is no whole number")
-        if type(channel) not in (int, str, type(None)):
-            raise ValueError("channel is no name or number")
-        reading = ImageReading(white, channel, plane)
-        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, crops, reading)
-    except (OSError, ValueError, KeyError) as error:
-        raise Hep2ganError(
-            f"{file} cannot be used ({error})",
-            "an export must be left as it was written",
-            _EXPORT_AGAIN,
-        ) from error
 
 
 def onnx_package(name: str) -> ModuleType:
@@ -122,7 +61,7 @@ class OnnxBackend:
         except Exception as error:  # onnxruntime's errors share no class
             reason = str(error).splitlines()[0]
             raise Hep2ganError(
-                f"{graph} is no graph that runs ({reason})", "", _EXPORT_AGAIN
+                f"{graph} is no graph that runs ({reason})", "", EXPORT_AGAIN
             ) from error
         self._inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = [each.name for each in self._session.get_outputs()]

@@ -22,6 +22,7 @@ def place(tmp_path_factory, trained_run):
     """A folder with a trained run, its export, and two fields of its cells with label images."""
     with inside_copy(tmp_path_factory, trained_run) as folder:
         assert call(export, RUN) == 0
+        assert call(export, RUN, "format=safetensors") == 0
         for field in range(2):
             write_field(f"fields/7_p{field}", CELLS[4 * field : 4 * field + 4])
         yield folder
@@ -53,7 +54,7 @@ def rows(name):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("run", [RUN, f"{RUN}/export"])
+@pytest.mark.parametrize("run", [RUN, f"{RUN}/export", f"{RUN}/weights"])
 def test_cells_of_fields_are_predicted_as_their_crops(inside, run, capsys):
     out = f"out_{run.rpartition('/')[2]}"
     crops = [f"{RAW}/{cell:05d}.png" for cell in CELLS]

@@ -20,16 +20,12 @@ from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference import export as export_module
-from hep2gan.inference.export import (
-    CheckCells,
-    ExportableModel,
-    check_graph,
-    export_run,
-    sample_cells,
-    write_graph,
-)
+from hep2gan.inference.export import export_run
+from hep2gan.inference.export_check import CheckCells, sample_cells
+from hep2gan.inference.exported import open_export
 from hep2gan.inference.load import load_run
-from hep2gan.inference.onnx_backend import OnnxBackend, open_export
+from hep2gan.inference.onnx_backend import OnnxBackend
+from hep2gan.inference.onnx_export import ExportableModel, check_graph, write_graph
 from hep2gan.models.guidance import MaskGuidance
 from hep2gan.models.output import TestTimeAugmentation
 from hep2gan.runs.predictions import Predictions
@@ -158,7 +154,7 @@ def test_a_graph_that_differs_is_refused(tmp_path):
 @pytest.mark.integration
 def test_the_command_writes_graph_card_and_description(inside, capsys):
     folder = inside / RUN / "export"
-    assert {p.name for p in folder.iterdir()} == {"model.onnx", "model.json", "MODEL_CARD.md"}
+    assert {p.name for p in folder.iterdir()} == {"model.onnx", "model.json", "README.md"}
     shape = onnxruntime.InferenceSession(folder / "model.onnx").get_inputs()[0].shape
     assert (type(shape[0]), shape[1:]) == (str, [64, 64])
     found = json.loads((folder / "model.json").read_text())
@@ -167,7 +163,7 @@ def test_the_command_writes_graph_card_and_description(inside, capsys):
     assert found["trained_on"]["split"]["test"] == 24
     assert found["check"]["source"] == f"cells of the store {store.path.name}"
     assert found["test_metrics"] == json.loads((inside / RUN / "metrics.json").read_text())
-    card = (folder / "MODEL_CARD.md").read_text()
+    card = (folder / "README.md").read_text()
     for words in (
         "synthetic cells",
         "no medical device",
@@ -182,7 +178,7 @@ def test_the_command_writes_graph_card_and_description(inside, capsys):
 def test_the_description_is_enough_for_onnxruntime_and_pillow(inside):
     """Written from model.json's words alone."""
     found = json.loads((inside / RUN / "export/model.json").read_text())
-    session = onnxruntime.InferenceSession(inside / RUN / "export" / found["graph"])
+    session = onnxruntime.InferenceSession(inside / RUN / "export" / found["weights"])
     size, due = found["size"], Predictions.load(inside / RUN / "predictions.npz")
     for place in range(4):
         with Image.open(inside / f"stores/synthetic_96_0_lab0/{due.id[place]}.png") as image:
@@ -219,7 +215,7 @@ def test_without_the_store_synthetic_cells_are_taken_and_named(inside, tmp_path)
     # Quick, since the graph itself is written in other tests.
     assert sample_cells(tmp_path / "gone", 64).source.startswith("synthetic cells")
     with pytest.raises(Hep2ganError, match="gone does not exist"):
-        export_run(trained, tmp_path / "new", tmp_path / "gone")
+        export_run(trained, tmp_path / "new", store=tmp_path / "gone")
     assert not (tmp_path / "new").exists()
 
 
@@ -244,7 +240,7 @@ def test_damaged_exports_are_refused(damage, inside, tmp_path):
         content[-100] ^= 1
         (tmp_path / "model.onnx").write_bytes(content)
     elif damage == "version":
-        described.write_text(described.read_text().replace('"version": 3', '"version": 4', 1))
+        described.write_text(described.read_text().replace('"version": 4', '"version": 5', 1))
     else:
         described.write_text(described.read_text()[:50])
     with pytest.raises(Hep2ganError, match=r"cannot be used.*hep2gan-export"):

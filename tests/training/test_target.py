@@ -73,7 +73,7 @@ def test_evaluating_predicting_and_exporting_say_intensities(capsys):
         (row,) = csv.DictReader(file)
     assert set(row.values()) & {"intermediate", "positive"}
     assert call(export, str(RUN), *NETS[:1], "output=graph") == 0
-    card = Path("graph/MODEL_CARD.md").read_text()
+    card = Path("graph/README.md").read_text()
     assert "classified by their staining intensity" in card
     assert "0. intermediate\n1. positive\n" in card
     assert "/cells" not in card

@@ -36,6 +36,8 @@ COUNTS = {
     "run": Count(60, 700, "runs"),
     "curves": Count(60, 500, "runs"),
     "trained": Count(6, 60, "trained"),
+    "export": Count(60, 700, "exported"),
+    "export_networks": Count(6, 60, "exported"),
     "overrides": Count(6, 80, "overrides"),
 }
 
