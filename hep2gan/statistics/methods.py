@@ -54,8 +54,8 @@ def crossed_test(
 
     For as many cells of each unit under each seed these are the mean squares of a two-way table
     over M·S, and V = (MS_seeds + max(MS_units - MS_error, 0)) / (M·S). V_seeds has M - 1 degrees of
-    freedom, the second term S - 1; together V² / (V_seeds² / (M - 1) + (V - V_seeds)² / (S - 1)), by
-    Satterthwaite (S. L. Hillis, Statistics in Medicine 26, 2007, takes the units' to be many).
+    freedom, the second term S - 1; together, by Satterthwaite, V² / (V_seeds² / (M - 1) +
+    (V - V_seeds)² / (S - 1)) (S. L. Hillis, Statistics in Medicine 26, 2007, takes units for many).
 
     Args:
         by_seed: (..., M) differences d_i, M at least 2.
