@@ -116,7 +116,7 @@ def _evaluate_external(settings: "EvaluateSettings", run: "RunFolder", own: "Tra
     print("\n".join([f"{run.path} on {store.path}", *cells.lines()]))
     if (accuracy := metrics.get("test/accuracy")) is not None:
         unit = "specimens" if "test/accuracy_specimens_low" in metrics else "cells"
-        key = "test/accuracy_specimens" if unit == "specimens" else "test/accuracy"
+        key = f"test/accuracy_{unit}"
         interval = f"{metrics[f'{key}_low']:.3f}–{metrics[f'{key}_high']:.3f}"
         before = run.metrics()["test/accuracy"]
         print(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import maximum_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -107,6 +108,28 @@ def block_groups(
             group[block] = blocks
             blocks += 1
     return group
+
+
+def beside(
+    ids: npt.NDArray[np.str_], label: GroupIds, held: npt.NDArray[np.bool_], distance: int
+) -> npt.NDArray[np.bool_]:
+    """Find the cells whose place among the ids of their class is near a cell that is held out.
+
+    Args:
+        ids: (N,) names of the cells.
+        label: (N,) classes.
+        held: (N,) whether a cell is held out.
+        distance: Most places between the two.
+
+    Returns:
+        (N,) whether a cell is near one, or is one.
+    """
+    near = np.zeros(len(ids), np.bool_)
+    order = id_order(ids)
+    for k in np.unique(label):
+        rows = order[label[order] == k]
+        near[rows] = maximum_filter1d(held[rows], 2 * distance + 1, mode="constant")
+    return near
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:

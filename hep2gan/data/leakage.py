@@ -19,6 +19,8 @@ class Leakage:
         unknown_cells: Cells of both parts whose specimen is unknown.
         test_specimens: Known specimens with cells in the test part.
         shared_specimens: Those of them that have cells in the training part too.
+        guard: Ids left out on each side of a block that is held out; None under another split.
+        left_out: Cells that the guard leaves out.
         duplicates: One (test id, training id) for each test cell with a byte-identical cell in the
             training part.
     """
@@ -28,6 +30,8 @@ class Leakage:
     test_specimens: int
     shared_specimens: int
     duplicates: tuple[tuple[str, str], ...]
+    guard: int | None = None
+    left_out: int = 0
 
     @property
     def specimens_known(self) -> bool:
@@ -59,6 +63,12 @@ class Leakage:
             lines.append(
                 f"{pluralize(self.unknown_cells, 'cell')} {verb} no specimen: whether training and"
                 " test share specimens cannot be known."
+            )
+        if self.guard is not None:
+            lines.append(
+                f"Guard: {pluralize(self.left_out, 'cell')} within {self.guard:,} ids of a held-out"
+                f" block {'is' if self.left_out == 1 else 'are'} in no part; a specimen with more"
+                " cells than that is on both sides still."
             )
         return lines or ["No specimen and no byte-identical cell is in both training and test."]
 
@@ -97,5 +107,7 @@ def measure_leakage(store: Store, split: Split) -> Leakage:
         unknown_cells=int((specimen[train] < 0).sum() + (specimen[test] < 0).sum()),
         test_specimens=len(tested),
         shared_specimens=len(np.intersect1d(trained, tested)),
+        guard=split.settings.get("guard") if split.settings.get("kind") == "block" else None,
+        left_out=len(split.left_out),
         duplicates=tuple(zip(store.id[leaking].tolist(), store.id[twin].tolist(), strict=True)),
     )

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from pydantic import Field
 from hep2gan.data.grouping import (
     GroupIds,
     assign_groups,
+    beside,
     block_groups,
     duplicate_groups,
     fold_quota,
@@ -33,10 +34,15 @@ from hep2gan.settings import Fraction, PositiveInt, Seed, Settings
 
 PARTS = ("train", "validation", "test")
 """Names of the parts; part numbers 0, 1, 2 are their positions here."""
+LEFT_OUT = 3
+"""Part number of cells that a guard leaves out; split.csv calls them `left_out`."""
+_GUARD_SHARE = 80
+"""A guard by default is an eightieth of all cells: of the ICPR 2016 set about one specimen."""
 SplitKind = Literal["random", "block", "specimen", "given"]
 UNITS = {"random": "cell", "block": "block", "specimen": "specimen", "given": "cell"}
 """What each kind of split assigns whole."""
 
+_PART_NAMES = (*PARTS, "left_out")
 _FIX = "make the split again from this store"
 
 
@@ -45,7 +51,7 @@ class SplitSettings(Settings):
 
     Args:
         kind: `random` assigns single cells; `block` assigns blocks of contiguous ids of a class,
-            the best approximation if specimens are unknown; `specimen` assigns whole specimens;
+            where specimens are unknown, less the guard beside them; `specimen` assigns whole ones;
             `given` takes the split column of the manifest. All but `given` keep the class
             proportions in every part.
         seed: Seed of the random assignment.
@@ -55,10 +61,15 @@ class SplitSettings(Settings):
         validation_fraction: Fraction of the *training part* to validate on, chosen in the same way
             (at random under `given`); 0 for none. The test part does not depend on it while classes
             have enough groups.
-        group_duplicates: Keep byte-identical cells in one part.
+        group_duplicates: Keep byte-identical cells in one part; None for yes under `specimen` and
+            `block`, which keep specimens apart, and no under `random` and `given`.
         blocks_per_class: Blocks per class under `block`; with 10 and a 9:1 split, the test part is
-            one contiguous block per class. Every boundary divides a specimen, so more blocks leak
-            more.
+            one contiguous block per class. Each border of it divides a specimen, so more blocks
+            need more guards.
+        guard: Under `block`, ids left out on each side of a block that is tested or validated on,
+            in no part, since those next to it are of the same specimens; None for an eightieth of
+            all cells, which in the ICPR 2016 set is about one specimen; 0 for none. A specimen
+            longer than the guard is still on both sides.
 
     Raises:
         Hep2ganError: A value is out of range, or a given split has folds.
@@ -70,8 +81,9 @@ class SplitSettings(Settings):
     folds: Annotated[int, Field(ge=2, examples=[5])] | None = None
     fold: Annotated[int, Field(ge=0)] = 0
     validation_fraction: Fraction = 0.0
-    group_duplicates: bool = False
+    group_duplicates: bool | None = None
     blocks_per_class: PositiveInt = 10
+    guard: Annotated[int, Field(ge=0, examples=[170])] | None = None
 
     def conflict(self) -> Hep2ganError | None:
         """Check that the fold exists, and that a given split has no folds.
@@ -89,6 +101,23 @@ class SplitSettings(Settings):
         return None
 
     @property
+    def keeps_identical(self) -> bool:
+        """Whether byte-identical cells stay in one part."""
+        if self.group_duplicates is None:
+            return self.kind in ("specimen", "block")
+        return self.group_duplicates
+
+    def guard_of(self, cells: int) -> int:
+        """Return how many ids are left out beside each border of a block.
+
+        Args:
+            cells: Number of cells of the store.
+        """
+        if self.kind != "block":
+            return 0
+        return cells // _GUARD_SHARE if self.guard is None else self.guard
+
+    @property
     def groups_needed(self) -> int:
         """Groups a class must have, so that every part can get one of its own."""
         return 3 if self.validation_fraction else 2
@@ -96,38 +125,42 @@ class SplitSettings(Settings):
 
 @dataclass(frozen=True)
 class Split:
-    """Which cells are used for training, validation and test; every cell is in one part.
+    """Which cells are used for training, validation and test; every cell is in one or left out.
 
     Attributes:
         train: Rows of the store, ascending.
         validation: Rows of the store, ascending.
         test: Rows of the store, ascending.
         settings: How the split was made (kind, seed, fold, …), and `fingerprint` of its store.
+        left_out: Rows of the store that a guard leaves out, ascending.
     """
 
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
     settings: dict[str, Any]
+    left_out: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
     def from_parts(cls, part: npt.NDArray[np.integer[Any]], settings: dict[str, Any]) -> "Split":
         """Build a split from the part numbers of all cells.
 
         Args:
-            part: (N,) 0 for training, 1 for validation, 2 for test.
+            part: (N,) 0 for training, 1 for validation, 2 for test, `LEFT_OUT`.
             settings: See `Split`.
 
         Returns:
             The split.
         """
-        train, validation, test = (np.flatnonzero(part == p).astype(np.int64) for p in range(3))
-        return cls(train, validation, test, settings)
+        train, validation, test, left_out = (
+            np.flatnonzero(part == p).astype(np.int64) for p in range(LEFT_OUT + 1)
+        )
+        return cls(train, validation, test, settings, left_out)
 
     @property
     def part(self) -> npt.NDArray[np.int8]:
-        """(N,) part number of every cell: 0 train, 1 validation, 2 test."""
-        parts = (self.train, self.validation, self.test)
+        """(N,) part number of every cell: 0 train, 1 validation, 2 test, 3 left out."""
+        parts = (self.train, self.validation, self.test, self.left_out)
         part = np.full(sum(map(len, parts)), -1, np.int8)
         for number, rows in enumerate(parts):
             part[rows] = number
@@ -150,6 +183,21 @@ class Split:
             for name, rows in zip(PARTS, (self.train, self.validation, self.test), strict=True)
         }
 
+    def blocks(self, store: Store) -> npt.NDArray[np.int64] | None:
+        """Number the blocks of contiguous ids that a block split kept together.
+
+        Args:
+            store: The store of this split.
+
+        Returns:
+            (N,) block of every cell; None for another kind of split.
+        """
+        if self.settings.get("kind") != "block":
+            return None
+        names = SplitSettings.model_fields
+        known = {name: value for name, value in self.settings.items() if name in names}
+        return _groups(store, SplitSettings.model_validate(known))
+
     def shorten(self, cells: int) -> "Split":
         """Leave a few cells for validation and test, and give the others to training.
 
@@ -169,8 +217,8 @@ class Split:
         """Write split.csv (id, part) and split.json (settings, counts) into a folder.
 
         Each file appears complete or not at all. split.csv is written last, so if it exists, both
-        do; split.json contains its checksum, and how many cells of
-        the store have no label and are in no part.
+        do; split.json contains its checksum, how many cells the guard
+        leaves out, and how many of the store have no label and are in no part.
 
         Args:
             folder: The folder; made if missing.
@@ -181,13 +229,14 @@ class Split:
         """
         _check_fingerprint(self.settings.get("fingerprint"), store, "this split")
         text = io.StringIO()
-        parts = np.asarray(PARTS)[self.part].tolist()
+        parts = np.asarray(_PART_NAMES)[self.part].tolist()
         rows = [("id", "part"), *zip(store.id.tolist(), parts, strict=True)]
         csv.writer(text, lineterminator="\n").writerows(rows)
         table = text.getvalue().encode()
         record = {
             "settings": self.settings,
             "counts": self.counts(store),
+            "guarded": len(self.left_out),
             "left_out": store.left_out,
             "sha256": hashlib.sha256(table).hexdigest(),
         }
@@ -241,6 +290,8 @@ def make_split(store: Store, settings: SplitSettings) -> Split:
     else:
         _require_groups(store, settings, group, np.arange(len(label)), settings.groups_needed)
         part = _choose_test(settings, group, label, len(store.classes))
+    guard = settings.guard_of(len(store))
+    _guard(part, store, guard)
     if settings.validation_fraction:
         if (part == 1).any():
             raise Hep2ganError(
@@ -251,7 +302,11 @@ def make_split(store: Store, settings: SplitSettings) -> Split:
         part[rows] = _choose_validation(
             settings, group_ids(group[rows]), label[rows], len(store.classes)
         )
-    split = Split.from_parts(part, {**settings.model_dump(), "fingerprint": store.fingerprint})
+        _guard(part, store, guard)
+    _require_trained(store, part, guard)
+    used = {"group_duplicates": settings.keeps_identical, "guard": guard}
+    record = {**settings.model_dump(), **used, "fingerprint": store.fingerprint}
+    split = Split.from_parts(part, record)
     _require_cells(split, settings)
     return split
 
@@ -283,8 +338,28 @@ def _groups(store: Store, settings: SplitSettings) -> GroupIds:
     else:
         group = np.arange(len(store))
     return (
-        merge_groups(group, duplicate_groups(store.digest)) if settings.group_duplicates else group
+        merge_groups(group, duplicate_groups(store.digest)) if settings.keeps_identical else group
     )
+
+
+def _guard(part: GroupIds, store: Store, guard: int) -> None:
+    """Leave out the training cells whose ids are next to those of another part."""
+    if guard:
+        near = beside(store.id, np.asarray(store.label), np.isin(part, (1, 2)), guard)
+        part[near & (part == 0)] = LEFT_OUT
+
+
+def _require_trained(store: Store, part: GroupIds, guard: int) -> None:
+    """Raise if the guard leaves a class without a cell to train on."""
+    label, classes = np.asarray(store.label), len(store.classes)
+    left_out = np.bincount(label[part == LEFT_OUT], minlength=classes)
+    trained = np.bincount(label[part == 0], minlength=classes)
+    if (lacking := np.flatnonzero((left_out > 0) & (trained == 0))).size:
+        raise Hep2ganError(
+            f"split.guard={guard} leaves class {store.classes[lacking[0]]!r} no cell to train on",
+            f"{guard} ids are left out on each side of a block that is tested or validated on",
+            f"set split.guard={guard // 4}, or fewer split.blocks_per_class",
+        )
 
 
 def _specimen_groups(store: Store) -> GroupIds:
@@ -359,7 +434,7 @@ def _require_groups(
                 f"it needs at least {needed}, to have one of its own in every part",
                 f"add {UNITS[settings.kind]}s of it, or choose another kind of split"
                 + (", or set validation_fraction=0" if settings.validation_fraction else "")
-                + (", or switch off group_duplicates" if settings.group_duplicates else ""),
+                + (", or set group_duplicates=false" if settings.keeps_identical else ""),
             )
 
 
@@ -392,7 +467,7 @@ def _read_parts(table: Path, checksum: str) -> dict[str, int]:
         raise Hep2ganError(f"{table} has changed since it was written", "", _FIX)
     try:
         rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
-        part_of = {name: PARTS.index(part) for name, part in rows[1:]}
+        part_of = {name: _PART_NAMES.index(part) for name, part in rows[1:]}
     except (ValueError, csv.Error) as error:
         raise Hep2ganError(
             f"{table} is damaged ({error})", "its lines are id,part", _FIX

@@ -56,7 +56,9 @@ def external_results(methods: Sequence[MethodResults]) -> list[ExternalResult]:
         for (name, _, _), members in sorted(tests.items()):
             runs = replace(method, results=tuple(result for result, _ in members))
             cells = [
-                TestCells.from_predictions(external_predictions(result.run.path, name))
+                TestCells.from_predictions(
+                    external_predictions(result.run.path, name), outlines=False
+                )
                 for result, _ in members
             ]
             fields = [fields_test(result.run.path, name) for result, _ in members]

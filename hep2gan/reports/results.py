@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.metrics.by_cell import baseline_scores, outline_scores
 from hep2gan.reports.naming import group_pairs, seed_order, with_study, without_fold, without_split
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.significance import Interval, wilson
+
+Unit = Literal["specimen", "block", "cell"]
+UNITS: tuple[Unit, ...] = ("cell", "block", "specimen")
+"""What intervals and tests are over; the last that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,11 @@ class TestCells:
         predicted: (N,) most probable classes.
         dice: (N,) Dice in [0, 1].
         jaccard: (N,) Jaccard in [0, 1]; for one mask Dice / (2 - Dice).
+        boundary_f1: (N,) F1 of the outlines in [0, 1].
+        hd95: (N,) 95th percentile of the distances of outlines, in raw pixels.
+        baselines: (N,) the same scores of masks that learn nothing, by baseline and measure, e.g.
+            `ellipse_dice`.
+        block: (N,) blocks of a block split, as in `Predictions`.
         intensity: (N,) as in `Predictions`.
         pattern: (N,) as in `Predictions`.
     """
@@ -49,17 +59,27 @@ class TestCells:
     predicted: npt.NDArray[np.int64] | None
     dice: npt.NDArray[np.float64] | None
     jaccard: npt.NDArray[np.float64] | None
+    boundary_f1: npt.NDArray[np.float64] | None = None
+    hd95: npt.NDArray[np.float64] | None = None
+    baselines: npt.NDArray[np.void] | None = None
+    block: npt.NDArray[np.int64] | None = None
     intensity: npt.NDArray[np.str_] | None = None
     pattern: npt.NDArray[np.str_] | None = None
 
     @classmethod
-    def from_predictions(cls, predictions: Predictions) -> "TestCells":
+    def from_predictions(cls, predictions: Predictions, *, outlines: bool = True) -> "TestCells":
         """Keep what comparisons need: everything but images and features.
 
         Args:
             predictions: Predictions of one run.
+            outlines: Whether outlines and baselines are scored too, a millisecond a cell.
         """
         dice = predictions.dice
+        f1 = hd95 = baselines = None
+        if outlines and dice is not None and predictions.truth is not None:
+            truth = predictions.truth > 0
+            f1, hd95 = outline_scores(predictions.foreground, truth, predictions.crop_size)
+            baselines = baseline_scores(predictions)
         return cls(
             classes=predictions.classes,
             id=predictions.id,
@@ -70,6 +90,10 @@ class TestCells:
             predicted=None if predictions.probabilities is None else predictions.predicted,
             dice=dice,
             jaccard=None if dice is None else dice / (2 - dice),
+            boundary_f1=f1,
+            hd95=hd95,
+            baselines=baselines,
+            block=predictions.block,
             intensity=predictions.intensity,
             pattern=predictions.pattern,
         )
@@ -81,6 +105,32 @@ class TestCells:
     def specimens(self) -> int:
         """Number of specimens; 0 if that of any cell is unknown."""
         return len(np.unique(self.specimen)) if (self.specimen >= 0).all() else 0
+
+    @property
+    def unit(self) -> Unit:
+        """What is independent of each other: specimens, else blocks of ids, else cells."""
+        if self.specimens:
+            return "specimen"
+        return "cell" if self.block is None else "block"
+
+    def units(self, kind: Unit) -> npt.NDArray[Any]:
+        """Return which unit each cell belongs to.
+
+        Args:
+            kind: Kind of the units, which must be known.
+        """
+        found = {"specimen": self.specimen, "block": self.block, "cell": self.id}[kind]
+        if found is None:
+            raise Hep2ganError(f"the {kind}s of these cells are not known")
+        return found
+
+    @property
+    def units_in_words(self) -> str:
+        """Number of specimens or blocks, for a table; "unknown" without either."""
+        if self.unit == "cell":
+            return "unknown"
+        count = len(np.unique(self.units(self.unit)))
+        return str(count) if self.unit == "specimen" else f"{count} blocks"
 
     def wilson(self) -> Interval | None:
         """Compute Wilson's interval of the accuracy; None without a classifier or cells."""
@@ -101,8 +151,8 @@ class TestCells:
         return TestCells(**rows)
 
 
-_OF_ONE_TRAINING = ("features", "mean_mask", "train_counts")
-"""Arrays that cannot be pooled, since they belong to one network or one training part."""
+_OF_ONE_TRAINING = ("features", "mean_mask", "train_counts", "crop_margin")
+"""What cannot be pooled, since it belongs to one network, one training part or one set."""
 
 Cells = TypeVar("Cells", Predictions, TestCells)
 

@@ -34,6 +34,8 @@ _LAYOUT = {
     "train_counts": (np.int64, "K"),
     "intensity": (np.str_, "N"),
     "pattern": (np.str_, "N"),
+    "block": (np.int64, "N"),
+    "crop_margin": (np.float64, "2"),
 }
 """Type and axes of each array; one letter is one length throughout."""
 
@@ -64,6 +66,9 @@ class Predictions:
         intensity: (N,) "intermediate", "positive", or "" if unknown; None if the set has none or
             intensities are the classes.
         pattern: (N,) staining patterns, where intensities are the classes.
+        block: (N,) blocks of contiguous ids that a block split kept together; else None.
+        crop_margin: (2,) margin of the crops in raw pixels, and as a fraction of a crop's side, for
+            the inscribed ellipse.
     """
 
     classes: tuple[str, ...]
@@ -81,6 +86,8 @@ class Predictions:
     train_counts: npt.NDArray[np.int64] | None = None
     intensity: npt.NDArray[np.str_] | None = None
     pattern: npt.NDArray[np.str_] | None = None
+    block: npt.NDArray[np.int64] | None = None
+    crop_margin: npt.NDArray[np.float64] | None = None
 
     def require_probabilities(self) -> npt.NDArray[np.float32]:
         """Return the (N, K) class probabilities.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import cast
 
@@ -24,9 +25,10 @@ from hep2gan.metrics.evaluation import compute_test_metrics, metrics_table
 from hep2gan.metrics.segmentation import ConstantMasks
 from hep2gan.metrics.validation import MeanDistances
 from hep2gan.models.output import ModelOutput
+from hep2gan.reports.results import TestCells
+from hep2gan.reports.tables.estimates import make_estimates
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import SUBGROUPS, Predictions
-from hep2gan.statistics.significance import wilson
 from hep2gan.training import distributed
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.devices import channels_last_inference, use_tf32
@@ -195,13 +197,15 @@ def write_results(
     Returns:
         The flat metrics.
     """
+    margin = np.array([source.crop_margin, source.crop_margin_fraction])
+    predictions = replace(predictions, crop_margin=margin)
     predictions.save(run.predictions_file)
     metrics = compute_test_metrics(
         predictions, margin=source.crop_margin, margin_share=source.crop_margin_fraction
     )
     epochs = run.max_epochs() if run.config_file.is_file() else None
     metrics |= constant_masks(predictions, epochs)
-    metrics |= accuracy_interval(metrics, len(predictions.label))
+    metrics |= accuracy_interval(predictions)
     metrics |= extra or {}
     run.save_metrics(metrics)
     if figures:
@@ -274,6 +278,7 @@ def build_predictions(
         mean_mask=mean_mask(store, train),
         intensity=store.intensity_names(index),
         pattern=store.pattern_names(index),
+        block=None if (block := split.blocks(store)) is None else block[index],
         train_counts=np.bincount(store.label[train], minlength=len(store.classes)).astype(np.int64),
     )
 
@@ -304,20 +309,27 @@ def mean_mask(store: Store, rows: np.ndarray) -> np.ndarray | None:
     return (total / max(len(rows), 1)).astype(np.float32)
 
 
-def accuracy_interval(metrics: Mapping[str, float], cells: int) -> dict[str, float]:
-    """Compute Wilson's 95 % interval of the accuracy.
+def accuracy_interval(predictions: Predictions) -> dict[str, float]:
+    """Compute 95 % intervals of accuracy and mean class accuracy.
 
     Args:
-        metrics: The flat metrics of the test.
-        cells: Number of test cells.
+        predictions: Predictions for the test cells.
 
     Returns:
-        test/accuracy_low and test/accuracy_high; empty where there is no accuracy.
+        `test/accuracy_specimens_low` and `_high` where specimens are known, else `_blocks_` where
+        blocks of ids were kept together; `test/accuracy_cells_low` and `_high`, which is Wilson's
+        and takes cells for independent; the same of `mean_class_accuracy`. Empty where there is no
+        accuracy; what the units do not determine is absent.
     """
-    if "test/accuracy" not in metrics:
-        return {}
-    low, high = wilson(round(metrics["test/accuracy"] * cells), cells)
-    return {"test/accuracy_low": low, "test/accuracy_high": high}
+    estimates = make_estimates([TestCells.from_predictions(predictions, outlines=False)])
+    return {
+        f"test/{measure}_{unit}s_{end}": value
+        for measure in ("accuracy", "mean_class_accuracy")
+        if measure in estimates
+        for unit, interval in estimates[measure].intervals.items()
+        if interval is not None
+        for end, value in interval._asdict().items()
+    }
 
 
 def format_summary(metrics: Mapping[str, float]) -> str:

@@ -18,8 +18,6 @@ from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import atomic_folder, file_lock
 from hep2gan.models.output import ModelOutput
-from hep2gan.reports.results import TestCells
-from hep2gan.reports.tables.estimates import make_estimates
 from hep2gan.runs.external import ExternalTest
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import Predictions
@@ -234,7 +232,7 @@ def evaluate_external(
         mean_mask=own.mean_mask,
         train_counts=own.train_counts,
     )
-    extra = _intervals(predictions)
+    extra: dict[str, float] = {}
     if cells.identical is not None:
         extra["leakage/identical_cells_left_out"] = float(len(cells.identical))
     facts = ExternalTest(
@@ -261,13 +259,3 @@ def evaluate_external(
             write_beside(staged)
         facts.save(staged)
     return cells, metrics
-
-
-def _intervals(predictions: Predictions) -> dict[str, float]:
-    """Return the interval of the accuracy over specimens, where all are known."""
-    cells = TestCells.from_predictions(predictions)
-    accuracy = make_estimates([cells]).get("accuracy")
-    if accuracy is None or accuracy.specimens is None:
-        return {}
-    low, high = accuracy.specimens
-    return {"test/accuracy_specimens_low": low, "test/accuracy_specimens_high": high}

@@ -23,7 +23,7 @@ from hep2gan.reports.page.run_section import (
     leaks_of,
     notes_of,
 )
-from hep2gan.reports.results import MethodResults
+from hep2gan.reports.results import UNITS, MethodResults
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import estimate_cell
 from hep2gan.reports.tables.table import (
@@ -33,9 +33,13 @@ from hep2gan.reports.tables.table import (
     Table,
     format_interval,
     format_points,
-    verdict,
 )
-from hep2gan.reports.tables.table_1 import NOTES, Table1Row, metric_cells, published_row
+from hep2gan.reports.tables.table_1 import (
+    Table1Row,
+    metric_cells,
+    published_row,
+    table_1_notes,
+)
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.statistics.significance import Interval
 
@@ -200,7 +204,9 @@ def results_part(study: Study) -> PagePart:
     if any(run.is_synthetic for run in study.runs):
         caption += "; they cannot be compared with runs on synthetic cells"
     rows = [row for one in study.table_1 for row in _method_rows(one, study.runs)]
-    return PagePart("Results", table=Table("Results", rows, [Part(caption)], notes=NOTES))
+    return PagePart(
+        "Results", table=Table("Results", rows, [Part(caption)], notes=table_1_notes(study.methods))
+    )
 
 
 def _method_rows(row: Table1Row, runs: Sequence[FinishedRun]) -> list[Row]:
@@ -220,9 +226,17 @@ def _method_rows(row: Table1Row, runs: Sequence[FinishedRun]) -> list[Row]:
     return rows
 
 
+def _accuracy_interval(metrics: Mapping[str, float]) -> Interval | None:
+    """The interval of metrics.json: over specimens if there is one, else blocks, else cells."""
+    for unit in reversed(UNITS):
+        low, high = (metrics.get(f"test/accuracy_{unit}s_{end}") for end in ("low", "high"))
+        if low is not None and high is not None:
+            return Interval(low, high)
+    return None
+
+
 def _run_row(run: FinishedRun, name: str) -> Row:
-    low, high = (run.metrics.get(f"test/accuracy_{end}") for end in ("low", "high"))
-    ends = None if low is None or high is None else Interval(low, high)
+    ends = _accuracy_interval(run.metrics)
     cells = metric_cells(run.metrics, _RESULTS, [run.path])
     cells[0] = cells[0]._replace(note=format_interval(ends) if ends else "")
     return Row([Cell("Run", name, runs=[run.path])], [cells], kind="run")
@@ -249,12 +263,15 @@ def _comparison_row(row: Table1Row) -> Row:
     one = row.comparison
     if isinstance(one, str):
         return Row([Cell("Run", f"Against {one}")], kind="comparison")
-    here, there = one.pairs.discordant
-    accuracy = one.pairs.over_cells["accuracy"]
-    text = (
-        f"Against {one.other.title}: {format_points(accuracy.estimate)} points of accuracy, "
-        f"{format_points(one.mean_class_accuracy.estimate)} of mean class accuracy, on "
-        f"{len(one.pairs.each):,} same cells ({here} correct only here, {there} only "
-        f"there), {verdict(one.p)}"
-    )
+    found, cells = one.pairs.differences, f"{len(one.pairs.each):,} same cells"
+    text = f"Against {one.other.title}: "
+    if one.main == "accuracy":
+        here, there = one.pairs.discordant
+        text += (
+            f"{format_points(found['accuracy'].estimate)} points of accuracy, "
+            f"{format_points(found['mean_class_accuracy'].estimate)} of mean class accuracy, on "
+            f"{cells} ({here} correct only here, {there} only there), {one.verdict}"
+        )
+    else:
+        text += f"{format_points(found['dice'].estimate)} points of Dice on {cells}, {one.verdict}"
     return Row([Cell("Run", text, runs=[*row.method.runs, *one.other.runs])], kind="comparison")

@@ -366,7 +366,7 @@ def run_section(
         f" {pluralize(len(predictions.classes), 'class', 'classes')}",
         counts_table(run, predictions),
         scores_table(predictions),
-        subgroups_of([TestCells.from_predictions(predictions)]),
+        subgroups_of([TestCells.from_predictions(predictions, outlines=False)]),
         figures=[one for one in pictures if not one.name.startswith("worst")],
         worst=[one for one in pictures if one.name.startswith("worst")],
     )

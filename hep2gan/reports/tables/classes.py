@@ -8,15 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.reports.naming import group_pairs
-from hep2gan.reports.results import MethodResults
+from hep2gan.reports.results import UNITS, MethodResults
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.catalogue import report_table
-from hep2gan.reports.tables.estimates import mean_and_sd
+from hep2gan.reports.tables.estimates import (
+    interval_in_words,
+    make_estimates,
+    mean_and_sd,
+)
 from hep2gan.reports.tables.table import (
     Cell,
     Row,
     Table,
-    format_interval,
     hundredths,
     interval_values,
     mean_sd,
@@ -29,9 +32,10 @@ CLASS_MEASURES = {"recall": "Recall", "precision": "Precision", "f1": "F1", "aur
 _NOTE = (
     "Percentages; mean ± standard deviation over seeds, the folds of a seed are one test set. "
     "Recall is the share of a class's cells classified correctly, its accuracy; its 95 % interval "
-    "is Wilson's, for a method with one seed, and assumes independent cells: if a class has few "
-    "specimens, it is too narrow. AUROC is the area under the ROC curve of the class against "
-    "the rest. Cells that are tested under several seeds are counted once."
+    "is a t interval between its specimens (or blocks), and there is none with fewer than three; "
+    "where neither are known, Wilson's over cells, for a method with one seed. AUROC is the area "
+    "under the ROC curve of the class against the rest. Cells that are tested under several seeds "
+    "are counted once."
 )
 
 
@@ -73,9 +77,12 @@ def classes_table(study: Study) -> Table | None:
 def _class_row(
     method: MethodResults, label: int, by_seed: Sequence[dict[str, npt.NDArray[np.float64]]]
 ) -> Row:
-    """Print the scores of one class; the interval of recall only for a method with one seed."""
+    """Print the scores of one class."""
     cells = method.cells.rows(np.flatnonzero(method.cells.label == label))
-    interval = cells.wilson() if len(by_seed) == 1 else None
+    own = [test.rows(np.flatnonzero(test.label == label)) for test in method.tests.values()]
+    recall = make_estimates([test for test in own if len(test)]).get("accuracy")
+    if recall is not None and recall.unit == "cell" and len(by_seed) > 1:
+        recall = recall._replace(intervals={}, missing="several seeds")
     scores = []
     for measure, heading in CLASS_MEASURES.items():
         mean, sd = mean_and_sd([float(one[measure][label]) for one in by_seed])
@@ -85,9 +92,17 @@ def _class_row(
         Cell(values={"seeds": len(method.tests), "runs": len(method.runs)}),
         value_cell("Cells", "cells", len(cells), "{:,}".format),
         scores[0],
-        Cell("95 % interval", format_interval(interval)),
+        Cell("95 % interval", interval_in_words(recall)),
         *scores[1:],
-        Cell(values=interval_values("recall_wilson", interval)),
+        Cell(
+            values={
+                name: value
+                for unit in UNITS
+                for name, value in interval_values(
+                    f"recall_{unit}s", recall and recall.intervals.get(unit)
+                ).items()
+            }
+        ),
     ]
     return Row([method_cell(method), Cell("Class", name, {"class": name}, code=True)], [fields])
 

@@ -1,33 +1,41 @@
 """The measures of a method with their intervals, and differences of two methods."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.reports.naming import seed_order
-from hep2gan.reports.results import MethodResults, TestCells, pool
-from hep2gan.reports.tables.table import ABSENT, Cell, Value, interval_values, mean_sd
-from hep2gan.statistics.bootstrap import Bootstrapped, bootstrap, ratios
+from hep2gan.reports.results import UNITS, MethodResults, TestCells, Unit, pool
+from hep2gan.reports.tables.table import (
+    ABSENT,
+    Cell,
+    Value,
+    format_interval,
+    interval_values,
+    mean_sd,
+)
 from hep2gan.statistics.classification import (
     MACRO_SCORES,
-    Floats,
     cell_confusions,
     macro_scores,
     sum_by_group,
 )
-from hep2gan.statistics.significance import Interval, mcnemar, sign_flip_test
-
-Statistic = Callable[[Floats], Floats]
+from hep2gan.statistics.clusters import FEWEST, CellValues, clustered_mean
+from hep2gan.statistics.methods import PairedDifference, paired_difference
+from hep2gan.statistics.significance import Interval
 
 UNFOLDED = -1
 """The fold of a run without folds; differs from every fold of another run."""
+BY_CELL = ("accuracy", "mean_class_accuracy", "dice", "jaccard", "boundary_f1", "hd95")
+"""Measures that are means over cells, or over classes of such means: these can be tested."""
 
 
 @dataclass(frozen=True)
@@ -64,41 +72,30 @@ class PairedResults:
 
         With one seed they are the cells that only the first, and only the second, gets right.
         """
-        by_cell = sum_by_group(self._joined("id"), self.gained)
+        by_cell = sum_by_group(np.concatenate([test.id for test in self.first]), self.gained)
         return int((by_cell > 0).sum()), int((by_cell < 0).sum())
 
-    @cached_property
-    def over_cells(self) -> dict[str, Bootstrapped]:
-        """Differences, first less second, with intervals over cells."""
-        return method_differences(self, specimens=False)
+    @property
+    def unit(self) -> Unit:
+        """What differences are tested over, beside seeds."""
+        return self.each.unit
 
     @cached_property
-    def over_specimens(self) -> dict[str, Bootstrapped]:
-        """The same with intervals over specimens; empty where those are unknown."""
-        return method_differences(self, specimens=True) if self.each.specimens else {}
+    def differences(self) -> dict[str, PairedDifference]:
+        """Differences, first less second, of every measure of `BY_CELL` that both have."""
+        found = {}
+        for measure in BY_CELL:
+            sides = [[cell_values(test, measure) for test in side] for side in self._sides]
+            pairs = [(a, b) for a, b in zip(*sides, strict=True) if a and b]
+            if len(pairs) == len(self.first):
+                found[measure] = paired_difference(
+                    [a._replace(value=a.value - b.value) for a, b in pairs]
+                )
+        return found
 
-    @cached_property
-    def p_cells(self) -> float:
-        """p of the exact McNemar test; with several seeds, of the sign test on the same cells."""
-        return mcnemar(*self.discordant)
-
-    @cached_property
-    def p_specimens(self) -> float | None:
-        """p of sign flips by specimen; None where specimens are unknown."""
-        return self._p(self.gained) if self.each.specimens else None
-
-    @cached_property
-    def p_mean_class_accuracy(self) -> float:
-        """p of sign flips of what each specimen, or each cell where unknown, adds to it."""
-        _, place, cells = np.unique(self._joined("label"), return_inverse=True, return_counts=True)
-        return self._p(self.gained / cells[place])
-
-    def _p(self, gained: npt.NDArray[Any]) -> float:
-        units = self._joined("specimen" if self.each.specimens else "id")
-        return sign_flip_test(sum_by_group(units, gained))
-
-    def _joined(self, name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(tested, name) for tested in self.first])
+    @property
+    def _sides(self) -> tuple[tuple[TestCells, ...], tuple[TestCells, ...]]:
+        return self.first, self.second
 
 
 def pair_results(
@@ -175,21 +172,22 @@ class Estimate(NamedTuple):
     Attributes:
         mean: Mean over seeds.
         sd: Sample standard deviation over seeds; None with one seed.
-        cells: 95 % interval over cells; None if they show no spread.
-        specimens: 95 % interval over specimens; None if they show no spread or are unknown.
-        by_specimen: Whether specimens are known.
+        intervals: 95 % intervals of the mean over other cells, blocks or specimens, of those that
+            are known: None, or absent, where they do not determine one.
+        unit: The largest unit that is known.
+        missing: Why there is no interval over that unit, or empty.
     """
 
     mean: float
     sd: float | None
-    cells: Interval | None
-    specimens: Interval | None
-    by_specimen: bool
+    intervals: Mapping[Unit, Interval | None] = MappingProxyType({})
+    unit: Unit = "cell"
+    missing: str = ""
 
     @property
     def interval(self) -> Interval | None:
-        """The interval over specimens if they are known, else over cells."""
-        return self.specimens if self.by_specimen else self.cells
+        """The interval over specimens if they are known, else over blocks, else over cells."""
+        return self.intervals.get(self.unit)
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -206,7 +204,7 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
-    """Return the columns of a measure in a CSV file: mean, standard deviation, both intervals.
+    """Return the columns of a measure in a CSV file: mean, standard deviation, its intervals.
 
     Args:
         measure: Name of the measure in metrics.json, without `test/`.
@@ -215,8 +213,13 @@ def estimate_values(measure: str, found: Estimate | None) -> dict[str, Value]:
     return {
         measure: found and found.mean,
         f"{measure}_sd": found and found.sd,
-        **interval_values(f"{measure}_cells", found and found.cells),
-        **interval_values(f"{measure}_specimens", found and found.specimens),
+        **{
+            name: value
+            for unit in UNITS
+            for name, value in interval_values(
+                f"{measure}_{unit}s", found and found.intervals.get(unit)
+            ).items()
+        },
     }
 
 
@@ -234,12 +237,34 @@ def estimate_cell(measure: str, found: Estimate | None) -> Cell:
     )
 
 
+def interval_in_words(found: Estimate | None) -> str:
+    """Print the interval over the largest unit that is known, or why there is none.
+
+    Args:
+        found: The estimate; a dash is printed for None.
+    """
+    if found is None:
+        return ABSENT
+    return format_interval(found.interval) if found.interval else f"none: {found.missing}"
+
+
+def intervals_in_words(found: Estimate | None) -> tuple[str, str]:
+    """Print the interval over cells, and that over specimens or blocks.
+
+    Args:
+        found: The estimate; dashes are printed for None.
+    """
+    over_cells = format_interval(found and found.intervals.get("cell"))
+    return over_cells, ABSENT if found is None or found.unit == "cell" else interval_in_words(found)
+
+
 def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
     """Estimate every measure that a method has.
 
-    Intervals describe the mean over seeds for another sample of cells or specimens: a cell is
-    resampled with its predictions of all seeds, which are not new cells. The variation between
-    trainings is described by the standard deviation.
+    Intervals describe the mean over these trainings for another sample of cells, blocks or
+    specimens: a specimen counts once, with its predictions of all seeds. The variation between
+    trainings is described by the standard deviation. Macro precision, recall and F1 have no
+    interval: they are no means over cells.
 
     Args:
         tests: Test cells of the method, one test set a seed.
@@ -248,86 +273,70 @@ def make_estimates(tests: Sequence[TestCells]) -> dict[str, Estimate]:
         Estimate by measure.
     """
     found: dict[str, Estimate] = {}
-    for measures, values, statistic in _kinds(tests):
-        by_seed = [statistic(one.sum(axis=0)) for one in values]
-        known = all(test.specimens for test in tests)
-        over_cells = _bootstrapped([test.id for test in tests], values, statistic)
-        units = [test.specimen for test in tests]
-        over_specimens = _bootstrapped(units, values, statistic) if known else over_cells
-        for place, measure in enumerate(measures):
-            own = [float(figures[place]) for figures in by_seed]
-            found[measure] = Estimate(
-                mean=over_cells[place].estimate,
-                sd=stdev(own) if len(own) > 1 else None,
-                cells=over_cells[place].interval,
-                specimens=over_specimens[place].interval if known else None,
-                by_specimen=known,
-            )
+    for measure in dict.fromkeys((*ESTIMATED_MEASURES, *BY_CELL)):
+        if measure in BY_CELL:
+            values = [cell_values(test, measure) for test in tests]
+            known = [one for one in values if one is not None]
+            figures = [one.mean for one in known]
+        else:
+            known = []
+            figures = [macro[measure] for test in tests if (macro := macro_measures(test))]
+        if len(figures) == len(tests):
+            sd = stdev(figures) if len(figures) > 1 else None
+            estimate = Estimate(fmean(figures), sd, unit=pool(tests).unit)
+            found[measure] = _with_intervals(estimate, measure, tests) if known else estimate
     return found
 
 
-def method_differences(pairs: PairedResults, *, specimens: bool) -> dict[str, Bootstrapped]:
-    """Estimate differences, first less second, of every measure that both have: means over seeds.
+def macro_measures(test: TestCells) -> dict[str, float]:
+    """Compute the `MACRO_SCORES` of a test set; empty without a classifier.
 
     Args:
-        pairs: The cells that both methods test.
-        specimens: Whether whole specimens are resampled, else cells.
+        test: Its cells.
     """
-    found: dict[str, Bootstrapped] = {}
-    units = [tested.specimen if specimens else tested.id for tested in pairs.first]
-    others = {measures: values for measures, values, _ in _kinds(pairs.second)}
-    for measures, values, statistic in _kinds(pairs.first):
-        if measures in others:
-            both = [np.stack(side, axis=1) for side in zip(values, others[measures], strict=True)]
-            gaps = _bootstrapped(units, both, partial(_gap, statistic))
-            found |= dict(zip(measures, gaps, strict=True))
-    return found
+    if test.predicted is None:
+        return {}
+    confusion = cell_confusions(test.label, test.predicted, len(test.classes)).sum(axis=0)
+    return dict(zip(MACRO_SCORES, map(float, macro_scores(confusion)), strict=True))
 
 
-def _gap(statistic: Statistic, sums: Floats) -> Floats:
-    """First less second of the statistics of sums (..., 2, F) of two methods."""
-    figures = np.moveaxis(statistic(sums), -2, 0)
-    return np.asarray(figures[0] - figures[1])
+def cell_values(test: TestCells, measure: str, unit: Unit | None = None) -> CellValues | None:
+    """Return what each cell adds to a measure of `BY_CELL`; None if the method lacks it.
+
+    Args:
+        test: The cells.
+        measure: The measure.
+        unit: What the cells are grouped by; None for the largest that is known.
+    """
+    stratum = np.zeros(len(test), np.int64)
+    if measure in ("accuracy", "mean_class_accuracy"):
+        if test.predicted is None:
+            return None
+        value = (test.predicted == test.label).astype(np.float64)
+        stratum = test.label if measure == "mean_class_accuracy" else stratum
+    elif (value := getattr(test, measure)) is None:
+        return None
+    return CellValues(value, test.units(unit or test.unit), stratum)
 
 
-class _Kind(NamedTuple):
-    """Measures that are one function of sums over cells, and what each cell adds in each test."""
-
-    measures: tuple[str, ...]
-    values: list[Floats]
-    statistic: Statistic
-
-
-def _kinds(tests: Sequence[TestCells]) -> list[_Kind]:
-    """Return the groups of measures that every test set has."""
-    confusions = [
-        cell_confusions(test.label, test.predicted, len(test.classes)).astype(np.float64)
-        for test in tests
-        if test.predicted is not None
-    ]
-    overlaps = [
-        np.stack([test.dice, test.jaccard, np.ones(len(test))], axis=1)
-        for test in tests
-        if test.dice is not None and test.jaccard is not None
-    ]
-    kinds = _Kind(MACRO_SCORES, confusions, macro_scores), _Kind(OVERLAPS, overlaps, ratios)
-    return [kind for kind in kinds if len(kind.values) == len(tests)]
-
-
-def _bootstrapped(
-    units: Sequence[npt.NDArray[Any]], values: Sequence[Floats], statistic: Statistic
-) -> list[Bootstrapped]:
-    """Bootstrap the mean of a statistic over seeds; units may recur in each test set."""
-    shape = (-1, len(values), *values[0].shape[1:])
-    distinct = np.unique(np.concatenate(units))
-    sums = np.zeros((len(distinct), *shape[1:]))
-    for seed, (unit, own) in enumerate(zip(units, values, strict=True)):
-        np.add.at(sums[:, seed], np.searchsorted(distinct, unit), own)
-
-    def over_seeds(sums: Floats) -> Floats:
-        figures = statistic(sums.reshape(shape))
-        known = np.isfinite(figures)
-        pairs = np.stack([np.where(known, figures, 0).sum(axis=1), known.sum(axis=1)], axis=-1)
-        return ratios(pairs)[..., 0]
-
-    return bootstrap(sums.reshape(len(distinct), -1), over_seeds)
+def _with_intervals(estimate: Estimate, measure: str, tests: Sequence[TestCells]) -> Estimate:
+    intervals: dict[Unit, Interval | None] = {}
+    missing = ""
+    for unit in dict.fromkeys(("cell", estimate.unit)):
+        values = [cell_values(test, measure, unit) for test in tests]
+        found = clustered_mean(
+            [one for one in values if one is not None],
+            proportion=measure in ("accuracy", "mean_class_accuracy"),
+        )
+        intervals[unit] = found.interval
+        if found.few is not None:
+            label, count = found.few
+            what = "" if measure == "accuracy" else f"{tests[0].classes[label]} has "
+            missing = f"{what}{pluralize(count, unit)}, fewer than {FEWEST}"
+        else:
+            missing = found.missing
+    # With one seed the exact answer for independent cells, which also exists without an error.
+    if measure == "accuracy" and len(tests) == 1:
+        intervals["cell"] = tests[0].wilson()
+        missing = missing if estimate.unit != "cell" else ""
+    return estimate._replace(intervals=intervals, missing=missing)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _SHOWN = ("accuracy", "mean_class_accuracy", "dice")
 _NOTE = (
-    "Percentages, with 95 % BCa bootstrap intervals over specimens where they are known, else over "
-    "cells; ± is the standard deviation over seeds. Own: the test cells of the run's own set, of "
-    "all its classes. External: all cells of the other set whose class is one of the run's and "
-    "whose image was not in training. A prediction into a class that the set lacks is wrong."
+    "Percentages, with 95 % t intervals between specimens where they are known, else over cells; "
+    "± is the standard deviation over seeds. Own: the test cells of the run's own set, of all its "
+    "classes. External: all cells of the other set whose class is one of the run's and whose "
+    "image was not in training. A prediction into a class that the set lacks is wrong."
 )
 _CROSS = (
     "Accuracy in per cent with its 95 % interval. Rows are what was trained on, columns what was "

@@ -15,6 +15,8 @@ from hep2gan.reports.tables.estimates import (
     OVERLAPS,
     Estimate,
     estimate_values,
+    intervals_in_words,
+    macro_measures,
     make_estimates,
     mean_and_sd,
 )
@@ -31,19 +33,15 @@ from hep2gan.reports.tables.table import (
     method_cell,
     value_cell,
 )
-from hep2gan.statistics.classification import (
-    MACRO_SCORES,
-    cell_confusions,
-    macro_scores,
-    majority_votes,
-)
+from hep2gan.statistics.classification import majority_votes
 from hep2gan.statistics.significance import wilson
 
 Bools = npt.NDArray[np.bool_]
 
 _NOTE = (
-    "Percentages: mean ± standard deviation over folds; below, all folds as one test set with 95 % "
-    "BCa bootstrap intervals. A specimen's class is that of the highest mean probability over its "
+    "Percentages: mean ± standard deviation over folds; below, all folds as one test set with 95 "
+    "% intervals: over specimens (or blocks) t intervals on the logit scale, over cells Wilson's, "
+    "which are too narrow. A specimen's class is that of the highest mean probability over its "
     "cells, or that of most cells; the intervals of votes are Wilson's. Under a random split, "
     "other cells of a specimen are in training, and the votes are too optimistic."
 )
@@ -105,10 +103,7 @@ def _spread(results: Sequence[RunResult], pooled: Mapping[str, Estimate]) -> lis
 
 
 def _measures(cells: TestCells) -> dict[str, float]:
-    found: dict[str, float] = {}
-    if cells.predicted is not None:
-        each = cell_confusions(cells.label, cells.predicted, len(cells.classes))
-        found = dict(zip(MACRO_SCORES, map(float, macro_scores(each.sum(axis=0))), strict=True))
+    found = macro_measures(cells)
     for measure in OVERLAPS:
         if (values := getattr(cells, measure)) is not None:
             found[measure] = float(np.mean(values))
@@ -117,12 +112,13 @@ def _measures(cells: TestCells) -> dict[str, float]:
 
 def _pooled(method: MethodResults, accuracy: Estimate | None) -> list[Cell]:
     votes, problem = _votes(method.cells)
+    over_cells, over_specimens = intervals_in_words(accuracy)
     return [
         Cell("Tested on", method.cells_in_words),
-        Cell("Specimens", str(method.cells.specimens or "unknown")),
+        Cell("Specimens", method.cells.units_in_words),
         Cell("Accuracy", hundredths(accuracy and accuracy.mean)),
-        Cell("Over cells", format_interval(accuracy and accuracy.cells)),
-        Cell("Over specimens", format_interval(accuracy and accuracy.specimens)),
+        Cell("Over cells", over_cells),
+        Cell("Over specimens", over_specimens),
         *(_vote(name, votes.get(name), problem) for name in ("probability", "majority")),
         Cell(values={"no_votes": problem or None}),
     ]

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hep2gan.reports.naming import group_pairs, with_study, without_split
-from hep2gan.reports.results import MethodResults, RunResult
+from hep2gan.reports.results import MethodResults, RunResult, Unit
 from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import (
     ESTIMATED_MEASURES,
     Estimate,
     estimate_cell,
+    interval_in_words,
     make_estimates,
     pair_results,
 )
@@ -20,7 +21,6 @@ from hep2gan.reports.tables.table import (
     Row,
     Table,
     Value,
-    format_interval,
     format_points,
     format_points_interval,
     interval_cell,
@@ -30,7 +30,7 @@ from hep2gan.reports.tables.table import (
     verdict,
 )
 from hep2gan.runs.finished import FinishedRun
-from hep2gan.statistics.bootstrap import Bootstrapped
+from hep2gan.statistics.methods import FEWEST_SEEDS, PairedDifference
 from hep2gan.statistics.significance import holm
 
 if TYPE_CHECKING:
@@ -82,23 +82,27 @@ def distinct_protocols(runs: Sequence[FinishedRun]) -> list[Protocol]:
         )
         differing = [name for name in names if len({_value(one, name) for one in alike}) > 1]
         settings = tuple((name, _value(run.split_settings, name)) for name in differing)
-        protocols.append(Protocol(kind, bool(run.split_settings.get("group_duplicates")), settings))
+        grouped = run.split_settings.get("group_duplicates")
+        together = kind in ("specimen", "block") if grouped is None else bool(grouped)
+        protocols.append(Protocol(kind, together, settings))
     return protocols
 
 
 def pair_protocols(protocols: Sequence[Protocol]) -> list[tuple[Protocol, Protocol]]:
     """Select the pairs of protocols to compare; their other settings agree.
 
-    Random against specimen and block, identical cells kept together or not in both; then each kind
-    without them together against itself with them.
+    Random against specimen and block, identical cells kept together or not in both, or as it is
+    where only one of these was run; then each kind without them together against itself with them.
 
     Args:
         protocols: Distinct protocols of one method.
     """
+    run = {protocol[:2] for protocol in protocols}
     pairs = [
-        (("random", grouped), (kind, grouped))
+        (("random", grouped), (kind, grouped if (kind, grouped) in run else not grouped))
         for grouped in (False, True)
         for kind in ("specimen", "block")
+        if (kind, grouped) in run or ("random", not grouped) not in run
     ]
     pairs += [((kind, False), (kind, True)) for kind in ("random", "specimen", "block")]
     return [
@@ -140,10 +144,9 @@ class Gap(NamedTuple):
         first: The first protocol.
         second: The second protocol.
         cells: Number of cells tested under both.
-        specimens: Number of specimens that intervals and p are over; 0 if unknown: they are over
-            cells.
+        specimens: Number of specimens; 0 if unknown.
+        unit: What intervals and p are over, beside seeds.
         differences: Differences of the measures, first less second.
-        p: p value of the accuracy: sign flips by specimen, or McNemar's if specimens are unknown.
         p_holm: p after Holm's correction over the table.
         problem: Why the difference is unknown, or empty.
     """
@@ -154,8 +157,8 @@ class Gap(NamedTuple):
     second: Protocol
     cells: int
     specimens: int
-    differences: dict[str, Bootstrapped]
-    p: float
+    unit: Unit
+    differences: dict[str, PairedDifference]
     p_holm: float = 1.0
     problem: str = ""
 
@@ -177,7 +180,7 @@ def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[
             for protocol, method in methods.items()
         ]
         gaps += [_gap(methods, *pair) for pair in pair_protocols(list(methods))]
-    corrected = iter(holm([gap.p for gap in gaps if not gap.problem]))
+    corrected = iter(holm([gap.differences["accuracy"].p for gap in gaps if not gap.problem]))
     return rows, [gap if gap.problem else gap._replace(p_holm=next(corrected)) for gap in gaps]
 
 
@@ -207,19 +210,20 @@ def _gap(methods: Mapping[Protocol, MethodResults], first: Protocol, second: Pro
     both = (methods[first], methods[second])
     pairs = pair_results(*both, by_fold=False)
     if isinstance(pairs, str):
-        return Gap(*both, first, second, 0, 0, {}, 1.0, problem=pairs)
-    differences = pairs.over_specimens or pairs.over_cells
+        return Gap(*both, first, second, 0, 0, "cell", {}, problem=pairs)
     counts = (len(pairs.each), pairs.each.specimens)
-    p = pairs.p_cells if pairs.p_specimens is None else pairs.p_specimens
-    return Gap(*both, first, second, *counts, differences, p)
+    return Gap(*both, first, second, *counts, pairs.unit, pairs.differences)
 
 
 _MEASURES = ("accuracy", "mean_class_accuracy")
 _NOTE = (
-    "Intervals are at 95 %, BCa bootstrap over whole specimens (over cells where specimens are "
-    "unknown). Differences are on cells tested under both splits with the same seed, in percentage "
-    "points; p of the accuracy is by sign flips of specimens (McNemar's where they are unknown), "
-    "corrected by Holm over the table."
+    "Intervals are at 95 %: t intervals between specimens, or between blocks or cells where "
+    "specimens are unknown. Differences are on cells tested under both splits with the same seed, "
+    "in percentage points. With several seeds their intervals and p are over seeds × specimens; "
+    f"with fewer than {FEWEST_SEEDS} there is no verdict on the method, with one they are of these "
+    "trainings alone. p is corrected by Holm over the table. Two random splits share specimens, so "
+    "that their intervals are none for new patients; blocks share those at their borders, unless a "
+    "guard of ids is left out."
 )
 _PARTS = (Part(), Part("One split less another, on the same cells"))
 
@@ -262,14 +266,23 @@ def leakage_sentence(title: str, gaps: Sequence[Gap]) -> str:
     accuracy = gap.differences["accuracy"]
     words = "inflates accuracy" if accuracy.estimate > 0 else "does not inflate accuracy"
     if gap.p_holm >= LEVEL:
-        words = "inflates accuracy by no more than noise"
+        words = "is not shown to inflate accuracy"
+    if not accuracy.of_methods:
+        words += (
+            f" of these {accuracy.seeds} seeds" if accuracy.seeds > 1 else " of these trainings"
+        )
     words += " on synthetic cells" * gap.method.is_synthetic
     return (
         f"a random split{_bracketed(gap.first)} {words}: "
         f"{format_points(accuracy.estimate)} points against {gap.second.kind}s kept "
         f"apart{_bracketed(gap.second)} (95 %: {format_points_interval(accuracy.interval)} over "
-        f"{'specimens' if gap.specimens else 'cells'}; {p_value(gap.p_holm)})."
+        f"{_over(gap)}; {p_value(gap.p_holm)})."
     )
+
+
+def _over(gap: Gap) -> str:
+    several = gap.differences["accuracy"].seeds > 1
+    return f"{'seeds × ' * several}{gap.unit}s"
 
 
 def _bracketed(protocol: Protocol) -> str:
@@ -281,15 +294,13 @@ def _protocol_row(row: ProtocolRow) -> Row:
     fields = [
         Cell("Split", row.protocol.words, _values(row.protocol, None)),
         Cell("Tested on", row.method.cells_in_words, {"cells": len(cells)}),
-        Cell(
-            "Specimens", str(cells.specimens or "unknown"), {"specimens": cells.specimens or None}
-        ),
+        Cell("Specimens", cells.units_in_words, {"specimens": cells.specimens or None}),
     ]
     for measure in _MEASURES:
         found = row.estimates[measure]
         fields += [
             estimate_cell(measure, found),
-            Cell("95 % interval", format_interval(found.interval)),
+            Cell("95 % interval", interval_in_words(found)),
         ]
     fields.append(Cell(values=dict.fromkeys(("p", "p_holm", "problem"))))
     return Row(
@@ -300,7 +311,6 @@ def _protocol_row(row: ProtocolRow) -> Row:
 
 
 def _gap_row(gap: Gap) -> Row:
-    over = "specimens" if gap.specimens else "cells"
     fields = [
         Cell("Split", gap.first.words, _values(gap.first, gap.second), runs=gap.method.runs),
         Cell("less split", gap.second.words, runs=gap.other.runs),
@@ -308,16 +318,18 @@ def _gap_row(gap: Gap) -> Row:
         Cell(values={"specimens": gap.specimens or None}),
     ]
     for measure in _MEASURES:
-        estimate, ends = gap.differences.get(measure) or (None, None)
+        found = gap.differences.get(measure)
+        estimate, ends = (found.estimate, found.interval) if found else (None, None)
         fields += [
             value_cell(ESTIMATED_MEASURES[measure], measure, estimate, format_points),
-            interval_cell("95 % interval", f"{measure}_{over}", ends, format_points_interval),
+            interval_cell("95 % interval", f"{measure}_{gap.unit}s", ends, format_points_interval),
         ]
-    p, p_holm = (None, None) if gap.problem else (gap.p, gap.p_holm)
+    accuracy = gap.differences.get("accuracy")
+    p, p_holm = (accuracy.p, gap.p_holm) if accuracy else (None, None)
     fields.append(
         Cell(
             "Verdict on accuracy",
-            gap.problem or verdict(gap.p_holm),
+            verdict(accuracy, gap.p_holm) if accuracy else gap.problem,
             {"p": p, "p_holm": p_holm, "problem": gap.problem or None},
         )
     )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from hep2gan.reports.naming import group_pairs
 from hep2gan.reports.results import TestCells, pool
 from hep2gan.reports.tables.catalogue import report_table
-from hep2gan.reports.tables.estimates import estimate_cell, make_estimates
-from hep2gan.reports.tables.table import Cell, Row, Table, format_interval, method_cell, value_cell
+from hep2gan.reports.tables.estimates import estimate_cell, interval_in_words, make_estimates
+from hep2gan.reports.tables.table import Cell, Row, Table, method_cell, value_cell
 from hep2gan.runs.predictions import find_subgroups
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _MEASURES = ("accuracy", "mean_class_accuracy", "f1", "dice")
 _NOTE = (
     "Percentages; mean ± standard deviation over seeds, the folds of a seed are one test set. The "
-    "interval is that of the accuracy, BCa bootstrap over whole specimens, or over cells where "
-    "specimens are unknown. Mean class accuracy is a mean over the classes of the row's cells. "
-    "Cells of unknown intensity are in no row."
+    "interval is that of the accuracy, a t interval between specimens on the logit scale, or over "
+    "blocks or cells where specimens are unknown. Mean class accuracy is a mean over the classes "
+    "of the row's cells. Cells of unknown intensity are in no row."
 )
 
 
@@ -80,6 +80,6 @@ def _fields(tests: Sequence[TestCells]) -> list[Cell]:
         value_cell("Cells", "cells", len(cells), "{:,}".format),
         value_cell("Specimens", "specimens", cells.specimens or None),
         accuracy,
-        Cell("95 % interval", format_interval(found and found.interval)),
+        Cell("95 % interval", interval_in_words(found)),
         *others,
     ]

@@ -13,6 +13,7 @@ from jinja2 import StrictUndefined, Template
 
 from hep2gan.io import csv_text
 from hep2gan.reports.results import MethodResults
+from hep2gan.statistics.methods import PairedDifference
 from hep2gan.statistics.significance import Interval
 
 Value = str | int | float | bool | None
@@ -310,6 +311,15 @@ def format_points(value: float) -> str:
     return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
+def format_pixels(value: float) -> str:
+    """Format a difference of distances in pixels, with its sign.
+
+    Args:
+        value: The difference.
+    """
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 format_points_interval = partial(format_interval, form=format_points, between=" to ")
 
 
@@ -322,13 +332,22 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def verdict(p: float) -> str:
+def verdict(found: PairedDifference, p: float) -> str:
     """State whether a difference is more than noise, with its p value.
 
+    Noise is that of training and of the specimens tested, so that it takes several seeds to say
+    anything of methods; with fewer only the trainings are told apart.
+
     Args:
-        p: The p value.
+        found: The difference.
+        p: Its p value, corrected for the other comparisons of the table.
     """
-    return f"{'more than' if p < LEVEL else 'within'} noise ({p_value(p)})"
+    if found.of_methods:
+        return f"{'more than' if p < LEVEL else 'within'} noise ({p_value(p)})"
+    if found.seeds > 1:
+        return f"{found.seeds} seeds: too few for a verdict on methods ({p_value(p)})"
+    differ = "differ" if p < LEVEL else "are not shown to differ"
+    return f"these two trainings {differ} ({p_value(p)}); one seed: no verdict on methods"
 
 
 def method_cell(method: MethodResults) -> Cell:

@@ -1,17 +1,21 @@
 """The paper's Table I from runs: figures, intervals, each method against another."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import MethodResults, PublishedRow
 from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import (
+    BY_CELL,
     ESTIMATED_MEASURES,
     Estimate,
     PairedResults,
     estimate_cell,
+    interval_in_words,
+    intervals_in_words,
     make_estimates,
     pair_results,
 )
@@ -22,6 +26,7 @@ from hep2gan.reports.tables.table import (
     Row,
     Table,
     format_interval,
+    format_pixels,
     format_points,
     format_points_interval,
     hundredths,
@@ -32,7 +37,7 @@ from hep2gan.reports.tables.table import (
     value_cell,
     verdict,
 )
-from hep2gan.statistics.bootstrap import Bootstrapped
+from hep2gan.statistics.methods import FEWEST_SEEDS
 from hep2gan.statistics.significance import holm
 
 if TYPE_CHECKING:
@@ -49,26 +54,36 @@ class MethodComparison(NamedTuple):
     Attributes:
         other: The other method.
         pairs: Results of both on the same cells.
-        p_cells_holm: p of McNemar's test, after Holm's correction over the table.
-        p_specimens_holm: p of sign flips by specimen, corrected; None if specimens are unknown.
-        p_class_holm: p of the mean class accuracy, corrected.
+        p: p of each measure's difference, after Holm's correction over the table.
     """
 
     other: MethodResults
     pairs: PairedResults
-    p_cells_holm: float = 1.0
-    p_specimens_holm: float | None = None
-    p_class_holm: float = 1.0
+    p: Mapping[str, float] = MappingProxyType({})
 
     @property
-    def mean_class_accuracy(self) -> Bootstrapped:
-        """Its difference; the interval is over specimens if they are known, else over cells."""
-        return (self.pairs.over_specimens or self.pairs.over_cells)["mean_class_accuracy"]
+    def main(self) -> str:
+        """The measure that the verdict is on: accuracy, or Dice of methods without a classifier."""
+        return "accuracy" if "accuracy" in self.pairs.differences else "dice"
 
     @property
-    def p(self) -> float:
-        """The decisive p value: corrected, and the larger of both if there are both."""
-        return max(self.p_cells_holm, self.p_specimens_holm or 0.0)
+    def verdict(self) -> str:
+        """Whether the main measure differs by more than noise."""
+        return verdict(self.pairs.differences[self.main], self.p[self.main])
+
+    def in_words(self, measure: str) -> str:
+        """Print a difference with its interval and p value.
+
+        Args:
+            measure: A measure of `BY_CELL` that both methods have.
+        """
+        found, form = self.pairs.differences[measure], _form(measure)
+        interval = format_interval(found.interval, form, " to ")
+        return f"{form(found.estimate)} ({interval}; {p_value(self.p[measure])})"
+
+
+def _form(measure: str) -> Callable[[float], str]:
+    return format_pixels if measure == "hd95" else format_points
 
 
 class Table1Row(NamedTuple):
@@ -129,53 +144,83 @@ def _reference(methods: Sequence[MethodResults], reference: str) -> MethodResult
 
 
 def _comparison(method: MethodResults, other: MethodResults | None) -> MethodComparison | str:
-    """Compare two classifiers; the p values are not corrected yet."""
-    if method.cells.predicted is None:
+    """Compare two methods; the p values are not corrected yet."""
+    if other is method:
+        return REFERENCE
+    if method.cells.predicted is None and (other is None or other.cells.dice is None):
         return NO_CLASSIFIER
     if other is None:
         return LAST
-    if other is method:
-        return REFERENCE
     pairs = pair_results(method, other)
-    return f"{other.title}: {pairs}" if isinstance(pairs, str) else MethodComparison(other, pairs)
+    if isinstance(pairs, str):
+        return f"{other.title}: {pairs}"
+    return MethodComparison(other, pairs) if pairs.differences else NO_CLASSIFIER
 
 
 def _corrected(comparisons: Sequence[MethodComparison | str]) -> list[MethodComparison | str]:
-    """Correct p values by Holm, each kind as one family."""
-    pairs = [one.pairs for one in comparisons if isinstance(one, MethodComparison)]
-    over_cells = iter(holm([one.p_cells for one in pairs]))
-    by_class = iter(holm([one.p_mean_class_accuracy for one in pairs]))
-    over_specimens = iter(holm([one.p_specimens for one in pairs if one.p_specimens is not None]))
-    return [
-        one
-        if isinstance(one, str)
-        else one._replace(
-            p_cells_holm=next(over_cells),
-            p_class_holm=next(by_class),
-            p_specimens_holm=None if one.pairs.p_specimens is None else next(over_specimens),
-        )
-        for one in comparisons
-    ]
+    """Correct p values by Holm, those of each measure as one family."""
+    known = [one for one in comparisons if isinstance(one, MethodComparison)]
+    p: dict[int, dict[str, float]] = {id(one): {} for one in known}
+    for measure in BY_CELL:
+        family = [one for one in known if measure in one.pairs.differences]
+        values = holm([one.pairs.differences[measure].p for one in family])
+        for one, value in zip(family, values, strict=True):
+            p[id(one)][measure] = value
+    return [one if isinstance(one, str) else one._replace(p=p[id(one)]) for one in comparisons]
 
 
 _NOTE = (
     "Percentages on the test cells. The paper's figures are of the ICPR 2016 set, one random 9 : 1 "
     "split and one run a row."
 )
-NOTES = (
+_NOTES = (
     "Figures over several runs are mean ± standard deviation over seeds; the folds of a seed are "
     "one test set.",
-    "Intervals are at 95 %: Wilson's for a method with one seed, else and besides BCa bootstrap "
-    "intervals over cells and, where specimens are known, over whole specimens, whose cells are "
-    "similar: this is the interval for new patients.",
-    "An interval is missing if its units show no spread: one specimen, or no errors.",
+    "Intervals are at 95 % and of the mean over these trainings. Over specimens (or blocks of ids) "
+    "they are t intervals on the logit scale between specimens, whose cells are similar; over "
+    "cells, Wilson's for a method with one seed, they take cells for independent and are too "
+    "narrow. Macro precision, recall and F1 have none.",
     "Two methods are compared on cells of the same seed and fold; differences are means over "
-    "seeds. McNemar's test is exact; a cell tested under several seeds counts once in it, for the "
-    "method that classifies it correctly under more of them. A difference of accuracy is called "
-    "more than noise if p is below 0.05 after Holm's correction over the table, by McNemar's test "
-    "and, where specimens are known, by sign flips of whole specimens; the larger p is printed. "
-    "Interval and p of a mean class accuracy are over specimens where they are known, else cells.",
+    "seeds. With several seeds, interval and p are of methods, over other seeds and other "
+    "{units}: a two-way analysis of variance of seeds × {units}. A difference of accuracy is "
+    f"called more than noise if p is below 0.05 after Holm's correction over the table. With fewer "
+    f"than {FEWEST_SEEDS} seeds there is no verdict on methods; with one, interval and p are of "
+    "these two trainings, over {units} alone.",
 )
+
+
+def table_1_notes(methods: Sequence[MethodResults]) -> tuple[str, ...]:
+    """Say what the intervals and comparisons of these methods are over, and hold for.
+
+    Args:
+        methods: All methods of the table.
+    """
+    units = {f"{method.cells.unit}s" for method in methods}
+    words = units.pop() if len(units) == 1 else "specimens (blocks or cells where unknown)"
+    return (*(note.format(units=words) for note in _NOTES), _for_whom(methods))
+
+
+def _for_whom(methods: Sequence[MethodResults]) -> str:
+    """Say whether intervals hold for new patients: only if no test specimen was trained on."""
+    shared = [
+        result.run.metrics.get("leakage/shared_specimens") if result.cells.specimens else None
+        for method in methods
+        for result in method.results
+    ]
+    if all(count == 0 for count in shared):
+        return (
+            "No test specimen was trained on: intervals over specimens are intervals for new "
+            "patients of the same laboratory."
+        )
+    if any(shared):
+        return (
+            "Test specimens were trained on too: no interval here is one for new patients, on "
+            "whom accuracy will be lower."
+        )
+    return (
+        "Whether test specimens were trained on is not known of all runs: no interval here is "
+        "called one for new patients."
+    )
 
 
 @report_table("table_1", order=1)
@@ -190,17 +235,27 @@ def table_1(study: "Study") -> Table:
     against = "Each method against" if reference else "Each method against the row below"
     parts = [
         Part("Methods on the test cells", label="methods", ruled=True),
-        Part("Accuracy: 95 % intervals", label="intervals"),
+        Part("95 % intervals", label="intervals"),
         Part(against, reference, "comparisons"),
+        Part(f"Masks: {against[0].lower()}{against[1:]}", reference, "masks"),
     ]
     lines = []
     for row in rows:
         lines.append(
-            Row([method_cell(row.method)], [_measures(row), _intervals(row), _compared(row)])
+            Row(
+                [method_cell(row.method)],
+                [_measures(row), _intervals(row), _compared(row), _masks_compared(row)],
+            )
         )
         if (printed := row.method.published) is not None:
             lines.append(published_row("Method", printed, ESTIMATED_MEASURES))
-    return Table("Table I", lines, parts, notes=(_NOTE, *NOTES), outputs=("md", "tex", "csv"))
+    return Table(
+        "Table I",
+        lines,
+        parts,
+        notes=(_NOTE, *table_1_notes(study.methods)),
+        outputs=("md", "tex", "csv"),
+    )
 
 
 def _measures(row: Table1Row) -> list[Cell]:
@@ -246,62 +301,72 @@ def metric_cells(
 
 
 def _intervals(row: Table1Row) -> list[Cell]:
-    accuracy = row.estimates.get("accuracy")
-    wilson = row.method.cells.wilson() if len(row.method.tests) == 1 else None
+    over_cells, over_specimens = intervals_in_words(row.estimates.get("accuracy"))
     return [
         Cell("Tested on", row.method.cells_in_words),
-        Cell("Specimens", str(row.method.cells.specimens or "unknown")),
-        interval_cell("Wilson", "accuracy_wilson", wilson),
-        Cell("Over cells", format_interval(accuracy and accuracy.cells)),
-        Cell("Over specimens", format_interval(accuracy and accuracy.specimens)),
+        Cell("Specimens", row.method.cells.units_in_words),
+        Cell("Accuracy over cells", over_cells),
+        Cell("Accuracy over specimens", over_specimens),
+        Cell("Mean class accuracy", interval_in_words(row.estimates.get("mean_class_accuracy"))),
     ]
 
 
 def _compared(row: Table1Row) -> list[Cell]:
     one = row.comparison if isinstance(row.comparison, MethodComparison) else None
-    accuracy = one and one.pairs.over_cells["accuracy"]
-    over_specimens = one and one.pairs.over_specimens.get("accuracy")
-    by_class = "difference_mean_class_accuracy"
+    classify = one if one is not None and one.main == "accuracy" else None
+    found = classify and classify.pairs.differences["accuracy"]
     cells = [
         value_cell("Against", "against", one and one.other.title)._replace(code=one is not None),
         value_cell("Same cells", "paired_cells", one and len(one.pairs.each), "{:,}".format),
-        value_cell("Correct only here", "only_here", one and one.pairs.discordant[0]),
-        value_cell("Correct only there", "only_there", one and one.pairs.discordant[1]),
-        value_cell("Accuracy, points", "difference", accuracy and accuracy.estimate, format_points),
+        value_cell("Seeds", "paired_seeds", one and len(one.pairs.first)),
+        value_cell("Correct only here", "only_here", classify and classify.pairs.discordant[0]),
+        value_cell("Correct only there", "only_there", classify and classify.pairs.discordant[1]),
+        value_cell("Accuracy, points", "difference", found and found.estimate, format_points),
         interval_cell(
-            "Over cells",
-            "difference_cells",
-            accuracy and accuracy.interval,
-            format_points_interval,
+            "95 % interval", "difference", found and found.interval, format_points_interval
         ),
-        interval_cell(
-            "Over specimens",
-            "difference_specimens",
-            over_specimens and over_specimens.interval,
-            format_points_interval,
-        ),
-        Cell(
-            "Mean class accuracy, points",
-            f"{format_points(one.mean_class_accuracy.estimate)} "
-            f"({format_points_interval(one.mean_class_accuracy.interval)}; "
-            f"{p_value(one.p_class_holm)})"
-            if one
-            else ABSENT,
-            {
-                by_class: one and one.mean_class_accuracy.estimate,
-                **interval_values(by_class, one and one.mean_class_accuracy.interval),
-                "p_mean_class_accuracy": one and one.pairs.p_mean_class_accuracy,
-                "p_mean_class_accuracy_holm": one and one.p_class_holm,
-                "p_mcnemar": one and one.pairs.p_cells,
-            },
-        ),
-        value_cell("McNemar, Holm", "p_mcnemar_holm", one and one.p_cells_holm, p_value),
+        _difference_cell("Mean class accuracy, points", "mean_class_accuracy", classify),
         Cell(
             values={
-                "p_specimens": one and one.pairs.p_specimens,
-                "p_specimens_holm": one and one.p_specimens_holm,
+                "p": found and found.p,
+                "p_holm": classify and classify.p["accuracy"],
+                "tested_over": one
+                and f"{'seeds × ' * (len(one.pairs.first) > 1)}{one.pairs.unit}s",
             }
         ),
-        value_cell("Verdict", "verdict", verdict(one.p) if one else str(row.comparison)),
+        value_cell("Verdict", "verdict", one.verdict if one else str(row.comparison)),
     ]
     return cells if row.compared else [cell._replace(heading="") for cell in cells]
+
+
+_MASKS = {
+    "dice": "Dice, points",
+    "boundary_f1": "Boundary F1, points",
+    "hd95": "95 % Hausdorff, px",
+}
+
+
+def _masks_compared(row: Table1Row) -> list[Cell]:
+    """Print the differences of masks, where both methods generate them."""
+    one = row.comparison if isinstance(row.comparison, MethodComparison) else None
+    masks = one if one is not None and "dice" in one.pairs.differences else None
+    cells = [_difference_cell(heading, measure, masks) for measure, heading in _MASKS.items()]
+    if masks is None:
+        return [cell._replace(heading="") for cell in cells]
+    said = verdict(masks.pairs.differences["dice"], masks.p["dice"])
+    return [Cell("Against", masks.other.title, code=True), *cells, Cell("Verdict on Dice", said)]
+
+
+def _difference_cell(heading: str, measure: str, one: MethodComparison | None) -> Cell:
+    found = one and one.pairs.differences.get(measure)
+    name = f"difference_{measure}"
+    return Cell(
+        heading,
+        one.in_words(measure) if one and found else ABSENT,
+        {
+            name: found and found.estimate,
+            **interval_values(name, found and found.interval),
+            f"p_{measure}": found and found.p,
+            f"p_{measure}_holm": one.p[measure] if one and found else None,
+        },
+    )

@@ -1,0 +1,351 @@
+"""How often tests and intervals are wrong, by simulation; prints tables in Markdown.
+
+    python experiments/simulations.py [false_positives|coverage|power] [--count 4000]
+
+Cells, specimens and trainings are drawn: a cell is right if mu + specimen + cell + training +
+training x specimen + training x cell is above 0, all normal. The standard deviations are set so
+that the tests used before call one method against itself as often different as was seen: 45 % by
+McNemar's test with one seed on specimens that no training has seen.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom, norm
+from scipy.stats import t as student
+
+from hep2gan.statistics.bootstrap import bootstrap, ratios
+from hep2gan.statistics.clusters import CellValues, clustered_mean
+from hep2gan.statistics.methods import CrossedTest, crossed_test
+from hep2gan.statistics.significance import Interval, wilson
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Rng = np.random.Generator
+COUNT = 4000
+BATCH = 250
+LEVEL = 0.05
+FOLDS = 5
+
+
+class Cells(NamedTuple):
+    """What decides whether a cell is classified correctly: standard deviations on a probit scale.
+
+    Attributes:
+        mean: Mean; larger is more accurate.
+        specimen: Between specimens: some are hard for every training.
+        cell: Between cells of a specimen.
+        training: Between trainings: some seeds are better everywhere.
+        by_specimen: Between trainings within a specimen.
+        by_cell: Between trainings within a cell.
+        method: Between methods within a specimen: which of two is better depends on it.
+        gap: Mean of the first method less that of the second.
+    """
+
+    mean: float = 1.8
+    specimen: float = 1.1
+    cell: float = 1.2
+    training: float = 0.4
+    by_specimen: float = 1.15
+    by_cell: float = 1.15
+    method: float = 0.0
+    gap: float = 0.0
+
+    def draw(self, rng: Rng, count: int, seeds: int, specimens: int, cells: int) -> Bools:
+        """Draw (count, 2, seeds, specimens, cells): whether each of two methods is right."""
+
+        def normal(scale: float, *shape: int) -> npt.NDArray[np.float32]:
+            return np.float32(scale) * rng.standard_normal((count, *shape), np.float32)
+
+        shift = np.array([self.gap / 2, -self.gap / 2], np.float32).reshape(1, 2, 1, 1, 1)
+        return np.asarray(
+            self.mean
+            + shift
+            + normal(self.specimen, 1, 1, specimens, 1)
+            + normal(self.cell, 1, 1, specimens, cells)
+            + normal(self.method, 2, 1, specimens, 1)
+            + normal(self.training, 2, seeds, 1, 1)
+            + normal(self.by_specimen, 2, seeds, specimens, 1)
+            + normal(self.by_cell, 2, seeds, specimens, cells)
+            > 0
+        )
+
+
+UNSEEN = Cells()
+"""Test specimens that no training has seen."""
+SEEN = Cells(mean=3.0, specimen=0.9, training=0.33, by_specimen=0.4, by_cell=0.9)
+"""A random split: each specimen has cells in training too."""
+
+
+class Design(NamedTuple):
+    """A way to test two methods, on the 83 specimens of the ICPR 2016 set with 16 cells each."""
+
+    name: str
+    cells: Cells
+    specimens: int
+    folds: int = 1
+    random: bool = False
+
+    def draw(self, rng: Rng, count: int, seeds: int, cells: Cells | None = None) -> "Results":
+        """Draw the results of two methods."""
+        own = cells or self.cells
+        # Folds are trainings of their own, each on specimens of its own.
+        sizes = [len(part) for part in np.array_split(np.arange(self.specimens), self.folds)]
+        right = np.concatenate([own.draw(rng, count, seeds, n, 16) for n in sizes], axis=3)
+        tested = np.ones((seeds, *right.shape[3:]), np.bool_)
+        if self.random:  # Each seed has a test part of its own, a tenth of the cells.
+            flat = rng.random((seeds, tested[0].size)).argsort(axis=1) < tested[0].size // 10
+            tested = flat.reshape(seeds, *right.shape[3:])
+        return Results(right[:, 0].astype(np.int8) - right[:, 1], tested)
+
+
+class Results(NamedTuple):
+    """Simulated results: gained (count, seeds, S, n) is 1 if only the first method is right, -1 if
+    only the second; tested (seeds, S, n) are the cells that each seed tests."""
+
+    gained: npt.NDArray[np.int8]
+    tested: Bools
+
+    @property
+    def by_specimen(self) -> npt.NDArray[np.int64]:
+        """(count, seeds, S) sums over the cells that are tested."""
+        return np.asarray((self.gained * self.tested).sum(axis=3), np.int64)
+
+    @property
+    def by_seed(self) -> Floats:
+        """(count, seeds) differences of accuracy."""
+        return np.asarray(self.by_specimen.sum(axis=2) / self.tested.sum(axis=(1, 2)), np.float64)
+
+    def mcnemar(self) -> Floats:
+        """p of the exact test over cells; a cell counts for the method right under more seeds."""
+        by_cell = (self.gained * self.tested).sum(axis=1)
+        first, second = (by_cell > 0).sum(axis=(1, 2)), (by_cell < 0).sum(axis=(1, 2))
+        return np.minimum(1, 2 * binom.cdf(np.minimum(first, second), first + second, 0.5))
+
+    def sign_flips(self, rng: Rng) -> Floats:
+        """p of flipping the signs of specimens, all seeds together."""
+        sums = self.by_specimen.sum(axis=1).astype(np.float32)
+        signs = rng.choice(np.array([-1, 1], np.float32), (sums.shape[1], 2000))
+        extreme = np.abs(sums @ signs) >= np.abs(sums.sum(axis=1, keepdims=True)) - 1e-3
+        return np.asarray((extreme.sum(axis=1) + 1) / 2001, np.float64)
+
+    def over_seeds(self) -> Floats:
+        """p of the paired t test over seeds."""
+        seeds = self.by_seed.shape[1]
+        error = self.by_seed.std(axis=1, ddof=1) / seeds**0.5
+        ratio = np.abs(self.by_seed.mean(axis=1)) / np.where(error > 0, error, np.inf)
+        return np.asarray(2 * student.sf(ratio, seeds - 1), np.float64)
+
+    def crossed(self) -> CrossedTest:
+        """The test over seeds x specimens that the reports use."""
+        sizes, cells = self.tested.sum(axis=2), self.tested.sum(axis=(1, 2))
+        expected = self.by_seed[..., None] * sizes
+        influence = (self.by_specimen - expected) / cells[:, None]
+        return crossed_test(self.by_seed, influence, sizes > 0)
+
+
+DESIGNS = (
+    Design("fixed test, 9 unseen specimens", UNSEEN, 9),
+    Design("fixed test, 17 unseen specimens", UNSEEN, 17),
+    Design("five folds of 83 specimens", UNSEEN, 83, FOLDS),
+    Design("random 9:1, another for each seed", SEEN, 83, random=True),
+)
+
+
+def rejections(
+    design: Design, seeds: int, count: int, seed: int = 0, cells: Cells | None = None
+) -> dict[str, float]:
+    """Share of simulations in which each test says that two methods differ.
+
+    Args:
+        design: How they are tested.
+        seeds: Trainings of each.
+        count: Number of simulations.
+        seed: Seed of the simulation.
+        cells: Other cells than the design's.
+    """
+    rng = np.random.default_rng([seed, seeds])
+    found: dict[str, list[Floats]] = {}
+    for start in range(0, count, BATCH):
+        results = design.draw(rng, min(BATCH, count - start), seeds, cells)
+        cellwise = results.mcnemar()
+        p = {"McNemar": cellwise, "both": np.maximum(cellwise, results.sign_flips(rng))}
+        if seeds > 1:
+            p |= {"seeds": results.over_seeds(), "crossed": results.crossed().p}
+        for name, values in p.items():
+            found.setdefault(name, []).append(values < LEVEL)
+    return {name: float(np.concatenate(values).mean()) for name, values in found.items()}
+
+
+def print_false_positives(count: int) -> None:
+    """Print how often one method against itself is called different."""
+    print(f"One method against itself, {count:,} simulations: called different, % (nominal 5)\n")
+    print(
+        "| design | seeds | McNemar | and sign flips | t over seeds | seeds × specimens |\n"
+        "|---|---|---|---|---|---|"
+    )
+    for design in DESIGNS:
+        for seeds in (1, 3, 5):
+            _print_row(f"{design.name} | {seeds}", rejections(design, seeds, count))
+    differing = UNSEEN._replace(method=0.8)
+    for design in DESIGNS[:3]:
+        found = rejections(design, 5, count, cells=differing)
+        _print_row(f"{design.name}; equal on average, not by specimen | 5", found)
+
+
+def _print_row(head: str, found: dict[str, float]) -> None:
+    shares = [found.get(name) for name in ("McNemar", "both", "seeds", "crossed")]
+    text = " | ".join("no verdict" if one is None else f"{100 * one:.1f}" for one in shares)
+    print(f"| {head} | {text} |")
+
+
+def gap_of(points: float, cells: Cells) -> float:
+    """Find the probit shift that makes two methods differ by so many points of accuracy."""
+    total = float(np.linalg.norm(cells[1:7]))
+
+    def difference(gap: float) -> float:
+        ends = norm.cdf((cells.mean + gap / 2) / total), norm.cdf((cells.mean - gap / 2) / total)
+        return float(100 * (ends[0] - ends[1]))
+
+    low, high = 0.0, 20.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if difference(middle) < points else (low, middle)
+    return low
+
+
+def print_power(count: int) -> None:
+    """Print how often a true difference is found, and the paired t test beside."""
+    print(f"Power, % of {count:,} simulations: seeds × specimens (in brackets t over seeds)\n")
+    seeds = (3, 5, 10, 20)
+    print("| design | true difference, points | " + " | ".join(f"{n} seeds" for n in seeds) + " |")
+    print("|---|---|" + "---|" * len(seeds))
+    for design in DESIGNS[1:]:
+        for points in (1, 2, 4, 8):
+            cells = design.cells._replace(gap=gap_of(points, design.cells))
+            found = [rejections(design, n, count, cells=cells) for n in seeds]
+            text = " | ".join(f"{100 * f['crossed']:.0f} ({100 * f['seeds']:.0f})" for f in found)
+            print(f"| {design.name} | {points} | {text} |")
+    print("\nStandard deviation between trainings of one method, and accuracy:")
+    for design in DESIGNS[1:]:
+        results = design.draw(np.random.default_rng(0), 200, 10)
+        spread = float(results.by_seed.std(axis=1, ddof=1).mean()) / 2**0.5
+        print(f"- {design.name}: {100 * spread:.1f} points")
+
+
+class Specimens(NamedTuple):
+    """A test set of one training: beta-binomial cells, right by specimen with an ICC.
+
+    Attributes:
+        sizes: Specimens of each class.
+        accuracy: Accuracy of each class.
+        icc: Correlation of two cells of one specimen.
+    """
+
+    sizes: tuple[int, ...]
+    accuracy: tuple[float, ...]
+    icc: float
+
+    def draw(self, rng: Rng) -> CellValues:
+        """Draw cells: right or wrong, specimen, class; about 16 a specimen, unequally many."""
+        label = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        p, odds = np.array(self.accuracy)[label], (1 - self.icc) / self.icc
+        share = rng.beta(p * odds, (1 - p) * odds)
+        cells = np.maximum(2, rng.poisson(rng.gamma(4, 4, len(label))))
+        specimen = np.repeat(np.arange(len(label)), cells)
+        return CellValues(
+            (rng.random(len(specimen)) < share[specimen]).astype(np.float64),
+            specimen,
+            label[specimen],
+        )
+
+    @property
+    def truth(self) -> tuple[float, float]:
+        """Accuracy, specimens having as many cells on average, and mean class accuracy."""
+        mean = np.average(self.accuracy, weights=self.sizes)
+        return float(mean), float(np.mean(self.accuracy))
+
+
+SETS = (
+    ((2, 2, 2, 1, 1, 1), (0.95, 0.85, 0.9, 0.9, 0.8, 0.9)),
+    ((4, 4, 3, 3, 3), (0.95, 0.85, 0.9, 0.95, 0.8)),
+    ((16, 16, 16, 16, 15, 4), (0.98, 0.9, 0.95, 0.98, 0.85, 0.92)),
+)
+
+
+def coverage(cells: Specimens, count: int, seed: int = 0) -> dict[str, float]:
+    """Share of simulations whose 95 % interval contains the truth.
+
+    Args:
+        cells: The test sets to draw.
+        count: Number of simulations; a tenth of them for the bootstrap, which takes long.
+        seed: Seed of the simulation.
+    """
+    rng, hits = np.random.default_rng(seed), dict[str, list[bool]]()
+    accuracy, by_class = cells.truth
+    for turn in range(count):
+        one = cells.draw(rng)
+        flat = one._replace(stratum=np.zeros_like(one.stratum))
+        ends = {
+            "wilson": (accuracy, wilson(int(one.value.sum()), len(one.value))),
+            "accuracy": (accuracy, clustered_mean([flat]).interval),
+            "mean": (by_class, clustered_mean([one]).interval),
+        }
+        if turn % 10 == 0:
+            ends |= {
+                "accuracy, before": (accuracy, _bootstrapped(flat, ratios)),
+                "mean, before": (by_class, _bootstrapped(one, _mean_class)),
+            }
+        for name, (truth, interval) in ends.items():
+            if interval is not None:
+                hits.setdefault(name, []).append(interval.low <= truth <= interval.high)
+    return {name: float(np.mean(values)) for name, values in hits.items()}
+
+
+def _bootstrapped(cells: CellValues, statistic: Callable[[Floats], Floats]) -> Interval | None:
+    classes, specimens = int(cells.stratum.max()) + 1, int(cells.unit.max()) + 1
+    sums = np.zeros((specimens, classes, 2))
+    np.add.at(
+        sums, (cells.unit, cells.stratum), np.stack([cells.value, np.ones(len(cells.value))], 1)
+    )
+    return bootstrap(sums.reshape(specimens, -1), statistic, resamples=1000)[0].interval
+
+
+def _mean_class(sums: Floats) -> Floats:
+    by_class = ratios(sums.reshape(*sums.shape[:-1], -1, 2))
+    return np.nanmean(by_class[..., 0], axis=-1, keepdims=True)
+
+
+def print_coverage(count: int) -> None:
+    """Print how often 95 % intervals contain the truth, before and now."""
+    print(f"Coverage of 95 % intervals, % of {count:,} simulations\n")
+    print(
+        "| specimens | ICC | accuracy: Wilson over cells | bootstrap of specimens | logit t | "
+        "mean class accuracy: bootstrap | logit t |\n|---|---|---|---|---|---|---|"
+    )
+    for sizes, accuracy in SETS:
+        for icc in (0.1, 0.4):
+            found = coverage(Specimens(sizes, accuracy, icc), count)
+            names = ("wilson", "accuracy, before", "accuracy", "mean, before", "mean")
+            text = [f"{100 * found[n]:.1f}" if n in found else "none" for n in names]
+            print(f"| {sum(sizes)} | {icc} | {' | '.join(text)} |")
+
+
+PRINT = {
+    "false_positives": print_false_positives,
+    "coverage": print_coverage,
+    "power": print_power,
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", nargs="?", choices=PRINT, help="one table alone")
+    parser.add_argument("--count", type=int, default=COUNT, help="simulations for each row")
+    settings = parser.parse_args()
+    for name, make in PRINT.items():
+        if settings.table in (None, name):
+            make(settings.count)
+            print()
