@@ -259,7 +259,9 @@ class SegmentationGuidedClassification(L.LightningModule):
         for name, network in self.networks.items():
             network.train(name in self.trained)
         if self.classification_loss is not None:
-            self.classification_loss.set_epoch(self.current_epoch)
+            # Before its own stage the classifier stands at its first epoch.
+            own = max(self.current_epoch - self.stages.classifier_start, 0)
+            self.classification_loss.set_epoch(own)
 
     def on_train_epoch_end(self) -> None:
         """Step the schedules of the networks that trained."""
@@ -307,8 +309,9 @@ class SegmentationGuidedClassification(L.LightningModule):
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation part."""
-        values = self.metrics.flush()
+        """Log the scores of the validation part, a classifier's from its first epoch on."""
+        classified = self.stages.trains_classifier(self.current_epoch)
+        values = self.metrics.flush(classified=classified)
         log_row(self.trainer, values)
         # For the choice of the best epoch; all ranks have the same values.
         self.log_dict(values, logger=False, sync_dist=False)
