@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.settings import NonNegative, Settings
@@ -107,16 +108,30 @@ class TrainingStages:
 
 @contextmanager
 def frozen(*modules: nn.Module | None) -> Iterator[None]:
-    """Compute no gradients of parameters in the block; they still flow through to the inputs.
+    """Change nothing of networks in the block; gradients still flow through to their inputs.
+
+    Parameters get no gradients. Batch normalisation takes its batch's statistics as in training,
+    without adding them to the running ones, which else would count a batch once more.
 
     Args:
-        *modules: Networks whose parameters are frozen; None is ignored.
+        *modules: Networks that are frozen; None is ignored.
     """
-    parameters = [p for module in modules if module for p in module.parameters() if p.requires_grad]
+    there = [module for module in modules if module]
+    parameters = [p for module in there for p in module.parameters() if p.requires_grad]
+    norms = [
+        layer
+        for module in there
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats
+    ]
     for parameter in parameters:
         parameter.requires_grad_(False)
+    for layer in norms:
+        layer.track_running_stats = False
     try:
         yield
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+        for layer in norms:
+            layer.track_running_stats = True

@@ -251,6 +251,31 @@ def test_generator_runs_forward_once_per_step():
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("gradient", [0.0, 1.0])
+def test_running_statistics_count_each_batch_once(gradient):
+    """Also where the generator learns through the classifier, which sees the batch twice then."""
+    task = tiny.task(guidance=MaskGuidance(gradient=gradient))
+    task.classifier.features.insert(1, torch.nn.BatchNorm2d(5, momentum=0.5))
+    task.discriminator.network = torch.nn.Sequential(
+        task.discriminator.network, torch.nn.BatchNorm2d(1)
+    )
+    norm, batches = task.classifier.features[1], [tiny.batch(seed=s) for s in range(3)]
+    means = []
+
+    def note(layer, inputs, output):
+        if layer.track_running_stats:
+            means.append(inputs[0].detach().mean(dim=(0, 2, 3)))
+
+    norm.register_forward_hook(note)
+    fit(task, batches)
+    assert int(norm.num_batches_tracked) == len(means) == 3
+    expected = 0.5**3 * means[0] + 0.5**2 * means[1] + 0.5 * means[2]
+    torch.testing.assert_close(norm.running_mean, expected)
+    # D sees true and generated masks, and is only a judge in the step of G.
+    assert int(task.discriminator.network[1].num_batches_tracked) == 6
+    assert norm.track_running_stats
+
+
 def test_two_stages_train_the_gan_and_then_the_classifier():
     weights = []
 
