@@ -219,7 +219,8 @@ class TrainerSettings(Settings):
         accelerator: `auto` takes the first GPU, or the CPU where there is none.
         devices: Devices per node, with one process each.
         num_nodes: Number of machines.
-        precision: Precision of the networks; losses stay in float32.
+        precision: Precision of the networks in training and validation; losses stay in float32, as
+            do test and prediction.
         max_epochs: Length of the training in epochs; of each stage with `training.two_stage`.
         batch_size: Cells per training step, all devices together.
         eval_batch_size: Cells per batch and device in validation and test.

@@ -15,7 +15,7 @@ from hep2gan.inference.onnx_backend import CARD, DESCRIPTION, FORMAT, GRAPH, VER
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.metrics.evaluation import metrics_table
 from hep2gan.runs.checkpoints import BEST, list_checkpoints
-from hep2gan.runs.provenance import revision, versions
+from hep2gan.runs.provenance import EVALUATION_PRECISION, revision, versions
 
 THRESHOLD = 0.5
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -116,6 +116,7 @@ def describe_export(
         ],
         "inside_the_graph": _inside(config, outputs),
         "postprocessing": [_POSTPROCESSING[name] for name in outputs],
+        "precision": {"trained": config.trainer.precision, "evaluated": EVALUATION_PRECISION},
         "trained_on": _trained_on(trained),
         "test_metrics": _metrics(trained),
         "check": asdict(check),
