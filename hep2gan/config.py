@@ -23,7 +23,7 @@ from hep2gan.errors import Hep2ganError, raise_all
 from hep2gan.losses.classification import GaussianMixtureSettings
 from hep2gan.losses.segmentation import SofteningSettings
 from hep2gan.models.baselines.forest import ForestSettings
-from hep2gan.models.guidance import GanEpochs, MaskGuidance
+from hep2gan.models.guidance import MaskGuidance, TrainingStages
 from hep2gan.models.output import NumViews
 from hep2gan.runs.folder import RunFolder, Target
 from hep2gan.settings import (
@@ -118,14 +118,14 @@ class TrainingSettings(Settings):
     """How the networks are trained, whatever the hardware.
 
     Args:
-        gan_epochs: Train the GAN alone for this number of epochs (or, below 1, this fraction of
-            them), then the classifier alone; None trains all networks together.
+        two_stage: Train the GAN alone for `trainer.max_epochs`, then the classifier alone for as
+            many, each with its whole learning-rate schedule; otherwise all networks together.
         sampling: `all` uses every training cell once per epoch; `balanced` draws every class
             equally often, so that cells of rare classes are repeated.
         ema: Evaluate an exponential moving average of the weights with this decay.
     """
 
-    gan_epochs: GanEpochs | None = None
+    two_stage: bool = False
     sampling: Sampling = "all"
     ema: Annotated[float, Field(gt=0, lt=1, examples=[0.999])] | None = None
 
@@ -219,8 +219,9 @@ class TrainerSettings(Settings):
         accelerator: `auto` takes the first GPU, or the CPU where there is none.
         devices: Devices per node, with one process each.
         num_nodes: Number of machines.
-        precision: Precision of the networks; losses stay in float32.
-        max_epochs: Length of the training in epochs.
+        precision: Precision of the networks in training and validation; losses stay in float32, as
+            do test and prediction.
+        max_epochs: Length of the training in epochs; of each stage with `training.two_stage`.
         batch_size: Cells per training step, all devices together.
         eval_batch_size: Cells per batch and device in validation and test.
         num_workers: Loader processes; 0 is fastest, since the store is mapped into memory.
@@ -389,6 +390,16 @@ class TrainConfig(Settings):
     def source(self) -> DataSource:
         """The typed settings of the data set, built from `data`."""
         return cast(DataSource, self.data.build())
+
+    @property
+    def stages(self) -> TrainingStages:
+        """Which networks are trained in which epoch."""
+        return TrainingStages(self.trainer.max_epochs if self.training.two_stage else None)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the training, all stages together."""
+        return self.trainer.max_epochs * (2 if self.training.two_stage else 1)
 
     @property
     def trained_networks(self) -> tuple[str, ...]:

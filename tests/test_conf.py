@@ -82,7 +82,7 @@ PAPER = {
     "model.segment": True,
     "model.classify": True,
     "model.baseline": None,
-    "training.gan_epochs": None,
+    "training.two_stage": False,
     "training.sampling": "all",
     "training.ema": None,
     "evaluation.tta": 1,
@@ -217,7 +217,7 @@ def test_methods_choose_the_network_of_the_scale(scale, method, target, backbone
         ("bce_dice", {"loss.pixel._target_"}),
         ("end_to_end", {"model.guidance.gradient"}),
         ("attention_pooling", {"classifier._target_", "classifier.options.output_stride"}),
-        ("two_stage", {"training.gan_epochs"}),
+        ("two_stage", {"training.two_stage"}),
         ("resnet50_t_gm", {"model.segment", "model.guidance.source"}),
         (
             "robust",

@@ -29,7 +29,7 @@ from hep2gan.models.output import ModelOutput
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
 from hep2gan.runs.folder import CropGeometry, RunFolder
 from hep2gan.training.build import build_task
-from hep2gan.training.devices import resolve_device, to_channels_last
+from hep2gan.training.devices import full_float32, resolve_device, to_channels_last
 from hep2gan.training.module import SegmentationGuidedClassification
 
 
@@ -213,7 +213,7 @@ def _differences(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
 
 
 class TorchBackend:
-    """Run a task on a device, in eval mode.
+    """Run a task on a device, in eval mode and float32, as it was tested.
 
     Args:
         task: The networks of a trained run; they are moved to the device.
@@ -251,7 +251,8 @@ class TorchBackend:
             The masks, probabilities and distances of the networks that there are.
         """
         pixels, ranges = (torch.from_numpy(part).to(self._device) for part in (image, levels))
-        output: ModelOutput = self._task(self._normalisation(pixels, ranges))
+        with full_float32():
+            output: ModelOutput = self._task(self._normalisation(pixels, ranges))
         mixture, features = self._mixture, output.features
         distances = None if mixture is None or features is None else mixture.distances(features)
         output = output.cpu()

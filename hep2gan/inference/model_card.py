@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hep2gan.config import TrainConfig
+from hep2gan.data.readers.image import HOT, ImageReading
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.export_check import ExportCheck
 from hep2gan.inference.exported import DESCRIPTION, KIND, VERSION, WEIGHTS, Format
@@ -15,16 +16,18 @@ from hep2gan.io import to_yaml
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.metrics.evaluation import metrics_table
 from hep2gan.runs.checkpoints import BEST, list_checkpoints
-from hep2gan.runs.provenance import revision, versions
+from hep2gan.runs.provenance import EVALUATION_PRECISION, revision, versions
 
 THRESHOLD = 0.5
 _PACKAGES: Mapping[Format, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "safetensors": ("safetensors",),
 }
+_HOT_PIXELS = (
+    f"While the brightest pixel is more than {HOT:g} times as bright as the second brightest of its"
+    " 8 neighbours, give it that neighbour's value."
+)
 _PREPROCESSING = (
-    "Read the image as grey levels 0..255 in float32, colour as ITU-R 601 luma; 16-bit values are"
-    " multiplied by 255/65535.",
     "Resize it to S × S pixels in float32 (Pillow: mode F, BILINEAR, which is antialiased).",
     "Stretch it: stored = round((grey − lo) · 255/(hi − lo)) as uint8, in float64, half to even,"
     " where lo and hi are its darkest and brightest pixel after resizing; zeros if they are equal.",
@@ -88,10 +91,16 @@ def describe_export(
         "threshold": THRESHOLD,
         "inputs": _ports(inputs, trained.size, len(classes)),
         "outputs": _ports(outputs, trained.size, len(classes)),
-        "preprocessing": [*_PREPROCESSING, *([_LEVELS] if "levels" in inputs else [])],
+        "preprocessing": [
+            _reading_step(trained.reading),
+            _HOT_PIXELS,
+            *_PREPROCESSING,
+            *([_LEVELS] if "levels" in inputs else []),
+        ],
         "computes": _steps(config, outputs),
         "postprocessing": [_POSTPROCESSING[name] for name in outputs],
         "configuration": dict(configuration),
+        "precision": {"trained": config.trainer.precision, "evaluated": EVALUATION_PRECISION},
         "trained_on": _trained_on(trained),
         "test_metrics": _metrics(trained),
         "checkpoint": trained.checkpoint.name,
@@ -112,6 +121,21 @@ def _ports(names: Sequence[str], size: int, classes: int) -> dict[str, Any]:
         for name, (kind, axes, meaning) in _MEANINGS.items()
         if name in names
     }
+
+
+def _reading_step(reading: ImageReading) -> str:
+    """Say how a file becomes grey levels, as the images of the training did."""
+    white, channel, plane = reading
+    part = ", ".join(
+        f"{name} {value}"
+        for name, value in (("channel", channel), ("plane", plane))
+        if value is not None
+    )
+    deep = "values of more than 8 bits" if white else "16-bit values"
+    return (
+        f"Read {f'{part} of the image' if part else 'the image'} as grey levels 0..255 in float32,"
+        f" colour as ITU-R 601 luma; {deep} are multiplied by 255/{white or 65535}."
+    )
 
 
 def _steps(config: TrainConfig, outputs: Sequence[str]) -> list[str]:

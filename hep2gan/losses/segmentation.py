@@ -15,16 +15,16 @@ from hep2gan.settings import NonNegative, Settings
 
 
 class L1Loss(nn.Module):
-    """Mean absolute error between generated and true mask, ‖y - G(x)‖₁ of eq. 2 per pixel."""
+    """Mean absolute error between generated and true mask, ‖y - σ(G(x))‖₁ of eq. 2 per pixel."""
 
     def __init__(self) -> None:
         super().__init__()  # Without a constructor of its own, it would accept any argument.
 
-    def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    def forward(self, logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Compute the term `l1`.
 
         Args:
-            generated: G's probabilities in [0, 1], (B, 1, H, W).
+            logits: G's mask logits (B, 1, H, W).
             truth: True masks in [0, 1], (B, 1, H, W).
 
         Returns:
@@ -33,16 +33,18 @@ class L1Loss(nn.Module):
         Raises:
             Hep2ganError: If shapes differ or masks are not floating point.
         """
-        _check_masks(generated, truth)
-        with without_autocast(generated):
-            return {"l1": (to_float32(truth) - to_float32(generated)).abs().mean()}
+        _check_masks(logits, truth)
+        with without_autocast(logits):
+            return {"l1": (to_float32(truth) - to_float32(logits).sigmoid()).abs().mean()}
 
 
 class BceDiceLoss(nn.Module):
     """Binary cross-entropy plus soft Dice loss, in place of eq. 2.
 
-    Dice of an image is (2 Σ p t + smooth) / (Σ p + Σ t + smooth); the loss is its mean distance
-    from 1 over the batch (Milletari et al. 2016, without squares).
+    The cross-entropy is taken from logits: through probabilities in float32 a wrong pixel of logit
+    17 or more would have no gradient. Dice of an image is (2 Σ p t + smooth) / (Σ p + Σ t + smooth)
+    with p = σ(G(x)); the loss is its mean distance from 1 over the batch (Milletari et al. 2016,
+    without squares).
 
     Args:
         bce_weight: Weight of the cross-entropy.
@@ -59,11 +61,11 @@ class BceDiceLoss(nn.Module):
         super().__init__()
         self.bce_weight, self.dice_weight, self.smooth = bce_weight, dice_weight, smooth
 
-    def forward(self, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    def forward(self, logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Compute the weighted terms.
 
         Args:
-            generated: G's probabilities in [0, 1], (B, 1, H, W).
+            logits: G's mask logits (B, 1, H, W).
             truth: True masks in [0, 1], (B, 1, H, W).
 
         Returns:
@@ -72,13 +74,14 @@ class BceDiceLoss(nn.Module):
         Raises:
             Hep2ganError: If shapes differ or masks are not floating point.
         """
-        _check_masks(generated, truth)
-        with without_autocast(generated):
-            p, t = to_float32(generated), to_float32(truth).to(to_float32(generated).dtype)
+        _check_masks(logits, truth)
+        with without_autocast(logits):
+            z = to_float32(logits)
+            p, t = z.sigmoid(), to_float32(truth).to(z.dtype)
             both, either = (p * t).sum(dim=(1, 2, 3)), (p + t).sum(dim=(1, 2, 3))
             dice = (2.0 * both + self.smooth) / (either + self.smooth)
             return {
-                "bce": self.bce_weight * F.binary_cross_entropy(p, t),
+                "bce": self.bce_weight * F.binary_cross_entropy_with_logits(z, t),
                 "dice": self.dice_weight * (1.0 - dice).mean(),
             }
 
@@ -104,12 +107,12 @@ class GeneratorLoss(nn.Module):
         self.alpha, self.beta = alpha, beta
         self.adversarial, self.pixel = adversarial, pixel or L1Loss()
 
-    def forward(self, judged: Tensor | None, generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    def forward(self, judged: Tensor | None, logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Compute the terms of the loss and their weighted sum.
 
         Args:
             judged: D's patch logits of the generated pairs, (B, 1, h, w); None without D.
-            generated: G's probabilities in [0, 1], (B, 1, H, W).
+            logits: G's mask logits (B, 1, H, W).
             truth: True masks in [0, 1], (B, 1, H, W).
 
         Returns:
@@ -118,9 +121,9 @@ class GeneratorLoss(nn.Module):
         Raises:
             Hep2ganError: If masks do not fit, or only one of logits and adversarial loss is given.
         """
-        terms: dict[str, Tensor] = self.pixel(generated, truth)
+        terms: dict[str, Tensor] = self.pixel(logits, truth)
         total = self.beta * sum(
-            terms.values(), generated.new_zeros((), dtype=to_float32(generated).dtype)
+            terms.values(), logits.new_zeros((), dtype=to_float32(logits).dtype)
         )
         if (judged is None) != (self.adversarial is None):
             missing = "discriminator's logits" if judged is None else "adversarial loss"
@@ -131,15 +134,16 @@ class GeneratorLoss(nn.Module):
         return {**terms, "total": total}
 
 
-def _check_masks(generated: Tensor, truth: Tensor) -> None:
-    if generated.shape != truth.shape or generated.ndim != 4:
+def _check_masks(logits: Tensor, truth: Tensor) -> None:
+    if logits.shape != truth.shape or logits.ndim != 4:
         raise Hep2ganError(
-            f"generated masks are {tuple(generated.shape)} and true ones {tuple(truth.shape)}",
+            f"generated masks are {tuple(logits.shape)} and true ones {tuple(truth.shape)}",
             "both must be the same (B, 1, H, W)",
         )
-    if not (generated.is_floating_point() and truth.is_floating_point()):
+    if not (logits.is_floating_point() and truth.is_floating_point()):
         raise Hep2ganError(
-            f"masks are {generated.dtype} and {truth.dtype}", "must be floating point in [0, 1]"
+            f"masks are {logits.dtype} and {truth.dtype}",
+            "must be floating point, true ones in [0, 1]",
         )
 
 

@@ -146,8 +146,12 @@ class ValidationMetrics(nn.Module):
         if features is not None and self._mixture_distances is not None:
             self.distances.update(self._mixture_distances(features), label)
 
-    def flush(self) -> dict[str, float]:
+    def flush(self, *, classified: bool = True) -> dict[str, float]:
         """Compute the values under their logged names, and reset; call it on all processes.
+
+        Args:
+            classified: Whether the classifier has trained yet; the scores of one that has not are
+                left out, so that they choose no epoch.
 
         Returns:
             `val/<name>` of `SegmentationMetrics` and `ClassificationMetrics`, scores by class last,
@@ -157,11 +161,11 @@ class ValidationMetrics(nn.Module):
         # Depends on the method, not on the cells seen: all processes must synchronise.
         if self.segments:
             scores |= self.segmentation.compute()
-        if self.classifies:
+        if self.classifies and classified:
             scores |= self.classification.compute()
         by_class_last = sorted(scores, key=lambda name: "/" in name)
         values = {f"val/{name}": scores[name] for name in by_class_last}
-        if self._mixture_distances is not None:
+        if self._mixture_distances is not None and classified:
             values |= {f"gm/val/{name}": v for name, v in self.distances.compute().items()}
         for metric in self.children():
             cast(Metric, metric).reset()

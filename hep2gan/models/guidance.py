@@ -3,19 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.settings import NonNegative, PositiveInt, Settings, in_words
+from hep2gan.settings import NonNegative, Settings
 
 MaskSource = Literal["generated", "ground_truth", "none"]
-GanEpochs = Annotated[
-    PositiveInt | Annotated[float, Field(gt=0, lt=1)],
-    in_words("a whole number of epochs, or a fraction between 0 and 1"),
-]
 
 
 class MaskGuidance(Settings):
@@ -82,37 +78,16 @@ class TrainingStages:
     """Schedule of the networks: joint training, or first the GAN and then the classifier.
 
     Attributes:
-        gan_epochs: Number of epochs of the GAN alone; None for joint training.
+        gan_epochs: Number of epochs of the GAN alone, before the first one of the classifier; None
+            for joint training.
     """
 
     gan_epochs: int | None = None
 
-    @classmethod
-    def from_setting(cls, setting: float | None, max_epochs: int) -> "TrainingStages":
-        """Build the stages of a run.
-
-        Args:
-            setting: Number of epochs of the GAN, their share of all epochs such as 0.5, or None for
-                joint training.
-            max_epochs: Number of epochs of the run.
-
-        Raises:
-            Hep2ganError: If the setting is of another kind, or either stage would have no epoch.
-        """
-        if setting is None:
-            return cls()
-        fact = f"gan_epochs is {setting!r}"
-        share = isinstance(setting, float) and 0 < setting < 1
-        if not share and (not isinstance(setting, int) or isinstance(setting, bool)):
-            raise Hep2ganError(fact, "it is a whole number of epochs or a share between 0 and 1")
-        epochs = round(setting * max_epochs) if share else int(setting)
-        if not 0 < epochs < max_epochs:
-            raise Hep2ganError(
-                f"{fact}, {epochs} of {max_epochs} epochs",
-                "both stages need epochs",
-                "choose another gan_epochs or trainer.max_epochs",
-            )
-        return cls(epochs)
+    @property
+    def classifier_start(self) -> int:
+        """The first epoch in which the classifier is trained, counted from 0."""
+        return self.gan_epochs or 0
 
     def trains_gan(self, epoch: int) -> bool:
         """Tell whether G and D are trained in an epoch.
@@ -133,16 +108,30 @@ class TrainingStages:
 
 @contextmanager
 def frozen(*modules: nn.Module | None) -> Iterator[None]:
-    """Compute no gradients of parameters in the block; they still flow through to the inputs.
+    """Change nothing of networks in the block; gradients still flow through to their inputs.
+
+    Parameters get no gradients. Batch normalisation takes its batch's statistics as in training,
+    without adding them to the running ones, which else would count a batch once more.
 
     Args:
-        *modules: Networks whose parameters are frozen; None is ignored.
+        *modules: Networks that are frozen; None is ignored.
     """
-    parameters = [p for module in modules if module for p in module.parameters() if p.requires_grad]
+    there = [module for module in modules if module]
+    parameters = [p for module in there for p in module.parameters() if p.requires_grad]
+    norms = [
+        layer
+        for module in there
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats
+    ]
     for parameter in parameters:
         parameter.requires_grad_(False)
+    for layer in norms:
+        layer.track_running_stats = False
     try:
         yield
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+        for layer in norms:
+            layer.track_running_stats = True

@@ -62,7 +62,13 @@ class FinishedRun:
 
     @property
     def epochs(self) -> int | None:
-        """How many epochs it was trained for, where its configuration says so."""
+        """How many epochs it was trained for, all stages, where its configuration says so."""
+        epochs, two = self.stage_epochs, self._settings("training").get("two_stage") is True
+        return None if epochs is None else epochs * (2 if two else 1)
+
+    @property
+    def stage_epochs(self) -> int | None:
+        """How many epochs each network was trained for, where its configuration says so."""
         epochs = self._settings("trainer").get("max_epochs")
         return epochs if isinstance(epochs, int) else None
 

@@ -18,12 +18,17 @@ PACKAGES = (
 """Packages whose version may affect a result."""
 
 
+EVALUATION_PRECISION = "float32"
+"""Of every test, prediction and export, whatever a run was trained in."""
+
+
 def provenance(
     *,
     data: Mapping[str, Any],
     split: Mapping[str, Any],
     parameters: Mapping[str, int],
     training: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Record everything that a result may depend on and that the configuration does not state.
 
@@ -31,7 +36,8 @@ def provenance(
         data: Properties of the packed cells: name, fingerprint, cells, size, classes.
         split: Kind and seed of the split, and the number of cells by part.
         parameters: Number of parameters by network.
-        training: Number of epochs, and the run that the weights were taken from.
+        training: Number of epochs, the run that the weights were taken from, and the precision.
+        evaluation: Precision of test and prediction.
 
     Returns:
         Plain containers, for JSON.
@@ -43,6 +49,7 @@ def provenance(
         "versions": versions(),
         "parameters": dict(parameters),
         "training": dict(training),
+        "evaluation": dict(evaluation),
         "data": dict(data),
         "split": dict(split),
     }

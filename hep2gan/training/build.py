@@ -15,7 +15,6 @@ from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss, GaussianMixtureLoss
 from hep2gan.losses.segmentation import GeneratorLoss, MaskSoftening
 from hep2gan.metrics.validation import ValidationMetrics
-from hep2gan.models.guidance import TrainingStages
 from hep2gan.models.output import TestTimeAugmentation
 from hep2gan.training.module import OptimizerFactory, SegmentationGuidedClassification
 
@@ -88,7 +87,7 @@ def build_task(
             mixture_distances=mixture.distances if mixture else None,
         ),
         guidance=model.guidance,
-        stages=TrainingStages.from_setting(config.training.gan_epochs, config.trainer.max_epochs),
+        stages=config.stages,
         views=TestTimeAugmentation(config.evaluation.tta),
     )
     return cast(SegmentationGuidedClassification, task)

@@ -66,6 +66,18 @@ def use_tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allowed
 
 
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute in float32 without TensorFloat-32 in this block, as every evaluation does."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    use_tf32(False)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
 def require_devices(accelerator: Accelerator, count: int) -> str:
     """Check that this machine has the devices that a run needs, and describe them.
 

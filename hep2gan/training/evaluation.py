@@ -31,7 +31,7 @@ from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import SUBGROUPS, Predictions
 from hep2gan.training import distributed
 from hep2gan.training.datamodule import CellDataModule
-from hep2gan.training.devices import channels_last_inference, use_tf32
+from hep2gan.training.devices import channels_last_inference, full_float32
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.strategy import devices_and_strategy
 from hep2gan.training.trainer import progress_bars
@@ -55,7 +55,7 @@ def evaluate_run(
         task: The trained networks.
         data: The cells.
         run: The folder that is written to.
-        config: The run's configuration, for devices, precision and the margin of its crops.
+        config: The run's configuration, for devices and the margin of its crops.
         figures: Whether figures are plotted.
 
     Returns:
@@ -84,12 +84,12 @@ def evaluate_run(
 def predict_test_cells(
     task: SegmentationGuidedClassification, data: CellDataModule, config: TrainConfig
 ) -> list[tuple[Tensor, ModelOutput]]:
-    """Run the networks on the test part; several ranks share the work.
+    """Run the networks on the test part, in float32; several ranks share the work.
 
     Args:
-        task: The trained networks.
+        task: The trained networks, which become float32.
         data: The cells.
-        config: The run's configuration, for devices and precision.
+        config: The run's configuration, for devices.
 
     Returns:
         Rows of the store and the outputs for them, of each batch of all ranks.
@@ -102,7 +102,6 @@ def predict_test_cells(
         task.guidance.require_no_truth()
     silence_libraries()
     settings = config.trainer
-    use_tf32(settings.tf32)
     outputs_by_batch: list[tuple[Tensor, ModelOutput]] = []
     collect = LambdaCallback(
         on_test_batch_end=lambda trainer, module, outputs, *_: outputs_by_batch.append(
@@ -111,7 +110,8 @@ def predict_test_cells(
     )
     trainer = L.Trainer(
         **devices_and_strategy(settings),
-        precision=settings.precision,
+        # Whatever the training's was: a test tells what hep2gan-predict and an export will say.
+        precision="32-true",
         logger=False,
         callbacks=[collect, *(bars := progress_bars())],
         enable_checkpointing=False,
@@ -120,7 +120,11 @@ def predict_test_cells(
         use_distributed_sampler=False,
         inference_mode=True,
     )
-    with channels_last_inference(task.networks.values(), trainer.strategy.root_device):
+    task.float()
+    with (
+        full_float32(),
+        channels_last_inference(task.networks.values(), trainer.strategy.root_device),
+    ):
         trainer.test(task, data, verbose=False)
     return list(chain.from_iterable(distributed.gather(outputs_by_batch)))
 

@@ -3,7 +3,7 @@
 `trainer.max_epochs` is the one setting of a run that may be raised. The run resumes from its last
 checkpoint and ends with the same bits as one that was trained so long at once. That holds as long
 as the epochs that are done would have been the same, so a run is refused whose schedule stretches
-over all epochs (`training.gan_epochs` as a share, a margin [start, end]).
+over all epochs (a second stage that has begun, a margin [start, end]).
 
 What a finished run had found is kept in `earlier/epoch<n>/`, a run folder of its own with the
 checkpoint that was tested, so that every command opens it.
@@ -56,17 +56,20 @@ def check_extension(config: TrainConfig, run: RunFolder, checkpoint: Path | None
             "a run goes on from its last epoch",
             f"restore it, or {elsewhere}",
         )
-    if after < (trained := max(started, before if run.done else 0)):
+    if not config.training.two_stage and after < (
+        trained := max(started, before if run.done else 0)
+    ):
         raise Hep2ganError(
             f"{run.path} is trained for {pluralize(trained, 'epoch')} already,"
             f" trainer.max_epochs is {after}",
             "epochs are not taken back",
             f"set trainer.max_epochs={trained} or more, or {elsewhere}",
         )
+    total = before * (2 if config.training.two_stage else 1)
     for key, schedules in _schedules(config, before, after):
         if any(old != new for old, new in list(schedules)[:started]):
             raise Hep2ganError(
-                f"{run.path} has trained {started} of {pluralize(before, 'epoch')}, and {key}"
+                f"{run.path} has trained {started} of {pluralize(total, 'epoch')}, and {key}"
                 f" stretches over all of them: with trainer.max_epochs={after} the epochs that are"
                 " done would have been others",
                 "a longer run must equal one that was trained so long at once",
@@ -84,14 +87,17 @@ def _schedules(
     config: TrainConfig, before: int, after: int
 ) -> Iterator[tuple[str, Iterator[tuple[object, object]]]]:
     """Each setting whose effect in an epoch may depend on their number: its value in each epoch."""
-    epochs = range(min(before, after))
-    share, margin = config.training.gan_epochs, config.loss.gaussian_mixture.margin
-    old, new = (TrainingStages.from_setting(share, number) for number in (before, after))
-    yield (
-        f"training.gan_epochs={share}",
-        ((old.trains_gan(epoch), new.trains_gan(epoch)) for epoch in epochs),
-    )
-    if config.model.classify and config.loss.gaussian_mixture.enabled:
+    margin = config.loss.gaussian_mixture.margin
+    if config.training.two_stage:
+        old, new = TrainingStages(before), TrainingStages(after)
+        both = range(2 * before)
+        yield (
+            "training.two_stage=true",
+            ((old.trains_gan(epoch), new.trains_gan(epoch)) for epoch in both),
+        )
+    # In two stages the margin begins to move after the stage that settles whether they differ.
+    elif config.model.classify and config.loss.gaussian_mixture.enabled:
+        epochs = range(min(before, after))
         yield (
             f"loss.gaussian_mixture.margin={margin}",
             ((margin_at(margin, e, before), margin_at(margin, e, after)) for e in epochs),

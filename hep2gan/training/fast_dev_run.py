@@ -43,13 +43,10 @@ def shorten(values: Mapping[str, Any], batches: int) -> dict[str, Any]:
             "it is grown from all training cells at once, without batches",
             "leave fast_dev_run out, or set doctor=true",
         )
-    training = values["training"]
-    staged = training["gan_epochs"] is not None
     changed = {
         "run_dir": str(values["run_dir"]).rstrip("/") + SUFFIX,
-        "training": training | {"gan_epochs": 1 if staged else None},
         "trainer": values["trainer"]
-        | {"max_epochs": 2 if staged else 1, "limit_train_batches": batches}
+        | {"max_epochs": 1, "limit_train_batches": batches}
         | {"log_every_n_steps": 1, "check_val_every_n_epoch": 1, "profile": False},
         "logger": values["logger"] | {"wandb": False, "tensorboard": False},
     }

@@ -135,20 +135,21 @@ class SegmentationGuidedClassification(L.LightningModule):
             Every term of the losses as "network/term", detached, for callbacks.
         """
         trained, terms = self.trained, Terms()
-        generated = self._generate(batch.image, "generator" in trained)
+        mask_logits = self._mask_logits(batch.image, "generator" in trained)
+        generated = None if mask_logits is None else mask_logits.sigmoid()
         if generated is not None and "discriminator" in trained:
             terms |= self._discriminator_step(batch, generated)
-        if generated is not None and "generator" in trained:
-            terms |= self._generator_step(batch, generated)
+        if mask_logits is not None and generated is not None and "generator" in trained:
+            terms |= self._generator_step(batch, mask_logits, generated)
         if "classifier" in trained:
             terms |= self._classifier_step(batch, generated)
         return {name: term.detach() for name, term in terms.items()}
 
-    def _generate(self, image: Tensor, trains: bool) -> Tensor | None:
+    def _mask_logits(self, image: Tensor, trains: bool) -> Tensor | None:
         if self.generator is None:
             return None
         with record("generator/G(x)"), torch.set_grad_enabled(trains):
-            return torch.sigmoid(self.optimized_modules["generator"](image))
+            return cast(Tensor, self.optimized_modules["generator"](image))
 
     def _discriminator_step(self, batch: Batch, generated: Tensor) -> Terms:
         assert self.adversarial_loss is not None
@@ -165,7 +166,7 @@ class SegmentationGuidedClassification(L.LightningModule):
         }
         return _prefixed("discriminator", losses)
 
-    def _generator_step(self, batch: Batch, generated: Tensor) -> Terms:
+    def _generator_step(self, batch: Batch, mask_logits: Tensor, generated: Tensor) -> Terms:
         # Bare modules judge, frozen: no gradient of theirs is made, nor reduced over ranks.
         judges = [self.discriminator]
         if self.guidance.gradient:
@@ -176,7 +177,7 @@ class SegmentationGuidedClassification(L.LightningModule):
                 with record("generator/D(x, G(x))"):
                     judged = self.discriminator(batch.image, generated)
             with record("generator/L_total (eqs 1 to 3)"):
-                losses = self.generator_loss(judged, generated, batch.mask)
+                losses = self.generator_loss(judged, mask_logits, batch.mask)
             if self.guidance.gradient and self.classifier is not None:
                 self._add_classification(losses, batch, generated)
             losses |= self._update("generator", losses["total"])
@@ -259,7 +260,9 @@ class SegmentationGuidedClassification(L.LightningModule):
         for name, network in self.networks.items():
             network.train(name in self.trained)
         if self.classification_loss is not None:
-            self.classification_loss.set_epoch(self.current_epoch)
+            # Before its own stage the classifier stands at its first epoch.
+            own = max(self.current_epoch - self.stages.classifier_start, 0)
+            self.classification_loss.set_epoch(own)
 
     def on_train_epoch_end(self) -> None:
         """Step the schedules of the networks that trained."""
@@ -307,8 +310,9 @@ class SegmentationGuidedClassification(L.LightningModule):
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation part."""
-        values = self.metrics.flush()
+        """Log the scores of the validation part, a classifier's from its first epoch on."""
+        classified = self.stages.trains_classifier(self.current_epoch)
+        values = self.metrics.flush(classified=classified)
         log_row(self.trainer, values)
         # For the choice of the best epoch; all ranks have the same values.
         self.log_dict(values, logger=False, sync_dist=False)

@@ -13,7 +13,6 @@ from hep2gan.data.sampler import EpochBatchSampler
 from hep2gan.data.splits import PARTS
 from hep2gan.data.store.report import oddity_lines
 from hep2gan.errors import Hep2ganError, errors_from, pluralize
-from hep2gan.models.guidance import TrainingStages
 from hep2gan.runs.checkpoints import TrainingPosition, latest_readable
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import lock_owner, locked_error
@@ -126,10 +125,14 @@ def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iter
     """
     config, trainer = setup.config, setup.config.trainer
     problems = list(invalid.values())
-    stages = ("training.gan_epochs", "trainer.max_epochs")
-    if not invalid.keys() & {*stages, "training", "trainer"}:
-        problems += errors_from(
-            TrainingStages.from_setting, config.training.gan_epochs, trainer.max_epochs
+    if config.training.two_stage and not (config.model.segment and config.model.classify):
+        problems.append(
+            Hep2ganError(
+                "training.two_stage=true, and the method has no "
+                + ("classifier" if config.model.segment else "generator"),
+                "the first stage trains the GAN, the second the classifier",
+                "set training.two_stage=false, or choose method=two_stage",
+            )
         )
     if not any(key.partition(".")[0] in ("normalisation", "augmentation") for key in invalid):
         problems += errors_from(config.augmentation.build().check, config.normalisation.bounded)
@@ -141,7 +144,9 @@ def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iter
         )
     yield from problems
     if not problems:
-        yield f"{config.name}, {pluralize(trainer.max_epochs, 'epoch')}, {trainer.precision}"
+        stages = " for each of two stages" if config.training.two_stage else ""
+        epochs = pluralize(trainer.max_epochs, "epoch") + stages
+        yield f"{config.name}, {epochs}, {trainer.precision}"
 
 
 def check_folder(setup: RunSetup) -> Iterator[Finding]:

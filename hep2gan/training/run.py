@@ -15,7 +15,12 @@ from hep2gan.runs.checkpoints import latest_readable, list_checkpoints, load_bes
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import run_lock
 from hep2gan.runs.predictions import Predictions
-from hep2gan.runs.provenance import provenance, read_provenance, write_provenance
+from hep2gan.runs.provenance import (
+    EVALUATION_PRECISION,
+    provenance,
+    read_provenance,
+    write_provenance,
+)
 from hep2gan.training import distributed
 from hep2gan.training.build import parameter_counts
 from hep2gan.training.devices import use_threads
@@ -178,7 +183,9 @@ def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
         training={
             "max_epochs": None if config.model.baseline else config.trainer.max_epochs,
             "init_from": _origin_of_weights(setup),
+            "precision": None if config.model.baseline else config.trainer.precision,
         },
+        evaluation={"precision": EVALUATION_PRECISION},
     )
     if rank == 0:
         write_provenance(run.path / "provenance.json", origin)

@@ -55,13 +55,14 @@ def fit(setup: RunSetup, loggers: Sequence[Any], stop: SignalHandler) -> None:
     curves = CsvLogger(run.curves_file, data.batches_done)
     profiler = build_profiler(settings, run, task)
     # A line an epoch where there is no bar.
-    lines = [] if progress_bars() else [ConsoleLogger(settings.max_epochs)]
+    lines = [] if progress_bars() else [ConsoleLogger(config.total_epochs)]
     trainer = build_trainer(
         settings,
         [curves, *loggers, *lines],
         build_callbacks(config, run, data, stop),
         len(data.split.validation) > 0,
         profiler,
+        config.total_epochs,
     )
     disable_lightning_signal_handlers(trainer)
     with stop.deferred():
@@ -152,6 +153,7 @@ def build_trainer(
     callbacks: list[Callback],
     validates: bool,
     profiler: Profiler | None = None,
+    epochs: int | None = None,
 ) -> L.Trainer:
     """Build a Lightning trainer that leaves order, checkpoints and logging intervals to us.
 
@@ -161,6 +163,7 @@ def build_trainer(
         callbacks: Callbacks in their order, without a progress bar.
         validates: Whether there is a validation part.
         profiler: Records the steps; None for no profile.
+        epochs: Epochs of the training, all stages together; None for `max_epochs`.
 
     Returns:
         The trainer.
@@ -169,7 +172,7 @@ def build_trainer(
     return L.Trainer(
         **devices_and_strategy(settings, AtomicCheckpointIO()),
         precision=settings.precision,
-        max_epochs=settings.max_epochs,
+        max_epochs=epochs or settings.max_epochs,
         limit_train_batches=settings.limit_train_batches,
         limit_val_batches=None if validates else 0,
         check_val_every_n_epoch=settings.check_val_every_n_epoch,

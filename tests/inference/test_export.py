@@ -24,6 +24,7 @@ from hep2gan.inference.export import export_run
 from hep2gan.inference.export_check import CheckCells, sample_cells
 from hep2gan.inference.exported import open_export
 from hep2gan.inference.load import load_run
+from hep2gan.inference.model_card import _reading_step
 from hep2gan.inference.onnx_backend import OnnxBackend
 from hep2gan.inference.onnx_export import ExportableModel, check_graph, write_graph
 from hep2gan.models.guidance import MaskGuidance
@@ -175,6 +176,24 @@ def test_the_command_writes_graph_card_and_description(inside, capsys):
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize(
+    ("reading", "words"),
+    [
+        (ImageReading(), ("Read the image as", "; 16-bit values are multiplied by 255/65535.")),
+        (
+            ImageReading(4095, "green", 2),
+            (
+                "Read channel green, plane 2 of the image as",
+                "; values of more than 8 bits are multiplied by 255/4095.",
+            ),
+        ),
+    ],
+)
+def test_the_card_reads_images_as_the_training_did(reading, words):
+    step, (first, last) = _reading_step(reading), words
+    assert (step.startswith(first), step.endswith(last)) == (True, True), step
+
+
 def test_the_description_is_enough_for_onnxruntime_and_pillow(inside):
     """Written from model.json's words alone."""
     found = json.loads((inside / RUN / "export/model.json").read_text())

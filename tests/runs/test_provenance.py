@@ -61,7 +61,8 @@ def test_a_record_holds_the_facts_of_data_split_and_networks():
     data = {"name": "mine", "fingerprint": "abc", "cells": 9}
     split = {"kind": "random", "seed": 3, "train": 7, "test": 2}
     training = {"max_epochs": 4, "init_from": None}
-    record = provenance(data=data, split=split, parameters={"generator": 5}, training=training)
+    facts = {"data": data, "split": split, "training": training, "evaluation": {"precision": "x"}}
+    record = provenance(parameters={"generator": 5}, **facts)
     assert record["training"] == training
     assert record["data"] == {"name": "mine", "fingerprint": "abc", "cells": 9}
     assert record["split"] == {"kind": "random", "seed": 3, "train": 7, "test": 2}

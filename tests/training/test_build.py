@@ -100,6 +100,6 @@ def test_without_an_adversarial_loss_no_discriminator_is_built():
 
 
 def test_stages_arrive():
-    assert built("method=two_stage").stages.gan_epochs == 4
-    assert built("method=two_stage", "trainer.max_epochs=200").stages.gan_epochs == 100
-    assert built("training.gan_epochs=3").stages.gan_epochs == 3
+    assert built().stages.gan_epochs is None
+    assert built("method=two_stage").stages.gan_epochs == 8
+    assert built("method=two_stage", "trainer.max_epochs=200").stages.gan_epochs == 200

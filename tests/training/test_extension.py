@@ -159,14 +159,14 @@ def checked(tmp_path, before, after, newest, *options):
     return check_extension(longer, run, run.checkpoints / newest)
 
 
-SHARE, RAMP = "training.gan_epochs=0.5", "loss.gaussian_mixture.margin=[0.1,0.3]"
+STAGES, RAMP = "training.two_stage=true", "loss.gaussian_mixture.margin=[0.1,0.3]"
 
 
 @pytest.mark.parametrize(
     ("newest", "option"),
     [
-        ("epoch0006.ckpt", SHARE),
-        ("epoch0005_batch00003.ckpt", SHARE),
+        ("epoch0011.ckpt", STAGES),
+        ("epoch0010_batch00003.ckpt", STAGES),
         ("epoch0002.ckpt", RAMP),
         ("epoch0001_batch00001.ckpt", RAMP),
     ],
@@ -193,9 +193,8 @@ def test_the_fix_of_such_a_schedule_helps(capsys):
 @pytest.mark.parametrize(
     ("newest", "option"),
     [
-        ("epoch0005.ckpt", SHARE),  # Both would have trained the GAN alone so far.
+        ("epoch0010.ckpt", STAGES),  # Both would have trained the GAN alone so far.
         ("epoch0001.ckpt", RAMP),
-        ("epoch0010.ckpt", "training.gan_epochs=5"),
         ("epoch0010.ckpt", "loss.gaussian_mixture.margin=[0.2,0.2]"),
         ("epoch0010.ckpt", "loss.gaussian_mixture.margin=0.3"),
     ],

@@ -28,7 +28,7 @@ def files(folder):
     "more",
     [
         [],
-        pytest.param(["training.gan_epochs=0.5"], marks=pytest.mark.integration),
+        pytest.param(["training.two_stage=true"], marks=pytest.mark.integration),
         pytest.param(["callbacks.collapse=null"], marks=pytest.mark.integration),
     ],
 )

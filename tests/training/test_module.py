@@ -1,6 +1,7 @@
 """What the training step does: which gradients reach which network, and to which values."""
 
 import copy
+from functools import partial
 
 import lightning as L
 import pytest
@@ -15,6 +16,7 @@ from hep2gan.training.callbacks.metrics import LogLosses
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.nonfinite import SkipNonfinite
 from tests.helpers import tiny
+from tests.helpers.configs import parsed
 
 ALL = {"generator", "discriminator", "classifier", "mixture"}
 
@@ -180,11 +182,11 @@ def fit(task, batches, epochs=1, callbacks=(), logger=False, log_every=1, **opti
     return trainer
 
 
-def fit_and_validate(task, batches, validation, logger, callbacks=()):
-    """One epoch with its validation."""
+def fit_and_validate(task, batches, validation, logger, callbacks=(), epochs=1):
+    """Epochs with their validation."""
     trainer = L.Trainer(
         accelerator="cpu",
-        max_epochs=1,
+        max_epochs=epochs,
         num_sanity_val_steps=0,
         logger=logger,
         callbacks=[*callbacks, LogLosses(1)],
@@ -249,6 +251,31 @@ def test_generator_runs_forward_once_per_step():
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("gradient", [0.0, 1.0])
+def test_running_statistics_count_each_batch_once(gradient):
+    """Also where the generator learns through the classifier, which sees the batch twice then."""
+    task = tiny.task(guidance=MaskGuidance(gradient=gradient))
+    task.classifier.features.insert(1, torch.nn.BatchNorm2d(5, momentum=0.5))
+    task.discriminator.network = torch.nn.Sequential(
+        task.discriminator.network, torch.nn.BatchNorm2d(1)
+    )
+    norm, batches = task.classifier.features[1], [tiny.batch(seed=s) for s in range(3)]
+    means = []
+
+    def note(layer, inputs, output):
+        if layer.track_running_stats:
+            means.append(inputs[0].detach().mean(dim=(0, 2, 3)))
+
+    norm.register_forward_hook(note)
+    fit(task, batches)
+    assert int(norm.num_batches_tracked) == len(means) == 3
+    expected = 0.5**3 * means[0] + 0.5**2 * means[1] + 0.5 * means[2]
+    torch.testing.assert_close(norm.running_mean, expected)
+    # D sees true and generated masks, and is only a judge in the step of G.
+    assert int(task.discriminator.network[1].num_batches_tracked) == 6
+    assert norm.track_running_stats
+
+
 def test_two_stages_train_the_gan_and_then_the_classifier():
     weights = []
 
@@ -298,30 +325,45 @@ def test_the_parts_of_a_task_build_it_again():
     assert SegmentationGuidedClassification(**parts_of(tiny.task())).networks
 
 
-@pytest.mark.parametrize(
-    ("setting", "epochs", "expected"),
-    [(None, 9, None), (3, 9, 3), (0.5, 200, 100), (0.5, 8, 4), (0.25, 10, 2), (0.9, 10, 9)],
-)
-def test_stages_are_whole_epochs_or_a_share_of_them(setting, epochs, expected):
-    assert TrainingStages.from_setting(setting, epochs) == TrainingStages(expected)
+def test_both_stages_have_as_many_epochs_as_a_joint_training():
+    joint, staged = (parsed("data=phantom", *more) for more in ([], ["method=two_stage"]))
+    assert joint.trainer.max_epochs == staged.trainer.max_epochs == joint.total_epochs == 200
+    assert staged.total_epochs == 400
+    stages = staged.stages
+    assert sum(map(stages.trains_gan, range(400))) == 200
+    assert sum(map(stages.trains_classifier, range(400))) == 200
 
 
-@pytest.mark.parametrize(
-    ("setting", "epochs", "words"),
-    [
-        (0, 9, "0 of 9 epochs: both stages need epochs"),
-        (9, 9, "9 of 9 epochs: both stages need epochs"),
-        (0.5, 1, "0 of 1 epochs: both stages need epochs"),
-        (0.99, 10, "10 of 10 epochs"),
-        (1.0, 9, "gan_epochs is 1.0: it is a whole number of epochs or a share"),
-        (1.5, 9, "share between 0 and 1"),
-        (True, 9, "share between 0 and 1"),
-        ("half", 9, "share between 0 and 1"),
-    ],
-)
-def test_stages_that_cannot_be_are_refused(setting, epochs, words):
-    with pytest.raises(Hep2ganError, match=words):
-        TrainingStages.from_setting(setting, epochs)
+def test_each_stage_has_the_schedule_of_a_joint_training():
+    def rates(epochs, **given):
+        logger, task = Rows(), tiny.task(**given)
+        steps = partial(torch.optim.lr_scheduler.StepLR, step_size=2, gamma=0.1)
+        task._schedule_factories = dict.fromkeys(("generator", "classifier"), steps)
+        fit(task, [tiny.batch()], epochs, logger=logger)
+        return {
+            name: [row[f"lr/{name}"] for _, row in logger.rows if f"lr/{name}" in row]
+            for name in ("generator", "classifier")
+        }
+
+    joint, staged = rates(3), rates(6, stages=TrainingStages(3))
+    assert joint["classifier"] == pytest.approx([0.01, 0.01, 0.001])
+    assert staged["generator"][:3] == joint["generator"]
+    assert staged["classifier"][3:] == joint["classifier"]
+
+
+def test_a_margin_rises_over_the_epochs_of_its_own_stage():
+    task, epochs = tiny.task(stages=TrainingStages(2)), []
+    task.classification_loss.set_epoch = epochs.append
+    fit(task, [tiny.batch()], epochs=4)
+    assert epochs == [0, 0, 0, 0, 1]
+
+
+def test_a_classifier_that_has_not_trained_chooses_no_epoch():
+    task, logger = tiny.task(stages=TrainingStages(2)), Rows()
+    fit_and_validate(task, [tiny.batch()], [tiny.batch()], logger, epochs=3)
+    rows = [row for _, row in logger.rows if "val/dice" in row]
+    assert ["val/f1" in row for row in rows] == [False, False, True]
+    assert ["gm/val/own_distance" in row for row in rows] == [False, False, True]
 
 
 def test_hard_guidance_thresholds_at_one_half():

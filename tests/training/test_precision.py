@@ -1,13 +1,24 @@
 """Precision and memory format: what may change, and what must not."""
 
+from pathlib import Path
+
 import lightning as L
+import numpy as np
 import pytest
 import torch
 
+from hep2gan.cli import evaluate, train
 from hep2gan.config import TrainerSettings
+from hep2gan.data.store.store import Store
+from hep2gan.inference.export import ExportableModel
+from hep2gan.inference.load import load_run, open_model
+from hep2gan.runs.predictions import Predictions
+from hep2gan.runs.provenance import read_provenance
 from hep2gan.training.devices import channels_last_inference, use_tf32
 from hep2gan.training.trainer import prepare_networks
 from tests.helpers import tiny
+from tests.helpers.commands import call, inside_copy
+from tests.helpers.started import NETS, SMALL
 from tests.training.test_build import built
 from tests.training.test_module import fit
 
@@ -114,3 +125,32 @@ def test_on_a_gpu_the_memory_format_is_the_setting_s():
     kernel = next(p for p in task.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1)
     with channels_last_inference(task.networks.values(), torch.device("cuda")):
         assert kernel.is_contiguous()
+
+
+@pytest.mark.integration
+def test_a_run_is_tested_as_it_predicts(tmp_path_factory, packed_store):
+    """However it was trained: its test, hep2gan-evaluate, prediction and export say the same."""
+    options = (*SMALL, *NETS, "trainer.precision=bf16-mixed", "trainer.max_epochs=2")
+    trusted = ["tests.integration.nets"]
+    with inside_copy(tmp_path_factory, packed_store):
+        assert call(train, *options) == 0
+        run = Path("runs/default/proposed/seed0")
+        tested = Predictions.load(run / "predictions.npz")
+        assert call(evaluate, str(run), "trusted=[tests.integration.nets]", "figures=false") == 0
+        again = Predictions.load(run / "predictions.npz")
+        trained = load_run(run, trusted=trusted)
+        store = Store.open(trained.store)
+        rows = [list(store.id).index(name) for name in tested.id]
+        pixels, levels = store.image[rows], np.asarray(store.levels[rows], np.float32)
+        predicted = open_model(run, accelerator="cpu", trusted=trusted).backend(pixels, levels)
+        graph = ExportableModel(trained.task, trained.config.normalisation)
+        with torch.no_grad():
+            mask, exported, _ = graph(torch.from_numpy(pixels), torch.from_numpy(levels))
+        found = read_provenance(run / "provenance.json")
+        assert found["training"]["precision"] == "bf16-mixed"
+        assert found["evaluation"] == {"precision": "float32"}
+    for other in (again.probabilities, predicted.probabilities, exported.numpy()):
+        np.testing.assert_allclose(tested.probabilities, other, atol=1e-6)
+    # Stored as bytes: half a level, and the float32 that two ways of rounding may differ in.
+    for other in (predicted.mask, mask.numpy()):
+        assert np.abs(tested.mask / 255.0 - other).max() <= 0.5 / 255 + 1e-5

@@ -139,11 +139,11 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
     wrong = ("trainer.batch_size=49", "trainer.eval_batch_size=100", "trainer.devices=2")
     more = ("+logger.wandb=paper", "loss.pixel=l3", "runs=/proc/nowhere", "split.kind=one")
     found = problems(
-        *wrong, *more, "generator._target_=os.system", "training.gan_epochs=3", "study=wrong"
+        *wrong, *more, "generator._target_=os.system", "training.two_stage=3", "study=wrong"
     )
     parts = (
-        "split.kind is 'one'", "loss.pixel is 'l3'", "logger.wandb is 'paper'", "os.system",
-        "gan_epochs is 3, 3 of 3 epochs", "/proc cannot be written", "not divisible by 2",
+        "split.kind is 'one'", "loss.pixel is 'l3'", "training.two_stage is 3",
+        "logger.wandb is 'paper'", "os.system", "/proc cannot be written", "not divisible by 2",
     )  # fmt: skip
     assert all(part in text for part, text in zip(parts, found, strict=True)), found
 
@@ -153,7 +153,7 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
     [
         (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
         (["seed=null"], "seed is null: it must be a whole number from 0"),
-        (["training.gan_epochs=3"], "gan_epochs is 3, 3 of 3 epochs: both stages need epochs"),
+        (["training.two_stage=true", "method=resnet50"], "two_stage=true, and the method has no"),
         (["trainer.accelerator=tpu"], "accelerator is 'tpu'"),
         (["trainer.batch_size=49"], "training part has 48 cells, the batch size is 49"),
         (["trainer.devices=2", "trainer.batch_size=2"], "needs 2 cells on each"),

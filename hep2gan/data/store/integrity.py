@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hep2gan.data.store.store import Store
 
 FORMAT = "hep2gan-store"
-VERSION = 4
+VERSION = 5
 """Increased when packing the same source gives another store; older stores are then repacked."""
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"

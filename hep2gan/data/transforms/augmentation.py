@@ -25,11 +25,11 @@ class Augmentation(Settings):
     """Random changes of training cells; the default is that of the paper (section III-A): flips.
 
     Flips and quarter turns move pixels without interpolation. Rotation, shift and scale are one
-    resampling, bilinear for the image and nearest for the mask. Outside the crop the image is
-    mirrored (so that no edge is visible where the crop ended) and the mask is 0; crops have about
-    14 % margin on each side, so keep shift + (1/scale − 1)/2 below 0.14 or mirrored nuclei will be
-    outside the mask. Blur, then grey levels, then noise change the image alone; all after
-    normalisation, since a per-image stretch would undo gain and offset.
+    resampling, bilinear for the image and nearest for the mask. Outside the crop the mask is 0 and
+    the image shows its margin mirrored, up to the nucleus and no further, so that neither an edge
+    where the crop ended nor a nucleus without its mask is seen. Blur, then grey levels, then noise
+    change the image alone; all after normalisation, since a per-image stretch would undo gain and
+    offset.
 
     Args:
         horizontal_flip: Probability of a horizontal flip.

@@ -201,8 +201,9 @@ def affine(
 ) -> tuple[Tensor, Tensor | None]:
     """Rotate, shift and zoom in one resampling.
 
-    Images are interpolated bilinearly and mirrored beyond their edges; masks take the nearest pixel
-    and are 0 there.
+    Images are interpolated bilinearly; masks take the nearest pixel and are 0 beyond their edges.
+    There an image shows what lies between its edge and the nucleus, mirrored to and fro, so that
+    neither an edge nor a nucleus without its mask is seen.
 
     Args:
         image: (B, 1, S, S).
@@ -218,10 +219,51 @@ def affine(
     grid = F.affine_grid(
         _affine_matrices(params, rotation, shift, scale), list(image.shape), align_corners=False
     ).to(image.dtype)
-    moved = F.grid_sample(image, grid, "bilinear", "reflection", align_corners=False)
+    inside = _fold_into_margins(grid, _margins(mask, image))
+    moved = F.grid_sample(image, inside, "bilinear", "border", align_corners=False)
     if mask is not None:
         mask = F.grid_sample(mask, grid, "nearest", "zeros", align_corners=False)
     return moved, mask
+
+
+_UNKNOWN_MARGIN = 0.1
+"""Width of the margin of images without a mask, as a fraction of their side."""
+
+
+def _margins(mask: Tensor | None, image: Tensor) -> Tensor:
+    """Measure (B, 2, 2) pixels of margin without mask: left and right, top and bottom."""
+    count, side = len(image), image.shape[-1]
+    if mask is None:
+        return image.new_full((count, 2, 2), max(_UNKNOWN_MARGIN * side, 1.0))
+    lines = torch.stack([mask.amax(dim=(1, axis)) > 0 for axis in (2, 3)], 1)
+    # Lines that a mask has touched before them; an empty mask leaves all of the image.
+    return torch.stack([(part.cumsum(2) == 0).sum(2) for part in (lines, lines.flip(2))], 2).to(
+        image.dtype
+    )
+
+
+def _fold_into_margins(grid: Tensor, margins: Tensor) -> Tensor:
+    """Map what lies beyond an edge into the margin there, or opposite if there is none.
+
+    Args:
+        grid: (B, S, S, 2) places x, y of pixels, the image from −1 to 1.
+        margins: (B, 2, 2) pixels, of x and y, low end and high end.
+
+    Returns:
+        Places of the same shape; those within the image unchanged.
+    """
+    pixel = 2 / grid.shape[1]
+    # Half a pixel less: no interpolation with the first pixel of the mask.
+    bands = (margins - 0.5).clamp(min=0)[:, None, None] * pixel
+    below = grid < 0
+    own = torch.where(below, bands[..., 0], bands[..., 1])
+    other = torch.where(below, bands[..., 1], bands[..., 0])
+    borrows = (own == 0) & (other > 0)
+    band = torch.where(borrows, other, own).clamp(min=0.5 * pixel)
+    beyond = grid.abs() - 1
+    depth = band - (beyond.remainder(2 * band) - band).abs()
+    edge = torch.where(below ^ borrows, -1.0, 1.0).to(grid.dtype)
+    return torch.where(beyond > 0, edge * (1 - depth), grid)
 
 
 def _affine_matrices(

@@ -146,7 +146,7 @@ def notes_of(run: FinishedRun) -> list[str]:
     """
     if not run.metrics.get("test/constant_masks"):
         return _sharing(run)
-    epochs = f" in {pluralize(run.epochs, 'epoch')}" if run.epochs else ""
+    epochs = f" in {pluralize(run.stage_epochs, 'epoch')}" if run.stage_epochs else ""
     return [
         "Every generated mask of the test is empty, full or the same: the generator has not learned"
         f" to segment{epochs}.",

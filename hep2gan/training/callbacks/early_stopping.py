@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from hep2gan.errors import pluralize
 from hep2gan.metrics.validation import monitor_name
+from hep2gan.models.guidance import TrainingStages
 from hep2gan.settings import NonNegative, PositiveInt, Text
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,8 @@ class EarlyStopping(LightningEarlyStopping):
     """End the training when a metric of the validation part has not improved for some time.
 
     The epoch is saved, and the run is tested with its best epoch and finished as any other. A run
-    that is resumed after its end was decided does not train again.
+    that is resumed after its end was decided does not train again. With `training.two_stage` the
+    epochs of the GAN alone do not count.
 
     Args:
         patience: Validations without an improvement after which the training ends.
@@ -55,6 +57,9 @@ class EarlyStopping(LightningEarlyStopping):
             trainer.should_stop = True
 
     def _run_early_stopping_check(self, trainer: L.Trainer) -> None:
+        stages = getattr(trainer.lightning_module, "stages", TrainingStages())
+        if not stages.trains_classifier(trainer.current_epoch):
+            return
         super()._run_early_stopping_check(trainer)
         if trainer.should_stop and trainer.is_global_zero:
             log.info(

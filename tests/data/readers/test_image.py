@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
+from hep2gan.data.phantom.generate import generate_cells
 from hep2gan.data.readers import decoding
 from hep2gan.data.readers.decoding import check_png_checksums
 from hep2gan.data.readers.image import (
     decode_image,
+    mend_hot_pixels,
+    read_array,
     read_image,
     resize,
     resize_mask,
@@ -319,3 +322,57 @@ def accepts(check, data):
 def verified(data):
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         image.verify()
+
+
+def with_hot_pixel(*places):
+    """A nucleus as a 12-bit camera sees it, with its hot pixels at 65535 of 16 bits."""
+    rows, columns = np.mgrid[:60, :60]
+    nucleus = 300 + 3000 * np.exp(-((rows - 30) ** 2 + (columns - 25) ** 2) / 200)
+    clean = np.rint(nucleus + np.random.default_rng(4).normal(0, 20, (60, 60))).astype(np.uint16)
+    hot = clean.copy()
+    for place in places:
+        hot[place] = 65535
+    return clean, hot
+
+
+@pytest.mark.parametrize(
+    "places", [[(5, 50)], [(0, 0)], [(30, 25)], [(59, 20)], [(5, 5), (5, 6)], [(9, 9), (40, 40)]]
+)
+def test_hot_pixels_leave_the_nucleus_its_levels(tmp_path, places):
+    clean, hot = with_hot_pixel(*places)
+    expected = read_image(saved(tmp_path / "clean.png", clean))
+    read = read_image(saved(tmp_path / "hot.png", hot))
+    np.testing.assert_array_equal(read_array("hot", hot), read)
+    there = np.ones(clean.shape, bool)
+    there[tuple(zip(*places, strict=True))] = False
+    np.testing.assert_array_equal(read[there], expected[there])
+    (stored, levels), (as_clean, whole) = (stretch(resize(i, 128)) for i in (read, expected))
+    # All 256 levels but few: without mending, 12 of them.
+    assert len(np.unique(stored)) > 240
+    assert levels.hi == pytest.approx(whole.hi, rel=0.02)
+    np.testing.assert_allclose(stored[40:90, 40:90], as_clean[40:90, 40:90], atol=40)
+
+
+def test_a_white_level_below_a_hot_pixel_is_the_camera_s(tmp_path):
+    clean, hot = with_hot_pixel((5, 50))
+    read = read_image(saved(tmp_path / "hot.png", hot), 4095)
+    np.testing.assert_allclose(read[30, 25], float(clean[30, 25]) * 255 / 4095, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.6, 1.0])
+@pytest.mark.parametrize("place", [0.0, 0.25, 0.5])
+def test_points_of_light_are_no_hot_pixels(sigma, place):
+    rows, columns = np.mgrid[:9, :9]
+    spread = (rows - 4 - place) ** 2 + (columns - 4 - place) ** 2
+    point = (255 * np.exp(-spread / (2 * sigma**2))).astype(np.float32)
+    assert mend_hot_pixels(point) is point
+
+
+def test_ordinary_images_are_not_touched():
+    for cell in generate_cells(50, 5):
+        image = cell.image.astype(np.float32)
+        assert mend_hot_pixels(image) is image
+    # What is nothing but one pixel is left to whoever drew it.
+    lone = np.zeros((5, 5), np.float32)
+    lone[2, 2] = 9
+    assert mend_hot_pixels(lone) is lone

@@ -6,6 +6,9 @@ import torch
 from scipy import ndimage
 
 from hep2gan.data.batch import BatchSeed
+from hep2gan.data.phantom.generate import generate_cells
+from hep2gan.data.readers.image import resize, resize_mask
+from hep2gan.data.transforms import functional
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.functional import AugmentationParams
 from hep2gan.errors import Hep2ganError
@@ -105,6 +108,8 @@ def test_rotation_by_right_angles_is_a_quarter_turn(fixed, number, degrees, turn
 def test_shift_mirrors_the_image_and_empties_the_mask(fixed):
     fixed(shift_x=1.0, shift_y=0.0)
     image, mask = cells(1)
+    mask[..., :2] = mask[..., -3:, :] = 0
+    mask[..., 8, 8] = 1
     found, found_mask = Augmentation(shift=0.125, **OFF)(image, mask, draw())
     # An eighth of 16 pixels: 2 to the right, 2 up.
     assert torch.allclose(found[..., :14, 2:], image[..., 2:, :14], atol=1e-5)
@@ -134,7 +139,8 @@ def test_resampling_agrees_with_scipy(fixed, angle, x, y, zoom):
         rotation=(angle / 90 + 1) / 2, shift_x=(x / 0.2 + 1) / 2, shift_y=(y / 0.2 + 1) / 2, scale=0
     )
     moving = Augmentation(rotation=90, shift=0.2, scale=(zoom, zoom), **OFF)
-    found, found_mask = moving(image, mask, draw())
+    found, _ = moving(image, torch.zeros_like(mask), draw())
+    _, found_mask = moving(image, mask, draw())
     # scipy maps output (row, column) to input; the picture turns anticlockwise, rows run down.
     a, centre = math.radians(angle), (side - 1) / 2
     matrix = np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]]) / zoom
@@ -148,6 +154,41 @@ def test_resampling_agrees_with_scipy(fixed, angle, x, y, zoom):
     )
     # Pixels that fall midway between two may go either way.
     assert (found_mask[0, 0].numpy() != theirs).mean() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("margins", "before", "after"),
+    [
+        ((4, 3), [2, 3, 2, 1, 0], [9, 8, 7, 8, 9]),
+        ((1, 3), [0, 0, 0, 0, 0], [9, 8, 7, 8, 9]),
+        ((0, 3), [9, 8, 7, 8, 9], [9, 8, 7, 8, 9]),  # The nucleus touches: the margin opposite.
+        ((0, 0), [0, 0, 0, 0, 0], [9, 9, 9, 9, 9]),
+    ],
+)
+def test_beyond_an_edge_lies_the_margin_and_no_nucleus(margins, before, after):
+    """Ten pixels in a row, and what is seen five pixels beyond either end."""
+    places = (torch.arange(-5, 15) + 0.5) / 5 - 1
+    grid = torch.stack([places, torch.zeros(20)], 1).expand(1, 10, 20, 2)
+    folded = functional._fold_into_margins(grid, torch.tensor([[margins, (0, 0)]]).float())
+    found = ((folded[0, 0, :, 0] + 1) * 5 - 0.5).clamp(0, 9)
+    assert found.tolist() == pytest.approx([*before, *range(10), *after], abs=1e-4)
+
+
+def test_no_nucleus_is_seen_where_the_mask_says_background():
+    made = list(generate_cells(40, 1))
+    image = torch.stack([whole(resize(cell.image.astype(np.float32), 64)) for cell in made])
+    mask = torch.stack([whole(resize_mask((cell.mask > 0).astype(np.uint8), 64)) for cell in made])
+    # The image is the mask, so that what is seen of a nucleus can be counted.
+    moving = Augmentation(rotation=180, shift=0.08, scale=(0.9, 1.15))
+    seen, there = moving(mask, mask, draw(40))
+    # Bilinear and nearest differ by a rim of half a pixel, and nowhere else.
+    rim = functional.F.max_pool2d(there, 3, 1, 1)
+    assert (seen * (1 - rim)).amax() < 0.01
+    assert torch.isfinite(moving(image, None, draw(40))[0]).all()
+
+
+def whole(pixels):
+    return torch.from_numpy(pixels).float()[None]
 
 
 def test_image_and_mask_move_together():

@@ -17,7 +17,7 @@ from tests.security.fuzz.mutations import mutated
 LINES = (
     ["data=phantom", "scale=laptop", "trainer.max_epochs=2", "split.test_fraction=0.25"],
     ["method=two_stage", "optimizer=pix2pix", "loss.beta=20.0", "generator.atrous_rates=[2,4,6]"],
-    ["data=manifest", "data.root='/a b/c'", "+extra={a: 1, b: [x, null]}", "~training.gan_epochs"],
+    ["data=manifest", "data.root='/a b/c'", "+extra={a: 1, b: [x, null]}", "~training.two_stage"],
     ["split=specimen", "split.seed=3", "trainer=cpu", "name=a-b", "study='x,y'", "seed=7"],
 )
 FORBIDDEN = ("-", "hydra", "--")

@@ -4,6 +4,7 @@ import lightning as L
 import pytest
 from torch.utils.data import DataLoader
 
+from hep2gan.models.guidance import TrainingStages
 from hep2gan.runs.checkpoints import latest_readable, list_checkpoints, load_best_or_latest
 from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint
 from hep2gan.training.callbacks.early_stopping import EarlyStopping
@@ -66,6 +67,11 @@ def test_the_metric_is_that_of_the_method_unless_one_is_named(tmp_path):
     assert fit(tmp_path / "a", RISING_THEN_NOT, name="val/dice", parts=parts, patience=2)[-1] == 3
     worse = fit(tmp_path / "b", RISING_THEN_NOT, name="val/mine", monitor="val/mine", patience=2)
     assert worse[-1] == 3
+
+
+def test_epochs_of_the_gan_alone_do_not_count(tmp_path):
+    parts = {"stages": TrainingStages(4)}
+    assert fit(tmp_path, [0.9] * 10, parts=parts, patience=2)[-1] == 6
 
 
 def test_a_run_killed_after_the_end_was_decided_does_not_train_again(tmp_path):
