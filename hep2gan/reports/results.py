@@ -101,7 +101,11 @@ class TestCells:
         return TestCells(**rows)
 
 
-_OF_ONE_TRAINING = ("features", "mean_mask", "train_counts")
+_OF_ONE_TRAINING = (
+    *("features", "distances", "mean_mask", "train_counts", "train_specimens"),
+    *("validation_specimen", "validation_label"),
+    *("validation_probabilities", "validation_distances"),
+)
 """Arrays that cannot be pooled, since they belong to one network or one training part."""
 
 Cells = TypeVar("Cells", Predictions, TestCells)
@@ -115,7 +119,7 @@ def pool(parts: Sequence[Cells]) -> Cells:
 
     Returns:
         Each id once, as in the first part that has it. Arrays that any part lacks are None, as are
-        those that belong to one training: features, mean mask, training counts.
+        those that belong to one training, such as features and training counts.
 
     Raises:
         Hep2ganError: If classes or image sizes differ.
