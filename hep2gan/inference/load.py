@@ -25,6 +25,7 @@ from hep2gan.inference.predict import BackendOutput, TrainedModel
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
 from hep2gan.runs.folder import CropGeometry, RunFolder
+from hep2gan.runs.trust import Trust
 from hep2gan.training.build import build_task
 from hep2gan.training.devices import resolve_device, to_channels_last
 from hep2gan.training.module import SegmentationGuidedClassification
@@ -55,6 +56,19 @@ class LoadedRun:
     reading: ImageReading
     task: SegmentationGuidedClassification
     checkpoint: Path
+
+    def trust(self) -> Trust | None:
+        """Read what the test of these weights found of how far predictions are to be trusted.
+
+        Returns:
+            The facts; None if these weights were not tested, or do not classify.
+
+        Raises:
+            Hep2ganError: If trust.json is damaged.
+        """
+        trust = Trust.load(self.run.trust_file)
+        tested = trust and trust.checkpoint == self.run.name_checkpoint(self.checkpoint)
+        return trust.require_classes(self.classes) if trust and tested else None
 
 
 def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str] = ()) -> LoadedRun:
@@ -131,7 +145,9 @@ def open_model(
     trained = load_run(folder, checkpoint, trusted)
     device = resolve_device(accelerator)
     backend = TorchBackend(trained.task, trained.config.normalisation, device)
-    return TrainedModel(backend, trained.classes, trained.size, trained.crops, trained.reading)
+    return TrainedModel(
+        backend, trained.classes, trained.size, trained.crops, trained.reading, trained.trust()
+    )
 
 
 def _build(

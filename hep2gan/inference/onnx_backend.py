@@ -13,9 +13,10 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.inference.predict import BackendOutput
 from hep2gan.io import file_digest, read_json
 from hep2gan.runs.folder import CropGeometry
+from hep2gan.runs.trust import Trust
 
 GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
-FORMAT, VERSION = "hep2gan-onnx", 3
+FORMAT, VERSION = "hep2gan-onnx", 4
 _EXPORT_AGAIN = "write it again with hep2gan-export"
 Device = Literal["auto", "cpu", "gpu"]
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
@@ -30,6 +31,7 @@ class ExportedModel(NamedTuple):
         size: S, the side in pixels of the images that the graph takes.
         crops: How large the raw cells of the training are; None if it was not recorded.
         reading: White level, channel and plane of their raw images.
+        trust: What the run's test found of how far predictions are to be trusted.
     """
 
     graph: Path
@@ -37,6 +39,7 @@ class ExportedModel(NamedTuple):
     size: int
     crops: CropGeometry | None
     reading: ImageReading
+    trust: Trust | None
 
 
 def open_export(folder: Path) -> ExportedModel:
@@ -68,7 +71,9 @@ def open_export(folder: Path) -> ExportedModel:
         if type(channel) not in (int, str, type(None)):
             raise ValueError("channel is no name or number")
         reading = ImageReading(white, channel, plane)
-        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, crops, reading)
+        names, found = tuple(map(str, classes)), description["trust"]
+        trust = None if found is None else Trust.parse(found).require_classes(names)
+        return ExportedModel(folder / GRAPH, names, size, crops, reading, trust)
     except (OSError, ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{file} cannot be used ({error})",

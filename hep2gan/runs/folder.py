@@ -214,6 +214,18 @@ class RunFolder:
                     "remove the link, or copy what it leads to",
                 )
 
+    def name_checkpoint(self, path: Path) -> str:
+        """Name a checkpoint file so that it is found again where the run is moved to.
+
+        Args:
+            path: The file.
+
+        Returns:
+            Its path relative to the run's folder; absolute if it lies elsewhere.
+        """
+        inside, own = path.resolve(), self.path.resolve()
+        return str(inside.relative_to(own) if inside.is_relative_to(own) else inside)
+
     @property
     def done(self) -> bool:
         """True only after the test: nothing else means finished."""

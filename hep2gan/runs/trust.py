@@ -1,5 +1,6 @@
 """What a run keeps to tell how far its prediction for a cell is to be trusted: trust.json."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,7 +43,8 @@ class Trust:
 
     Attributes:
         classes: K class names, in the order of the probabilities.
-        checkpoint: Name of the checkpoint file that was tested; None for a forest.
+        checkpoint: The checkpoint file that was tested, as `RunFolder.name_checkpoint` names it;
+            None for a forest.
         part: The part that temperature and limit were chosen on. With "test" the errors and false
             alarms below are cross-fitted: each half of the specimens by the other half's choice.
         cells: Number of its cells.
@@ -105,6 +107,26 @@ class Trust:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise ValueError(f"{place}: {first['msg']}") from error
+
+    def require_classes(self, classes: Sequence[str]) -> "Trust":
+        """Check that these are the facts of a run with such classes.
+
+        Args:
+            classes: K class names of the run.
+
+        Returns:
+            The same facts.
+
+        Raises:
+            Hep2ganError: They are not.
+        """
+        if self.classes != list(classes):
+            raise Hep2ganError(
+                f"trust.json is of the classes {', '.join(self.classes)}",
+                f"the run has {', '.join(classes)}",
+                "run hep2gan-evaluate on the run again, which writes it anew",
+            )
+        return self
 
     def save(self, path: Path) -> None:
         """Write trust.json.

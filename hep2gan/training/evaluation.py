@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
@@ -45,7 +46,7 @@ def evaluate_run(
     run: RunFolder,
     config: TrainConfig,
     *,
-    checkpoint: str | None = None,
+    checkpoint: Path | None = None,
     figures: bool = True,
 ) -> dict[str, float]:
     """Test `task` on the test part; write predictions.npz, metrics.json, trust.json and figures/.
@@ -57,7 +58,7 @@ def evaluate_run(
         data: The cells.
         run: The folder that is written to.
         config: The run's configuration, for devices, precision and the margin of its crops.
-        checkpoint: Name of the checkpoint file that `task` has the weights of; None without one.
+        checkpoint: The checkpoint file that `task` has the weights of; None without one.
         figures: Whether figures are plotted.
 
     Returns:
@@ -86,15 +87,16 @@ def evaluate_run(
     return cast(dict[str, float], distributed.broadcast(metrics))
 
 
-def save_trust(predictions: Predictions, run: RunFolder, checkpoint: str | None) -> None:
+def save_trust(predictions: Predictions, run: RunFolder, checkpoint: Path | None) -> None:
     """Write trust.json, or remove one of before where the method does not classify.
 
     Args:
         predictions: Predictions for the run's own test cells.
         run: The folder that is written to.
-        checkpoint: Name of the checkpoint file that was tested; None for a forest.
+        checkpoint: The checkpoint file that was tested; None for a forest.
     """
-    trust = fit_trust(predictions, checkpoint)
+    tested = None if checkpoint is None else run.name_checkpoint(checkpoint)
+    trust = fit_trust(predictions, tested)
     if trust is None:
         run.trust_file.unlink(missing_ok=True)
     else:

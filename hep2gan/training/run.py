@@ -205,4 +205,4 @@ def _train_networks(
     fit(setup, loggers, stop)
     tested, checkpoint = load_best_or_latest(setup.run.checkpoints)
     setup.task.load_state_dict(checkpoint["state_dict"])
-    return evaluate_run(setup.task, setup.data, setup.run, setup.config, checkpoint=tested.name)
+    return evaluate_run(setup.task, setup.data, setup.run, setup.config, checkpoint=tested)

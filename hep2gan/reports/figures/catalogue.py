@@ -98,10 +98,10 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
     FigureSpec(
         "trust",
         "Errors by coverage, and distances",
-        "Left: how many of the cells are misclassified if only the surest are kept, beside an order "
-        "by chance and one that puts every error last. Right, where the method has a Gaussian "
-        "mixture: distances of the features to the nearest mean, and the limit beyond which a cell "
-        "is called unlike the training.",
+        "How many of the cells are misclassified if only the surest are kept, beside an order by "
+        "chance and one that puts every error last. Where the method has a Gaussian mixture: "
+        "distances of the features to the nearest mean, and the limit beyond which a cell is "
+        "called unlike the training; what lies further out than the axis is in its last bin.",
         trust.plot_trust,
     ),
     FigureSpec(
