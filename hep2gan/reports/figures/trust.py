@@ -59,7 +59,7 @@ def _plot_risk(ax: Axes, curve: RiskCoverage, right: np.ndarray) -> None:
         )
     style.style_axes(ax, xlabel="cells kept, surest first (%)", ylabel="of these misclassified (%)")
     highest = max(100 * float(curve.risk.max()), 100 * error, 1.0)
-    ax.set(xlim=(0, 100), ylim=(0, 1.45 * highest))
+    ax.set(xlim=(0, 100), ylim=(0, 1.7 * highest))
     legend = ax.legend(
         title="area under the curve",
         fontsize=style.SMALL,
@@ -75,7 +75,7 @@ def _plot_risk(ax: Axes, curve: RiskCoverage, right: np.ndarray) -> None:
 def _plot_distances(ax: Axes, found: LimitedDistances, right: np.ndarray) -> None:
     """Plot how far cells lie from the nearest mean, with the limit of those like the training."""
     own, limit = np.sqrt(found.squared), float(np.sqrt(found.limit))
-    end = min(max(_FURTHEST * limit, 1e-6), max(float(own.max()), limit) * 1.02 + 1e-6)
+    end = max(min(_FURTHEST * limit, float(own.max())), 1.15 * limit, 1e-6)
     edges = np.linspace(0, end, _BINS + 1)
     shown = np.minimum(own, end)
     for rows, color, words in ((right, _RIGHT, "correct"), (~right, _WRONG, "misclassified")):
