@@ -244,7 +244,7 @@ def test_damaged_exports_are_refused(damage, inside, tmp_path):
         content[-100] ^= 1
         (tmp_path / "model.onnx").write_bytes(content)
     elif damage == "version":
-        described.write_text(described.read_text().replace('"version": 3', '"version": 4', 1))
+        described.write_text(described.read_text().replace('"version": 4', '"version": 3', 1))
     else:
         described.write_text(described.read_text()[:50])
     with pytest.raises(Hep2ganError, match=r"cannot be used.*hep2gan-export"):
