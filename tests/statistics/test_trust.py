@@ -39,7 +39,7 @@ def made(specimens=20, per_specimen=20, seed=0, **changes) -> Predictions:
         image=np.zeros((cells, 2, 2), np.uint8),
         crop_size=np.ones((cells, 2), np.int64),
         probabilities=softmax(3 * logits, axis=1).astype(np.float32),
-        distances=(rng.chisquare(5, (cells, 3)) + [[0, 20, 20]]).astype(np.float32),
+        distances=(rng.chisquare(5, (cells, 3)) + np.array([0, 20, 20])).astype(np.float32),
         train_specimens=np.arange(15, 40),
     )
     return replace(whole, **changes)
