@@ -80,8 +80,9 @@ class CellPredictions(Sequence[CellPrediction]):
         """Make a data frame with the columns of predictions.csv, a row for each image.
 
         Returns:
-            The columns `image`, `predicted`, the probability of each class, and `mask_fraction`;
-            those that the method does not predict are left out.
+            The columns `image`, `predicted`, the probability of each class, `entropy`, `distance`,
+            `unlike_training` and `mask_fraction`; those that the method does not predict are left
+            out.
 
         Raises:
             Hep2ganError: pandas is not installed.

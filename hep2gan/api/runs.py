@@ -120,6 +120,7 @@ class Run:
         white_level: int | None = None,
         channel: int | str | None = None,
         plane: int | None = None,
+        calibrated: bool = True,
     ) -> "CellPredictions":
         """Segment and classify images of single cells, with what `hep2gan-predict` computes.
 
@@ -132,6 +133,8 @@ class Run:
             channel: Number or name of the channel of files that have several; None as in the
                 training.
             plane: Number of the plane of files that have several; None as in the training.
+            calibrated: Scale the probabilities by the temperature that the run's test found; the
+                most probable class stays. A run that was not tested has none.
 
         Returns:
             The predictions in the order of the images, those of a folder by name. Images that
@@ -146,8 +149,10 @@ class Run:
             from hep2gan.api.predictions import CellPredictions, list_inputs
             from hep2gan.data.readers.image import ImageReading
             from hep2gan.inference.predict import Predictor
+            from hep2gan.statistics.trust_rule import TrustRule
 
-            predictor = Predictor(*self._model)
+            rule = TrustRule.of(self._model.trust, calibrated=calibrated)
+            predictor = Predictor(*self._model[:-1], rule)
         found, left_out = list_inputs(images)
         cells, errors = predictor.predict_in_memory(
             found, batch_size=batch_size, reading=ImageReading(white_level, channel, plane)

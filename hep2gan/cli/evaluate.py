@@ -65,6 +65,7 @@ def evaluate(config: dict[str, Any]) -> None:
         build_data(here, store, Split.load(run.path, store)),
         run,
         here,
+        checkpoint=trained.checkpoint,
         figures=settings.figures,
     )
     print(f"{format_summary(metrics)}\n\n{run.path} with {trained.checkpoint.name}")

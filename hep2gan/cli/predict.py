@@ -71,10 +71,12 @@ def _predict_crops(
     """Predict images of one cell each; return what is wrong with those that cannot be read."""
     from hep2gan.inference.predict import Predictor
     from hep2gan.io import progress_bar
+    from hep2gan.statistics.trust_rule import TrustRule
 
     output = Path(settings.output)
     known = None if settings.input == "crop" else model.crops
-    predictor = Predictor(model.backend, model.classes, model.size, known, model.reading)
+    rule = TrustRule.of(model.trust, calibrated=settings.calibrated)
+    predictor = Predictor(model.backend, model.classes, model.size, known, model.reading, rule)
     with progress_bar("predicting") as bar:
         report = predictor.predict(
             images,
@@ -87,6 +89,7 @@ def _predict_crops(
         )
     written = output if settings.masks == "only" else output / "predictions.csv"
     print(f"{report.done:,} of {pluralize(len(images), 'image')} done, see {written}")
+    _print_trust(settings, model, report.classified, report.unlike)
     if report.masks:
         print(
             f"every mask is {report.masks}: look at the overlays, and at the test of the run"
@@ -105,15 +108,18 @@ def _predict_fields(
     from hep2gan.inference.fields.predict import FieldOptions, predict_fields
     from hep2gan.inference.fields.predictor import FieldPredictor
     from hep2gan.inference.fields.specimens import name_specimens
+    from hep2gan.inference.fields.tables import UNLIKE
     from hep2gan.io import progress_bar
+    from hep2gan.statistics.trust_rule import TrustRule
 
     assert model.crops is not None  # sort_inputs has seen to it
     table = Path(settings.specimens) if settings.specimens else None
     specimens = name_specimens(fields, table)
     finder = parse_finder(settings.cells, settings.trusted) if settings.cells else None
     source = CellSource(LabelFinder(settings.labels), finder, model.crops.usual_nucleus)
+    rule = TrustRule.of(model.trust, calibrated=settings.calibrated)
     predictor = FieldPredictor(
-        model.backend, model.classes, model.size, model.crops.margin, settings.batch_size
+        model.backend, model.classes, model.size, model.crops.margin, settings.batch_size, rule
     )
     reading = _reading(settings).or_else(model.reading)
     options = FieldOptions(
@@ -122,6 +128,9 @@ def _predict_fields(
     with progress_bar("predicting fields") as bar:
         report = predict_fields(fields, predictor, source, specimens, options, bar)
     _print_fields(report, len(fields), settings, model.classes, specimens.rule)
+    classified = report.cells if predictor.outputs.probabilities is not None else 0
+    unlike = report.flags[UNLIKE] if rule.limit is not None else None
+    _print_trust(settings, model, classified, unlike)
     return report.problems
 
 
@@ -159,6 +168,18 @@ def _print_fields(
             f" ({', '.join(report.divided[:5])}{', …' if len(report.divided) > 5 else ''}):"
             " see fields.csv"
         )
+
+
+def _print_trust(
+    settings: "PredictSettings", model: "TrainedModel", cells: int, unlike: int | None
+) -> None:
+    """Say what probabilities and flags are worth; masks alone have neither."""
+    from hep2gan.inference.trust import describe_trust
+
+    if settings.masks == "only":
+        return
+    for line in describe_trust(model.trust, cells, unlike, calibrated=settings.calibrated):
+        print(line)
 
 
 def _reading(settings: "PredictSettings") -> "ImageReading":

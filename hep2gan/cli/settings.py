@@ -119,6 +119,9 @@ class PredictSettings(RunSettings):
     """Number or name of the channel that shows the stain; null: as in the training."""
     plane: Annotated[int, Field(ge=0)] | None = None
     """Number of the plane; null: as in the training."""
+    calibrated: bool = True
+    """Scale the probabilities by the temperature that the run's test found; the most probable class
+    stays."""
     overlays: bool = True
     """Write each image with the outline of its mask."""
     masks: bool | Literal["only"] = True

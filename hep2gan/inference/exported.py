@@ -9,6 +9,7 @@ from hep2gan.data.readers.image import ImageReading
 from hep2gan.errors import Hep2ganError
 from hep2gan.io import file_digest, read_json
 from hep2gan.runs.folder import MAX_IMAGE_SIZE, CropGeometry
+from hep2gan.runs.trust import Trust
 
 Format = Literal["onnx", "safetensors"]
 WEIGHTS: Mapping[Format, str] = {"onnx": "model.onnx", "safetensors": "model.safetensors"}
@@ -33,6 +34,8 @@ class Export:
         crops: How large the raw cells of the training are; None if it was not recorded.
         reading: White level, channel and plane of their raw images.
         configuration: What the networks are built from, see `hep2gan.inference.configuration`.
+        trust: What the run's test found of how far predictions are to be trusted; None if these
+            weights were not tested, or do not classify.
         metrics: Results of the test, such as `test/dice`; empty if these weights were not tested.
         origin: hf://USER/NAME@COMMIT where it was downloaded; '' for a folder.
     """
@@ -43,6 +46,7 @@ class Export:
     size: int
     crops: CropGeometry | None
     reading: ImageReading
+    trust: Trust | None
     configuration: dict[str, Any]
     metrics: dict[str, float]
     origin: str = ""
@@ -132,8 +136,18 @@ def _parse(found: Mapping[str, Any], folder: Path, origin: str) -> Export:
         raise ValueError("a result of the test is no number")
     crops = CropGeometry.parse(found["crops"])
     reading = _reading(*(found[name] for name in ImageReading._fields))
+    judged = found["trust"]
     return Export(
-        folder, formats[weights], names, size, crops, reading, configuration, metrics, origin
+        folder=folder,
+        format=formats[weights],
+        classes=names,
+        size=size,
+        crops=crops,
+        reading=reading,
+        trust=None if judged is None else Trust.parse(judged).require_classes(names),
+        configuration=configuration,
+        metrics=metrics,
+        origin=origin,
     )
 
 

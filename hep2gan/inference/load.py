@@ -28,6 +28,7 @@ from hep2gan.inference.weights import read_weights
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
 from hep2gan.runs.folder import CropGeometry, RunFolder
+from hep2gan.runs.trust import Trust
 from hep2gan.training.build import build_task
 from hep2gan.training.devices import full_float32, resolve_device, to_channels_last
 from hep2gan.training.module import SegmentationGuidedClassification
@@ -58,6 +59,19 @@ class LoadedRun:
     reading: ImageReading
     task: SegmentationGuidedClassification
     checkpoint: Path
+
+    def trust(self) -> Trust | None:
+        """Read what the test of these weights found of how far predictions are to be trusted.
+
+        Returns:
+            The facts; None if these weights were not tested, or do not classify.
+
+        Raises:
+            Hep2ganError: If trust.json is damaged.
+        """
+        trust = Trust.load(self.run.trust_file)
+        tested = trust and trust.checkpoint == self.run.name_checkpoint(self.checkpoint)
+        return trust.require_classes(self.classes) if trust and tested else None
 
 
 def load_run(folder: Path, checkpoint: str | None = None, trusted: Sequence[str] = ()) -> LoadedRun:

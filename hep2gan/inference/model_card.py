@@ -12,11 +12,13 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.inference.export_check import ExportCheck
 from hep2gan.inference.exported import DESCRIPTION, KIND, VERSION, WEIGHTS, Format
 from hep2gan.inference.load import LoadedRun
+from hep2gan.inference.trust import describe_false_alarms
 from hep2gan.io import to_yaml
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.metrics.evaluation import metrics_table
 from hep2gan.runs.checkpoints import BEST, list_checkpoints
 from hep2gan.runs.provenance import EVALUATION_PRECISION, revision, versions
+from hep2gan.runs.trust import Trust
 
 THRESHOLD = 0.5
 _PACKAGES: Mapping[Format, tuple[str, ...]] = {
@@ -36,8 +38,7 @@ _POSTPROCESSING = {
     "mask": "Resize the (S, S) mask to the image's own size (Pillow: mode F, BILINEAR) and take"
     f" pixels of {THRESHOLD} and more for the nucleus.",
     "probabilities": "The predicted class is the one of the largest probability.",
-    "distances": "A cell far from the mean of its class, beside others of it, is unlike those of"
-    " the training.",
+    "distances": "The nearest mean is the one of the smallest distance.",
 }
 _LEVELS = "Give lo and hi of each image as `levels`, float32."
 _NETWORKS = {
@@ -78,6 +79,7 @@ def describe_export(
     """
     config = trained.config
     classes = list(trained.classes) if "probabilities" in outputs else []
+    trust = trained.trust()
     return {
         "format": KIND,
         "version": VERSION,
@@ -88,6 +90,7 @@ def describe_export(
         "crops": trained.crops._asdict() if trained.crops else None,
         **trained.reading._asdict(),
         "classes": classes,
+        "trust": trust.to_plain() if trust else None,
         "threshold": THRESHOLD,
         "inputs": _ports(inputs, trained.size, len(classes)),
         "outputs": _ports(outputs, trained.size, len(classes)),
@@ -98,7 +101,7 @@ def describe_export(
             *([_LEVELS] if "levels" in inputs else []),
         ],
         "computes": _steps(config, outputs),
-        "postprocessing": [_POSTPROCESSING[name] for name in outputs],
+        "postprocessing": [*(_POSTPROCESSING[name] for name in outputs), *_trust_steps(trust)],
         "configuration": dict(configuration),
         "precision": {"trained": config.trainer.precision, "evaluated": EVALUATION_PRECISION},
         "trained_on": _trained_on(trained),
@@ -108,6 +111,19 @@ def describe_export(
         "versions": versions(_PACKAGES[file_format]),
         "licence": "Apache-2.0",
     }
+
+
+def _trust_steps(trust: Trust | None) -> list[str]:
+    """How probabilities are scaled and cells unlike the training are told, in words."""
+    if trust is None:
+        return []
+    steps = [f"Calibrate: p becomes softmax(log p / {trust.temperature:.6g})."]
+    if trust.distance is not None:
+        steps.append(
+            f"A cell whose smallest distance is above {trust.distance.squared:.6g} is unlike those"
+            f" of the training; {describe_false_alarms(trust.distance)}."
+        )
+    return steps
 
 
 def _ports(names: Sequence[str], size: int, classes: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def open_model(
 
         run = load_run(found.path, checkpoint, trusted)
         backend = torch_backend(run.task, run.config, accelerator)
-        return TrainedModel(backend, run.classes, run.size, run.crops, run.reading)
+        return TrainedModel(backend, run.classes, run.size, run.crops, run.reading, run.trust())
     if checkpoint:
         raise Hep2ganError(
             f"{found} is an export", "it holds one set of weights", "leave out checkpoint"
@@ -71,6 +71,7 @@ def open_model(
         found.size,
         found.crops,
         found.reading,
+        found.trust,
     )
 
 

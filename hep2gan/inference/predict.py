@@ -31,6 +31,8 @@ from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_open, atomic_write, csv_text
 from hep2gan.reports.figures.overlay import overlay
 from hep2gan.runs.folder import CropGeometry
+from hep2gan.runs.trust import Trust
+from hep2gan.statistics.trust_rule import TrustRule
 
 THREADS = 4
 """That read and write beside the networks: they wait for the disk, and Pillow lets others run."""
@@ -107,13 +109,14 @@ class BackendOutput(NamedTuple):
     Attributes:
         mask: Probability that a pixel belongs to the nucleus, float32 (B, S, S); of one image (S,
             S).
-        probabilities: Probabilities of the classes, float32 (B, K); of one image (K,).
+        probabilities: Probabilities of the classes, float32 (B, K), float64 once they are scaled by
+            a temperature; of one image (K,).
         distances: Squared Mahalanobis distances of the features to the mixture's class means,
             float32 (B, K); None without a Gaussian-mixture loss.
     """
 
     mask: npt.NDArray[np.float32] | None = None
-    probabilities: npt.NDArray[np.float32] | None = None
+    probabilities: npt.NDArray[np.floating] | None = None
     distances: npt.NDArray[np.float32] | None = None
 
 
@@ -127,12 +130,19 @@ class CellPrediction:
             not kept.
         mask: The nucleus as 1, the background as 0, uint8 (h, w).
         probabilities: Probability of each class, in the order of the classes.
+        entropy: Their entropy in [0, 1], 0 where one class is certain.
+        distance: Distance of the cell's features to the nearest mean of the Gaussian mixture.
+        unlike_training: Whether that is beyond what the run's limit allows cells like the
+            training's.
     """
 
     name: str
     image: ByteImage | None
     mask: ByteImage | None
     probabilities: dict[str, float] | None
+    entropy: float | None = None
+    distance: float | None = None
+    unlike_training: bool | None = None
 
     @property
     def label(self) -> str | None:
@@ -151,6 +161,9 @@ class CellPrediction:
         row: dict[str, Any] = {"image": self.name}
         if self.probabilities is not None:
             row |= {"predicted": self.label, **self.probabilities}
+        for name in ("entropy", "distance", "unlike_training"):
+            if (value := getattr(self, name)) is not None:
+                row[name] = value
         if self.mask is not None:
             row["mask_fraction"] = self.mask_fraction
         return row
@@ -173,6 +186,8 @@ class TrainedModel(NamedTuple):
         size: S, the side in pixels of the images that the networks take.
         crops: How large the cells of the training were; None if that was not recorded.
         reading: How the images of the training were read.
+        trust: What its test found of how far predictions are to be trusted; None without a test of
+            these weights.
     """
 
     backend: InferenceBackend
@@ -180,6 +195,7 @@ class TrainedModel(NamedTuple):
     size: int
     crops: CropGeometry | None
     reading: ImageReading
+    trust: Trust | None = None
 
 
 @dataclass
@@ -190,11 +206,15 @@ class PredictionReport:
         done: Images whose results are written.
         errors: One for each image that could not be read.
         masks: "empty" or "full" if every mask is; else ''.
+        classified: Images with class probabilities.
+        unlike: Images whose cell is unlike the training; None without a limit of distances.
     """
 
     done: int = 0
     errors: list[Hep2ganError] = field(default_factory=list)
     masks: str = ""
+    classified: int = 0
+    unlike: int | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -213,6 +233,8 @@ class Predictor:
         size: S, the side in pixels of the images that the networks take.
         crops: How large the raw cells of the training are; None if it is not known.
         reading: How the images of the training were read.
+        trust: How probabilities are scaled, and from which distance on a cell is unlike the
+            training.
     """
 
     def __init__(
@@ -222,9 +244,10 @@ class Predictor:
         size: int,
         crops: CropGeometry | None = None,
         reading: ImageReading = ImageReading(),  # noqa: B008, it cannot change
+        trust: TrustRule = TrustRule(),  # noqa: B008, it cannot change
     ) -> None:
         self._backend, self._classes, self._size = backend, tuple(classes), size
-        self._crops, self._reading = crops, reading
+        self._crops, self._reading, self._trust = crops, reading, trust
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -263,7 +286,9 @@ class Predictor:
         """
         report = PredictionReport()
         load = self._loader(reading, for_overlay=overlays and masks != "only")
-        write = partial(write_result, classes=self._classes, output=output, masks=masks)
+        write = partial(
+            write_result, classes=self._classes, output=output, masks=masks, trust=self._trust
+        )
         with (
             ThreadPoolExecutor(THREADS) as pool,
             closing(map_ordered(pool, load, images, ahead=batch_size)) as loaded,
@@ -275,6 +300,9 @@ class Predictor:
                 rows.append(row)
                 report.done = len(rows)
                 progress(report.done + len(report.errors), len(images))
+        report.classified = sum("predicted" in row for row in rows)
+        flags = [row["unlike_training"] for row in rows if "unlike_training" in row]
+        report.unlike = flags.count("true") if flags else None
         fractions = {str(row.get("mask_fraction")) for row in rows}
         report.masks = _CONSTANT.get(fractions.pop(), "") if len(fractions) == 1 else ""
         if masks != "only":
@@ -307,7 +335,7 @@ class Predictor:
             closing(map_ordered(pool, load, images, ahead=batch_size)) as loaded,
             closing(self._run(loaded, batch_size, report)) as predicted,
         ):
-            done = [to_prediction(*result, self._classes) for result in predicted]
+            done = [to_prediction(*result, self._classes, self._trust) for result in predicted]
         return done, report.errors
 
     def _loader(
@@ -333,15 +361,11 @@ class Predictor:
             if images := [image for image in batch if isinstance(image, LoadedImage)]:
                 pixels = np.stack([image.stored for image in images])
                 levels = np.array([image.levels for image in images], np.float32)
-                masks, probabilities, _ = self._backend(pixels, levels)
+                output = self._backend(pixels, levels)
+                output = output._replace(probabilities=self._trust.scale(output.probabilities))
                 for index, image in enumerate(images):
-                    yield (
-                        image,
-                        BackendOutput(
-                            None if masks is None else masks[index],
-                            None if probabilities is None else probabilities[index],
-                        ),
-                    )
+                    own = (None if part is None else part[index] for part in output)
+                    yield image, BackendOutput(*own)
 
 
 def find_images(inputs: Sequence[str], output: Path) -> FoundImages:
@@ -499,14 +523,18 @@ def load_image(
 
 
 def to_prediction(
-    image: LoadedImage, predicted: BackendOutput, classes: Sequence[str]
+    image: LoadedImage,
+    predicted: BackendOutput,
+    classes: Sequence[str],
+    trust: TrustRule = TrustRule(),  # noqa: B008, it cannot change
 ) -> CellPrediction:
     """Bring what the networks return to the size and the names of the image.
 
     Args:
         image: The image.
-        predicted: What the networks return for it.
+        predicted: What the networks return for it, with scaled probabilities.
         classes: K class names, in the order of the probabilities.
+        trust: From which distance on a cell is unlike the training.
 
     Returns:
         The prediction.
@@ -517,7 +545,21 @@ def to_prediction(
     if predicted.probabilities is not None:
         probabilities = dict(zip(classes, predicted.probabilities.tolist(), strict=True))
     name = file.name if isinstance(file, InputArray) else str(file.path)
-    return CellPrediction(name, image.background, mask, probabilities)
+    entropy, distance, _, unlike = trust.measure(
+        *(
+            None if part is None else part[None]
+            for part in (predicted.probabilities, predicted.distances)
+        )
+    )
+    return CellPrediction(
+        name,
+        image.background,
+        mask,
+        probabilities,
+        None if entropy is None else float(entropy[0]),
+        None if distance is None else float(distance[0]),
+        None if unlike is None else bool(unlike[0]),
+    )
 
 
 def write_result(
@@ -525,6 +567,7 @@ def write_result(
     classes: Sequence[str],
     output: Path,
     masks: Masks = True,
+    trust: TrustRule = TrustRule(),  # noqa: B008, it cannot change
 ) -> dict[str, Any]:
     """Write the mask and the overlay of one image.
 
@@ -533,6 +576,7 @@ def write_result(
         classes: K class names, in the order of the probabilities.
         output: Folder of masks/ and overlays/, or of the masks alone.
         masks: As in `Predictor.predict`.
+        trust: As in `to_prediction`.
 
     Returns:
         The image's row of predictions.csv.
@@ -542,7 +586,7 @@ def write_result(
     """
     image, predicted = result
     require_masks(masks, predicted)
-    cell, name = to_prediction(image, predicted, classes), Path(image.file.name)
+    cell, name = to_prediction(image, predicted, classes, trust), Path(image.file.name)
     if cell.mask is not None:
         if masks:
             stem = Path("masks") / name if masks is True else name.with_name(f"{name.name}_Mask")
@@ -550,7 +594,13 @@ def write_result(
         if cell.image is not None:
             save_png(output / "overlays" / name, overlay(cell.image, cell.mask))
     row = cell.row()
-    return {key: f"{v:.6f}" if isinstance(v, float) else v for key, v in row.items()}
+    return {key: _to_text(value) for key, value in row.items()}
+
+
+def _to_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6f}" if isinstance(value, float) else value
 
 
 def require_masks(masks: Masks, predicted: BackendOutput) -> None:

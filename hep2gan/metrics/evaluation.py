@@ -19,6 +19,7 @@ from hep2gan.metrics.classification import ClassificationMetrics, one_vs_rest_au
 from hep2gan.metrics.segmentation import SegmentationMetrics
 from hep2gan.runs.predictions import Predictions, find_subgroups
 from hep2gan.statistics.calibration import expected_calibration_error, reliability
+from hep2gan.statistics.trust import risk_of, scale_test
 
 
 class MetricRow(NamedTuple):
@@ -171,6 +172,12 @@ def _classification(
     metrics["test/calibration_error"] = expected_calibration_error(
         reliability(probabilities, label)
     )
+    scaled = scale_test(predictions)
+    if scaled is not None:
+        metrics["test/calibration_error_scaled"] = expected_calibration_error(
+            reliability(scaled.probabilities, label)
+        )
+    metrics["test/aurc"] = risk_of(predictions, scaled).area
     if predictions.probabilities_true_mask is not None:
         true_mask = _class_scores(predictions.probabilities_true_mask, predictions)
         metrics["test/accuracy_true_mask"] = true_mask["accuracy"]

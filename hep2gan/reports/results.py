@@ -151,7 +151,11 @@ class TestCells:
         return TestCells(**rows)
 
 
-_OF_ONE_TRAINING = ("features", "mean_mask", "train_counts", "crop_margin")
+_OF_ONE_TRAINING = (
+    *("features", "distances", "mean_mask", "train_counts", "train_specimens", "crop_margin"),
+    *("validation_specimen", "validation_label"),
+    *("validation_probabilities", "validation_distances"),
+)
 """What cannot be pooled, since it belongs to one network, one training part or one set."""
 
 Cells = TypeVar("Cells", Predictions, TestCells)
@@ -165,7 +169,7 @@ def pool(parts: Sequence[Cells]) -> Cells:
 
     Returns:
         Each id once, as in the first part that has it. Arrays that any part lacks are None, as are
-        those that belong to one training: features, mean mask, training counts.
+        those that belong to one training, such as features and training counts.
 
     Raises:
         Hep2ganError: If classes or image sizes differ.

@@ -29,7 +29,7 @@ EARLIER = "earlier"
 # The files that a run writes, apart from checkpoints.
 _WRITTEN = (
     *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "train.log"),
-    *("metrics.csv", "metrics.json", "predictions.npz", "figures", "wandb", "DONE"),
+    *("metrics.csv", "metrics.json", "trust.json", "predictions.npz", "figures", "wandb", "DONE"),
     *("profile.json", "profile.md", "external", EARLIER),
 )
 _NAMED = 5
@@ -123,6 +123,7 @@ class RunFolder:
         split_file: Settings and counts of the split, split.json.
         provenance_file: Versions of code, packages, data and split, provenance.json.
         metrics_file: Test metrics, metrics.json.
+        trust_file: How far its predictions are to be trusted, trust.json.
         curves_file: Values logged during training, metrics.csv.
         predictions_file: Predictions for the test cells, predictions.npz.
         checkpoints: Folder of checkpoints.
@@ -138,6 +139,7 @@ class RunFolder:
         self.split_file = path / "split.json"
         self.provenance_file = path / "provenance.json"
         self.metrics_file = path / "metrics.json"
+        self.trust_file = path / "trust.json"
         self.curves_file = path / "metrics.csv"
         self.predictions_file = path / "predictions.npz"
         self.checkpoints = path / "checkpoints"
@@ -211,6 +213,18 @@ class RunFolder:
                     "a run writes into its own folder",
                     "remove the link, or copy what it leads to",
                 )
+
+    def name_checkpoint(self, path: Path) -> str:
+        """Name a checkpoint file so that it is found again where the run is moved to.
+
+        Args:
+            path: The file.
+
+        Returns:
+            Its path relative to the run's folder; absolute if it lies elsewhere.
+        """
+        inside, own = path.resolve(), self.path.resolve()
+        return str(inside.relative_to(own) if inside.is_relative_to(own) else inside)
 
     @property
     def done(self) -> bool:

@@ -36,6 +36,12 @@ _LAYOUT = {
     "pattern": (np.str_, "N"),
     "block": (np.int64, "N"),
     "crop_margin": (np.float64, "2"),
+    "distances": (np.float32, "NK"),
+    "train_specimens": (np.int64, "S"),
+    "validation_specimen": (np.int64, "V"),
+    "validation_label": (np.int64, "V"),
+    "validation_probabilities": (np.float32, "VK"),
+    "validation_distances": (np.float32, "VK"),
 }
 """Type and axes of each array; one letter is one length throughout."""
 
@@ -69,6 +75,13 @@ class Predictions:
         block: (N,) blocks of contiguous ids that a block split kept together; else None.
         crop_margin: (2,) margin of the crops in raw pixels, and as a fraction of a crop's side, for
             the inscribed ellipse.
+        distances: (N, K) squared distances of the features to the means of the Gaussian mixture.
+        train_specimens: (S,) specimens of the training part, ascending; None where any is unknown.
+        validation_specimen: (V,) as `specimen`, of the V validation cells. They tell how far a test
+            cell is to be trusted, see `hep2gan.statistics.trust`; None without a validation part.
+        validation_label: (V,) as `label`, of the validation cells.
+        validation_probabilities: (V, K) as `probabilities`, of the validation cells.
+        validation_distances: (V, K) as `distances`, of the validation cells.
     """
 
     classes: tuple[str, ...]
@@ -88,6 +101,12 @@ class Predictions:
     pattern: npt.NDArray[np.str_] | None = None
     block: npt.NDArray[np.int64] | None = None
     crop_margin: npt.NDArray[np.float64] | None = None
+    distances: npt.NDArray[np.float32] | None = None
+    train_specimens: npt.NDArray[np.int64] | None = None
+    validation_specimen: npt.NDArray[np.int64] | None = None
+    validation_label: npt.NDArray[np.int64] | None = None
+    validation_probabilities: npt.NDArray[np.float32] | None = None
+    validation_distances: npt.NDArray[np.float32] | None = None
 
     def require_probabilities(self) -> npt.NDArray[np.float32]:
         """Return the (N, K) class probabilities.
@@ -299,7 +318,14 @@ def _value_problems(predictions: Predictions) -> list[str]:
         "mean_mask is not in [0, 1]": p.mean_mask is not None and not _in_0_1(p.mean_mask),
         "features are not finite": p.features is not None and not np.isfinite(p.features).all(),
     }
-    for name in ("probabilities", "probabilities_true_mask"):
+    if p.validation_label is not None:
+        outside = (p.validation_label < 0) | (p.validation_label >= classes)
+        problems[f"validation_label is not in 0..{classes - 1}"] = bool(outside.any())
+    for name in ("distances", "validation_distances"):
+        array = getattr(p, name)
+        finite = array is None or bool((np.isfinite(array) & (array >= 0)).all())
+        problems[f"{name} are not finite and 0 or more"] = not finite
+    for name in ("probabilities", "probabilities_true_mask", "validation_probabilities"):
         array = getattr(p, name)
         if array is not None:
             problems[f"{name} are not in [0, 1] (did training diverge?)"] = not _in_0_1(array)

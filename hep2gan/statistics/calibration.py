@@ -119,7 +119,7 @@ def _checked(
 
 
 BOUNDS = (0.1, 10.0)
-"""Range of temperatures. Where every cell is correct the likelihood rises to the lower end."""
+"""Range of temperatures."""
 
 
 class CrossFittedTemperature(NamedTuple):
@@ -157,8 +157,25 @@ def apply_temperature(
     return np.asarray(softmax(logits / temperature, 1), np.float64)
 
 
+def normalized_entropy(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Compute −Σ p log p / log K: 0 where one class is certain, 1 where all are equally probable.
+
+    Args:
+        probabilities: (N, K) class probabilities in [0, 1].
+
+    Returns:
+        (N,) entropies in [0, 1]; 0 for a single class.
+    """
+    p = probabilities.astype(np.float64)
+    entropy = -(p * np.log(p, out=np.zeros_like(p), where=p > 0)).sum(axis=1)
+    return np.asarray(np.clip(entropy / max(np.log(p.shape[1]), _TINY), 0.0, 1.0))
+
+
 def fit_temperature(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]) -> float:
     """Fit the temperature in BOUNDS of the least negative log-likelihood.
+
+    Where every cell is correct it is 1: the likelihood would rise to the lowest temperature, and
+    call a classifier certain that was only not yet seen to err.
 
     Args:
         probabilities: (N, K) class probabilities in [0, 1].
@@ -167,6 +184,9 @@ def fit_temperature(probabilities: npt.NDArray[np.floating], label: npt.NDArray[
     Raises:
         Hep2ganError: If the shapes do not fit.
     """
+
+    if (_checked(probabilities, label).argmax(axis=1) == label).all():
+        return 1.0
 
     def loss(log_temperature: float) -> float:
         temperature = float(np.exp(log_temperature))

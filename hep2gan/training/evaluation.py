@@ -4,10 +4,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor
@@ -19,7 +21,6 @@ from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import silence_libraries
-from hep2gan.losses.classification import GaussianMixtureLoss
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.metrics.evaluation import compute_test_metrics, metrics_table
 from hep2gan.metrics.segmentation import ConstantMasks
@@ -29,6 +30,7 @@ from hep2gan.reports.results import TestCells
 from hep2gan.reports.tables.estimates import make_estimates
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import SUBGROUPS, Predictions
+from hep2gan.statistics.trust import fit_trust
 from hep2gan.training import distributed
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.devices import channels_last_inference, full_float32
@@ -45,9 +47,10 @@ def evaluate_run(
     run: RunFolder,
     config: TrainConfig,
     *,
+    checkpoint: Path | None = None,
     figures: bool = True,
 ) -> dict[str, float]:
-    """Test `task` on the test part and write predictions.npz, metrics.json and figures/.
+    """Test `task` on the test part; write predictions.npz, metrics.json, trust.json and figures/.
 
     Several ranks share the work, and rank 0 writes; the results do not depend on their number.
 
@@ -56,6 +59,7 @@ def evaluate_run(
         data: The cells.
         run: The folder that is written to.
         config: The run's configuration, for devices and the margin of its crops.
+        checkpoint: The checkpoint file that `task` has the weights of; None without one.
         figures: Whether figures are plotted.
 
     Returns:
@@ -64,21 +68,88 @@ def evaluate_run(
     Raises:
         Hep2ganError: There are no test cells.
     """
+    store, split = data.store, data.split
     batches = predict_test_cells(task, data, config)
+    validation = _predict_validation(task, data, config)
     metrics: dict[str, float] = {}
     if distributed.rank() == 0:
         rows, outputs = concatenate_in_order(batches)
-        predictions = build_predictions(rows, outputs, data.store, data.split)
-        extra = measure_leakage(data.store, data.split).metrics()
-        loss = task.classification_loss
-        if loss and loss.gaussian_mixture and outputs.features is not None:
-            extra |= mixture_distances(
-                loss.gaussian_mixture,
-                outputs.features.float(),
-                torch.from_numpy(predictions.label),
-            )
+        distances = class_distances(task, outputs)
+        predictions = replace(
+            build_predictions(rows, outputs, store, split),
+            distances=_array(distances),
+            **_validation_arrays(task, validation, store),
+        )
+        extra = measure_leakage(store, split).metrics()
+        if distances is not None:
+            extra |= mixture_distances(distances, torch.from_numpy(predictions.label))
         metrics = write_results(predictions, run, config.source, figures=figures, extra=extra)
+        save_trust(predictions, run, checkpoint)
     return cast(dict[str, float], distributed.broadcast(metrics))
+
+
+def save_trust(predictions: Predictions, run: RunFolder, checkpoint: Path | None) -> None:
+    """Write trust.json, or remove one of before where the method does not classify.
+
+    Args:
+        predictions: Predictions for the run's own test cells.
+        run: The folder that is written to.
+        checkpoint: The checkpoint file that was tested; None for a forest.
+    """
+    tested = None if checkpoint is None else run.name_checkpoint(checkpoint)
+    trust = fit_trust(predictions, tested)
+    if trust is None:
+        run.trust_file.unlink(missing_ok=True)
+    else:
+        trust.save(run.trust_file)
+
+
+def _predict_validation(
+    task: SegmentationGuidedClassification, data: CellDataModule, config: TrainConfig
+) -> list[tuple[Tensor, ModelOutput]]:
+    """Run a classifier on the validation part as on the test part; empty without either."""
+    if task.classifier is None or not len(data.split.validation):
+        return []
+    tested = data.split
+    data.split = Split(tested.train, tested.test, tested.validation, {})
+    try:
+        return predict_test_cells(task, data, config)
+    finally:
+        data.split = tested
+
+
+def _validation_arrays(
+    task: SegmentationGuidedClassification,
+    batches: list[tuple[Tensor, ModelOutput]],
+    store: Store,
+) -> dict[str, Any]:
+    """The arrays of `Predictions` that are of the validation part."""
+    if not batches:
+        return {}
+    rows, outputs = concatenate_in_order(batches)
+    return {
+        "validation_specimen": np.asarray(store.specimen[rows.numpy()], np.int64),
+        "validation_label": np.asarray(store.label[rows.numpy()], np.int64),
+        "validation_probabilities": _array(outputs.probabilities),
+        "validation_distances": _array(class_distances(task, outputs)),
+    }
+
+
+@torch.inference_mode()
+def class_distances(task: SegmentationGuidedClassification, outputs: ModelOutput) -> Tensor | None:
+    """Compute the squared distances of features to the means of the mixture.
+
+    Args:
+        task: The trained networks.
+        outputs: Their outputs for N cells.
+
+    Returns:
+        (N, K) on the CPU; None without a mixture.
+    """
+    mixture, features = task.mixture, outputs.features
+    if mixture is None or features is None:
+        return None
+    return mixture.distances(features.float().to(mixture.means.device)).cpu()
 
 
 def predict_test_cells(
@@ -146,25 +217,20 @@ def concatenate_in_order(batches: list[tuple[Tensor, ModelOutput]]) -> tuple[Ten
     )
 
 
-@torch.inference_mode()
-def mixture_distances(
-    mixture: GaussianMixtureLoss, features: Tensor, label: Tensor
-) -> dict[str, float]:
+def mixture_distances(distances: Tensor, label: Tensor) -> dict[str, float]:
     """Compute gm/test/own_distance and gm/test/other_distance.
 
     Args:
-        mixture: The mixture of a trained method; one of a single class has no such distances.
-        features: Features of the test cells (N, D).
+        distances: Squared distances of the test cells to the means (N, K).
         label: Their classes (N,).
 
     Returns:
         The two metrics by name; empty for a single class.
     """
-    if mixture.num_classes < 2:
+    if distances.shape[1] < 2:
         return {}
-    device = mixture.means.device
-    metric = MeanDistances(sync_on_compute=False).to(device)
-    metric.update(mixture.distances(features.to(device)), label.to(device))
+    metric = MeanDistances(sync_on_compute=False)
+    metric.update(distances, label)
     return {f"gm/test/{name}": value for name, value in metric.compute().items()}
 
 
@@ -284,7 +350,14 @@ def build_predictions(
         pattern=store.pattern_names(index),
         block=None if (block := split.blocks(store)) is None else block[index],
         train_counts=np.bincount(store.label[train], minlength=len(store.classes)).astype(np.int64),
+        train_specimens=_known_specimens(store, train),
     )
+
+
+def _known_specimens(store: Store, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+    """The specimens of these cells; None where any is unknown, or there are no cells."""
+    found = np.unique(np.asarray(store.specimen[rows], np.int64))
+    return found if len(found) and found[0] >= 0 else None
 
 
 def _array(tensor: Tensor | None) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None":

@@ -25,7 +25,7 @@ from hep2gan.runs.folder import EARLIER, RunFolder
 _RECORDS = (
     *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "metrics.csv"),
 )
-_RESULTS = ("metrics.json", "predictions.npz", "figures", "external", "export")
+_RESULTS = ("metrics.json", "trust.json", "predictions.npz", "figures", "external", "export")
 """What belongs to the weights of the last test; it leaves the run's folder with them."""
 
 

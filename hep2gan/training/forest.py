@@ -18,7 +18,12 @@ from hep2gan.io import progress_bar
 from hep2gan.models.baselines.forest import class_probabilities
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.folder import RunFolder
-from hep2gan.training.evaluation import build_predictions, check_test_cells, write_results
+from hep2gan.training.evaluation import (
+    build_predictions,
+    check_test_cells,
+    save_trust,
+    write_results,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +52,9 @@ def fit_and_test_forest(
     outputs = forest_outputs(config, (store, split.train), (store, split.test))
     predictions = build_predictions(torch.from_numpy(split.test), outputs, store, split)
     leakage = measure_leakage(store, split).metrics()
-    return write_results(predictions, run, config.source, figures=figures, extra=leakage)
+    metrics = write_results(predictions, run, config.source, figures=figures, extra=leakage)
+    save_trust(predictions, run, None)
+    return metrics
 
 
 def forest_outputs(

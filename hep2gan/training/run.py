@@ -210,6 +210,6 @@ def _train_networks(
 ) -> dict[str, float]:
     """Train the networks, then test those of the best epoch, or of the last."""
     fit(setup, loggers, stop)
-    _, checkpoint = load_best_or_latest(setup.run.checkpoints)
+    tested, checkpoint = load_best_or_latest(setup.run.checkpoints)
     setup.task.load_state_dict(checkpoint["state_dict"])
-    return evaluate_run(setup.task, setup.data, setup.run, setup.config)
+    return evaluate_run(setup.task, setup.data, setup.run, setup.config, checkpoint=tested)

@@ -260,7 +260,7 @@ def small_png(shade=0, size=(40, 20)):
 def add_stand_ins(run, size=(40, 20)):
     """Put plain pictures where a run's figures lie, so that a page has none to plot."""
     (run / "figures").mkdir(exist_ok=True)
-    names = "contours confusion tsne roc calibration worst_segmented worst_classified curves"
+    names = "contours confusion tsne roc calibration trust worst_segmented worst_classified curves"
     for number, name in enumerate(names.split()):
         (run / "figures" / f"{name}.png").write_bytes(small_png(number, size))
     return run

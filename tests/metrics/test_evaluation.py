@@ -55,7 +55,8 @@ def test_keys_in_order():
         *[f"baseline/ellipse_{key}" for key in shape],
         *[f"baseline/mean_mask_{key}" for key in shape],
         *[f"baseline/otsu_{key}" for key in shape[:4]],
-        *[f"test/{key}" for key in [*kind, "auroc", "calibration_error", "accuracy_true_mask"]],
+        *[f"test/{key}" for key in [*kind, "auroc", "calibration_error"]],
+        *[f"test/{key}" for key in ["calibration_error_scaled", "aurc", "accuracy_true_mask"]],
         *[f"test/class/{name}/recall" for name in CLASSES],
         *[f"baseline/majority_{key}" for key in kind],
     ]

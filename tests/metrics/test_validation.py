@@ -102,9 +102,7 @@ def test_the_test_part_is_measured_as_the_validation_part_is():
     metrics, batch = metrics_of(task), tiny.batch()
     outputs = task(batch.image, batch.mask)
     update(metrics, outputs, batch)
-    found = mixture_distances(
-        task.classification_loss.gaussian_mixture, outputs.features.detach(), batch.label
-    )
+    found = mixture_distances(task.mixture.distances(outputs.features).detach(), batch.label)
     flushed = metrics.flush()
     assert found == {
         f"gm/test/{n}": flushed[f"gm/val/{n}"] for n in ("own_distance", "other_distance")

@@ -30,6 +30,12 @@ def drawn(**changes) -> Predictions:
         train_counts=np.array([3, 0]),
         intensity=np.array(["positive", "", "intermediate", "positive"]),
         pattern=np.array(["b", "a", "b", "b"]),
+        distances=random.random((cells, 2)).astype(np.float32),
+        train_specimens=np.array([0, 3]),
+        validation_specimen=np.array([4, 4, 5]),
+        validation_label=np.array([0, 0, 1]),
+        validation_probabilities=probabilities[:3],
+        validation_distances=random.random((3, 2)).astype(np.float32),
     )
     return replace(whole, **changes)
 
@@ -99,7 +105,8 @@ BAD = {
     "there are no cells": {
         f.name: getattr(drawn(), f.name)[:0]
         for f in fields(Predictions)
-        if f.name not in ("classes", "mean_mask", "train_counts")
+        if f.name not in ("classes", "mean_mask", "train_counts", "train_specimens")
+        and not f.name.startswith("validation_")
     },
     "ids occur twice": {"id": np.array(["1", "1", "2", "3"])},
     "id is int64": {"id": np.arange(4)},
@@ -130,6 +137,16 @@ BAD = {
     r"intensity has shape \(3,\), must be \(4,\)": {"intensity": np.array(["", "", "positive"])},
     "pattern is int64": {"pattern": np.arange(4)},
     "train_counts is negative": {"train_counts": np.array([1, -1])},
+    "distances are not finite and 0 or more": {"distances": np.full((4, 2), -1, np.float32)},
+    r"distances has shape \(4, 3\)": {"distances": np.zeros((4, 3), np.float32)},
+    r"validation_label is not in 0\.\.1": {"validation_label": np.array([0, 1, 2])},
+    r"validation_label has shape \(2,\), must be \(3,\)": {"validation_label": np.array([0, 1])},
+    "validation_probabilities do not sum": {
+        "validation_probabilities": np.zeros((3, 2), np.float32)
+    },
+    "validation_distances are not finite": {
+        "validation_distances": np.full((3, 2), np.inf, np.float32)
+    },
     "class names are missing or occur twice": {"classes": ("Golgi", "Golgi")},
 }
 

@@ -15,6 +15,7 @@ from hep2gan.statistics.calibration import (
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
+    normalized_entropy,
     reliability,
     split_halves,
 )
@@ -147,10 +148,19 @@ def test_the_temperature_of_equally_sure_cells_by_hand():
     assert fit_temperature(probability, np.array([0, 0, 0, 1])) == pytest.approx(2, rel=1e-4)
 
 
-def test_without_a_misreading_the_temperature_is_the_lower_bound():
+def test_without_a_misreading_the_temperature_is_1():
     probability = np.tile([0.6, 0.4], (4, 1))
-    found = fit_temperature(probability, np.zeros(4, np.int64))
-    assert found == pytest.approx(BOUNDS[0], rel=1e-4)
+    assert fit_temperature(probability, np.zeros(4, np.int64)) == 1
+    # With errors it may well be far from it: three of four right at 99.99 %.
+    found = fit_temperature(np.tile([0.9999, 0.0001], (4, 1)), np.array([0, 0, 0, 1]))
+    assert BOUNDS[0] < found < BOUNDS[1]
+    assert found == pytest.approx(np.log(9999) / np.log(3), rel=1e-3)
+
+
+def test_entropy_by_hand():
+    found = normalized_entropy(np.array([[0.25] * 4, [1, 0, 0, 0], [0.5, 0.5, 0, 0]]))
+    np.testing.assert_allclose(found, [1, 0, 0.5])
+    assert normalized_entropy(np.ones((3, 1), np.float32)).tolist() == [0, 0, 0]
 
 
 def test_each_half_is_scaled_by_the_other(sure):

@@ -35,10 +35,11 @@ def test_the_run_folder_holds_what_other_runs_hold(place):
     names = {p.name for p in (place / RUN).iterdir()}
     assert names >= {
         "config.yaml", "split.csv", "split.json", "store.json", "provenance.json",
-        "predictions.npz", "metrics.json", "figures", "train.log", "DONE",
+        "predictions.npz", "metrics.json", "trust.json", "figures", "train.log", "DONE",
     }  # fmt: skip
     assert {p.stem for p in (place / RUN / "figures").iterdir()} == {
-        "calibration", "confusion", "contours", "roc", "specimens", "tsne", "worst_classified"
+        "calibration", "confusion", "contours", "roc", "specimens", "trust", "tsne",
+        "worst_classified",
     }  # fmt: skip
     metrics = json.loads((place / RUN / "metrics.json").read_text())
     assert metrics["test/accuracy"] > metrics["baseline/majority_accuracy"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from hep2gan.data.fields.regions import Labels
 from hep2gan.data.readers.image import GreyImage, ImageReading, read_image
@@ -23,12 +24,12 @@ from hep2gan.inference.fields.predictor import FieldPredictor, FieldResult
 from hep2gan.inference.fields.specimens import FieldSpecimens
 from hep2gan.inference.fields.tables import (
     FLAGS,
+    UNLIKE,
     TableWriter,
     answer_columns,
     answer_row,
     cell_columns,
     cell_rows,
-    measure_cells,
     open_table,
 )
 from hep2gan.inference.predict import (
@@ -73,7 +74,7 @@ class FieldsReport:
     Attributes:
         done: Fields whose results are written.
         cells: Their cells.
-        flags: Cells by flag.
+        flags: Cells by flag, "unlike_training" among them where the run has a limit of distances.
         clear: Cells without a flag.
         found: Fields whose cells were found, not read from a label image.
         without_cells: Fields that have none.
@@ -121,12 +122,14 @@ class _Specimen:
     votes: CellVotes | None = None
     fields: int = 0
     left_out: int = 0
+    unlike: int = 0
     answers: set[int] = field(default_factory=set)
 
-    def add(self, votes: CellVotes) -> None:
-        self.votes = votes if self.votes is None else self.votes.plus(votes)
+    def add(self, done: "_DoneField") -> None:
+        self.votes = done.votes if self.votes is None else self.votes.plus(done.votes)
         self.fields += 1
-        if (answer := votes.answer().by_majority) is not None:
+        self.unlike += done.flags[UNLIKE]
+        if (answer := done.votes.answer().by_majority) is not None:
             self.answers.add(answer)
 
 
@@ -177,7 +180,7 @@ def predict_fields(
                 report.problems.append(done.problem)
                 known[specimen].left_out += 1
             else:
-                known[specimen].add(done.votes)
+                known[specimen].add(done)
                 _add(report, done)
             if tables is not None:
                 _write_rows(tables, done, specimen, classes)
@@ -190,7 +193,8 @@ def predict_fields(
             if tables is not None:
                 row = {} if answer is None else answer_row(answer, classes)
                 place = {"specimen": name, "fields": one.fields, "fields_left_out": one.left_out}
-                tables.specimens.write(place | row)
+                flags = {UNLIKE: one.unlike} if _has_limit(predictor) else {}
+                tables.specimens.write(place | row | flags)
     return report
 
 
@@ -201,11 +205,13 @@ class _Tables(NamedTuple):
 
 
 def _open_tables(stack: ExitStack, predictor: FieldPredictor, options: FieldOptions) -> _Tables:
-    answer = answer_columns(predictor.classes)
+    answer, limit = answer_columns(predictor.classes), _has_limit(predictor)
+    has_distances = predictor.outputs.distances is not None
+    unlike = [UNLIKE] if limit else []
     columns = {
-        "cells": cell_columns(predictor.classes, predictor.outputs.distances is not None),
-        "fields": ["field", "specimen", "labels", *answer, *FLAGS, "problem"],
-        "specimens": ["specimen", "fields", "fields_left_out", *answer],
+        "cells": cell_columns(predictor.classes, has_distances, limit),
+        "fields": ["field", "specimen", "labels", *answer, *FLAGS, *unlike, "problem"],
+        "specimens": ["specimen", "fields", "fields_left_out", *answer, *unlike],
     }
     return _Tables(
         *(
@@ -213,6 +219,10 @@ def _open_tables(stack: ExitStack, predictor: FieldPredictor, options: FieldOpti
             for name in _Tables._fields
         )
     )
+
+
+def _has_limit(predictor: FieldPredictor) -> bool:
+    return predictor.outputs.distances is not None and predictor.trust.limit is not None
 
 
 def _load(
@@ -270,6 +280,8 @@ def _write(
             )
             save_png(output / "overlays" / file.name, picture)
     counts = Counter({name: int(getattr(flags, name).sum()) for name in FLAGS})
+    if (unlike := result.measure().unlike) is not None:
+        counts[UNLIKE] = int(unlike.sum())
     return _DoneField(file, rows, origin, counts, votes)
 
 
@@ -288,9 +300,13 @@ def _measurements(
     result: FieldResult, flags: CellFlags, classes: Sequence[str]
 ) -> Iterator[dict[str, float]]:
     """The numbers of each cell, by the names that a viewer shows."""
-    measures = measure_cells(result)
-    columns = {"Entropy (bits)": measures.entropy, "Distance to class mean": measures.distance}
-    columns |= {"Distance to nearest mean": measures.nearest, "Sharpness": flags.sharpness}
+    measures = result.measure()
+    columns: dict[str, npt.NDArray[Any] | None] = {
+        "Entropy": measures.entropy,
+        "Distance to nearest mean": measures.distance,
+        "Unlike training": measures.unlike,
+        "Sharpness": flags.sharpness,
+    }
     columns |= {name.replace("_", " ").capitalize(): getattr(flags, name) for name in FLAGS}
     for at, region in enumerate(result.regions):
         row = {"Area px": float(region.area)}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hep2gan.data.fields.regions import CellCrop, CellRegion, Labels, cut_cell, find_regions
 from hep2gan.data.readers.image import ByteImage, GreyImage, resize, stretch
 from hep2gan.inference.predict import BackendOutput, InferenceBackend, threshold_at_size
+from hep2gan.statistics.trust_rule import CellMeasures, TrustRule
 
 Box = tuple[int, int, int, int]
 
@@ -21,17 +22,19 @@ class FieldResult(NamedTuple):
     Attributes:
         regions: The cells, in the order of their labels.
         boxes: Where each was cut out: top, left, bottom, right in px, with the margin.
-        probabilities: float32 (n, K) class probabilities; None without a classifier.
+        probabilities: (n, K) class probabilities, scaled; None without a classifier.
         distances: float32 (n, K) squared distances to the mixture's means; None without a mixture.
         masks: The generated mask of each cell, uint8 {0, 1} of the size of its box; None without a
             generator.
+        trust: How the cells are measured.
     """
 
     regions: Sequence[CellRegion]
     boxes: Sequence[Box]
-    probabilities: npt.NDArray[np.float32] | None
-    distances: npt.NDArray[np.float32] | None
+    probabilities: npt.NDArray[np.floating] | None
+    distances: npt.NDArray[np.floating] | None
     masks: Sequence[ByteImage] | None
+    trust: TrustRule = TrustRule()
 
     @property
     def predicted(self) -> npt.NDArray[np.int64] | None:
@@ -41,6 +44,10 @@ class FieldResult(NamedTuple):
         if not len(self.probabilities):
             return np.zeros(0, np.int64)
         return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+
+    def measure(self) -> CellMeasures:
+        """Measure how sure the classes are, and how near the cells are to the mixture's means."""
+        return self.trust.measure(self.probabilities, self.distances)
 
 
 class FieldPredictor:
@@ -52,9 +59,12 @@ class FieldPredictor:
         size: S, the side in pixels of the images that the networks take.
         margin: Pixels between a cell and the edge of its crop, as in the training.
         batch_size: Cells that the networks take at once.
+        trust: How probabilities are scaled, and from which distance on a cell is unlike the
+            training.
 
     Attributes:
         classes: The class names.
+        trust: As given.
     """
 
     def __init__(
@@ -64,8 +74,9 @@ class FieldPredictor:
         size: int,
         margin: int,
         batch_size: int = 64,
+        trust: TrustRule = TrustRule(),  # noqa: B008, it cannot change
     ) -> None:
-        self.classes = tuple(classes)
+        self.classes, self.trust = tuple(classes), trust
         self._backend, self._size = backend, size
         self._margin, self._batch_size = margin, batch_size
 
@@ -98,13 +109,15 @@ class FieldPredictor:
                     threshold_at_size(probability, crop.image.shape)
                     for crop, probability in zip(batch, output.mask, strict=True)
                 ]
-            outputs.append(output._replace(mask=None))
+            scaled = self.trust.scale(output.probabilities)
+            outputs.append(output._replace(mask=None, probabilities=scaled))
         return FieldResult(
             regions,
             boxes,
             _join([output.probabilities for output in outputs]),
             _join([output.distances for output in outputs]),
             None if self.outputs.mask is None else masks,
+            self.trust,
         )
 
     def _run(self, crops: Iterator[CellCrop]) -> Iterator[tuple[list[CellCrop], BackendOutput]]:
@@ -115,6 +128,6 @@ class FieldPredictor:
             yield batch, self._backend(pixels, levels)
 
 
-def _join(parts: Sequence[npt.NDArray[np.float32] | None]) -> npt.NDArray[np.float32] | None:
+def _join(parts: Sequence[npt.NDArray[np.floating] | None]) -> npt.NDArray[np.floating] | None:
     there = [part for part in parts if part is not None]
     return np.concatenate(there) if there else None

@@ -5,10 +5,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from hep2gan.inference.fields.flags import CellFlags
 from hep2gan.inference.fields.predictor import FieldResult
@@ -16,61 +13,28 @@ from hep2gan.io import atomic_open
 from hep2gan.statistics.specimens import SpecimenAnswer
 
 FLAGS = ("at_border", "odd_size", "out_of_focus")
+"""Flags of cells that do not count in a field or specimen that has others."""
+UNLIKE = "unlike_training"
+"""The flag of cells beyond the run's limit of distances; these count."""
 
 
-class CellMeasures(NamedTuple):
-    """Numbers of the n cells of a field that follow from the networks' output.
-
-    Attributes:
-        entropy: (n,) bits, 0 where one class has probability 1; None without a classifier.
-        distance: (n,) Mahalanobis distance to the mean of the predicted class; None without a
-            mixture.
-        nearest: (n,) the same to the nearest mean.
-        nearest_class: (n,) class of the nearest mean.
-    """
-
-    entropy: npt.NDArray[np.float64] | None
-    distance: npt.NDArray[np.float64] | None
-    nearest: npt.NDArray[np.float64] | None
-    nearest_class: npt.NDArray[np.int64] | None
-
-
-def measure_cells(result: FieldResult) -> CellMeasures:
-    """Compute how sure the classes are, and how near the cells are to the mixture's means.
-
-    Args:
-        result: The cells of a field.
-
-    Returns:
-        The numbers.
-    """
-    entropy = distance = nearest = nearest_class = None
-    if result.probabilities is not None:
-        p = result.probabilities.astype(np.float64)
-        logs = np.log2(p, out=np.zeros_like(p), where=p > 0)
-        entropy = np.maximum(-(p * logs).sum(axis=1), 0.0)
-    if result.distances is not None and result.predicted is not None:
-        distances = np.sqrt(np.maximum(result.distances.astype(np.float64), 0))
-        distance = distances[np.arange(len(distances)), result.predicted]
-        nearest, nearest_class = distances.min(axis=1), distances.argmin(axis=1)
-    return CellMeasures(entropy, distance, nearest, nearest_class)
-
-
-def cell_columns(classes: Sequence[str], has_distances: bool) -> list[str]:
+def cell_columns(classes: Sequence[str], has_distances: bool, has_limit: bool) -> list[str]:
     """Name the columns of cells.csv.
 
     Args:
         classes: K class names; empty without a classifier.
         has_distances: Whether the method has a Gaussian mixture.
+        has_limit: Whether the run has a limit of distances.
     """
     predicted = ["predicted", *(f"p_{name}" for name in classes), "entropy"] if classes else []
-    distances = ["distance", "nearest_class", "nearest_distance"] if has_distances else []
+    distances = ["distance", "nearest_class"] if has_distances else []
     place = ("top", "left", "bottom", "right", "centroid_y", "centroid_x", "area")
     return [
         *("field", "specimen", "id", *place),
         *predicted,
         *distances,
         *FLAGS,
+        *([UNLIKE] if has_limit else []),
         "sharpness",
     ]
 
@@ -94,7 +58,7 @@ def cell_rows(
     Yields:
         Values by column; places in px of the field, the box without margin.
     """
-    measures = measure_cells(result)
+    measures = result.measure()
     for at, region in enumerate(result.regions):
         row: dict[str, Any] = {"field": field, "specimen": specimen, "id": region.label}
         row |= zip(("top", "left", "bottom", "right"), region.box, strict=True)
@@ -106,12 +70,11 @@ def cell_rows(
             row |= {f"p_{name}": f"{p:.6f}" for name, p in zip(classes, chances, strict=True)}
         if measures.entropy is not None:
             row["entropy"] = f"{measures.entropy[at]:.4f}"
-        if measures.distance is not None:
-            assert measures.nearest is not None
-            assert measures.nearest_class is not None
+        if measures.distance is not None and measures.nearest is not None:
             row["distance"] = f"{measures.distance[at]:.4f}"
-            row["nearest_class"] = classes[int(measures.nearest_class[at])]
-            row["nearest_distance"] = f"{measures.nearest[at]:.4f}"
+            row["nearest_class"] = classes[int(measures.nearest[at])]
+        if measures.unlike is not None:
+            row[UNLIKE] = int(measures.unlike[at])
         row |= {name: int(getattr(flags, name)[at]) for name in FLAGS}
         row["sharpness"] = f"{flags.sharpness[at]:.4f}"
         yield row

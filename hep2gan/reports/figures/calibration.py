@@ -11,13 +11,12 @@ from matplotlib.lines import Line2D
 from hep2gan.reports.figures import style
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.calibration import (
-    CrossFittedTemperature,
     Reliability,
-    cross_fit_temperature,
     expected_calibration_error,
     reliability,
 )
 from hep2gan.statistics.significance import wilson
+from hep2gan.statistics.trust import scale_test
 
 _SHARED = {"markersize": 3.6, "linewidth": 1.1, "clip_on": False}
 """A marker at a confidence of 1 is not cut in half."""
@@ -51,8 +50,8 @@ def plot_calibration(predictions: Predictions) -> Figure | None:
 def plot_calibration_by_method(methods: Mapping[str, Predictions]) -> Figure | None:
     """Plot each method's accuracy by confidence, and below it the distribution of the confidence.
 
-    Both are plotted as trained, and scaled by a temperature that is fitted on the other half of the
-    cells (see `cross_fit_temperature`; left out if all cells are of one specimen).
+    Both are plotted as trained, and scaled by a temperature that is fitted on the validation part
+    or the other half of the cells (see `scale_test`; left out if all cells are of one specimen).
 
     Args:
         methods: Predictions by title of the method; methods without a classifier are left out.
@@ -73,10 +72,10 @@ def plot_calibration_by_method(methods: Mapping[str, Predictions]) -> Figure | N
     for (upper, lower), heading, predictions in zip(axes, headings, methods.values(), strict=True):
         before, after = reliability(predictions.require_probabilities(), predictions.label), None
         note = f"ECE {100 * expected_calibration_error(before):.1f} %"
-        if (scaled := _scale(predictions)) is not None:
+        if (scaled := scale_test(predictions)) is not None:
             after = reliability(scaled.probabilities, predictions.label)
             note += f" → {100 * expected_calibration_error(after):.1f} %"
-            note += " (T = {:.2f}, {:.2f})".format(*scaled.temperatures)
+            note += f" (T = {', '.join(f'{one:.2f}' for one in scaled.temperatures)})"
             curves = [_BEFORE, _AFTER]
         _plot_accuracies(upper, before, after)
         _plot_confidences(lower, before, after)
@@ -84,15 +83,6 @@ def plot_calibration_by_method(methods: Mapping[str, Predictions]) -> Figure | N
     style.drop_inner_ylabels(axes)
     style.legend_below(figure, [Line2D([], [], **curve) for curve in curves])
     return figure
-
-
-def _scale(predictions: Predictions) -> CrossFittedTemperature | None:
-    """Return the probabilities after cross-fitted scaling; None when they cannot be halved."""
-    specimen = predictions.specimen
-    known = specimen >= 0
-    if len(known) < 2 or (known.all() and len(np.unique(specimen)) < 2):
-        return None
-    return cross_fit_temperature(predictions.require_probabilities(), predictions.label, specimen)
 
 
 def _plot_accuracies(ax: Axes, before: Reliability, after: Reliability | None) -> None:

@@ -18,6 +18,7 @@ from hep2gan.reports.figures import (
     embedding,
     roc,
     specimens,
+    trust,
 )
 from hep2gan.reports.figures.fonts import use_fonts
 from hep2gan.runs.predictions import Predictions
@@ -27,8 +28,8 @@ DPI = 200
 _SAVING = threading.Lock()
 _CALIBRATION = (
     "Accuracy by confidence of the classifier, and the share of cells by confidence: as trained, "
-    "and at a temperature T that is fitted on the other half of the cells. ECE is the expected "
-    "calibration error in 15 bins."
+    "and at a temperature T that is fitted on the validation part, or on the other half of the "
+    "cells where there is none. ECE is the expected calibration error in 15 bins."
 )
 
 Data = TypeVar("Data")
@@ -94,6 +95,15 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
         roc.plot_roc,
     ),
     FigureSpec("calibration", "Calibration", _CALIBRATION, calibration.plot_calibration),
+    FigureSpec(
+        "trust",
+        "Errors by coverage, and distances",
+        "How many of the cells are misclassified if only the surest are kept, beside an order by "
+        "chance and one that puts every error last. Where the method has a Gaussian mixture: "
+        "distances of the features to the nearest mean, and the limit beyond which a cell is "
+        "called unlike the training; what lies further out than the axis is in its last bin.",
+        trust.plot_trust,
+    ),
     FigureSpec(
         "specimens",
         "Accuracy by specimen",

@@ -18,7 +18,9 @@ from hep2gan.reports.tables.table import ABSENT, Cell, Row, Table
 from hep2gan.runs.finished import FinishedRun
 from hep2gan.runs.folder import flatten
 from hep2gan.runs.predictions import Predictions
+from hep2gan.runs.trust import Trust
 from hep2gan.statistics.classification import scores_by_class
+from hep2gan.statistics.trust import fit_trust
 
 _PLACES = ("run_dir", "runs", "stores", "hydra.", "logger.", "data.root", "data.store")
 _UNUSED = {"segment": ("generator", "discriminator"), "classify": ("classifier",)}
@@ -313,8 +315,10 @@ class RunSection(NamedTuple):
         counts: Table of cells by class and part.
         scores: Table of scores by class.
         subgroups: Table of scores by intensity or pattern; None where neither is known.
-        figures: Its figures, except those in `worst`.
+        figures: Its figures, except those in `trust` and `worst`.
         worst: Figures of the worst cells.
+        trusted: How far to trust a cell, in sentences; none without a classifier.
+        trust: Figures of that.
     """
 
     number: int
@@ -326,6 +330,8 @@ class RunSection(NamedTuple):
     subgroups: Table | None
     figures: list[Picture]
     worst: list[Picture]
+    trusted: list[str]
+    trust: list[Picture]
 
 
 def illustrate(runs: Sequence[FinishedRun]) -> set[int]:
@@ -367,6 +373,84 @@ def run_section(
         counts_table(run, predictions),
         scores_table(predictions),
         subgroups_of([TestCells.from_predictions(predictions, outlines=False)]),
-        figures=[one for one in pictures if not one.name.startswith("worst")],
+        figures=[
+            one for one in pictures if not one.name.startswith("worst") and one.name not in _TRUST
+        ],
         worst=[one for one in pictures if one.name.startswith("worst")],
+        trusted=trust_sentences(fit_trust(predictions)),
+        trust=[one for one in pictures if one.name in _TRUST],
     )
+
+
+_TRUST = ("calibration", "trust")
+"""Figures of the part of a run that says how far to trust a cell."""
+
+
+def trust_sentences(trust: Trust | None) -> list[str]:
+    """Say how far the predictions of a run are to be trusted.
+
+    Args:
+        trust: What its test found; None without a classifier.
+
+    Returns:
+        Sentences on probabilities, on the surest cells, and on cells unlike the training; none
+        without a classifier.
+    """
+    if trust is None:
+        return []
+    return [_of_probabilities(trust), _of_risk(trust), _of_distances(trust)]
+
+
+def _percent(share: float) -> str:
+    return _number(share, _PERCENT)
+
+
+def _of_probabilities(trust: Trust) -> str:
+    before, after = trust.calibration_error, trust.calibration_error_scaled
+    words = (
+        f"Probabilities: on average they differ from the accuracy by {_percent(before)} as"
+        " trained (expected calibration error)"
+    )
+    chosen = f"The run’s temperature is {trust.temperature:.2f}, from {trust.chosen_on}."
+    if after is None:
+        return f"{words}. {chosen} Its effect is not known: the test is of one specimen."
+    how = (
+        "at the temperature of the validation part"
+        if trust.part == "validation"
+        else "where each half of the test is scaled by the temperature of the other half"
+    )
+    worse = ", so that it does not help here" if after >= before else ""
+    return f"{words}, and by {_percent(after)} {how}{worse}. {chosen}"
+
+
+def _of_risk(trust: Trust) -> str:
+    half = min(trust.risk, key=lambda point: abs(point[0] - 0.5))
+    return (
+        f"Surest cells: of all cells {_percent(trust.error)} are misclassified, of the surest half"
+        f" {_percent(half[1])}. The area under the curve of errors by coverage (AURC) is"
+        f" {trust.aurc:.4f}; an order by chance has {trust.error:.4f}, the best possible"
+        f" {trust.aurc_ideal:.4f}."
+    )
+
+
+def _of_distances(trust: Trust) -> str:
+    limit = trust.distance
+    if limit is None:
+        return f"Unlike the training: no cell is told to be so, as {trust.no_distance}."
+    words = (
+        f"Unlike the training: a cell further than {limit.squared**0.5:.2f} from the nearest mean"
+        f" is called so, a limit that keeps {100 * limit.quantile:.0f} % of {trust.chosen_on}."
+    )
+    if limit.false_alarms_unseen is not None:
+        specimens = pluralize(limit.unseen_specimens, "specimen")
+        return (
+            f"{words} False alarms: {_percent(limit.false_alarms_unseen)} of"
+            f" {pluralize(limit.unseen_cells, 'test cell')} of {specimens} that had no cell in"
+            " training."
+        )
+    if limit.false_alarms is not None:
+        return (
+            f"{words} False alarms: {_percent(limit.false_alarms)} of the test cells; none is"
+            " known to be of a specimen that had no cell in training, where there may be more."
+        )
+    return words

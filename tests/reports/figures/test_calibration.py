@@ -7,6 +7,7 @@ from hep2gan.reports.figures.calibration import plot_calibration, plot_calibrati
 from hep2gan.statistics.calibration import (
     cross_fit_temperature,
     expected_calibration_error,
+    fit_temperature,
     reliability,
 )
 from hep2gan.statistics.significance import wilson
@@ -70,6 +71,20 @@ def test_specimens_are_not_divided(predictions):
     assert title.endswith("(T = {:.2f}, {:.2f})".format(*temperatures))
 
 
+def test_a_validation_part_gives_the_temperature(predictions):
+    chosen, label = predictions.probabilities[:20] ** 2, predictions.label[:20].copy()
+    chosen /= chosen.sum(axis=1, keepdims=True)
+    label[0] = (label[0] + 1) % 6
+    validated = dataclasses.replace(
+        predictions,
+        validation_specimen=np.full(20, -1),
+        validation_label=label,
+        validation_probabilities=chosen,
+    )
+    title = plot_calibration(validated).axes[0].get_title()
+    assert title.endswith(f"(T = {fit_temperature(chosen, label):.2f})")
+
+
 def test_one_specimen_is_drawn_as_trained_only(predictions):
     figure = plot_calibration(dataclasses.replace(predictions, specimen=np.full(62, 3)))
     assert list(lines(figure.axes[0])) == ["as trained, 95 % interval"]
@@ -81,7 +96,7 @@ def test_all_cells_right_can_be_drawn(predictions):
     probability = np.full((62, 6), 0.04, np.float32)
     probability[np.arange(62), predictions.label] = 0.8
     figure = plot_calibration(dataclasses.replace(predictions, probabilities=probability))
-    assert figure.axes[0].get_title() == "ECE 20.0 % → 0.0 % (T = 0.10, 0.10)"
+    assert figure.axes[0].get_title() == "ECE 20.0 % → 20.0 % (T = 1.00, 1.00)"
 
 
 def test_a_classifier_that_is_sure_of_every_cell_is_not_cut_off(predictions):

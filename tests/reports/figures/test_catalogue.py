@@ -17,7 +17,7 @@ from hep2gan.reports.figures.catalogue import (
 )
 from hep2gan.reports.figures.confusion import plot_confusion
 
-ALL = ["contours", "confusion", "tsne", "roc", "calibration"]
+ALL = ["contours", "confusion", "tsne", "roc", "calibration", "trust"]
 ALL += ["worst_segmented", "worst_classified", "curves"]
 
 
@@ -80,6 +80,7 @@ def test_figures_that_the_method_does_not_have_are_skipped_and_old_files_go(
         "tsne",
         "roc",
         "calibration",
+        "trust",
         "worst_classified",
     ]
 

@@ -1,0 +1,69 @@
+"""Say in words how far predictions are to be trusted."""
+
+from hep2gan.errors import pluralize
+from hep2gan.runs.trust import DistanceLimit, Trust
+
+
+def describe_trust(
+    trust: Trust | None, cells: int, unlike: int | None, *, calibrated: bool
+) -> list[str]:
+    """Say what probabilities and flags of predicted cells are worth.
+
+    Args:
+        trust: What the run keeps; None without a test of its weights.
+        cells: Number of predicted cells with class probabilities.
+        unlike: How many of them are unlike the training; None without a limit.
+        calibrated: Whether probabilities are scaled.
+
+    Returns:
+        One line for the probabilities, and one for the flags; none without cells.
+    """
+    if not cells:
+        return []
+    if trust is None:
+        return [
+            "probabilities are as the networks give them, and no cell is told to be unlike the"
+            " training: these weights were not tested (hep2gan-evaluate does it)"
+        ]
+    lines = [_describe_probabilities(trust, calibrated)]
+    if trust.distance is None:
+        return [*lines, f"no cell is told to be unlike the training: {trust.no_distance}"]
+    if unlike is not None:
+        share = f"{unlike:,} of {pluralize(cells, 'cell')} {'is' if unlike == 1 else 'are'}"
+        expected = describe_false_alarms(trust.distance)
+        lines.append(f"{share} unlike the training (unlike_training); {expected}")
+    return lines
+
+
+def _describe_probabilities(trust: Trust, calibrated: bool) -> str:
+    if not calibrated:
+        return "probabilities are as the networks give them (calibrated=false)"
+    before, after = trust.calibration_error, trust.calibration_error_scaled
+    errors = f"{100 * before:.1f} % before" + (f", {100 * after:.1f} % after" if after else "")
+    return (
+        f"probabilities are scaled by the temperature {trust.temperature:.2f} of"
+        f" {trust.chosen_on}; calibration error on the test cells {errors}"
+    )
+
+
+def describe_false_alarms(limit: DistanceLimit) -> str:
+    """Say how many cells like those of the training are called unlike it.
+
+    Args:
+        limit: The limit.
+
+    Returns:
+        The rate on cells of unseen specimens where there are such, else on all test cells.
+    """
+    if limit.false_alarms_unseen is not None:
+        return (
+            f"so were {100 * limit.false_alarms_unseen:.1f} % of"
+            f" {pluralize(limit.unseen_cells, 'test cell')} of"
+            f" {pluralize(limit.unseen_specimens, 'specimen')} not in training"
+        )
+    if limit.false_alarms is not None:
+        return (
+            f"so were {100 * limit.false_alarms:.1f} % of the test cells; of specimens not in"
+            " training it may be more"
+        )
+    return f"the limit keeps {100 * limit.quantile:.0f} % of the cells that it was chosen on"

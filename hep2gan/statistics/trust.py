@@ -1,0 +1,249 @@
+"""How far the prediction for a cell is to be trusted, from the predictions of a test alone."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hep2gan.runs.predictions import Predictions
+from hep2gan.runs.trust import DistanceLimit, Part, Trust
+from hep2gan.statistics.calibration import (
+    apply_temperature,
+    cross_fit_temperature,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    split_halves,
+)
+from hep2gan.statistics.risk_coverage import RiskCoverage, risk_coverage
+
+QUANTILE = 0.95
+"""Share of cells like the training's that the limit of distances is to keep."""
+LEAST_CELLS = 20
+"""Cells below which no limit is chosen: 95 % of fewer is no number."""
+_POINTS = 20
+
+
+class ScaledTest(NamedTuple):
+    """Test cells at temperatures that they did not help to fit.
+
+    Attributes:
+        probabilities: (N, K) scaled.
+        temperatures: One, fitted on the validation part; or two, each half's fitted on the other.
+        part: Where they were fitted.
+    """
+
+    probabilities: npt.NDArray[np.float64]
+    temperatures: tuple[float, ...]
+    part: Part
+
+
+def scale_test(predictions: Predictions) -> ScaledTest | None:
+    """Scale the probabilities of test cells without letting them fit their own temperature.
+
+    Args:
+        predictions: Predictions of a method with a classifier.
+
+    Returns:
+        By the validation part where there is one, else cross-fitted over specimens; None where the
+        cells cannot be halved.
+
+    Raises:
+        Hep2ganError: If there are no probabilities.
+    """
+    probabilities = predictions.require_probabilities()
+    chosen, label = predictions.validation_probabilities, predictions.validation_label
+    if chosen is not None and label is not None:
+        temperature = fit_temperature(chosen, label)
+        scaled = apply_temperature(probabilities, temperature)
+        return ScaledTest(scaled, (temperature,), "validation")
+    if not _can_be_halved(predictions.specimen):
+        return None
+    fitted = cross_fit_temperature(probabilities, predictions.label, predictions.specimen)
+    return ScaledTest(fitted.probabilities, fitted.temperatures, "test")
+
+
+class LimitedDistances(NamedTuple):
+    """Distances of test cells to the nearest mean of the mixture, and the limit.
+
+    Attributes:
+        squared: (N,) squared distances.
+        limit: Squared distance beyond which a cell is unlike the training.
+        beyond: (N,) whether a test cell lies beyond a limit that it did not help to choose; None
+            where the cells cannot be halved.
+        part: Where the limit was chosen.
+    """
+
+    squared: npt.NDArray[np.float64]
+    limit: float
+    beyond: npt.NDArray[np.bool_] | None
+    part: Part
+
+
+def limit_distances(predictions: Predictions) -> LimitedDistances | None:
+    """Choose from which distance on a cell is unlike the training.
+
+    Args:
+        predictions: Predictions of a test.
+
+    Returns:
+        The limit from the validation part where there is one, else from the test part; None without
+        a mixture or with fewer than `LEAST_CELLS` cells to choose it on.
+    """
+    if predictions.distances is None:
+        return None
+    own = predictions.distances.min(axis=1).astype(np.float64)
+    if predictions.validation_distances is not None:
+        chosen = predictions.validation_distances.min(axis=1).astype(np.float64)
+        if len(chosen) < LEAST_CELLS:
+            return None
+        limit = conformal_quantile(chosen)
+        return LimitedDistances(own, limit, own > limit, "validation")
+    if len(own) < LEAST_CELLS:
+        return None
+    beyond = None
+    if _can_be_halved(predictions.specimen):
+        half = split_halves(predictions.label, predictions.specimen)
+        by_other = [conformal_quantile(own[half != one]) for one in (0, 1)]
+        beyond = own > np.asarray(by_other)[half]
+    return LimitedDistances(own, conformal_quantile(own), beyond, "test")
+
+
+def conformal_quantile(values: npt.NDArray[np.floating], share: float = QUANTILE) -> float:
+    """Choose the limit that a further value of the same kind keeps with a chance of `share`.
+
+    It is the ⌈(n + 1) · share⌉-th of n values (Vovk, Gammerman & Shafer 2005); their largest where
+    they are too few.
+
+    Args:
+        values: (n,) values, at least one.
+        share: The share in (0, 1).
+
+    Returns:
+        The limit.
+    """
+    place = math.ceil((len(values) + 1) * share)
+    return float(np.sort(values)[min(place, len(values)) - 1])
+
+
+def risk_of(predictions: Predictions, scaled: ScaledTest | None = None) -> RiskCoverage:
+    """Compute the risk–coverage curve of test cells, the most probable class first.
+
+    Args:
+        predictions: Predictions of a method with a classifier.
+        scaled: As from `scale_test`; None takes the probabilities as the network leaves them.
+
+    Returns:
+        The curve.
+    """
+    own = predictions.require_probabilities() if scaled is None else scaled.probabilities
+    return risk_coverage(own.max(axis=1), predictions.predicted == predictions.label)
+
+
+def fit_trust(predictions: Predictions, checkpoint: str | None = None) -> Trust | None:
+    """Summarise how far the predictions of a run are to be trusted.
+
+    Args:
+        predictions: Predictions of its test.
+        checkpoint: Name of the checkpoint file that was tested; None for a forest.
+
+    Returns:
+        The facts; None without a classifier.
+
+    Raises:
+        Hep2ganError: If the arrays do not fit.
+    """
+    if predictions.probabilities is None:
+        return None
+    label, scaled = predictions.label, scale_test(predictions)
+    right = predictions.predicted == label
+    curve = risk_of(predictions, scaled)
+    part, specimen = _chosen_part(predictions)
+    return Trust(
+        classes=list(predictions.classes),
+        checkpoint=checkpoint,
+        part=part,
+        cells=len(specimen),
+        specimens=len(np.unique(specimen)) if (specimen >= 0).all() else None,
+        temperature=_temperature(predictions),
+        calibration_error=_error(predictions.probabilities, label),
+        calibration_error_scaled=None if scaled is None else _error(scaled.probabilities, label),
+        error=float((~right).mean()),
+        aurc=curve.area,
+        aurc_ideal=risk_coverage(right.astype(np.float64), right).area,
+        risk=_points(curve),
+        distance=_limit(predictions),
+        no_distance=_why_no_distance(predictions),
+    )
+
+
+def _error(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]) -> float:
+    return expected_calibration_error(reliability(probabilities, label))
+
+
+def _chosen_part(predictions: Predictions) -> tuple[Part, npt.NDArray[np.int64]]:
+    if predictions.validation_specimen is not None:
+        return "validation", predictions.validation_specimen
+    return "test", predictions.specimen
+
+
+def _temperature(predictions: Predictions) -> float:
+    chosen, label = predictions.validation_probabilities, predictions.validation_label
+    if chosen is not None and label is not None:
+        return fit_temperature(chosen, label)
+    return fit_temperature(predictions.require_probabilities(), predictions.label)
+
+
+def _points(curve: RiskCoverage) -> list[tuple[float, float]]:
+    cells = len(curve.risk)
+    places = sorted({max(1, round(cells * step / _POINTS)) for step in range(1, _POINTS + 1)})
+    return [(float(curve.coverage[at - 1]), float(curve.risk[at - 1])) for at in places]
+
+
+def _limit(predictions: Predictions) -> DistanceLimit | None:
+    found = limit_distances(predictions)
+    if found is None:
+        return None
+    unseen = find_unseen(predictions)
+    rates = [
+        None if found.beyond is None or not rows.any() else float(found.beyond[rows].mean())
+        for rows in (np.ones(len(unseen), np.bool_), unseen)
+    ]
+    return DistanceLimit(
+        quantile=QUANTILE,
+        squared=found.limit,
+        false_alarms=rates[0],
+        false_alarms_unseen=rates[1],
+        unseen_cells=int(unseen.sum()),
+        unseen_specimens=len(np.unique(predictions.specimen[unseen])),
+    )
+
+
+def find_unseen(predictions: Predictions) -> npt.NDArray[np.bool_]:
+    """Find the test cells whose specimen is known to have no cell in training.
+
+    Args:
+        predictions: Predictions of a test.
+
+    Returns:
+        (N,) whether a cell is such; none where the specimens of the training are not recorded.
+    """
+    trained = predictions.train_specimens
+    if trained is None or not len(trained):
+        return np.zeros(len(predictions.id), np.bool_)
+    return (predictions.specimen >= 0) & ~np.isin(predictions.specimen, trained)
+
+
+def _why_no_distance(predictions: Predictions) -> str:
+    if predictions.distances is None:
+        return "the method has no Gaussian mixture"
+    part, specimen = _chosen_part(predictions)
+    if len(specimen) < LEAST_CELLS:
+        return f"the {part} part has {len(specimen)} cells, a limit needs {LEAST_CELLS}"
+    return ""
+
+
+def _can_be_halved(specimen: npt.NDArray[np.int64]) -> bool:
+    """Tell whether cells can be halved without dividing a specimen; each unknown one is its own."""
+    return len(np.unique(specimen[specimen >= 0])) + int((specimen < 0).sum()) > 1

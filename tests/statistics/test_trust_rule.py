@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from hep2gan.runs.trust import DistanceLimit, Trust
+from hep2gan.statistics.calibration import BOUNDS, apply_temperature
+from hep2gan.statistics.trust_rule import TrustRule
+
+
+def test_nothing_changes_without_a_test():
+    probabilities = np.array([[0.9, 0.1]], np.float32)
+    rule = TrustRule.of(None)
+    assert rule.scale(probabilities) is probabilities
+    assert rule.measure(probabilities, np.ones((1, 2))).unlike is None
+
+
+def test_measures_by_hand():
+    found = TrustRule(limit=9.0).measure(
+        np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[16.0, 9], [9.01, 25]], np.float32)
+    )
+    assert found.entropy.tolist() == [1, 0]
+    np.testing.assert_allclose(found.distance, [3, 9.01**0.5], rtol=1e-6)
+    assert found.nearest.tolist() == [1, 0]
+    assert found.unlike.tolist() == [False, True]
+    assert TrustRule(limit=9.0).measure(None, None) == (None, None, None, None)
+
+
+def test_a_run_tells_its_rule():
+    limit = DistanceLimit(
+        quantile=0.95, squared=4.0, false_alarms=0.1, false_alarms_unseen=None,
+        unseen_cells=0, unseen_specimens=0,
+    )  # fmt: skip
+    trust = Trust(
+        classes=["a", "b"], checkpoint=None, part="test", cells=30, specimens=None,
+        temperature=2.0, calibration_error=0.1, calibration_error_scaled=0.0, error=0.2, aurc=0.1,
+        aurc_ideal=0.05, risk=[(1.0, 0.2)], distance=limit, no_distance="",
+    )  # fmt: skip
+    assert TrustRule.of(trust) == TrustRule(2.0, 4.0)
+    assert TrustRule.of(trust, calibrated=False) == TrustRule(1.0, 4.0)
+    np.testing.assert_array_equal(
+        TrustRule.of(trust).scale(np.array([[0.9, 0.1]])),
+        apply_temperature(np.array([[0.9, 0.1]]), 2.0),
+    )
+
+
+@pytest.mark.parametrize("temperature", [*BOUNDS, 0.7, 3.0])
+def test_no_temperature_changes_a_class(temperature):
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([0.3] * 6, 2000).astype(np.float32)
+    # Two classes one step of float32 apart.
+    close = np.tile(np.float32(0.5), (2, 6))
+    close[0, 3] = np.nextafter(np.float32(0.5), np.float32(1))
+    close[1, :2] = np.nextafter(np.float32(0.5), np.float32(1)), 0.5
+    p = np.concatenate([p, close / close.sum(axis=1, keepdims=True)])
+    scaled = TrustRule(temperature).scale(p)
+    np.testing.assert_array_equal(scaled.argmax(axis=1), p.argmax(axis=1))
