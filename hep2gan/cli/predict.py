@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hep2gan.cli.settings import PredictSettings
     from hep2gan.data.readers.image import ImageReading
     from hep2gan.inference.fields.predict import FieldsReport
+    from hep2gan.inference.members import Members
     from hep2gan.inference.predict import InputImage, TrainedModel
 
 _ANSWERS = 30
@@ -33,21 +34,19 @@ def predict(config: dict[str, Any]) -> Path:
     """
     from hep2gan.cli.settings import PredictSettings
     from hep2gan.inference.fields.kind import sort_inputs
-    from hep2gan.inference.onnx_backend import DESCRIPTION
+    from hep2gan.inference.members import list_members, require_one_for_checkpoint
     from hep2gan.inference.predict import check_output, find_images
-    from hep2gan.runs.folder import RunFolder
     from hep2gan.settings import parse
 
     settings = parse(PredictSettings, config)
-    # Before torch, which takes seconds to import. An export writes its description last.
-    is_export = (Path(settings.run) / DESCRIPTION).is_file()
-    if not is_export:
-        RunFolder.open(Path(settings.run))
+    named = settings.run if isinstance(settings.run, list) else [settings.run]
+    members = list_members(named)  # Before torch, which takes seconds to import.
+    require_one_for_checkpoint(members, settings.checkpoint)
     inputs = settings.inputs
     output = Path(settings.output)
     images, left_out = find_images(inputs if isinstance(inputs, list) else [inputs], output)
     check_output(output, images)
-    model = _open_export(settings) if is_export else _open_run(settings)
+    model = _open_models(settings, members)
     crops, fields, reason = sort_inputs(images, settings.input, model.crops)
     if reason:
         print(reason)
@@ -77,7 +76,7 @@ def _predict_crops(
             output,
             batch_size=settings.batch_size,
             reading=_reading(settings),
-            overlays=settings.overlays,
+            overlays=settings.overlays is not False,
             progress=bar,
             masks=settings.masks,
         )
@@ -113,7 +112,11 @@ def _predict_fields(
     )
     reading = _reading(settings).or_else(model.reading)
     options = FieldOptions(
-        reading, model.crops.nucleus, Path(settings.output), settings.overlays, settings.masks
+        reading,
+        model.crops.nucleus,
+        Path(settings.output),
+        settings.overlays is not False,
+        settings.masks,
     )
     with progress_bar("predicting fields") as bar:
         report = predict_fields(fields, predictor, source, specimens, options, bar)
@@ -157,34 +160,48 @@ def _reading(settings: "PredictSettings") -> "ImageReading":
     return ImageReading(settings.white_level, settings.channel, settings.plane)
 
 
-def _open_export(settings: "PredictSettings") -> "TrainedModel":
-    """The networks of an export, without torch."""
+def _open_models(settings: "PredictSettings", members: "Members") -> "TrainedModel":
+    """The networks of all members as one model; say which they are."""
+    from hep2gan.inference.ensemble import combine_models
+    from hep2gan.inference.explain import explain_model
+
+    if len(members.names) > 1:
+        print(f"{len(members.names)} runs predict together:\n{bullet_list(members.names)}")
+    if members.left_out:
+        print(f"left out, as they are not finished:\n{bullet_list(members.left_out)}")
+    models = {name: _open_model(name, settings) for name in members.names}
+    model = combine_models(models, settings.views)
+    return explain_model(model) if settings.overlays == "cam" else model
+
+
+def _open_model(name: str, settings: "PredictSettings") -> "TrainedModel":
+    """The networks of a run, or of an export, without torch."""
+    from hep2gan.inference.members import is_export
+
+    if not is_export(name):
+        from hep2gan.inference.load import open_model
+
+        return open_model(
+            Path(name),
+            checkpoint=settings.checkpoint,
+            accelerator=settings.accelerator,
+            trusted=settings.trusted,
+        )
     from hep2gan.inference.onnx_backend import OnnxBackend, open_export
     from hep2gan.inference.predict import TrainedModel
 
     if settings.checkpoint:
         raise Hep2ganError(
-            f"{settings.run} is an export", "it holds one set of weights", "leave out checkpoint"
+            f"{name} is an export", "it holds one set of weights", "leave out checkpoint"
         )
-    export = open_export(Path(settings.run))
-    return TrainedModel(OnnxBackend(export.graph, settings.accelerator), *export[1:])
-
-
-def _open_run(settings: "PredictSettings") -> "TrainedModel":
-    """The networks of a run."""
-    from hep2gan.inference.load import open_model
-
-    return open_model(
-        Path(settings.run),
-        checkpoint=settings.checkpoint,
-        accelerator=settings.accelerator,
-        trusted=settings.trusted,
-    )
+    export = open_export(Path(name))
+    backend = OnnxBackend(export.graph, settings.accelerator, export.views)
+    return TrainedModel(backend, export.classes, export.size, export.crops, export.reading)
 
 
 def main() -> None:
     """Run the command."""
-    run(predict, "predict", ("run", "inputs*"))
+    run(predict, "predict", ("run+", "inputs*"))
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ def describe_export(
         **trained.reading._asdict(),
         "classes": classes,
         "threshold": THRESHOLD,
+        "views": config.evaluation.tta,
         "inputs": _ports(inputs, trained.size, len(classes)),
         "outputs": _ports(outputs, trained.size, len(classes)),
         "preprocessing": [*_PREPROCESSING, *([_LEVELS] if "levels" in inputs else [])],

@@ -15,7 +15,7 @@ from hep2gan.io import file_digest, read_json
 from hep2gan.runs.folder import CropGeometry
 
 GRAPH, DESCRIPTION, CARD = "model.onnx", "model.json", "MODEL_CARD.md"
-FORMAT, VERSION = "hep2gan-onnx", 3
+FORMAT, VERSION = "hep2gan-onnx", 4
 _EXPORT_AGAIN = "write it again with hep2gan-export"
 Device = Literal["auto", "cpu", "gpu"]
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
@@ -30,6 +30,7 @@ class ExportedModel(NamedTuple):
         size: S, the side in pixels of the images that the graph takes.
         crops: How large the raw cells of the training are; None if it was not recorded.
         reading: White level, channel and plane of their raw images.
+        views: Flips and rotations of an image that the graph averages; 1 for none.
     """
 
     graph: Path
@@ -37,6 +38,7 @@ class ExportedModel(NamedTuple):
     size: int
     crops: CropGeometry | None
     reading: ImageReading
+    views: int
 
 
 def open_export(folder: Path) -> ExportedModel:
@@ -59,6 +61,9 @@ def open_export(folder: Path) -> ExportedModel:
         classes, size = description["classes"], description["size"]
         if not isinstance(classes, list) or type(size) is not int or size < 1:
             raise ValueError("classes or size are missing")
+        views = description["views"]
+        if type(views) is not int or views < 1:
+            raise ValueError("views is no number from 1")
         if file_digest(folder / GRAPH) != description["sha256"]:
             raise ValueError(f"{GRAPH} is not the graph that it describes")
         crops = CropGeometry.parse(description["crops"])
@@ -68,7 +73,7 @@ def open_export(folder: Path) -> ExportedModel:
         if type(channel) not in (int, str, type(None)):
             raise ValueError("channel is no name or number")
         reading = ImageReading(white, channel, plane)
-        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, crops, reading)
+        return ExportedModel(folder / GRAPH, tuple(map(str, classes)), size, crops, reading, views)
     except (OSError, ValueError, KeyError) as error:
         raise Hep2ganError(
             f"{file} cannot be used ({error})",
@@ -105,12 +110,14 @@ class OnnxBackend:
     Args:
         graph: The ONNX file.
         accelerator: "cpu", "gpu", or "auto" for a GPU where ONNX Runtime has one.
+        views: Flips and rotations of an image that the graph averages.
 
     Raises:
         Hep2ganError: onnxruntime is missing, it cannot use a GPU, or the file is no graph.
     """
 
-    def __init__(self, graph: Path, accelerator: Device = "auto") -> None:
+    def __init__(self, graph: Path, accelerator: Device = "auto", views: int = 1) -> None:
+        self._views = views
         runtime = onnx_package("onnxruntime")
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors alone
@@ -142,6 +149,10 @@ class OnnxBackend:
         inputs = {"image": image, "levels": levels}
         outputs = self._session.run(None, {name: inputs[name] for name in self._inputs})
         return BackendOutput(**dict(zip(self._outputs, outputs, strict=True)))
+
+    def single_view(self) -> "OnnxBackend | None":
+        """Return the graph itself, or None if it averages views, which cannot be left out."""
+        return self if self._views == 1 else None
 
 
 def _providers(accelerator: Device, available: list[str]) -> list[str]:

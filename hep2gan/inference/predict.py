@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from hep2gan.data.readers.files import describe_others, split_masks, walk_files
 from hep2gan.data.readers.image import (
     SUFFIXES,
     ByteImage,
+    GreyImage,
     GreyLevels,
     ImageReading,
     read_array,
@@ -29,7 +30,7 @@ from hep2gan.data.readers.image import (
 )
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_open, atomic_write, csv_text
-from hep2gan.reports.figures.overlay import overlay
+from hep2gan.reports.figures.overlay import blend_map, overlay
 from hep2gan.runs.folder import CropGeometry
 
 THREADS = 4
@@ -110,11 +111,25 @@ class BackendOutput(NamedTuple):
         probabilities: Probabilities of the classes, float32 (B, K); of one image (K,).
         distances: Squared Mahalanobis distances of the features to the mixture's class means,
             float32 (B, K); None without a Gaussian-mixture loss.
+        spread: How far members or views disagree, in [0, 1], float32 (B,), see
+            `hep2gan.inference.ensemble.spread`; None of one network that looks once.
+        activation: What speaks for the predicted class and where, in [0, 1], float32 (B, S, S), see
+            `hep2gan.inference.explain`; None where nobody asks.
     """
 
     mask: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
     distances: npt.NDArray[np.float32] | None = None
+    spread: npt.NDArray[np.float32] | None = None
+    activation: npt.NDArray[np.float32] | None = None
+
+    def of(self, index: int) -> "BackendOutput":
+        """Return the results of one image.
+
+        Args:
+            index: Its place in the batch.
+        """
+        return BackendOutput(*(None if part is None else part[index] for part in self))
 
 
 @dataclass(frozen=True)
@@ -127,12 +142,15 @@ class CellPrediction:
             not kept.
         mask: The nucleus as 1, the background as 0, uint8 (h, w).
         probabilities: Probability of each class, in the order of the classes.
+        spread: How far the members of an ensemble, or the views of the image, disagree, in [0, 1];
+            None where one network looked once.
     """
 
     name: str
     image: ByteImage | None
     mask: ByteImage | None
     probabilities: dict[str, float] | None
+    spread: float | None = None
 
     @property
     def label(self) -> str | None:
@@ -151,6 +169,8 @@ class CellPrediction:
         row: dict[str, Any] = {"image": self.name}
         if self.probabilities is not None:
             row |= {"predicted": self.label, **self.probabilities}
+        if self.spread is not None:
+            row["spread"] = self.spread
         if self.mask is not None:
             row["mask_fraction"] = self.mask_fraction
         return row
@@ -162,6 +182,45 @@ InferenceBackend = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.float32]], Ba
 Its arguments are uint8 (B, S, S) pixels, and float32 (B, 2) grey levels (0..255) that stored 0 and
 255 stand for.
 """
+
+
+@runtime_checkable
+class ViewedBackend(Protocol):
+    """A backend that may average views of each image."""
+
+    def single_view(self) -> InferenceBackend | None:
+        """Return the same networks on the image as it is; None if the views cannot be left out."""
+
+
+@runtime_checkable
+class ExplainingBackend(Protocol):
+    """A backend that can tell what speaks for a class."""
+
+    def activation_maps(
+        self,
+        image: npt.NDArray[np.uint8],
+        levels: npt.NDArray[np.float32],
+        predicted: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.float32] | None:
+        """Map what speaks for a class of each image.
+
+        Args:
+            image: Stored pixels, uint8 (B, S, S).
+            levels: Grey levels of stored 0 and 255, float32 (B, 2).
+            predicted: (B,) the classes.
+
+        Returns:
+            float32 (B, S, S) in [0, 1]; None if there are no such maps.
+        """
+
+
+def explaining(backend: object) -> ExplainingBackend | None:
+    """Return a backend that can tell what speaks for a class; None for another.
+
+    Args:
+        backend: Any backend.
+    """
+    return backend if isinstance(backend, ExplainingBackend) else None
 
 
 class TrainedModel(NamedTuple):
@@ -333,15 +392,9 @@ class Predictor:
             if images := [image for image in batch if isinstance(image, LoadedImage)]:
                 pixels = np.stack([image.stored for image in images])
                 levels = np.array([image.levels for image in images], np.float32)
-                masks, probabilities, _ = self._backend(pixels, levels)
+                output = self._backend(pixels, levels)
                 for index, image in enumerate(images):
-                    yield (
-                        image,
-                        BackendOutput(
-                            None if masks is None else masks[index],
-                            None if probabilities is None else probabilities[index],
-                        ),
-                    )
+                    yield image, output.of(index)
 
 
 def find_images(inputs: Sequence[str], output: Path) -> FoundImages:
@@ -517,7 +570,8 @@ def to_prediction(
     if predicted.probabilities is not None:
         probabilities = dict(zip(classes, predicted.probabilities.tolist(), strict=True))
     name = file.name if isinstance(file, InputArray) else str(file.path)
-    return CellPrediction(name, image.background, mask, probabilities)
+    spread = None if predicted.spread is None else float(predicted.spread)
+    return CellPrediction(name, image.background, mask, probabilities, spread)
 
 
 def write_result(
@@ -543,14 +597,25 @@ def write_result(
     image, predicted = result
     require_masks(masks, predicted)
     cell, name = to_prediction(image, predicted, classes), Path(image.file.name)
-    if cell.mask is not None:
-        if masks:
-            stem = Path("masks") / name if masks is True else name.with_name(f"{name.name}_Mask")
-            save_png(output / stem, cell.mask * 255)
-        if cell.image is not None:
-            save_png(output / "overlays" / name, overlay(cell.image, cell.mask))
+    if cell.mask is not None and masks:
+        stem = Path("masks") / name if masks is True else name.with_name(f"{name.name}_Mask")
+        save_png(output / stem, cell.mask * 255)
+    if (picture := _draw_overlay(cell, predicted.activation)) is not None:
+        save_png(output / "overlays" / name, picture)
     row = cell.row()
     return {key: f"{v:.6f}" if isinstance(v, float) else v for key, v in row.items()}
+
+
+def _draw_overlay(
+    cell: CellPrediction, activation: npt.NDArray[np.float32] | None
+) -> ByteImage | None:
+    """The image with its map and the outline of its mask; None without either."""
+    picture = cell.image
+    if picture is None or (cell.mask is None and activation is None):
+        return None
+    if activation is not None:
+        picture = blend_map(picture, bring_to_size(activation, picture.shape))
+    return picture if cell.mask is None else overlay(picture, cell.mask)
 
 
 def require_masks(masks: Masks, predicted: BackendOutput) -> None:
@@ -581,11 +646,22 @@ def threshold_at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ..
     Returns:
         uint8 (h, w) of {0, 1}.
     """
+    return (bring_to_size(probability, shape) >= 0.5).astype(np.uint8)
+
+
+def bring_to_size(values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> GreyImage:
+    """Resize what the networks say of an image to its own size, bilinearly.
+
+    Args:
+        values: float32 (S, S).
+        shape: Height and width of the image in pixels.
+
+    Returns:
+        float32 (h, w).
+    """
     height, width = shape
-    image = Image.fromarray(probability.astype(np.float32)).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
-    return (np.asarray(image) >= 0.5).astype(np.uint8)
+    image = Image.fromarray(values.astype(np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def save_png(stem: Path, pixels: ByteImage) -> None:

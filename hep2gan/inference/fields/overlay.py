@@ -13,6 +13,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from hep2gan.data.fields.regions import CellRegion, Labels
 from hep2gan.data.readers.image import ByteImage, GreyImage
 from hep2gan.reports.figures.fonts import families_of
+from hep2gan.reports.figures.overlay import blend_map
 from hep2gan.reports.figures.style import PREDICTION, short_names
 
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#F0E442", "#FFFFFF")
@@ -51,6 +52,7 @@ def draw_field(
     predicted: npt.NDArray[np.int64] | None,
     flagged: npt.NDArray[np.bool_],
     legend: Legend,
+    maps: GreyImage | None = None,
 ) -> ByteImage:
     """Draw the cells of a field on it, and a legend below it.
 
@@ -65,6 +67,7 @@ def draw_field(
         predicted: (n,) their classes; None without a classifier.
         flagged: (n,) whether they have a flag.
         legend: What is said below.
+        maps: float32 (h, w) class activation maps of the cells, see `paste_maps`; None for none.
 
     Returns:
         uint8 (h + strip, w, 3) picture.
@@ -75,9 +78,9 @@ def draw_field(
     kinds = [None] * len(regions) if predicted is None else predicted.tolist()
     colors = [PREDICTION if kind is None else class_color(kind) for kind in kinds]
     width = max(1, round(diameter / 35))
-    picture = Image.fromarray(
-        _outline_cells(stretch_contrast(image), labels, regions, colors, width)
-    )
+    grey = stretch_contrast(image)
+    ground = np.repeat(grey[:, :, None], 3, axis=2) if maps is None else blend_map(grey, maps)
+    picture = Image.fromarray(_outline_cells(ground, labels, regions, colors, width))
     for region, kind, color, is_flagged in zip(regions, kinds, colors, flagged, strict=True):
         text = f"{region.label}{'*' if is_flagged else ''} {'' if kind is None else short[kind]}"
         _write_above(picture, region, text.strip(), color, size)
@@ -88,6 +91,26 @@ def draw_field(
     ]
     strip = _draw_strip(picture.width, size + 2, entries, legend.title, bool(flagged.any()))
     return np.concatenate([np.asarray(picture), strip])
+
+
+def paste_maps(
+    shape: tuple[int, ...], boxes: Sequence[tuple[int, int, int, int]], maps: Sequence[GreyImage]
+) -> GreyImage:
+    """Put the class activation map of each cell where the cell is; where boxes overlap, the higher.
+
+    Args:
+        shape: Height and width of the field in px.
+        boxes: Place of each cell's crop: top, left, bottom, right in px.
+        maps: float32 map of each, of the size of its box.
+
+    Returns:
+        float32 (h, w), 0 between the cells.
+    """
+    field = np.zeros(shape, np.float32)
+    for (top, left, bottom, right), values in zip(boxes, maps, strict=True):
+        part = field[top:bottom, left:right]
+        np.maximum(part, values, out=part)
+    return field
 
 
 def stretch_contrast(image: GreyImage) -> ByteImage:
@@ -105,7 +128,7 @@ def stretch_contrast(image: GreyImage) -> ByteImage:
 
 
 def _outline_cells(
-    grey: ByteImage,
+    ground: ByteImage,
     labels: Labels,
     regions: Sequence[CellRegion],
     colors: Sequence[str],
@@ -120,7 +143,7 @@ def _outline_cells(
     rgb = np.zeros((int(labels.max(initial=0)) + 1, 3), np.uint8)
     for region, color in zip(regions, colors, strict=True):
         rgb[region.label] = ImageColor.getrgb(color)
-    picture = np.repeat(grey[:, :, None], 3, axis=2)
+    picture = ground.copy()
     picture[edge] = rgb[labels[edge]]
     return picture
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from hep2gan.data.fields.regions import Labels
 from hep2gan.data.readers.image import GreyImage, ImageReading, read_image
@@ -18,7 +19,7 @@ from hep2gan.inference.fields.cells import FOUND, CellSource, FieldCells
 from hep2gan.inference.fields.flags import CellFlags, flag_cells
 from hep2gan.inference.fields.geojson import feature_collection
 from hep2gan.inference.fields.label_images import generated_labels, save_labels
-from hep2gan.inference.fields.overlay import Legend, class_color, draw_field
+from hep2gan.inference.fields.overlay import Legend, class_color, draw_field, paste_maps
 from hep2gan.inference.fields.predictor import FieldPredictor, FieldResult
 from hep2gan.inference.fields.specimens import FieldSpecimens
 from hep2gan.inference.fields.tables import (
@@ -173,7 +174,11 @@ class _Tables(NamedTuple):
 def _open_tables(stack: ExitStack, predictor: FieldPredictor, options: FieldOptions) -> _Tables:
     answer = answer_columns(predictor.classes)
     columns = {
-        "cells": cell_columns(predictor.classes, predictor.outputs.distances is not None),
+        "cells": cell_columns(
+            predictor.classes,
+            predictor.outputs.distances is not None,
+            predictor.outputs.spread is not None,
+        ),
         "fields": ["field", "specimen", "labels", *answer, *FLAGS],
         "specimens": ["specimen", "fields", *answer],
     }
@@ -233,8 +238,12 @@ def _write(
         _write_geojson(path, labels, result, flags, classes)
         if options.overlays:
             title = f"{file.name.name}: {describe_answer(votes.answer(), classes)}"
+            legend = Legend(classes, title)
+            maps = None
+            if result.activations is not None:
+                maps = paste_maps(image.shape, result.boxes, result.activations)
             picture = draw_field(
-                image, labels, result.regions, result.predicted, flags.any, Legend(classes, title)
+                image, labels, result.regions, result.predicted, flags.any, legend, maps
             )
             save_png(output / "overlays" / file.name, picture)
     counts = Counter({name: int(getattr(flags, name).sum()) for name in FLAGS})
@@ -257,7 +266,8 @@ def _measurements(
 ) -> Iterator[dict[str, float]]:
     """The numbers of each cell, by the names that a viewer shows."""
     measures = measure_cells(result)
-    columns = {"Entropy (bits)": measures.entropy, "Distance to class mean": measures.distance}
+    columns: dict[str, npt.NDArray[Any] | None] = {"Entropy (bits)": measures.entropy}
+    columns |= {"Spread": result.spread, "Distance to class mean": measures.distance}
     columns |= {"Distance to nearest mean": measures.nearest, "Sharpness": flags.sharpness}
     columns |= {name.replace("_", " ").capitalize(): getattr(flags, name) for name in FLAGS}
     for at, region in enumerate(result.regions):

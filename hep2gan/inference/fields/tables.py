@@ -56,14 +56,18 @@ def measure_cells(result: FieldResult) -> CellMeasures:
     return CellMeasures(entropy, distance, nearest, nearest_class)
 
 
-def cell_columns(classes: Sequence[str], has_distances: bool) -> list[str]:
+def cell_columns(
+    classes: Sequence[str], has_distances: bool, has_spread: bool = False
+) -> list[str]:
     """Name the columns of cells.csv.
 
     Args:
         classes: K class names; empty without a classifier.
         has_distances: Whether the method has a Gaussian mixture.
+        has_spread: Whether several members or views look at each cell.
     """
     predicted = ["predicted", *(f"p_{name}" for name in classes), "entropy"] if classes else []
+    predicted += ["spread"] if has_spread else []
     distances = ["distance", "nearest_class", "nearest_distance"] if has_distances else []
     place = ("top", "left", "bottom", "right", "centroid_y", "centroid_x", "area")
     return [
@@ -106,6 +110,8 @@ def cell_rows(
             row |= {f"p_{name}": f"{p:.6f}" for name, p in zip(classes, chances, strict=True)}
         if measures.entropy is not None:
             row["entropy"] = f"{measures.entropy[at]:.4f}"
+        if result.spread is not None:
+            row["spread"] = f"{result.spread[at]:.6f}"
         if measures.distance is not None:
             assert measures.nearest is not None
             assert measures.nearest_class is not None
