@@ -1,4 +1,4 @@
-"""Grad-CAM: where in an image the classifier sees what speaks for a class."""
+"""Class activation maps: where in an image the classifier sees what speaks for a class."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,12 +27,15 @@ class MapLayer(NamedTuple):
     size: tuple[int, int]
 
 
-class GradCam:
+class ActivationMapper:
     """Class activation maps by gradients, of a classifier in eval mode.
 
-    R. R. Selvaraju et al.: Grad-CAM: Visual explanations from deep networks via gradient-based
-    localization, ICCV 2017. The source takes the last convolutional layer; where that has fewer
-    than `SIDE` places a side, as on small images, it is the last that has.
+    Grad-CAM as R. L. Draelos and L. Carin correct it (HiResCAM, arXiv:2011.08891, eq. 5): each
+    place counts by its own gradient, not by the mean over places, so that what the classifier does
+    not look at is not marked. Where it averages its last map, as ResNet does, both are the same:
+    R. R. Selvaraju et al., Grad-CAM, ICCV 2017, eqs 1 and 2. The sources take the last
+    convolutional layer; where that has fewer than `SIDE` places a side, as on small images, it is
+    the last that has.
 
     Args:
         classifier: Maps images and masks (or None) to logits (B, K) and features (B, D).
@@ -63,8 +66,7 @@ class GradCam:
             logits, _ = self._classifier(image, mask)
             score = logits.gather(1, classes[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, maps[-1])
-        weights = gradient.mean(dim=(2, 3), keepdim=True)  # eq. 1
-        cam = (weights * maps[-1].detach()).sum(dim=1, keepdim=True).relu()  # eq. 2
+        cam = (gradient * maps[-1].detach()).sum(dim=1, keepdim=True).relu()
         cam = F.interpolate(cam.float(), image.shape[-2:], mode="bilinear", align_corners=False)
         peak = cam.amax(dim=(1, 2, 3), keepdim=True)
         return (cam / peak.clamp(min=torch.finfo(cam.dtype).tiny))[:, 0]

@@ -22,7 +22,7 @@ from hep2gan.config import (
 from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
-from hep2gan.inference.cam import GradCam
+from hep2gan.inference.cam import ActivationMapper
 from hep2gan.inference.predict import BackendOutput, InferenceBackend, TrainedModel
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
@@ -198,7 +198,7 @@ class TorchBackend:
         self._device = device
         self._mixture = task.mixture
         self._evaluate: Callable[[Tensor], ModelOutput] = task
-        self._cam = None if task.classifier is None else GradCam(task.classifier)
+        self._cam = None if task.classifier is None else ActivationMapper(task.classifier)
         if device.type == "cpu":
             to_channels_last(task.networks.values())
 
@@ -247,7 +247,7 @@ class TorchBackend:
             predicted: (B,) the classes.
 
         Returns:
-            float32 (B, S, S) in [0, 1], see `GradCam`; None without a classifier.
+            float32 (B, S, S) in [0, 1], see `ActivationMapper`; None without a classifier.
 
         Raises:
             Hep2ganError: The classifier has no convolutional map before its features.
