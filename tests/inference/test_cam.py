@@ -34,7 +34,7 @@ KERNELS, OUTPUT = [1.0, 2.0], [[3.0, -1.0], [-2.0, 0.5]]
 
 
 def test_a_linear_network_by_hand():
-    # Class 0: (3 · 1 − 1 · 2) x / 64 = x / 64 at each place, class 1: (−2 + 1) x / 64, which is cut.
+    # Class 0: (3 · 1 − 1 · 2) x / 64 = x / 64 at each place; class 1: (−2 + 1) x / 64, cut at 0.
     mapper = ActivationMapper(Linear(KERNELS, OUTPUT))
     first = mapper(IMAGE, None, torch.tensor([0]))
     assert torch.allclose(first, IMAGE[:, 0] / 64)

@@ -237,14 +237,14 @@ def test_damaged_exports_are_refused(damage, inside, tmp_path):
     for file in (inside / RUN / "export").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     whole = open_export(tmp_path)
-    assert (whole.size, whole.reading) == (64, ImageReading())
+    assert (whole.size, whole.reading, whole.views) == (64, ImageReading(), 1)
     described = tmp_path / "model.json"
     if damage == "graph":
         content = bytearray((tmp_path / "model.onnx").read_bytes())
         content[-100] ^= 1
         (tmp_path / "model.onnx").write_bytes(content)
     elif damage == "version":
-        described.write_text(described.read_text().replace('"version": 3', '"version": 4', 1))
+        described.write_text(described.read_text().replace('"version": 4', '"version": 5', 1))
     else:
         described.write_text(described.read_text()[:50])
     with pytest.raises(Hep2ganError, match=r"cannot be used.*hep2gan-export"):

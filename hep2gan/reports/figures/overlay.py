@@ -9,8 +9,8 @@ from hep2gan.metrics.boundary import mask_outline
 from hep2gan.reports.figures.style import PREDICTION, TRUTH
 from hep2gan.runs.predictions import FOREGROUND, Predictions
 
-_MAP_COLORS, _MAP_OPACITY = "plasma", 0.6
-"""Of matplotlib, even to the eye and for every kind of colour vision; the image shows through."""
+_MAP_COLORS, _MAP_OPACITY = "autumn", 0.6
+"""Of matplotlib, from red to yellow: lighter the higher, and never the purple of an outline."""
 
 
 def overlay(
