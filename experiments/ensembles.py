@@ -88,13 +88,14 @@ def answer(runs: list[hep2gan.Run], files: list[Path]) -> list[Answers]:
         views.append(_probabilities(found))
         of_views.append([cell.spread for cell in found])
     alone, turned = np.array(once), np.array(views)
+    own, others = np.array(of_views, np.float64), spread(turned).astype(np.float64)
     # The spread over all is that of the runs' means, and the mean of their own: entropies add up.
-    everything = np.mean(of_views, axis=0)[None] + spread(turned)[None]
+    everything = own.mean(axis=0) + others
     return [
         Answers("one run", alone, None),
-        Answers("one run, eight views", turned, np.array(of_views, np.float64)),
-        Answers(f"{len(runs)} runs", alone.mean(axis=0)[None], spread(alone)[None]),
-        Answers(f"{len(runs)} runs, eight views", turned.mean(axis=0)[None], everything),
+        Answers("one run, eight views", turned, own),
+        Answers(f"{len(runs)} runs", alone.mean(axis=0)[None], spread(alone).astype("f8")[None]),
+        Answers(f"{len(runs)} runs, eight views", turned.mean(axis=0)[None], everything[None]),
     ]
 
 

@@ -88,7 +88,7 @@ def quote_text(override: str, multirun: bool = False) -> str:
     "data.root='HEp-2 (2016), new'"
     """
     key, separator, value = override.partition("=")
-    is_list = key in ("inputs", "runs") and value[:1] == "[" and not _exists(value)
+    is_list = key in ("inputs", "run", "runs") and value[:1] == "[" and not _exists(value)
     if not separator or key.lstrip("+") not in TEXT_KEYS or _NO_TEXT.fullmatch(value) or is_list:
         return override
     if multirun and _SWEEP.match(value):

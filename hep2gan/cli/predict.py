@@ -171,7 +171,8 @@ def _open_models(settings: "PredictSettings", members: "Members") -> "TrainedMod
         print(f"left out, as they are not finished:\n{bullet_list(members.left_out)}")
     models = {name: _open_model(name, settings) for name in members.names}
     model = combine_models(models, settings.views)
-    return explain_model(model) if settings.overlays == "cam" else model
+    draws_maps = settings.overlays == "cam" and settings.masks != "only"
+    return explain_model(model) if draws_maps else model
 
 
 def _open_model(name: str, settings: "PredictSettings") -> "TrainedModel":

@@ -21,6 +21,7 @@ COLORS = ("#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#F0E442", "#FF
 _INK, _GROUND, _QUIET = "#FFFFFF", "#1a1a1a", "#c8c8c8"
 _SMALL, _LARGE = 12, 26
 """Text sizes in px."""
+_MAPS = "red to yellow: what speaks for the class of the cell, little to most"
 _STAR = "* at the border, of odd size or out of focus: does not count where others do"
 
 
@@ -89,7 +90,8 @@ def draw_field(
         (class_color(at), f"{word} {counts[at]}" if word == name else f"{word} {name} {counts[at]}")
         for at, (word, name) in enumerate(zip(short, legend.classes, strict=True))
     ]
-    strip = _draw_strip(picture.width, size + 2, entries, legend.title, bool(flagged.any()))
+    notes = [_MAPS] * (maps is not None) + [_STAR] * bool(flagged.any())
+    strip = _draw_strip(picture.width, size + 2, entries, legend.title, notes)
     return np.concatenate([np.asarray(picture), strip])
 
 
@@ -169,10 +171,10 @@ def _write_above(
 
 
 def _draw_strip(
-    width: int, size: int, entries: Sequence[tuple[str, str]], title: str, has_stars: bool
+    width: int, size: int, entries: Sequence[tuple[str, str]], title: str, notes: Sequence[str]
 ) -> ByteImage:
     """Draw the title and, in as many lines as they need, the classes."""
-    words = [*entries, *([("", _STAR)] if has_stars else [])]
+    words = [*entries, *(("", note) for note in notes)]
     line, gap = round(1.6 * size), size
     places, x, y = [], gap, line
     for color, text in words:
