@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hep2gan.api.commands import pack, report, train
+    from hep2gan.api.ensembles import Ensemble, load_ensemble
     from hep2gan.api.predictions import CellPredictions
     from hep2gan.api.runs import Run, Runs, find_runs, load_run
     from hep2gan.errors import Hep2ganError
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     **dict.fromkeys(("pack", "report", "train"), "hep2gan.api.commands"),
+    **dict.fromkeys(("Ensemble", "load_ensemble"), "hep2gan.api.ensembles"),
     **dict.fromkeys(("Run", "Runs", "find_runs", "load_run"), "hep2gan.api.runs"),
     "CellPredictions": "hep2gan.api.predictions",
     "Hep2ganError": "hep2gan.errors",
@@ -24,11 +26,13 @@ _PLACES = {
 
 __all__ = [
     "CellPredictions",
+    "Ensemble",
     "Hep2ganError",
     "Run",
     "Runs",
     "__version__",
     "find_runs",
+    "load_ensemble",
     "load_run",
     "pack",
     "report",

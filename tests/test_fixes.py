@@ -755,6 +755,16 @@ def test_predictions_of_a_run(run, capsys):
     assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
     assert call(predict, str(run), "in", trusted, "output=in/predictions") == 0
     assert "1 of 1 image done" in capsys.readouterr().out
+    # Two runs together: their weights are those that each chose, and they have seen alike images.
+    shutil.copytree(run, run.with_name("seed1"))
+    together = (str(run.parent), "in", trusted, "output=together")
+    assert "leave checkpoint out" in said(*together, "checkpoint=last.ckpt")
+    assert call(predict, *together) == 0
+    assert "2 runs predict together" in capsys.readouterr().out
+    mend_text(run.with_name("seed1") / "store.json", '"size": 32', '"size": 48')
+    assert f"leave {run.with_name('seed1')} out" in said(*together)
+    assert call(predict, str(run), *together[1:]) == 0
+    shutil.rmtree(run.with_name("seed1"))
     # A field, as it is photographed; the run knows how large its cells were.
     save("fields/field.png", (1040, 1388))
     field = ("fields", trusted, "~cells", "output=of_fields")

@@ -99,7 +99,7 @@ def report(
 
 
 def predict_fields(
-    run: Path,
+    runs: Sequence[Path],
     fields: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     overrides: Sequence[str],
@@ -109,7 +109,7 @@ def predict_fields(
     """Run hep2gan-predict over fields; see `Run.predict_fields`.
 
     Args:
-        run: The run's folder.
+        runs: The run's folder, or those of an ensemble.
         fields: Files and folders.
         output: The folder of the results.
         overrides: Settings as on the command line.
@@ -124,7 +124,7 @@ def predict_fields(
     _check_overrides("predict_fields", overrides)
     named = [fields] if isinstance(fields, str | os.PathLike) else list(fields)
     words = [
-        str(run),
+        *map(str, runs),
         *[str(Path(each)) for each in named],
         f"output={os.fspath(output)}",
         "input=field",

@@ -80,9 +80,9 @@ class CellPredictions(Sequence[CellPrediction]):
         """Make a data frame with the columns of predictions.csv, a row for each image.
 
         Returns:
-            The columns `image`, `predicted`, the probability of each class, `entropy`, `distance`,
-            `unlike_training` and `mask_fraction`; those that the method does not predict are left
-            out.
+            The columns `image`, `predicted`, the probability of each class, `spread`, `entropy`,
+            `distance`, `unlike_training` and `mask_fraction`; those that the method does not
+            predict are left out.
 
         Raises:
             Hep2ganError: pandas is not installed.
@@ -112,7 +112,7 @@ def list_inputs(images: Images) -> tuple[list[InputImage | InputArray], str]:
     named_masks = split_masks(path for path in files if path.is_file())[1] if len(items) > 1 else {}
     if named_masks:
         counted = pluralize(len(named_masks), "mask")
-        warnings.warn(f"{counted} among the images are not predicted", stacklevel=3)
+        warnings.warn(f"{counted} among the images are not predicted", stacklevel=4)
     found: list[InputImage | InputArray] = []
     masks, others = set(named_masks), list[Path]()
     for number, item in enumerate(items):

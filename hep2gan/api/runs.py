@@ -1,14 +1,13 @@
 """Runs as Python code sees them: settings, metrics, predictions, a table of many."""
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from hep2gan.api.frames import import_pandas
-from hep2gan.errors import Hep2ganError, SeveralProblemsError, bullet_list, pluralize
+from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.runs.finished import list_runs, read_finished_run
 from hep2gan.runs.folder import RunFolder, flatten
 
@@ -23,10 +22,6 @@ _NAMES = ("study", "name", "seed")
 """Settings that name a run: always columns of a table."""
 _PLACES = frozenset({"run_dir", "runs", "stores", "data.store", "data.root"})
 """Settings of places alone: never columns unless they are asked for."""
-
-
-_ALIKE: dict[float | None, str] = {0.0: "empty", 1.0: "full"}
-"""Fractions of a mask that no image should have, all images least of all."""
 
 
 class Run:
@@ -101,6 +96,17 @@ class Run:
         """
         return self._export.classes if self._export else self._folder.store_info().classes
 
+    def open_model(self) -> "TrainedModel":
+        """Load the networks, the first time; they stay as long as this object does.
+
+        Returns:
+            The networks and how they take images.
+
+        Raises:
+            Hep2ganError: The run cannot be loaded.
+        """
+        return self._model
+
     @cached_property
     def _model(self) -> "TrainedModel":
         from hep2gan.inference.open import open_model
@@ -121,6 +127,7 @@ class Run:
         channel: int | str | None = None,
         plane: int | None = None,
         calibrated: bool = True,
+        views: bool = False,
     ) -> "CellPredictions":
         """Segment and classify images of single cells, with what `hep2gan-predict` computes.
 
@@ -135,6 +142,8 @@ class Run:
             plane: Number of the plane of files that have several; None as in the training.
             calibrated: Scale the probabilities by the temperature that the run's test found; the
                 most probable class stays. A run that was not tested has none.
+            views: Average the eight flips and rotations of each image, and tell by their `spread`
+                how far they disagree.
 
         Returns:
             The predictions in the order of the images, those of a folder by name. Images that
@@ -143,30 +152,16 @@ class Run:
         Raises:
             Hep2ganError: There is no image, none can be read, or the run cannot be loaded.
         """
-        with warnings.catch_warnings():
-            # tqdm's, in a notebook without widgets; no bar of tqdm is shown here.
-            warnings.filterwarnings("ignore", message="IProgress not found")
-            from hep2gan.api.predictions import CellPredictions, list_inputs
-            from hep2gan.data.readers.image import ImageReading
-            from hep2gan.inference.predict import Predictor
-            from hep2gan.statistics.trust_rule import TrustRule
+        from hep2gan.api.ensembles import predict_images
 
-            rule = TrustRule.of(self._model.trust, calibrated=calibrated)
-            predictor = Predictor(*self._model[:-1], rule)
-        found, left_out = list_inputs(images)
-        cells, errors = predictor.predict_in_memory(
-            found, batch_size=batch_size, reading=ImageReading(white_level, channel, plane)
+        return predict_images(
+            {str(self.path): self.open_model},
+            images,
+            batch_size=batch_size,
+            reading=(white_level, channel, plane),
+            views=views,
+            calibrated=calibrated,
         )
-        if not cells:
-            raise _all(errors)
-        problems = [str(error) for error in errors]
-        if problems:
-            left = pluralize(len(problems), "image")
-            warnings.warn(f"{left} left out\n{bullet_list(problems)}", stacklevel=2)
-        if alike := _ALIKE.get(_only(cell.mask_fraction for cell in cells)):
-            text = f"every mask is {alike}: look at them, and at the test of the run (test/dice)"
-            warnings.warn(text, stacklevel=2)
-        return CellPredictions(cells, predictor.classes, problems, left_out)
 
     def predict_fields(
         self,
@@ -195,11 +190,15 @@ class Run:
         """
         from hep2gan.api.commands import predict_fields
 
+        words = [*self.opening_words, *overrides]
+        return predict_fields([self.path], fields, output, words, verbose=verbose)
+
+    @property
+    def opening_words(self) -> list[str]:
+        """How it is opened, in words of the command line."""
         settings = [f"accelerator={self._accelerator}"]
         settings += [f"checkpoint={self._checkpoint}"] if self._checkpoint else []
-        settings += [f"trusted=[{','.join(self._trusted)}]"] if self._trusted else []
-        words = [*settings, *overrides]
-        return predict_fields(self.path, fields, output, words, verbose=verbose)
+        return settings + ([f"trusted=[{','.join(self._trusted)}]"] if self._trusted else [])
 
     def report(self, output: str | os.PathLike[str] = "report/report.html") -> Path:
         """Write one HTML page about the run, with tables and figures beside it.
@@ -216,18 +215,6 @@ class Run:
         from hep2gan.api.commands import report
 
         return report(self, output)
-
-
-def _only(fractions: Iterable[float | None]) -> float | None:
-    """The fraction that all images have; None where they differ."""
-    different = set(fractions)
-    return different.pop() if len(different) == 1 else None
-
-
-def _all(errors: Sequence[Hep2ganError]) -> Hep2ganError:
-    if len(errors) == 1:
-        return errors[0]
-    return SeveralProblemsError(errors, "images cannot be read", "", "correct each of them")
 
 
 def load_run(

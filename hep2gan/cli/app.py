@@ -88,7 +88,7 @@ def quote_text(override: str, multirun: bool = False) -> str:
     "data.root='HEp-2 (2016), new'"
     """
     key, separator, value = override.partition("=")
-    is_list = key in ("inputs", "runs") and value[:1] == "[" and not _exists(value)
+    is_list = key in ("inputs", "run", "runs") and value[:1] == "[" and not _exists(value)
     if not separator or key.lstrip("+") not in TEXT_KEYS or _NO_TEXT.fullmatch(value) or is_list:
         return override
     if multirun and _SWEEP.match(value):
@@ -117,7 +117,7 @@ def name_positionals(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     Args:
         arguments: The arguments of the command line, without the program's name.
         names: Keys of the positional arguments; a key that ends in * takes all the remaining ones,
-            as a list.
+            as a list, one that ends in + the first and those after it that are models too.
 
     Returns:
         The flags, then the overrides, then the positional arguments as overrides.
@@ -172,8 +172,12 @@ def _to_overrides(positional: list[str], names: tuple[str, ...]) -> list[str]:
             values = ",".join(map(_quote_path, positional))
             overrides.append(f"{name[:-1]}=[{values}]")
             positional = []
+        elif name.endswith("+") and (count := _count_models(positional)) > 1:
+            values = ",".join(map(_quote_path, positional[:count]))
+            overrides.append(f"{name[:-1]}=[{values}]")
+            del positional[:count]
         else:
-            overrides.append(f"{name}={_quote_path(positional.pop(0))}")
+            overrides.append(f"{name.rstrip('+')}={_quote_path(positional.pop(0))}")
     if positional:
         raise Hep2ganError(
             f"argument {positional[0]!r} is not understood",
@@ -181,6 +185,14 @@ def _to_overrides(positional: list[str], names: tuple[str, ...]) -> list[str]:
             "see --help",
         )
     return overrides
+
+
+def _count_models(positional: list[str]) -> int:
+    if len(positional) < 2 or not Path(_expand(positional[1])).is_dir():
+        return 1  # without importing anything
+    from hep2gan.inference.members import count_models
+
+    return count_models(list(map(_expand, positional)))
 
 
 def run(
@@ -335,7 +347,8 @@ def _not_given(
     key: str, config: "DictConfig", command: str, positionals: tuple[str, ...]
 ) -> Hep2ganError:
     """Explain a missing key; a positional argument is called what the usage calls it."""
-    words = {name.rstrip("*"): name.rstrip("*").removesuffix("s").upper() for name in positionals}
+    names = [name.rstrip("*+") for name in positionals]
+    words = {name: name.removesuffix("s").upper() for name in names}
     if key not in words:
         return Hep2ganError(f"{key} is not given", "it has no default", f"add {key}=…, see --help")
     usage = " ".join(

@@ -17,7 +17,7 @@ from hep2gan.io import share_machine, write_json
 COMMANDS: dict[str, tuple[Callable[[dict[str, Any]], Path], tuple[str, ...]]] = {
     "train": (train, ()),
     "pack": (pack, ()),
-    "predict": (predict, ("run", "inputs*")),
+    "predict": (predict, ("run+", "inputs*")),
     "report": (report, ("runs*",)),
 }
 """The function of each command and the keys of its positional arguments."""

@@ -7,12 +7,14 @@ from hep2gan.cli.app import run
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hep2gan.cli.settings import PredictSettings
     from hep2gan.data.readers.image import ImageReading
+    from hep2gan.inference.exported import Export
     from hep2gan.inference.fields.predict import FieldsReport
     from hep2gan.inference.predict import InputImage, TrainedModel
+    from hep2gan.runs.folder import RunFolder
 
 _ANSWERS = 30
 """Specimens whose answers are printed; specimens.csv has all."""
@@ -33,25 +35,21 @@ def predict(config: dict[str, Any]) -> Path:
     """
     from hep2gan.cli.settings import PredictSettings
     from hep2gan.inference.fields.kind import sort_inputs
-    from hep2gan.inference.open import find_model, open_model
+    from hep2gan.inference.members import list_members, require_one_for_checkpoint
+    from hep2gan.inference.open import find_model
     from hep2gan.inference.predict import check_output, find_images
     from hep2gan.settings import parse
 
     settings = parse(PredictSettings, config)
-    # Before torch, which takes seconds to import.
-    found = find_model(settings.run)
+    named = settings.run if isinstance(settings.run, list) else [settings.run]
+    members = list_members(named)  # Before torch, which takes seconds to import.
+    require_one_for_checkpoint(members, settings.checkpoint)
+    found = {name: find_model(name) for name in members.names}
     inputs = settings.inputs
     output = Path(settings.output)
     images, left_out = find_images(inputs if isinstance(inputs, list) else [inputs], output)
     check_output(output, images)
-    if origin := getattr(found, "origin", ""):
-        print(f"model {origin}")
-    model = open_model(
-        found,
-        checkpoint=settings.checkpoint,
-        accelerator=settings.accelerator,
-        trusted=settings.trusted,
-    )
+    model = _open_models(settings, found, members.left_out)
     crops, fields, reason = sort_inputs(images, settings.input, model.crops)
     if reason:
         print(reason)
@@ -71,19 +69,19 @@ def _predict_crops(
     """Predict images of one cell each; return what is wrong with those that cannot be read."""
     from hep2gan.inference.predict import Predictor
     from hep2gan.io import progress_bar
-    from hep2gan.statistics.trust_rule import TrustRule
 
     output = Path(settings.output)
     known = None if settings.input == "crop" else model.crops
-    rule = TrustRule.of(model.trust, calibrated=settings.calibrated)
-    predictor = Predictor(model.backend, model.classes, model.size, known, model.reading, rule)
+    predictor = Predictor(
+        model.backend, model.classes, model.size, known, model.reading, model.rule
+    )
     with progress_bar("predicting") as bar:
         report = predictor.predict(
             images,
             output,
             batch_size=settings.batch_size,
             reading=_reading(settings),
-            overlays=settings.overlays,
+            overlays=settings.overlays is not False,
             progress=bar,
             masks=settings.masks,
         )
@@ -110,26 +108,33 @@ def _predict_fields(
     from hep2gan.inference.fields.specimens import name_specimens
     from hep2gan.inference.fields.tables import UNLIKE
     from hep2gan.io import progress_bar
-    from hep2gan.statistics.trust_rule import TrustRule
 
     assert model.crops is not None  # sort_inputs has seen to it
     table = Path(settings.specimens) if settings.specimens else None
     specimens = name_specimens(fields, table)
     finder = parse_finder(settings.cells, settings.trusted) if settings.cells else None
     source = CellSource(LabelFinder(settings.labels), finder, model.crops.usual_nucleus)
-    rule = TrustRule.of(model.trust, calibrated=settings.calibrated)
     predictor = FieldPredictor(
-        model.backend, model.classes, model.size, model.crops.margin, settings.batch_size, rule
+        model.backend,
+        model.classes,
+        model.size,
+        model.crops.margin,
+        settings.batch_size,
+        model.rule,
     )
     reading = _reading(settings).or_else(model.reading)
     options = FieldOptions(
-        reading, model.crops.nucleus, Path(settings.output), settings.overlays, settings.masks
+        reading,
+        model.crops.nucleus,
+        Path(settings.output),
+        settings.overlays is not False,
+        settings.masks,
     )
     with progress_bar("predicting fields") as bar:
         report = predict_fields(fields, predictor, source, specimens, options, bar)
     _print_fields(report, len(fields), settings, model.classes, specimens.rule)
     classified = report.cells if predictor.outputs.probabilities is not None else 0
-    unlike = report.flags[UNLIKE] if rule.limit is not None else None
+    unlike = report.flags[UNLIKE] if model.rule.limit is not None else None
     _print_trust(settings, model, classified, unlike)
     return report.problems
 
@@ -178,7 +183,7 @@ def _print_trust(
 
     if settings.masks == "only":
         return
-    for line in describe_trust(model.trust, cells, unlike, calibrated=settings.calibrated):
+    for line in describe_trust(model.trusts, cells, unlike, calibrated=settings.calibrated):
         print(line)
 
 
@@ -188,9 +193,40 @@ def _reading(settings: "PredictSettings") -> "ImageReading":
     return ImageReading(settings.white_level, settings.channel, settings.plane)
 
 
+def _open_models(
+    settings: "PredictSettings",
+    found: "Mapping[str, RunFolder | Export]",
+    left_out: "Sequence[str]",
+) -> "TrainedModel":
+    """The networks of all members as one model; say which they are."""
+    from hep2gan.inference.ensemble import combine_models
+    from hep2gan.inference.explain import explain_model
+    from hep2gan.inference.open import open_model
+
+    for each in found.values():
+        if origin := getattr(each, "origin", ""):
+            print(f"model {origin}")
+    if len(found) > 1:
+        print(f"{len(found)} runs predict together:\n{bullet_list(list(found))}")
+    if left_out:
+        print(f"left out, as they are not finished:\n{bullet_list(left_out)}")
+    models = {
+        name: open_model(
+            each,
+            checkpoint=settings.checkpoint,
+            accelerator=settings.accelerator,
+            trusted=settings.trusted,
+        )
+        for name, each in found.items()
+    }
+    model = combine_models(models, views=settings.views, calibrated=settings.calibrated)
+    draws_maps = settings.overlays == "cam" and settings.masks != "only"
+    return explain_model(model) if draws_maps else model
+
+
 def main() -> None:
     """Run the command."""
-    run(predict, "predict", ("run", "inputs*"))
+    run(predict, "predict", ("run+", "inputs*"))
 
 
 if __name__ == "__main__":

@@ -103,8 +103,14 @@ class EvaluateSettings(RunSettings):
 
 
 class PredictSettings(RunSettings):
-    """hep2gan-predict; `run` may be what hep2gan-export wrote, or hf://USER/NAME[@REVISION]."""
+    """hep2gan-predict."""
 
+    run: Texts | Text = Field(examples=["runs/default/proposed/seed0"])  # type: ignore[assignment]
+    """Run folder, what hep2gan-export wrote, or hf://USER/NAME[@REVISION]; or several, which then
+    predict together; of another folder, such as a method's, the finished runs in it."""
+    views: bool = False
+    """Each image is looked at in its eight flips and rotations, whose probabilities are averaged;
+    their spread tells how far they disagree. Takes eight times as long."""
     inputs: Texts | Text = Field(examples=["FOLDER"])
     """Image files and folders."""
     output: Text = "predictions"
@@ -122,8 +128,9 @@ class PredictSettings(RunSettings):
     calibrated: bool = True
     """Scale the probabilities by the temperature that the run's test found; the most probable class
     stays."""
-    overlays: bool = True
-    """Write each image with the outline of its mask."""
+    overlays: bool | Literal["cam"] = True
+    """Write each image with the outline of its mask; `cam`: also with a class activation map, which
+    shows where the classifier saw what speaks for the predicted class."""
     masks: bool | Literal["only"] = True
     """Write the masks; `only`: nothing else, as NAME_Mask.png, which data.masks of hep2gan-pack
     reads, and of a field as NAME_labels.png, which data=fields reads."""

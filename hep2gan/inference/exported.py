@@ -36,6 +36,7 @@ class Export:
         configuration: What the networks are built from, see `hep2gan.inference.configuration`.
         trust: What the run's test found of how far predictions are to be trusted; None if these
             weights were not tested, or do not classify.
+        views: Flips and rotations of an image that the networks average; 1 for none.
         metrics: Results of the test, such as `test/dice`; empty if these weights were not tested.
         origin: hf://USER/NAME@COMMIT where it was downloaded; '' for a folder.
     """
@@ -47,6 +48,7 @@ class Export:
     crops: CropGeometry | None
     reading: ImageReading
     trust: Trust | None
+    views: int
     configuration: dict[str, Any]
     metrics: dict[str, float]
     origin: str = ""
@@ -129,6 +131,8 @@ def _parse(found: Mapping[str, Any], folder: Path, origin: str) -> Export:
         raise ValueError("classes must be names, each once")
     if type(size) is not int or not 0 < size <= MAX_IMAGE_SIZE:
         raise ValueError(f"size is {str(size)[:40]}, must be in 1..{MAX_IMAGE_SIZE}")
+    if type(views := found["views"]) is not int or views < 1:
+        raise ValueError("views is no number from 1")
     configuration, metrics = found["configuration"], found["test_metrics"]
     if not isinstance(configuration, dict) or not isinstance(metrics, dict):
         raise ValueError("configuration or test_metrics is no mapping")
@@ -145,6 +149,7 @@ def _parse(found: Mapping[str, Any], folder: Path, origin: str) -> Export:
         crops=crops,
         reading=reading,
         trust=None if judged is None else Trust.parse(judged).require_classes(names),
+        views=views,
         configuration=configuration,
         metrics=metrics,
         origin=origin,

@@ -1,5 +1,6 @@
 """Load the networks of a run or of its exported weights, and run them with PyTorch."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +22,10 @@ from hep2gan.config import (
 from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
+from hep2gan.inference.cam import ActivationMapper
 from hep2gan.inference.configuration import parse_shared
 from hep2gan.inference.exported import Export
-from hep2gan.inference.predict import BackendOutput
+from hep2gan.inference.predict import BackendOutput, InferenceBackend
 from hep2gan.inference.weights import read_weights
 from hep2gan.models.output import ModelOutput
 from hep2gan.runs.checkpoints import load_best_or_latest, read_checkpoint
@@ -248,6 +250,8 @@ class TorchBackend:
         self._task, self._normalisation = task.to(device).eval(), normalisation
         self._device = device
         self._mixture = task.mixture
+        self._evaluate: Callable[[Tensor], ModelOutput] = task
+        self._cam = None if task.classifier is None else ActivationMapper(task.classifier)
         if device.type == "cpu":
             to_channels_last(task.networks.values())
 
@@ -266,7 +270,7 @@ class TorchBackend:
         """
         pixels, ranges = (torch.from_numpy(part).to(self._device) for part in (image, levels))
         with full_float32():
-            output: ModelOutput = self._task(self._normalisation(pixels, ranges))
+            output = self._evaluate(self._normalisation(pixels, ranges))
         mixture, features = self._mixture, output.features
         distances = None if mixture is None or features is None else mixture.distances(features)
         output = output.cpu()
@@ -275,3 +279,40 @@ class TorchBackend:
             None if output.probabilities is None else output.probabilities.numpy(),
             None if distances is None else distances.cpu().numpy(),
         )
+
+    def single_view(self) -> InferenceBackend:
+        """Return the same networks without the run's own test-time views."""
+        single = copy.copy(self)
+        single._evaluate = self._task.evaluate_view
+        return single
+
+    @torch.no_grad()
+    def activation_maps(
+        self,
+        image: npt.NDArray[np.uint8],
+        levels: npt.NDArray[np.float32],
+        predicted: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.float32] | None:
+        """Map what speaks for a class of each image, in the image as it is.
+
+        Args:
+            image: Stored pixels, uint8 (B, S, S).
+            levels: Grey levels of stored 0 and 255, float32 (B, 2).
+            predicted: (B,) the classes.
+
+        Returns:
+            float32 (B, S, S) in [0, 1], see `ActivationMapper`; None without a classifier.
+
+        Raises:
+            Hep2ganError: The classifier has no convolutional map before its features.
+        """
+        if self._cam is None:
+            return None
+        pixels, ranges, classes = (
+            torch.from_numpy(part).to(self._device) for part in (image, levels, predicted)
+        )
+        normalised = self._normalisation(pixels, ranges)
+        generator, guidance = self._task.generator, self._task.guidance
+        mask = None if generator is None else generator(normalised).sigmoid()
+        maps = self._cam(normalised, guidance.select(mask, None), classes)
+        return np.asarray(maps.cpu().numpy(), np.float32)

@@ -92,6 +92,7 @@ def describe_export(
         "classes": classes,
         "trust": trust.to_plain() if trust else None,
         "threshold": THRESHOLD,
+        "views": config.evaluation.tta,
         "inputs": _ports(inputs, trained.size, len(classes)),
         "outputs": _ports(outputs, trained.size, len(classes)),
         "preprocessing": [

@@ -44,12 +44,14 @@ class OnnxBackend:
     Args:
         graph: The ONNX file.
         accelerator: "cpu", "gpu", or "auto" for a GPU where ONNX Runtime has one.
+        views: Flips and rotations of an image that the graph averages.
 
     Raises:
         Hep2ganError: onnxruntime is missing, it cannot use a GPU, or the file is no graph.
     """
 
-    def __init__(self, graph: Path, accelerator: Device = "auto") -> None:
+    def __init__(self, graph: Path, accelerator: Device = "auto", views: int = 1) -> None:
+        self._views = views
         runtime = onnx_package("onnxruntime")
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors alone
@@ -81,6 +83,10 @@ class OnnxBackend:
         inputs = {"image": image, "levels": levels}
         outputs = self._session.run(None, {name: inputs[name] for name in self._inputs})
         return BackendOutput(**dict(zip(self._outputs, outputs, strict=True)))
+
+    def single_view(self) -> "OnnxBackend | None":
+        """Return the graph itself, or None if it averages views, which cannot be left out."""
+        return self if self._views == 1 else None
 
 
 def _providers(accelerator: Device, available: list[str]) -> list[str]:

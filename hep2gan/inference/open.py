@@ -60,7 +60,7 @@ def open_model(
 
         run = load_run(found.path, checkpoint, trusted)
         backend = torch_backend(run.task, run.config, accelerator)
-        return TrainedModel(backend, run.classes, run.size, run.crops, run.reading, run.trust())
+        return TrainedModel(backend, run.classes, run.size, run.crops, run.reading, (run.trust(),))
     if checkpoint:
         raise Hep2ganError(
             f"{found} is an export", "it holds one set of weights", "leave out checkpoint"
@@ -71,7 +71,7 @@ def open_model(
         found.size,
         found.crops,
         found.reading,
-        found.trust,
+        (found.trust,),
     )
 
 
@@ -81,7 +81,7 @@ def _export_backend(
     if export.format == "onnx":
         from hep2gan.inference.onnx_backend import OnnxBackend
 
-        return OnnxBackend(export.weights, accelerator)
+        return OnnxBackend(export.weights, accelerator, export.views)
     from hep2gan.inference.load import load_export, torch_backend
 
     return torch_backend(*load_export(export, trusted), accelerator)

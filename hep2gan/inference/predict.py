@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from hep2gan.data.readers.files import describe_others, split_masks, walk_files
 from hep2gan.data.readers.image import (
     SUFFIXES,
     ByteImage,
+    GreyImage,
     GreyLevels,
     ImageReading,
     read_array,
@@ -29,7 +30,7 @@ from hep2gan.data.readers.image import (
 )
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import atomic_open, atomic_write, csv_text
-from hep2gan.reports.figures.overlay import overlay
+from hep2gan.reports.figures.overlay import blend_map, overlay
 from hep2gan.runs.folder import CropGeometry
 from hep2gan.runs.trust import Trust
 from hep2gan.statistics.trust_rule import TrustRule
@@ -113,11 +114,25 @@ class BackendOutput(NamedTuple):
             a temperature; of one image (K,).
         distances: Squared Mahalanobis distances of the features to the mixture's class means,
             float32 (B, K); None without a Gaussian-mixture loss.
+        spread: How far members or views disagree, in [0, 1], float32 (B,), see
+            `hep2gan.inference.ensemble.spread`; None of one network that looks once.
+        activation: What speaks for the predicted class and where, in [0, 1], float32 (B, S, S), see
+            `hep2gan.inference.explain`; None where nobody asks.
     """
 
     mask: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.floating] | None = None
     distances: npt.NDArray[np.float32] | None = None
+    spread: npt.NDArray[np.float32] | None = None
+    activation: npt.NDArray[np.float32] | None = None
+
+    def of(self, index: int) -> "BackendOutput":
+        """Return the results of one image.
+
+        Args:
+            index: Its place in the batch.
+        """
+        return BackendOutput(*(None if part is None else part[index] for part in self))
 
 
 @dataclass(frozen=True)
@@ -130,6 +145,8 @@ class CellPrediction:
             not kept.
         mask: The nucleus as 1, the background as 0, uint8 (h, w).
         probabilities: Probability of each class, in the order of the classes.
+        spread: How far the members of an ensemble, or the views of the image, disagree, in [0, 1];
+            None where one network looked once.
         entropy: Their entropy in [0, 1], 0 where one class is certain.
         distance: Distance of the cell's features to the nearest mean of the Gaussian mixture.
         unlike_training: Whether that is beyond what the run's limit allows cells like the
@@ -140,6 +157,7 @@ class CellPrediction:
     image: ByteImage | None
     mask: ByteImage | None
     probabilities: dict[str, float] | None
+    spread: float | None = None
     entropy: float | None = None
     distance: float | None = None
     unlike_training: bool | None = None
@@ -161,6 +179,8 @@ class CellPrediction:
         row: dict[str, Any] = {"image": self.name}
         if self.probabilities is not None:
             row |= {"predicted": self.label, **self.probabilities}
+        if self.spread is not None:
+            row["spread"] = self.spread
         for name in ("entropy", "distance", "unlike_training"):
             if (value := getattr(self, name)) is not None:
                 row[name] = value
@@ -177,6 +197,45 @@ Its arguments are uint8 (B, S, S) pixels, and float32 (B, 2) grey levels (0..255
 """
 
 
+@runtime_checkable
+class ViewedBackend(Protocol):
+    """A backend that may average views of each image."""
+
+    def single_view(self) -> InferenceBackend | None:
+        """Return the same networks on the image as it is; None if the views cannot be left out."""
+
+
+@runtime_checkable
+class ExplainingBackend(Protocol):
+    """A backend that can tell what speaks for a class."""
+
+    def activation_maps(
+        self,
+        image: npt.NDArray[np.uint8],
+        levels: npt.NDArray[np.float32],
+        predicted: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.float32] | None:
+        """Map what speaks for a class of each image.
+
+        Args:
+            image: Stored pixels, uint8 (B, S, S).
+            levels: Grey levels of stored 0 and 255, float32 (B, 2).
+            predicted: (B,) the classes.
+
+        Returns:
+            float32 (B, S, S) in [0, 1]; None if there are no such maps.
+        """
+
+
+def explaining(backend: object) -> ExplainingBackend | None:
+    """Return a backend that can tell what speaks for a class; None for another.
+
+    Args:
+        backend: Any backend.
+    """
+    return backend if isinstance(backend, ExplainingBackend) else None
+
+
 class TrainedModel(NamedTuple):
     """Networks that are ready to predict, and what is known of their training.
 
@@ -186,8 +245,10 @@ class TrainedModel(NamedTuple):
         size: S, the side in pixels of the images that the networks take.
         crops: How large the cells of the training were; None if that was not recorded.
         reading: How the images of the training were read.
-        trust: What its test found of how far predictions are to be trusted; None without a test of
-            these weights.
+        trusts: What the test of each member found of how far predictions are to be trusted; None
+            without a test of its weights.
+        rule: How probabilities are scaled and cells unlike the training are told; as it is, nothing
+            is, see `combine_models`.
     """
 
     backend: InferenceBackend
@@ -195,7 +256,8 @@ class TrainedModel(NamedTuple):
     size: int
     crops: CropGeometry | None
     reading: ImageReading
-    trust: Trust | None = None
+    trusts: tuple[Trust | None, ...] = (None,)
+    rule: TrustRule = TrustRule()
 
 
 @dataclass
@@ -364,8 +426,7 @@ class Predictor:
                 output = self._backend(pixels, levels)
                 output = output._replace(probabilities=self._trust.scale(output.probabilities))
                 for index, image in enumerate(images):
-                    own = (None if part is None else part[index] for part in output)
-                    yield image, BackendOutput(*own)
+                    yield image, output.of(index)
 
 
 def find_images(inputs: Sequence[str], output: Path) -> FoundImages:
@@ -545,6 +606,7 @@ def to_prediction(
     if predicted.probabilities is not None:
         probabilities = dict(zip(classes, predicted.probabilities.tolist(), strict=True))
     name = file.name if isinstance(file, InputArray) else str(file.path)
+    spread = None if predicted.spread is None else float(predicted.spread)
     entropy, distance, _, unlike = trust.measure(
         *(
             None if part is None else part[None]
@@ -556,6 +618,7 @@ def to_prediction(
         image.background,
         mask,
         probabilities,
+        spread,
         None if entropy is None else float(entropy[0]),
         None if distance is None else float(distance[0]),
         None if unlike is None else bool(unlike[0]),
@@ -587,12 +650,11 @@ def write_result(
     image, predicted = result
     require_masks(masks, predicted)
     cell, name = to_prediction(image, predicted, classes, trust), Path(image.file.name)
-    if cell.mask is not None:
-        if masks:
-            stem = Path("masks") / name if masks is True else name.with_name(f"{name.name}_Mask")
-            save_png(output / stem, cell.mask * 255)
-        if cell.image is not None:
-            save_png(output / "overlays" / name, overlay(cell.image, cell.mask))
+    if cell.mask is not None and masks:
+        stem = Path("masks") / name if masks is True else name.with_name(f"{name.name}_Mask")
+        save_png(output / stem, cell.mask * 255)
+    if (picture := _draw_overlay(cell, predicted.activation)) is not None:
+        save_png(output / "overlays" / name, picture)
     row = cell.row()
     return {key: _to_text(value) for key, value in row.items()}
 
@@ -601,6 +663,18 @@ def _to_text(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.6f}" if isinstance(value, float) else value
+
+
+def _draw_overlay(
+    cell: CellPrediction, activation: npt.NDArray[np.float32] | None
+) -> ByteImage | None:
+    """The image with its map and the outline of its mask; None without either."""
+    picture = cell.image
+    if picture is None or (cell.mask is None and activation is None):
+        return None
+    if activation is not None:
+        picture = blend_map(picture, bring_to_size(activation, picture.shape))
+    return picture if cell.mask is None else overlay(picture, cell.mask)
 
 
 def require_masks(masks: Masks, predicted: BackendOutput) -> None:
@@ -631,11 +705,22 @@ def threshold_at_size(probability: npt.NDArray[np.float32], shape: tuple[int, ..
     Returns:
         uint8 (h, w) of {0, 1}.
     """
+    return (bring_to_size(probability, shape) >= 0.5).astype(np.uint8)
+
+
+def bring_to_size(values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> GreyImage:
+    """Resize what the networks say of an image to its own size, bilinearly.
+
+    Args:
+        values: float32 (S, S).
+        shape: Height and width of the image in pixels.
+
+    Returns:
+        float32 (h, w).
+    """
     height, width = shape
-    image = Image.fromarray(probability.astype(np.float32)).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
-    return (np.asarray(image) >= 0.5).astype(np.uint8)
+    image = Image.fromarray(values.astype(np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def save_png(stem: Path, pixels: ByteImage) -> None:

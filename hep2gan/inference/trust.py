@@ -1,16 +1,18 @@
 """Say in words how far predictions are to be trusted."""
 
+from collections.abc import Sequence
+
 from hep2gan.errors import pluralize
 from hep2gan.runs.trust import DistanceLimit, Trust
 
 
 def describe_trust(
-    trust: Trust | None, cells: int, unlike: int | None, *, calibrated: bool
+    trusts: Sequence[Trust | None], cells: int, unlike: int | None, *, calibrated: bool
 ) -> list[str]:
     """Say what probabilities and flags of predicted cells are worth.
 
     Args:
-        trust: What the run keeps; None without a test of its weights.
+        trusts: What each run that predicts keeps; None without a test of its weights.
         cells: Number of predicted cells with class probabilities.
         unlike: How many of them are unlike the training; None without a limit.
         calibrated: Whether probabilities are scaled.
@@ -20,6 +22,9 @@ def describe_trust(
     """
     if not cells:
         return []
+    if len(trusts) > 1:
+        return _describe_several(trusts, cells, unlike, calibrated)
+    (trust,) = trusts
     if trust is None:
         return [
             "probabilities are as the networks give them, and no cell is told to be unlike the"
@@ -32,6 +37,25 @@ def describe_trust(
         share = f"{unlike:,} of {pluralize(cells, 'cell')} {'is' if unlike == 1 else 'are'}"
         expected = describe_false_alarms(trust.distance)
         lines.append(f"{share} unlike the training (unlike_training); {expected}")
+    return lines
+
+
+def _describe_several(
+    trusts: Sequence[Trust | None], cells: int, unlike: int | None, calibrated: bool
+) -> list[str]:
+    untested = sum(trust is None for trust in trusts)
+    scaled = "as the networks give them (calibrated=false)"
+    if calibrated:
+        scaled = "scaled by its own temperature"
+        if untested:
+            scaled += f", but for {untested} of {len(trusts)} runs, which were not tested"
+    lines = [f"probabilities are means over {len(trusts)} runs, those of each {scaled}"]
+    if unlike is not None:
+        lines.append(
+            f"{unlike:,} of {pluralize(cells, 'cell')} {'is' if unlike == 1 else 'are'} unlike the"
+            " training (unlike_training): further from the means, on average over the runs, than"
+            " the average of their limits; how often that errs was not tested"
+        )
     return lines
 
 

@@ -282,9 +282,18 @@ class SegmentationGuidedClassification(L.LightningModule):
         Returns:
             Masks, probabilities and features, averaged over the test-time views.
         """
-        return self.views.average(self._one_view, image, truth)
+        return self.views.average(self.evaluate_view, image, truth)
 
-    def _one_view(self, image: Tensor, truth: Tensor | None) -> ModelOutput:
+    def evaluate_view(self, image: Tensor, truth: Tensor | None = None) -> ModelOutput:
+        """Segment and classify images as they are, without test-time views.
+
+        Args:
+            image: Normalised images (B, 1, H, W).
+            truth: As in `forward`.
+
+        Returns:
+            Masks, probabilities and features.
+        """
         mask = None if self.generator is None else self.generator(image).sigmoid()
         logits = features = logits_true = None
         if self.classifier is not None:

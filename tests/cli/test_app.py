@@ -33,6 +33,22 @@ def test_positionals_become_overrides():
         name_positionals(["a", "b"], ("run",))
 
 
+def test_leading_runs_are_members(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "it's b"):
+        Path(folder).mkdir()
+        Path(folder, "config.yaml").touch()
+    Path("images").mkdir()
+    names = ("run+", "inputs*")
+    assert name_positionals(["a", "it's b", "images", "x.png"], names) == [
+        r"run=['a','it\'s b']",
+        "inputs=['images','x.png']",
+    ]
+    assert name_positionals(["a", "images", "it's b"], names)[0] == "run='a'"
+    assert name_positionals(["a", "x.png"], names) == ["run='a'", "inputs=['x.png']"]
+    assert name_positionals(["a"], names) == ["run='a'"]
+
+
 def test_a_file_with_an_equals_sign_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b.png").touch()
@@ -145,7 +161,9 @@ def test_a_wrong_run_is_told_before_anything_slow_is_imported(
     assert call(command, "nowhere", *inputs) == 2
     assert "nowhere is no run folder" in capsys.readouterr().err
     if command is not report:  # It takes a study's folder.
-        for folder in ("runs", "runs/demo", "runs/demo/proposed"):
+        # hep2gan-predict takes the folder of a study or a method.
+        below = () if command is predict else ("runs/demo", "runs/demo/proposed")
+        for folder in ("runs", *below):
             assert call(command, folder, *inputs) == 2
             said = capsys.readouterr().err
             assert f"{folder} is no run folder" in said

@@ -252,7 +252,7 @@ def test_damaged_exports_are_refused(damage, inside, tmp_path):
     for file in (inside / RUN / "export").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     whole = open_export(tmp_path)
-    assert (whole.size, whole.reading) == (64, ImageReading())
+    assert (whole.size, whole.reading, whole.views) == (64, ImageReading(), 1)
     described = tmp_path / "model.json"
     if damage == "graph":
         content = bytearray((tmp_path / "model.onnx").read_bytes())

@@ -370,6 +370,40 @@ def test_each_file_gets_its_own_mask_and_overlay():
         assert np.array_equal(drawn, overlay(stretch(pixels.astype(np.float32))[0], mask))
 
 
+@pytest.mark.parametrize("segments", [True, False])
+def test_maps_are_drawn_and_the_spread_is_written(segments):
+    image("m2/1.png", (20, 30))
+
+    def explained(pixels, levels):
+        output = engine(pixels, levels)
+        values = np.zeros(pixels.shape, np.float32)
+        values[:, :8] = 1
+        return output._replace(
+            mask=output.mask if segments else None,
+            spread=np.full(len(pixels), 0.125, np.float32),
+            activation=values,
+        )
+
+    def overlays(wanted):
+        Predictor(explained, "ab", 16).predict(
+            find_images(["m2/1.png"], OUT).images, OUT, batch_size=1, reading=AS_TRAINED,
+            overlays=wanted, progress=lambda *_: None,
+        )  # fmt: skip
+        return OUT / "overlays/1.png"
+
+    assert not overlays(False).exists()
+    picture = np.asarray(Image.open(overlays(True)))
+    plain = np.asarray(Image.open("m2/1.png"))
+    assert picture.shape == (20, 30, 3)
+    grey = (picture == picture[:, :, :1]).all(axis=2)
+    assert not grey[:9].any()  # the upper half is coloured
+    assert grey[12:].mean() > (0.5 if segments else 0.99)
+    assert plain.shape == (20, 30)
+    (row,) = csv.DictReader((OUT / "predictions.csv").read_text().splitlines())
+    assert list(row)[:5] == ["image", "predicted", "a", "b", "spread"]
+    assert float(row["spread"]) == 0.125
+
+
 def test_only_some_images_are_held_at_once():
     done, started = [], []
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from hep2gan.data.fields.regions import CellRegion, Labels
 from hep2gan.data.readers.image import ByteImage, GreyImage
 from hep2gan.reports.figures.fonts import families_of
+from hep2gan.reports.figures.overlay import blend_map
 from hep2gan.reports.figures.style import PREDICTION, short_names
 
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#F0E442", "#FFFFFF")
@@ -20,6 +21,7 @@ COLORS = ("#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#F0E442", "#FF
 _INK, _GROUND, _QUIET = "#FFFFFF", "#1a1a1a", "#c8c8c8"
 _SMALL, _LARGE = 12, 26
 """Text sizes in px."""
+_MAPS = "red to yellow: what speaks for the class of the cell, little to most"
 _STAR = "* at the border, of odd size or out of focus: does not count where others do"
 
 
@@ -51,6 +53,7 @@ def draw_field(
     predicted: npt.NDArray[np.int64] | None,
     flagged: npt.NDArray[np.bool_],
     legend: Legend,
+    maps: GreyImage | None = None,
 ) -> ByteImage:
     """Draw the cells of a field on it, and a legend below it.
 
@@ -65,6 +68,7 @@ def draw_field(
         predicted: (n,) their classes; None without a classifier.
         flagged: (n,) whether they have a flag.
         legend: What is said below.
+        maps: float32 (h, w) class activation maps of the cells, see `paste_maps`; None for none.
 
     Returns:
         uint8 (h + strip, w, 3) picture.
@@ -75,9 +79,9 @@ def draw_field(
     kinds = [None] * len(regions) if predicted is None else predicted.tolist()
     colors = [PREDICTION if kind is None else class_color(kind) for kind in kinds]
     width = max(1, round(diameter / 35))
-    picture = Image.fromarray(
-        _outline_cells(stretch_contrast(image), labels, regions, colors, width)
-    )
+    grey = stretch_contrast(image)
+    ground = np.repeat(grey[:, :, None], 3, axis=2) if maps is None else blend_map(grey, maps)
+    picture = Image.fromarray(_outline_cells(ground, labels, regions, colors, width))
     for region, kind, color, is_flagged in zip(regions, kinds, colors, flagged, strict=True):
         text = f"{region.label}{'*' if is_flagged else ''} {'' if kind is None else short[kind]}"
         _write_above(picture, region, text.strip(), color, size)
@@ -86,8 +90,29 @@ def draw_field(
         (class_color(at), f"{word} {counts[at]}" if word == name else f"{word} {name} {counts[at]}")
         for at, (word, name) in enumerate(zip(short, legend.classes, strict=True))
     ]
-    strip = _draw_strip(picture.width, size + 2, entries, legend.title, bool(flagged.any()))
+    notes = [_MAPS] * (maps is not None) + [_STAR] * bool(flagged.any())
+    strip = _draw_strip(picture.width, size + 2, entries, legend.title, notes)
     return np.concatenate([np.asarray(picture), strip])
+
+
+def paste_maps(
+    shape: tuple[int, ...], boxes: Sequence[tuple[int, int, int, int]], maps: Sequence[GreyImage]
+) -> GreyImage:
+    """Put the class activation map of each cell where the cell is; where boxes overlap, the higher.
+
+    Args:
+        shape: Height and width of the field in px.
+        boxes: Place of each cell's crop: top, left, bottom, right in px.
+        maps: float32 map of each, of the size of its box.
+
+    Returns:
+        float32 (h, w), 0 between the cells.
+    """
+    field = np.zeros(shape, np.float32)
+    for (top, left, bottom, right), values in zip(boxes, maps, strict=True):
+        part = field[top:bottom, left:right]
+        np.maximum(part, values, out=part)
+    return field
 
 
 def stretch_contrast(image: GreyImage) -> ByteImage:
@@ -105,7 +130,7 @@ def stretch_contrast(image: GreyImage) -> ByteImage:
 
 
 def _outline_cells(
-    grey: ByteImage,
+    ground: ByteImage,
     labels: Labels,
     regions: Sequence[CellRegion],
     colors: Sequence[str],
@@ -120,7 +145,7 @@ def _outline_cells(
     rgb = np.zeros((int(labels.max(initial=0)) + 1, 3), np.uint8)
     for region, color in zip(regions, colors, strict=True):
         rgb[region.label] = ImageColor.getrgb(color)
-    picture = np.repeat(grey[:, :, None], 3, axis=2)
+    picture = ground.copy()
     picture[edge] = rgb[labels[edge]]
     return picture
 
@@ -146,10 +171,10 @@ def _write_above(
 
 
 def _draw_strip(
-    width: int, size: int, entries: Sequence[tuple[str, str]], title: str, has_stars: bool
+    width: int, size: int, entries: Sequence[tuple[str, str]], title: str, notes: Sequence[str]
 ) -> ByteImage:
     """Draw the title and, in as many lines as they need, the classes."""
-    words = [*entries, *([("", _STAR)] if has_stars else [])]
+    words = [*entries, *(("", note) for note in notes)]
     line, gap = round(1.6 * size), size
     places, x, y = [], gap, line
     for color, text in words:

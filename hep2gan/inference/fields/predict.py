@@ -19,7 +19,7 @@ from hep2gan.inference.fields.cells import FOUND, CellSource, FieldCells
 from hep2gan.inference.fields.flags import CellFlags, flag_cells
 from hep2gan.inference.fields.geojson import feature_collection
 from hep2gan.inference.fields.label_images import generated_labels, save_labels
-from hep2gan.inference.fields.overlay import Legend, class_color, draw_field
+from hep2gan.inference.fields.overlay import Legend, class_color, draw_field, paste_maps
 from hep2gan.inference.fields.predictor import FieldPredictor, FieldResult
 from hep2gan.inference.fields.specimens import FieldSpecimens
 from hep2gan.inference.fields.tables import (
@@ -206,10 +206,14 @@ class _Tables(NamedTuple):
 
 def _open_tables(stack: ExitStack, predictor: FieldPredictor, options: FieldOptions) -> _Tables:
     answer, limit = answer_columns(predictor.classes), _has_limit(predictor)
-    has_distances = predictor.outputs.distances is not None
     unlike = [UNLIKE] if limit else []
     columns = {
-        "cells": cell_columns(predictor.classes, has_distances, limit),
+        "cells": cell_columns(
+            predictor.classes,
+            has_distances=predictor.outputs.distances is not None,
+            has_limit=limit,
+            has_spread=predictor.outputs.spread is not None,
+        ),
         "fields": ["field", "specimen", "labels", *answer, *FLAGS, *unlike, "problem"],
         "specimens": ["specimen", "fields", "fields_left_out", *answer, *unlike],
     }
@@ -275,8 +279,12 @@ def _write(
         _write_geojson(path, labels, result, flags, classes)
         if options.overlays:
             title = f"{file.name.name}: {describe_answer(votes.answer(), classes)}"
+            legend = Legend(classes, title)
+            maps = None
+            if result.activations is not None:
+                maps = paste_maps(image.shape, result.boxes, result.activations)
             picture = draw_field(
-                image, labels, result.regions, result.predicted, flags.any, Legend(classes, title)
+                image, labels, result.regions, result.predicted, flags.any, legend, maps
             )
             save_png(output / "overlays" / file.name, picture)
     counts = Counter({name: int(getattr(flags, name).sum()) for name in FLAGS})
@@ -303,6 +311,7 @@ def _measurements(
     measures = result.measure()
     columns: dict[str, npt.NDArray[Any] | None] = {
         "Entropy": measures.entropy,
+        "Spread": result.spread,
         "Distance to nearest mean": measures.distance,
         "Unlike training": measures.unlike,
         "Sharpness": flags.sharpness,

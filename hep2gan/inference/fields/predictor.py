@@ -10,7 +10,12 @@ import numpy.typing as npt
 
 from hep2gan.data.fields.regions import CellCrop, CellRegion, Labels, cut_cell, find_regions
 from hep2gan.data.readers.image import ByteImage, GreyImage, resize, stretch
-from hep2gan.inference.predict import BackendOutput, InferenceBackend, threshold_at_size
+from hep2gan.inference.predict import (
+    BackendOutput,
+    InferenceBackend,
+    bring_to_size,
+    threshold_at_size,
+)
 from hep2gan.statistics.trust_rule import CellMeasures, TrustRule
 
 Box = tuple[int, int, int, int]
@@ -26,6 +31,9 @@ class FieldResult(NamedTuple):
         distances: float32 (n, K) squared distances to the mixture's means; None without a mixture.
         masks: The generated mask of each cell, uint8 {0, 1} of the size of its box; None without a
             generator.
+        spread: float32 (n,) how far members or views disagree; None of one network that looks once.
+        activations: What speaks for the class of each cell and where, float32 in [0, 1] of the size
+            of its box; None where nobody asks.
         trust: How the cells are measured.
     """
 
@@ -34,6 +42,8 @@ class FieldResult(NamedTuple):
     probabilities: npt.NDArray[np.floating] | None
     distances: npt.NDArray[np.floating] | None
     masks: Sequence[ByteImage] | None
+    spread: npt.NDArray[np.float32] | None = None
+    activations: Sequence[GreyImage] | None = None
     trust: TrustRule = TrustRule()
 
     @property
@@ -99,6 +109,7 @@ class FieldPredictor:
         regions = find_regions(labels)
         boxes: list[Box] = []
         masks: list[ByteImage] = []
+        activations: list[GreyImage] = []
         # Of no cell, so that there is something to join where a field has none.
         outputs = [BackendOutput(*(None if part is None else part[:0] for part in self.outputs))]
         crops = (cut_cell(image, labels, region, self._margin) for region in regions)
@@ -109,14 +120,21 @@ class FieldPredictor:
                     threshold_at_size(probability, crop.image.shape)
                     for crop, probability in zip(batch, output.mask, strict=True)
                 ]
+            if output.activation is not None:
+                activations += [
+                    bring_to_size(values, crop.image.shape)
+                    for crop, values in zip(batch, output.activation, strict=True)
+                ]
             scaled = self.trust.scale(output.probabilities)
-            outputs.append(output._replace(mask=None, probabilities=scaled))
+            outputs.append(output._replace(mask=None, activation=None, probabilities=scaled))
         return FieldResult(
             regions,
             boxes,
             _join([output.probabilities for output in outputs]),
             _join([output.distances for output in outputs]),
             None if self.outputs.mask is None else masks,
+            _join([output.spread for output in outputs]),
+            None if self.outputs.activation is None else activations,
             self.trust,
         )
 

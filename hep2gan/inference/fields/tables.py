@@ -18,15 +18,23 @@ UNLIKE = "unlike_training"
 """The flag of cells beyond the run's limit of distances; these count."""
 
 
-def cell_columns(classes: Sequence[str], has_distances: bool, has_limit: bool) -> list[str]:
+def cell_columns(
+    classes: Sequence[str],
+    *,
+    has_distances: bool = False,
+    has_limit: bool = False,
+    has_spread: bool = False,
+) -> list[str]:
     """Name the columns of cells.csv.
 
     Args:
         classes: K class names; empty without a classifier.
         has_distances: Whether the method has a Gaussian mixture.
         has_limit: Whether the run has a limit of distances.
+        has_spread: Whether several members or views look at each cell.
     """
     predicted = ["predicted", *(f"p_{name}" for name in classes), "entropy"] if classes else []
+    predicted += ["spread"] if has_spread else []
     distances = ["distance", "nearest_class"] if has_distances else []
     place = ("top", "left", "bottom", "right", "centroid_y", "centroid_x", "area")
     return [
@@ -70,6 +78,8 @@ def cell_rows(
             row |= {f"p_{name}": f"{p:.6f}" for name, p in zip(classes, chances, strict=True)}
         if measures.entropy is not None:
             row["entropy"] = f"{measures.entropy[at]:.4f}"
+        if result.spread is not None:
+            row["spread"] = f"{result.spread[at]:.6f}"
         if measures.distance is not None and measures.nearest is not None:
             row["distance"] = f"{measures.distance[at]:.4f}"
             row["nearest_class"] = classes[int(measures.nearest[at])]

@@ -2,22 +2,26 @@
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.metrics.boundary import mask_outline
 from hep2gan.reports.figures.style import PREDICTION, TRUTH
 from hep2gan.runs.predictions import FOREGROUND, Predictions
 
+_MAP_COLORS, _MAP_OPACITY = "autumn", 0.6
+"""Of matplotlib, from red to yellow: lighter the higher, and never the purple of an outline."""
+
 
 def overlay(
     image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], color: str = PREDICTION
 ) -> npt.NDArray[np.uint8]:
-    """Draw the outermost pixels of a mask on a grey image.
+    """Draw the outermost pixels of a mask on a grey image, or on one that has colours already.
 
     The line is one pixel wide, more on images above 256 px.
 
     Args:
-        image: (H, W) grey levels 0..255.
+        image: (H, W) grey levels 0..255, or (H, W, 3) colours.
         mask: (H, W) of two values, foreground nonzero ({0, 1} or {0, 255}); an empty one leaves the
             image as it is.
         color: Colour of the line, #RRGGBB.
@@ -28,7 +32,7 @@ def overlay(
     Raises:
         Hep2ganError: If shapes differ or the mask has grey levels.
     """
-    if image.ndim != 2 or image.shape != mask.shape:
+    if image.ndim not in (2, 3) or image.shape[:2] != mask.shape:
         raise Hep2ganError(
             f"image and mask have shapes {image.shape} and {mask.shape}",
             "an overlay needs two arrays (H, W) of one size",
@@ -37,11 +41,30 @@ def overlay(
     if inside.any() and mask.min(where=inside, initial=255) != mask.max():
         raise Hep2ganError("the mask has grey levels", "must be binary", "threshold it at 128")
     core = inside
-    for _ in range(max(1, round(min(image.shape) / 256))):
+    for _ in range(max(1, round(min(mask.shape) / 256))):
         core = core & ~mask_outline(core)
-    coloured = np.repeat(image[:, :, None], 3, axis=2)
+    coloured = image.copy() if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
     coloured[inside & ~core] = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
     return coloured
+
+
+def blend_map(
+    image: npt.NDArray[np.uint8], values: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8]:
+    """Lay a map over a grey image: nothing where it is 0, the more of its colour the higher it is.
+
+    Args:
+        image: (H, W) grey levels 0..255.
+        values: (H, W) numbers in [0, 1].
+
+    Returns:
+        (H, W, 3) RGB image.
+    """
+    strength = np.clip(values, 0, 1)
+    color = colormaps[_MAP_COLORS](strength)[:, :, :3]
+    opacity = _MAP_OPACITY * strength[:, :, None]
+    mixed = (1 - opacity) * image[:, :, None] + opacity * 255 * color
+    return np.asarray(mixed.round(), np.uint8)
 
 
 def overlay_cell(predictions: Predictions, row: int, side: int = 256) -> npt.NDArray[np.uint8]:

@@ -2,14 +2,14 @@ import numpy as np
 from PIL import ImageColor
 
 from hep2gan.data.fields.regions import find_regions
-from hep2gan.inference.fields.overlay import Legend, class_color, draw_field
+from hep2gan.inference.fields.overlay import Legend, class_color, draw_field, paste_maps
 
 
-def drawn(labels, predicted, flagged=None, classes=("Golgi", "NuMem"), title="two cells"):
+def drawn(labels, predicted, flagged=None, classes=("Golgi", "NuMem"), title="two cells", **given):
     regions = find_regions(labels)
     flagged = np.zeros(len(regions), np.bool_) if flagged is None else flagged
     image = np.random.default_rng(0).uniform(0, 30, labels.shape).astype(np.float32)
-    return draw_field(image, labels, regions, predicted, flagged, Legend(classes, title))
+    return draw_field(image, labels, regions, predicted, flagged, Legend(classes, title), **given)
 
 
 def two_cells():
@@ -54,3 +54,25 @@ def test_fields_without_classes_or_cells():
         drawn(empty, np.zeros(0, np.int64), classes=["nucléolaire à gros grains", "b"] * 5).shape[0]
         > 64
     )
+
+
+def test_maps_lie_where_the_cells_are():
+    low, high = np.full((4, 6), 0.25, np.float32), np.full((5, 5), 0.75, np.float32)
+    field = paste_maps((20, 30), [(0, 0, 4, 6), (2, 4, 7, 9)], [low, high])
+    assert (field[:2, :6] == 0.25).all()
+    assert (field[2:7, 4:9] == 0.75).all()  # the higher where boxes overlap
+    assert field.sum() == 0.25 * (24 - 4) + 0.75 * 25
+    assert not paste_maps((20, 30), [], []).any()
+
+
+def test_maps_colour_the_field_under_the_outlines():
+    labels, predicted = two_cells(), np.array([1, 0])
+    maps = np.zeros(labels.shape, np.float32)
+    maps[60:120, 50:110] = 1
+    plain, mapped = drawn(labels, predicted), drawn(labels, predicted, maps=maps)
+    differs = (plain != mapped).any(axis=2)[:200]
+    assert differs[70:110, 60:100].all()
+    assert not differs[maps == 0].any()
+    assert np.array_equal(plain[60, 55:105], mapped[60, 55:105])  # the outline
+    # Yellow: little blue, where it was grey.
+    assert mapped[70:110, 60:100, :2].min() > mapped[70:110, 60:100, 2].max()

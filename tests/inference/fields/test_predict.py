@@ -16,12 +16,20 @@ from hep2gan.data.fields.regions import cut_cell, find_regions
 from hep2gan.data.readers.image import ImageReading
 from hep2gan.data.transforms.normalisation import Normalisation
 from hep2gan.errors import Hep2ganError
+from hep2gan.inference.ensemble import Ensemble, spread
+from hep2gan.inference.explain import explain_model
 from hep2gan.inference.fields.cells import CellSource
 from hep2gan.inference.fields.predict import FieldOptions, predict_fields
 from hep2gan.inference.fields.predictor import FieldPredictor
 from hep2gan.inference.fields.specimens import name_specimens
 from hep2gan.inference.load import TorchBackend
-from hep2gan.inference.predict import BackendOutput, Predictor, check_output, find_images
+from hep2gan.inference.predict import (
+    BackendOutput,
+    Predictor,
+    TrainedModel,
+    check_output,
+    find_images,
+)
 from tests.helpers import tiny
 
 CLASSES, SIZE, MARGIN = ("a", "b", "c"), 16, 3
@@ -134,6 +142,46 @@ def test_the_tables_by_hand():
     assert report.specimens["1"].counted == 5
     assert (report.done, report.cells, report.clear, report.found) == (3, 9, 6, 0)
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_cells_of_an_ensemble_have_a_spread():
+    save_field("f/1")
+    members = [backend(), backend(mixture=False)]
+    members[1]._task.classifier.output.weight.data *= -1
+    predict("f", networks=Ensemble(members))
+    together = [float(cell["spread"]) for cell in rows("cells.csv")]
+    assert min(together) >= 0
+    assert max(together) > 0
+    chances = [[float(cell[f"p_{name}"]) for name in CLASSES] for cell in rows("cells.csv")]
+    cells = json.loads((OUT / "geojson/1.geojson").read_text())["features"]
+    measured = [cell["properties"]["measurements"]["Spread"] for cell in cells]
+    assert measured == pytest.approx(together, abs=1e-6)
+    singles = []
+    for member in members:
+        predict("f", networks=member)
+        assert "spread" not in rows("cells.csv")[0]
+        singles.append([[float(c[f"p_{name}"]) for name in CLASSES] for c in rows("cells.csv")])
+    assert np.mean(singles, axis=0) == pytest.approx(np.array(chances), abs=2e-6)
+    assert spread(np.array(singles)) == pytest.approx(together, abs=1e-4)
+
+
+def test_maps_are_drawn_into_the_cells():
+    _, labels = save_field("f/1")
+    size, reading = SIZE, ImageReading()
+    explained = explain_model(TrainedModel(backend(), CLASSES, size, None, reading)).backend
+    predict("f", networks=explained)
+    mapped = skimage.io.imread(OUT / "overlays/1.png")[: len(labels)]
+    table = rows("cells.csv")
+    predict("f")
+    plain = skimage.io.imread(OUT / "overlays/1.png")[: len(labels)]
+    assert table == rows("cells.csv")
+    differs = (mapped != plain).any(axis=2)
+    boxes = np.zeros(labels.shape, np.bool_)
+    for region in find_regions(labels):
+        top, left, bottom, right = cut_cell(labels.astype("f4"), labels, region, MARGIN).box
+        boxes[top:bottom, left:right] = True
+    assert differs.any()
+    assert not differs[~boxes].any()
 
 
 def test_what_is_written_for_each_field():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.reports.figures.overlay import overlay, overlay_cell
+from hep2gan.reports.figures.overlay import blend_map, overlay, overlay_cell
 from tests.helpers.report_fixtures import make_predictions
 
 PURPLE = [0xCC, 0x66, 0xFF]
@@ -35,6 +35,24 @@ def test_zero_one_and_zero_255_masks_are_the_same():
     image, mask = np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8)
     mask[3:6, 2:8] = 1
     np.testing.assert_array_equal(overlay(image, mask), overlay(image, mask * 255))
+
+
+def test_a_map_colours_by_its_height_and_outlines_lie_on_it():
+    image = np.full((3, 4), 100, np.uint8)
+    values = np.zeros((3, 4), np.float32)
+    values[1] = 1
+    values[2] = 0.5
+    mapped = blend_map(image, values)
+    assert (mapped[0] == 100).all()
+    # 0.4 · 100 + 0.6 · yellow; 0.7 · 100 + 0.3 · orange, (255, 128, 0).
+    assert (mapped[1] == [193, 193, 40]).all()
+    assert (mapped[2] == [146, 108, 70]).all()
+    mask = np.zeros((3, 4), np.uint8)
+    mask[1, 1] = 1
+    outlined = overlay(mapped, mask)
+    assert outlined[1, 1].tolist() == PURPLE
+    assert np.array_equal(outlined[mask == 0], mapped[mask == 0])
+    assert (mapped[1, 1] == [193, 193, 40]).all()  # the given picture is left as it is
 
 
 def test_an_empty_mask_leaves_the_image_as_it_is():
