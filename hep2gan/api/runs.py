@@ -66,7 +66,7 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """All settings, nested as in config.yaml; of an export those of its networks.
+        """All settings, nested as in config.yaml; of exported weights those of the networks.
 
         Raises:
             Hep2ganError: config.yaml is missing or damaged.

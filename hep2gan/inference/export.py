@@ -61,7 +61,8 @@ def export_run(
     model = ExportableModel(trained.task.cpu(), trained.config.normalisation).eval()
     own = {DESCRIPTION, CARD, WEIGHTS[file_format]}
     check_replaceable(folder, own.__contains__, DESCRIPTION, f"an export in {file_format}")
-    configuration = shared_configuration(trained.config)
+    # A graph is built from nothing.
+    configuration = {} if file_format == "onnx" else shared_configuration(trained.config)
     cells = sample_cells(store or trained.store, trained.size, required=store is not None)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(folder), atomic_folder(folder) as staged:

@@ -33,10 +33,11 @@ class Export:
         size: S, the side in pixels of the images that the networks take.
         crops: How large the raw cells of the training are; None if it was not recorded.
         reading: White level, channel and plane of their raw images.
-        configuration: What the networks are built from, see `hep2gan.inference.configuration`.
         trust: What the run's test found of how far predictions are to be trusted; None if these
             weights were not tested, or do not classify.
         views: Flips and rotations of an image that the networks average; 1 for none.
+        configuration: What the networks are built from, see `hep2gan.inference.configuration`;
+            empty for a graph.
         metrics: Results of the test, such as `test/dice`; empty if these weights were not tested.
         origin: hf://USER/NAME@COMMIT where it was downloaded; '' for a folder.
     """

@@ -29,7 +29,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.errors import HTTPError as ConnectionProblem  # type: ignore[attr-defined]
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.exported import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hep2gan.config import TrainConfig
+from hep2gan.config import ALLOWED_CLASSES, TrainConfig
 from hep2gan.data.readers.image import HOT, ImageReading
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.export_check import ExportCheck
@@ -17,6 +17,7 @@ from hep2gan.io import to_yaml
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.metrics.evaluation import metrics_table
 from hep2gan.runs.checkpoints import BEST, list_checkpoints
+from hep2gan.runs.folder import flatten
 from hep2gan.runs.provenance import EVALUATION_PRECISION, revision, versions
 from hep2gan.runs.trust import Trust
 
@@ -215,7 +216,14 @@ def render_model_card(description: Mapping[str, Any], address: str = "") -> str:
         check_sentence=ExportCheck(**description["check"]),
         description_file=DESCRIPTION,
         is_graph=description["weights"] == WEIGHTS["onnx"],
+        own_classes=_own_classes(description["configuration"]),
     )
+
+
+def _own_classes(configuration: Mapping[str, Any]) -> list[str]:
+    """Classes of packages of the user's own, which others must have and trust."""
+    values = (value for key, value in flatten(configuration) if key.endswith("_target_"))
+    return sorted(set(values) - ALLOWED_CLASSES)
 
 
 def _front_matter(description: Mapping[str, Any]) -> dict[str, Any]:

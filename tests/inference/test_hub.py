@@ -1,7 +1,11 @@
 """Exports pushed to a hub and opened from it by name, over HTTP, on this machine."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
@@ -11,7 +15,7 @@ from hep2gan.inference.exported import open_export
 from hep2gan.inference.hub import check_push, fetch_export, parse_hub_name, push_export
 from hep2gan.inference.open import find_model
 from tests.helpers.exports import small_export
-from tests.helpers.hub import TOKENS, running_hub, use_hub
+from tests.helpers.hub import TOKENS, Repository, running_hub, use_hub
 
 NAME, TOKEN = "lab/hep2", "hf_of_the_lab"
 ADDRESS = f"hf://{NAME}"
@@ -175,3 +179,26 @@ def test_a_damaged_export_is_not_pushed(hub, export, monkeypatch):
     with pytest.raises(Hep2ganError, match="is not the file that it describes"):
         push(export)
     assert not hub.asked
+
+
+@pytest.mark.integration
+def test_a_new_process_finds_a_graph_by_the_environment_without_torch(hub, export, tmp_path):
+    small_export(export, "model.onnx")
+    hub.repositories[NAME] = Repository(private=True)
+    files = {name: (export / name).read_bytes() for name in ("model.json", "model.onnx")}
+    hub.repositories[NAME].add(files, "first")
+    settings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "new"), "HF_TOKEN": TOKEN}
+    program = (
+        "import sys; from hep2gan.inference.open import find_model;"
+        f"print(find_model('{ADDRESS}').weights); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).read_bytes() == files["model.onnx"]
+    assert done.stdout.startswith(str(tmp_path / "new"))
