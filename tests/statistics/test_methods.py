@@ -31,7 +31,7 @@ def mean_squares(table):
 
 def test_balanced_it_is_the_two_way_analysis_of_variance():
     by_seeds, by_units, error = mean_squares(TABLE)
-    assert (by_seeds, by_units, error) == pytest.approx((1.75, 15.777778, 1.527778))
+    assert (by_seeds, by_units, error) == pytest.approx((0.75, 14.888889, 2.305556))
     found = paired_difference([values(row, range(4)) for row in TABLE])
     beyond = by_units - error
     variance = (by_seeds + beyond) / 12
@@ -85,6 +85,13 @@ def test_equal_methods_and_single_specimens_give_no_verdict():
     assert (alone.interval, alone.p) == (None, 1.0)
     with pytest.raises(Hep2ganError, match="a variance needs two of each"):
         crossed_test(np.ones(1), np.ones((1, 4)))
+
+
+def test_differences_equal_by_chance_are_judged_by_what_they_vary_within():
+    table = np.array([[2.0, 0, 1], [0, 1, 2], [1, 2, 0]])
+    found = paired_difference([values(row, range(3)) for row in table])
+    error = mean_squares(table)[2]
+    assert found.p == pytest.approx(2 * student.sf(1 / np.sqrt(error / 9), 2))
 
 
 def test_mean_class_accuracy_weighs_classes_alike():

@@ -38,6 +38,7 @@ _LATEX = {
     '"': r"\textquotedbl{}",
     "–": "--",
     "±": r"$\pm$",
+    "×": r"$\times$",
     "\N{MINUS SIGN}": "$-$",
     "’": "'",
 }

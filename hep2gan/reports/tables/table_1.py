@@ -187,8 +187,8 @@ _NOTES = (
     "one test set.",
     "Intervals are at 95 % and of the mean over these trainings. Those over specimens, or over "
     "blocks of ids where specimens are unknown, are t intervals on the logit scale. Those over "
-    "cells (Wilson's for a method with one seed) take cells for independent: the cells of a specimen are "
-    "not, and they are too narrow. Macro precision, recall and F1 have none.",
+    "cells (Wilson's for a method with one seed) take cells for independent: the cells of a "
+    "specimen are not, and they are too narrow. Macro precision, recall and F1 have none.",
     "Two methods are compared on cells of the same seed and fold; differences are means over "
     "seeds. With several seeds, interval and p are of methods, over other seeds and other "
     "{units}: a two-way analysis of variance of seeds × {units}. A difference of accuracy is "

@@ -373,7 +373,8 @@ def test_latex_is_balanced_and_escaped(study):
     stripped = code.replace(r"\label{tab:", "")
     assert not re.search(r"(?<!\\)[_%#]", stripped)
     assert not re.search(
-        r"(?<![\\$pm])\$(?!\\pm)", stripped.replace(r"$\pm$", "").replace("$-$", "")
+        r"(?<![\\$pm])\$(?!\\pm)",
+        stripped.replace(r"$\pm$", "").replace("$-$", "").replace(r"$\times$", ""),
     )
     assert code.isascii()
     bare = code.replace("\\{", "").replace("\\}", "")
