@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom, norm
+from scipy.stats import binom, nct, norm
 from scipy.stats import t as student
 
 from hep2gan.statistics.bootstrap import bootstrap, ratios
@@ -229,11 +229,32 @@ def print_power(count: int) -> None:
             found = [rejections(design, n, count, cells=cells) for n in seeds]
             text = " | ".join(f"{100 * f['crossed']:.0f} ({100 * f['seeds']:.0f})" for f in found)
             print(f"| {design.name} | {points} | {text} |")
-    print("\nStandard deviation between trainings of one method, and accuracy:")
+    print("\n| true difference, in standard deviations between seeds | seeds for 80 % power |")
+    print("|---|---|")
+    for ratio in (0.5, 1, 1.5, 2, 3):
+        print(f"| {ratio} | {seeds_needed(ratio)} |")
+    print("\nStandard deviation between trainings of one method:")
     for design in DESIGNS[1:]:
         results = design.draw(np.random.default_rng(0), 200, 10)
         spread = float(results.by_seed.std(axis=1, ddof=1).mean()) / 2**0.5
         print(f"- {design.name}: {100 * spread:.1f} points")
+
+
+def seeds_needed(ratio: float, power: float = 0.8) -> int:
+    """Count the seeds that find a difference, where specimens are many.
+
+    The test is then the paired t test over seeds, whose power is that of a noncentral t.
+
+    Args:
+        ratio: True difference by the standard deviation between seeds of one method; that of
+            paired differences is √2 times as large, as seeds of two methods have nothing in common.
+        power: Share of studies that shall find it.
+    """
+    for seeds in range(3, 1000):
+        bound, shift = student.ppf(1 - LEVEL / 2, seeds - 1), ratio / 2**0.5 * seeds**0.5
+        if nct.sf(bound, seeds - 1, shift) >= power:
+            return seeds
+    raise ValueError(f"more than 1,000 seeds are needed for a ratio of {ratio}")
 
 
 class Specimens(NamedTuple):

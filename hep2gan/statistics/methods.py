@@ -19,6 +19,9 @@ from hep2gan.statistics.significance import Interval
 FEWEST_SEEDS = 3
 """Seeds from which on there is a verdict about methods; with two, a t interval is 13 wide."""
 
+_ZERO = 1e-24
+"""Variances of sums that differ in their last bits alone."""
+
 
 class CrossedTest(NamedTuple):
     """Variance of a mean over seeds and units, with its degrees of freedom; arrays of one shape.
@@ -84,12 +87,14 @@ def crossed_test(
     scale = np.where(often, times / np.maximum(times - 1, 1), 0)
     interaction = correction * (np.square(rest).sum(axis=-2) * scale).sum(axis=-1) / seeds**2
     beyond = np.maximum(by_units - interaction, 0)
+    # Differences of a few cells may be equal under all seeds by chance.
+    by_seeds = np.where(by_seeds + beyond > _ZERO, by_seeds, interaction)
     variance = by_seeds + beyond
-    sure = variance > 1e-24
+    sure = variance > _ZERO
     shares = by_seeds**2 / (seeds - 1) + beyond**2 / (units - 1)
     degrees = np.where(sure, variance**2 / np.where(sure, shares, 1), seeds - 1)
     ratio = np.abs(estimate) / np.sqrt(np.where(sure, variance, 1))
-    # Equal under all seeds: the same trainings (0), or too few cells to tell.
+    # No spread at all: the same trainings under all seeds.
     p = np.where(sure, 2 * student.sf(ratio, degrees), 1.0)
     return CrossedTest(estimate, variance, degrees, p)
 
@@ -147,9 +152,9 @@ def paired_difference(
     else:
         degrees = float(len(units) - 1)
         variance = len(units) / degrees * float(np.square(influence).sum())
-        sure = variance > 1e-24
+        sure = variance > _ZERO
         p = float(2 * student.sf(abs(estimate) / variance**0.5, degrees)) if sure else 1.0
-    if variance <= 1e-24:
+    if variance <= _ZERO:
         return PairedDifference(estimate, None, p, seeds)
     half = float(student.ppf((1 + confidence) / 2, degrees)) * variance**0.5
     return PairedDifference(estimate, Interval(estimate - half, estimate + half), p, seeds)

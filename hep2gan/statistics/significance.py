@@ -1,16 +1,15 @@
-"""Statistical significance: intervals of proportions, tests of two methods."""
+"""Intervals of proportions, and p values of several comparisons.
+
+Tests of two methods are in `statistics.methods`.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import binomtest, permutation_test
+from scipy.stats import binomtest
 
 from hep2gan.errors import Hep2ganError
-
-PERMUTATIONS = 9999
-"""Random assignments of signs; the smallest p value is then 2 / 10,000."""
 
 
 class Interval(NamedTuple):
@@ -55,28 +54,6 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     return Interval(float(interval.low), float(interval.high))
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Compute the two-sided exact p value of McNemar's test that two methods are equally accurate.
-
-    Source: Q. McNemar, Psychometrika 12, 1947; exact by the binomial distribution. It assumes that
-    cells are independent; those of one specimen are not: see `sign_flip_test`.
-
-    Args:
-        only_first: Number of cells that the first method alone classifies correctly.
-        only_second: Number of cells that the second method alone classifies correctly.
-
-    Returns:
-        The p value; 1 if both counts are 0.
-
-    Raises:
-        Hep2ganError: If a count is negative.
-    """
-    if min(only_first, only_second) < 0:
-        raise Hep2ganError(f"discordant cells are {only_first} and {only_second}", "0 or more each")
-    discordant = only_first + only_second
-    return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
-
-
 def holm(p: Sequence[float]) -> list[float]:
     """Correct p values for multiple comparisons; the order stays.
 
@@ -98,38 +75,3 @@ def holm(p: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(p) else []
     return [float(value) for value in corrected]
-
-
-def sign_flip_test(
-    differences: npt.NDArray[np.float64], *, permutations: int = PERMUTATIONS, seed: int = 0
-) -> float:
-    """Compute the two-sided p value of equal methods by flipping the signs of paired differences.
-
-    If the methods are equal, each difference is as likely to have the other sign. The sum is
-    compared with the sums under all assignments of signs, or under random ones if there are more
-    than `permutations`. Cells of one specimen change sign together.
-
-    Args:
-        differences: (U,) differences, first method less second, of each independent unit such as a
-            specimen: in the number of correct cells, or in the sum of Dice.
-        permutations: Largest number of assignments of signs.
-        seed: Seed of the random signs.
-
-    Returns:
-        The p value; 1 if fewer than two differences are nonzero.
-    """
-    # Zeros do not affect the sum; without them, all assignments can be enumerated more often.
-    differing = differences[differences != 0]
-    # A single difference has the same magnitude with either sign.
-    if len(differing) < 2:
-        return 1.0
-    result = permutation_test(
-        (differing,),
-        np.sum,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=permutations,
-        batch=500,
-        random_state=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)

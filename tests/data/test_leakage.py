@@ -50,6 +50,16 @@ def test_random_split_of_the_full_set_leaks():
     )
 
 
+def test_the_guard_is_told_with_what_it_cannot_do():
+    store = published_store()
+    split = make_split(store, SplitSettings(kind="block"))
+    last = measure_leakage(store, split).warnings()[-1]
+    assert last == (
+        f"Guard: {len(split.left_out):,} cells within 169 ids of a held-out block are in no part;"
+        " a specimen with more cells than that is on both sides still."
+    )
+
+
 def test_clean_split_says_so():
     store = published_store()
     found = measure_leakage(

@@ -16,7 +16,7 @@ from hep2gan.data.grouping import (
     merge_groups,
 )
 from hep2gan.data.leakage import measure_leakage
-from hep2gan.data.splits import Split, SplitSettings, make_split
+from hep2gan.data.splits import LEFT_OUT, Split, SplitSettings, make_split
 from hep2gan.errors import Hep2ganError
 from tests.helpers.made_store import PUBLISHED, made_store, published_store
 
@@ -49,13 +49,19 @@ kinds = st.sampled_from(["random", "block", "specimen"])
 
 
 def complete(split, n):
-    rows = np.concatenate([split.train, split.validation, split.test])
+    rows = np.concatenate([split.train, split.validation, split.test, split.left_out])
     return np.array_equal(np.sort(rows), np.arange(n))
 
 
 def uncut(group, part):
     """Whether every group lies in one part."""
     return all(len(set(part[group == g])) == 1 for g in np.unique(group))
+
+
+def kept_uncut(group, split):
+    """Whether every group lies in one part, but for what the guard leaves out of it."""
+    kept = split.part != LEFT_OUT
+    return uncut(group[kept], split.part[kept])
 
 
 def class_counts(store, rows):
@@ -122,7 +128,8 @@ def test_specimen_splits_of_different_seeds_differ(published):
 
 def test_leave_one_specimen_out(published):
     for fold in (0, 41, 82):
-        split = make_split(published, SplitSettings(kind="specimen", folds=83, fold=fold))
+        alone = SplitSettings(kind="specimen", folds=83, fold=fold, group_duplicates=False)
+        split = make_split(published, alone)
         assert len(np.unique(published.specimen[split.test])) == 1
 
 
@@ -192,9 +199,9 @@ def test_parts_partition_and_groups_stay_whole(store, kind, seed, validation, gr
         assert uncut(store.specimen, split.part)
     if kind == "block":
         minimum = 3 if validation else 2
-        assert uncut(block_groups(store.id, store.label, 10, minimum), split.part)
+        assert kept_uncut(block_groups(store.id, store.label, 10, minimum), split)
     if grouped:
-        assert uncut(duplicate_groups(store.digest), split.part)
+        assert kept_uncut(duplicate_groups(store.digest), split)
     again = make_split(store, settings)
     assert np.array_equal(again.part, split.part)
 
@@ -214,7 +221,7 @@ def test_test_parts_of_folds_partition_the_set(store, kind, folds, seed, grouped
     for split in splits:
         assert complete(split, len(store))
         assert kind != "specimen" or uncut(store.specimen, split.part)
-        assert not grouped or uncut(duplicate_groups(store.digest), split.part)
+        assert not grouped or kept_uncut(duplicate_groups(store.digest), split)
     if not grouped:
         assert all((class_counts(store, split.test) > 0).all() for split in splits)
     if kind == "random" and not grouped:
@@ -275,6 +282,79 @@ def test_digests_that_end_in_zero_bytes_stay_apart():
     group = duplicate_groups(digest)
     assert group[1] == group[3]
     assert len(set(group[:3])) == 3
+
+
+# ---------------------------------------------------------------------- what is near, and alike
+
+
+def test_the_guard_leaves_out_the_ids_beside_a_tested_block():
+    store = cells(40, 40)
+    split = make_split(store, SplitSettings(kind="block", guard=3, blocks_per_class=5, seed=2))
+    for rows in (split.test[split.test < 40], split.test[split.test >= 40]):
+        first, last, start = rows[0], rows[-1], 40 * (rows[0] >= 40)
+        assert len(rows) == last - first + 1 == 8
+        beside = [*range(first - 3, first), *range(last + 1, last + 4)]
+        own = [row for row in beside if start <= row < start + 40]
+        found = split.left_out[(split.left_out >= start) & (split.left_out < start + 40)]
+        assert found.tolist() == own
+    assert complete(split, 80)
+    without = make_split(store, SplitSettings(kind="block", guard=0, blocks_per_class=5, seed=2))
+    assert np.array_equal(without.test, split.test)
+    assert len(without.left_out) == 0
+
+
+def test_the_guard_stands_around_the_validation_part_too():
+    store = cells(200)
+    settings = SplitSettings(kind="block", guard=4, validation_fraction=0.2)
+    part = make_split(store, settings).part
+    held = np.flatnonzero((part == 1) | (part == 2))
+    for row in np.flatnonzero(part == 0):
+        assert np.abs(held - row).min() > 4
+    # None of the validation cells is beside a tested one.
+    tested = np.flatnonzero(part == 2)
+    assert min(np.abs(tested - row).min() for row in np.flatnonzero(part == 1)) > 4
+
+
+def shared(store, **options):
+    """Share of test cells whose specimen is trained on, over five seeds."""
+    found = []
+    for seed in range(5):
+        split = make_split(store, SplitSettings(kind="block", seed=seed, **options))
+        found.append(np.isin(store.specimen[split.test], store.specimen[split.train]).mean())
+    return np.mean(found)
+
+
+def test_a_guard_of_about_one_specimen_keeps_most_specimens_apart(published):
+    assert SplitSettings(kind="block").guard_of(13596) == 169
+    assert SplitSettings().guard_of(13596) == 0
+    assert shared(published, guard=0) > 0.5
+    assert shared(published) < 0.15
+    assert shared(published, guard=340) < 0.02
+
+
+def test_identical_cells_stay_together_by_default_where_specimens_do(published):
+    twins = np.arange(11004, 11198), np.arange(11198, 11392)
+    for kind, apart in (("random", True), ("block", False), ("specimen", False)):
+        cut = 0
+        for seed in range(8):
+            part = make_split(published, SplitSettings(kind=kind, seed=seed, guard=0)).part
+            cut += int((part[twins[0]] != part[twins[1]]).sum())
+        assert (cut > 0) is apart
+    loose = SplitSettings(kind="specimen", folds=5, group_duplicates=False)
+    parts = [
+        make_split(published, loose.model_copy(update={"fold": fold})).part for fold in range(5)
+    ]
+    assert sum((part[twins[0]] != part[twins[1]]).sum() for part in parts) > 0
+    recorded = make_split(published, SplitSettings(kind="specimen")).settings
+    assert (recorded["group_duplicates"], recorded["guard"]) == (True, 0)
+
+
+def test_blocks_are_numbered_as_the_split_kept_them():
+    store = cells(80, 40)
+    split = make_split(store, SplitSettings(kind="block", blocks_per_class=4))
+    expected = block_groups(store.id, store.label, 4, 2)
+    assert np.array_equal(split.blocks(store), expected)
+    assert make_split(store, SplitSettings()).blocks(store) is None
 
 
 # ----------------------------------------------------------------------------------------- given
@@ -342,6 +422,12 @@ def cells(*counts, **given):
         (cells(6), {"fold": 1}, ["fold is 1", "0..0"]),
         (cells(6), {"seed": -1}, ["seed is -1", "from 0 to"]),
         (cells(6), {"blocks_per_class": 0}, ["blocks_per_class is 0", "1 or more"]),
+        (
+            cells(40),
+            {"kind": "block", "guard": 40},
+            ["guard=40 leaves class 'A' no cell to train on", "set split.guard=10"],
+        ),
+        (cells(6), {"guard": -1}, ["guard is -1", "0 or more"]),
     ],
 )
 def test_errors_say_what_is_wrong_and_what_to_do(store, options, words):
@@ -375,6 +461,18 @@ def test_split_survives_the_disk(saved):
     assert found.settings["seed"] == 3
     assert found.settings["fingerprint"] == store.fingerprint
     assert sorted(path.name for path in folder.iterdir()) == ["split.csv", "split.json"]
+
+
+def test_what_the_guard_leaves_out_survives_the_disk(tmp_path):
+    store = cells(60)
+    split = make_split(store, SplitSettings(kind="block", guard=2))
+    split.save(tmp_path, store)
+    found = Split.load(tmp_path, store)
+    assert np.array_equal(found.left_out, split.left_out)
+    assert len(found.left_out)
+    assert ",left_out\n" in (tmp_path / "split.csv").read_text()
+    record = json.loads((tmp_path / "split.json").read_text())
+    assert (record["guarded"], record["settings"]["guard"]) == (len(split.left_out), 2)
 
 
 def test_files_can_be_read_by_people(saved):

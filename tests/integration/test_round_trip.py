@@ -53,7 +53,8 @@ def test_metrics_are_flat_and_complete(place):
         assert np.isfinite(metrics[f"test/{name}"]), name
     for name in ("ellipse_dice", "mean_mask_dice", "majority_accuracy"):
         assert 0 < metrics[f"baseline/{name}"] <= 1
-    assert metrics["test/accuracy_low"] <= metrics["test/accuracy"] <= metrics["test/accuracy_high"]
+    low, high = (metrics[f"test/accuracy_cells_{end}"] for end in ("low", "high"))
+    assert low <= metrics["test/accuracy"] <= high
 
 
 def test_predictions_are_of_the_test_part_and_nothing_else(place):

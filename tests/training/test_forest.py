@@ -43,7 +43,8 @@ def test_the_run_folder_holds_what_other_runs_hold(place):
     }  # fmt: skip
     metrics = json.loads((place / RUN / "metrics.json").read_text())
     assert metrics["test/accuracy"] > metrics["baseline/majority_accuracy"]
-    assert metrics["test/accuracy_low"] <= metrics["test/accuracy"] <= metrics["test/accuracy_high"]
+    low, high = (metrics[f"test/accuracy_cells_{end}"] for end in ("low", "high"))
+    assert low <= metrics["test/accuracy"] <= high
     assert "leakage/shared_specimens" in metrics
     assert "test/dice" not in metrics
 

@@ -40,11 +40,11 @@ _MEASURES = {
 _NOTE = (
     "Percentages, distances in raw pixels; mean ± standard deviation over seeds, folds weighted "
     "by their cells. The ellipse does not depend on the image, the mean mask is the same for "
-    "every cell, Otsu's threshold is computed for each image. Intervals are t intervals between "
-    "specimens, or between blocks or cells where specimens are unknown. Each mask is held against "
-    "that of each baseline on the same cell, over seeds × specimens (with one seed over "
-    "specimens: these masks, not the method); better than all is said where it is better than "
-    "each with p below 0.05, and the largest p is printed."
+    "every cell, Otsu's threshold is computed for each image. Intervals, of the mean over these "
+    "trainings, are t intervals between specimens, or between blocks or cells where specimens "
+    "are unknown. Each mask is held against that of each baseline on the same cell, over seeds × "
+    "specimens (with one seed over specimens: these masks, not the method); better than all is "
+    "said where it is better than each with p below 0.05, and the largest p is printed."
 )
 
 

@@ -218,12 +218,12 @@ def _gap(methods: Mapping[Protocol, MethodResults], first: Protocol, second: Pro
 _MEASURES = ("accuracy", "mean_class_accuracy")
 _NOTE = (
     "Intervals are at 95 %: t intervals between specimens, or between blocks or cells where "
-    "specimens are unknown. Differences are on cells tested under both splits with the same seed, "
-    "in percentage points. With several seeds their intervals and p are over seeds × specimens; "
-    f"with fewer than {FEWEST_SEEDS} there is no verdict on the method, with one they are of these "
-    "trainings alone. p is corrected by Holm over the table. Two random splits share specimens, so "
-    "that their intervals are none for new patients; blocks share those at their borders, unless a "
-    "guard of ids is left out."
+    "specimens are unknown. Differences are on cells tested under both splits with the same "
+    "seed, in percentage points. With several seeds their intervals and p are over seeds × "
+    f"specimens; with fewer than {FEWEST_SEEDS} there is no verdict on the method, with one they "
+    "are of these trainings alone. p is corrected by Holm over the table. Under a random split "
+    "specimens are on both sides, under block those longer than its guard: only intervals under "
+    "specimen are for new patients."
 )
 _PARTS = (Part(), Part("One split less another, on the same cells"))
 
@@ -329,7 +329,7 @@ def _gap_row(gap: Gap) -> Row:
     fields.append(
         Cell(
             "Verdict on accuracy",
-            verdict(accuracy, gap.p_holm) if accuracy else gap.problem,
+            _verdict(gap, accuracy) if accuracy else gap.problem,
             {"p": p, "p_holm": p_holm, "problem": gap.problem or None},
         )
     )
@@ -339,6 +339,11 @@ def _gap_row(gap: Gap) -> Row:
         [(), fields],
         runs=[run for _, own in sides for run in own],
     )
+
+
+def _verdict(gap: Gap, accuracy: PairedDifference) -> str:
+    folded = any(result.run.fold is not None for result in gap.method.results)
+    return verdict(accuracy, gap.p_holm, folded=folded)
 
 
 def _values(first: Protocol, second: Protocol | None) -> dict[str, Value]:

@@ -38,6 +38,7 @@ _LATEX = {
     '"': r"\textquotedbl{}",
     "–": "--",
     "±": r"$\pm$",
+    "×": r"$\times$",
     "\N{MINUS SIGN}": "$-$",
     "’": "'",
 }
@@ -332,7 +333,7 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def verdict(found: PairedDifference, p: float) -> str:
+def verdict(found: PairedDifference, p: float, *, folded: bool = False) -> str:
     """State whether a difference is more than noise, with its p value.
 
     Noise is that of training and of the specimens tested, so that it takes several seeds to say
@@ -341,13 +342,15 @@ def verdict(found: PairedDifference, p: float) -> str:
     Args:
         found: The difference.
         p: Its p value, corrected for the other comparisons of the table.
+        folded: Whether each method was trained once a fold, not once.
     """
     if found.of_methods:
         return f"{'more than' if p < LEVEL else 'within'} noise ({p_value(p)})"
     if found.seeds > 1:
         return f"{found.seeds} seeds: too few for a verdict on methods ({p_value(p)})"
     differ = "differ" if p < LEVEL else "are not shown to differ"
-    return f"these two trainings {differ} ({p_value(p)}); one seed: no verdict on methods"
+    which = "these trainings" if folded else "these two trainings"
+    return f"{which} {differ} ({p_value(p)}); one seed: no verdict on methods"
 
 
 def method_cell(method: MethodResults) -> Cell:

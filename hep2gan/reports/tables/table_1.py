@@ -69,7 +69,16 @@ class MethodComparison(NamedTuple):
     @property
     def verdict(self) -> str:
         """Whether the main measure differs by more than noise."""
-        return verdict(self.pairs.differences[self.main], self.p[self.main])
+        return self.verdict_on(self.main)
+
+    def verdict_on(self, measure: str) -> str:
+        """Say whether a measure differs by more than noise.
+
+        Args:
+            measure: A measure of `BY_CELL` that both methods have.
+        """
+        folded = any(result.run.fold is not None for result in self.other.results)
+        return verdict(self.pairs.differences[measure], self.p[measure], folded=folded)
 
     def in_words(self, measure: str) -> str:
         """Print a difference with its interval and p value.
@@ -176,10 +185,10 @@ _NOTE = (
 _NOTES = (
     "Figures over several runs are mean ± standard deviation over seeds; the folds of a seed are "
     "one test set.",
-    "Intervals are at 95 % and of the mean over these trainings. Over specimens (or blocks of ids) "
-    "they are t intervals on the logit scale between specimens, whose cells are similar; over "
-    "cells, Wilson's for a method with one seed, they take cells for independent and are too "
-    "narrow. Macro precision, recall and F1 have none.",
+    "Intervals are at 95 % and of the mean over these trainings. Those over specimens, or over "
+    "blocks of ids where specimens are unknown, are t intervals on the logit scale. Those over "
+    "cells (Wilson's for a method with one seed) take cells for independent: the cells of a "
+    "specimen are not, and they are too narrow. Macro precision, recall and F1 have none.",
     "Two methods are compared on cells of the same seed and fold; differences are means over "
     "seeds. With several seeds, interval and p are of methods, over other seeds and other "
     "{units}: a two-way analysis of variance of seeds × {units}. A difference of accuracy is "
@@ -353,8 +362,8 @@ def _masks_compared(row: Table1Row) -> list[Cell]:
     cells = [_difference_cell(heading, measure, masks) for measure, heading in _MASKS.items()]
     if masks is None:
         return [cell._replace(heading="") for cell in cells]
-    said = verdict(masks.pairs.differences["dice"], masks.p["dice"])
-    return [Cell("Against", masks.other.title, code=True), *cells, Cell("Verdict on Dice", said)]
+    against = Cell("Against", masks.other.title, code=True)
+    return [against, *cells, Cell("Verdict on Dice", masks.verdict_on("dice"))]
 
 
 def _difference_cell(heading: str, measure: str, one: MethodComparison | None) -> Cell:

@@ -254,7 +254,8 @@ def test_several_runs_are_compared_after_table_one(
         "proposed, mean ± sd of 2 runs seeds 0 , 1 85.48 ± 6.84",
         "Paper: Proposed (w/ GANs and GM) 98.16 98.24 98.06 98.15 96.40 93.07",
         "Against other: −9.68 points of accuracy, −8.33 of mean class accuracy, on 62 same cells"
-        " (0 correct only here, 6 only there), more than noise ( p = 0.031 )",
+        " (0 correct only here, 6 only there), these two trainings differ ( p = 0.013 ); one"
+        " seed: no verdict on methods",
         "other/seed1 90.32",
     ]
     places = [next(p for p, row in enumerate(rows) if row.startswith(text)) for text in order]

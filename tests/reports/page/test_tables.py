@@ -63,7 +63,7 @@ def test_no_line_breaks_an_interval(splits):
         r'<td data-label="F1">([^<]*<span class="range">[^<]* ± [^<]*</span>)</td>', part
     )
     assert len(means) == 2
-    assert re.search(r'noise \(<span class="range">p (=|&lt;) [0-9.]+</span>\)', splits)
+    assert re.search(r'differ \(<span class="range">p (=|&lt;) [0-9.]+</span>\)', splits)
     assert ".range { white-space: nowrap; }" in splits
 
 

@@ -64,7 +64,7 @@ def lines_of(*found):
     return read_csv(classes_table(study_of(found)).to_csv())
 
 
-def test_methods_stand_below_each_other_with_wilsons_interval_for_one_seed():
+def test_methods_stand_below_each_other_with_an_interval_for_one_seed():
     one, other = guesses(0), guesses(1)
     silent = dataclasses.replace(one, probabilities=None, predicted=None)
     lines = lines_of(result("a", one), result("b", other), result("c", silent))
@@ -77,9 +77,9 @@ def test_methods_stand_below_each_other_with_wilsons_interval_for_one_seed():
         assert line[f"{measure}_sd"] == lines[7][measure] == ""
     own = other.label == 1
     right = int((other.predicted[own] == 1).sum())
-    ends = [float(line[f"recall_wilson_{end}"]) for end in ("low", "high")]
+    ends = [float(line[f"recall_cells_{end}"]) for end in ("low", "high")]
     assert ends == pytest.approx(proportion_confint(right, own.sum(), method="wilson"))
-    assert (line["cells"], lines[7]["cells"], lines[7]["recall_wilson_low"]) == ("30", "0", "")
+    assert (line["cells"], lines[7]["cells"], lines[7]["recall_cells_low"]) == ("30", "0", "")
 
 
 def test_masks_alone_have_no_classes():
@@ -128,7 +128,7 @@ def test_seeds_are_averaged_and_folds_are_one_test_set():
         own = [one[place] for one in values]
         assert float(line[measure]) == pytest.approx(np.mean(own))
         assert float(line[f"{measure}_sd"]) == pytest.approx(np.std(own, ddof=1))
-    assert (line["cells"], line["recall_wilson_low"]) == ("30", "")
+    assert (line["cells"], line["recall_cells_low"]) == ("30", "")
 
 
 def test_text_reads_back():
@@ -139,7 +139,7 @@ def test_text_reads_back():
     assert (line["method"], line["class"], line["seeds"], line["cells"]) == ("a", "Spe", "2", "30")
     assert float(line["recall"]) == pytest.approx(np.mean(recalls))
     assert float(line["recall_sd"]) == pytest.approx(np.std(recalls, ddof=1))
-    assert line["recall_wilson_low"] == ""
+    assert line["recall_cells_low"] == ""
     assert line["run_paths"] == "runs/s/a/seed0;runs/s/a/seed1"
     text = table.to_markdown()
     recall = f"{100 * np.mean(recalls):.2f} ± {100 * np.std(recalls, ddof=1):.2f}"

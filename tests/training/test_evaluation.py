@@ -1,0 +1,27 @@
+from dataclasses import replace
+
+import numpy as np
+
+from hep2gan.statistics.significance import wilson
+from hep2gan.training.evaluation import accuracy_interval
+from tests.helpers.report_fixtures import make_predictions
+
+
+def test_intervals_of_accuracy_are_over_the_largest_unit_that_is_known():
+    made = make_predictions(counts=(12, 12), size=16)
+    right = int((made.predicted == made.label).sum())
+    cells = {
+        f"test/accuracy_cells_{end}": value for end, value in wilson(right, 24)._asdict().items()
+    }
+    found = accuracy_interval(made)
+    assert found | cells == found
+    assert not any("specimens" in key for key in found)
+    specimen = np.arange(24) // 3
+    known = accuracy_interval(replace(made, specimen=specimen))
+    assert known | cells == known
+    low, high = (known[f"test/accuracy_specimens_{end}"] for end in ("low", "high"))
+    assert low < right / 24 < high
+    assert "test/mean_class_accuracy_specimens_low" in known
+    blocks = accuracy_interval(replace(made, block=specimen))
+    assert (blocks["test/accuracy_blocks_low"], blocks["test/accuracy_blocks_high"]) == (low, high)
+    assert accuracy_interval(replace(made, probabilities=None)) == {}
