@@ -107,8 +107,8 @@ MUTATIONS = (
     Mutation(MODULE, "with frozen(*judges):", "with frozen():", TEST_STEP),
     Mutation(
         MODULE,
-        "None if generated is None else generated.detach(), batch.mask",
-        "generated, batch.mask",
+        "generated = None if generated is None else generated.detach()",
+        "pass",
         TEST_STEP,
     ),
     Mutation(MODULE, "network.train(name in self.trained)", "network.train(True)", TEST_STEP),

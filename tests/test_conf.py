@@ -217,6 +217,10 @@ def test_methods_choose_the_network_of_the_scale(scale, method, target, backbone
         ("bce_dice", {"loss.pixel._target_"}),
         ("end_to_end", {"model.guidance.gradient"}),
         ("attention_pooling", {"classifier._target_", "classifier.options.output_stride"}),
+        ("other_mask", {"model.guidance.source"}),
+        ("ellipse_mask", {"model.segment", "model.guidance.source"}),
+        ("no_mask", {"model.segment", "model.guidance.source"}),
+        ("cross_fitted_mask", {"model.guidance.source"}),
         ("two_stage", {"training.two_stage"}),
         ("resnet50_t_gm", {"model.segment", "model.guidance.source"}),
         (

@@ -40,8 +40,10 @@ def _idle(values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "no classifier is trained", _CLASSIFYING
     elif not loss["gaussian_mixture"]["enabled"]:
         yield "the Gaussian-mixture loss is off", _MIXTURE
-    if model["guidance"]["source"] != "generated":
+    if model["guidance"]["source"] not in ("generated", "cross_fitted", "other"):
         yield "the classifier sees no generated mask", ("model.guidance.hard",)
+    if model["guidance"]["source"] not in ("ellipse", "other"):
+        yield "the classifier sees no ellipse", ("model.guidance.margin",)
     if not validates:
         yield "there is no validation part", ("trainer.check_val_every_n_epoch", "optimized_metric")
     if split["kind"] != "block":

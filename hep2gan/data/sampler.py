@@ -37,6 +37,8 @@ class EpochBatchSampler(Sampler[Request]):
         start: (epoch, batch) at which an interrupted training resumes.
         label: (M,) classes of the rows, to train on every class equally often (see
             `class_balanced_order`); None trains on every row once.
+        half: (M,) which half, 0 or 1, a row is of: batches are then of half 0 and 1 in turn, the
+            same number of each; None mixes all rows.
         device: Device to which the rows of an epoch are copied at once, for cells that are on that
             device; not for loaders with worker processes, which cannot read them there.
 
@@ -56,6 +58,7 @@ class EpochBatchSampler(Sampler[Request]):
         training: bool,
         start: tuple[int, int] = (0, 0),
         label: npt.NDArray[np.int64] | None = None,
+        half: npt.NDArray[np.int64] | None = None,
         device: torch.device | None = None,
     ) -> None:
         if batch_size < 1:
@@ -65,15 +68,17 @@ class EpochBatchSampler(Sampler[Request]):
                 f"Batch size {batch_size} is not divisible by {world_size} devices; choose a"
                 f" multiple of {world_size}"
             )
-        if training and len(rows) < batch_size:
+        fewest = len(rows) if half is None else int(np.bincount(half, minlength=2).min())
+        if training and fewest < batch_size:
+            part = "training part" if half is None else "smaller half of the training part"
             raise Hep2ganError(
-                f"The training part has {len(rows)} cells, the batch size is {batch_size}",
+                f"The {part} has {fewest} cells, the batch size is {batch_size}",
                 "an epoch needs at least one whole batch",
-                f"choose a batch size of at most {len(rows)}, or more cells",
+                f"choose a batch size of at most {fewest}, or more cells",
             )
         self.rows, self.batch_size, self.training = rows, batch_size, training
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, 0
-        self.start, self.label = start, label
+        self.start, self.label, self.half = start, label, half
         self.device = device or torch.device("cpu")
 
     def set_epoch(self, epoch: int) -> None:
@@ -90,6 +95,8 @@ class EpochBatchSampler(Sampler[Request]):
         Returns:
             The number, also when a training resumes within the epoch.
         """
+        if self.training and self.half is not None:
+            return 2 * int(np.bincount(self.half, minlength=2).min() // self.batch_size)
         if self.training:
             return len(self.rows) // self.batch_size
         batches = -(-len(self.rows) // self.batch_size)
@@ -103,11 +110,7 @@ class EpochBatchSampler(Sampler[Request]):
         first = self.start[1] if epoch == self.start[0] else 0
         # The leading 1 keeps these numbers apart from the augmentation's.
         rng = np.random.default_rng([1, self.seed, epoch])
-        order = (
-            rng.permutation(self.rows)
-            if self.label is None
-            else class_balanced_order(self.rows, self.label, rng)
-        )
+        order = self._order(rng)
         # Not copied: for a million rows that takes longer than the first batch.
         rows = to_device(torch.from_numpy(order), self.device)
         for batch in range(first, len(self)):
@@ -115,6 +118,18 @@ class EpochBatchSampler(Sampler[Request]):
             seed = BatchSeed(self.seed, epoch, batch, self.rank, self.world_size, len(chosen))
             # A clone, so that a worker process of a loader is sent a batch, not the whole epoch.
             yield Request(chosen[self.rank :: self.world_size].clone(), seed)
+
+    def _order(self, rng: np.random.Generator) -> RowOrder:
+        if self.half is None:
+            return self._shuffled(np.ones(len(self.rows), bool), rng)
+        kept = len(self) // 2 * self.batch_size
+        halves = [self._shuffled(self.half == half, rng)[:kept] for half in (0, 1)]
+        return np.stack([rows.reshape(-1, self.batch_size) for rows in halves], 1).reshape(-1)
+
+    def _shuffled(self, of: npt.NDArray[np.bool_], rng: np.random.Generator) -> RowOrder:
+        if self.label is None:
+            return rng.permutation(self.rows[of])
+        return class_balanced_order(self.rows[of], self.label[of], rng)
 
     def _evaluation_batches(self) -> Iterator[Request]:
         rows = to_device(torch.from_numpy(self.rows), self.device)

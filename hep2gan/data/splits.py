@@ -311,6 +311,25 @@ def make_split(store: Store, settings: SplitSettings) -> Split:
     return split
 
 
+def halve(store: Store, rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
+    """Divide cells into two halves of equal classes, identical cells and known specimens together.
+
+    Args:
+        store: The packed cells.
+        rows: (M,) rows of the store.
+        seed: Seed of the division.
+
+    Returns:
+        (M,) 0 or 1.
+    """
+    group = np.arange(len(store)) if (store.specimen < 0).any() else _specimen_groups(store)
+    group = group_ids(merge_groups(group, duplicate_groups(store.digest))[rows])
+    label = np.asarray(store.label)[rows]
+    quota = fold_quota(np.bincount(label, minlength=len(store.classes)), 2)
+    # The leading 5 keeps these numbers apart from those of orders, options and noise.
+    return assign_groups(group, label, quota, np.array([1, 1]), np.random.default_rng([5, seed]))
+
+
 def check_split_possible(store: Store, kind: str) -> None:
     """Check that a store has what a kind of split needs: specimens, or given parts.
 

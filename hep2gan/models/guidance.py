@@ -3,23 +3,36 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.settings import NonNegative, Settings
 
-MaskSource = Literal["generated", "ground_truth", "none"]
+MaskSource = Literal[
+    "generated", "cross_fitted", "ground_truth", "other", "ellipse", "zeros", "none"
+]
+GENERATED = frozenset({"generated", "cross_fitted", "other"})
+"""Sources that need a generator."""
 
 
 class MaskGuidance(Settings):
     """Selects the mask that is passed with the image to the classifier (section II-C).
 
+    Four sources are controls, which tell what of a gain comes from the cell's own mask.
+
     Args:
-        source: The generated mask, the true one, or none.
+        source: `generated`, or `ground_truth`, the true mask. Controls: `cross_fitted`, generated
+            by a network that never learned from this cell (of a test cell, the mean of two);
+            `other`, generated for another cell of the batch; `ellipse`, the same for all cells;
+            `zeros`, an empty mask. `none`: the classifier has no input for a mask.
         hard: Threshold a generated mask at 0.5.
+        margin: Distance of the ellipse from the image's edge, as a fraction of its side; the crops
+            of the ICPR 2016 set have 10 of 69 px.
         gradient: Weight of the classification loss in the generator's step; 0 detaches, as pix2pix
             does between G and D.
 
@@ -30,6 +43,7 @@ class MaskGuidance(Settings):
     source: MaskSource = "generated"
     hard: bool = False
     gradient: NonNegative = 0.0
+    margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.145
 
     def conflict(self) -> Hep2ganError | None:
         """Return the error of a gradient without a soft generated mask to carry it, or None."""
@@ -43,11 +57,17 @@ class MaskGuidance(Settings):
         return None
 
     def require_no_truth(self) -> None:
-        """Check that images without true masks can be classified.
+        """Check that single images without true masks can be classified.
 
         Raises:
-            Hep2ganError: If the classifier needs a true mask.
+            Hep2ganError: If the classifier needs a true mask, or that of another cell.
         """
+        if self.source == "other":
+            raise Hep2ganError(
+                "this run is a control, trained with masks of other cells",
+                "what it says of a cell depends on the cells beside it",
+                "use a run with model.guidance.source=generated or none; hep2gan-evaluate tests it",
+            )
         if self.source == "ground_truth":
             raise Hep2ganError(
                 "this run was trained with true masks",
@@ -55,10 +75,18 @@ class MaskGuidance(Settings):
                 "use a run with model.guidance.source=generated or none",
             )
 
-    def select(self, generated: Tensor | None, truth: Tensor | None) -> Tensor | None:
+    @property
+    def has_own_mask(self) -> bool:
+        """Whether the classifier sees a mask that was generated for the cell itself."""
+        return self.source in ("generated", "cross_fitted")
+
+    def select(
+        self, image: Tensor, generated: Tensor | None, truth: Tensor | None
+    ) -> Tensor | None:
         """Select the mask for the classifier.
 
         Args:
+            image: Images (B, 1, H, W).
             generated: Generated masks (B, 1, H, W) in [0, 1]; None without a generator.
             truth: True masks (B, 1, H, W); None if unknown.
 
@@ -69,8 +97,34 @@ class MaskGuidance(Settings):
             return None
         if self.source == "ground_truth":
             return truth
+        if self.source == "zeros":
+            return torch.zeros_like(image)
+        if self.source == "ellipse":
+            return ellipse_masks(image, self.margin)
         assert generated is not None
+        if self.source == "other":
+            # Half a batch away: in a test neighbours are of the same specimen. One alone has none.
+            apart = len(generated) // 2
+            generated = generated.roll(apart, 0) if apart else ellipse_masks(image, self.margin)
         return (generated >= 0.5).to(generated.dtype) if self.hard else generated
+
+
+def ellipse_masks(image: Tensor, margin: float) -> Tensor:
+    """Inscribe the same ellipse in all images, without looking at them.
+
+    Args:
+        image: Images (B, 1, H, W).
+        margin: Distance from the edges, as a fraction of the side.
+
+    Returns:
+        Masks (B, 1, H, W) of {0, 1}; a pixel belongs to the ellipse if its centre does.
+    """
+    rows, columns = (
+        ((torch.arange(side, device=image.device) + 0.5) / side - 0.5) / (0.5 - margin)
+        for side in image.shape[-2:]
+    )
+    inside = rows.square()[:, None] + columns.square() <= 1
+    return inside.to(image.dtype).expand_as(image).contiguous()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss, GaussianMixtureLoss
 from hep2gan.losses.segmentation import GeneratorLoss, MaskSoftening
 from hep2gan.metrics.validation import ValidationMetrics
+from hep2gan.models.cross_fitting import CrossFittedNetwork
 from hep2gan.models.output import TestTimeAugmentation
 from hep2gan.training.module import OptimizerFactory, SegmentationGuidedClassification
 
@@ -52,10 +53,13 @@ def build_task(
         "guided": model.guidance.source != "none",
     }
     without: dict[str, Any] = {"pretrained": False, "weights": None}
-    networks = {
-        name: config.network(name).build(**given | ({} if name in load_weights else without))
-        for name in config.trained_networks
-    }
+    networks: dict[str, nn.Module] = {}
+    for name in config.trained_networks:
+        build = partial(
+            config.network(name).build, **given | ({} if name in load_weights else without)
+        )
+        crossed = model.guidance.source == "cross_fitted" and name != "classifier"
+        networks[name] = CrossFittedNetwork(build(), build()) if crossed else build()
     classification = None
     if classifier := networks.get("classifier"):
         classification = _classification_loss(config, classifier, len(classes), train_counts)

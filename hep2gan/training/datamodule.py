@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hep2gan.data.batch import Batch, CellDataset, DeviceCells, RawBatch, Request, RequestDataset
 from hep2gan.data.sampler import EpochBatchSampler, Sampling
-from hep2gan.data.splits import Split
+from hep2gan.data.splits import Split, halve
 from hep2gan.data.store.store import Store
 from hep2gan.data.transforms.augmentation import Augmentation
 from hep2gan.data.transforms.functional import AugmentationParams
@@ -43,6 +43,7 @@ class CellDataModule(L.LightningDataModule):
         limit_train_batches: The Trainer's limit of batches an epoch, None for all.
         sampling: "all" trains on every cell once an epoch, "balanced" on every class equally often.
         channels_last: Whether images and masks are in that memory format.
+        halves: Whether training batches are of one half of the cells and of the other in turn.
 
     Raises:
         Hep2ganError: Gamma jitter of z-scores; when training starts, a batch size that the devices
@@ -65,8 +66,10 @@ class CellDataModule(L.LightningDataModule):
         limit_train_batches: int | None = None,
         sampling: Sampling = "all",
         channels_last: bool = False,
+        halves: bool = False,
     ) -> None:
         super().__init__()
+        self.half = halve(store, split.train, seed) if halves else None
         self.store, self.split, self.seed = store, split, seed
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.normalisation = normalisation or Normalisation()
@@ -203,6 +206,7 @@ class CellDataModule(L.LightningDataModule):
             training=training,
             start=self.start,
             label=np.asarray(self.store.label)[rows] if balanced else None,
+            half=self.half if training else None,
             device=self._device if self.cache_on_device else None,
         )
 

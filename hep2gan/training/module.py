@@ -15,7 +15,8 @@ from hep2gan.losses.adversarial import AdversarialLoss
 from hep2gan.losses.classification import ClassificationLoss, GaussianMixtureLoss
 from hep2gan.losses.segmentation import GeneratorLoss, MaskSoftening
 from hep2gan.metrics.validation import ValidationMetrics
-from hep2gan.models.guidance import MaskGuidance, TrainingStages, frozen
+from hep2gan.models.cross_fitting import CrossFittedNetwork
+from hep2gan.models.guidance import GENERATED, MaskGuidance, TrainingStages, frozen
 from hep2gan.models.output import ModelOutput, TestTimeAugmentation
 from hep2gan.training.profiler import record
 
@@ -135,6 +136,9 @@ class SegmentationGuidedClassification(L.LightningModule):
             Every term of the losses as "network/term", detached, for callbacks.
         """
         trained, terms = self.trained, Terms()
+        for network in (self.generator, self.discriminator):
+            if isinstance(network, CrossFittedNetwork):
+                network.use(batch_idx % 2)
         mask_logits = self._mask_logits(batch.image, "generator" in trained)
         generated = None if mask_logits is None else mask_logits.sigmoid()
         if generated is not None and "discriminator" in trained:
@@ -188,14 +192,17 @@ class SegmentationGuidedClassification(L.LightningModule):
         assert self.classification_loss is not None
         with record("generator/L_out + L_cla (eq. 7)"):
             logits, features = self.classifier(
-                batch.image, self.guidance.select(generated, batch.mask)
+                batch.image, self.guidance.select(batch.image, generated, batch.mask)
             )
             total = self.classification_loss(logits, features, batch.label)["total"]
             losses["classification"] = total
             losses["total"] = losses["total"] + self.guidance.gradient * total
 
     def _classifier_step(self, batch: Batch, generated: Tensor | None) -> Terms:
-        mask = self.guidance.select(None if generated is None else generated.detach(), batch.mask)
+        generated = None if generated is None else generated.detach()
+        if isinstance(self.generator, CrossFittedNetwork):
+            generated = self.generator.unseen(batch.image).sigmoid()
+        mask = self.guidance.select(batch.image, generated, batch.mask)
         losses: Terms = self.optimized_modules["classifier"](batch.image, mask, batch.label)
         losses |= self._update("classifier", losses["total"])
         return _prefixed("classifier", losses)
@@ -297,8 +304,8 @@ class SegmentationGuidedClassification(L.LightningModule):
         mask = None if self.generator is None else self.generator(image).sigmoid()
         logits = features = logits_true = None
         if self.classifier is not None:
-            logits, features = self.classifier(image, self.guidance.select(mask, truth))
-            if truth is not None and self.guidance.source == "generated":
+            logits, features = self.classifier(image, self.guidance.select(image, mask, truth))
+            if truth is not None and self.guidance.has_own_mask:
                 logits_true, _ = self.classifier(image, truth)
         return ModelOutput(mask, _probabilities(logits), _probabilities(logits_true), features)
 
@@ -425,8 +432,10 @@ def _check_networks(task: SegmentationGuidedClassification) -> None:
             "give classification_loss",
         ),
         (
-            classifier is None or task.generator is not None or task.guidance.source != "generated",
-            "guidance.source is generated, but there is no generator",
+            classifier is None
+            or task.generator is not None
+            or task.guidance.source not in GENERATED,
+            f"guidance.source is {task.guidance.source}, but there is no generator",
             "a generated mask needs model.segment=true",
             "set model.guidance.source=none or ground_truth",
         ),

@@ -134,6 +134,14 @@ def check_settings(setup: RunSetup, invalid: Mapping[str, Hep2ganError]) -> Iter
                 "set training.two_stage=false, or choose method=two_stage",
             )
         )
+    if config.model.guidance.source == "cross_fitted" and trainer.world_size > 1:
+        problems.append(
+            Hep2ganError(
+                f"model.guidance.source=cross_fitted on {trainer.world_size} devices",
+                "in each step one half of the generator rests, which ranks would wait for",
+                "set trainer.devices=1 trainer.num_nodes=1, or another model.guidance.source",
+            )
+        )
     if not any(key.partition(".")[0] in ("normalisation", "augmentation") for key in invalid):
         problems += errors_from(config.augmentation.build().check, config.normalisation.bounded)
     kind, networks = config.normalisation.kind, config.model.baseline is None

@@ -145,4 +145,5 @@ def build_data(
         limit_train_batches=trainer.limit_train_batches,
         sampling=config.training.sampling,
         channels_last=trainer.channels_last,
+        halves=config.model.guidance.source == "cross_fitted",
     )

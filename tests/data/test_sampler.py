@@ -162,3 +162,19 @@ def test_resident_copy_does_not_share_memory_with_the_store():
 def test_sampler_can_be_sent_to_another_process():
     sampler = EpochBatchSampler(np.arange(20), 4, seed=3, training=True)
     assert rows_of(pickle.loads(pickle.dumps(sampler))) == rows_of(sampler)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_batches_of_halves_alternate_and_share_no_cell(balanced):
+    rows, half = np.arange(100, 147), np.array([0] * 25 + [1] * 22)
+    label = np.arange(47) % 3 if balanced else None
+    sampler = EpochBatchSampler(rows, 5, training=True, half=half, label=label, start=(1, 3))
+    assert len(sampler) == 8
+    batches = [request.rows.numpy() - 100 for request in sampler]
+    assert [set(half[batch]) for batch in batches] == [{0}, {1}] * 4
+    if not balanced:
+        assert len(np.unique(np.concatenate(batches))) == 40
+    sampler.set_epoch(1)
+    assert [set(half[request.rows.numpy() - 100]) for request in sampler] == [{1}, {0}] * 2 + [{1}]
+    with pytest.raises(Hep2ganError, match="smaller half of the training part has 22 cells"):
+        EpochBatchSampler(rows, 23, training=True, half=half)

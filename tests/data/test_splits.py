@@ -16,7 +16,7 @@ from hep2gan.data.grouping import (
     merge_groups,
 )
 from hep2gan.data.leakage import measure_leakage
-from hep2gan.data.splits import LEFT_OUT, Split, SplitSettings, make_split
+from hep2gan.data.splits import LEFT_OUT, Split, SplitSettings, halve, make_split
 from hep2gan.errors import Hep2ganError
 from tests.helpers.made_store import PUBLISHED, made_store, published_store
 
@@ -551,3 +551,15 @@ def test_intensities_are_split_in_their_own_proportions(tmp_path):
     assert uncut(other.specimen, whole.part)
     assert measure_leakage(other, whole).shared_specimens == 0
     assert measure_leakage(other, split).test_specimens == len(set(other.specimen[split.test]))
+
+
+def test_halves_keep_specimens_together():
+    store = made_store(np.arange(120) // 6 % 3, specimen=np.arange(120) // 6)
+    rows = np.arange(10, 110)
+    half = halve(store, rows, 0)
+    specimen = np.asarray(store.specimen)[rows]
+    assert all(len(set(half[specimen == one])) == 1 for one in np.unique(specimen))
+    counts = np.stack([np.bincount(store.label[rows[half == h]], minlength=3) for h in (0, 1)])
+    assert np.abs(counts[0] - counts[1]).max() <= 6
+    assert np.array_equal(half, halve(store, rows, 0))
+    assert not np.array_equal(half, halve(store, rows, 1))

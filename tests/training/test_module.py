@@ -367,10 +367,10 @@ def test_a_classifier_that_has_not_trained_chooses_no_epoch():
 
 
 def test_hard_guidance_thresholds_at_one_half():
-    generated = torch.tensor([0.2, 0.5, 0.9])
-    assert MaskGuidance(hard=True).select(generated, None).tolist() == [0.0, 1.0, 1.0]
-    assert MaskGuidance().select(generated, None) is generated
-    assert MaskGuidance(source="none").select(generated, generated) is None
+    image, generated = torch.zeros(3), torch.tensor([0.2, 0.5, 0.9])
+    assert MaskGuidance(hard=True).select(image, generated, None).tolist() == [0.0, 1.0, 1.0]
+    assert MaskGuidance().select(image, generated, None) is generated
+    assert MaskGuidance(source="none").select(image, generated, generated) is None
 
 
 @pytest.mark.parametrize(

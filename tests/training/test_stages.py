@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hep2gan.cli import train
+from hep2gan.cli import evaluate, predict, train
 from hep2gan.runs.finished import read_finished_run
 from hep2gan.runs.metrics_csv import read_metrics_csv, read_series
 from tests.helpers.commands import call, inside_copy
@@ -47,3 +47,20 @@ def test_a_run_in_two_stages_is_whole_and_resumes(tmp_path_factory, packed_store
         assert_same_training(final(RUN), once)
         assert call(train, *OPTIONS, "trainer.max_epochs=3") == 2
         assert call(train, *OPTIONS, "study=once", "fast_dev_run=true") == 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("method", ["other_mask", "ellipse_mask", "no_mask", "cross_fitted_mask"])
+def test_controls_of_guidance_go_the_whole_way(tmp_path_factory, packed_store, method):
+    run, short = Path(f"runs/default/{method}/seed0"), ("trainer.max_epochs=1",)
+    with inside_copy(tmp_path_factory, packed_store):
+        assert call(train, *SMALL, *NETS, f"method={method}", *short) == 0
+        metrics = read_finished_run(run).metrics
+        assert ("test/dice" in metrics) == (method in ("other_mask", "cross_fitted_mask"))
+        assert 0 <= metrics["test/accuracy"] <= 1
+        before = (run / "predictions.npz").read_bytes()
+        options = ("trusted=[tests.integration.nets]", "figures=false")
+        assert call(evaluate, str(run), *options) == 0
+        assert (run / "predictions.npz").read_bytes() == before
+        status = call(predict, str(run), "stores", "trusted=[tests.integration.nets]")
+        assert (status == 0) == (method != "other_mask")
