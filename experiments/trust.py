@@ -144,9 +144,12 @@ def main(arguments: Sequence[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     manifest, images, specimens = write_cells(folder, count, foreign)
     places = [f"data.root={manifest.absolute()}", "data.name=trust", "data.crop_margin=10"]
-    places += [f"stores={folder / 'stores'}", f"runs={folder / 'runs'}", "study=trust"]
+    places.append(f"stores={folder / 'stores'}")
     given = [f"{key}={value}" for key, value in words.items()]
-    run = hep2gan.train("data=manifest", *places, *DEFAULTS, *given)
+    hep2gan.pack("data=manifest", *places, f"data.size={words.get('data.size', 64)}")
+    run = hep2gan.train(
+        "data=manifest", *places, f"runs={folder / 'runs'}", "study=trust", *DEFAULTS, *given
+    )
     found = Predictions.load(run.path / "predictions.npz")
     trust, test = Trust.load(run.path / "trust.json"), of_test(found)
     rows = list(rows_of_test(found, test))
