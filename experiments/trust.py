@@ -22,7 +22,11 @@ from hep2gan.api.predictions import CellPredictions
 from hep2gan.data.phantom.generate import write_phantom
 from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.trust import Trust
-from hep2gan.statistics.calibration import expected_calibration_error, reliability
+from hep2gan.statistics.calibration import (
+    expected_calibration_error,
+    normalized_entropy,
+    reliability,
+)
 from hep2gan.statistics.risk_coverage import risk_coverage
 from hep2gan.statistics.trust import limit_distances, scale_test
 
@@ -83,17 +87,22 @@ def of_images(found: CellPredictions, specimen: Sequence[int]) -> Cells:
 
 
 def _scores(probabilities: Array, squared: Array) -> dict[str, Array]:
-    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=1)
-    return {"distance": squared, "1 - probability": 1 - probabilities.max(axis=1),
-            "entropy": entropy}  # fmt: skip
+    return {
+        "distance": squared,
+        "1 - probability": 1 - probabilities.max(axis=1),
+        "entropy": normalized_entropy(probabilities),
+    }
 
 
 def interval(specimens: Sequence[npt.NDArray[np.int64]], statistic: Callable[..., float]) -> str:
     """A statistic of the rows of several sets of cells, with its interval over specimens."""
     rng = np.random.default_rng(0)
     groups = [[np.flatnonzero(one == unit) for unit in np.unique(one)] for one in specimens]
-    values = [statistic(*(np.concatenate([units[at] for at in rng.integers(len(units),
-              size=len(units))]) for units in groups)) for _ in range(RESAMPLES)]  # fmt: skip
+
+    def resampled(units: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+        return np.concatenate([units[at] for at in rng.integers(len(units), size=len(units))])
+
+    values = [statistic(*map(resampled, groups)) for _ in range(RESAMPLES)]
     low, high = np.quantile(values, [0.025, 0.975])
     return f"{statistic(*map(np.concatenate, groups)):.3f} ({low:.3f}–{high:.3f})"
 
@@ -144,9 +153,12 @@ def main(arguments: Sequence[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     manifest, images, specimens = write_cells(folder, count, foreign)
     places = [f"data.root={manifest.absolute()}", "data.name=trust", "data.crop_margin=10"]
-    places += [f"stores={folder / 'stores'}", f"runs={folder / 'runs'}", "study=trust"]
+    places.append(f"stores={folder / 'stores'}")
     given = [f"{key}={value}" for key, value in words.items()]
-    run = hep2gan.train("data=manifest", *places, *DEFAULTS, *given)
+    hep2gan.pack("data=manifest", *places, f"data.size={words.get('data.size', 64)}")
+    run = hep2gan.train(
+        "data=manifest", *places, f"runs={folder / 'runs'}", "study=trust", *DEFAULTS, *given
+    )
     found = Predictions.load(run.path / "predictions.npz")
     trust, test = Trust.load(run.path / "trust.json"), of_test(found)
     rows = list(rows_of_test(found, test))
@@ -154,11 +166,13 @@ def main(arguments: Sequence[str]) -> int:
     if others:
         files = [one for one in sorted(Path(others).glob("*.png")) if "_Mask" not in one.name]
         files = files[:: max(1, len(files) // OTHERS)][:OTHERS]
-        rows += rows_of_foreign("other images", of_images(run.predict(files), range(len(files))),
-                                test)  # fmt: skip
+        predicted = run.predict(files)
+        rows += rows_of_foreign("other", of_images(predicted, range(len(predicted))), test)
     assert trust is not None
-    print(f"\n{len(found.id):,} test cells of {trust.specimens} specimens not in training,"
-          f" {len(images):,} of {foreign}; temperature {trust.temperature:.2f}\n")  # fmt: skip
+    print(
+        f"\n{len(found.id):,} test cells of {trust.specimens} specimens not in training,"
+        f" {len(images):,} of {foreign}; temperature {trust.temperature:.2f}\n"
+    )
     print("| on synthetic cells | value (95 % interval over specimens) |\n|---|---|")
     print("\n".join(f"| {name} | {value} |" for name, value in rows))
     return 0

@@ -63,7 +63,9 @@ def _describe_probabilities(trust: Trust, calibrated: bool) -> str:
     if not calibrated:
         return "probabilities are as the networks give them (calibrated=false)"
     before, after = trust.calibration_error, trust.calibration_error_scaled
-    errors = f"{100 * before:.1f} % before" + (f", {100 * after:.1f} % after" if after else "")
+    errors = f"{100 * before:.1f} % before"
+    if after is not None:
+        errors += f", {100 * after:.1f} % after"
     return (
         f"probabilities are scaled by the temperature {trust.temperature:.2f} of"
         f" {trust.chosen_on}; calibration error on the test cells {errors}"

@@ -1,30 +1,14 @@
 import json
-from dataclasses import replace
 
 import pytest
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.folder import RunFolder
-from hep2gan.runs.trust import DistanceLimit, Trust
-
-LIMIT = DistanceLimit(
-    quantile=0.95, squared=12.5, false_alarms=0.06, false_alarms_unseen=0.08,
-    unseen_cells=90, unseen_specimens=7,
-)  # fmt: skip
-TRUST = Trust(
-    classes=["a", "b"], checkpoint="checkpoints/best.ckpt", part="test", cells=120, specimens=9,
-    temperature=1.7, calibration_error=0.1, calibration_error_scaled=0.02, error=0.2, aurc=0.04,
-    aurc_ideal=0.02, risk=[(0.5, 0.05), (1.0, 0.2)], distance=LIMIT, no_distance="",
-)  # fmt: skip
+from hep2gan.runs.trust import Trust
+from tests.helpers.made_up_trust import TRUST, WITHOUT
 
 
-@pytest.mark.parametrize(
-    "trust",
-    [
-        TRUST,
-        replace(TRUST, distance=None, no_distance="no mixture", specimens=None, checkpoint=None),
-    ],
-)
+@pytest.mark.parametrize("trust", [TRUST, WITHOUT])
 def test_round_trip(trust, tmp_path):
     trust.save(tmp_path / "trust.json")
     assert Trust.load(tmp_path / "trust.json") == trust

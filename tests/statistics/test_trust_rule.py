@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from hep2gan.runs.trust import DistanceLimit, Trust
 from hep2gan.statistics.calibration import BOUNDS, apply_temperature
 from hep2gan.statistics.trust_rule import TrustRule
+from tests.helpers.made_up_trust import TRUST, WITHOUT
 
 
 def test_nothing_changes_without_a_test():
@@ -25,20 +25,12 @@ def test_measures_by_hand():
 
 
 def test_a_run_tells_its_rule():
-    limit = DistanceLimit(
-        quantile=0.95, squared=4.0, false_alarms=0.1, false_alarms_unseen=None,
-        unseen_cells=0, unseen_specimens=0,
-    )  # fmt: skip
-    trust = Trust(
-        classes=["a", "b"], checkpoint=None, part="test", cells=30, specimens=None,
-        temperature=2.0, calibration_error=0.1, calibration_error_scaled=0.0, error=0.2, aurc=0.1,
-        aurc_ideal=0.05, risk=[(1.0, 0.2)], distance=limit, no_distance="",
-    )  # fmt: skip
-    assert TrustRule.of(trust) == TrustRule(2.0, 4.0)
-    assert TrustRule.of(trust, calibrated=False) == TrustRule(1.0, 4.0)
+    assert TrustRule.of(TRUST) == TrustRule(1.7, 12.5)
+    assert TrustRule.of(TRUST, calibrated=False) == TrustRule(1.0, 12.5)
+    assert TrustRule.of(WITHOUT) == TrustRule(1.7, None)
     np.testing.assert_array_equal(
-        TrustRule.of(trust).scale(np.array([[0.9, 0.1]])),
-        apply_temperature(np.array([[0.9, 0.1]]), 2.0),
+        TrustRule.of(TRUST).scale(np.array([[0.9, 0.1]])),
+        apply_temperature(np.array([[0.9, 0.1]]), 1.7),
     )
 
 
