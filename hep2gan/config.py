@@ -5,13 +5,14 @@ every error in one list. The settings of most parts are defined with those parts
 the trainer, the optimizers and the logger are defined here.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from hep2gan.data.fields.finder import CellFinder
 from hep2gan.data.readers.source import DataSource
@@ -300,19 +301,38 @@ _OF_LIGHTNING: Mapping[str, tuple[str, str]] = {
 """Keys that Lightning's Trainer has and `trainer` has not: why, and what to do instead."""
 
 
+def _no_password(address: str) -> str:
+    if re.search(r"://[^/@\s]*:[^/@\s]*@", address):
+        raise ValueError("no address with a password: set MLFLOW_TRACKING_URI instead")
+    return address
+
+
 class LoggerSettings(Settings):
     """Where metrics are logged in addition to metrics.csv.
 
     Args:
         wandb: Log to Weights & Biases.
+        mlflow: Log to MLflow.
         tensorboard: Log to TensorBoard, in `run_dir`.
-        project: Project at Weights & Biases.
+        project: Project at Weights & Biases, experiment at MLflow.
         entity: User or team at Weights & Biases.
         mode: Mode of Weights & Biases; None is online if an API key is set, otherwise offline.
         tags: Additional tags of the run.
+        tracking_uri: Store or server of MLflow; None is MLFLOW_TRACKING_URI if it is set, otherwise
+            mlflow.db in `run_dir`.
+        weights: Weights of a finished run that wandb and MLflow get: true, of the chosen epoch and
+            of the last; best or last, one of them; false, none.
+        weights_mib: Largest weights of one epoch that are logged, in MiB; larger ones stay in
+            `run_dir` alone.
+        table_cells: Most test cells in the table of predictions; 0 leaves the table out.
+        pictures_every: Epochs between two pictures of a few cells with their outlines, which the
+            last epoch has too; 0 plots none.
+        registry: Collection of wandb's registry that the chosen weights are linked to, such as
+            wandb-registry-model/hep2gan; None links them to none.
     """
 
     wandb: bool = False
+    mlflow: bool = False
     tensorboard: bool = False
     project: Text | None = None
     entity: Text | None = None
@@ -320,6 +340,12 @@ class LoggerSettings(Settings):
     tags: Annotated[list[str], in_words("a list of strings"), Field(examples=[["mine"]])] | None = (
         None
     )
+    tracking_uri: Annotated[Text, AfterValidator(_no_password)] | None = None
+    weights: bool | Literal["best", "last"] = True
+    weights_mib: PositiveInt = 2048
+    table_cells: Annotated[int, Field(ge=0, le=10_000)] = 500
+    pictures_every: Annotated[int, Field(ge=0)] = 10
+    registry: Annotated[str, Field(pattern=r"^[^\s/]+(/[^\s/]+){1,2}$")] | None = None
 
 
 class TrainConfig(Settings):
