@@ -5,14 +5,13 @@ every error in one list. The settings of most parts are defined with those parts
 the trainer, the optimizers and the logger are defined here.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from hep2gan.data.fields.finder import CellFinder
 from hep2gan.data.readers.source import DataSource
@@ -301,12 +300,6 @@ _OF_LIGHTNING: Mapping[str, tuple[str, str]] = {
 """Keys that Lightning's Trainer has and `trainer` has not: why, and what to do instead."""
 
 
-def _no_password(address: str) -> str:
-    if re.search(r"://[^/@\s]*:[^/@\s]*@", address):
-        raise ValueError("no address with a password: set MLFLOW_TRACKING_URI instead")
-    return address
-
-
 class LoggerSettings(Settings):
     """Where metrics are logged in addition to metrics.csv.
 
@@ -340,7 +333,7 @@ class LoggerSettings(Settings):
     tags: Annotated[list[str], in_words("a list of strings"), Field(examples=[["mine"]])] | None = (
         None
     )
-    tracking_uri: Annotated[Text, AfterValidator(_no_password)] | None = None
+    tracking_uri: Text | None = None
     weights: bool | Literal["best", "last"] = True
     weights_mib: PositiveInt = 2048
     table_cells: Annotated[int, Field(ge=0, le=10_000)] = 500

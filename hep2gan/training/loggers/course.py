@@ -151,7 +151,7 @@ def saved_pictures(folder: Path) -> Iterator[Picture]:
         number = path.stem.removeprefix("epoch")
         try:
             with Image.open(path) as image:
-                image.verify()
+                image.load()
                 caption = str(getattr(image, "text", {}).get(_CAPTION, ""))
         except (OSError, ValueError, SyntaxError):
             continue

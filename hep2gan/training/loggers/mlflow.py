@@ -64,16 +64,15 @@ class RunMLflowLogger(MLFlowLogger):
     @contextmanager
     def _surviving(self) -> Iterator[None]:
         """Let the training continue when the store or the server fails."""
-        if self.lost:
-            return
         try:
             yield
         # Of MLflow, its database and its connection alike.
         except Exception as error:
+            if not self.lost:
+                log.warning(
+                    "MLflow failed (%s). The training continues; metrics.csv has every row.", error
+                )
             self.lost = True
-            log.warning(
-                "MLflow failed (%s). The training continues; metrics.csv has every row.", error
-            )
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Keep a row until the epoch ends: a step does not wait for the store.
@@ -89,6 +88,8 @@ class RunMLflowLogger(MLFlowLogger):
             self._flush()
 
     def _add(self, metrics: Mapping[str, float], step: int) -> None:
+        if self.lost:
+            return
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -123,7 +124,7 @@ class RunMLflowLogger(MLFlowLogger):
             kind: What is wrong, as a word.
             text: A sentence.
         """
-        if kind not in self._alarms:
+        if not self.lost and kind not in self._alarms:
             self._alarms.add(kind)
             self._tag(f"alarm/{kind}", text)
 
@@ -137,6 +138,8 @@ class RunMLflowLogger(MLFlowLogger):
         Args:
             picture: A picture of a few cells.
         """
+        if self.lost:
+            return
         with self._surviving(), Image.open(picture.path) as image:
             self.experiment.log_image(
                 self.run_id, image.copy(), key="pictures/epochs", step=picture.epoch
@@ -153,6 +156,8 @@ class RunMLflowLogger(MLFlowLogger):
             figures: PNG files by name.
             predictions: Predictions for the test part.
         """
+        if self.lost:
+            return
         self._add(metrics, 0)
         self._flush()
         with self._surviving():
@@ -189,6 +194,8 @@ class RunMLflowLogger(MLFlowLogger):
         Args:
             data: What the provenance has of it.
         """
+        if self.lost:
+            return
         with self._surviving():
             from mlflow.entities import Dataset, DatasetInput
 
@@ -207,6 +214,8 @@ class RunMLflowLogger(MLFlowLogger):
         Args:
             weights: The weights, in a folder that is gone afterwards.
         """
+        if self.lost:
+            return
         with self._surviving():
             place = f"weights/{weights.aliases[0]}"
             self.experiment.log_artifacts(self.run_id, str(weights.folder), place)
@@ -227,6 +236,8 @@ class RunMLflowLogger(MLFlowLogger):
         Args:
             exit_code: 0 finished, 130 and 143 stopped by a signal, anything else failed.
         """
+        if self.lost:
+            return
         self._add(self._best, int(self._best.get("best/epoch", 0)))
         self._flush()
         with self._surviving():

@@ -45,7 +45,7 @@ def start_mlflow_run(
     Raises:
         Hep2ganError: MLflow is not installed, or cannot start a run.
     """
-    _require_package()
+    require_mlflow(config.logger)
     _quieten()
     uri = tracking_uri(config.logger, folder)
     former = read_identity(folder, "mlflow")
@@ -55,13 +55,14 @@ def start_mlflow_run(
         logger = RunMLflowLogger(config, folder, uri, monitor)
         run_id = logger.run_id
         # Before anything else: a killed start's run is deleted by the next.
-        write_identity(folder, "mlflow", {"id": run_id, "store": uri})
-        if former.get("store") == uri and "id" in former:
+        store = redact_address(uri)
+        write_identity(folder, "mlflow", {"id": run_id, "store": store})
+        if former.get("store") == store and "id" in former:
             logger.experiment.delete_run(former["id"])
         logger.log_parameters(config, provenance)
     except Exception as error:
         raise Hep2ganError(
-            f"MLflow cannot begin a run at {uri} ({error})",
+            f"MLflow cannot begin a run at {redact_address(uri)} ({error})",
             "",
             "check logger.tracking_uri and the server, or leave both out:"
             f" a run then has its own {STORE}",
@@ -85,6 +86,13 @@ def require_mlflow(settings: LoggerSettings) -> str:
         Hep2ganError: The package or the server is missing.
     """
     _require_package()
+    if re.search(r"://[^/@\s]*:[^/@\s]*@", settings.tracking_uri or ""):
+        raise Hep2ganError(
+            f"logger.tracking_uri is {redact_address(str(settings.tracking_uri))}, with a password",
+            "what a configuration holds is written into the run's folder",
+            "leave it out, and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and"
+            " MLFLOW_TRACKING_PASSWORD",
+        )
     uri = tracking_uri(settings, None)
     if uri.startswith(("http://", "https://")):
         try:

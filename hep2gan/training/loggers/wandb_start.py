@@ -76,10 +76,11 @@ def start_wandb_run(
     run_id = former["id"] if resumes and "id" in former else secrets.token_hex(8)
     course = Course.read(folder, start)
     _supersede(folder / "wandb")
-    stop = _StopRequest()
+    loggers: list[RunWandbLogger] = []
+    stop = _stop_for(loggers)
     run = _init(config, folder, mode, None if in_agent else run_id, provenance, stop)
     logger = RunWandbLogger(run, folder, config.logger, monitor)
-    stop.logger = logger
+    loggers.append(logger)
     try:
         kept = {"weights": former["weights"]} if run.resumed and "weights" in former else {}
         write_identity(folder, "wandb", {"id": run.id, "mode": mode} | kept)
@@ -97,17 +98,19 @@ def start_wandb_run(
     return logger
 
 
-class _StopRequest:
-    """What wandb calls when somebody, or `early_terminate`, stops the run on the server."""
+def _stop_for(loggers: list[RunWandbLogger]) -> Callable[[], None]:
+    """What wandb calls when somebody, or `early_terminate`, stops the run on the server.
 
-    logger: RunWandbLogger | None = None
+    A function: wandb copies its settings, and a copied object would know of no logger.
+    """
 
-    def __call__(self) -> None:
-        """Remember who asked, then interrupt the training as wandb itself would."""
-        if self.logger:
-            self.logger.stopped_by_server = True
+    def stop() -> None:
+        for logger in loggers:
+            logger.stopped_by_server = True
         log.info("The run was stopped on wandb's server.")
         os.kill(os.getpid(), signal.SIGINT)
+
+    return stop
 
 
 def _mode(settings: LoggerSettings) -> str:

@@ -375,12 +375,17 @@ def test_a_job_that_sigterm_stops_is_preempted(tmp_path, config):
     assert found["exit"] == 143
 
 
+def stop_and_wait(stop):
+    # As wandb does for early_terminate, or a button on its page.
+    stop()
+    time.sleep(5)
+
+
 def test_a_run_that_the_server_stopped_is_not_handed_out_again(tmp_path, config):
     (logger,) = build_loggers(config, tmp_path)
+    stop = logger.experiment.settings.stop_fn
     with pytest.raises(KeyboardInterrupt):
-        # As wandb does for early_terminate, or a button on its page.
-        logger.experiment.settings.stop_fn()
-        time.sleep(5)
+        stop_and_wait(stop)
     logger.finish(143)
     (found,) = runs(tmp_path)
     assert not found["preempting"]
