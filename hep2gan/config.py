@@ -306,14 +306,27 @@ class LoggerSettings(Settings):
 
     Args:
         wandb: Log to Weights & Biases.
+        mlflow: Log to MLflow.
         tensorboard: Log to TensorBoard, in `run_dir`.
-        project: Project at Weights & Biases.
+        project: Project at Weights & Biases, experiment at MLflow.
         entity: User or team at Weights & Biases.
         mode: Mode of Weights & Biases; None is online if an API key is set, otherwise offline.
         tags: Additional tags of the run.
+        tracking_uri: Store or server of MLflow; None is MLFLOW_TRACKING_URI if it is set, otherwise
+            mlflow.db in `run_dir`.
+        weights: Weights of a finished run that wandb and MLflow get: true, of the chosen epoch and
+            of the last; best or last, one of them; false, none.
+        weights_mib: Largest weights of one epoch that are logged, in MiB; larger ones stay in
+            `run_dir` alone.
+        table_cells: Most test cells in the table of predictions; 0 leaves the table out.
+        pictures_every: Epochs between two pictures of a few cells with their outlines, which the
+            last epoch has too; 0 plots none.
+        registry: Collection of wandb's registry that the chosen weights are linked to, such as
+            wandb-registry-model/hep2gan; None links them to none.
     """
 
     wandb: bool = False
+    mlflow: bool = False
     tensorboard: bool = False
     project: Text | None = None
     entity: Text | None = None
@@ -321,6 +334,12 @@ class LoggerSettings(Settings):
     tags: Annotated[list[str], in_words("a list of strings"), Field(examples=[["mine"]])] | None = (
         None
     )
+    tracking_uri: Text | None = None
+    weights: bool | Literal["best", "last"] = True
+    weights_mib: PositiveInt = 2048
+    table_cells: Annotated[int, Field(ge=0, le=10_000)] = 500
+    pictures_every: Annotated[int, Field(ge=0)] = 10
+    registry: Annotated[str, Field(pattern=r"^[^\s/]+(/[^\s/]+){1,2}$")] | None = None
 
 
 class TrainConfig(Settings):

@@ -1,64 +1,169 @@
-"""Panels for a team: python experiments/dashboards/dashboard.py ENTITY/PROJECT [--print].
+"""Panels for a team: python experiments/dashboards/dashboard.py ENTITY/PROJECT.
 
 Needs pip install "hep2gan[dashboard]" and a wandb key; --print shows the panels without either.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from hep2gan.data.patterns import ICPR2016
 from hep2gan.errors import Hep2ganError
+from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.metrics_csv import read_metrics_csv
 
-EPOCH = "epoch"
-SECTIONS: dict[str, list[tuple[str, str, list[str]]]] = {
-    "Validation": [
-        ("Dice and Jaccard", EPOCH, ["val/dice", "val/jaccard"]),
-        ("Accuracy and F1", EPOCH, ["val/accuracy", "val/mean_class_accuracy", "val/f1"]),
-        ("Precision and recall", EPOCH, ["val/precision", "val/recall"]),
-    ],
-    "By pattern": [
-        ("Dice", EPOCH, [f"val/dice/{pattern.name}" for pattern in ICPR2016]),
-        ("Accuracy", EPOCH, [f"val/accuracy/{pattern.name}" for pattern in ICPR2016]),
-    ],
+
+class Panel(NamedTuple):
+    """A panel: its title, what it shows, and how: "curve", "bars", "media", "table" or "compare".
+
+    Curves run over epochs; bars compare the runs; "compare" shows configuration and summary.
+    """
+
+    title: str
+    names: list[str]
+    kind: str = "curve"
+
+
+RESULTS = ["test/accuracy", "test/mean_class_accuracy", "test/f1", "test/auroc"]
+FIGURES = ["contours", "confusion", "roc", "worst_classified", "worst_segmented", "curves"]
+TRAINING: dict[str, list[Panel]] = {
+    "Pictures": [Panel("Outlines by epoch", ["pictures/epochs"], "media")],
     "Generator and discriminator": [
-        ("D(real), D(fake)", EPOCH, ["train/discriminator/p_real", "train/discriminator/p_fake"]),
-        ("Discriminator's loss", EPOCH, ["train/discriminator/real", "train/discriminator/fake"]),
-        ("Generator's loss", EPOCH, ["train/generator/adversarial", "train/generator/l1"]),
+        Panel("D(real), D(fake)", ["train/discriminator/p_real", "train/discriminator/p_fake"]),
+        Panel("Discriminator's loss", ["train/discriminator/real", "train/discriminator/fake"]),
+        Panel("Generator's loss", ["train/generator/adversarial", "train/generator/l1"]),
     ],
     "Classifier": [
-        ("Cross-entropy", EPOCH, ["train/classifier/cross_entropy"]),
-        ("Gaussian mixture", EPOCH, ["train/classifier/gaussian_mixture"]),
-        ("Likelihood", EPOCH, ["train/classifier/likelihood"]),
-        ("Distances to means", EPOCH, ["gm/val/own_distance", "gm/val/other_distance"]),
+        Panel("Cross-entropy", ["train/classifier/cross_entropy"]),
+        Panel("Gaussian mixture", ["train/classifier/gaussian_mixture"]),
+        Panel("Likelihood", ["train/classifier/likelihood"]),
     ],
     "Course and cost": [
-        ("Learning rates", EPOCH, ["lr/generator", "lr/discriminator", "lr/classifier"]),
-        ("Cells per second", EPOCH, ["speed/cells_per_second"]),
-        ("Waiting for data", EPOCH, ["speed/share_waiting_for_data"]),
-        ("Memory, GiB", EPOCH, ["speed/memory_gib"]),
+        Panel("Learning rates", ["lr/generator", "lr/discriminator", "lr/classifier"]),
+        Panel("Cells per second", ["speed/cells_per_second"]),
+        Panel("Waiting for data", ["speed/share_waiting_for_data"]),
+        Panel("Memory, GiB", ["speed/memory_gib"]),
     ],
 }
-"""Sections, their panels' titles, axes and metrics."""
+VALIDATION: dict[str, list[Panel]] = {
+    "Validation": [
+        Panel("Of the chosen epoch", ["best/val/f1", "best/val/dice", "best/epoch"], "bars"),
+        Panel("Dice and Jaccard", ["val/dice", "val/jaccard"]),
+        Panel("Accuracy and F1", ["val/accuracy", "val/mean_class_accuracy", "val/f1"]),
+        Panel("Precision and recall", ["val/precision", "val/recall"]),
+        Panel("Distances to means", ["gm/val/own_distance", "gm/val/other_distance"]),
+    ],
+}
 
-PICTURES = ["test/worst_pictures", "figure/contours", "figure/confusion", "figure/roc"]
-"""Pictures of the test."""
+
+def panels(
+    classes: Sequence[str], validation: bool, logged: set[str] | None = None
+) -> dict[str, list[Panel]]:
+    """Choose the sections; none is empty.
+
+    Args:
+        classes: Names of the classes.
+        validation: Whether the runs have a validation part.
+        logged: What a run has logged; None for all that the paper's method logs.
+
+    Returns:
+        Panels by section.
+    """
+    sections = _of_the_test(classes) | {"Alarms": _alarms(validation)}
+    if validation:
+        sections |= VALIDATION | {
+            "Validation by class": [
+                Panel("Dice", [f"val/dice/{name}" for name in classes]),
+                Panel("Accuracy", [f"val/accuracy/{name}" for name in classes]),
+            ]
+        }
+    sections |= TRAINING
+    if logged is not None:
+        sections = {
+            section: [
+                panel._replace(names=[name for name in panel.names if name in logged])
+                for panel in members
+            ]
+            for section, members in sections.items()
+        }
+    kept = {
+        section: [panel for panel in members if panel.names or panel.kind == "compare"]
+        for section, members in sections.items()
+    }
+    return {section: members for section, members in kept.items() if members}
 
 
-def metrics() -> list[str]:
-    """Every metric and picture that a panel shows."""
-    panels = [panel for section in SECTIONS.values() for panel in section]
-    return [name for _, _, names in panels for name in names] + PICTURES
+def _of_the_test(classes: Sequence[str]) -> dict[str, list[Panel]]:
+    return {
+        "Test": [
+            Panel("Classification", RESULTS, "bars"),
+            Panel("Segmentation", ["test/dice", "test/jaccard", "test/boundary_f1"], "bars"),
+            Panel("Recall by class", [f"test/class/{name}/recall" for name in classes], "bars"),
+            Panel("Dice by class", [f"test/class/{name}/dice" for name in classes], "bars"),
+            Panel("Data, weights and settings of each run", [], "compare"),
+        ],
+        "Cells of the test": [
+            Panel("Worst cells", ["test/worst_pictures"], "media"),
+            Panel("Worst cells, table", ["test/worst_cells"], "table"),
+            Panel("Predictions", ["test/predictions"], "table"),
+            *(Panel(name.replace("_", " "), [f"figure/{name}"], "media") for name in FIGURES),
+        ],
+    }
 
 
-def main(arguments: Sequence[str]) -> None:
+def _alarms(validation: bool) -> list[Panel]:
+    """Values above 0 are alarms; their sentences are alarm/* of the comparison of runs."""
+    masks = ["health/constant_masks"] if validation else []
+    return [
+        Panel("The discriminator has won (1)", ["health/discriminator_won"]),
+        *([Panel("All validation masks alike (1)", masks)] if masks else []),
+        Panel("All test masks alike (1)", ["test/constant_masks"], "bars"),
+    ]
+
+
+def names_of(sections: dict[str, list[Panel]]) -> list[str]:
+    """Every metric, picture and table that a panel shows."""
+    return [name for members in sections.values() for panel in members for name in panel.names]
+
+
+def logged_by(folder: Path) -> tuple[list[str], bool, set[str]]:
+    """Classes, validation part and logged names of a finished run."""
+    run = RunFolder.open(folder)
+    columns = set(read_metrics_csv(run.curves_file).columns)
+    validation = any(name.startswith("val/") for name in columns)
+    names = columns | set(run.metrics()) | {f"best/{name}" for name in columns} | {"best/epoch"}
+    names |= {f"figure/{path.stem}" for path in run.figures.glob("*.png")}
+    names |= {"test/worst_pictures", "test/worst_cells", "test/predictions"}
+    if any(name.startswith("train/generator/") for name in columns):
+        names.add("pictures/epochs")
+    return list(run.store_info().classes), validation, names
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Build the workspace and save it, or print its panels."""
-    if "--print" in arguments:
-        print(json.dumps(SECTIONS | {"Test": PICTURES}, indent=1))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Text)
+    parser.add_argument("project", nargs="?", metavar="ENTITY/PROJECT", help="where runs are")
+    parser.add_argument("--like", type=Path, metavar="RUN", help="panels of what this run logged")
+    parser.add_argument("--validation", action="store_true", help="panels of a validation part too")
+    parser.add_argument("--print", action="store_true", help="print the panels, save nothing")
+    given = parser.parse_args(arguments)
+    if given.like:
+        sections = panels(*logged_by(given.like))
+    else:
+        sections = panels([pattern.name for pattern in ICPR2016], given.validation)
+    if given.print:
+        shown = {
+            section: {panel.title: panel.names for panel in members}
+            for section, members in sections.items()
+        }
+        print(json.dumps(shown, indent=1))
         return
-    if len(arguments) != 1 or arguments[0].count("/") != 1:
+    if (given.project or "").count("/") != 1:
         raise Hep2ganError("the project is not named", "", "give ENTITY/PROJECT, or --print")
-    workspace = built(*arguments[0].split("/"))
+    workspace = built(*given.project.split("/"), sections)
     try:
         workspace.save()
     except Exception as error:
@@ -69,7 +174,11 @@ def main(arguments: Sequence[str]) -> None:
         ) from error
 
 
-def built(entity: str, project: str):  # noqa: ANN201 (of an optional package)
+class _Text(argparse.RawDescriptionHelpFormatter):
+    """The description as it is written."""
+
+
+def built(entity: str, project: str, sections: dict[str, list[Panel]]):  # noqa: ANN201 (optional)
     """The workspace, not saved yet; raises Hep2ganError without wandb-workspaces."""
     try:
         import wandb_workspaces.reports.v2 as reports
@@ -78,22 +187,25 @@ def built(entity: str, project: str):  # noqa: ANN201 (of an optional package)
         raise Hep2ganError(
             "wandb-workspaces is not installed", "", 'pip install "hep2gan[dashboard]"'
         ) from error
-    sections = [
+    kinds = {
+        "curve": lambda p: reports.LinePlot(title=p.title, x="epoch", y=p.names),
+        "bars": lambda p: reports.BarPlot(title=p.title, metrics=p.names),
+        "media": lambda p: reports.MediaBrowser(title=p.title, media_keys=p.names),
+        "table": lambda p: reports.WeavePanelSummaryTable(table_name=p.names[0]),
+        "compare": lambda p: reports.RunComparer(diff_only="split"),
+    }
+    made = [
         workspaces.Section(
-            name=name,
-            panels=[reports.LinePlot(title=t, x=axis, y=list(y)) for t, axis, y in panels],
-            is_open=True,
+            name=name, panels=[kinds[panel.kind](panel) for panel in members], is_open=True
         )
-        for name, panels in SECTIONS.items()
+        for name, members in sections.items()
     ]
-    pictures = [reports.MediaBrowser(media_keys=[name]) for name in PICTURES]
-    sections.append(workspaces.Section(name="Test", panels=pictures, is_open=True))
-    return workspaces.Workspace(entity=entity, project=project, name="hep2gan", sections=sections)
+    return workspaces.Workspace(entity=entity, project=project, name="hep2gan", sections=made)
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        main()
     except Hep2ganError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

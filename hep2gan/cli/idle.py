@@ -25,6 +25,14 @@ _MIXTURE = tuple(
     f"loss.gaussian_mixture.{key}" for key in ("weight", "gamma", "margin", "priors", "covariance")
 )
 
+_OF_LOGGERS = {
+    ("wandb",): ("entity", "mode", "table_cells", "registry"),
+    ("mlflow",): ("tracking_uri",),
+    ("wandb", "mlflow"): ("project", "tags", "weights", "weights_mib"),
+    ("wandb", "mlflow", "tensorboard"): ("pictures_every",),
+}
+"""Keys that only some loggers read."""
+
 
 def _idle(values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each reason why keys have no effect, with those keys or their groups."""
@@ -50,8 +58,10 @@ def _idle(values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "the split has no blocks", ("split.blocks_per_class",)
     if split["folds"]:
         yield "folds have a fixed size", ("split.test_fraction",)
-    if not logger.get("wandb"):
-        yield "wandb is off", tuple(f"logger.{k}" for k in ("project", "entity", "mode", "tags"))
+    for loggers, keys in _OF_LOGGERS.items():
+        if not any(logger.get(name) for name in loggers):
+            off = f"{' and '.join(loggers)} {'are' if len(loggers) > 1 else 'is'} off"
+            yield off, tuple(f"logger.{key}" for key in keys)
 
 
 def keys_without_effect(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ same bits as one that was never stopped.
 """
 
 import logging
+import math
 import pickletools
 import re
 import zipfile
@@ -217,6 +218,19 @@ def list_checkpoints(folder: Path) -> list[Path]:
         key=TrainingPosition.of,
         reverse=True,
     )
+
+
+def improves(value: float | None, best: float | None) -> bool:
+    """Tell whether an epoch is to be chosen over the best one before it.
+
+    Args:
+        value: Its value of the metric that chooses; None where it was not validated.
+        best: The highest value before; None before the first.
+
+    Returns:
+        Whether it is higher; a value that is not finite never is.
+    """
+    return value is not None and math.isfinite(value) and (best is None or value > best)
 
 
 def latest_readable(folder: Path) -> Path | None:

@@ -30,7 +30,8 @@ EARLIER = "earlier"
 _WRITTEN = (
     *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "train.log"),
     *("metrics.csv", "metrics.json", "trust.json", "predictions.npz", "figures", "wandb", "DONE"),
-    *("profile.json", "profile.md", "external", EARLIER),
+    *("profile.json", "profile.md", "external", "alarms.json", "pictures", "mlflow.db"),
+    *("mlflow", EARLIER),
 )
 _NAMED = 5
 """Runs that an error names."""

@@ -48,6 +48,6 @@ def shorten(values: Mapping[str, Any], batches: int) -> dict[str, Any]:
         "trainer": values["trainer"]
         | {"max_epochs": 1, "limit_train_batches": batches}
         | {"log_every_n_steps": 1, "check_val_every_n_epoch": 1, "profile": False},
-        "logger": values["logger"] | {"wandb": False, "tensorboard": False},
+        "logger": values["logger"] | {"wandb": False, "mlflow": False, "tensorboard": False},
     }
     return {**values, **changed}

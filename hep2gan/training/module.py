@@ -365,6 +365,19 @@ def log_row(trainer: L.Trainer, row: Mapping[str, float], batch_idx: int | None 
         logger.log_metrics({**row, "epoch": float(trainer.current_epoch)}, step=step)
 
 
+def raise_alarm(trainer: L.Trainer, kind: str, text: str) -> None:
+    """Tell every logger that something is wrong; each keeps the first alarm of a kind alone.
+
+    Args:
+        trainer: The trainer, for its loggers and its epoch.
+        kind: What is wrong, as a word: `discriminator_won`, `nonfinite_loss`.
+        text: A sentence without its full stop.
+    """
+    for logger in trainer.loggers:
+        if log_alarm := getattr(logger, "log_alarm", None):
+            log_alarm(kind, f"Epoch {trainer.current_epoch}: {text}.")
+
+
 class ClassifierWithLoss(nn.Module):
     """The classifier and its loss as one module, whose parameters one update trains.
 

@@ -20,11 +20,12 @@ from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import write_json
 from hep2gan.runs.checkpoints import SkippedUpdates
 from hep2gan.training import distributed
-from hep2gan.training.module import SegmentationGuidedClassification, log_row
+from hep2gan.training.module import SegmentationGuidedClassification, log_row, raise_alarm
 
 log = logging.getLogger(__name__)
 
 NONFINITE_FILE = "nonfinite.json"
+NONFINITE_ALARM = "nonfinite_loss"
 _NO_BATCH = torch.iinfo(torch.int64).max
 
 
@@ -67,29 +68,35 @@ class StopAtNonfinite(Callback):
         done = batch_idx + 1
         self._batches.append(_BatchTerms(batch_idx, batch.rows, dict(outputs)))
         if done % self._every == 0 or done == trainer.num_training_batches:
-            self._check(trainer.current_epoch)
+            self._check(trainer)
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Nothing is saved that has not been checked."""
-        self._check(trainer.current_epoch)
+        self._check(trainer)
 
-    def _check(self, epoch: int) -> None:
+    def _check(self, trainer: L.Trainer) -> None:
         first = _reduce_over_ranks(_first_nonfinite(self._batches), dist.ReduceOp.MIN)
         if first != _NO_BATCH:
-            self._stop(epoch, first)
+            self._stop(trainer, first)
         self._batches = self._batches[-1:]
 
-    def _stop(self, epoch: int, number: int) -> None:
+    def _stop(self, trainer: L.Trainer, number: int) -> None:
+        epoch = trainer.current_epoch
         # Where a batch of the epoch before has the number of a later one, the later counts.
         by_number = {batch.batch: batch for batch in self._batches}
         terms = {name: float(value) for name, value in by_number[number].terms.items()}
         self._write(epoch, number, by_number, terms)
         nonfinite = [name for name, value in terms.items() if not math.isfinite(value)]
+        terms_at_fault = ", ".join(nonfinite) or "on another rank"
+        raise_alarm(
+            trainer,
+            NONFINITE_ALARM,
+            f"the loss is not finite in batch {number} ({terms_at_fault}); the training stopped",
+        )
         raise Hep2ganError(
-            f"the loss is not finite in batch {number} of epoch {epoch}"
-            f" ({', '.join(nonfinite) or 'on another rank'})",
+            f"the loss is not finite in batch {number} of epoch {epoch} ({terms_at_fault})",
             f"a loss must stay finite; {self._folder / NONFINITE_FILE} names the batch's cells",
             "lower the learning rate (optimizer.*.lr), inspect these cells, or set"
             " trainer.nonfinite=skip; the same command resumes from the last checkpoint",
@@ -203,12 +210,9 @@ class SkipNonfinite(Callback):
             },
         )
         for name, number in self._skipped.items():
-            log.warning(
-                "Epoch %d: skipped %s of the %s, not finite.",
-                epoch,
-                pluralize(number, "update"),
-                name,
-            )
+            text = f"skipped {pluralize(number, 'update')} of the {name}, not finite"
+            log.warning("Epoch %d: %s.", epoch, text)
+            raise_alarm(trainer, NONFINITE_ALARM, text)
         self._skipped, self._finite_batches = {}, 0
         if not finite_batches:
             raise Hep2ganError(

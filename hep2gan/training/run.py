@@ -2,7 +2,8 @@
 
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -11,6 +12,7 @@ from hep2gan.data.leakage import measure_leakage
 from hep2gan.data.splits import PARTS
 from hep2gan.data.store.store import Store
 from hep2gan.io import atomic_write, silence_libraries, write_json
+from hep2gan.metrics.validation import monitor_name
 from hep2gan.runs.checkpoints import latest_readable, list_checkpoints, load_best_or_latest
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.lock import run_lock
@@ -27,7 +29,15 @@ from hep2gan.training.devices import use_threads
 from hep2gan.training.evaluation import evaluate_run, format_summary
 from hep2gan.training.extension import extend_run
 from hep2gan.training.forest import fit_and_test_forest
-from hep2gan.training.loggers import Dashboard, build_loggers, logger_session
+from hep2gan.training.loggers import (
+    Dashboard,
+    build_loggers,
+    logger_session,
+    missing_loggers,
+    require_logger,
+)
+from hep2gan.training.loggers.identity import describe_run
+from hep2gan.training.loggers.weights import log_weights
 from hep2gan.training.preflight import preflight
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.signals import RunStopped, SignalHandler
@@ -71,7 +81,8 @@ def train_run(
         if ranks > 1:
             log.info("rank %d of %d trains %s", rank, ranks, run.path)
         # Asked first: a finished run may lie where nothing can be written.
-        writes = rank == 0 and not run.done_with(config.to_plain())
+        is_done = run.done_with(config.to_plain())
+        writes = rank == 0 and not (is_done and not missing_loggers(config.logger, run.path))
         with run_lock(run.path) if writes else nullcontext(), _log_what_is_saved(run):
             metrics = _train(config, run, stop, eval_batches)
         # Not after an error: the others may never come.
@@ -102,6 +113,8 @@ def _train(
     if distributed.broadcast(run.done_with(config.to_plain())):
         run.check_config(config.to_plain())
         log.info("%s is finished already.%s", run.path, format_summary(run.metrics()))
+        if distributed.rank() == 0:
+            log_finished_run(config, run)
         return run.metrics()
     newest = latest_readable(run.checkpoints) if distributed.rank() == 0 else None
     newest = distributed.broadcast(newest)
@@ -190,18 +203,15 @@ def _fit_and_test(setup: RunSetup, stop: SignalHandler) -> dict[str, float]:
     if rank == 0:
         write_provenance(run.path / "provenance.json", origin)
     start = setup.data.batches_done
-    loggers = build_loggers(config, run.path, rank=rank, start=start, provenance=origin)
+    loggers = build_loggers(
+        config, run.path, rank=rank, start=start, provenance=origin, monitor=setup.monitor
+    )
     with logger_session(loggers):
         if config.model.baseline:
             metrics = fit_and_test_forest(config, run, setup.store, split)
         else:
             metrics = _train_networks(setup, loggers, stop)
-        for logger in loggers:
-            logger.log_results(
-                metrics,
-                figures={path.stem: path for path in sorted(run.figures.glob("*.png"))},
-                predictions=Predictions.load(run.predictions_file),
-            )
+        _log_outcome(config, run, loggers, metrics, origin)
     return metrics
 
 
@@ -213,3 +223,46 @@ def _train_networks(
     tested, checkpoint = load_best_or_latest(setup.run.checkpoints)
     setup.task.load_state_dict(checkpoint["state_dict"])
     return evaluate_run(setup.task, setup.data, setup.run, setup.config, checkpoint=tested)
+
+
+def _log_outcome(
+    config: TrainConfig,
+    run: RunFolder,
+    loggers: Sequence[Dashboard],
+    metrics: Mapping[str, float],
+    origin: Mapping[str, Any],
+) -> None:
+    """Give the loggers what the test found, and the weights."""
+    if not loggers:
+        return
+    figures = {path.stem: path for path in sorted(run.figures.glob("*.png"))}
+    predictions = Predictions.load(run.predictions_file)
+    for logger in loggers:
+        logger.log_results(metrics, figures=figures, predictions=predictions)
+    log_weights(config.logger, run, loggers, describe_run(config, origin), metrics)
+
+
+def log_finished_run(config: TrainConfig, run: RunFolder) -> None:
+    """Log a finished run to the loggers that do not hold it yet, from what its folder holds.
+
+    Args:
+        config: The configuration of this start, which names the loggers.
+        run: The run's folder.
+
+    Raises:
+        Hep2ganError: A logger cannot start, or a file of the run is damaged.
+    """
+    names = missing_loggers(config.logger, run.path)
+    if not names:
+        return
+    log.info("Logging its course and results to %s, which do not have them.", " and ".join(names))
+    require_logger(config.logger)
+    origin = read_provenance(run.provenance_file)
+    validates = int((origin.get("split") or {}).get("validation") or 0) > 0
+    has_monitor = validates and config.model.baseline is None
+    monitor = monitor_name(config.model.classify) if has_monitor else None
+    loggers = build_loggers(
+        config, run.path, start=sys.maxsize, provenance=origin, monitor=monitor, late=True
+    )
+    with logger_session(loggers):
+        _log_outcome(config, run, loggers, run.metrics(), origin)

@@ -10,6 +10,7 @@ from hep2gan.config import NETWORKS, TrainConfig
 from hep2gan.data.prepare import open_store
 from hep2gan.data.splits import Split, make_split
 from hep2gan.data.store.store import Store
+from hep2gan.metrics.validation import monitor_name
 from hep2gan.runs.checkpoints import TRAINING_START, TrainingPosition
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training import distributed
@@ -77,6 +78,11 @@ class RunSetup:
             return split
         return split.shorten(self.eval_batches * self.config.trainer.eval_batch_size)
 
+    @property
+    def monitor(self) -> str | None:
+        """The validation metric that chooses the epoch; None without a validation part."""
+        return choosing_metric(self.config, self.split)
+
     @cached_property
     def data(self) -> CellDataModule:
         """The batches, from where the checkpoint left off."""
@@ -111,6 +117,21 @@ class RunSetup:
         if initial:
             initial.fill(task)
         return task
+
+
+def choosing_metric(config: TrainConfig, split: Split) -> str | None:
+    """Name the validation metric that chooses the epoch.
+
+    Args:
+        config: The configuration of a run.
+        split: Its split.
+
+    Returns:
+        The metric; None without a validation part, where the last epoch counts, as in the paper,
+        and for a forest.
+    """
+    has_epochs = config.model.baseline is None
+    return monitor_name(config.model.classify) if has_epochs and len(split.validation) else None
 
 
 def build_data(

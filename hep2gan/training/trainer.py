@@ -11,7 +11,6 @@ from lightning.pytorch.profilers import Profiler
 
 from hep2gan.config import TrainConfig, TrainerSettings
 from hep2gan.errors import Hep2ganError
-from hep2gan.metrics.validation import monitor_name
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.callbacks.checkpoint import (
     AtomicCheckpointIO,
@@ -23,11 +22,12 @@ from hep2gan.training.callbacks.metrics import LogLosses
 from hep2gan.training.callbacks.networks import CompileNetworks, ExponentialMovingAverage
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.devices import to_channels_last, use_tf32
+from hep2gan.training.loggers import logger_names
 from hep2gan.training.loggers.local import ConsoleLogger, CsvLogger
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
 from hep2gan.training.profiler import build_profiler
-from hep2gan.training.setup import RunSetup
+from hep2gan.training.setup import RunSetup, choosing_metric
 from hep2gan.training.signals import SignalHandler
 from hep2gan.training.strategy import devices_and_strategy, disable_lightning_signal_handlers
 
@@ -118,8 +118,7 @@ def build_callbacks(
         Hep2ganError: A callback of the configuration cannot be built.
     """
     settings = config.trainer
-    # Without a validation part the last epoch counts, as in the paper.
-    monitor = monitor_name(config.model.classify) if len(data.split.validation) else None
+    monitor = choosing_metric(config, data.split)
     skipping = SkipNonfinite() if settings.nonfinite == "skip" else None
     return [
         EpochCheckpoint(run.checkpoints, monitor, stop),
@@ -130,7 +129,30 @@ def build_callbacks(
         LogLosses(settings.log_every_n_steps, skipping),
         *([CompileNetworks(settings.compile)] if settings.compile else []),
         *([ExponentialMovingAverage(config.training.ema)] if config.training.ema else []),
+        *_pictures(config, run, data),
     ]
+
+
+def _pictures(config: TrainConfig, run: RunFolder, data: CellDataModule) -> list[Callback]:
+    if not shows_pictures(config):
+        return []
+    # Here, so that other trainings start without the libraries that plot.
+    from hep2gan.training.callbacks.pictures import EpochPictures
+
+    return [EpochPictures(run.path, data, config.logger.pictures_every)]
+
+
+def shows_pictures(config: TrainConfig) -> bool:
+    """Tell whether a training shows outlines of a few cells while it goes on.
+
+    Args:
+        config: The configuration of a run.
+
+    Returns:
+        Whether it has a generator, and a logger that takes pictures.
+    """
+    wanted = config.logger.pictures_every > 0 and logger_names(config.logger)
+    return config.model.segment and bool(wanted)
 
 
 def prepare_networks(task: SegmentationGuidedClassification, settings: TrainerSettings) -> None:

@@ -142,7 +142,8 @@ def test_flags_are_known_as_argparse_knows_them():
             ["method=prasath", "trainer.max_epochs=3", "model.baseline.trees=9"],
             {"trainer.max_epochs": "a forest has no networks"},
         ),
-        (["+logger.tags=[a]", "split=block"], {"logger.tags": "wandb is off"}),
+        (["+logger.tags=[a]", "split=block"], {"logger.tags": "wandb and mlflow are off"}),
+        (["logger=mlflow", "+logger.entity=me"], {"logger.entity": "wandb is off"}),
         (["logger=wandb", "logger.tags=[a]"], {}),
         (["trainer.check_val_every_n_epoch=2", "split.validation_fraction=0.1"], {}),
         (

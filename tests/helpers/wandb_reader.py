@@ -48,9 +48,9 @@ def ended_run(path, seconds=30):
 
 
 def read_run(path):
-    """History rows, summary, config, metric definitions, exit code and run of an offline run."""
+    """What an offline run holds: rows, summary, configuration, artifacts, alerts, exit code."""
     found = {"history": [], "summary": {}, "config": {}, "metrics": {}, "exit": None, "run": None}
-    found["preempting"] = False
+    found |= {"preempting": False, "artifacts": [], "alerts": []}
     for record in records(path):
         if record.HasField("history"):
             found["history"].append(
@@ -69,6 +69,10 @@ def read_run(path):
         elif record.HasField("run"):
             found["run"] = record.run
             found["config"] |= {_key(i): json.loads(i.value_json) for i in record.run.config.update}
+        elif record.HasField("artifact"):
+            found["artifacts"].append(record.artifact)
+        elif record.HasField("alert"):
+            found["alerts"].append(record.alert)
         elif record.HasField("preempting"):
             found["preempting"] = True
         elif record.HasField("exit"):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from contextlib import nullcontext
 
 import lightning as L
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from hep2gan.errors import Hep2ganError
 from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
 from tests.helpers import tiny
+from tests.training.callbacks.test_collapse import Alarmed
 from tests.training.test_module import Rows, fit
 
 IDS = np.asarray([f"cell{row}" for row in range(100)])
@@ -34,6 +36,17 @@ def test_training_stops_and_names_the_cells(tmp_path, every, value):
     assert found["ids"] == [f"cell{row}" for row in range(20, 26)]
     assert found["before"] == [f"cell{row}" for row in range(10, 16)]
     assert found["terms"][0]["classifier/total"] == "nan"
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_the_dashboards_are_alarmed(tmp_path, skips):
+    logger = Alarmed()
+    callback = SkipNonfinite() if skips else StopAtNonfinite(tmp_path, IDS, 1)
+    with nullcontext() if skips else pytest.raises(Hep2ganError):
+        fit(tiny.task(), batches(5, 2), callbacks=[callback], logger=logger)
+    assert {kind for kind, _ in logger.alarms} == {"nonfinite_loss"}
+    text = "Epoch 0: skipped 1 update of the " if skips else "Epoch 0: the loss is not finite in"
+    assert logger.alarms[0][1].startswith(text)
 
 
 def test_nothing_is_asked_of_the_device_between_checks(tmp_path, monkeypatch):

@@ -80,13 +80,38 @@ def overlay_cell(predictions: Predictions, row: int, side: int = 256) -> npt.NDA
     Returns:
         (H, W, 3) RGB image.
     """
-    times = -(-side // min(predictions.image.shape[1:]))
-    image = _enlarge(predictions.image[row], times)
+    truth, mask = predictions.truth, predictions.mask
+    return draw_outlines(
+        predictions.image[row],
+        None if truth is None else truth[row],
+        None if mask is None else (mask[row] >= FOREGROUND).astype(np.uint8),
+        side,
+    )
+
+
+def draw_outlines(
+    image: npt.NDArray[np.uint8],
+    truth: npt.NDArray[np.uint8] | None,
+    mask: npt.NDArray[np.uint8] | None,
+    side: int = 256,
+) -> npt.NDArray[np.uint8]:
+    """Draw the true outline of a cell in green, and over it the generated one in purple.
+
+    Args:
+        image: (H, W) grey levels 0..255.
+        truth: (H, W) true mask of {0, 1}; None for no outline.
+        mask: (H, W) generated mask of {0, 1}; None for no outline.
+        side: Least side of the result in pixels; the image is enlarged by a whole number.
+
+    Returns:
+        (H', W', 3) RGB image.
+    """
+    times = -(-side // min(image.shape))
+    image = _enlarge(image, times)
     picture = np.repeat(image[:, :, None], 3, axis=2)
-    if predictions.truth is not None:
-        picture = overlay(image, _enlarge(predictions.truth[row], times), TRUTH)
-    if predictions.mask is not None:
-        mask = (predictions.mask[row] >= FOREGROUND).astype(np.uint8)
+    if truth is not None:
+        picture = overlay(image, _enlarge(truth, times), TRUTH)
+    if mask is not None:
         generated = overlay(image, _enlarge(mask, times), PREDICTION)
         outline = (generated != image[:, :, None]).any(axis=2)
         picture[outline] = generated[outline]

@@ -20,6 +20,7 @@ from hep2gan.runs.checkpoints import (
     BEST,
     BestValue,
     TrainingPosition,
+    improves,
     list_checkpoints,
     read_checkpoint,
 )
@@ -184,11 +185,11 @@ class EpochCheckpoint(Checkpoint):
     """A stop requested during the last epoch comes before the test."""
 
     def _improved(self, trainer: L.Trainer) -> bool:
-        value = trainer.callback_metrics.get(self._monitor) if self._monitor else None
-        if value is None or (self._best is not None and float(value) <= self._best):
-            return False
-        self._best = float(value)
-        return True
+        logged = trainer.callback_metrics.get(self._monitor) if self._monitor else None
+        value = None if logged is None else float(logged)
+        if improved := improves(value, self._best):
+            self._best = value
+        return improved
 
     def _save(self, trainer: L.Trainer, position: TrainingPosition) -> None:
         self._within_epoch = position.batches > 0

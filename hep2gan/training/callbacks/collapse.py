@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from hep2gan.losses.classification import BOUND, GaussianMixtureLoss
 from hep2gan.metrics.segmentation import ConstantMasks
-from hep2gan.training.module import SegmentationGuidedClassification, log_row
+from hep2gan.training.module import SegmentationGuidedClassification, log_row, raise_alarm
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ BOUND_TOLERANCE = 0.99 * BOUND
 
 
 class CollapseMonitor(Callback):
-    """Log health/* once an epoch, and warn when a value turns bad.
+    """Log health/* once an epoch; warn, and alarm the dashboards, when a value turns bad.
 
     health/discriminator_won: 1 where D separates true from generated masks almost perfectly in an
     epoch; G then learns from pixels alone. health/constant_masks: 1 where all masks of the
@@ -70,7 +70,7 @@ class CollapseMonitor(Callback):
                 f"every generated mask of the validation part is {kind}: the generator does not"
                 " segment. If more epochs do not change that, lower optimizer.generator.lr or"
                 " loss.alpha",
-                trainer.current_epoch,
+                trainer,
             ),
         )
 
@@ -92,7 +92,7 @@ class CollapseMonitor(Callback):
             f"the discriminator has won (true masks {real:.3f}, generated {fake:.3f}): the"
             " generator learns from pixels alone. Lower optimizer.discriminator.lr, or set"
             " loss.adversarial.label_smoothing=0.1 or loss.soften",
-            trainer.current_epoch,
+            trainer,
         )
 
     def _mixture(
@@ -107,13 +107,14 @@ class CollapseMonitor(Callback):
             share,
             f"{share:.0%} of the mixture's log-variances are at their bound of ±{BOUND:g}."
             " Lower loss.gaussian_mixture.gamma, or set covariance=identity",
-            trainer.current_epoch,
+            trainer,
         )
 
-    def _judge(self, name: str, value: float, text: str, epoch: int) -> dict[str, float]:
+    def _judge(self, name: str, value: float, text: str, trainer: L.Trainer) -> dict[str, float]:
         """Warn when a value rises above 0, not again while it stays so; returns its row."""
         if value > 0 and name not in self._warned:
-            log.warning("Epoch %d: %s.", epoch, text)
+            log.warning("Epoch %d: %s.", trainer.current_epoch, text)
+            raise_alarm(trainer, name, text)
         self._warned = self._warned | {name} if value > 0 else self._warned - {name}
         return {f"health/{name}": value}
 

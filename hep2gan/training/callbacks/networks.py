@@ -1,5 +1,7 @@
 """What is done to the networks while they train: a moving average of weights, torch.compile."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import lightning as L
@@ -66,6 +68,15 @@ class ExponentialMovingAverage(Callback):
         if distributed.world_size() > 1:
             self._swap()
             distributed.sync_batch_norm_statistics(pl_module)
+            self._swap()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Let the networks be the average within this block."""
+        self._swap()
+        try:
+            yield
+        finally:
             self._swap()
 
     @torch.no_grad()
@@ -168,6 +179,15 @@ class CompileNetworks(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Continue training the compiled networks."""
         self._use(compiled=True)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Use the networks without compilation within this block."""
+        self._use(compiled=False)
+        try:
+            yield
+        finally:
+            self._use(compiled=True)
 
     on_train_end = on_validation_start
     """Leave the networks without compilation."""

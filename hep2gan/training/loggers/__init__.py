@@ -1,23 +1,21 @@
-"""Where curves go beside metrics.csv: Weights & Biases, TensorBoard."""
+"""Where curves go beside metrics.csv: Weights & Biases, MLflow, TensorBoard."""
 
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from lightning.pytorch.loggers import TensorBoardLogger
-from PIL import Image
-
 from hep2gan.config import LoggerSettings, TrainConfig
-from hep2gan.errors import Hep2ganError
 from hep2gan.runs.predictions import Predictions
+from hep2gan.training.loggers.course import Course, Picture
+from hep2gan.training.loggers.identity import holds_run
+from hep2gan.training.loggers.tensorboard import RunTensorBoardLogger, require_tensorboard
+from hep2gan.training.loggers.weights import LoggedWeights
 
 
 class Dashboard(Protocol):
-    """A Lightning logger that also takes the results of the test, and knows how its run ended."""
+    """A Lightning logger that also takes what happens to a run, and what comes of it."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Log one row.
@@ -25,6 +23,21 @@ class Dashboard(Protocol):
         Args:
             metrics: Values by name.
             step: Number of the batch over all epochs; None for results of the whole run.
+        """
+
+    def log_picture(self, picture: Picture) -> None:
+        """Log the picture of an epoch.
+
+        Args:
+            picture: A picture of a few cells.
+        """
+
+    def log_alarm(self, kind: str, text: str) -> None:
+        """Log an alarm, the first of its kind alone.
+
+        Args:
+            kind: What is wrong, as a word.
+            text: A sentence.
         """
 
     def log_results(
@@ -36,6 +49,13 @@ class Dashboard(Protocol):
             metrics: The flat metrics.
             figures: PNG files by name.
             predictions: Predictions for the test part.
+        """
+
+    def log_weights(self, weights: LoggedWeights) -> None:
+        """Send the weights of an epoch.
+
+        Args:
+            weights: The weights, in a folder that is gone afterwards.
         """
 
     def finish(self, exit_code: int) -> None:
@@ -53,6 +73,8 @@ def build_loggers(
     rank: int = 0,
     start: int = 0,
     provenance: Mapping[str, Any] | None = None,
+    monitor: str | None = None,
+    late: bool = False,
 ) -> list[Dashboard]:
     """Build the loggers that `logger=` names; `logger=[wandb,tensorboard]` names two.
 
@@ -64,23 +86,64 @@ def build_loggers(
         rank: Rank of this process; all but rank 0 get no logger.
         start: Batches of training that are done, 0 for a new run.
         provenance: The result of `provenance`, for the dashboard's configuration.
+        monitor: The validation metric that chooses the epoch; None chooses the last.
+        late: The run is finished: only the loggers that do not hold it yet, which get its course.
 
     Returns:
         The loggers; none for csv alone.
 
     Raises:
-        Hep2ganError: TensorBoard is not installed, or a run at wandb cannot begin.
+        Hep2ganError: A package is not installed, or a run on a dashboard cannot begin.
     """
+    if rank != 0:
+        return []
+    names = missing_loggers(config.logger, folder) if late else logger_names(config.logger)
     loggers: list[Dashboard] = []
-    if rank == 0 and config.logger.tensorboard:
-        _require_tensorboard()
+    if "tensorboard" in names:
+        require_tensorboard()
         loggers.append(RunTensorBoardLogger(folder))
-    # Last: nothing that could fail comes after its run has begun.
-    if rank == 0 and config.logger.wandb:
-        from hep2gan.training.loggers.wandb import start_wandb_run
+        if late:
+            Course.read(folder, start).replay(loggers[-1])
+    if "mlflow" in names:
+        from hep2gan.training.loggers.mlflow_start import start_mlflow_run
 
-        loggers.append(start_wandb_run(config, folder, start=start, provenance=provenance))
+        loggers.append(
+            start_mlflow_run(config, folder, start=start, provenance=provenance, monitor=monitor)
+        )
+    # Last: nothing that could fail comes after its run has begun.
+    if "wandb" in names:
+        from hep2gan.training.loggers.wandb_start import start_wandb_run
+
+        loggers.append(
+            start_wandb_run(config, folder, start=start, provenance=provenance, monitor=monitor)
+        )
     return loggers
+
+
+def logger_names(settings: LoggerSettings) -> list[str]:
+    """Name the loggers that a configuration asks for.
+
+    Args:
+        settings: The group `logger` of the configuration.
+
+    Returns:
+        Some of tensorboard, mlflow and wandb.
+    """
+    return [name for name in ("tensorboard", "mlflow", "wandb") if getattr(settings, name)]
+
+
+def missing_loggers(settings: LoggerSettings, folder: Path) -> list[str]:
+    """Name the loggers that a configuration asks for and that do not hold a finished run.
+
+    Args:
+        settings: The group `logger` of the configuration.
+        folder: The folder of a finished run.
+
+    Returns:
+        Some of tensorboard, mlflow and wandb.
+    """
+    held = [name for name in logger_names(settings) if holds_run(folder, name)]
+    return [name for name in logger_names(settings) if name not in held]
 
 
 def require_logger(settings: LoggerSettings) -> str:
@@ -97,22 +160,17 @@ def require_logger(settings: LoggerSettings) -> str:
     """
     places = ["metrics.csv"]
     if settings.tensorboard:
-        _require_tensorboard()
+        require_tensorboard()
         places.append("TensorBoard")
+    if settings.mlflow:
+        from hep2gan.training.loggers.mlflow_start import require_mlflow
+
+        places.append(f"MLflow, {require_mlflow(settings)}")
     if settings.wandb:
-        from hep2gan.training.loggers.wandb import require_wandb
+        from hep2gan.training.loggers.wandb_start import require_wandb
 
         places.append(f"wandb, {require_wandb(settings)}")
     return " and ".join(places)
-
-
-def _require_tensorboard() -> None:
-    if find_spec("tensorboard") is None:
-        raise Hep2ganError(
-            "logger=tensorboard, but TensorBoard is not installed",
-            "",
-            'pip install "hep2gan[tensorboard]"',
-        )
 
 
 @contextmanager
@@ -149,38 +207,3 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     return 1
-
-
-class RunTensorBoardLogger(TensorBoardLogger):
-    """Lightning's logger in the folder `tensorboard` of a run.
-
-    Args:
-        folder: The run's folder.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, name="tensorboard", version="")
-
-    def log_results(
-        self, metrics: Mapping[str, float], figures: Mapping[str, Path], predictions: Predictions
-    ) -> None:
-        """Log metrics and figures of the test.
-
-        Args:
-            metrics: The flat metrics.
-            figures: PNG files by name.
-            predictions: Not used.
-        """
-        self.log_metrics(dict(metrics))
-        for name, path in figures.items():
-            self.experiment.add_image(
-                f"figure/{name}", np.asarray(Image.open(path).convert("RGB")), dataformats="HWC"
-            )
-
-    def finish(self, exit_code: int) -> None:
-        """Write what is still buffered; TensorBoard keeps no exit code.
-
-        Args:
-            exit_code: 0 for a finished run.
-        """
-        self.finalize("success" if exit_code == 0 else "failed")

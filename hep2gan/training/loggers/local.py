@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from hep2gan.io import atomic_write, csv_text, with_path_in_errors
 from hep2gan.runs.metrics_csv import KEY_COLUMNS, read_metrics_csv
+from hep2gan.training.loggers.course import save_alarm
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,16 @@ class CsvLogger(_LocalLogger):
             self._path.open("a", newline="", encoding="utf-8") as file,
         ):
             csv.DictWriter(file, self._columns).writerow(row)
+
+    @rank_zero_only
+    def log_alarm(self, kind: str, text: str) -> None:
+        """Keep the first alarm of a kind in alarms.json beside the file.
+
+        Args:
+            kind: What is wrong, as a word.
+            text: A sentence.
+        """
+        save_alarm(self._path.parent, kind, text)
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         atomic_write(self._path, csv_text(self._columns, rows, line_end="\r\n"))

@@ -1,11 +1,7 @@
 """Weights & Biases: one run a training, which is resumed with it."""
 
 import logging
-import math
 import os
-import re
-import secrets
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,56 +9,56 @@ from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import WandbLogger
-from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
-from hep2gan.config import LoggerSettings, TrainConfig
-from hep2gan.errors import Hep2ganError
-from hep2gan.io import read_json, write_json
-from hep2gan.runs.metrics_csv import logged_before
+from hep2gan.config import LoggerSettings
 from hep2gan.runs.predictions import Predictions
-from hep2gan.training.loggers.wandb_panels import result_panels
+from hep2gan.training.loggers.chosen import ChosenEpoch
+from hep2gan.training.loggers.course import Course, Picture
+from hep2gan.training.loggers.identity import read_identity, write_identity
+from hep2gan.training.loggers.wandb_artifacts import link_to_registry, model_artifact, use_data
+from hep2gan.training.loggers.wandb_panels import result_panels, shown_cells
+from hep2gan.training.loggers.weights import LoggedWeights
 
 log = logging.getLogger(__name__)
-
-AXES = {
-    "epoch": ("train/*", "val/*", "lr/*", "gm/*", "speed/*", "health/*"),
-    "trainer/global_step": ("step/*",),
-}
-"""What the curves run over: metrics by their axis."""
 
 STOPPED = 143
 """Exit code of a job that SIGTERM stopped: 128 + 15."""
 
-_TO_FINISH = 600.0
-"""Seconds that the upload may take at the end of a run; WANDB_FINISH_TIMEOUT says another."""
-
-_MAX_TAG, _MAX_NAME = 64, 128
-_NOT_LOSSES = ("p_real", "p_fake")
-
 
 class RunWandbLogger(WandbLogger):
-    """Lightning's logger on a run of its own, which keeps the best values in the run's summary.
+    """Lightning's logger on a run of its own, whose summary holds the values of the chosen epoch.
 
     The summary holds the last value of a metric under its own name, where sweeps and tables look
-    for it, and the best under best/<name>: the highest of val/*, the lowest of the losses train/*.
-    wandb's own `define_metric(summary="max")` drops the last value, NaN for a maximum, and starts
-    anew when a run is resumed.
+    for it, and under best/<name> that of the epoch whose weights are tested. wandb's own
+    `define_metric(summary="max")` takes each metric's maximum, of whatever epoch, and drops the
+    last value.
 
     Args:
         run: The wandb run.
         folder: The folder of the training.
+        settings: The group `logger` of the configuration; its defaults if None.
+        monitor: The validation metric that chooses the epoch; None chooses the last.
     """
 
-    def __init__(self, run: Any, folder: Path) -> None:
+    def __init__(
+        self,
+        run: Any,
+        folder: Path,
+        settings: LoggerSettings | None = None,
+        monitor: str | None = None,
+    ) -> None:
         super().__init__(experiment=run, save_dir=folder, project=run.project)
-        self._best: dict[str, float] = {}
-        self.lost = False
+        self._folder, self._settings = folder, settings or LoggerSettings()
+        self._chosen = ChosenEpoch(monitor)
+        self._alarms: set[str] = set()
+        self.lost = self.stopped_by_server = False
 
     @contextmanager
     def _surviving(self) -> Iterator[None]:
         """Let the training continue when wandb's own process or its disk fails."""
         try:
-            yield
+            with _staged_in(self._folder.resolve() / "wandb" / "staged"):
+                yield
         except (OSError, wandb.Error) as error:
             if not self.lost:
                 log.warning(
@@ -77,36 +73,54 @@ class RunWandbLogger(WandbLogger):
             metrics: Values by name.
             step: Number of the batch over all epochs; None for results of the whole run.
         """
-        best = self.update_best(metrics)
+        best = self._chosen.update(metrics)
         if self.lost:
             return
         with self._surviving():
             super().log_metrics(metrics, step)
             if best:
-                self.experiment.summary.update({f"best/{name}": best[name] for name in best})
+                self.experiment.summary.update(best)
 
-    def update_best(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Update the best values with a row, without logging it.
+    def note(self, course: Course) -> None:
+        """Take what the run has already: it is not logged again.
 
         Args:
-            metrics: Values by name.
-
-        Returns:
-            The values of the row that are the best so far.
+            course: The course of the run so far.
         """
-        better = {
-            name: float(value)
-            for name, value in metrics.items()
-            if (sign := _sign(name)) and math.isfinite(value)
-            if name not in self._best or sign * value > sign * self._best[name]
-        }
-        self._best |= better
-        return better
+        for _, row in course.rows:
+            self._chosen.update(row)
+        self._alarms |= course.alarms.keys()
+
+    def log_alarm(self, kind: str, text: str) -> None:
+        """Raise an alert, the first of its kind alone; wandb sends it to those who asked for it.
+
+        Args:
+            kind: What is wrong, as a word.
+            text: A sentence.
+        """
+        if self.lost or kind in self._alarms:
+            return
+        self._alarms.add(kind)
+        with self._surviving():
+            self.experiment.alert(kind.replace("_", " ").capitalize(), text, level="WARN")
+            self.experiment.summary.update({f"alarm/{kind}": text})
+
+    def log_picture(self, picture: Picture) -> None:
+        """Log the picture of an epoch.
+
+        Args:
+            picture: A picture of a few cells.
+        """
+        if self.lost:
+            return
+        with self._surviving():
+            image = wandb.Image(str(picture.path), caption=picture.caption)
+            self.experiment.log({"pictures/epochs": image, "epoch": picture.epoch})
 
     def log_results(
         self, metrics: Mapping[str, float], figures: Mapping[str, Path], predictions: Predictions
     ) -> None:
-        """Log metrics and figures of the test, its confusion matrix, ROC curves and worst cells.
+        """Log metrics and figures of the test, its confusion matrix, ROC curves and cells.
 
         Args:
             metrics: The flat metrics.
@@ -119,20 +133,62 @@ class RunWandbLogger(WandbLogger):
         with self._surviving():
             self.experiment.log(
                 {f"figure/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-                | result_panels(predictions)
+                | result_panels(predictions, self._settings.table_cells)
             )
-            self.experiment.summary.update(dict(metrics))
+            cells = shown_cells(predictions, self._settings.table_cells)
+            total = len(predictions.label)
+            if 0 < len(cells) < total:
+                log.info(
+                    "The table of predictions on wandb holds %d of %d test cells: the worst, and"
+                    " others at random (logger.table_cells).",
+                    *(len(cells), total),
+                )
+            shown = {"test/cells_in_table": len(cells)}
+            self.experiment.summary.update(dict(metrics) | shown)
+
+    def log_data(self, data: Mapping[str, Any]) -> None:
+        """Say which data the run uses.
+
+        Args:
+            data: What the provenance has of it.
+        """
+        with self._surviving():
+            use_data(self.experiment, data)
+
+    def log_weights(self, weights: LoggedWeights) -> None:
+        """Log weights as a version of the run's artifact; the same ones not twice.
+
+        Args:
+            weights: The weights, in a folder that is gone afterwards.
+        """
+        if self.lost:
+            return
+        identity = read_identity(self._folder, "wandb")
+        logged = identity.get("weights") or {}
+        with self._surviving():
+            artifact = model_artifact(weights)
+            name = f"{artifact.name.partition(':')[0]}:{weights.aliases[0]}"
+            if logged.get(weights.aliases[0]) == artifact.digest:
+                return
+            self.experiment.log_artifact(artifact, aliases=[*weights.aliases])
+            shown = {f"weights/{alias}": name for alias in weights.aliases}
+            self.experiment.summary.update(shown)
+            done = dict.fromkeys(weights.aliases, artifact.digest)
+            write_identity(self._folder, "wandb", identity | {"weights": {**logged, **done}})
+            if "best" in weights.aliases and (target := self._settings.registry):
+                link_to_registry(self.experiment, artifact, target)
 
     def finish(self, exit_code: int) -> None:
         """Close the run as finished (0) or failed; one that SIGTERM stopped (143) as preempted.
 
-        wandb hands out a preempted run of a sweep again.
+        wandb hands out a preempted run of a sweep again; one that it has stopped itself, as
+        `early_terminate` does, is not to be.
 
         Args:
             exit_code: Exit code of the training.
         """
         with self._surviving():
-            if exit_code == STOPPED:
+            if exit_code == STOPPED and not self.stopped_by_server:
                 self.experiment.mark_preempting()
             try:
                 self.experiment.finish(exit_code=exit_code)
@@ -142,183 +198,26 @@ class RunWandbLogger(WandbLogger):
                     " `wandb sync %s` sends it.",
                     Path(self.experiment.dir).parent,
                 )
+            if exit_code == 0:
+                identity = read_identity(self._folder, "wandb")
+                write_identity(self._folder, "wandb", identity | {"finished": True})
         if self.lost:
             # Else wandb says goodbye to its dead process when ours ends, and prints a traceback.
             with suppress(OSError, wandb.Error):
                 wandb.teardown(exit_code)
 
 
-def _sign(name: str) -> int:
-    """1 where more is better, -1 where less is, 0 where neither."""
-    if name.startswith("val/"):
-        return 1
-    is_loss = name.startswith("train/") and name.rpartition("/")[2] not in _NOT_LOSSES
-    return -1 if is_loss else 0
+@contextmanager
+def _staged_in(folder: Path) -> Iterator[None]:
+    """Let artifacts wait there for the upload, or for `wandb sync`; wandb's own is ~/.local.
 
-
-def start_wandb_run(
-    config: TrainConfig,
-    folder: Path,
-    *,
-    start: int = 0,
-    provenance: Mapping[str, Any] | None = None,
-) -> RunWandbLogger:
-    """Start a wandb run in `folder`, or resume the one that was started there.
-
-    Online, the run of the previous start continues. Offline runs cannot be appended to: a new one
-    gets the rows that metrics.csv keeps, so that it is complete by itself, and the folders of
-    earlier ones move to wandb/superseded/. Inside `wandb agent` the agent's run is joined.
-
-    Args:
-        config: The configuration of the training.
-        folder: The folder of the training.
-        start: Batches of training that are done.
-        provenance: Added to wandb's configuration.
-
-    Returns:
-        The logger of the run.
-
-    Raises:
-        Hep2ganError: wandb cannot start a run.
+    For a moment only: wandb warns of variables that have changed when the next run starts.
     """
-    mode = _mode(config.logger)
-    id_file = folder / "wandb" / "id.json"
-    former: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        former = read_json(id_file)
-    in_agent = bool(os.environ.get("WANDB_SWEEP_ID"))
-    resumes = in_agent or (mode == "online" and former.get("mode") == "online")
-    run_id = former["id"] if resumes and "id" in former else secrets.token_hex(8)
-    _supersede(folder / "wandb")
-    _stage_in(folder.resolve() / "wandb" / "staged")
-    run = _init(config, folder, mode, None if in_agent else run_id, provenance)
-    logger = RunWandbLogger(run, folder)
+    if "WANDB_DATA_DIR" in os.environ:
+        yield
+        return
+    os.environ["WANDB_DATA_DIR"] = str(folder)
     try:
-        write_json(id_file, {"id": run.id, "mode": mode}, indent=None)
-        for axis, patterns in AXES.items():
-            run.define_metric(axis)
-            for pattern in patterns:
-                run.define_metric(pattern, step_metric=axis)
-        for step, row in logged_before(folder / "metrics.csv", start):
-            # A resumed run has its rows, but their best values must not be lost.
-            logger.update_best(row) if run.resumed else logger.log_metrics(row, step)
-    except BaseException:
-        run.finish(exit_code=1)
-        raise
-    return logger
-
-
-def _mode(settings: LoggerSettings) -> str:
-    """The requested mode, or online where there is a key."""
-    return settings.mode or os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
-
-
-def require_wandb(settings: LoggerSettings) -> str:
-    """Check that wandb has the key and the server that its mode needs, and describe the mode.
-
-    Args:
-        settings: The group `logger` of the configuration.
-
-    Returns:
-        The description, for the report of the preflight checks.
-
-    Raises:
-        Hep2ganError: The mode is online, and its key or server is missing.
-    """
-    mode, fix = _mode(settings), "set logger.mode=offline, and `wandb sync` later"
-    if mode != "online" or os.environ.get("WANDB_SWEEP_ID"):
-        return mode
-    if not _has_key():
-        raise Hep2ganError("logger.mode is online", "that needs a key", f"`wandb login`, or {fix}")
-    if not _is_key(os.environ.get("WANDB_API_KEY", "")):
-        raise Hep2ganError(
-            "the key in WANDB_API_KEY is malformed",
-            "a key has 40 letters, digits and underscores or more",
-            f"copy it whole, or unset it and `wandb login`, or {fix}",
-        )
-    server = str(wandb.setup().settings.base_url)
-    try:
-        urllib.request.urlopen(server, timeout=5.0).close()
-    except urllib.error.HTTPError:
-        pass  # It answers.
-    except (OSError, ValueError) as error:
-        raise Hep2ganError(
-            f"wandb's server {server} cannot be reached ({error})", "logger.mode is online", fix
-        ) from error
-    return f"online at {server}"
-
-
-def _has_key() -> bool:
-    return bool(os.environ.get("WANDB_API_KEY")) or wandb.login(prompt=False)
-
-
-def _is_key(text: str) -> bool:
-    """Whether it looks like a key, plain, with a server's prefix or as a token; '' is none."""
-    token = r"[\w-]+\.[\w-]+\.[\w-]+"
-    return not text or re.fullmatch(rf"([^-]*-)?[\w-]{{40,}}|{token}", text.strip()) is not None
-
-
-def _init(
-    config: TrainConfig,
-    folder: Path,
-    mode: str,
-    run_id: str | None,
-    provenance: Mapping[str, Any] | None,
-) -> Any:
-    settings, method = config.logger, config.name.partition(",")[0]
-    identity: dict[str, Any] = {
-        "id": run_id,
-        "project": settings.project,
-        "entity": settings.entity,
-    }
-    # Its own default is to wait without an end, as for a network that is gone.
-    limit = float(os.environ.get("WANDB_FINISH_TIMEOUT") or _TO_FINISH)
-    shown = config.to_plain() | ({"provenance": dict(provenance)} if provenance else {})
-    (folder / "wandb").mkdir(parents=True, exist_ok=True)
-    try:
-        run = wandb.init(
-            # An agent has chosen these already, and wandb warns of other choices.
-            **(identity if run_id else {}),
-            name=f"{config.name}-seed{config.seed}"[:_MAX_NAME],
-            group=config.study[:_MAX_NAME],
-            job_type=method[:_MAX_NAME],
-            tags=_tags(config),
-            config=shown,
-            # Absolute: wandb's own process may have begun in another working directory.
-            dir=str(folder.resolve()),
-            mode=mode,  # type: ignore[arg-type]
-            resume="allow" if mode == "online" else None,
-            # wandb's default would return a run that an earlier job left open.
-            reinit="create_new",
-            settings=wandb.Settings(finish_timeout=limit, finish_timeout_raises=True),
-        )
-    except (wandb.Error, OSError) as error:
-        raise Hep2ganError(
-            f"wandb cannot begin a run ({error})",
-            "",
-            "check the key (wandb login) and the network, or set logger.mode=offline",
-        ) from error
-    # wandb notes what is imported after its start; where its process died, such imports would fail.
-    unregister_all_post_import_hooks()
-    return run
-
-
-def _tags(config: TrainConfig) -> list[str]:
-    data = config.source
-    facts = (data.name, config.split.kind, f"{data.size}px")
-    tags = [str(tag)[:_MAX_TAG] for tag in (*(config.logger.tags or ()), *facts)]
-    return list(dict.fromkeys(tag for tag in tags if tag))
-
-
-def _supersede(folder: Path) -> None:
-    """Move offline runs of earlier starts aside, so that one folder a job is left to sync."""
-    for path in sorted(folder.glob("offline-run-*")):
-        (folder / "superseded").mkdir(exist_ok=True)
-        path.rename(folder / "superseded" / path.name)
-
-
-def _stage_in(staged: Path) -> None:
-    """Where tables wait for the upload, or for `wandb sync`; wandb's own place is ~/.local."""
-    # A folder that the user named stays, that of an earlier run of this process does not.
-    if Path(os.environ.get("WANDB_DATA_DIR", staged)).name == staged.name:
-        os.environ["WANDB_DATA_DIR"] = str(staged)
+        yield
+    finally:
+        os.environ.pop("WANDB_DATA_DIR", None)

@@ -44,6 +44,15 @@ class Decided(nn.Module):
         return torch.where(soft == 0, self.scale, -self.scale).view(-1, 1, 1, 1)
 
 
+class Alarmed(Rows):
+    def __init__(self):
+        super().__init__()
+        self.alarms = []
+
+    def log_alarm(self, kind, text):
+        self.alarms.append((kind, text))
+
+
 def rows(logger, name):
     return [row[name] for _, row in logger.rows if name in row]
 
@@ -54,10 +63,13 @@ def test_a_discriminator_that_has_won_is_warned_of_once(caplog):
     assert rows(logger, "health/discriminator_won") == [0, 0]
     task = tiny.task()
     task.discriminator = task.optimized_modules["discriminator"] = Decided()
-    logger = Rows()
+    logger = Alarmed()
     fit(task, [tiny.batch()], epochs=3, callbacks=[CollapseMonitor()], logger=logger)
     assert rows(logger, "health/discriminator_won") == [1, 1, 1]
     assert caplog.text.count("the discriminator has won (true masks 1.000") == 1
+    ((kind, text),) = logger.alarms
+    assert kind == "discriminator_won"
+    assert text.startswith("Epoch 0: the discriminator has won")
 
 
 def test_variances_at_their_bound_are_counted(caplog):

@@ -8,7 +8,13 @@ import pytest
 from PIL import Image
 
 from hep2gan.training.loggers import build_loggers
-from hep2gan.training.loggers.wandb_panels import POINTS, WORST, result_panels, worst_cells
+from hep2gan.training.loggers.wandb_panels import (
+    POINTS,
+    WORST,
+    result_panels,
+    shown_cells,
+    worst_cells,
+)
 from tests.helpers.configs import parsed
 from tests.helpers.offline import runs, without_wandb_settings
 from tests.helpers.report_fixtures import make_predictions
@@ -70,6 +76,28 @@ def test_tables_are_those_of_the_predictions(tmp_path, made):
     pictures = [Image.open(path) for path in files.rglob("*worst_pictures*.png")]
     assert len(pictures) == WORST
     assert all(picture.mode == "RGB" and min(picture.size) >= 256 for picture in pictures)
+
+
+def test_the_table_of_predictions_is_whole_or_sampled_with_the_worst(tmp_path, made, caplog):
+    settings = parsed("logger=wandb").logger
+    total = len(made.label)
+    tables, _ = logged(tmp_path / "whole", made)
+    assert [row[1] for row in tables["test/predictions"]["data"]] == made.id.tolist()
+    assert "table of predictions" not in caplog.text
+    with caplog.at_level("INFO"):
+        (logger,) = build_loggers(parsed("logger=wandb", "logger.table_cells=25"), tmp_path / "few")
+        logger.log_results({"test/dice": 0.5}, {}, made)
+        logger.finish(0)
+    assert f"holds 25 of {total} test cells" in caplog.text
+    (run,) = runs(tmp_path / "few")
+    assert run["summary"]["test/cells_in_table"] == 25
+    assert settings.table_cells > total
+    rows = shown_cells(made, 25)
+    assert len(set(rows)) == 25
+    assert set(worst_cells(made)) <= set(rows)
+    assert shown_cells(made, 25) == rows
+    assert shown_cells(made, 0) == []
+    assert sorted(worst_cells(made, 3)) == shown_cells(made, 3)
 
 
 def test_the_worst_are_misread_or_badly_segmented_and_none_is_twice(made):
