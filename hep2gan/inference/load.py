@@ -314,5 +314,5 @@ class TorchBackend:
         normalised = self._normalisation(pixels, ranges)
         generator, guidance = self._task.generator, self._task.guidance
         mask = None if generator is None else generator(normalised).sigmoid()
-        maps = self._cam(normalised, guidance.select(mask, None), classes)
+        maps = self._cam(normalised, guidance.select(normalised, mask, None), classes)
         return np.asarray(maps.cpu().numpy(), np.float32)
