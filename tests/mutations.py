@@ -198,6 +198,11 @@ MUTATIONS = (
              "config.model.segment and not has_masks", "training/test_preflight.py"),
     Mutation("inference/predict.py", 'if masks != "only":', 'if masks != "none":',
              "inference/test_predict.py"),
+    Mutation("inference/exported.py", "if not whole:", "if False:", "inference/test_hub.py"),
+    Mutation("inference/hub.py", "allow_patterns=list(files)", "allow_patterns=None",
+             "inference/test_hub.py"),
+    Mutation("inference/configuration.py", 'if key != "weights"', "if True",
+             "inference/test_weights.py"),
     Mutation("data/splits.py", "if fingerprint != store.fingerprint:", "if fingerprint is None:",
              "data/test_splits.py"),
     # Other sets, longer runs, weights from elsewhere.

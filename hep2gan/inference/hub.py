@@ -42,7 +42,7 @@ from hep2gan.inference.exported import (
     read_description,
 )
 
-_NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>(?!.*\.\.)[\w./-]+))?")
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 _TIMEOUT = 10.0
 """Seconds that the hub may take for its first answer."""

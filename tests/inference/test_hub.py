@@ -88,7 +88,9 @@ def test_a_revision_stays_what_it_was(hub, pushed, export):
     assert fetch_export(f"{ADDRESS}@{first}").format == "safetensors"
 
 
-@pytest.mark.parametrize("name", ["hf://lab", "hf://a/b/c", "hf://a b/c", "hf://a/b@", "hf://"])
+@pytest.mark.parametrize(
+    "name", ["hf://lab", "hf://a/b/c", "hf://a b/c", "hf://a/b@", "hf://a/b@../c", "hf://"]
+)
 def test_what_is_no_name(name):
     with pytest.raises(Hep2ganError, match=r"names no model of the hub .*copy USER/NAME"):
         parse_hub_name(name)
