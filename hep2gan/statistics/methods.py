@@ -88,7 +88,7 @@ def crossed_test(
     interaction = correction * (np.square(rest).sum(axis=-2) * scale).sum(axis=-1) / seeds**2
     beyond = np.maximum(by_units - interaction, 0)
     # Differences of a few cells may be equal under all seeds by chance.
-    by_seeds = np.where(by_seeds + beyond > _ZERO, by_seeds, interaction)
+    by_seeds = np.where(by_seeds > _ZERO, by_seeds, interaction)
     variance = by_seeds + beyond
     sure = variance > _ZERO
     shares = by_seeds**2 / (seeds - 1) + beyond**2 / (units - 1)
