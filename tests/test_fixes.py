@@ -27,6 +27,7 @@ from hep2gan.data.readers.icpr2012 import read_icpr2012
 from hep2gan.data.readers.icpr2016 import Icpr2016Source, read_icpr2016
 from hep2gan.data.readers.image import ImageReading, read_array
 from hep2gan.data.readers.manifest import read_manifest
+from hep2gan.data.splits import SplitSettings, make_split
 from hep2gan.data.store.pack import pack_cells
 from hep2gan.data.store.store import Store
 from hep2gan.errors import Hep2ganError
@@ -39,6 +40,7 @@ from tests.helpers.commands import call, folder_after
 from tests.helpers.exports import small_export
 from tests.helpers.field_sets import field, labelled_fields
 from tests.helpers.hub import running_hub, use_hub
+from tests.helpers.made_store import made_store
 from tests.helpers.raw_sets import (
     class_folders,
     contest_2012,
@@ -888,3 +890,14 @@ def test_a_private_push_into_a_public_model(pushed, tmp_path, monkeypatch):
     refusal(push, "set private=false, or push to another name")
     assert not push(private=False).private
     assert push("lab/hep4").private
+
+
+def test_a_guard_that_leaves_nothing_to_train_on():
+    store = made_store([0] * 40 + [1] * 40, size=1)
+
+    def split(guard):
+        return make_split(store, SplitSettings(kind="block", guard=guard))
+
+    fix = refusal(lambda: split(40), r"split\.guard=10").fix
+    smaller = int(re.search(r"split\.guard=(\d+)", fix)[1])
+    assert len(split(smaller).train)

@@ -3,7 +3,8 @@
 With the paper's Table I, to print beside runs of the same method.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -149,6 +150,25 @@ class TestCells:
             array = getattr(self, name)
             rows[name] = None if array is None else array[chosen]
         return TestCells(**rows)
+
+
+def recorded_interval(
+    metrics: Mapping[str, float], measure: str = "accuracy"
+) -> tuple[Interval, Unit] | None:
+    """Return the interval that metrics.json holds: over specimens, else blocks, else cells.
+
+    Args:
+        metrics: Content of metrics.json.
+        measure: Name of the measure, without `test/`.
+
+    Returns:
+        The interval and what it is over; None where there is none.
+    """
+    for unit in reversed(UNITS):
+        low, high = (metrics.get(f"test/{measure}_{unit}s_{end}") for end in ("low", "high"))
+        if low is not None and high is not None and math.isfinite(low + high):
+            return Interval(low, high), unit
+    return None
 
 
 _OF_ONE_TRAINING = (

@@ -95,7 +95,8 @@ def _plot_accuracies(study: Study) -> Figure | None:
 _INTERVALS: FigureSpec[Study] = FigureSpec(
     "intervals",
     "Accuracy and its interval",
-    "Accuracy with its 95 % interval: over specimens where they are known, else over cells.",
+    "Accuracy with its 95 % interval, of these trainings: over specimens where they are known, "
+    "else over blocks or cells.",
     _plot_accuracies,
 )
 

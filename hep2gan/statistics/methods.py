@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.stats import t as student
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.statistics.clusters import CellValues, Floats
+from hep2gan.statistics.clusters import FEWEST, CellValues, Floats
 from hep2gan.statistics.significance import Interval
 
 FEWEST_SEEDS = 3
@@ -88,7 +88,7 @@ def crossed_test(
     interaction = correction * (np.square(rest).sum(axis=-2) * scale).sum(axis=-1) / seeds**2
     beyond = np.maximum(by_units - interaction, 0)
     # Differences of a few cells may be equal under all seeds by chance.
-    by_seeds = np.where(by_seeds + beyond > _ZERO, by_seeds, interaction)
+    by_seeds = np.where(by_seeds > _ZERO, by_seeds, interaction)
     variance = by_seeds + beyond
     sure = variance > _ZERO
     shares = by_seeds**2 / (seeds - 1) + beyond**2 / (units - 1)
@@ -106,14 +106,18 @@ class PairedDifference(NamedTuple):
         estimate: Mean over seeds.
         interval: 95 % interval: with several seeds over other seeds and units, with one over units
             for these trainings alone; None if they show no spread.
-        p: Two-sided p value, of methods with several seeds, of these trainings with one.
+        p: Two-sided p value, of methods with several seeds, of these trainings with one; 1 where
+            there is no interval.
         seeds: Number of seeds.
+        few: Class with fewer units than `clusters.FEWEST`, and their number, so that there is
+            neither interval nor p value; else None.
     """
 
     estimate: float
     interval: Interval | None
     p: float
     seeds: int
+    few: tuple[int, int] | None = None
 
     @property
     def of_methods(self) -> bool:
@@ -143,8 +147,8 @@ def paired_difference(
         tested[seed, place] = True
     by_seed = np.array([one.mean for one in differences])
     estimate = float(by_seed.mean())
-    if len(units) < 2:
-        return PairedDifference(estimate, None, 1.0, seeds)
+    if (few := _too_few(differences)) is not None:
+        return PairedDifference(estimate, None, 1.0, seeds, few)
     if seeds > 1:
         found = crossed_test(by_seed, influence, tested)
         variance, degrees = float(found.variance), float(found.degrees)
@@ -158,3 +162,13 @@ def paired_difference(
         return PairedDifference(estimate, None, p, seeds)
     half = float(student.ppf((1 + confidence) / 2, degrees)) * variance**0.5
     return PairedDifference(estimate, Interval(estimate - half, estimate + half), p, seeds)
+
+
+def _too_few(differences: Sequence[CellValues]) -> tuple[int, int] | None:
+    """Return the first class with too few units to tell how they vary, and their number."""
+    unit = np.concatenate([one.unit for one in differences])
+    stratum = np.concatenate([one.stratum for one in differences])
+    for one in np.unique(stratum):
+        if (count := len(np.unique(unit[stratum == one]))) < FEWEST:
+            return int(one), count
+    return None

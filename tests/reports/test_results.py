@@ -6,7 +6,7 @@ from scipy import stats
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.reports.results import TestCells, check_same_target, group_methods, pool
-from hep2gan.reports.tables.estimates import method_differences, pair_results
+from hep2gan.reports.tables.estimates import pair_results
 from hep2gan.statistics.classification import sum_by_group
 from tests.helpers.made_up_results import cells, result
 from tests.helpers.report_fixtures import make_predictions, some_rows
@@ -109,8 +109,8 @@ def test_pairs_are_of_one_seed_and_fold():
     assert found.gained.tolist() == [0, 1, -1, 0, 1, 1, 0, 0]
     assert (len(found.each), found.each.specimens) == (7, 2)
     assert found.discordant == (3, 1)
-    assert found.p_cells == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
-    gap = method_differences(found, specimens=False)["accuracy"]
+    gap = found.differences["accuracy"]
+    assert (gap.seeds, gap.few) == (2, (0, 2))
     assert gap.estimate == pytest.approx((0 + 2 / 4) / 2)
 
 
@@ -122,7 +122,7 @@ def test_a_cell_of_several_seeds_counts_once_for_the_method_of_more():
     # Cell 0: 0, 1, 1 more. Cell 1: 1, 1, 0 less. Cell 2: alike. Cell 3: 0, 1, 1 less.
     assert found.discordant == (1, 2)
     assert len(found.each) == 4
-    gap = method_differences(found, specimens=False)["accuracy"].estimate
+    gap = found.differences["accuracy"].estimate
     assert gap == pytest.approx(((-1 + -1 + 0) / 4) / 3)
 
 
@@ -135,17 +135,16 @@ def test_p_of_mean_class_accuracy_weighs_cells_by_their_class():
     lost = replace(tested, predicted=np.zeros(15, np.int64))
     found = pair([result("a", tested)], [result("b", lost)])
     assert found.discordant == (5, 4)
-    gained = np.where(tested.label == 1, 1 / 5, (tested.predicted == 1) / -10)
-    sums = sum_by_group(tested.specimen, gained)
-    flips = stats.permutation_test((sums,), np.sum, permutation_type="samples", vectorized=True)
-    assert found.p_mean_class_accuracy == pytest.approx(flips.pvalue)
-    unknown = [replace(one, specimen=np.full(15, -1)) for one in (tested, lost)]
-    found = pair(*([result(name, one)] for name, one in zip("ab", unknown, strict=True)))
-    assert found.p_specimens is None
-    flips = stats.permutation_test(
-        (gained[gained != 0],), np.sum, permutation_type="samples", vectorized=True
-    )
-    assert found.p_mean_class_accuracy == pytest.approx(flips.pvalue)
+    gap = found.differences["mean_class_accuracy"]
+    assert gap.estimate == pytest.approx((1 - 0.4) / 2)
+    gained = np.where(tested.label == 1, 1.0, -1.0 * (tested.predicted == 1))
+    means = np.array([gained[tested.label == label].mean() for label in (0, 1)])
+    sizes = np.bincount(tested.label)
+    influence = (gained - means[tested.label]) / sizes[tested.label] / 2
+    sums = sum_by_group(tested.specimen, influence)
+    variance = len(sums) / (len(sums) - 1) * (sums**2).sum()
+    expected = 2 * stats.t.sf(0.3 / variance**0.5, len(sums) - 1)
+    assert gap.p == pytest.approx(expected)
 
 
 def test_a_run_without_folds_is_no_fold():

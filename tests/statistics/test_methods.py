@@ -82,7 +82,10 @@ def test_equal_methods_and_single_specimens_give_no_verdict():
     equal = paired_difference([values(np.zeros(6), range(6))] * 3)
     assert (equal.estimate, equal.interval, equal.p) == (0.0, None, 1.0)
     alone = paired_difference([values([1, 1, 0], [5, 5, 5])] * 3)
-    assert (alone.interval, alone.p) == (None, 1.0)
+    assert (alone.interval, alone.p, alone.few) == (None, 1.0, (0, 1))
+    # Class 1 has two specimens: nothing is known of its others.
+    few = paired_difference([values([1, 1, 0, 0, 0, -1], range(6), [0, 0, 0, 0, 1, 1])] * 3)
+    assert (few.interval, few.p, few.few) == (None, 1.0, (1, 2))
     with pytest.raises(Hep2ganError, match="a variance needs two of each"):
         crossed_test(np.ones(1), np.ones((1, 4)))
 

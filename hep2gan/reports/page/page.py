@@ -23,7 +23,7 @@ from hep2gan.reports.page.run_section import (
     leaks_of,
     notes_of,
 )
-from hep2gan.reports.results import UNITS, MethodResults
+from hep2gan.reports.results import MethodResults, recorded_interval
 from hep2gan.reports.study import Study
 from hep2gan.reports.tables.estimates import estimate_cell
 from hep2gan.reports.tables.table import (
@@ -41,7 +41,6 @@ from hep2gan.reports.tables.table_1 import (
     table_1_notes,
 )
 from hep2gan.runs.finished import FinishedRun
-from hep2gan.statistics.significance import Interval
 
 _RESULTS = ("accuracy", "precision", "recall", "f1", "dice", "jaccard")
 """Table I's columns, and the two of section III-C, by their names in metrics.json."""
@@ -226,19 +225,10 @@ def _method_rows(row: Table1Row, runs: Sequence[FinishedRun]) -> list[Row]:
     return rows
 
 
-def _accuracy_interval(metrics: Mapping[str, float]) -> Interval | None:
-    """The interval of metrics.json: over specimens if there is one, else blocks, else cells."""
-    for unit in reversed(UNITS):
-        low, high = (metrics.get(f"test/accuracy_{unit}s_{end}") for end in ("low", "high"))
-        if low is not None and high is not None:
-            return Interval(low, high)
-    return None
-
-
 def _run_row(run: FinishedRun, name: str) -> Row:
-    ends = _accuracy_interval(run.metrics)
+    found = recorded_interval(run.metrics)
     cells = metric_cells(run.metrics, _RESULTS, [run.path])
-    cells[0] = cells[0]._replace(note=format_interval(ends) if ends else "")
+    cells[0] = cells[0]._replace(note=format_interval(found[0]) if found else "")
     return Row([Cell("Run", name, runs=[run.path])], [cells], kind="run")
 
 

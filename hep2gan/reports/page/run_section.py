@@ -12,7 +12,7 @@ from hep2gan.errors import pluralize
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.naming import group_pairs, numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
-from hep2gan.reports.results import TestCells
+from hep2gan.reports.results import TestCells, recorded_interval
 from hep2gan.reports.tables.subgroups import subgroups_of
 from hep2gan.reports.tables.table import ABSENT, Cell, Row, Table
 from hep2gan.runs.finished import FinishedRun
@@ -219,8 +219,10 @@ def headlines(metrics: Mapping[str, float]) -> list[Headline]:
             for key, words in (_BESIDE.get(name, {}) | floors).items()
             if key in metrics
         ]
-        low, high = (metrics.get(f"test/{name}_{end}", math.nan) for end in ("low", "high"))
-        interval = f"{100 * low:.1f}–{_number(high, _PERCENT)}" if math.isfinite(low + high) else ""
+        interval = ""
+        if recorded := recorded_interval(metrics, name):
+            (low, high), unit = recorded
+            interval = f"{100 * low:.1f}–{_number(high, _PERCENT)} over {unit}s"
         sign = -1 if name == "hd95" else 1
         beaten = [
             "the " * words[0].islower() + words

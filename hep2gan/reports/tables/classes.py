@@ -80,7 +80,8 @@ def _class_row(
     """Print the scores of one class."""
     cells = method.cells.rows(np.flatnonzero(method.cells.label == label))
     own = [test.rows(np.flatnonzero(test.label == label)) for test in method.tests.values()]
-    recall = make_estimates([test for test in own if len(test)]).get("accuracy")
+    known = [test for test in own if len(test)]
+    recall = make_estimates(known).get("accuracy") if known else None
     if recall is not None and recall.unit == "cell" and len(by_seed) > 1:
         recall = recall._replace(intervals={}, missing="several seeds")
     scores = []

@@ -319,6 +319,19 @@ def cell_values(test: TestCells, measure: str, unit: Unit | None = None) -> Cell
     return CellValues(value, test.units(unit or test.unit), stratum)
 
 
+def too_few(few: tuple[int, int], measure: str, test: TestCells, unit: Unit) -> str:
+    """Say why there is no interval: e.g. "Golgi has 2 specimens, fewer than 3".
+
+    Args:
+        few: A class and the number of its units.
+        measure: The measure.
+        test: Cells that have the class.
+        unit: What the units are.
+    """
+    what = f"{test.classes[few[0]]} has " if measure == "mean_class_accuracy" else ""
+    return f"{what}{pluralize(few[1], unit)}, fewer than {FEWEST}"
+
+
 def _with_intervals(estimate: Estimate, measure: str, tests: Sequence[TestCells]) -> Estimate:
     intervals: dict[Unit, Interval | None] = {}
     missing = ""
@@ -329,12 +342,9 @@ def _with_intervals(estimate: Estimate, measure: str, tests: Sequence[TestCells]
             proportion=measure in ("accuracy", "mean_class_accuracy"),
         )
         intervals[unit] = found.interval
+        missing = found.missing
         if found.few is not None:
-            label, count = found.few
-            what = "" if measure == "accuracy" else f"{tests[0].classes[label]} has "
-            missing = f"{what}{pluralize(count, unit)}, fewer than {FEWEST}"
-        else:
-            missing = found.missing
+            missing = too_few(found.few, measure, tests[0], unit)
     # With one seed the exact answer for independent cells, which also exists without an error.
     if measure == "accuracy" and len(tests) == 1:
         intervals["cell"] = tests[0].wilson()

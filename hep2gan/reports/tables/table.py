@@ -344,6 +344,8 @@ def verdict(found: PairedDifference, p: float, *, folded: bool = False) -> str:
         p: Its p value, corrected for the other comparisons of the table.
         folded: Whether each method was trained once a fold, not once.
     """
+    if found.few is not None:
+        return "no verdict: too few specimens, blocks or cells"
     if found.of_methods:
         return f"{'more than' if p < LEVEL else 'within'} noise ({p_value(p)})"
     if found.seeds > 1:

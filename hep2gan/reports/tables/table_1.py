@@ -18,6 +18,7 @@ from hep2gan.reports.tables.estimates import (
     intervals_in_words,
     make_estimates,
     pair_results,
+    too_few,
 )
 from hep2gan.reports.tables.table import (
     ABSENT,
@@ -78,7 +79,7 @@ class MethodComparison(NamedTuple):
             measure: A measure of `BY_CELL` that both methods have.
         """
         folded = any(result.run.fold is not None for result in self.other.results)
-        return verdict(self.pairs.differences[measure], self.p[measure], folded=folded)
+        return verdict(self.pairs.differences[measure], self.p.get(measure, 1.0), folded=folded)
 
     def in_words(self, measure: str) -> str:
         """Print a difference with its interval and p value.
@@ -87,6 +88,9 @@ class MethodComparison(NamedTuple):
             measure: A measure of `BY_CELL` that both methods have.
         """
         found, form = self.pairs.differences[measure], _form(measure)
+        if found.few is not None:
+            why = too_few(found.few, measure, self.pairs.each, self.pairs.unit)
+            return f"{form(found.estimate)} (no interval: {why})"
         interval = format_interval(found.interval, form, " to ")
         return f"{form(found.estimate)} ({interval}; {p_value(self.p[measure])})"
 
@@ -171,7 +175,12 @@ def _corrected(comparisons: Sequence[MethodComparison | str]) -> list[MethodComp
     known = [one for one in comparisons if isinstance(one, MethodComparison)]
     p: dict[int, dict[str, float]] = {id(one): {} for one in known}
     for measure in BY_CELL:
-        family = [one for one in known if measure in one.pairs.differences]
+        # What cannot be tested is no comparison of the family.
+        family = [
+            one
+            for one in known
+            if (found := one.pairs.differences.get(measure)) and found.few is None
+        ]
         values = holm([one.pairs.differences[measure].p for one in family])
         for one, value in zip(family, values, strict=True):
             p[id(one)][measure] = value
@@ -338,7 +347,7 @@ def _compared(row: Table1Row) -> list[Cell]:
         Cell(
             values={
                 "p": found and found.p,
-                "p_holm": classify and classify.p["accuracy"],
+                "p_holm": classify and classify.p.get("accuracy"),
                 "tested_over": one
                 and f"{'seeds × ' * (len(one.pairs.first) > 1)}{one.pairs.unit}s",
             }
@@ -376,6 +385,6 @@ def _difference_cell(heading: str, measure: str, one: MethodComparison | None) -
             name: found and found.estimate,
             **interval_values(name, found and found.interval),
             f"p_{measure}": found and found.p,
-            f"p_{measure}_holm": one.p[measure] if one and found else None,
+            f"p_{measure}_holm": one.p.get(measure) if one and found else None,
         },
     )

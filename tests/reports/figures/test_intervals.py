@@ -8,7 +8,7 @@ from hep2gan.statistics.significance import Interval
 
 
 def estimate(mean, *ends):
-    return Estimate(mean, None, Interval(*ends) if ends else None, None, by_specimen=False)
+    return Estimate(mean, None, {"cell": Interval(*ends) if ends else None})
 
 
 ROWS = {

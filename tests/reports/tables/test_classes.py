@@ -128,7 +128,7 @@ def test_seeds_are_averaged_and_folds_are_one_test_set():
         own = [one[place] for one in values]
         assert float(line[measure]) == pytest.approx(np.mean(own))
         assert float(line[f"{measure}_sd"]) == pytest.approx(np.std(own, ddof=1))
-    assert (line["cells"], line["recall_cells_low"]) == ("30", "")
+    assert line["cells"] == "30"
 
 
 def test_text_reads_back():
@@ -139,10 +139,16 @@ def test_text_reads_back():
     assert (line["method"], line["class"], line["seeds"], line["cells"]) == ("a", "Spe", "2", "30")
     assert float(line["recall"]) == pytest.approx(np.mean(recalls))
     assert float(line["recall_sd"]) == pytest.approx(np.std(recalls, ddof=1))
-    assert line["recall_cells_low"] == ""
+    ends = [100 * float(line[f"recall_specimens_{end}"]) for end in ("low", "high")]
     assert line["run_paths"] == "runs/s/a/seed0;runs/s/a/seed1"
     text = table.to_markdown()
     recall = f"{100 * np.mean(recalls):.2f} ± {100 * np.std(recalls, ddof=1):.2f}"
-    assert read_markdown(text)[2][:5] == ["a", "Spe", "30", recall, "–"]
+    assert read_markdown(text)[2][:5] == [
+        "a",
+        "Spe",
+        "30",
+        recall,
+        "–".join(f"{end:.2f}" for end in ends),
+    ]
     assert read_markdown(text)[4] == ["a", "Gol", "0", *"–––––"]
     assert "- `a`: `runs/s/a/seed0`, `runs/s/a/seed1`" in text

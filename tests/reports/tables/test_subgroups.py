@@ -64,7 +64,7 @@ def test_seeds_are_averaged_and_a_cell_without_intensity_is_in_no_row():
     assert float(dim["accuracy_sd"]) == pytest.approx(np.std([0.9, 0.8], ddof=1))
     assert (float(bright["accuracy"]), bright["accuracy_sd"]) == (1, "")
     own = make_estimates([first.rows(IDS[:20]), second.rows(IDS[:20])])["accuracy"]
-    assert float(dim["accuracy_specimens_low"]) == pytest.approx(own.specimens[0])
+    assert float(dim["accuracy_specimens_low"]) == pytest.approx(own.interval.low)
 
 
 def test_patterns_stand_where_intensities_are_the_classes():

@@ -127,7 +127,7 @@ def test_a_verdict_on_methods_takes_seeds():
     assert alike.table_1[0].comparison.verdict.startswith("within noise (p = 0.")
     two = study_of([*seeds("gao", 60, 2), *seeds("proposed", 10, 2)])
     told = two.table_1[0].comparison.verdict
-    assert told.startswith("2 seeds: too few for a verdict on methods (p = 0.")
+    assert told.startswith("2 seeds: too few for a verdict on methods (p ")
     text = table_1(study).to_markdown()
     assert "## Masks: each method against the row below\n" in text
     masks = next(n for n in read_markdown(text) if n[1] == "proposed" and "; p <" in n[2])
@@ -138,6 +138,19 @@ def test_a_verdict_on_methods_takes_seeds():
     csv = read_csv(table_1(study).to_csv())[0]
     assert csv["tested_over"] == "seeds × specimens"
     assert float(csv["p_dice_holm"]) == compared.p["dice"]
+
+
+def test_a_class_of_few_specimens_has_no_interval_and_the_table_says_why():
+    found = [
+        result(name, cells(np.arange(20), right(misses)[:20]))
+        for name, misses in (("gao", range(3)), ("vgg16", range(9, 12)))
+    ]
+    study = study_of(found)
+    compared = study.table_1[0].comparison
+    assert "mean_class_accuracy" not in compared.p
+    told = "+0.00 (no interval: Homogeneous has 2 specimens, fewer than 3)"
+    assert told in table_1(study).to_markdown()
+    assert read_csv(table_1(study).to_csv())[0]["p_mean_class_accuracy_holm"] == ""
 
 
 def test_outlines_are_tested_where_they_are_scored():
