@@ -15,7 +15,7 @@ TORCH ?= $(or $(INSTALLED),locked)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 DEMO := runs/demo
-STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors unseen_specimens parts cross_set
+STUDIES := table_1 figure_2 figure_3 figure_4 figure_5 ablation leakage priors unseen_specimens parts cross_set crops tuned
 # Two workers of one thread each; tests of a file share their fixtures.
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
@@ -108,6 +108,12 @@ unseen_specimens: $(READY)  ## five folds of whole specimens
 	$(STUDY)
 
 cross_set: $(READY)  ## train on each of several sets, test on all; e.g. make cross_set data=manifest data.name=lab_a,lab_b
+	$(STUDY)
+
+crops: $(READY)  ## the same cells cut tighter, looser and shifted: trained on each cut, tested on all
+	$(STUDY)
+
+tuned: $(READY)  ## Table I with the same budget of learning rates for each row, chosen in validation
 	$(STUDY)
 
 parts: $(READY)  ## what helps on unseen specimens, each changed alone

@@ -78,7 +78,12 @@ PAPER = {
     "data._target_": "hep2gan.data.readers.icpr2016.Icpr2016Source",
     "data.name": "icpr2016",
     "data.size": 128,
-    "model.guidance": {"source": "generated", "hard": False, "gradient": 0.0},
+    "model.guidance": {
+        "source": "generated",
+        "hard": False,
+        "gradient": 0.0,
+        "margin": 0.145,
+    },
     "model.segment": True,
     "model.classify": True,
     "model.baseline": None,

@@ -25,7 +25,10 @@ from hep2gan.cli.errors import readable_errors
 from hep2gan.cli.evaluate import evaluate
 from hep2gan.cli.sweeps.compose import jobs_from_overrides
 from hep2gan.cli.sweeps.jobs import check_splits
+from hep2gan.cli.sweeps.objective import objective_value
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
+from hep2gan.io import atomic_write, csv_text
+from hep2gan.runs.folder import RunFolder
 from hep2gan.training.signals import SignalHandler
 
 if TYPE_CHECKING:
@@ -47,7 +50,9 @@ class Study(NamedTuple):
     scale=laptop adds. study: whose runs it shares. only: the files it makes; all if empty. alone:
     names of further sweeps, and what each changes about the first. reference: the method that each
     other is compared with; empty is the first sweep's where there are further ones, else the row
-    below. cross: whether each run is tested on the sets of all others too."""
+    below. cross: whether each run is tested on the sets of all others too. budget: values of keys
+    that each method of the first sweep is trained with, of which it keeps those that are best on
+    the validation part; the others are not reported."""
 
     name: str
     question: str
@@ -58,6 +63,7 @@ class Study(NamedTuple):
     alone: dict[str, list[str]]
     reference: str
     cross: bool
+    budget: dict[str, list[Any]]
 
     @classmethod
     def load(cls, name: str) -> "Study":
@@ -78,6 +84,7 @@ class Study(NamedTuple):
             found.get("alone", {}),
             found.get("reference", ""),
             found.get("cross", False),
+            found.get("budget", {}),
         )
 
     @property
@@ -106,7 +113,10 @@ class Study(NamedTuple):
             _last_of_each_key([*first, *changes, f"name={name}"])
             for name, changes in self.alone.items()
         ]
-        return [first, *further]
+        tried = [f"{key}={','.join(map(str, values))}" for key, values in self.budget.items()]
+        given_keys = {key_of(one) for one in given}
+        # What forests would be trained with has no place among further sweeps.
+        return [[*first, *(one for one in tried if key_of(one) not in given_keys)], *further]
 
     def reference_among(self, runs: Sequence[Path], swept: str) -> str:
         """The method that each other of `runs` is compared with; empty is the row below.
@@ -198,6 +208,52 @@ def test_across(jobs: "Sequence[TrainingJob]") -> None:
                 evaluate({**given, "accelerator": accelerator, "trusted": job.config["trusted"]})
 
 
+def choose(jobs: "Sequence[TrainingJob]", keys: Sequence[str]) -> "dict[str, dict[str, float]]":
+    """The optimized metric of the validation part, mean over seeds, by method and by budget.
+
+    Jobs that differ in nothing but the values of `keys` and the seed are one method; a job without
+    validation, such as a forest, has no place here.
+    """
+    values: dict[str, dict[str, list[float]]] = {}
+    for job in jobs:
+        if not job.config["model"]["baseline"]:
+            name = job.config["name"]
+            method = re.sub("|".join(rf",{re.escape(key)}=[^,]*" for key in keys), "", name)
+            found = objective_value(job.run, job.config)
+            values.setdefault(method, {}).setdefault(name, []).append(found)
+    return {
+        method: {name: sum(of) / len(of) for name, of in tried.items()}
+        for method, tried in values.items()
+    }
+
+
+def keep_chosen(jobs: "Sequence[TrainingJob]", keys: Sequence[str]) -> "list[TrainingJob]":
+    """The jobs of each method with the values that are best on the validation part, and forests."""
+    left_out = set()
+    for method, tried in choose(jobs, keys).items():
+        best = max(tried, key=tried.__getitem__)
+        left_out |= tried.keys() - {best}
+        others = ", ".join(f"{value:.4f}" for name, value in tried.items() if name != best)
+        print(f"{method}: {best} ({tried[best]:.4f} in validation; the others {others or 'none'})")
+    return [job for job in jobs if job.config["name"] not in left_out]
+
+
+def dice_matrix(jobs: "Sequence[TrainingJob]") -> str:
+    """Dice by what was trained on and what was tested on, beside the ellipse that never looks."""
+    sets = {data["store"]: name for name, data in sets_of(jobs).items()}
+    rows = []
+    for job in jobs:
+        own = sets[job.config["data"]["store"]]
+        tests = {n: RunFolder(job.run.external / n) for n in sets.values()} | {own: job.run}
+        for name, tested in tests.items():
+            if tested.metrics_file.exists():
+                metrics = tested.metrics()
+                row = {"trained_on": own, "seed": job.config["seed"], "tested_on": name}
+                keys = ("test/dice", "baseline/ellipse_dice", "test/accuracy")
+                rows.append(row | {key: metrics.get(key, "") for key in keys})
+    return csv_text(list(rows[0]), rows)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Train what is missing, then write the report; the exit status."""
     from hep2gan.reports.build import write_report
@@ -220,12 +276,15 @@ def main(arguments: Sequence[str]) -> int:
         status = trained(commands)
     if jobs[0].config["doctor"]:
         return status
-    runs = [job.run.path for job in jobs if job.run.done]
+    done = [job for job in jobs if job.run.done]
+    runs = [job.run.path for job in done]
     if status:
         some = f"{len(runs)} of {pluralize(len(jobs), 'run')} are finished"
         command = shlex.join(["make", study.name, *given, TRAIN_NONE])
         print(f"No report is written: {some}. To sum up these: {command}", file=sys.stderr)
         return status
+    if study.budget:
+        runs = [job.run.path for job in keep_chosen(done, list(study.budget))]
     if study.cross:
         test_across(jobs)
     values = dict(override.split("=", 1) for override in commands[0])
@@ -238,6 +297,10 @@ def main(arguments: Sequence[str]) -> int:
         only=study.only,
         reference=study.reference_among(runs, values["method"]),
     )
+    if study.cross:
+        table = folder / "report" / "cross_set_dice.csv"
+        atomic_write(table, dice_matrix(done))
+        written = [*written, table]
     print("\n".join(str(path) for path in written))
     return 0
 

@@ -135,8 +135,15 @@ def external_set(
     if training is not None:
         own, used = training
         # The first of identical training cells is named.
-        seen = dict(reversed([*zip(_digests(own, used), own.id[used].tolist(), strict=True)]))
-        twins = [seen.get(digest) for digest in _digests(store, rows)]
+        names = own.id[used].tolist()
+        seen = dict(reversed([*zip(_digests(own, used), names, strict=True)]))
+        # Also of the files as they were, so that a cell is known again if its crop was cut anew.
+        raw = dict(reversed([*zip(map(bytes, own.digest[used]), names, strict=True)]))
+        files = map(bytes, store.digest[rows])
+        twins = [
+            seen.get(digest, raw.get(file))
+            for digest, file in zip(_digests(store, rows), files, strict=True)
+        ]
         pairs = zip(store.id[rows].tolist(), twins, strict=True)
         identical = tuple((cell, twin) for cell, twin in pairs if twin is not None)
         rows = rows[[twin is None for twin in twins]]

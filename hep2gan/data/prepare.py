@@ -85,7 +85,7 @@ def open_store(
             "",
             "set data.masks=true, or pack again into another data.store",
         )
-    for key in ("white_level", "channel", "plane"):
+    for key in ("white_level", "channel", "plane", "crop_change", "crop_shift"):
         packed, given = store.manifest.get("settings", {}).get(key), getattr(source, key)
         if packed != given:
             raise Hep2ganError(

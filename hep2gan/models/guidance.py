@@ -28,8 +28,9 @@ class MaskGuidance(Settings):
     Args:
         source: `generated`, or `ground_truth`, the true mask. Controls: `cross_fitted`, generated
             by a network that never learned from this cell (of a test cell, the mean of two);
-            `other`, generated for another cell of the batch; `ellipse`, the same for all cells;
-            `zeros`, an empty mask. `none`: the classifier has no input for a mask.
+            `other`, generated for the cell beside it in the batch, the ellipse for one that is left
+            over; `ellipse`, the same for all cells; `zeros`, an empty mask. `none`: the classifier
+            has no input for a mask.
         hard: Threshold a generated mask at 0.5.
         margin: Distance of the ellipse from the image's edge, as a fraction of its side; the crops
             of the ICPR 2016 set have 10 of 69 px.
@@ -103,9 +104,11 @@ class MaskGuidance(Settings):
             return ellipse_masks(image, self.margin)
         assert generated is not None
         if self.source == "other":
-            # Half a batch away: in a test neighbours are of the same specimen. One alone has none.
-            apart = len(generated) // 2
-            generated = generated.roll(apart, 0) if apart else ellipse_masks(image, self.margin)
+            # In pairs, so that a test does not depend on the size of its batches if that is even.
+            even = len(generated) // 2 * 2
+            order = torch.arange(even, device=generated.device) ^ 1
+            alone = ellipse_masks(image[even:], self.margin).to(generated.dtype)
+            generated = torch.cat([generated[order], alone])
         return (generated >= 0.5).to(generated.dtype) if self.hard else generated
 
 

@@ -32,7 +32,7 @@ SPEC.loader.exec_module(study)
 Study, key_of = study.Study, study.key_of
 
 STUDIES = ["table_1", "figure_2", "figure_3", "figure_4", "figure_5", "ablation", "leakage"]
-STUDIES += ["priors", "unseen_specimens", "parts", "cross_set"]
+STUDIES += ["priors", "unseen_specimens", "parts", "cross_set", "crops", "tuned"]
 NUMBERS = ("seed", "split.fold")
 """Of these one value composes as any other."""
 
@@ -70,7 +70,7 @@ def test_a_study_has_a_question_and_files_that_exist(name):
     assert found.sweep[0].startswith("method=")
     given = yaml.safe_load((ROOT / "experiments" / "studies" / f"{name}.yaml").read_text())
     assert set(given) <= {
-        *("question", "reference", "sweep", "laptop", "study", "only", "alone", "cross"),
+        *("question", "reference", "sweep", "laptop", "study", "only", "alone", "cross", "budget"),
     }
     if found.reference:
         assert found.reference in values_of(
@@ -188,7 +188,9 @@ def test_what_methods_are_compared_with():
 
 
 def test_what_is_not_understood(capsys):
-    with pytest.raises(Hep2ganError, match=r"no study 'table_2'.*from ablation, cross_set, f"):
+    with pytest.raises(
+        Hep2ganError, match=r"no study 'table_2'.*from ablation, crops, cross_set, f"
+    ):
         Study.load("table_2")
     with pytest.raises(Hep2ganError, match="no study 'wandb_sweep'"):
         Study.load("wandb_sweep")
@@ -221,6 +223,34 @@ def test_no_report_is_written_where_a_sweep_failed(statuses, monkeypatch, capsys
         "No report is written: 2 of 3 runs are finished. To sum up these: make parts"
         " 'augmentation.gain=[0.7, 1.5]' train=false\n"
     )
+
+
+def test_a_budget_keeps_what_is_best_in_validation(monkeypatch, capsys):
+    key = "optimizer.classifier.lr"
+    scores = {
+        f"proposed,{key}=0.0001": [0.9, 0.7], f"proposed,{key}=0.001": [0.85, 0.8],
+        f"gao,split.fold=0,{key}=0.0001": [0.5, 0.6], f"gao,split.fold=0,{key}=0.001": [0.4, 0.6],
+        "prasath": [None],
+    }  # fmt: skip
+    tried = [
+        SimpleNamespace(run=value, config={"name": name, "model": {"baseline": name == "prasath"}})
+        for name, values in scores.items()
+        for value in values
+    ]
+    monkeypatch.setattr(study, "objective_value", lambda run, config: run)
+    kept = {job.config["name"] for job in study.keep_chosen(tried, [key])}
+    assert kept == {f"proposed,{key}=0.001", f"gao,split.fold=0,{key}=0.0001", "prasath"}
+    shown = capsys.readouterr().out
+    assert f"proposed: proposed,{key}=0.001 (0.8250 in validation; the others 0.8000)" in shown
+
+
+def test_every_row_has_the_same_budget_and_the_forest_none():
+    first, *further = Study.load("tuned").sweeps(["scale=laptop"])
+    assert first[-1] == "optimizer.classifier.lr=0.0001,0.0003,0.001,0.003"
+    assert [one for one in further[0] if "lr" in one] == []
+    assert {"method=prasath", "name=prasath"} < set(further[0])
+    one = Study.load("tuned").sweeps(["optimizer.classifier.lr=0.01"])[0]
+    assert [word for word in one if "lr=" in word] == ["optimizer.classifier.lr=0.01"]
 
 
 @pytest.mark.integration

@@ -52,7 +52,8 @@ def test_a_run_in_two_stages_is_whole_and_resumes(tmp_path_factory, packed_store
 @pytest.mark.integration
 @pytest.mark.parametrize("method", ["other_mask", "ellipse_mask", "no_mask", "cross_fitted_mask"])
 def test_controls_of_guidance_go_the_whole_way(tmp_path_factory, packed_store, method):
-    run, short = Path(f"runs/default/{method}/seed0"), ("trainer.max_epochs=1",)
+    run, short = Path(f"runs/default/{method}/seed0"), ["trainer.max_epochs=1"]
+    short.append("trainer.eval_batch_size=4")
     with inside_copy(tmp_path_factory, packed_store):
         assert call(train, *SMALL, *NETS, f"method={method}", *short) == 0
         metrics = read_finished_run(run).metrics

@@ -188,6 +188,11 @@ class PackSettings(Settings):
         channel: Number from 0, or name, of the channel that shows the stain; None for the only
             one, or the grey of red, green and blue.
         plane: Number from 0 of the plane; None for the only one.
+        crop_change: Pixels added to each side of the raw crops, or cut off if negative: how a
+            method depends on how crops are cut. What is added is the crop's margin mirrored, since
+            a crop has no more; masks are 0 there. `crop_margin` says what is then left.
+        crop_shift: Each crop's window is moved along both axes by a whole number of pixels up to
+            this, which its id decides.
     """
 
     size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)] = 128
@@ -197,6 +202,8 @@ class PackSettings(Settings):
     keep_implausible: bool = False
     channel: Channel = None
     plane: Annotated[int, Field(ge=0)] | None = None
+    crop_change: Annotated[int, Field(ge=-64, le=10)] = 0
+    crop_shift: Annotated[int, Field(ge=0, le=10)] = 0
 
 
 class DataSource(PackSettings):

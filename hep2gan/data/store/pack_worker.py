@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +78,7 @@ class CellInfo(NamedTuple):
     remarks: tuple[str, ...]
 
 
+Pixel = TypeVar("Pixel", np.uint8, np.float32)
 PackedCell = CellInfo | CellError
 """What became of a cell."""
 
@@ -217,12 +218,13 @@ def _pack_cell(
         grey = grey_levels(cell.image, decoded, settings.white_level)
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
-    nucleus = mask = None
+    nucleus = mask = whole = None
     try:
         # Of a field that cannot be read, the label image has nothing to be compared with.
         if cell.mask is not None and not (cell.region and reasons):
             nucleus = files.nucleus(cell, cell.mask)
-            mask = nucleus.pixels
+            whole = nucleus.pixels
+            mask = recut(whole, cell.id, settings, "constant")
             small_mask = resize_mask(mask, size)
             if not small_mask.any():
                 problem = f"vanishes at {size} × {size} pixels" if mask.any() else "is empty"
@@ -231,28 +233,74 @@ def _pack_cell(
                 )
     except Hep2ganError as error:
         reasons.append(str(error).rstrip("."))
-    if not reasons and mask is not None and grey.shape != mask.shape:
+    if not reasons and whole is not None and grey.shape != whole.shape:
         reasons.append(
             "{} has {} × {} pixels, but {} {} × {}: both must have the same size."
-            " Fix: export the pair again".format(cell.mask, *mask.shape, cell.image, *grey.shape)
+            " Fix: export the pair again".format(cell.mask, *whole.shape, cell.image, *grey.shape)
         )
     elif not reasons and nucleus and nucleus.doubt and not settings.keep_implausible:
         reasons.append(f"{cell.mask} {nucleus.doubt}")
+    if not reasons:
+        try:
+            seen = recut(grey, cell.id, settings, "symmetric")
+        except Hep2ganError as error:
+            reasons.append(str(error).rstrip("."))
     if reasons:
         return CellError(cell.id, "; ".join(reasons))
-    image_row[:], levels = stretch(resize(grey, size))
+    image_row[:], levels = stretch(resize(seen, size))
     if mask is not None:
         mask_row[:] = small_mask
     return CellInfo(
         levels,
-        (grey.shape[0], grey.shape[1]),
-        cell_digest(decoded.values, mask),
-        0 if mask is None else zlib.crc32(mask.tobytes()),
+        (seen.shape[0], seen.shape[1]),
+        # Of the whole crop, so that a cell is known again however it was cut.
+        cell_digest(decoded.values, whole),
+        0 if whole is None else zlib.crc32(whole.tobytes()),
         () if mask is None else _margins(mask),
-        0.0 if mask is None else 2 * math.sqrt(np.count_nonzero(mask) / math.pi),
+        0.0 if whole is None else 2 * math.sqrt(np.count_nonzero(whole) / math.pi),
         peak=float(decoded.values.max()) if decoded.full_scale == 65535 else 0.0,
         remarks=nucleus.remarks if nucleus else (),
     )
+
+
+def recut(
+    crop: npt.NDArray[Pixel],
+    name: str,
+    settings: PackSettings,
+    beyond: Literal["symmetric", "constant"],
+) -> npt.NDArray[Pixel]:
+    """Cut a crop tighter, looser or shifted, as `PackSettings` says.
+
+    Args:
+        crop: (h, w) pixels of an image or a mask.
+        name: Id of the cell, on which its shift depends.
+        settings: `crop_change` and `crop_shift`.
+        beyond: What lies beyond the crop: its margin mirrored, or zeros.
+
+    Returns:
+        The pixels; the same array where nothing is to be changed.
+
+    Raises:
+        Hep2ganError: Nothing is left of the crop.
+    """
+    change, furthest = settings.crop_change, settings.crop_shift
+    if not change and not furthest:
+        return crop
+    rng = np.random.default_rng([6, zlib.crc32(name.encode())])
+    shift = rng.integers(-furthest, furthest, 2, endpoint=True)
+    pad = max(change + furthest, 0)
+    rows, columns = (
+        slice(pad - change + int(moved), pad + side + change + int(moved))
+        for side, moved in zip(crop.shape, shift, strict=True)
+    )
+    if min(crop.shape) + 2 * change < 1 or min(rows.start, columns.start) < 0:
+        raise Hep2ganError(
+            f"cell {name} has {crop.shape[0]} × {crop.shape[1]} pixels, of which"
+            f" data.crop_change={change} leaves none",
+            "",
+            "choose a crop_change nearer 0",
+        )
+    return np.pad(crop, pad, mode=beyond)[rows, columns]
 
 
 def _margins(mask: npt.NDArray[np.uint8]) -> tuple[int, ...]:
