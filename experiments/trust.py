@@ -3,8 +3,9 @@
 `python -m experiments.trust FOLDER [cells=N] [spread=X] [foreign=CLASS] [others=FOLDER]
 [KEY=VALUE …]` writes N synthetic cells (1,500) whose specimens differ X times as usual (3.5, as
 those of the real set do), trains on all classes but one (Golgi) with whole specimens kept apart,
-and predicts the test cells, those of the class left out, and at most 500 images of another folder. The further words are as for hep2gan-train; method=resnet50_t_gm
-unless another is named. Prints a table with 95 % bootstrap intervals over specimens.
+and predicts the test cells, those of the class left out, and at most 500 images of another folder.
+The further words are as for hep2gan-train; method=resnet50_t_gm unless another is named. Prints a
+table with 95 % bootstrap intervals over specimens.
 """
 
 import csv
