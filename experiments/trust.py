@@ -1,10 +1,11 @@
 """What trust per cell is worth: a class and cells of another kind that the training never saw.
 
-`python -m experiments.trust FOLDER [cells=N] [foreign=CLASS] [others=FOLDER] [KEY=VALUE …]` writes
-N synthetic cells (1,500) whose specimens differ widely, trains on all classes but one (Golgi) with
-whole specimens kept apart, and predicts the test cells, those of the class left out, and at most
-500 images of another folder. The further words are as for hep2gan-train; method=resnet50_t_gm
-unless another is named. Prints a table with 95 % bootstrap intervals over specimens.
+`python -m experiments.trust FOLDER [cells=N] [spread=X] [foreign=CLASS] [others=FOLDER]
+[KEY=VALUE …]` writes N synthetic cells (1,500) whose specimens differ X times as usual (3.5, as
+those of the real set do), trains on all classes but one (Golgi) with whole specimens kept apart,
+and predicts the test cells, those of the class left out, and at most 500 images of another folder.
+The further words are as for hep2gan-train; method=resnet50_t_gm unless another is named. Prints a
+table with 95 % bootstrap intervals over specimens.
 """
 
 import csv
@@ -30,7 +31,7 @@ from hep2gan.statistics.calibration import (
 from hep2gan.statistics.risk_coverage import risk_coverage
 from hep2gan.statistics.trust import limit_distances, scale_test
 
-SPREAD, OTHERS, RESAMPLES = 3.5, 500, 1000
+OTHERS, RESAMPLES = 500, 1000
 DEFAULTS = ("method=resnet50_t_gm", "scale=laptop", "split=specimen", "split.test_fraction=0.3")
 Array = npt.NDArray[np.float64]
 
@@ -43,13 +44,15 @@ class Cells(NamedTuple):
     unlike: npt.NDArray[np.bool_]
 
 
-def write_cells(folder: Path, count: int, foreign: str) -> tuple[Path, list[Path], list[int]]:
+def write_cells(
+    folder: Path, count: int, spread: float, foreign: str
+) -> tuple[Path, list[Path], list[int]]:
     """Write synthetic cells and a manifest of all classes but one.
 
     Returns:
         The manifest, and images and specimens of the class left out.
     """
-    root = write_phantom(folder / "cells", count, 0, spread=SPREAD)
+    root = write_phantom(folder / "cells", count, 0, spread=spread)
     with (root / "specimens.csv").open(encoding="utf-8") as file:
         specimen = {row["image"]: int(row["specimen"]) for row in csv.DictReader(file)}
     with (root / "gt_training.csv").open(encoding="utf-8") as file:
@@ -149,9 +152,10 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     words = dict(word.partition("=")[::2] for word in arguments[1:])
     count, foreign = int(words.pop("cells", 1500)), words.pop("foreign", "Golgi")
-    others, folder = words.pop("others", ""), Path(arguments[0])
+    spread, others = float(words.pop("spread", 3.5)), words.pop("others", "")
+    folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
-    manifest, images, specimens = write_cells(folder, count, foreign)
+    manifest, images, specimens = write_cells(folder, count, spread, foreign)
     places = [f"data.root={manifest.absolute()}", "data.name=trust", "data.crop_margin=10"]
     places.append(f"stores={folder / 'stores'}")
     given = [f"{key}={value}" for key, value in words.items()]
