@@ -32,7 +32,9 @@ from hep2gan.errors import Hep2ganError
 from hep2gan.inference.fields.kind import sort_inputs
 from hep2gan.inference.predict import InputImage, check_output, find_images, load_image
 from hep2gan.runs.folder import CropGeometry
+from hep2gan.training.loggers import require_logger
 from tests.helpers.commands import call, folder_after
+from tests.helpers.configs import parsed
 from tests.helpers.field_sets import field, labelled_fields
 from tests.helpers.raw_sets import (
     class_folders,
@@ -814,3 +816,23 @@ def test_another_set(run, capsys):
     fields = ["data=fields", "data.root=FOLDER", "as=fields", "data.keep_implausible=true"]
     names = "classes={a: Homogeneous, b: Golgi}"
     assert call(evaluate, str(run), *fields, names, finder, *options) == 0
+
+
+# ---------------------------------------------------------------- loggers
+
+
+def test_a_store_with_a_password_goes_into_the_environment(here, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    address = "postgresql://me:secret@host/runs"
+    given = parsed("logger=mlflow", f"logger.tracking_uri='{address}'").logger
+    error = refusal(lambda: require_logger(given), "leave it out, and set MLFLOW_TRACKING_URI")
+    assert "secret" not in str(error)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert require_logger(parsed("logger=mlflow").logger).endswith("//***@host/runs")
+
+
+def test_a_tracking_server_that_is_gone_is_left_out(here, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    gone = parsed("logger=mlflow", "logger.tracking_uri='http://127.0.0.1:9'").logger
+    refusal(lambda: require_logger(gone), "leave both out: a run then has its own mlflow.db")
+    assert "in mlflow.db of the run" in require_logger(parsed("logger=mlflow").logger)
