@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEVELOP := $(VENV)/.ready-dev
 NEXT := $(VENV)-next
 # The extras of each lock.
-USERS := dashboard microscopy onnx optuna slurm tensorboard
+USERS := dashboard microscopy mlflow onnx optuna slurm tensorboard
 DEVELOPERS := $(USERS) notebook benchmarks docs dev
 # TORCH=cpu, given once for a .venv: PyTorch's builds without CUDA. On a Mac all are without.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu

@@ -36,7 +36,9 @@ from hep2gan.inference.hub import check_push, fetch_export, push_export
 from hep2gan.inference.open import find_model
 from hep2gan.inference.predict import InputImage, check_output, find_images, load_image
 from hep2gan.runs.folder import CropGeometry
+from hep2gan.training.loggers import require_logger
 from tests.helpers.commands import call, folder_after
+from tests.helpers.configs import parsed
 from tests.helpers.exports import small_export
 from tests.helpers.field_sets import field, labelled_fields
 from tests.helpers.hub import running_hub, use_hub
@@ -901,3 +903,23 @@ def test_a_guard_that_leaves_nothing_to_train_on():
     fix = refusal(lambda: split(40), r"split\.guard=10").fix
     smaller = int(re.search(r"split\.guard=(\d+)", fix)[1])
     assert len(split(smaller).train)
+
+
+# ---------------------------------------------------------------- loggers
+
+
+def test_a_store_with_a_password_goes_into_the_environment(here, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    address = "postgresql://me:secret@host/runs"
+    given = parsed("logger=mlflow", f"logger.tracking_uri='{address}'").logger
+    error = refusal(lambda: require_logger(given), "leave it out, and set MLFLOW_TRACKING_URI")
+    assert "secret" not in str(error)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert require_logger(parsed("logger=mlflow").logger).endswith("//***@host/runs")
+
+
+def test_a_tracking_server_that_is_gone_is_left_out(here, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    gone = parsed("logger=mlflow", "logger.tracking_uri='http://127.0.0.1:9'").logger
+    refusal(lambda: require_logger(gone), "leave both out: a run then has its own mlflow.db")
+    assert "in mlflow.db of the run" in require_logger(parsed("logger=mlflow").logger)

@@ -31,7 +31,7 @@ _WRITTEN = (
     *("config.yaml", "store.json", "split.csv", "split.json", "provenance.json", "train.log"),
     *("metrics.csv", "metrics.json", "trust.json", "predictions.npz", "figures", "wandb", "DONE"),
     *("profile.json", "profile.md", "external", "alarms.json", "pictures", "mlflow.db"),
-    *("mlflow", EARLIER),
+    *("mlflow", "weights.tmp", EARLIER),
 )
 _NAMED = 5
 """Runs that an error names."""

@@ -256,6 +256,7 @@ def log_finished_run(config: TrainConfig, run: RunFolder) -> None:
     if not names:
         return
     log.info("Logging its course and results to %s, which do not have them.", " and ".join(names))
+    run.refuse_links()
     require_logger(config.logger)
     origin = read_provenance(run.provenance_file)
     validates = int((origin.get("split") or {}).get("validation") or 0) > 0

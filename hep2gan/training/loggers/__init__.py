@@ -114,9 +114,14 @@ def build_loggers(
     if "wandb" in names:
         from hep2gan.training.loggers.wandb_start import start_wandb_run
 
-        loggers.append(
-            start_wandb_run(config, folder, start=start, provenance=provenance, monitor=monitor)
-        )
+        try:
+            loggers.append(
+                start_wandb_run(config, folder, start=start, provenance=provenance, monitor=monitor)
+            )
+        except BaseException:
+            for logger in loggers:
+                logger.finish(1)
+            raise
     return loggers
 
 

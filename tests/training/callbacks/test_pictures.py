@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hep2gan.data.splits import Split, SplitSettings
+from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.reports.figures.style import PREDICTION, TRUTH
 from hep2gan.training.callbacks.networks import CompileNetworks, ExponentialMovingAverage
@@ -26,7 +26,7 @@ def store(packed_store):
 def data_of(store, validation=()):
     rest = np.setdiff1d(np.arange(len(store)), validation)
     parts = rest[10:], np.asarray(validation, dtype=np.int64), rest[:10]
-    return CellDataModule(store, Split(*parts, SplitSettings()))
+    return CellDataModule(store, Split(*parts, {}))
 
 
 class Pictured(Rows):

@@ -17,8 +17,10 @@ from PIL import Image
 from hep2gan.errors import Hep2ganError
 from hep2gan.training.loggers import build_loggers, exit_code_of, logger_session, wandb_start
 from hep2gan.training.loggers.course import save_picture
-from hep2gan.training.loggers.identity import run_name
+from hep2gan.training.loggers.identity import holds_run, read_identity, run_name
 from hep2gan.training.loggers.local import CsvLogger
+from hep2gan.training.loggers.wandb_artifacts import link_to_registry
+from hep2gan.training.loggers.weights import LoggedWeights
 from hep2gan.training.signals import RunStopped
 from tests.helpers.configs import parsed
 from tests.helpers.offline import curve, runs, without_wandb_settings
@@ -134,6 +136,43 @@ def test_the_data_is_used_by_its_fingerprint(tmp_path, config):
     assert json.loads(used.metadata) == data
     (file,) = used.manifest.contents
     assert json.loads(Path(file.local_path).read_text()) == data
+
+
+def made_weights(folder, text="a: 1\n"):
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(text)
+    known = {"study": "s", "name": "proposed,loss.beta=5", "seed": 0, "epoch": 1}
+    return LoggedWeights(folder, ("best", "last"), 1, known)
+
+
+def test_weights_are_logged_once_and_linked_online_only(tmp_path, config, caplog):
+    settings = config.logger.model_copy(update={"registry": "wandb-registry-model/hep2gan"})
+    config = config.model_copy(update={"logger": settings})
+    (logger,) = build_loggers(config, tmp_path)
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            logger.log_weights(made_weights(tmp_path / "w"))
+    # What was uploaded is on record for an online run that resumes.
+    assert read_identity(tmp_path, "wandb")["weights"].keys() == {"best", "last"}
+    logger.log_weights(made_weights(tmp_path / "w", "a: 2\n"))
+    logger.finish(0)
+    (found,) = runs(tmp_path)
+    first, second = found["artifacts"]
+    assert (first.type, first.name) == ("model", "s-proposed-loss.beta-5-seed0")
+    assert {"best", "last"} <= set(first.aliases)
+    assert first.digest != second.digest
+    told = "linked to wandb-registry-model/hep2gan online only: after `wandb sync`, open the"
+    assert told in caplog.text
+    assert holds_run(tmp_path, "wandb")
+
+
+def test_weights_that_cannot_be_linked_are_logged_all_the_same(caplog):
+    def refuses(artifact, target):
+        raise ValueError("no such registry")
+
+    run = SimpleNamespace(offline=False, link_artifact=refuses)
+    link_to_registry(run, None, "wandb-registry-model/mine")
+    assert "not linked to wandb-registry-model/mine (no such registry)" in caplog.text
 
 
 def test_an_alarm_is_raised_once_a_kind_and_run(tmp_path, config):
