@@ -125,7 +125,8 @@ def load_ensemble(
     """Open several runs that predict together.
 
     Args:
-        runs: Run folders, or the folder of a method or a study, whose finished runs are meant.
+        runs: Folders of runs and exports, hf://USER/NAME, or the folder of a method or a study, whose
+            finished runs are meant.
         accelerator: Where their networks run: "gpu", "cpu", or "auto" for the first GPU there is.
         trusted: Packages of your own whose classes their configurations may name.
 
@@ -139,16 +140,10 @@ def load_ensemble(
         >>> ensemble = load_ensemble("runs/default/proposed")  # doctest: +SKIP
         >>> ensemble.predict("images").to_frame()  # doctest: +SKIP
     """
-    from hep2gan.inference.members import is_export, list_members
+    from hep2gan.inference.members import list_members
 
     named = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
-    found = list_members([str(Path(each).expanduser()) for each in named])
-    if exports := [name for name in found.names if is_export(name)]:
-        raise Hep2ganError(
-            f"{exports[0]} is an export",
-            "an ensemble in Python is of runs",
-            "name the run that it was exported from; hep2gan-predict takes exports too",
-        )
+    found = list_members([os.path.expanduser(os.fspath(each)) for each in named])
     if found.left_out:
         left = bullet_list(found.left_out)
         warnings.warn(f"left out, as they are not finished\n{left}", stacklevel=2)

@@ -25,7 +25,7 @@ def explain_model(model: TrainedModel) -> TrainedModel:
         The same model, whose output has `activation` too.
 
     Raises:
-        Hep2ganError: It does not classify, it is an export, or its classifier has no maps.
+        Hep2ganError: It does not classify, it is a graph, or its classifier has no maps.
     """
     without = "leave overlays=cam out: overlays=true draws the outlines of masks"
     if not model.classes:
