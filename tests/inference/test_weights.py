@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save, save_file
 
 import hep2gan
 from hep2gan.cli import export, predict
+from hep2gan.data.readers.image import ImageReading
 from hep2gan.errors import Hep2ganError
 from hep2gan.inference.configuration import parse_shared, shared_configuration
 from hep2gan.inference.exported import open_export
@@ -117,6 +118,15 @@ def test_the_folder_holds_what_predicts_and_no_more(inside):
     assert "pipeline_tag: image-segmentation\n" in head
     assert "equal to the bit. Any difference would have been refused." in card
     assert 'hep2gan.load_run("THIS_FOLDER")' in card
+
+
+def test_crops_and_reading_go_with_it(copy):
+    due = open_model(RUN)
+    found = open_model(str(copy))
+    assert (found.crops, found.reading) == (due.crops, due.reading)
+    assert (found.size, found.classes) == (due.size, due.classes)
+    change_description(copy, white_level=4095, channel="DNA", plane=2)
+    assert open_model(str(copy)).reading == ImageReading(4095, "DNA", 2)
 
 
 def test_python_opens_it_as_a_run(inside):
