@@ -125,8 +125,8 @@ def load_ensemble(
     """Open several runs that predict together.
 
     Args:
-        runs: Folders of runs and exports, hf://USER/NAME, or the folder of a method or a study, whose
-            finished runs are meant.
+        runs: Folders of runs and exports, hf://USER/NAME, or the folder of a method or a study,
+            whose finished runs are meant.
         accelerator: Where their networks run: "gpu", "cpu", or "auto" for the first GPU there is.
         trusted: Packages of your own whose classes their configurations may name.
 
@@ -143,7 +143,7 @@ def load_ensemble(
     from hep2gan.inference.members import list_members
 
     named = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
-    found = list_members([os.path.expanduser(os.fspath(each)) for each in named])
+    found = list_members([os.fspath(each) for each in named])
     if found.left_out:
         left = bullet_list(found.left_out)
         warnings.warn(f"left out, as they are not finished\n{left}", stacklevel=2)

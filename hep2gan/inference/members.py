@@ -63,9 +63,9 @@ def list_members(named: Sequence[str]) -> Members:
     names: dict[str, str] = {}
     left_out: list[str] = []
     for word in named:
-        folder = Path(word)
+        folder = Path(word).expanduser()
         if _is_model(word) or not _holds_runs(folder):
-            found = [word]
+            found = [word if is_export(word) else str(folder)]
         else:
             done, rest = find_runs(folder)
             found, left_out = list(map(str, done)), left_out + list(map(str, rest))
