@@ -158,6 +158,12 @@ def _print_fields(
         print(f"  {name}: {describe_answer(answer, classes)}")
     if classes and len(report.specimens) > _ANSWERS:
         print(f"  and {len(report.specimens) - _ANSWERS:,} more, see specimens.csv")
+    if report.divided:
+        print(
+            f"fields of one specimen differ in {pluralize(len(report.divided), 'specimen')}"
+            f" ({', '.join(report.divided[:5])}{', …' if len(report.divided) > 5 else ''}):"
+            " see fields.csv"
+        )
 
 
 def _print_trust(

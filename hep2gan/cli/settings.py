@@ -131,7 +131,7 @@ class PredictSettings(RunSettings):
     """What an image shows: one cell, or a field of many; `auto` tells them by their sizes."""
     cells: Component | None = None
     """What finds the cells of a field without a label image."""
-    labels: Text | None = Field(default=None, examples=["{name}_cp_masks"])
+    labels: Text | None = Field(default=None, examples=["*_cp_masks"])
     """Names of the label images beside the fields; null: NAME_labels, NAME_mask and the like."""
     specimens: Text | None = Field(default=None, examples=["specimens.csv"])
     """A table headed image,specimen; null: fields NAME_p0, NAME_p1, … are of the specimen NAME."""

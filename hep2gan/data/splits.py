@@ -357,7 +357,7 @@ def _require_groups(
                 f"Class {store.classes[k]!r} has"
                 f" {pluralize(groups[k], UNITS[settings.kind])}{where}",
                 f"it needs at least {needed}, to have one of its own in every part",
-                "choose another kind of split"
+                f"add {UNITS[settings.kind]}s of it, or choose another kind of split"
                 + (", or set validation_fraction=0" if settings.validation_fraction else "")
                 + (", or switch off group_duplicates" if settings.group_duplicates else ""),
             )

@@ -200,7 +200,7 @@ class FieldsTest:
             One line or more.
         """
         scores = self.scores
-        size = "" if self.diameter is None else f", told nuclei of {self.diameter:.0f} px"
+        size = "" if self.diameter is None else f" for nuclei of {self.diameter:.0f} px"
         lines = [f"{pluralize(scores.fields, 'field')}, cells found by {self.finder}{size}"]
         for name, reason in list(self.left_out.items())[:_NAMED]:
             lines.append(f"left out: field {name}, {reason}")

@@ -54,7 +54,7 @@ def test_fields_beside_true_crops(capsys):
     assert found.difference == 0
     assert test.margin == test.true_margin == 10
     assert "accuracy of found cells" in said
-    assert "4 fields, cells found by BrightPieces, told nuclei of" in said
+    assert "4 fields, cells found by BrightPieces for nuclei of" in said
     with Path(RUN, "external/eight/fields.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 4
     assert call(report, RUN, "output=r/report.html") == 0

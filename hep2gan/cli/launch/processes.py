@@ -98,8 +98,8 @@ def _outcome(process: _Process, notes: dict[str, list[Job]]) -> Outcome:
         problem = None if job.done else describe_failure(status, process.output)
     process.files.close()
     minutes = (time.monotonic() - process.started) / 60
-    ended = "checked" if job.checks_only else "finished"
-    log.info("%s  %s after %.1f min", job.title, "FAILED" if problem else ended, minutes)
+    words = ("checked", "not ready") if job.checks_only else ("finished", "FAILED")
+    log.info("%s  %s after %.1f min", job.title, words[problem is not None], minutes)
     return Outcome(job, problem)
 
 

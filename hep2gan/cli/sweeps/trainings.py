@@ -166,8 +166,7 @@ def run_through_slurm(jobs: Sequence[Job], options: Mapping[str, Any]) -> Sequen
         checked = _check_locally(trainings) if is_doctor else []
         settings = parse(SlurmSettings, options, "hydra.launcher")
         if is_doctor:
-            slurm.require_slurm()
-            return checked
+            return _with_slurm_checked(checked)
         needs = _needs(trainings[0].config["trainer"])
         plain = settings.model_dump()
         return slurm.run_in_slurm(jobs, _on_a_node, plain, needs, this_command())
@@ -178,6 +177,17 @@ def _on_a_node(job: Job) -> Callable[[], object]:
 
     (training,) = _trainings([job])
     return partial(run_config, training.config)
+
+
+def _with_slurm_checked(checked: list[Outcome]) -> list[Outcome]:
+    """Add to jobs without a finding that Slurm does not answer; the findings of others stay."""
+    from hep2gan.cli.launch import slurm
+
+    try:
+        slurm.require_slurm()
+    except Hep2ganError as error:
+        return [each if each.problem else Outcome(each.job, str(error)) for each in checked]
+    return checked
 
 
 def _check_locally(jobs: Sequence[TrainingJob]) -> list[Outcome]:

@@ -153,16 +153,16 @@ class LabelFinder:
     beside it `1.*`, `1_labels.*` or `1_mask.*`. Labels come before masks.
 
     Args:
-        pattern: Another name: `*`, or `{name}`, stands for that of the field without suffix, such
-            as `*_cp_masks` or `segmented/*`; None for the names above.
+        pattern: Another name: `*` stands for that of the field without suffix, such as
+            `*_cp_masks` or `segmented/*`; None for the names above.
 
     Raises:
         Hep2ganError: The pattern has not one `*`, or leaves the folder.
     """
 
     def __init__(self, pattern: str | None = None) -> None:
-        self._pattern = place = None if pattern is None else pattern.replace("{name}", "*")
-        if place is not None and (place.count("*") != 1 or path_problem(place)):
+        self._pattern = pattern
+        if pattern is not None and (pattern.count("*") != 1 or path_problem(pattern)):
             raise Hep2ganError(
                 f"labels={pattern} names no file beside each field",
                 "* in it stands for the name of the field without its suffix",

@@ -24,13 +24,15 @@ from hep2gan.data.phantom.specimens import Specimen, sample_class, specimen_gene
 from hep2gan.data.readers.fields import FieldsSource, LabelledFields
 from hep2gan.data.readers.source import INTENSITY_NAMES, RawCells
 from hep2gan.data.store.pack_worker import run_chunks
-from hep2gan.errors import Hep2ganError
+from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import Progress, available_cores, csv_text, progress_bar
 from hep2gan.settings import NonNegative, PositiveInt, Seed, Settings
 
 FIELDS_VERSION = 1
 """Increased when the same settings give other fields than before."""
 FIELDS_PER_SPECIMEN = 4
+_ALL_CLASSES = FIELDS_PER_SPECIMEN * (len(ICPR2016) - 1) + 1
+"""Fields from which on each class has a specimen."""
 
 Side = Annotated[int, Field(ge=128, le=8192)]
 
@@ -111,7 +113,15 @@ class PhantomFieldsSource(FieldsSource, FieldsPlan):
     def read(self, workers: int | None = None) -> RawCells:
         """Read which cells the fields show; see `DataSource.read`."""
         raw = super().read(workers)
-        return raw._replace(source=raw.source.replace(" field", " synthetic field", 1))
+        absent = [pattern.name for pattern in ICPR2016 if pattern.name not in raw.classes]
+        note = (
+            f"{pluralize(self.fields, 'field')} {'has' if self.fields == 1 else 'have'} no specimen"
+            f" of {', '.join(absent)}: from data.fields={_ALL_CLASSES} on all six classes occur"
+        )
+        return raw._replace(
+            source=raw.source.replace(" field", " synthetic field", 1),
+            notes=(*raw.notes, *([note] if absent else [])),
+        )
 
 
 class SyntheticField(NamedTuple):

@@ -63,7 +63,7 @@ class CellSource:
             raise Hep2ganError(
                 f"{path} has no label image beside it",
                 "with ~cells nothing finds the cells of a field",
-                "add the label image, name it by labels={name}_labels, or leave ~cells out",
+                "add the label image, name it by labels=*_labels, or leave ~cells out",
             )
         return FieldCells(find_cells(self._finder, image, self._diameter, path), FOUND)
 

@@ -1,6 +1,6 @@
 """Predict fields of cells, one after the other, and write what was found of each."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -80,6 +80,7 @@ class FieldsReport:
         without_cells: Fields that have none.
         problems: One message for each field that could not be read.
         specimens: The answer of each specimen, by name.
+        divided: Names of the specimens whose fields give different answers.
     """
 
     done: int = 0
@@ -90,12 +91,18 @@ class FieldsReport:
     without_cells: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     specimens: dict[str, SpecimenAnswer] = field(default_factory=dict)
+    divided: list[str] = field(default_factory=list)
 
 
 class _LoadedField(NamedTuple):
     file: InputImage
     image: GreyImage
     cells: FieldCells
+
+
+class _UnreadField(NamedTuple):
+    file: InputImage
+    problem: str
 
 
 class _DoneField(NamedTuple):
@@ -106,6 +113,24 @@ class _DoneField(NamedTuple):
     labels: str
     flags: Counter[str]
     votes: CellVotes
+
+
+@dataclass
+class _Specimen:
+    """What the fields of one specimen said so far."""
+
+    votes: CellVotes | None = None
+    fields: int = 0
+    left_out: int = 0
+    unlike: int = 0
+    answers: set[int] = field(default_factory=set)
+
+    def add(self, votes: CellVotes, unlike: int) -> None:
+        self.unlike += unlike
+        self.votes = votes if self.votes is None else self.votes.plus(votes)
+        self.fields += 1
+        if (answer := votes.answer().by_majority) is not None:
+            self.answers.add(answer)
 
 
 def predict_fields(
@@ -140,31 +165,36 @@ def predict_fields(
     require_masks(options.masks, predictor.outputs)
     output, classes = options.output, predictor.classes
     output.mkdir(parents=True, exist_ok=True)
-    votes: dict[str, tuple[int, CellVotes]] = {}
-    unlike: Counter[str] = Counter()
+    known = defaultdict[str, _Specimen](_Specimen)
     load = partial(_load, source=source, options=options)
     write = partial(_write, classes=classes, names=specimens.names, options=options)
     with ExitStack() as stack:
         tables = None if options.masks == "only" else _open_tables(stack, predictor, options)
         pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
         loaded = stack.enter_context(closing(map_ordered(pool, load, fields, _AHEAD)))
-        predicted = stack.enter_context(closing(_run(loaded, predictor, report)))
+        predicted = stack.enter_context(closing(_run(loaded, predictor)))
         written = stack.enter_context(closing(map_ordered(pool, write, predicted, _AHEAD)))
         for done in written:
             specimen = specimens.names[done.file.path]
-            count, before = votes.get(specimen, (0, None))
-            votes[specimen] = (count + 1, done.votes if before is None else before.plus(done.votes))
-            unlike[specimen] += done.flags[UNLIKE]
-            _add(report, done)
+            if isinstance(done, _UnreadField):
+                report.problems.append(done.problem)
+                known[specimen].left_out += 1
+            else:
+                known[specimen].add(done.votes, done.flags[UNLIKE])
+                _add(report, done)
             if tables is not None:
                 _write_rows(tables, done, specimen, classes)
             progress(report.done + len(report.problems), len(fields))
-        report.specimens = {name: total.answer() for name, (_, total) in votes.items()}
-        if tables is not None:
-            for name, (count, total) in votes.items():
-                answer = answer_row(total.answer(), classes)
-                flags = {UNLIKE: unlike[name]} if _has_limit(predictor) else {}
-                tables.specimens.write({"specimen": name, "fields": count} | answer | flags)
+        for name, one in known.items():
+            answer = None if one.votes is None else one.votes.answer()
+            if answer is not None:
+                report.specimens[name] = answer
+            report.divided += [name] if len(one.answers) > 1 else []
+            if tables is not None:
+                row = {} if answer is None else answer_row(answer, classes)
+                place = {"specimen": name, "fields": one.fields, "fields_left_out": one.left_out}
+                flags = {UNLIKE: one.unlike} if one.fields and _has_limit(predictor) else {}
+                tables.specimens.write(place | row | flags)
     return report
 
 
@@ -180,8 +210,8 @@ def _open_tables(stack: ExitStack, predictor: FieldPredictor, options: FieldOpti
     unlike = [UNLIKE] if limit else []
     columns = {
         "cells": cell_columns(predictor.classes, has_distances, limit),
-        "fields": ["field", "specimen", "labels", *answer, *FLAGS, *unlike],
-        "specimens": ["specimen", "fields", *answer, *unlike],
+        "fields": ["field", "specimen", "labels", *answer, *FLAGS, *unlike, "problem"],
+        "specimens": ["specimen", "fields", "fields_left_out", *answer, *unlike],
     }
     return _Tables(
         *(
@@ -197,31 +227,33 @@ def _has_limit(predictor: FieldPredictor) -> bool:
 
 def _load(
     file: InputImage, source: CellSource, options: FieldOptions
-) -> _LoadedField | Hep2ganError:
+) -> _LoadedField | _UnreadField:
     try:
         image = read_image(file.path, *options.reading)
         return _LoadedField(file, image, source.of(file.path, image))
     except Hep2ganError as error:
-        return with_own_keys(error)
+        return _UnreadField(file, str(with_own_keys(error)))
 
 
 def _run(
-    loaded: Iterator[_LoadedField | Hep2ganError], predictor: FieldPredictor, report: FieldsReport
-) -> Generator[tuple[_LoadedField, FieldResult]]:
+    loaded: Iterator[_LoadedField | _UnreadField], predictor: FieldPredictor
+) -> Generator[_UnreadField | tuple[_LoadedField, FieldResult]]:
     for each in loaded:
-        if isinstance(each, Hep2ganError):
-            report.problems.append(str(each))
+        if isinstance(each, _UnreadField):
+            yield each
         else:
             yield each, predictor.predict_field(each.image, each.cells.labels)
 
 
 def _write(
-    predicted: tuple[_LoadedField, FieldResult],
+    predicted: _UnreadField | tuple[_LoadedField, FieldResult],
     classes: Sequence[str],
     names: Mapping[Path, str],
     options: FieldOptions,
-) -> _DoneField:
+) -> _UnreadField | _DoneField:
     """Write the files of one field."""
+    if isinstance(predicted, _UnreadField):
+        return predicted
     (file, image, (labels, origin)), result = predicted
     output, masks = options.output, options.masks
     flags = flag_cells(image, labels, result.regions, options.nucleus)
@@ -294,7 +326,13 @@ def _add(report: FieldsReport, done: _DoneField) -> None:
         report.without_cells.append(str(done.file.path))
 
 
-def _write_rows(tables: _Tables, done: _DoneField, specimen: str, classes: Sequence[str]) -> None:
+def _write_rows(
+    tables: _Tables, done: _UnreadField | _DoneField, specimen: str, classes: Sequence[str]
+) -> None:
+    if isinstance(done, _UnreadField):
+        row = {"field": str(done.file.path), "specimen": specimen, "problem": done.problem}
+        tables.fields.write(row)
+        return
     for row in done.rows:
         tables.cells.write(row)
     answer = answer_row(done.votes.answer(), classes)

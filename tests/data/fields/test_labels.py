@@ -128,14 +128,13 @@ def test_a_pattern_names_them(tmp_path):
     field = save(LABELS, tmp_path / "a.b.tif")
     save(LABELS, tmp_path / "a.b_labels.png")
     masks = save(LABELS, tmp_path / "a.b_cp_masks.png")
-    assert LabelFinder("{name}_cp_masks").find(field) == masks
-    assert LabelFinder("{name}_cp_masks.png").find(field) == masks
+    assert LabelFinder("*_cp_masks").find(field) == masks
+    assert LabelFinder("*_cp_masks.png").find(field) == masks
     other = save(LABELS, tmp_path / "seg" / "a.b.png")
-    assert LabelFinder("seg/{name}").find(field) == other
-    assert LabelFinder("{name}_none").find(field) is None
-    assert LabelFinder("{name}").find(field) is None
+    assert LabelFinder("*_none").find(field) is None
+    assert LabelFinder("*").find(field) is None
     assert LabelFinder("seg/*").find(field) == other
-    for wrong in ("labels", "../{name}", "*_*", "/seg/*"):
+    for wrong in ("labels", "{name}_labels", "../*", "*_*", "/seg/*"):
         with pytest.raises(Hep2ganError, match=r"labels=\*_labels"):
             LabelFinder(wrong)
 

@@ -21,7 +21,7 @@ from hep2gan.inference.fields.predict import FieldOptions, predict_fields
 from hep2gan.inference.fields.predictor import FieldPredictor
 from hep2gan.inference.fields.specimens import name_specimens
 from hep2gan.inference.load import TorchBackend
-from hep2gan.inference.predict import Predictor, check_output, find_images
+from hep2gan.inference.predict import BackendOutput, Predictor, check_output, find_images
 from tests.helpers import tiny
 
 CLASSES, SIZE, MARGIN = ("a", "b", "c"), 16, 3
@@ -162,9 +162,30 @@ def test_a_damaged_field_is_listed_and_the_rest_is_done():
     Path("f/2.png").write_bytes(b"nothing")
     Image.fromarray(np.zeros((5, 5), np.uint16)).save("f/3_labels.png")
     report, seen = predict("f")
-    assert [row["field"] for row in rows("fields.csv")] == ["f/1.png", "f/4.png"]
+    listed = {row["field"]: row["problem"] for row in rows("fields.csv")}
+    assert [name for name, problem in listed.items() if not problem] == ["f/1.png", "f/4.png"]
+    assert [listed["f/2.png"], listed["f/3.png"]] == report.problems
+    assert [(s["fields"], s["fields_left_out"]) for s in rows("specimens.csv")] == [
+        ("1", "0"), ("0", "1"), ("0", "1"), ("1", "0"),
+    ]  # fmt: skip
+    assert rows("specimens.csv")[1]["cells"] == ""
     assert [problem.split(" ")[0] for problem in report.problems] == ["f/2.png", "f/3_labels.png"]
     assert seen[-1] == (4, 4)
+
+
+def test_specimens_whose_fields_differ_are_told():
+    def by_side(image, _levels):
+        """Class b where the nucleus is brighter than its surroundings, else a."""
+        b = (image[:, 8, 8] > image[:, 8, -1]).astype(np.float32)
+        return BackendOutput(None, np.stack([1 - b, b, 0 * b], axis=1))
+
+    image, _ = save_field("f/1_p0", 2)
+    save_field("f/1_p1", 2)
+    Image.fromarray(255 - image).save("f/1_p1.png")
+    save_field("f/2_p0", 2)
+    report, _ = predict("f", networks=by_side, masks=False)
+    assert [row["predicted"] for row in rows("fields.csv")] == ["b", "a", "b"]
+    assert report.divided == ["1"]
 
 
 def test_a_field_without_cells_has_no_answer():

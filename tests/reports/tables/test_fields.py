@@ -42,7 +42,7 @@ def test_the_file_is_read_as_it_was_written(tmp_path):
 
 def test_what_a_test_says_in_words(tmp_path):
     said = "\n".join(add_fields(a_run(tmp_path)).lines())
-    assert "3 fields, cells found by ThresholdFinder, told nuclei of 60 px" in said
+    assert "3 fields, cells found by ThresholdFinder for nuclei of 60 px" in said
     assert "left out: field 9_p0, 2 of its 40 cells were in training" in said
     assert (
         "at IoU 0.5: average precision 0.500, F1 0.667; 3 of 5 cells found, 1 found that are none"
