@@ -193,7 +193,7 @@ def predict_fields(
             if tables is not None:
                 row = {} if answer is None else answer_row(answer, classes)
                 place = {"specimen": name, "fields": one.fields, "fields_left_out": one.left_out}
-                flags = {UNLIKE: one.unlike} if _has_limit(predictor) else {}
+                flags = {UNLIKE: one.unlike} if one.fields and _has_limit(predictor) else {}
                 tables.specimens.write(place | row | flags)
     return report
 

@@ -30,6 +30,7 @@ from hep2gan.inference.predict import (
     check_output,
     find_images,
 )
+from hep2gan.statistics.trust_rule import TrustRule
 from tests.helpers import tiny
 
 CLASSES, SIZE, MARGIN = ("a", "b", "c"), 16, 3
@@ -60,10 +61,10 @@ def save_field(name, cells=5, seed=0):
     return image, labels.astype(np.int32)
 
 
-def predict(*inputs, networks=None, specimens=None, **given):
+def predict(*inputs, networks=None, specimens=None, trust=TrustRule(), **given):  # noqa: B008
     fields = find_images(inputs, OUT).images
     check_output(OUT, fields)
-    predictor = FieldPredictor(networks or backend(), CLASSES, SIZE, MARGIN, batch_size=2)
+    predictor = FieldPredictor(networks or backend(), CLASSES, SIZE, MARGIN, 2, trust)
     seen = []
     report = predict_fields(
         fields,
@@ -246,6 +247,32 @@ def test_a_field_without_cells_has_no_answer():
     assert (field["cells"], field["counted"], field["predicted"], field["share_a"]) == (
         "0", "0", "", "",
     )  # fmt: skip
+
+
+def test_cells_unlike_the_training_are_counted_and_vote_all_the_same():
+    for number in range(3):
+        save_field(f"f/{number // 2}_p{number}", 5, seed=number)
+    before, _ = predict("f")
+    cells = rows("cells.csv")
+    assert "unlike_training" not in rows("specimens.csv")[0]
+    squared = np.array([float(cell["distance"]) for cell in cells]) ** 2
+    limit = float(np.sort(squared)[9:11].mean())
+    report, _ = predict("f", trust=TrustRule(2.0, limit))
+    scaled = rows("cells.csv")
+    unlike = np.array([int(cell["unlike_training"]) for cell in scaled])
+    assert unlike.tolist() == (squared > limit).astype(int).tolist()
+    assert unlike.sum() == report.flags["unlike_training"] == 5
+    fields, specimens = rows("fields.csv"), rows("specimens.csv")
+    assert [int(f["unlike_training"]) for f in fields] == unlike.reshape(3, 5).sum(1).tolist()
+    assert [int(s["unlike_training"]) for s in specimens] == [unlike[:10].sum(), unlike[10:].sum()]
+    votes = [one.votes.tolist() for one in report.specimens.values()]
+    assert votes == [one.votes.tolist() for one in before.specimens.values()]
+    # At temperature 2 odds become their square root.
+    raw, own = ([float(cell[f"p_{n}"]) for n in CLASSES[:2]] for cell in (cells[3], scaled[3]))
+    assert own[0] / own[1] == pytest.approx((raw[0] / raw[1]) ** 0.5, rel=1e-4)
+    features = json.loads((OUT / "geojson/0_p0.geojson").read_text())["features"]
+    shown = [one["properties"]["measurements"]["Unlike training"] for one in features]
+    assert shown == unlike[:5].tolist()
 
 
 def test_methods_without_mixture_generator_or_classifier():
