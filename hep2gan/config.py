@@ -339,7 +339,14 @@ class LoggerSettings(Settings):
     weights_mib: PositiveInt = 2048
     table_cells: Annotated[int, Field(ge=0, le=10_000)] = 500
     pictures_every: Annotated[int, Field(ge=0)] = 10
-    registry: Annotated[str, Field(pattern=r"^[^\s/]+(/[^\s/]+){1,2}$")] | None = None
+    registry: (
+        Annotated[
+            str,
+            Field(pattern=r"^[^\s/]+(/[^\s/]+){1,2}$", examples=["wandb-registry-model/hep2gan"]),
+            in_words("REGISTRY/COLLECTION or ENTITY/REGISTRY/COLLECTION"),
+        ]
+        | None
+    ) = None
 
 
 class TrainConfig(Settings):

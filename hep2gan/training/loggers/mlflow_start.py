@@ -5,12 +5,14 @@ import os
 import re
 import urllib.request
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hep2gan.config import LoggerSettings, TrainConfig
 from hep2gan.errors import Hep2ganError
+from hep2gan.io import file_lock
 from hep2gan.training.loggers.course import Course
 from hep2gan.training.loggers.identity import read_identity, write_identity
 from hep2gan.training.loggers.mlflow import RunMLflowLogger
@@ -52,13 +54,16 @@ def start_mlflow_run(
     course = Course.read(folder, start)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        logger = RunMLflowLogger(config, folder, uri, monitor)
-        run_id = logger.run_id
+        with _one_at_a_time(uri):
+            logger = RunMLflowLogger(config, folder, uri, monitor)
+            run_id = logger.run_id
         # Before anything else: a killed start's run is deleted by the next.
         store = redact_address(uri)
         write_identity(folder, "mlflow", {"id": run_id, "store": store})
         if former.get("store") == store and "id" in former:
-            logger.experiment.delete_run(former["id"])
+            # Somebody may have deleted it, or the store.
+            with suppress(Exception):
+                logger.experiment.delete_run(former["id"])
         logger.log_parameters(config, provenance)
     except Exception as error:
         raise Hep2ganError(
@@ -71,6 +76,15 @@ def start_mlflow_run(
         logger.log_data(provenance["data"])
     logger.replay(course)
     return logger
+
+
+def _one_at_a_time(uri: str) -> AbstractContextManager[object]:
+    """Let the jobs of a sweep make the tables of a store in a file one after the other."""
+    scheme, _, path = uri.partition(":///")
+    if scheme != "sqlite":
+        return nullcontext()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return file_lock(Path(path))
 
 
 def require_mlflow(settings: LoggerSettings) -> str:

@@ -198,8 +198,8 @@ class RunWandbLogger(WandbLogger):
                     " `wandb sync %s` sends it.",
                     Path(self.experiment.dir).parent,
                 )
-            if exit_code == 0:
-                identity = read_identity(self._folder, "wandb")
+            identity = read_identity(self._folder, "wandb")
+            if exit_code == 0 and identity.get("mode") != "disabled":
                 write_identity(self._folder, "wandb", identity | {"finished": True})
         if self.lost:
             # Else wandb says goodbye to its dead process when ours ends, and prints a traceback.

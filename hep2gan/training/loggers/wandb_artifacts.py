@@ -24,6 +24,8 @@ def use_data(run: Any, data: Mapping[str, Any]) -> None:
         run: The wandb run.
         data: What the provenance has of the data: name, fingerprint, size, cells, classes, target.
     """
+    if run.disabled:
+        return
     fingerprint = str(data["fingerprint"])
     name = artifact_name("data", str(data.get("name") or "cells"), fingerprint[:12])
     artifact = wandb.Artifact(name, type="dataset", metadata=dict(data))

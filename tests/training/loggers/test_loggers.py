@@ -1,12 +1,20 @@
 """Dashboards: real offline wandb runs and TensorBoard files, read back."""
 
 import dataclasses
+import sys
 
 import pytest
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.loggers import build_loggers, logger_session, require_logger
+from hep2gan.training.loggers import (
+    build_loggers,
+    logger_session,
+    missing_loggers,
+    require_logger,
+)
+from hep2gan.training.loggers.course import save_picture
+from hep2gan.training.loggers.local import CsvLogger
 from tests.helpers.configs import parsed
 from tests.helpers.offline import without_wandb_settings
 from tests.helpers.report_fixtures import make_predictions
@@ -67,6 +75,25 @@ def test_tensorboard_holds_metrics_and_figures(tmp_path, picture):
     assert events.Scalars("test/dice")[0].value == 0.75
     image = events.Images("figure/roc")[0]
     assert (image.width, image.height) == (8, 6)
+
+
+def test_tensorboard_gets_the_course_of_a_finished_run(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config = parsed("logger=tensorboard")
+    csv = CsvLogger(tmp_path / "metrics.csv")
+    for epoch in range(2):
+        csv.log_metrics({"train/generator/l1": 0.5 / (epoch + 1), "epoch": epoch}, step=epoch * 7)
+        save_picture(tmp_path, epoch, Image.new("RGB", (8, 6)), "cells")
+    assert missing_loggers(config.logger, tmp_path) == ["tensorboard"]
+    (logger,) = build_loggers(config, tmp_path, start=sys.maxsize, late=True)
+    logger.finish(0)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    points = [(event.step, event.value) for event in events.Scalars("train/generator/l1")]
+    assert points == [(0, 0.5), (7, 0.25)]
+    assert [event.step for event in events.Images("pictures/epochs")] == [0, 1]
+    assert missing_loggers(config.logger, tmp_path) == []
+    assert build_loggers(config, tmp_path, start=sys.maxsize, late=True) == []
 
 
 def test_csv_alone_needs_no_logger(tmp_path):
