@@ -132,7 +132,7 @@ def test_a_verdict_on_methods_takes_seeds():
     assert "## Masks: each method against the row below\n" in text
     masks = next(n for n in read_markdown(text) if n[1] == "proposed" and "; p <" in n[2])
     assert masks[0] == "gao"
-    assert masks[2].startswith("−2.0")
+    assert masks[2].startswith(f"−{-100 * dice.estimate:.2f} (−2.")
     assert masks[3:5] == ["–", "–"]
     assert masks[5] == "more than noise (p < 0.001)"
     csv = read_csv(table_1(study).to_csv())[0]
