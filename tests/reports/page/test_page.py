@@ -91,7 +91,8 @@ def test_every_link_leads_to_a_place_in_the_page(page):
 
 
 def test_images_are_embedded_decode_and_have_words(page):
-    titles = ["Contours", "Confusion matrix", "Features, by t-SNE", "ROC curves", "Calibration"]
+    titles = ["Calibration", "Errors by coverage, and distances"]
+    titles += ["Contours", "Confusion matrix", "Features, by t-SNE", "ROC curves"]
     titles += ["Training curves", "Lowest Dice", "Most confident errors"]
     assert [image["alt"].split(" of run ")[0] for image in page.images] == titles
     for image in page.images:
@@ -269,7 +270,7 @@ def test_several_runs_are_compared_after_table_one(
     assert "run_dir" not in page.text.split("tested on")[0]
     assert page.ids.count("run-3") == 1
     assert page.links.count("#run-3") >= 7
-    assert len(page.images) == 24 + 8
+    assert len(page.images) == 27 + 8
     assert len(page.ids) == len(set(page.ids))
     assert all(link[1:] in page.ids for link in page.links)
 
