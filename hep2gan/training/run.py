@@ -255,7 +255,7 @@ def log_finished_run(config: TrainConfig, run: RunFolder) -> None:
     names = missing_loggers(config.logger, run.path)
     if not names:
         return
-    log.info("Logging its course and results to %s, which do not have them.", " and ".join(names))
+    log.info("Logging its course and results to %s.", " and ".join(names))
     run.refuse_links()
     require_logger(config.logger)
     origin = read_provenance(run.provenance_file)

@@ -49,7 +49,8 @@ def model_artifact(weights: LoggedWeights) -> Any:
     name = artifact_name(*parts, f"seed{made.get('seed')}")
     artifact = wandb.Artifact(name, type="model", metadata=dict(made))
     artifact.description = "Download it and run: hep2gan-predict FOLDER IMAGES"
-    artifact.add_dir(str(weights.folder))
+    # Of weights, a home folder needs no copy in wandb's cache.
+    artifact.add_dir(str(weights.folder), skip_cache=True)
     return artifact
 
 
