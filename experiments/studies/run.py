@@ -109,13 +109,14 @@ class Study(NamedTuple):
     def sweeps(self, given: Sequence[str]) -> list[list[str]]:
         """The command lines of all its sweeps: the first, then one for each change alone."""
         first = self.overrides(given)
+        # What forests would be trained with has no place among further sweeps.
+        plain = [one for one in first if key_of(one) not in self.budget]
         further = [
-            _last_of_each_key([*first, *changes, f"name={name}"])
+            _last_of_each_key([*plain, *changes, f"name={name}"])
             for name, changes in self.alone.items()
         ]
         tried = [f"{key}={','.join(map(str, values))}" for key, values in self.budget.items()]
         given_keys = {key_of(one) for one in given}
-        # What forests would be trained with has no place among further sweeps.
         return [[*first, *(one for one in tried if key_of(one) not in given_keys)], *further]
 
     def reference_among(self, runs: Sequence[Path], swept: str) -> str:

@@ -103,3 +103,18 @@ def test_stages_arrive():
     assert built().stages.gan_epochs is None
     assert built("method=two_stage").stages.gan_epochs == 8
     assert built("method=two_stage", "trainer.max_epochs=200").stages.gan_epochs == 200
+
+
+def test_vgg_drops_out_behind_both_of_its_wide_layers():
+    classifier, rates = built("method=vgg16").classifier, []
+    for layer in classifier.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.register_forward_hook(lambda one, *_: rates.append(one.p))
+    _, features = classifier.train()(torch.rand(4, 1, 64, 64))
+    # The last is our own, before the output layer, which is off.
+    assert rates == [0.5, 0.5, 0.0]
+    kept, whole = (
+        (features > 0).float().mean(),
+        (classifier.eval()(torch.rand(4, 1, 64, 64))[1] > 0),
+    )
+    assert kept < 0.7 * whole.float().mean()

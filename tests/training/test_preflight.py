@@ -154,6 +154,7 @@ def test_all_problems_stand_in_one_list(place, monkeypatch):
         (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
         (["seed=null"], "seed is null: it must be a whole number from 0"),
         (["training.two_stage=true", "method=resnet50"], "two_stage=true, and the method has no"),
+        (["method=cross_fitted_mask", "trainer.devices=2"], "source=cross_fitted on 2 devices"),
         (["trainer.accelerator=tpu"], "accelerator is 'tpu'"),
         (["trainer.batch_size=49"], "training part has 48 cells, the batch size is 49"),
         (["trainer.devices=2", "trainer.batch_size=2"], "needs 2 cells on each"),
