@@ -4,8 +4,8 @@ import logging
 import os
 import re
 import urllib.request
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def start_mlflow_run(
     course = Course.read(folder, start)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(uri):
+        with _one_at_a_time(uri), _environment_kept():
             logger = RunMLflowLogger(config, folder, uri, monitor)
             run_id = logger.run_id
         # Before anything else: a killed start's run is deleted by the next.
@@ -76,6 +76,19 @@ def start_mlflow_run(
         logger.log_data(provenance["data"])
     logger.replay(course)
     return logger
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Undo what MLflow writes there: the next run of this process may have another store."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _one_at_a_time(uri: str) -> AbstractContextManager[object]:

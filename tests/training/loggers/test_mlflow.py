@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,8 @@ def test_training_goes_on_when_the_store_fails(tmp_path, config, monkeypatch, ca
 def test_nothing_is_said_on_a_normal_start(tmp_path, config, caplog, recwarn):
     with caplog.at_level(logging.INFO):
         build_loggers(config, tmp_path)[0].finish(0)
+    # Else the next run of this process would go to this one's store.
+    assert "MLFLOW_TRACKING_URI" not in os.environ
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert not recwarn.list
 
