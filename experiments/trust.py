@@ -29,7 +29,7 @@ from hep2gan.statistics.calibration import (
     reliability,
 )
 from hep2gan.statistics.risk_coverage import risk_coverage
-from hep2gan.statistics.trust import limit_distances, scale_test
+from hep2gan.statistics.trust import limit_cells, scale_test
 
 OTHERS, RESAMPLES = 500, 1000
 DEFAULTS = ("method=resnet50_t_gm", "scale=laptop", "split=specimen", "split.test_fraction=0.3")
@@ -75,10 +75,10 @@ def write_cells(
 
 def of_test(found: Predictions) -> Cells:
     """The test cells, scaled and limited without their own help."""
-    scaled, distances = scale_test(found), limit_distances(found)
-    if scaled is None or distances is None or distances.beyond is None:
+    scaled, limited = scale_test(found), limit_cells(found)
+    if scaled is None or limited is None or limited.beyond is None or limited.squared is None:
         sys.exit("the test has too few specimens, or the method has no mixture: raise cells=")
-    return Cells(found.specimen, _scores(scaled.probabilities, distances.squared), distances.beyond)
+    return Cells(found.specimen, _scores(scaled.probabilities, limited.squared), limited.beyond)
 
 
 def of_images(found: CellPredictions, specimen: Sequence[int]) -> Cells:

@@ -134,7 +134,7 @@ def _predict_fields(
         report = predict_fields(fields, predictor, source, specimens, options, bar)
     _print_fields(report, len(fields), settings, model.classes, specimens.rule)
     classified = report.cells if predictor.outputs.probabilities is not None else 0
-    unlike = report.flags[UNLIKE] if model.rule.limit is not None else None
+    unlike = report.flags[UNLIKE] if model.rule.has_limits else None
     _print_trust(settings, model, classified, unlike)
     return report.problems
 

@@ -33,7 +33,8 @@ def combine_models(
 
     Returns:
         The model, with the rule that says which cells are unlike the training: those whose mean
-        squared distance is above the mean of the members' limits.
+        squared distance, or whose entropy, is above the mean of the members' limits. Without
+        `calibrated` there is none, as limits are of calibrated probabilities.
 
     Raises:
         Hep2ganError: They differ in their classes or in how they take images, or the views of one
@@ -56,14 +57,21 @@ def combine_models(
         crops=first.crops,
         reading=first.reading,
         trusts=trusts,
-        rule=TrustRule(limit=_mean_limit(rules)),
+        rule=_mean_rule(rules) if calibrated else TrustRule(),
     )
 
 
-def _mean_limit(rules: Sequence[TrustRule]) -> float | None:
+def _mean_rule(rules: Sequence[TrustRule]) -> TrustRule:
+    return TrustRule(
+        squared=_mean_limit([rule.squared for rule in rules]),
+        entropy=_mean_limit([rule.entropy for rule in rules]),
+    )
+
+
+def _mean_limit(limits: Sequence[float | None]) -> float | None:
     """The mean of all limits; None where a member has none."""
-    limits = [rule.limit for rule in rules if rule.limit is not None]
-    return sum(limits) / len(limits) if len(limits) == len(rules) else None
+    known = [limit for limit in limits if limit is not None]
+    return sum(known) / len(known) if len(known) == len(limits) else None
 
 
 def _require_alike(first_name: str, first: TrainedModel, name: str, other: TrainedModel) -> None:

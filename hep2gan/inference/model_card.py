@@ -120,10 +120,12 @@ def _trust_steps(trust: Trust | None) -> list[str]:
     if trust is None:
         return []
     steps = [f"Calibrate: p becomes softmax(log p / {trust.temperature:.6g})."]
-    if trust.distance is not None:
+    if (limits := trust.unlike) is not None:
+        far = "" if limits.squared is None else f"smallest distance is above {limits.squared:.6g}"
+        undecided = f"calibrated entropy, over log K, is above {limits.entropy:.6g}"
         steps.append(
-            f"A cell whose smallest distance is above {trust.distance.squared:.6g} is unlike those"
-            f" of the training; {describe_false_alarms(trust.distance)}."
+            f"A cell whose {' or whose '.join(filter(None, (far, undecided)))} is unlike those of"
+            f" the training; {describe_false_alarms(limits)}."
         )
     return steps
 

@@ -149,7 +149,7 @@ class CellPrediction:
             None where one network looked once.
         entropy: Their entropy in [0, 1], 0 where one class is certain.
         distance: Distance of the cell's features to the nearest mean of the Gaussian mixture.
-        unlike_training: Whether that is beyond what the run's limit allows cells like the
+        unlike_training: Whether one of the two is beyond the run's limit of cells like the
             training's.
     """
 
@@ -269,7 +269,7 @@ class PredictionReport:
         errors: One for each image that could not be read.
         masks: "empty" or "full" if every mask is; else ''.
         classified: Images with class probabilities.
-        unlike: Images whose cell is unlike the training; None without a limit of distances.
+        unlike: Images whose cell is unlike the training; None without limits.
     """
 
     done: int = 0
@@ -295,8 +295,7 @@ class Predictor:
         size: S, the side in pixels of the images that the networks take.
         crops: How large the raw cells of the training are; None if it is not known.
         reading: How the images of the training were read.
-        trust: How probabilities are scaled, and from which distance on a cell is unlike the
-            training.
+        trust: How probabilities are scaled, and from where on a cell is unlike the training.
     """
 
     def __init__(
@@ -595,7 +594,7 @@ def to_prediction(
         image: The image.
         predicted: What the networks return for it, with scaled probabilities.
         classes: K class names, in the order of the probabilities.
-        trust: From which distance on a cell is unlike the training.
+        trust: From where on a cell is unlike the training.
 
     Returns:
         The prediction.

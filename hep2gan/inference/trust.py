@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hep2gan.errors import pluralize
-from hep2gan.runs.trust import DistanceLimit, Trust
+from hep2gan.runs.trust import Trust, UnlikeLimits
 
 
 def describe_trust(
@@ -31,11 +31,11 @@ def describe_trust(
             " training: these weights were not tested (hep2gan-evaluate does it)"
         ]
     lines = [_describe_probabilities(trust, calibrated)]
-    if trust.distance is None:
-        return [*lines, f"no cell is told to be unlike the training: {trust.no_distance}"]
+    if trust.unlike is None:
+        return [*lines, f"no cell is told to be unlike the training: {trust.no_limits}"]
     if unlike is not None:
         share = f"{unlike:,} of {pluralize(cells, 'cell')} {'is' if unlike == 1 else 'are'}"
-        expected = describe_false_alarms(trust.distance)
+        expected = describe_false_alarms(trust.unlike)
         lines.append(f"{share} unlike the training (unlike_training); {expected}")
     return lines
 
@@ -53,8 +53,8 @@ def _describe_several(
     if unlike is not None:
         lines.append(
             f"{unlike:,} of {pluralize(cells, 'cell')} {'is' if unlike == 1 else 'are'} unlike the"
-            " training (unlike_training): further from the means, on average over the runs, than"
-            " the average of their limits; how often that errs was not tested"
+            " training (unlike_training): further from all means, or less decided, than the average"
+            " of the runs' limits; how often that errs was not tested"
         )
     return lines
 
@@ -72,24 +72,24 @@ def _describe_probabilities(trust: Trust, calibrated: bool) -> str:
     )
 
 
-def describe_false_alarms(limit: DistanceLimit) -> str:
+def describe_false_alarms(limits: UnlikeLimits) -> str:
     """Say how many cells like those of the training are called unlike it.
 
     Args:
-        limit: The limit.
+        limits: The limits.
 
     Returns:
         The rate on cells of unseen specimens where there are such, else on all test cells.
     """
-    if limit.false_alarms_unseen is not None:
+    if limits.false_alarms_unseen is not None:
         return (
-            f"so were {100 * limit.false_alarms_unseen:.1f} % of"
-            f" {pluralize(limit.unseen_cells, 'test cell')} of"
-            f" {pluralize(limit.unseen_specimens, 'specimen')} not in training"
+            f"so were {100 * limits.false_alarms_unseen:.1f} % of"
+            f" {pluralize(limits.unseen_cells, 'test cell')} of"
+            f" {pluralize(limits.unseen_specimens, 'specimen')} not in training"
         )
-    if limit.false_alarms is not None:
+    if limits.false_alarms is not None:
         return (
-            f"so were {100 * limit.false_alarms:.1f} % of the test cells; of specimens not in"
+            f"so were {100 * limits.false_alarms:.1f} % of the test cells; of specimens not in"
             " training it may be more"
         )
-    return f"the limit keeps {100 * limit.quantile:.0f} % of the cells that it was chosen on"
+    return f"each limit keeps {100 * limits.quantile:g} % of the cells that it was chosen on"

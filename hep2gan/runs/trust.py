@@ -16,12 +16,13 @@ Part = Literal["validation", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistanceLimit:
-    """From which distance to the nearest mean of the mixture on a cell is unlike the training.
+class UnlikeLimits:
+    """From where on a cell is unlike the training: too far from all means, or too undecided.
 
     Attributes:
-        quantile: Share of the cells that the limit was chosen on which lie within it.
-        squared: The limit, a squared distance of features.
+        quantile: Share of the cells that the limits were chosen on which lie within each.
+        entropy: Largest entropy of the probabilities at the run's temperature, in [0, 1].
+        squared: Largest squared distance of features to the nearest mean; None without a mixture.
         false_alarms: Share of test cells beyond a limit that they did not help to choose; None
             where they could not be halved.
         false_alarms_unseen: The same of test cells whose specimen has no cell in training.
@@ -30,7 +31,8 @@ class DistanceLimit:
     """
 
     quantile: Share
-    squared: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    entropy: Share
+    squared: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     false_alarms: Share | None
     false_alarms_unseen: Share | None
     unseen_cells: Count
@@ -45,7 +47,7 @@ class Trust:
         classes: K class names, in the order of the probabilities.
         checkpoint: The checkpoint file that was tested, as `RunFolder.name_checkpoint` names it;
             None for a forest.
-        part: The part that temperature and limit were chosen on. With "test" the errors and false
+        part: The part that temperature and limits were chosen on. With "test" the errors and false
             alarms below are cross-fitted: each half of the specimens by the other half's choice.
         cells: Number of its cells.
         specimens: Number of its specimens; None where any is unknown.
@@ -57,8 +59,8 @@ class Trust:
         aurc: Area under the risk–coverage curve of the test cells, most probable class first.
         aurc_ideal: The area where every error comes last.
         risk: (coverage, risk) at 5 %, 10 %, … 100 % of the test cells.
-        distance: The limit of distances; None without one.
-        no_distance: Why there is none, in words; '' where there is.
+        unlike: The limits of cells like the training's; None without them.
+        no_limits: Why there are none, in words; '' where there are.
     """
 
     classes: list[str]
@@ -73,14 +75,14 @@ class Trust:
     aurc: Share
     aurc_ideal: Share
     risk: list[tuple[Share, Share]]
-    distance: DistanceLimit | None
-    no_distance: str
+    unlike: UnlikeLimits | None
+    no_limits: str
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     @property
     def chosen_on(self) -> str:
-        """Of how many cells of which part temperature and limit are, in words."""
+        """Of how many cells of which part temperature and limits are, in words."""
         of = f" of {self.specimens:,} specimens" if self.specimens else ""
         return f"{self.cells:,} {self.part} cells{of}"
 

@@ -7,21 +7,22 @@ import numpy as np
 import numpy.typing as npt
 
 from hep2gan.runs.predictions import Predictions
-from hep2gan.runs.trust import DistanceLimit, Part, Trust
+from hep2gan.runs.trust import Part, Trust, UnlikeLimits
 from hep2gan.statistics.calibration import (
     apply_temperature,
     cross_fit_temperature,
     expected_calibration_error,
     fit_temperature,
+    normalized_entropy,
     reliability,
     split_halves,
 )
 from hep2gan.statistics.risk_coverage import RiskCoverage, risk_coverage
 
 QUANTILE = 0.95
-"""Share of cells like the training's that the limit of distances is to keep."""
-LEAST_CELLS = 20
-"""Cells below which no limit is chosen: 95 % of fewer is no number."""
+"""Share of cells like the training's that the limits together are to keep, at the least."""
+LEAST_CELLS = 40
+"""Cells below which no limits are chosen: 2.5 % of fewer is less than one."""
 _POINTS = 20
 
 
@@ -64,50 +65,125 @@ def scale_test(predictions: Predictions) -> ScaledTest | None:
     return ScaledTest(fitted.probabilities, fitted.temperatures, "test")
 
 
-class LimitedDistances(NamedTuple):
-    """Distances of test cells to the nearest mean of the mixture, and the limit.
+class Limits(NamedTuple):
+    """Limits of cells like the training's.
 
     Attributes:
-        squared: (N,) squared distances.
-        limit: Squared distance beyond which a cell is unlike the training.
-        beyond: (N,) whether a test cell lies beyond a limit that it did not help to choose; None
-            where the cells cannot be halved.
-        part: Where the limit was chosen.
+        quantile: Share of the cells that they were chosen on which lie within each.
+        entropy: Largest entropy, in [0, 1].
+        squared: Largest squared distance to the nearest mean of the mixture; None without one.
     """
 
-    squared: npt.NDArray[np.float64]
-    limit: float
+    quantile: float
+    entropy: float
+    squared: float | None
+
+    def beyond(self, cells: "_Cells", temperature: float) -> npt.NDArray[np.bool_]:
+        """Tell which cells lie beyond a limit.
+
+        Args:
+            cells: The cells.
+            temperature: That of their probabilities.
+
+        Returns:
+            (N,) whether each does.
+        """
+        found = cells.entropy(temperature) > self.entropy
+        if cells.squared is not None and self.squared is not None:
+            found |= cells.squared > self.squared
+        return found
+
+
+class LimitedCells(NamedTuple):
+    """Test cells and what tells whether they are like the training's.
+
+    Attributes:
+        entropy: (N,) entropies at a temperature that the cells did not help to fit, where they can
+            be halved.
+        squared: (N,) squared distances to the nearest mean of the mixture; None without one.
+        limits: The limits of new cells.
+        beyond: (N,) whether a test cell lies beyond limits that it did not help to choose; None
+            where the cells cannot be halved.
+        part: Where the limits were chosen.
+    """
+
+    entropy: npt.NDArray[np.float64]
+    squared: npt.NDArray[np.float64] | None
+    limits: Limits
     beyond: npt.NDArray[np.bool_] | None
     part: Part
 
 
-def limit_distances(predictions: Predictions) -> LimitedDistances | None:
-    """Choose from which distance on a cell is unlike the training.
+class _Cells(NamedTuple):
+    """What limits are chosen on, and judge."""
+
+    probabilities: npt.NDArray[np.floating]
+    squared: npt.NDArray[np.float64] | None
+    label: npt.NDArray[np.int64]
+
+    def entropy(self, temperature: float) -> npt.NDArray[np.float64]:
+        return normalized_entropy(apply_temperature(self.probabilities, temperature))
+
+    def at(self, rows: npt.NDArray[np.bool_]) -> "_Cells":
+        squared = None if self.squared is None else self.squared[rows]
+        return _Cells(self.probabilities[rows], squared, self.label[rows])
+
+    def choose(self) -> tuple[float, Limits]:
+        """Fit the temperature, and choose the limits at it."""
+        temperature = fit_temperature(self.probabilities, self.label)
+        # Each measure has its part of the false alarms.
+        quantile = 1 - (1 - QUANTILE) / (1 if self.squared is None else 2)
+        squared = None if self.squared is None else conformal_quantile(self.squared, quantile)
+        entropy = conformal_quantile(self.entropy(temperature), quantile)
+        return temperature, Limits(quantile, entropy, squared)
+
+
+def _nearest(distances: npt.NDArray[np.floating] | None) -> npt.NDArray[np.float64] | None:
+    return None if distances is None else distances.min(axis=1).astype(np.float64)
+
+
+def limit_cells(predictions: Predictions) -> LimitedCells | None:
+    """Choose from where on a cell is unlike the training.
+
+    It is so if the nearest mean of the mixture is far, or if the classifier is undecided: where a
+    class was never seen, its features mostly lie between the means of the others, near to all. Each
+    of the two measures is to call half of 1 − `QUANTILE` of the cells like the training's; without
+    a mixture the entropy calls all of it.
 
     Args:
-        predictions: Predictions of a test.
+        predictions: Predictions of a method with a classifier.
 
     Returns:
-        The limit from the validation part where there is one, else from the test part; None without
-        a mixture or with fewer than `LEAST_CELLS` cells to choose it on.
+        The limits from the validation part where there is one, else from the test part; None with
+        fewer than `LEAST_CELLS` cells to choose them on.
+
+    Raises:
+        Hep2ganError: If there are no probabilities.
     """
-    if predictions.distances is None:
-        return None
-    own = predictions.distances.min(axis=1).astype(np.float64)
-    if predictions.validation_distances is not None:
-        chosen = predictions.validation_distances.min(axis=1).astype(np.float64)
-        if len(chosen) < LEAST_CELLS:
+    own = _Cells(
+        predictions.require_probabilities(), _nearest(predictions.distances), predictions.label
+    )
+    chosen, label = predictions.validation_probabilities, predictions.validation_label
+    if chosen is not None and label is not None:
+        if len(label) < LEAST_CELLS:
             return None
-        limit = conformal_quantile(chosen)
-        return LimitedDistances(own, limit, own > limit, "validation")
-    if len(own) < LEAST_CELLS:
+        temperature, limits = _Cells(
+            chosen, _nearest(predictions.validation_distances), label
+        ).choose()
+        beyond = limits.beyond(own, temperature)
+        return LimitedCells(own.entropy(temperature), own.squared, limits, beyond, "validation")
+    if len(own.label) < LEAST_CELLS:
         return None
-    beyond = None
-    if _can_be_halved(predictions.specimen):
-        half = split_halves(predictions.label, predictions.specimen)
-        by_other = [conformal_quantile(own[half != one]) for one in (0, 1)]
-        beyond = own > np.asarray(by_other)[half]
-    return LimitedDistances(own, conformal_quantile(own), beyond, "test")
+    temperature, limits = own.choose()
+    if not _can_be_halved(predictions.specimen):
+        return LimitedCells(own.entropy(temperature), own.squared, limits, None, "test")
+    half = split_halves(own.label, predictions.specimen)
+    entropy, found = np.empty(len(half)), np.empty(len(half), np.bool_)
+    for one in (0, 1):
+        of_other, by_other = own.at(half != one).choose()
+        found[half == one] = by_other.beyond(own.at(half == one), of_other)
+        entropy[half == one] = own.at(half == one).entropy(of_other)
+    return LimitedCells(entropy, own.squared, limits, found, "test")
 
 
 def conformal_quantile(values: npt.NDArray[np.floating], share: float = QUANTILE) -> float:
@@ -173,8 +249,8 @@ def fit_trust(predictions: Predictions, checkpoint: str | None = None) -> Trust 
         aurc=curve.area,
         aurc_ideal=risk_coverage(right.astype(np.float64), right).area,
         risk=_points(curve),
-        distance=_limit(predictions),
-        no_distance=_why_no_distance(predictions),
+        unlike=_limits(predictions),
+        no_limits=_why_no_limits(predictions),
     )
 
 
@@ -201,8 +277,8 @@ def _points(curve: RiskCoverage) -> list[tuple[float, float]]:
     return [(float(curve.coverage[at - 1]), float(curve.risk[at - 1])) for at in places]
 
 
-def _limit(predictions: Predictions) -> DistanceLimit | None:
-    found = limit_distances(predictions)
+def _limits(predictions: Predictions) -> UnlikeLimits | None:
+    found = limit_cells(predictions)
     if found is None:
         return None
     unseen = find_unseen(predictions)
@@ -210,9 +286,10 @@ def _limit(predictions: Predictions) -> DistanceLimit | None:
         None if found.beyond is None or not rows.any() else float(found.beyond[rows].mean())
         for rows in (np.ones(len(unseen), np.bool_), unseen)
     ]
-    return DistanceLimit(
-        quantile=QUANTILE,
-        squared=found.limit,
+    return UnlikeLimits(
+        quantile=found.limits.quantile,
+        entropy=found.limits.entropy,
+        squared=found.limits.squared,
         false_alarms=rates[0],
         false_alarms_unseen=rates[1],
         unseen_cells=int(unseen.sum()),
@@ -235,12 +312,10 @@ def find_unseen(predictions: Predictions) -> npt.NDArray[np.bool_]:
     return (predictions.specimen >= 0) & ~np.isin(predictions.specimen, trained)
 
 
-def _why_no_distance(predictions: Predictions) -> str:
-    if predictions.distances is None:
-        return "the method has no Gaussian mixture"
+def _why_no_limits(predictions: Predictions) -> str:
     part, specimen = _chosen_part(predictions)
     if len(specimen) < LEAST_CELLS:
-        return f"the {part} part has {len(specimen)} cells, a limit needs {LEAST_CELLS}"
+        return f"the {part} part has {len(specimen)} cells, limits need {LEAST_CELLS}"
     return ""
 
 

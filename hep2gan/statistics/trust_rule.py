@@ -18,7 +18,8 @@ class CellMeasures(NamedTuple):
             without a classifier.
         distance: (n,) Mahalanobis distance to the nearest mean; None without a mixture.
         nearest: (n,) class of that mean.
-        unlike: (n,) whether the distance is beyond the run's limit; None without one.
+        unlike: (n,) whether the distance or the entropy is beyond the run's limit; None without
+            limits.
     """
 
     entropy: npt.NDArray[np.float64] | None = None
@@ -32,12 +33,21 @@ class TrustRule:
     """How predictions of new cells are scaled and measured.
 
     Attributes:
-        temperature: See `apply_temperature`; 1 leaves probabilities as they are.
-        limit: Squared distance beyond which a cell is unlike the training; None for no limit.
+        temperature: That of the run, see `apply_temperature`; 1 leaves probabilities as they are.
+        squared: Squared distance beyond which a cell is unlike the training; None for no limit.
+        entropy: Entropy at the temperature beyond which it is so; None for no limit.
+        calibrated: Whether probabilities are scaled by the temperature.
     """
 
     temperature: float = 1.0
-    limit: float | None = None
+    squared: float | None = None
+    entropy: float | None = None
+    calibrated: bool = True
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether it tells which cells are unlike the training."""
+        return self.squared is not None or self.entropy is not None
 
     @classmethod
     def of(cls, trust: Trust | None, *, calibrated: bool = True) -> "TrustRule":
@@ -49,8 +59,9 @@ class TrustRule:
         """
         if trust is None:
             return cls()
-        limit = None if trust.distance is None else trust.distance.squared
-        return cls(trust.temperature if calibrated else 1.0, limit)
+        limits = trust.unlike
+        squared, entropy = (None, None) if limits is None else (limits.squared, limits.entropy)
+        return cls(trust.temperature, squared, entropy, calibrated)
 
     def scale(
         self, probabilities: npt.NDArray[np.floating] | None
@@ -64,7 +75,7 @@ class TrustRule:
             (n, K) in float64, in which no two classes become equal; the same array at temperature
             1.
         """
-        if probabilities is None or self.temperature == 1.0:
+        if probabilities is None or self.temperature == 1.0 or not self.calibrated:
             return probabilities
         return apply_temperature(probabilities, self.temperature)
 
@@ -83,9 +94,18 @@ class TrustRule:
             The measures.
         """
         entropy = None if probabilities is None else normalized_entropy(probabilities)
+        undecided = None
+        if probabilities is not None and self.entropy is not None:
+            # Calibrated or not, the same cells are unlike the training.
+            scaled = probabilities
+            if not self.calibrated:
+                scaled = apply_temperature(probabilities, self.temperature)
+            undecided = normalized_entropy(scaled) > self.entropy
         if distances is None:
-            return CellMeasures(entropy)
+            return CellMeasures(entropy, unlike=undecided)
         squared = np.maximum(distances.min(axis=1).astype(np.float64), 0)
-        unlike = None if self.limit is None else squared > self.limit
+        far = None if self.squared is None else squared > self.squared
+        found = [each for each in (far, undecided) if each is not None]
+        unlike = np.logical_or.reduce(found) if found else None
         nearest = np.asarray(distances.argmin(axis=1), np.int64)
         return CellMeasures(entropy, np.sqrt(squared), nearest, unlike)

@@ -1,5 +1,7 @@
 """Several networks and views as one: means and spread by hand, and what cannot be averaged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,9 @@ from hep2gan.inference.onnx_backend import OnnxBackend
 from hep2gan.inference.predict import BackendOutput, TrainedModel
 from hep2gan.models.output import TestTimeAugmentation, apply_view, undo_view
 from hep2gan.runs.folder import CropGeometry
+from hep2gan.statistics.trust_rule import TrustRule
 from tests.helpers import tiny
+from tests.helpers.made_up_trust import LIMIT, TRUST
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (3, 6, 6), np.uint8)
@@ -40,8 +44,10 @@ def corner(image, levels):
     return BackendOutput(image.astype(np.float32) / 255, np.concatenate([chance, 1 - chance], 1))
 
 
-def model(backend, classes=("a", "b"), size=6, crops=CROPS, reading=ImageReading()):  # noqa: B008
-    return TrainedModel(backend, classes, size, crops, reading)
+def model(
+    backend, classes=("a", "b"), size=6, crops=CROPS, reading=ImageReading(), trusts=(None,)  # noqa: B008
+):  # fmt: skip
+    return TrainedModel(backend, classes, size, crops, reading, trusts)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +82,29 @@ def test_means_by_hand():
     assert found.distances == pytest.approx(np.tile([3.0, 5.0], (3, 1)))
     opinions = np.array([[0.9, 0.1], [0.5, 0.5], [0.4, 0.6]])[:, None]
     assert found.spread == pytest.approx(np.tile(spread(opinions), 3))
-    assert {part.dtype for part in found if part is not None} == {np.dtype(np.float32)}
+    assert {part.dtype.char for part in (found.mask, found.distances, found.spread)} == {"f"}
+
+
+def test_each_member_is_scaled_by_its_own_temperature_before_the_mean():
+    members = [says([0.9, 0.1]), says([0.5, 0.5])]
+    found = Ensemble(members, rules=[TrustRule(temperature=2.0), TrustRule()])(IMAGE, LEVELS)
+    # √0.9 / (√0.9 + √0.1) = 0.75.
+    assert found.probabilities == pytest.approx(np.tile([0.625, 0.375], (3, 1)))
+    scaled = np.array([[0.75, 0.25], [0.5, 0.5]])[:, None]
+    assert found.spread == pytest.approx(np.tile(spread(scaled), 3), abs=1e-6)
+
+
+def test_the_limits_of_an_ensemble_are_the_means_of_its_members():
+    near = replace(TRUST, unlike=replace(LIMIT, squared=2.5, entropy=0.6))
+    members = {"a": model(corner, trusts=(TRUST,)), "b": model(corner, trusts=(near,))}
+    assert combine_models(members).rule == TrustRule(squared=7.5, entropy=pytest.approx(0.7))
+    assert combine_models(members, views=True).rule.squared == 7.5
+    assert combine_models(members).trusts == (TRUST, near)
+    # Limits are of calibrated probabilities.
+    assert not combine_models(members, calibrated=False).rule.has_limits
+    untested = members | {"c": model(corner)}
+    assert not combine_models(untested).rule.has_limits
+    assert combine_models({"a": members["a"]}).rule == TrustRule.of(TRUST)
 
 
 def test_members_that_do_not_classify_have_no_spread():

@@ -27,7 +27,7 @@ def test_a_run_that_was_not_tested_has_none(tmp_path):
         {"temperature": "warm"},
         {"calibration_error": 1.5},
         {"part": "training"},
-        {"distance": {"squared": 3}},
+        {"unlike": {"squared": 3}},
         {"further": 1},
         {"cells": 0},
     ],

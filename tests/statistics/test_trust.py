@@ -10,6 +10,7 @@ from hep2gan.statistics.calibration import (
     cross_fit_temperature,
     expected_calibration_error,
     fit_temperature,
+    normalized_entropy,
     reliability,
     split_halves,
 )
@@ -17,7 +18,7 @@ from hep2gan.statistics.trust import (
     conformal_quantile,
     find_unseen,
     fit_trust,
-    limit_distances,
+    limit_cells,
     scale_test,
 )
 
@@ -82,9 +83,13 @@ def test_a_validation_part_tells_of_the_whole_test():
     assert (found.part, found.cells, found.temperature) == ("validation", 400, temperature)
     scaled = apply_temperature(test.probabilities, temperature)
     assert found.calibration_error_scaled == error(scaled, test.label)
-    limit = conformal_quantile(test.validation_distances.min(axis=1))
-    assert found.distance.squared == limit
-    assert found.distance.false_alarms == (test.distances.min(axis=1) > limit).mean()
+    limit = conformal_quantile(test.validation_distances.min(axis=1), 0.975)
+    chosen = normalized_entropy(apply_temperature(test.validation_probabilities, temperature))
+    undecided = conformal_quantile(chosen, 0.975)
+    assert (found.unlike.squared, found.unlike.entropy) == (limit, undecided)
+    far = test.distances.min(axis=1) > limit
+    beyond = far | (normalized_entropy(scaled) > undecided)
+    assert found.unlike.false_alarms == beyond.mean() > far.mean()
 
 
 def test_the_limit_by_hand():
@@ -106,9 +111,13 @@ def test_false_alarms_are_of_the_half_that_did_not_choose():
     nearest = test.distances.min(axis=1)
     beyond = np.zeros(400, bool)
     for own in (0, 1):
-        beyond[half == own] = nearest[half == own] > conformal_quantile(nearest[half != own])
-    found = fit_trust(test).distance
-    assert found.squared == conformal_quantile(nearest)
+        ours, theirs = half == own, half != own
+        temperature = fit_temperature(test.probabilities[theirs], test.label[theirs])
+        entropy = normalized_entropy(apply_temperature(test.probabilities, temperature))
+        far = nearest[ours] > conformal_quantile(nearest[theirs], 0.975)
+        beyond[ours] = far | (entropy[ours] > conformal_quantile(entropy[theirs], 0.975))
+    found = fit_trust(test).unlike
+    assert found.squared == conformal_quantile(nearest, 0.975)
     assert found.false_alarms == beyond.mean()
     # Specimens 0 to 14 have no cell in training.
     assert found.false_alarms_unseen == beyond[:300].mean()
@@ -120,7 +129,7 @@ def test_a_cell_does_not_choose_its_own_limit():
     one = np.flatnonzero(split_halves(test.label, test.specimen) == 0)
     far = test.distances.copy()
     far[one] += 1000
-    assert limit_distances(replace(test, distances=far)).beyond[one].all()
+    assert limit_cells(replace(test, distances=far)).beyond[one].all()
 
 
 @pytest.mark.parametrize(
@@ -134,18 +143,18 @@ def test_a_cell_does_not_choose_its_own_limit():
 )
 def test_unseen_is_only_what_is_known_to_be(changes, unseen):
     assert find_unseen(made(**changes)).sum() == unseen
-    found = fit_trust(made(**changes)).distance
+    found = fit_trust(made(**changes)).unlike
     assert (found.false_alarms_unseen is None) == (not unseen)
 
 
 def test_what_cannot_be_known_is_not_said():
     assert fit_trust(made(probabilities=None)) is None
-    bare = fit_trust(made(distances=None))
-    assert (bare.distance, bare.no_distance) == (None, "the method has no Gaussian mixture")
+    bare = fit_trust(made(distances=None)).unlike
+    assert (bare.squared, bare.quantile) == (None, 0.95)
     few = fit_trust(made(specimens=3, per_specimen=6))
-    assert few.no_distance == "the test part has 18 cells, a limit needs 20"
+    assert (few.unlike, few.no_limits) == (None, "the test part has 18 cells, limits need 40")
     one = fit_trust(made(specimen=np.zeros(400, np.int64)))
-    assert one.calibration_error_scaled is one.distance.false_alarms is None
+    assert one.calibration_error_scaled is one.unlike.false_alarms is None
     unknown = fit_trust(made(specimen=np.full(400, -1)))
     assert unknown.specimens is None
     assert unknown.calibration_error_scaled is not None

@@ -54,6 +54,6 @@ def test_specimens_of_the_training_are_kept(tested):
     assert one.train_specimens.tolist() == sorted(set(store.specimen[train].tolist()))
     # A random split: hardly a specimen of the test has no cell in training.
     unseen = set(one.specimen.tolist()) - set(one.train_specimens.tolist())
-    assert trust.distance is None
-    assert trust.no_distance == "the validation part has 12 cells, a limit needs 20"
+    assert trust.unlike is None
+    assert trust.no_limits == "the validation part has 12 cells, limits need 40"
     assert len(unseen) < 6

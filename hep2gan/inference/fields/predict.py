@@ -74,7 +74,7 @@ class FieldsReport:
     Attributes:
         done: Fields whose results are written.
         cells: Their cells.
-        flags: Cells by flag, "unlike_training" among them where the run has a limit of distances.
+        flags: Cells by flag, "unlike_training" among them where the run has limits.
         clear: Cells without a flag.
         found: Fields whose cells were found, not read from a label image.
         without_cells: Fields that have none.
@@ -226,7 +226,7 @@ def _open_tables(stack: ExitStack, predictor: FieldPredictor, options: FieldOpti
 
 
 def _has_limit(predictor: FieldPredictor) -> bool:
-    return predictor.outputs.distances is not None and predictor.trust.limit is not None
+    return predictor.outputs.probabilities is not None and predictor.trust.has_limits
 
 
 def _load(

@@ -1,4 +1,4 @@
-"""How far to trust a cell: errors by coverage, and distances to the mixture with their limit."""
+"""How far to trust a cell: errors by coverage, entropies and distances with their limits."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,34 +7,47 @@ from matplotlib.figure import Figure
 from hep2gan.reports.figures import style
 from hep2gan.runs.predictions import Predictions
 from hep2gan.statistics.risk_coverage import RiskCoverage, risk_coverage
-from hep2gan.statistics.trust import LimitedDistances, limit_distances, risk_of, scale_test
+from hep2gan.statistics.trust import limit_cells, risk_of, scale_test
 
 _BINS = 40
 _FURTHEST = 2.0
-"""Of the limit, where the axis of distances ends; what lies further is in the last bin."""
+"""Of the limit, where the axis ends; what lies further is in the last bin."""
 _RIGHT, _WRONG = style.OKABE_ITO[0], style.OKABE_ITO[3]
 _HEIGHT = 2.5
 
 
 def plot_trust(predictions: Predictions) -> Figure | None:
-    """Plot the risk–coverage curve of a method and the distances of its cells to the mixture.
+    """Plot the risk–coverage curve of a method, and its cells' entropies and distances.
 
     Args:
         predictions: Predictions of the method.
 
     Returns:
-        The figure, without distances where there is no limit of them; None without a classifier.
+        The figure, the curve alone where there are no limits; None without a classifier.
     """
     if predictions.probabilities is None:
         return None
     right = predictions.predicted == predictions.label
-    distances = limit_distances(predictions)
-    panels = 1 if distances is None else 2
-    figure = style.new_figure(style.PAGE / 2 * panels, _HEIGHT)
+    found = limit_cells(predictions)
+    measured: list[tuple[str, np.ndarray, float]] = []
+    if found is not None:
+        measured.append(("entropy", found.entropy, found.limits.entropy))
+        if found.squared is not None and found.limits.squared is not None:
+            own, limit = np.sqrt(found.squared), found.limits.squared**0.5
+            measured.append(("distance to the nearest mean", own, limit))
+    panels = 1 + len(measured)
+    figure = style.new_figure(style.PAGE / max(2, panels) * panels, _HEIGHT)
     axes = figure.subplots(1, panels, squeeze=False)[0]
     _plot_risk(axes[0], risk_of(predictions, scale_test(predictions)), right)
-    if distances is not None:
-        _plot_distances(axes[1], distances, right)
+    for ax, (name, own, limit) in zip(axes[1:], measured, strict=True):
+        _plot_limit(ax, name, own, limit, right)
+    if found is not None and found.beyond is not None:
+        figure.suptitle(
+            f"{100 * float(found.beyond.mean()):.1f} % of the test cells are called unlike the"
+            " training",
+            fontsize=style.LABEL,
+            color=style.INK,
+        )
     return figure
 
 
@@ -72,9 +85,8 @@ def _plot_risk(ax: Axes, curve: RiskCoverage, right: np.ndarray) -> None:
     legend.set_alignment("left")
 
 
-def _plot_distances(ax: Axes, found: LimitedDistances, right: np.ndarray) -> None:
-    """Plot how far cells lie from the nearest mean, with the limit of those like the training."""
-    own, limit = np.sqrt(found.squared), float(np.sqrt(found.limit))
+def _plot_limit(ax: Axes, name: str, own: np.ndarray, limit: float, right: np.ndarray) -> None:
+    """Plot a measure of the test cells, and its limit of those like the training."""
     end = max(min(_FURTHEST * limit, float(own.max())), 1.15 * limit, 1e-6)
     edges = np.linspace(0, end, _BINS + 1)
     shown = np.minimum(own, end)
@@ -88,12 +100,6 @@ def _plot_distances(ax: Axes, found: LimitedDistances, right: np.ndarray) -> Non
         else:
             ax.stairs(share, edges, color=color, linewidth=1.2, label=label)
     ax.axvline(limit, color=style.INK, linewidth=1.0, linestyle=(0, (4, 1.5)), label="limit")
-    style.style_axes(ax, xlabel="distance to the nearest mean", ylabel="cells (%)")
-    if found.beyond is not None:
-        ax.set_title(
-            f"{100 * float(found.beyond.mean()):.1f} % of the test cells beyond the limit",
-            fontsize=style.LABEL,
-            color=style.INK,
-        )
+    style.style_axes(ax, xlabel=name, ylabel="cells (%)")
     ax.set_xlim(0, end)
-    ax.legend(fontsize=style.SMALL, loc="upper left", frameon=False)
+    ax.legend(fontsize=style.SMALL, loc="best", frameon=False)

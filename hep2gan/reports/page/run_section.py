@@ -436,12 +436,13 @@ def _of_risk(trust: Trust) -> str:
 
 
 def _of_distances(trust: Trust) -> str:
-    limit = trust.distance
+    limit = trust.unlike
     if limit is None:
-        return f"Unlike the training: no cell is told to be so, as {trust.no_distance}."
+        return f"Unlike the training: no cell is told to be so, as {trust.no_limits}."
+    far = "" if limit.squared is None else f" further than {limit.squared**0.5:.2f} from all means,"
     words = (
-        f"Unlike the training: a cell further than {limit.squared**0.5:.2f} from the nearest mean"
-        f" is called so, a limit that keeps {100 * limit.quantile:.0f} % of {trust.chosen_on}."
+        f"Unlike the training: a cell is called so{far}{' or' if far else ''} with an entropy above"
+        f" {limit.entropy:.2f}; each limit keeps {100 * limit.quantile:g} % of {trust.chosen_on}."
     )
     if limit.false_alarms_unseen is not None:
         specimens = pluralize(limit.unseen_specimens, "specimen")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hep2gan.reports.figures.trust import plot_trust
-from hep2gan.statistics.trust import fit_trust, limit_distances
+from hep2gan.statistics.trust import fit_trust, limit_cells
 
 
 @pytest.fixture
@@ -25,16 +25,18 @@ def test_the_curve_and_its_areas(measured):
     assert ideal.get_ydata()[0] == 0
 
 
-def test_the_histogram_holds_every_cell_and_the_limit(measured):
-    ax = plot_trust(measured).axes[1]
-    found = limit_distances(measured)
-    for steps in ax.patches:
-        assert steps.get_data().values.sum() == pytest.approx(100)
-    assert ax.lines[0].get_xdata() == pytest.approx([found.limit**0.5] * 2)
+def test_the_histograms_hold_every_cell_and_the_limits(measured):
+    figure, found = plot_trust(measured), limit_cells(measured)
+    limits = found.limits.entropy, found.limits.squared**0.5
+    for ax, limit in zip(figure.axes[1:], limits, strict=True):
+        for steps in ax.patches:
+            assert steps.get_data().values.sum() == pytest.approx(100)
+        assert ax.lines[0].get_xdata() == pytest.approx([limit] * 2)
     share = 100 * found.beyond.mean()
-    assert ax.get_title() == f"{share:.1f} % of the test cells beyond the limit"
+    said = f"{share:.1f} % of the test cells are called unlike the training"
+    assert figure.get_suptitle() == said
 
 
-def test_without_a_mixture_there_is_the_curve_alone(predictions):
-    assert len(plot_trust(predictions).axes) == 1
+def test_without_a_mixture_there_are_no_distances(predictions):
+    assert len(plot_trust(predictions).axes) == 2
     assert plot_trust(dataclasses.replace(predictions, probabilities=None)) is None

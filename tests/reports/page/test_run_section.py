@@ -25,7 +25,7 @@ def test_trust_in_words():
 def test_what_is_not_known_is_told():
     assert trust_sentences(None) == []
     assert "no cell is told to be so, as no mixture." in trust_sentences(WITHOUT)[2]
-    seen = replace(TRUST, distance=replace(LIMIT, false_alarms_unseen=None))
+    seen = replace(TRUST, unlike=replace(LIMIT, false_alarms_unseen=None))
     assert "none is known to be of a specimen that had no cell" in trust_sentences(seen)[2]
     one = replace(TRUST, calibration_error_scaled=None)
     assert "Its effect is not known" in trust_sentences(one)[0]
