@@ -29,7 +29,7 @@ COMMANDS = [
 ]
 NUMBERS_AS_NAMES = {"name", "study", "title", "question", "reference"}
 """YAML reads a name such as -1 as a number."""
-BELOW_ZERO = {"cellprob_threshold"}
+BELOW_ZERO = {"cellprob_threshold", "crop_change"}
 """Numbers that may be negative."""
 
 

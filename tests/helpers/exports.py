@@ -17,6 +17,7 @@ def small_export(folder, weights="model.safetensors"):
     description = {
         "format": KIND, "version": VERSION, "weights": weights, "size": 32, "classes": ["a", "b"],
         "crops": None, "white_level": None, "channel": None, "plane": None,
+        "trust": None, "views": 1,
         "configuration": {"name": "x"}, "test_metrics": {"test/accuracy": 0.5},
     }  # fmt: skip
     (folder / DESCRIPTION).write_text(json.dumps(description))

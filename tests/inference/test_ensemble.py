@@ -124,7 +124,7 @@ def test_views_are_those_of_the_training():
 
 
 def test_views_by_hand():
-    found = Ensemble([corner], VIEWS)(IMAGE, LEVELS)
+    found = Ensemble([corner], views=VIEWS)(IMAGE, LEVELS)
     assert found.mask == pytest.approx(IMAGE / 255, abs=1e-6)  # each mask is turned back
     corners = IMAGE[:, [0, 0, -1, -1], [0, -1, 0, -1]] / 255
     assert found.probabilities[:, 0] == pytest.approx(corners.mean(axis=1), abs=1e-6)
@@ -134,8 +134,8 @@ def test_views_by_hand():
 
 
 def test_members_and_views_together():
-    both = Ensemble([corner, says([0.2, 0.8])], VIEWS)(IMAGE, LEVELS)
-    views = Ensemble([corner], VIEWS)(IMAGE, LEVELS)
+    both = Ensemble([corner, says([0.2, 0.8])], views=VIEWS)(IMAGE, LEVELS)
+    views = Ensemble([corner], views=VIEWS)(IMAGE, LEVELS)
     expected = (views.probabilities + np.array([0.2, 0.8])) / 2
     assert both.probabilities == pytest.approx(expected, abs=1e-6)
     assert (both.spread > 0).all()
@@ -143,7 +143,7 @@ def test_members_and_views_together():
 
 def test_one_model_that_looks_once_is_left_as_it_is():
     alone = model(corner)
-    assert combine_models({"a": alone}) is alone
+    assert combine_models({"a": alone}) == alone
     assert combine_models({"a": alone}, views=True).backend(IMAGE, LEVELS).spread is not None
 
 

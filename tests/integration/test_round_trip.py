@@ -106,7 +106,7 @@ def test_predicting_files_gives_what_the_test_gave(place, capsys):
         shutil.copy(raw / f"{name}.png", inputs)
         shutil.copy(raw / f"{name}_Mask.png", inputs)
     (inputs / "broken.png").write_bytes((inputs / f"{found.id[0]}.png").read_bytes()[:300])
-    assert call(predict, RUN, str(inputs), "output=out", "batch_size=2") == 2
+    assert call(predict, RUN, str(inputs), "output=out", "batch_size=2", "calibrated=false") == 2
     shown = capsys.readouterr()
     assert "5 of 6 images done" in shown.out
     assert "broken.png" in shown.err

@@ -30,6 +30,8 @@ def drawn(**changes) -> Predictions:
         train_counts=np.array([3, 0]),
         intensity=np.array(["positive", "", "intermediate", "positive"]),
         pattern=np.array(["b", "a", "b", "b"]),
+        block=np.array([0, 0, 1, 1]),
+        crop_margin=np.array([10.0, 0.0]),
         distances=random.random((cells, 2)).astype(np.float32),
         train_specimens=np.array([0, 3]),
         validation_specimen=np.array([4, 4, 5]),
@@ -105,7 +107,7 @@ BAD = {
     "there are no cells": {
         f.name: getattr(drawn(), f.name)[:0]
         for f in fields(Predictions)
-        if f.name not in ("classes", "mean_mask", "train_counts", "train_specimens")
+        if f.name not in ("classes", "mean_mask", "train_counts", "train_specimens", "crop_margin")
         and not f.name.startswith("validation_")
     },
     "ids occur twice": {"id": np.array(["1", "1", "2", "3"])},

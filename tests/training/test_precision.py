@@ -11,7 +11,8 @@ from hep2gan.cli import evaluate, train
 from hep2gan.config import TrainerSettings
 from hep2gan.data.store.store import Store
 from hep2gan.inference.export import ExportableModel
-from hep2gan.inference.load import load_run, open_model
+from hep2gan.inference.load import load_run
+from hep2gan.inference.open import open_model
 from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.provenance import read_provenance
 from hep2gan.training.devices import channels_last_inference, use_tf32
@@ -142,7 +143,7 @@ def test_a_run_is_tested_as_it_predicts(tmp_path_factory, packed_store):
         store = Store.open(trained.store)
         rows = [list(store.id).index(name) for name in tested.id]
         pixels, levels = store.image[rows], np.asarray(store.levels[rows], np.float32)
-        predicted = open_model(run, accelerator="cpu", trusted=trusted).backend(pixels, levels)
+        predicted = open_model(str(run), accelerator="cpu", trusted=trusted).backend(pixels, levels)
         graph = ExportableModel(trained.task, trained.config.normalisation)
         with torch.no_grad():
             mask, exported, _ = graph(torch.from_numpy(pixels), torch.from_numpy(levels))

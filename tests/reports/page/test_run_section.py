@@ -18,13 +18,16 @@ def test_trust_in_words():
     assert "is 1.70, from 120 test cells of 9 specimens." in probabilities
     assert "of all cells 20.0 % are misclassified, of the surest half 5.0 %" in surest
     assert "0.0400; an order by chance has 0.2000, the best possible 0.0200" in surest
-    assert "further than 3.54 from the nearest mean" in unlike
+    words = (
+        "further than 3.54 from all means, or with an entropy above 0.80; each limit keeps 97.5 %"
+    )
+    assert words in unlike
     assert "8.0 % of 90 test cells of 7 specimens that had no cell in training." in unlike
 
 
 def test_what_is_not_known_is_told():
     assert trust_sentences(None) == []
-    assert "no cell is told to be so, as no mixture." in trust_sentences(WITHOUT)[2]
+    assert "no cell is told to be so, as the test part has 9 cells." in trust_sentences(WITHOUT)[2]
     seen = replace(TRUST, unlike=replace(LIMIT, false_alarms_unseen=None))
     assert "none is known to be of a specimen that had no cell" in trust_sentences(seen)[2]
     one = replace(TRUST, calibration_error_scaled=None)
@@ -37,14 +40,18 @@ def test_what_is_not_known_is_told():
 
 
 def test_predictions_say_the_same_in_two_lines():
-    scaled, unlike = describe_trust(TRUST, 50, 4, calibrated=True)
+    scaled, unlike = describe_trust([TRUST], 50, 4, calibrated=True)
     assert "the temperature 1.70 of 120 test cells of 9 specimens" in scaled
     assert scaled.endswith("10.0 % before, 2.0 % after")
     assert unlike == (
         "4 of 50 cells are unlike the training (unlike_training); so were 8.0 % of 90 test cells"
         " of 7 specimens not in training"
     )
-    assert "calibrated=false" in describe_trust(TRUST, 50, 4, calibrated=False)[0]
-    assert "were not tested" in describe_trust(None, 50, None, calibrated=True)[0]
-    assert describe_trust(None, 0, None, calibrated=True) == []
-    assert describe_trust(WITHOUT, 50, None, calibrated=True)[1].endswith("training: no mixture")
+    assert "calibrated=false" in describe_trust([TRUST], 50, 4, calibrated=False)[0]
+    assert "were not tested" in describe_trust([None], 50, None, calibrated=True)[0]
+    assert describe_trust([None], 0, None, calibrated=True) == []
+    few = describe_trust([WITHOUT], 50, None, calibrated=True)[1]
+    assert few.endswith("unlike the training: the test part has 9 cells")
+    several = describe_trust([TRUST, None], 50, 4, calibrated=True)
+    assert several[0].endswith("its own temperature, but for 1 of 2 runs, which were not tested")
+    assert several[1].endswith("the runs' limits; how often that errs was not tested")

@@ -423,8 +423,13 @@ def stop_and_wait(stop):
 def test_a_run_that_the_server_stopped_is_not_handed_out_again(tmp_path, config):
     (logger,) = build_loggers(config, tmp_path)
     stop = logger.experiment.settings.stop_fn
-    with pytest.raises(KeyboardInterrupt):
-        stop_and_wait(stop)
+    # Workers of a test run, and commands behind nohup, ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stop_and_wait(stop)
+    finally:
+        signal.signal(signal.SIGINT, before)
     logger.finish(143)
     (found,) = runs(tmp_path)
     assert not found["preempting"]
