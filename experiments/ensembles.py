@@ -1,6 +1,6 @@
 """What views and ensembles are worth on specimens that no run has seen.
 
-`python -m experiments.ensembles FOLDER RUN RUN …` predicts the cells of a folder in the layout of
+`python -m experiments.ensembles FOLDER RUN RUN … [calibrated=false]` predicts the cells of a folder in the layout of
 the synthetic cells (`hep2gan-pack data=phantom data.seed=1` makes one of other specimens) by each
 run alone, by each over eight views, and by all together. It prints a table in Markdown: accuracy,
 calibration error and area under the risk–coverage curve, with 95 % intervals by bootstrap over
@@ -74,17 +74,18 @@ def read_images(folder: Path, classes: tuple[str, ...]) -> LabelledImages:
     )
 
 
-def answer(runs: list[hep2gan.Run], files: list[Path]) -> list[Answers]:
+def answer(runs: list[hep2gan.Run], files: list[Path], *, calibrated: bool = True) -> list[Answers]:
     """Predict by each run alone, over eight views, by all together, and by all over views.
 
     Args:
         runs: Two or more runs.
         files: The images.
+        calibrated: Whether the probabilities of each are scaled by its own temperature.
     """
     once, views, of_views = [], [], []
     for run in runs:
-        once.append(_probabilities(run.predict(files)))
-        found = run.predict(files, views=True)
+        once.append(_probabilities(run.predict(files, calibrated=calibrated)))
+        found = run.predict(files, views=True, calibrated=calibrated)
         views.append(_probabilities(found))
         of_views.append([cell.spread for cell in found])
     alone, turned = np.array(once), np.array(views)
@@ -190,18 +191,19 @@ def _with_interval(value: float, resampled: Floats, sign: str = "-") -> str:
     return f"{100 * value:{kind}} ({100 * low:{kind}} to {100 * high:{kind}})".replace("-", "−")
 
 
-def main(folder: str, *paths: str) -> None:
+def main(folder: str, *words: str) -> None:
     """Predict, measure and print.
 
     Args:
         folder: Folder of the synthetic cells.
-        *paths: Run folders, or one folder of a method.
+        *words: Run folders, or one folder of a method; and calibrated=false.
     """
+    paths = [word for word in words if word != "calibrated=false"]
     runs = hep2gan.load_ensemble(paths).members
     images = read_images(Path(folder), runs[0].classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        answers = answer(runs, images.files)
+        answers = answer(runs, images.files, calibrated=len(paths) == len(words))
     specimens = len(np.unique(images.specimen))
     print(f"{len(images.label)} cells of {specimens} specimens that no run has seen; in %\n")
     print(compare(answers, images))
