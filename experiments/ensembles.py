@@ -1,10 +1,10 @@
 """What views and ensembles are worth on specimens that no run has seen.
 
-`python -m experiments.ensembles FOLDER RUN RUN … [calibrated=false]` predicts the cells of a folder in the layout of
-the synthetic cells (`hep2gan-pack data=phantom data.seed=1` makes one of other specimens) by each
-run alone, by each over eight views, and by all together. It prints a table in Markdown: accuracy,
-calibration error and area under the risk–coverage curve, with 95 % intervals by bootstrap over
-whole specimens, and the difference of each to one run alone on the same cells.
+`python -m experiments.ensembles FOLDER RUN RUN … [calibrated=false]` predicts the cells of a folder
+in the layout of the synthetic cells (`hep2gan-pack data=phantom data.seed=1` makes one of other
+specimens) by each run alone, by each over eight views, and by all together. It prints a table in
+Markdown: accuracy, calibration error and area under the risk–coverage curve, with 95 % intervals by
+bootstrap over whole specimens, and the difference of each to one run alone on the same cells.
 """
 
 import csv
