@@ -101,5 +101,6 @@ def _plot_limit(ax: Axes, name: str, own: np.ndarray, limit: float, right: np.nd
             ax.stairs(share, edges, color=color, linewidth=1.2, label=label)
     ax.axvline(limit, color=style.INK, linewidth=1.0, linestyle=(0, (4, 1.5)), label="limit")
     style.style_axes(ax, xlabel=name, ylabel="cells (%)")
-    ax.set_xlim(0, end)
-    ax.legend(fontsize=style.SMALL, loc="best", frameon=False)
+    ax.set(xlim=(0, end), ylim=(0, 1.5 * ax.get_ylim()[1]))
+    # On white: the line of the limit may pass behind it.
+    ax.legend(fontsize=style.SMALL, loc="upper left", framealpha=1.0, edgecolor="none")
