@@ -875,7 +875,10 @@ def test_no_such_revision(pushed):
 
 def test_offline_before_the_first_download(pushed, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    refusal(lambda: fetch_export("hf://lab/hep2"), "online without HF_HUB_OFFLINE once, or copy")
+    refusal(
+        lambda: fetch_export("hf://lab/hep2"),
+        "connect this machine once, HF_HUB_OFFLINE not set, or copy",
+    )
     assert find_model(str(tmp_path / "export")).size == 32
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     fetch_export("hf://lab/hep2")

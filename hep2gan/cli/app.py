@@ -188,7 +188,9 @@ def _to_overrides(positional: list[str], names: tuple[str, ...]) -> list[str]:
 
 
 def _count_models(positional: list[str]) -> int:
-    if len(positional) < 2 or not Path(_expand(positional[1])).is_dir():
+    if len(positional) < 2 or not (
+        positional[1].startswith("hf://") or Path(_expand(positional[1])).is_dir()
+    ):
         return 1  # without importing anything
     from hep2gan.inference.members import count_models
 

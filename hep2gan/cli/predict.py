@@ -37,7 +37,11 @@ def predict(config: dict[str, Any]) -> Path:
     from hep2gan.inference.fields.kind import sort_inputs
     from hep2gan.inference.members import list_members, require_one_for_checkpoint
     from hep2gan.inference.open import find_model
-    from hep2gan.inference.predict import check_output, find_images
+    from hep2gan.inference.predict import (
+        check_output,
+        find_images,
+        remove_earlier_results,
+    )
     from hep2gan.settings import parse
 
     settings = parse(PredictSettings, config)
@@ -53,6 +57,8 @@ def predict(config: dict[str, Any]) -> Path:
     crops, fields, reason = sort_inputs(images, settings.input, model.crops)
     if reason:
         print(reason)
+    if settings.masks != "only":
+        remove_earlier_results(output, images)
     problems = _predict_fields(settings, model, fields) if fields else []
     problems += _predict_crops(settings, model, crops) if crops else []
     if left_out:

@@ -267,7 +267,8 @@ def _download(place: HubName, files: Sequence[str], reason: str, *, again: bool 
         raise Hep2ganError(
             f"{HUB}{place.repository} is not in the cache, and the hub is not reached ({reason})",
             "a model is downloaded once, and then read from the cache",
-            "go online without HF_HUB_OFFLINE once, or copy an export's folder here and name that",
+            "connect this machine once, HF_HUB_OFFLINE not set, or copy an export's folder here and"
+            " name that",
         ) from error
     return Path(folder)
 
@@ -306,7 +307,7 @@ def _explain(place: HubName) -> Iterator[None]:
         raise Hep2ganError(
             f"the hub is not reached ({error})",
             f"it is looked for at {constants.ENDPOINT}",
-            "go online without HF_HUB_OFFLINE, and give the same command again",
+            "connect this machine, HF_HUB_OFFLINE not set, and give the same command again",
         ) from error
 
 

@@ -491,6 +491,33 @@ def check_output(output: Path, images: Sequence[InputImage]) -> None:
         )
 
 
+_TABLES = ("predictions.csv", "cells.csv", "fields.csv", "specimens.csv")
+_FILES = {
+    "masks": (".png", ".tif"),
+    "labels": (".png", ".tif"),
+    "overlays": (".png",),
+    "geojson": (".geojson",),
+}
+"""Endings of what is written for each image, by folder."""
+
+
+def remove_earlier_results(output: Path, images: Sequence[InputImage]) -> None:
+    """Remove what an earlier call wrote for these images: another run may write less of them.
+
+    Args:
+        output: The folder of the results; one without their tables is left alone.
+        images: The files that are to be predicted, all that the tables list: see `check_output`.
+    """
+    tables = [output / name for name in _TABLES if (output / name).is_file()]
+    for folder, endings in _FILES.items() if tables else ():
+        for image in images:
+            stem = output / folder / image.name
+            for ending in endings:
+                stem.with_name(f"{stem.name}{ending}").unlink(missing_ok=True)
+    for table in tables:
+        table.unlink()
+
+
 def _is_output(path: Path, output: Path, inputs: Sequence[str]) -> bool:
     """Whether an input is the output of before, as a shell's * gives it; refuse what lies in it."""
     if not path.is_file() and not path.is_dir():

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hep2gan.errors import pluralize
 from hep2gan.runs.trust import Trust, UnlikeLimits
+from hep2gan.statistics.trust import LEAST_CELLS
 
 
 def describe_trust(
@@ -27,12 +28,12 @@ def describe_trust(
     (trust,) = trusts
     if trust is None:
         return [
-            "probabilities are as the networks give them, and no cell is told to be unlike the"
-            " training: these weights were not tested (hep2gan-evaluate does it)"
+            "probabilities are as the networks give them, and cells unlike the training are not"
+            " marked: these weights were not tested (hep2gan-evaluate does it)"
         ]
     lines = [_describe_probabilities(trust, calibrated)]
     if trust.unlike is None:
-        return [*lines, f"no cell is told to be unlike the training: {trust.no_limits}"]
+        return [*lines, f"cells unlike the training are not marked: {trust.no_limits}"]
     if unlike is not None:
         share = f"{unlike:,} of {pluralize(cells, 'cell')} {'is' if unlike == 1 else 'are'}"
         expected = describe_false_alarms(trust.unlike)
@@ -50,7 +51,9 @@ def _describe_several(
         if untested:
             scaled += f", but for {untested} of {len(trusts)} runs, which were not tested"
     lines = [f"probabilities are means over {len(trusts)} runs, those of each {scaled}"]
-    if unlike is not None:
+    if unlike is None:
+        lines.append("cells unlike the training are not marked: that needs limits of each run")
+    else:
         lines.append(
             f"{unlike:,} of {pluralize(cells, 'cell')} {'is' if unlike == 1 else 'are'} unlike the"
             " training (unlike_training): further from all means, or less decided, than the average"
@@ -63,6 +66,13 @@ def _describe_probabilities(trust: Trust, calibrated: bool) -> str:
     if not calibrated:
         return "probabilities are as the networks give them (calibrated=false)"
     before, after = trust.calibration_error, trust.calibration_error_scaled
+    if trust.temperature == 1.0:
+        few = trust.cells < LEAST_CELLS
+        why = "are too few for a temperature" if few else "gave no temperature that helps"
+        return (
+            f"probabilities are as the networks give them: {trust.chosen_on} {why}; calibration"
+            f" error on the test cells {100 * before:.1f} %"
+        )
     errors = f"{100 * before:.1f} % before"
     if after is not None:
         errors += f", {100 * after:.1f} % after"

@@ -51,7 +51,8 @@ class Trust:
             alarms below are cross-fitted: each half of the specimens by the other half's choice.
         cells: Number of its cells.
         specimens: Number of its specimens; None where any is unknown.
-        temperature: Probabilities p become softmax(log p / temperature).
+        temperature: Probabilities p become softmax(log p / temperature); 1 where too few cells
+            chose it, or where scaling did not lower the calibration error below.
         calibration_error: Expected calibration error of the test cells as the network leaves them.
         calibration_error_scaled: The same at a temperature that they did not help to fit; None
             where they could not be halved.

@@ -22,7 +22,7 @@ from hep2gan.statistics.risk_coverage import RiskCoverage, risk_coverage
 QUANTILE = 0.95
 """Share of cells like the training's that the limits together are to keep, at the least."""
 LEAST_CELLS = 40
-"""Cells below which no limits are chosen: 2.5 % of fewer is less than one."""
+"""Cells below which neither temperature nor limits are chosen: 2.5 % of fewer is less than one."""
 _POINTS = 20
 
 
@@ -128,9 +128,10 @@ class _Cells(NamedTuple):
         squared = None if self.squared is None else self.squared[rows]
         return _Cells(self.probabilities[rows], squared, self.label[rows])
 
-    def choose(self) -> tuple[float, Limits]:
-        """Fit the temperature, and choose the limits at it."""
-        temperature = fit_temperature(self.probabilities, self.label)
+    def choose(self, temperature: float | None = None) -> tuple[float, Limits]:
+        """Fit the temperature, unless it is given, and choose the limits at it."""
+        if temperature is None:
+            temperature = fit_temperature(self.probabilities, self.label)
         # Each measure has its part of the false alarms.
         quantile = 1 - (1 - QUANTILE) / (1 if self.squared is None else 2)
         squared = None if self.squared is None else conformal_quantile(self.squared, quantile)
@@ -169,12 +170,12 @@ def limit_cells(predictions: Predictions) -> LimitedCells | None:
             return None
         temperature, limits = _Cells(
             chosen, _nearest(predictions.validation_distances), label
-        ).choose()
+        ).choose(_temperature(predictions))
         beyond = limits.beyond(own, temperature)
         return LimitedCells(own.entropy(temperature), own.squared, limits, beyond, "validation")
     if len(own.label) < LEAST_CELLS:
         return None
-    temperature, limits = own.choose()
+    temperature, limits = own.choose(_temperature(predictions))
     if not _can_be_halved(predictions.specimen):
         return LimitedCells(own.entropy(temperature), own.squared, limits, None, "test")
     half = split_halves(own.label, predictions.specimen)
@@ -265,10 +266,17 @@ def _chosen_part(predictions: Predictions) -> tuple[Part, npt.NDArray[np.int64]]
 
 
 def _temperature(predictions: Predictions) -> float:
+    """The temperature for new cells; 1 where few chose it, or where it did not help the test."""
     chosen, label = predictions.validation_probabilities, predictions.validation_label
-    if chosen is not None and label is not None:
-        return fit_temperature(chosen, label)
-    return fit_temperature(predictions.require_probabilities(), predictions.label)
+    if chosen is None or label is None:
+        chosen, label = predictions.require_probabilities(), predictions.label
+    scaled = scale_test(predictions)
+    if scaled is None or len(label) < LEAST_CELLS:
+        return 1.0
+    own, truth = predictions.require_probabilities(), predictions.label
+    if _error(scaled.probabilities, truth) >= _error(own, truth):
+        return 1.0
+    return fit_temperature(chosen, label)
 
 
 def _points(curve: RiskCoverage) -> list[tuple[float, float]]:

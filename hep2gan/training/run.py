@@ -239,6 +239,8 @@ def _log_outcome(
     predictions = Predictions.load(run.predictions_file)
     for logger in loggers:
         logger.log_results(metrics, figures=figures, predictions=predictions)
+        if metrics.get("test/constant_masks"):
+            logger.log_alarm("constant_test_masks", "Every generated mask of the test is alike.")
     log_weights(config.logger, run, loggers, describe_run(config, origin), metrics)
 
 

@@ -31,17 +31,19 @@ def inside(trained_run, tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def limited(inside):
-    """The run with limits, for which it has too few test cells, that divide these cells."""
+    """The run with what it has too few test cells for: a temperature, and limits between cells."""
     trust = Trust.load(RUN / "trust.json")
+    made = replace(trust, temperature=2.0, cells=48)
+    made.save(RUN / "trust.json")
     rows = predicted("to_divide")
     squared, entropy = (
         float(np.quantile([float(row[name]) ** power for row in rows], 0.6))
         for name, power in (("distance", 2), ("entropy", 1))
     )
     limits = replace(LIMIT, squared=squared, entropy=entropy, false_alarms_unseen=None)
-    replace(trust, unlike=limits, no_limits="").save(RUN / "trust.json")
+    replace(made, unlike=limits, no_limits="").save(RUN / "trust.json")
     yield limits
     trust.save(RUN / "trust.json")
 
@@ -61,7 +63,7 @@ def test_the_test_of_a_run_keeps_what_it_found(inside):
     found = Predictions.load(RUN / "predictions.npz")
     trust = Trust.load(RUN / "trust.json")
     assert trust == fit_trust(found, "checkpoints/epoch0002.ckpt")
-    assert (trust.part, trust.cells) == ("test", 24)
+    assert (trust.part, trust.cells, trust.temperature) == ("test", 24, 1.0)
     assert found.distances.shape == (24, 6)
     # The mean over cells of the distance to the mean of their own class.
     metrics = json.loads((RUN / "metrics.json").read_text())
@@ -73,8 +75,9 @@ def test_the_test_of_a_run_keeps_what_it_found(inside):
 
 def test_too_few_test_cells_choose_no_limits(inside, capsys):
     assert "unlike_training" not in predicted("unlimited")[0]
-    words = "no cell is told to be unlike the training: the test part has 24 cells, limits need 40"
-    assert words in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "as the networks give them: 24 test cells of" in said
+    assert "cells unlike the training are not marked: the test part has 24 cells, limits" in said
 
 
 def test_probabilities_are_scaled_and_classes_stay(limited, capsys):
@@ -96,7 +99,7 @@ def test_probabilities_are_scaled_and_classes_stay(limited, capsys):
     assert unlike.tolist() == np.where(beyond, "true", "false").tolist()
     assert 16 < beyond.sum() < 33
     assert unlike.tolist() == [row["unlike_training"] for row in raw]
-    assert f"the temperature {trust.temperature:.2f} of 24 test cells" in said
+    assert f"the temperature {trust.temperature:.2f} of 48 test cells" in said
     assert f"{(unlike == 'true').sum()} of 40 cells" in said
     assert "of the test cells" in said
 

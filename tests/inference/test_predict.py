@@ -18,6 +18,7 @@ from hep2gan.inference.predict import (
     find_images,
     load_image,
     map_ordered,
+    remove_earlier_results,
 )
 from hep2gan.models.guidance import MaskGuidance
 from hep2gan.reports.figures.overlay import overlay
@@ -429,6 +430,28 @@ def test_an_error_of_writing_ends_the_prediction(monkeypatch):
     with pytest.raises(OSError, match="out"):
         predicted(40, 4)
     assert Path("out").read_bytes() == b""
+
+
+def test_what_another_run_wrote_of_these_images_goes_and_nothing_else():
+    images = find_images(["a"], OUT).images
+    theirs = (
+        "masks/1.png",
+        "overlays/deep/2.png",
+        "labels/1.tif",
+        "geojson/1.geojson",
+        "fields.csv",
+    )
+    others = ("masks/other.png", "masks/1.txt", "notes.csv", "1.png")
+    for name in (*theirs, *others):
+        (OUT / name).parent.mkdir(parents=True, exist_ok=True)
+        (OUT / name).touch()
+    (OUT / "fields.csv").rename(OUT / "f")
+    remove_earlier_results(OUT, images)  # no tables: a folder of something else
+    (OUT / "f").rename(OUT / "fields.csv")
+    assert all((OUT / name).exists() for name in (*theirs, *others))
+    remove_earlier_results(OUT, images)
+    assert not any((OUT / name).exists() for name in theirs)
+    assert all((OUT / name).exists() for name in others)
 
 
 def test_masks_alone_are_written_in_the_layout_of_a_data_set():

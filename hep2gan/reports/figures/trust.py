@@ -73,6 +73,8 @@ def _plot_risk(ax: Axes, curve: RiskCoverage, right: np.ndarray) -> None:
     style.style_axes(ax, xlabel="cells kept, surest first (%)", ylabel="of these misclassified (%)")
     highest = max(100 * float(curve.risk.max()), 100 * error, 1.0)
     ax.set(xlim=(0, 100), ylim=(0, 1.7 * highest))
+    # Above lies the legend.
+    ax.set_yticks([tick for tick in ax.get_yticks() if tick <= min(100, 1.7 * highest)])
     legend = ax.legend(
         title="area under the curve",
         fontsize=style.SMALL,

@@ -20,7 +20,7 @@ from hep2gan.runs.folder import flatten
 from hep2gan.runs.predictions import Predictions
 from hep2gan.runs.trust import Trust
 from hep2gan.statistics.classification import scores_by_class
-from hep2gan.statistics.trust import fit_trust
+from hep2gan.statistics.trust import LEAST_CELLS, fit_trust
 
 _PLACES = ("run_dir", "runs", "stores", "hydra.", "logger.", "data.root", "data.store")
 _UNUSED = {"segment": ("generator", "discriminator"), "classify": ("classifier",)}
@@ -413,23 +413,31 @@ def _of_probabilities(trust: Trust) -> str:
         f"Probabilities: on average they differ from the accuracy by {_percent(before)} as"
         " trained (expected calibration error)"
     )
-    chosen = f"The run’s temperature is {trust.temperature:.2f}, from {trust.chosen_on}."
     if after is None:
-        return f"{words}. {chosen} Its effect is not known: the test is of one specimen."
+        return f"{words}. They are not scaled: the test is of one specimen, which cannot tell."
     how = (
-        "at the temperature of the validation part"
+        "by the temperature of the validation part"
         if trust.part == "validation"
         else "where each half of the test is scaled by the temperature of the other half"
     )
-    worse = ", so that it does not help here" if after >= before else ""
-    return f"{words}, and by {_percent(after)} {how}{worse}. {chosen}"
+    if trust.cells < LEAST_CELLS:
+        return f"{words}. They are not scaled: {trust.chosen_on} are too few for a temperature."
+    if trust.temperature == 1.0:
+        return (
+            f"{words}, and by {_percent(after)} {how}. As that is no better, predictions are not"
+            " scaled."
+        )
+    return (
+        f"{words}, and by {_percent(after)} {how}. Predictions are scaled by the temperature"
+        f" {trust.temperature:.2f}, from {trust.chosen_on}."
+    )
 
 
 def _of_risk(trust: Trust) -> str:
     half = min(trust.risk, key=lambda point: abs(point[0] - 0.5))
     return (
-        f"Surest cells: of all cells {_percent(trust.error)} are misclassified, of the surest half"
-        f" {_percent(half[1])}. The area under the curve of errors by coverage (AURC) is"
+        f"Errors: {_percent(trust.error)} of all cells are misclassified, and {_percent(half[1])}"
+        " of the surest half. The area under the curve of errors by coverage (AURC) is"
         f" {trust.aurc:.4f}; an order by chance has {trust.error:.4f}, the best possible"
         f" {trust.aurc_ideal:.4f}."
     )
@@ -438,7 +446,7 @@ def _of_risk(trust: Trust) -> str:
 def _of_distances(trust: Trust) -> str:
     limit = trust.unlike
     if limit is None:
-        return f"Unlike the training: no cell is told to be so, as {trust.no_limits}."
+        return f"Cells unlike the training are not marked: {trust.no_limits}."
     far = "" if limit.squared is None else f" further than {limit.squared**0.5:.2f} from all means,"
     words = (
         f"Unlike the training: a cell is called so{far}{' or' if far else ''} with an entropy above"

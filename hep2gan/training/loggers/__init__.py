@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from hep2gan.config import LoggerSettings, TrainConfig
 from hep2gan.runs.predictions import Predictions
 from hep2gan.training.loggers.course import Course, Picture
-from hep2gan.training.loggers.identity import holds_run
+from hep2gan.training.loggers.identity import holds_run, read_identity
 from hep2gan.training.loggers.tensorboard import RunTensorBoardLogger, require_tensorboard
 from hep2gan.training.loggers.weights import LoggedWeights
 
@@ -147,8 +147,17 @@ def missing_loggers(settings: LoggerSettings, folder: Path) -> list[str]:
     Returns:
         Some of tensorboard, mlflow and wandb.
     """
-    held = [name for name in logger_names(settings) if holds_run(folder, name)]
-    return [name for name in logger_names(settings) if name not in held]
+    return [name for name in logger_names(settings) if not _holds_run(settings, folder, name)]
+
+
+def _holds_run(settings: LoggerSettings, folder: Path, name: str) -> bool:
+    if name != "mlflow":
+        return holds_run(folder, name)
+    from hep2gan.training.loggers.mlflow_start import redact_address, tracking_uri
+
+    # It may be another store than the one that is asked for now.
+    store = redact_address(tracking_uri(settings, folder))
+    return holds_run(folder, name) and read_identity(folder, name).get("store") == store
 
 
 def require_logger(settings: LoggerSettings) -> str:

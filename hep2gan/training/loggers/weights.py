@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +20,7 @@ from hep2gan.runs.checkpoints import (
     read_checkpoint,
 )
 from hep2gan.runs.folder import RunFolder
+from hep2gan.runs.trust import Trust
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,8 @@ def log_weights(
                     continue
                 epoch = int(content.get("epoch", 0))
                 place = _write(run, content, folder / aliases[0], epoch)
+                if "best" in aliases:
+                    _add_results(run, place, epoch)
                 scores = metrics if "best" in aliases else {}
                 shown = {**metadata, "epoch": epoch, "metrics": dict(scores)}
                 for logger in loggers:
@@ -127,5 +131,18 @@ def _write(run: RunFolder, content: Checkpoint, folder: Path, epoch: int) -> Pat
         if (run.path / name).is_file():
             shutil.copyfile(run.path / name, folder / name)
     kept = Checkpoint(state_dict=content["state_dict"], epoch=epoch)
-    torch.save(dict(kept), folder / "checkpoints" / f"epoch{epoch + 1:04d}.ckpt")
+    torch.save(dict(kept), folder / _file_name(epoch))
     return folder
+
+
+def _file_name(epoch: int) -> str:
+    return f"checkpoints/epoch{epoch + 1:04d}.ckpt"
+
+
+def _add_results(run: RunFolder, folder: Path, epoch: int) -> None:
+    """Add what the test found of these weights, so that they predict as the run does."""
+    for path in (run.metrics_file, run.done_file):
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
+    if (trust := Trust.load(run.trust_file)) is not None:
+        replace(trust, checkpoint=_file_name(epoch)).save(folder / run.trust_file.name)

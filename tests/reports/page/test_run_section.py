@@ -15,8 +15,8 @@ def test_trust_in_words():
     probabilities, surest, unlike = plain(trust_sentences(TRUST))
     assert "by 10.0 % as trained" in probabilities
     assert "by 2.0 % where each half of the test is scaled" in probabilities
-    assert "is 1.70, from 120 test cells of 9 specimens." in probabilities
-    assert "of all cells 20.0 % are misclassified, of the surest half 5.0 %" in surest
+    assert "the temperature 1.70, from 120 test cells of 9 specimens." in probabilities
+    assert "20.0 % of all cells are misclassified, and 5.0 % of the surest half." in surest
     assert "0.0400; an order by chance has 0.2000, the best possible 0.0200" in surest
     words = (
         "further than 3.54 from all means, or with an entropy above 0.80; each limit keeps 97.5 %"
@@ -27,16 +27,18 @@ def test_trust_in_words():
 
 def test_what_is_not_known_is_told():
     assert trust_sentences(None) == []
-    assert "no cell is told to be so, as the test part has 9 cells." in trust_sentences(WITHOUT)[2]
+    assert "are not marked: the test part has 9 cells." in trust_sentences(WITHOUT)[2]
     seen = replace(TRUST, unlike=replace(LIMIT, false_alarms_unseen=None))
     assert "none is known to be of a specimen that had no cell" in trust_sentences(seen)[2]
     one = replace(TRUST, calibration_error_scaled=None)
-    assert "Its effect is not known" in trust_sentences(one)[0]
-    worse = replace(TRUST, calibration_error_scaled=0.11, part="validation")
-    assert (
-        "at the temperature of the validation part, so that it does not"
-        in trust_sentences(worse)[0]
-    )
+    assert "They are not scaled: the test is of one specimen" in trust_sentences(one)[0]
+    worse = replace(TRUST, calibration_error_scaled=0.11, part="validation", temperature=1.0)
+    said = plain(trust_sentences(worse))[0]
+    assert "by 11.0 % by the temperature of the validation part. As that is no better" in said
+    few = replace(TRUST, cells=12, temperature=1.0)
+    assert "12 test cells of 9 specimens are too few for a" in trust_sentences(few)[0]
+    assert "are too few for a temperature" in describe_trust([few], 9, 1, calibrated=True)[0]
+    assert "gave no temperature that helps" in describe_trust([worse], 9, 1, calibrated=True)[0]
 
 
 def test_predictions_say_the_same_in_two_lines():
@@ -51,7 +53,7 @@ def test_predictions_say_the_same_in_two_lines():
     assert "were not tested" in describe_trust([None], 50, None, calibrated=True)[0]
     assert describe_trust([None], 0, None, calibrated=True) == []
     few = describe_trust([WITHOUT], 50, None, calibrated=True)[1]
-    assert few.endswith("unlike the training: the test part has 9 cells")
+    assert few.endswith("are not marked: the test part has 9 cells")
     several = describe_trust([TRUST, None], 50, 4, calibrated=True)
     assert several[0].endswith("its own temperature, but for 1 of 2 runs, which were not tested")
     assert several[1].endswith("the runs' limits; how often that errs was not tested")

@@ -9,7 +9,12 @@ import pytest
 from PIL import Image
 
 from hep2gan.errors import Hep2ganError
-from hep2gan.training.loggers import build_loggers, holds_run, require_logger
+from hep2gan.training.loggers import (
+    build_loggers,
+    holds_run,
+    missing_loggers,
+    require_logger,
+)
 from hep2gan.training.loggers.course import save_picture
 from hep2gan.training.loggers.local import CsvLogger
 from hep2gan.training.loggers.weights import LoggedWeights
@@ -73,6 +78,9 @@ def test_a_run_holds_parameters_curves_alarms_results_and_weights(tmp_path, conf
     run = client.get_run(logger.run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "proposed-seed3")
     assert holds_run(folder, "mlflow")
+    assert missing_loggers(config.logger, folder) == []
+    other = config.logger.model_copy(update={"tracking_uri": f"sqlite:///{tmp_path / 'all.db'}"})
+    assert missing_loggers(other, folder) == ["mlflow"]
     assert course(client, logger, "train/generator/l1") == [(0, 0.5), (1, 0.4), (2, 0.1)]
     steps = course(client, logger, "step/generator/l1")
     assert [step for step, _ in steps] == [0, 1, 2, 3, 4, 5]

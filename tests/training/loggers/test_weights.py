@@ -20,7 +20,11 @@ class Taker:
 
     def log_weights(self, weights):
         self.taken[weights.aliases] = (weights.epoch, weights.metadata, weights.folder)
-        assert load_run(weights.folder).size == 64
+        loaded = load_run(weights.folder)
+        assert loaded.size == 64
+        # Those that were tested predict as the run does.
+        assert (loaded.trust() is not None) == ("best" in weights.aliases)
+        assert loaded.run.done == ("best" in weights.aliases)
 
 
 @pytest.fixture
