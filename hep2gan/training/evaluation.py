@@ -26,8 +26,6 @@ from hep2gan.metrics.evaluation import compute_test_metrics, metrics_table
 from hep2gan.metrics.segmentation import ConstantMasks
 from hep2gan.metrics.validation import MeanDistances
 from hep2gan.models.output import ModelOutput
-from hep2gan.reports.results import TestCells
-from hep2gan.reports.tables.estimates import make_estimates
 from hep2gan.runs.folder import RunFolder
 from hep2gan.runs.predictions import SUBGROUPS, Predictions
 from hep2gan.statistics.trust import fit_trust
@@ -398,6 +396,10 @@ def accuracy_interval(predictions: Predictions) -> dict[str, float]:
         and takes cells for independent; the same of `mean_class_accuracy`. Empty where there is no
         accuracy; what the units do not determine is absent.
     """
+    # Here, so that a training starts without them.
+    from hep2gan.reports.results import TestCells
+    from hep2gan.reports.tables.estimates import make_estimates
+
     estimates = make_estimates([TestCells.from_predictions(predictions, outlines=False)])
     return {
         f"test/{measure}_{unit}s_{end}": value

@@ -43,10 +43,9 @@ def test_the_locks_resolve(platform, python, tmp_path):
 
 @pytest.mark.integration
 def test_a_mac_with_an_intel_processor_is_refused_by_what_has_no_wheel_for_it(tmp_path):
-    # Of PyTorch none since 2.2: the day this fails, docs/install.md is wrong.
+    # Of PyTorch none since 2.2, of cryptography, which MLflow's client needs, none either: the day
+    # this fails, docs/install.md is wrong.
     done = resolve("requirements.lock", "3.11", "x86_64-apple-darwin", tmp_path)
     assert done.returncode != 0
-    # uv words the cause in more than one way; its hint lists what there are wheels for.
-    (offered,) = re.findall(r"Wheels are available for (.*)", done.stderr)
-    assert "`macosx_14_0_arm64`" in offered
-    assert "x86_64`" not in re.sub(r"`manylinux\w+`", "", offered)
+    # uv names one of the packages, in more than one way.
+    assert re.search(r"has no (usable )?wheels|no wheels with a matching platform", done.stderr)
