@@ -91,7 +91,7 @@ def test_every_link_leads_to_a_place_in_the_page(page):
 
 
 def test_images_are_embedded_decode_and_have_words(page):
-    titles = ["Calibration", "Errors by coverage, and distances"]
+    titles = ["Calibration", "Errors by coverage, and limits"]
     titles += ["Contours", "Confusion matrix", "Features, by t-SNE", "ROC curves"]
     titles += ["Training curves", "Lowest Dice", "Most confident errors"]
     assert [image["alt"].split(" of run ")[0] for image in page.images] == titles
