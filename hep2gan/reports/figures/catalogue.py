@@ -100,8 +100,8 @@ RUN_FIGURES: tuple[FigureSpec[Predictions], ...] = (
         "Errors by coverage, and limits",
         "How many of the cells are misclassified if only the surest are kept, beside an order by "
         "chance and one that puts every error last. Entropies of the test cells and, where the "
-        "method has a Gaussian mixture, distances to its nearest mean, with the limits beyond which "
-        "a cell is called unlike the training; what lies beyond the axis is in its last bin.",
+        "method has a Gaussian mixture, distances to its nearest mean, with the limits beyond "
+        "which a cell is called unlike the training; what lies beyond the axis is in its last bin.",
         trust.plot_trust,
     ),
     FigureSpec(
