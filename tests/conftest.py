@@ -1,5 +1,7 @@
 """What all tests share: torch as a new process has it, a packed store and a trained run."""
 
+import signal
+
 import pytest
 import torch
 
@@ -8,8 +10,11 @@ from hep2gan.reports.figures import catalogue
 from hep2gan.reports.page import elements
 from tests.helpers.commands import built_once
 
-pytest_plugins = ["tests.helpers.report_fixtures"]
+# Behind nohup or & a shell lets processes ignore Ctrl-C, which the tests of stops send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["tests.helpers.report_fixtures"]
 
 _PRINT = catalogue.DPI
 
