@@ -53,8 +53,8 @@ MUTATIONS = (
     ),
     Mutation(
         SEGMENTATION,
-        "(to_float32(truth) - to_float32(generated)).abs().mean()",
-        "(to_float32(truth) - to_float32(generated)).square().mean()",
+        "(to_float32(truth) - to_float32(logits).sigmoid()).abs().mean()",
+        "(to_float32(truth) - to_float32(logits).sigmoid()).square().mean()",
         "losses/test_segmentation.py",
     ),
     Mutation(
