@@ -19,6 +19,7 @@ import numpy.typing as npt
 import hep2gan
 from hep2gan.inference.ensemble import spread
 from hep2gan.statistics.calibration import expected_calibration_error, reliability
+from hep2gan.statistics.risk_coverage import risk_coverage
 
 Floats = npt.NDArray[np.float64]
 RESAMPLES = 1000
@@ -124,26 +125,10 @@ def measure(
         right = p.argmax(axis=1) == true
         by_spread = np.nan
         if given.spread is not None:
-            by_spread = area_under_risk(-given.spread[at][rows], right)
+            by_spread = risk_coverage(-given.spread[at][rows], right).area
         error = expected_calibration_error(reliability(p, true))
-        values.append([right.mean(), error, area_under_risk(p.max(axis=1), right), by_spread])
+        values.append([right.mean(), error, risk_coverage(p.max(axis=1), right).area, by_spread])
     return [float(value) for value in np.mean(values, axis=0)]
-
-
-def area_under_risk(trust: Floats, right: npt.NDArray[np.bool_]) -> float:
-    """Average the error rate of the most trusted cells over all their shares (AURC).
-
-    Y. Geifman, G. Uziel, R. El-Yaniv: Bias-reduced uncertainty estimation for deep neural
-    classifiers, ICLR 2019.
-
-    Args:
-        trust: (N,) the higher, the more a cell is trusted.
-        right: (N,) whether it is named correctly.
-    """
-    _, group, cells = np.unique(-trust, return_inverse=True, return_counts=True)
-    # Cells that are trusted alike share their errors.
-    rate = np.repeat(np.bincount(group, weights=~right) / cells, cells)
-    return float((rate.cumsum() / np.arange(1, len(right) + 1)).mean())
 
 
 def compare(answers: list[Answers], images: LabelledImages, resamples: int = RESAMPLES) -> str:

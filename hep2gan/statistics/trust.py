@@ -18,6 +18,7 @@ from hep2gan.statistics.calibration import (
     split_halves,
 )
 from hep2gan.statistics.risk_coverage import RiskCoverage, risk_coverage
+from hep2gan.statistics.trust_rule import TrustRule
 
 QUANTILE = 0.95
 """Share of cells like the training's that the limits together are to keep, at the least."""
@@ -88,10 +89,11 @@ class Limits(NamedTuple):
         Returns:
             (N,) whether each does.
         """
-        found = cells.entropy(temperature) > self.entropy
-        if cells.squared is not None and self.squared is not None:
-            found |= cells.squared > self.squared
-        return found
+        # By the rule for new cells; the probabilities here are not scaled yet.
+        rule = TrustRule(temperature, self.squared, self.entropy, calibrated=False)
+        unlike = rule.measure(cells.probabilities, cells.distances).unlike
+        assert unlike is not None  # there is a limit of entropy
+        return unlike
 
 
 class LimitedCells(NamedTuple):
@@ -118,32 +120,32 @@ class _Cells(NamedTuple):
     """What limits are chosen on, and judge."""
 
     probabilities: npt.NDArray[np.floating]
-    squared: npt.NDArray[np.float64] | None
+    distances: npt.NDArray[np.floating] | None
     label: npt.NDArray[np.int64]
+
+    @property
+    def squared(self) -> npt.NDArray[np.float64] | None:
+        """(N,) squared distances to the nearest mean; None without a mixture."""
+        return None if self.distances is None else self.distances.min(axis=1).astype(np.float64)
 
     def entropy(self, temperature: float) -> npt.NDArray[np.float64]:
         return normalized_entropy(apply_temperature(self.probabilities, temperature))
 
     def at(self, rows: npt.NDArray[np.bool_]) -> "_Cells":
-        squared = None if self.squared is None else self.squared[rows]
-        return _Cells(self.probabilities[rows], squared, self.label[rows])
+        distances = None if self.distances is None else self.distances[rows]
+        return _Cells(self.probabilities[rows], distances, self.label[rows])
 
-    def choose(self, temperature: float | None = None) -> tuple[float, Limits]:
-        """Fit the temperature, unless it is given, and choose the limits at it."""
-        if temperature is None:
-            temperature = fit_temperature(self.probabilities, self.label)
+    def choose(self, temperature: float) -> Limits:
+        """Choose the limits at a temperature."""
         # Each measure has its part of the false alarms.
-        quantile = 1 - (1 - QUANTILE) / (1 if self.squared is None else 2)
-        squared = None if self.squared is None else conformal_quantile(self.squared, quantile)
+        nearest = self.squared
+        quantile = 1 - (1 - QUANTILE) / (1 if nearest is None else 2)
+        squared = None if nearest is None else conformal_quantile(nearest, quantile)
         entropy = conformal_quantile(self.entropy(temperature), quantile)
-        return temperature, Limits(quantile, entropy, squared)
+        return Limits(quantile, entropy, squared)
 
 
-def _nearest(distances: npt.NDArray[np.floating] | None) -> npt.NDArray[np.float64] | None:
-    return None if distances is None else distances.min(axis=1).astype(np.float64)
-
-
-def limit_cells(predictions: Predictions) -> LimitedCells | None:
+def limit_cells(predictions: Predictions, temperature: float | None = None) -> LimitedCells | None:
     """Choose from where on a cell is unlike the training.
 
     It is so if the nearest mean of the mixture is far, or if the classifier is undecided: where a
@@ -153,6 +155,7 @@ def limit_cells(predictions: Predictions) -> LimitedCells | None:
 
     Args:
         predictions: Predictions of a method with a classifier.
+        temperature: That of new cells where it is known already, else None.
 
     Returns:
         The limits from the validation part where there is one, else from the test part; None with
@@ -161,29 +164,26 @@ def limit_cells(predictions: Predictions) -> LimitedCells | None:
     Raises:
         Hep2ganError: If there are no probabilities.
     """
-    own = _Cells(
-        predictions.require_probabilities(), _nearest(predictions.distances), predictions.label
-    )
+    own = _Cells(predictions.require_probabilities(), predictions.distances, predictions.label)
+    if len(_chosen_part(predictions)[1]) < LEAST_CELLS:
+        return None
+    if temperature is None:
+        temperature = _temperature(predictions, scale_test(predictions))
     chosen, label = predictions.validation_probabilities, predictions.validation_label
     if chosen is not None and label is not None:
-        if len(label) < LEAST_CELLS:
-            return None
-        temperature, limits = _Cells(
-            chosen, _nearest(predictions.validation_distances), label
-        ).choose(_temperature(predictions))
+        limits = _Cells(chosen, predictions.validation_distances, label).choose(temperature)
         beyond = limits.beyond(own, temperature)
         return LimitedCells(own.entropy(temperature), own.squared, limits, beyond, "validation")
-    if len(own.label) < LEAST_CELLS:
-        return None
-    temperature, limits = own.choose(_temperature(predictions))
+    limits = own.choose(temperature)
     if not _can_be_halved(predictions.specimen):
         return LimitedCells(own.entropy(temperature), own.squared, limits, None, "test")
     half = split_halves(own.label, predictions.specimen)
     entropy, found = np.empty(len(half)), np.empty(len(half), np.bool_)
     for one in (0, 1):
-        of_other, by_other = own.at(half != one).choose()
-        found[half == one] = by_other.beyond(own.at(half == one), of_other)
-        entropy[half == one] = own.at(half == one).entropy(of_other)
+        other, rows = own.at(half != one), half == one
+        of_other = fit_temperature(other.probabilities, other.label)
+        found[rows] = other.choose(of_other).beyond(own.at(rows), of_other)
+        entropy[rows] = own.at(rows).entropy(of_other)
     return LimitedCells(entropy, own.squared, limits, found, "test")
 
 
@@ -235,7 +235,7 @@ def fit_trust(predictions: Predictions, checkpoint: str | None = None) -> Trust 
         return None
     label, scaled = predictions.label, scale_test(predictions)
     right = predictions.predicted == label
-    curve = risk_of(predictions, scaled)
+    curve, temperature = risk_of(predictions, scaled), _temperature(predictions, scaled)
     part, specimen = _chosen_part(predictions)
     return Trust(
         classes=list(predictions.classes),
@@ -243,14 +243,14 @@ def fit_trust(predictions: Predictions, checkpoint: str | None = None) -> Trust 
         part=part,
         cells=len(specimen),
         specimens=len(np.unique(specimen)) if (specimen >= 0).all() else None,
-        temperature=_temperature(predictions),
+        temperature=temperature,
         calibration_error=_error(predictions.probabilities, label),
         calibration_error_scaled=None if scaled is None else _error(scaled.probabilities, label),
         error=float((~right).mean()),
         aurc=curve.area,
         aurc_ideal=risk_coverage(right.astype(np.float64), right).area,
         risk=_points(curve),
-        unlike=_limits(predictions),
+        unlike=_limits(predictions, temperature),
         no_limits=_why_no_limits(predictions),
     )
 
@@ -265,12 +265,11 @@ def _chosen_part(predictions: Predictions) -> tuple[Part, npt.NDArray[np.int64]]
     return "test", predictions.specimen
 
 
-def _temperature(predictions: Predictions) -> float:
+def _temperature(predictions: Predictions, scaled: ScaledTest | None) -> float:
     """The temperature for new cells; 1 where few chose it, or where it did not help the test."""
     chosen, label = predictions.validation_probabilities, predictions.validation_label
     if chosen is None or label is None:
         chosen, label = predictions.require_probabilities(), predictions.label
-    scaled = scale_test(predictions)
     if scaled is None or len(label) < LEAST_CELLS:
         return 1.0
     own, truth = predictions.require_probabilities(), predictions.label
@@ -285,8 +284,8 @@ def _points(curve: RiskCoverage) -> list[tuple[float, float]]:
     return [(float(curve.coverage[at - 1]), float(curve.risk[at - 1])) for at in places]
 
 
-def _limits(predictions: Predictions) -> UnlikeLimits | None:
-    found = limit_cells(predictions)
+def _limits(predictions: Predictions, temperature: float) -> UnlikeLimits | None:
+    found = limit_cells(predictions, temperature)
     if found is None:
         return None
     unseen = find_unseen(predictions)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.ensembles import Answers, LabelledImages, area_under_risk, compare, measure
+from experiments.ensembles import Answers, LabelledImages, compare, measure
+from hep2gan.statistics.risk_coverage import risk_coverage
 
 LABEL = np.array([0, 0, 1, 1, 0, 1])
 SPECIMEN = np.array([0, 0, 1, 1, 2, 2])
@@ -19,12 +20,12 @@ def sure(chances):
 def test_area_under_risk_by_hand():
     right = np.array([True, False, True, False])
     # Of the first 1, 2, 3, 4 cells by trust: 0, 1/2, 1/3, 1/2 are wrong.
-    assert area_under_risk(np.array([4.0, 3, 2, 1]), right) == pytest.approx(
+    assert risk_coverage(np.array([4.0, 3, 2, 1]), right).area == pytest.approx(
         (1 / 2 + 1 / 3 + 1 / 2) / 4
     )
     # The best order, and none: each share of cells has the error rate.
-    assert area_under_risk(np.array([4.0, 1, 3, 2]), right) == pytest.approx((1 / 3 + 1 / 2) / 4)
-    assert area_under_risk(np.ones(4), right) == pytest.approx(1 / 2)
+    assert risk_coverage(np.array([4.0, 1, 3, 2]), right).area == pytest.approx((1 / 3 + 1 / 2) / 4)
+    assert risk_coverage(np.ones(4), right).area == pytest.approx(1 / 2)
 
 
 def test_measures_are_means_over_runs():
