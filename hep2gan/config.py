@@ -62,6 +62,7 @@ def uses_cuda_graphs(mode: CompileMode) -> bool:
 
 
 Accelerator = Literal["auto", "cpu", "gpu"]
+ProcessGroupBackend = Literal["gloo", "nccl"]
 NonfinitePolicy = Literal["stop", "skip"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 
@@ -219,6 +220,10 @@ class TrainerSettings(Settings):
         accelerator: `auto` takes the first GPU, or the CPU where there is none.
         devices: Devices per node, with one process each.
         num_nodes: Number of machines.
+        process_group_backend: What sends gradients between ranks; null takes NCCL for GPUs of their
+            own, otherwise gloo.
+        share_device: Let the ranks of a machine share its GPUs where there are fewer, by gloo, to
+            try several ranks on one card.
         precision: Precision of the networks in training and validation; losses stay in float32, as
             do test and prediction.
         max_epochs: Length of the training in epochs; of each stage with `training.two_stage`.
@@ -249,6 +254,8 @@ class TrainerSettings(Settings):
     accelerator: Accelerator = "auto"
     devices: PositiveInt = 1
     num_nodes: PositiveInt = 1
+    process_group_backend: ProcessGroupBackend | None = None
+    share_device: bool = False
     precision: Precision = "32-true"
     max_epochs: PositiveInt = 200
     batch_size: PositiveInt = 16

@@ -49,7 +49,7 @@ def launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: RunF
     from hep2gan.training.devices import require_devices
     from hep2gan.training.signals import RunStopped, stop_signals
 
-    require_devices(settings.accelerator, settings.devices)
+    require_devices(settings)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     node = _node(settings.num_nodes)
     agent = LaunchConfig(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from hep2gan.config import Accelerator
+from hep2gan.config import Accelerator, ProcessGroupBackend, TrainerSettings
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import available_cores
 
@@ -78,29 +78,79 @@ def full_float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
-def require_devices(accelerator: Accelerator, count: int) -> str:
+def require_devices(settings: TrainerSettings) -> str:
     """Check that this machine has the devices that a run needs, and describe them.
 
     Args:
-        accelerator: "gpu", "cpu" or "auto".
-        count: Number of devices.
+        settings: The group `trainer` of the configuration.
 
     Returns:
         The description, for the report of the preflight checks.
 
     Raises:
-        Hep2ganError: There are fewer GPUs.
+        Hep2ganError: There are fewer GPUs than ranks, or the ranks cannot talk to each other so.
     """
-    gpus = torch.cuda.device_count()
-    if resolve_device(accelerator, "trainer.accelerator").type == "cpu":
+    count, gpus = settings.devices, torch.cuda.device_count()
+    on_cpu = resolve_device(settings.accelerator, "trainer.accelerator").type == "cpu"
+    backend = choose_process_group_backend(settings)
+    if on_cpu:
         return f"{pluralize(count, 'process', 'processes')} on the CPU"
+    name = torch.cuda.get_device_name(0)
+    if gpus < count and settings.share_device:
+        return f"{count} ranks share {pluralize(gpus, 'GPU')} ({name}), by {backend}"
     if gpus < count:
         raise Hep2ganError(
             f"trainer.devices is {count}, this machine has {pluralize(gpus, 'GPU')}",
             "each rank needs one of its own",
-            f"set trainer.devices={max(gpus, 1)}, or trainer.accelerator=cpu",
+            f"set trainer.devices={max(gpus, 1)}, or trainer.accelerator=cpu; to try several ranks"
+            " on one card, trainer.share_device=true",
         )
-    return f"{count} of {pluralize(gpus, 'GPU')} ({torch.cuda.get_device_name(0)})"
+    return f"{count} of {pluralize(gpus, 'GPU')} ({name})"
+
+
+def choose_process_group_backend(settings: TrainerSettings) -> ProcessGroupBackend:
+    """Choose what sends gradients between ranks: NCCL for GPUs of their own, otherwise gloo.
+
+    Args:
+        settings: The group `trainer` of the configuration.
+
+    Returns:
+        The backend, as torch.distributed names it.
+
+    Raises:
+        Hep2ganError: NCCL was asked for, where it cannot work.
+    """
+    on_cpu = resolve_device(settings.accelerator, "trainer.accelerator").type == "cpu"
+    chosen = settings.process_group_backend
+    if chosen == "nccl" and on_cpu:
+        raise Hep2ganError(
+            "trainer.process_group_backend is nccl on the CPU",
+            "NCCL sends between GPUs alone",
+            "set trainer.process_group_backend=null, which takes gloo there",
+        )
+    if chosen == "nccl" and settings.share_device:
+        raise Hep2ganError(
+            "trainer.share_device is true with trainer.process_group_backend=nccl",
+            "NCCL refuses two ranks on one GPU",
+            "set trainer.process_group_backend=gloo, or trainer.share_device=false",
+        )
+    return chosen or ("gloo" if on_cpu or settings.share_device else "nccl")
+
+
+def device_of_rank(local_rank: int, gpus: int, share: bool) -> torch.device | None:
+    """Choose the GPU of a rank: that of its number, or, where they share, modulo the GPUs.
+
+    Args:
+        local_rank: Number of the rank on its machine.
+        gpus: GPUs of the machine.
+        share: Whether ranks may share a GPU.
+
+    Returns:
+        The GPU; None where there is none left for this rank.
+    """
+    if gpus and (share or local_rank < gpus):
+        return torch.device("cuda", local_rank % gpus)
+    return None
 
 
 def to_channels_last(networks: Iterable[nn.Module]) -> None:

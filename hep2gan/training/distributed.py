@@ -18,8 +18,10 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _NormBase
 
+from hep2gan.config import TrainerSettings
 from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.runs.folder import config_diff
+from hep2gan.training.devices import choose_process_group_backend, device_of_rank, resolve_device
 from hep2gan.training.signals import SignalHandler
 
 _TO_COME = timedelta(minutes=10)
@@ -51,38 +53,41 @@ def rank() -> int:
     return dist.get_rank() if host_group else 0
 
 
-def init_process_group(accelerator: str) -> None:
-    """Join the other ranks that torchrun or `launch` started: NCCL on GPUs, gloo on the CPU.
+def init_process_group(settings: TrainerSettings) -> None:
+    """Join the other ranks that torchrun or `launch` started, by NCCL or gloo.
 
     Args:
-        accelerator: "cpu", "gpu" or "auto".
+        settings: The group `trainer` of the configuration.
 
     Raises:
-        Hep2ganError: This rank has no GPU of its own, or the others do not come.
+        Hep2ganError: This rank has no GPU, NCCL cannot work so, or the others do not come.
     """
     global host_group, _store
     launched = "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
     if not launched or host_group:
         return
-    options: dict[str, Any] = {"backend": "gloo"}
-    if accelerator != "cpu" and torch.cuda.is_available():
-        options = {"backend": "nccl", "device_id": _own_gpu()}
+    options: dict[str, Any] = {"backend": choose_process_group_backend(settings)}
+    if resolve_device(settings.accelerator, "trainer.accelerator").type == "cuda":
+        device = _own_gpu(settings.share_device)
+        if options["backend"] == "nccl":
+            options["device_id"] = device
     _store, number, ranks = _meet()
     met = PrefixStore("default", _store)
     dist.init_process_group(store=met, rank=number, world_size=ranks, timeout=_TO_ANSWER, **options)
     host_group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_TO_ANSWER))
 
 
-def _own_gpu() -> torch.device:
+def _own_gpu(share: bool) -> torch.device:
     local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if local >= gpus:
+    device = device_of_rank(local, gpus, share)
+    if device is None:
         raise Hep2ganError(
             f"rank {os.environ['RANK']} has no GPU of its own ({gpus} here, {local + 1} or more"
             " needed)",
             "each rank of a node needs one",
-            "set trainer.devices to the GPUs of a node, or trainer.accelerator=cpu",
+            "set trainer.devices to the GPUs of a node, or trainer.accelerator=cpu; to try several"
+            " ranks on one card, trainer.share_device=true",
         )
-    device = torch.device("cuda", local)
     torch.cuda.set_device(device)
     return device
 

@@ -80,8 +80,7 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
     has_networks = config.model.baseline is None
     trainer = ("trainer", "model.baseline")
     if has_networks:
-        devices = config.trainer.accelerator, config.trainer.devices
-        check("devices", _result(require_devices, *devices), *trainer)
+        check("devices", _result(require_devices, config.trainer), *trainer)
         if setup.dry_run:
             check("machine", check_machine(config.trainer, config.source.size), *trainer, "data")
         check("switches", check_trainer_flags(config.trainer), *trainer)

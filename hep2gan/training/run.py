@@ -74,7 +74,7 @@ def train_run(
     use_threads(config.trainer.threads)
     with explain_lost_processes(), SignalHandler().listening(watched=True) as stop:
         if not config.model.baseline:
-            distributed.init_process_group(config.trainer.accelerator)
+            distributed.init_process_group(config.trainer)
         distributed.redirect_worker_output(run.path)
         distributed.check_same_config(config.to_plain())
         rank, ranks = distributed.rank(), distributed.world_size()

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import lightning as L
+import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.plugins import LayerSync
@@ -11,7 +12,11 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from hep2gan.config import TrainerSettings
-from hep2gan.training.devices import resolve_device
+from hep2gan.training.devices import (
+    choose_process_group_backend,
+    device_of_rank,
+    resolve_device,
+)
 from hep2gan.training.per_network_ddp import PerNetworkDDP
 
 
@@ -58,16 +63,30 @@ def devices_and_strategy(settings: TrainerSettings, *plugins: Any) -> dict[str, 
     several = settings.world_size > 1
     # Named, since Lightning would else guess Slurm from the environment and take its signals over.
     environment = TorchElasticEnvironment() if several else LightningEnvironment()
-    strategy: Strategy | str = PerNetworkDDP() if several else "auto"
+    device = resolve_device(settings.accelerator)
+    shares = several and settings.share_device and device.type == "cuda"
+    strategy: Strategy | str = _distributed(settings, shares) if several else "auto"
     synchronised = [SyncBatchNormConversion()] if several and settings.sync_batchnorm else []
     return {
         # Named, since Lightning would take a Mac's GPU for auto and for gpu.
-        "accelerator": resolve_device(settings.accelerator).type,
-        "devices": settings.devices,
+        "accelerator": device.type,
+        # Where ranks share GPUs the strategy names that of each.
+        "devices": "auto" if shares else settings.devices,
         "num_nodes": settings.num_nodes,
         "strategy": strategy,
         "plugins": [environment, *plugins, *synchronised],
     }
+
+
+def _distributed(settings: TrainerSettings, shares: bool) -> PerNetworkDDP:
+    """DDP of each network; where ranks share GPUs, with the GPU of each rank of this machine."""
+    options: dict[str, Any] = {"process_group_backend": choose_process_group_backend(settings)}
+    if shares:
+        gpus = torch.cuda.device_count()
+        options["parallel_devices"] = [
+            device_of_rank(local, gpus, share=True) for local in range(settings.devices)
+        ]
+    return PerNetworkDDP(**options)
 
 
 def disable_lightning_signal_handlers(trainer: L.Trainer) -> None:

@@ -38,6 +38,9 @@ def check_trainer_flags(settings: TrainerSettings) -> Iterator[Finding]:
         )
     elif settings.sync_batchnorm and ranks == 1:
         yield Note("trainer.sync_batchnorm has no effect on one device")
+    if settings.share_device and (ranks == 1 or not on_gpu):
+        where = "one device" if ranks == 1 else "the CPU"
+        yield Note(f"trainer.share_device has no effect on {where}")
     if settings.cache_on_device and settings.num_workers:
         yield Note(
             f"trainer.num_workers={settings.num_workers} has no effect with"

@@ -40,8 +40,8 @@ class Watch(L.Callback):
 
 
 def main(folder):
-    distributed.init_process_group("cpu")
     settings = TrainerSettings(accelerator="cpu", devices=2)
+    distributed.init_process_group(settings)
     watch = Watch()
     trainer = L.Trainer(
         **devices_and_strategy(settings, AtomicCheckpointIO()), max_epochs=1, logger=False,

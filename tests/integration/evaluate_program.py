@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from hep2gan.config import TrainerSettings
 from hep2gan.data.splits import Split
 from hep2gan.data.store.store import Store
 from hep2gan.inference.load import load_run
@@ -15,7 +16,7 @@ from hep2gan.training.setup import build_data
 
 def main(run, out, devices, eval_batch_size):
     if devices > 1:
-        distributed.init_process_group("cpu")
+        distributed.init_process_group(TrainerSettings(accelerator="cpu"))
     trained = load_run(run, trusted=["tests.integration.nets"])
     trainer = {"devices": devices, "eval_batch_size": eval_batch_size}
     config = trained.config.model_copy(

@@ -10,6 +10,7 @@ import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.utils.data import DataLoader
 
+from hep2gan.config import TrainerSettings
 from hep2gan.errors import Hep2ganError
 from hep2gan.training import distributed
 from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
@@ -28,7 +29,7 @@ def batches(rank, poisoned):
 
 
 def main(folder, policy, poisoned):
-    distributed.init_process_group("cpu")
+    distributed.init_process_group(TrainerSettings(accelerator="cpu"))
     stop = policy == "stop"
     task = tiny.task()
     callbacks = [StopAtNonfinite(Path(folder), IDS, 3) if stop else SkipNonfinite()]

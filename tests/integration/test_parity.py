@@ -27,7 +27,11 @@ def run(place, study):
 
 @pytest.mark.parametrize("kind", ["trained_weights", "state_dict"])
 def test_two_ranks_of_half_batches_train_like_one(place, kind):
-    # The weights, and their moving average.
+    assert_same_weights(place, kind, 2e-6)
+
+
+def assert_same_weights(place, kind, tolerance):
+    """Of the studies one and two: the weights, and their moving average."""
     one, two = (final(run(place, study)) for study in ("one", "two"))
     one, two = (found["state_dict"] | found[kind] for found in (one, two))
     parts = ("generator.", "discriminator.", "classifier.", "classification_loss.gaussian_mixture.")
@@ -35,7 +39,17 @@ def test_two_ranks_of_half_batches_train_like_one(place, kind):
         names = [name for name in one if name.startswith(part)]
         assert names, part
         for name in names:
-            assert torch.allclose(one[name], two[name], rtol=0, atol=2e-6), name
+            assert torch.allclose(one[name], two[name], rtol=0, atol=tolerance), name
+
+
+@pytest.mark.gpu
+def test_two_ranks_that_share_a_gpu_train_like_one(tmp_path):
+    gpu = ("trainer.accelerator=gpu", "trainer.tf32=false", "training.ema=0.8")
+    share = ("trainer.process_group_backend=gloo", "trainer.share_device=true")
+    train(tmp_path, *SMALL, *NETS, *gpu, "study=one")
+    train(tmp_path, *SMALL, *NETS, *gpu, *TWO, *share, "study=two")
+    for kind in ("trained_weights", "state_dict"):
+        assert_same_weights(tmp_path, kind, 1e-4)
 
 
 def curves(path):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from hep2gan.config import TrainerSettings
 from hep2gan.errors import Hep2ganError
 from hep2gan.runs.folder import RUNTIME_KEYS
 from hep2gan.training import devices, machine
@@ -119,7 +120,7 @@ def test_apples_gpus_are_declined_in_words(monkeypatch):
     # Lightning would take the GPU for auto.
     assert devices_and_strategy(parsed("trainer=default").trainer)["accelerator"] == "cpu"
     with pytest.raises(Hep2ganError, match=r"MPS.*set trainer.accelerator=cpu"):
-        devices.require_devices("gpu", 1)
+        devices.require_devices(TrainerSettings(accelerator="gpu"))
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(Hep2ganError, match=r"^accelerator is gpu.*no GPU.*Fix: set accelerator"):
         resolve_device("gpu")

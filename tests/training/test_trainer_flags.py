@@ -98,6 +98,17 @@ def test_what_has_no_effect_is_said(gpu):
     assert "trainer.num_workers=2" in notes[1]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [(["trainer=gpu"], "one device"), (["trainer=ddp", "trainer.accelerator=cpu"], "the CPU")],
+)
+def test_sharing_without_effect_is_said(overrides, where, gpu):
+    assert found(*overrides, "trainer.share_device=true") == (
+        [],
+        [f"trainer.share_device has no effect on {where}"],
+    )
+
+
 def test_the_classes_of_others_are_not_looked_up_here():
     wrong = ("optimizer.generator._target_=os.system", "trainer.fused_optimizers=true")
     (problem,) = found(*wrong)[0]

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import Dataset
 
+from hep2gan.config import TrainerSettings
 from hep2gan.data.batch import BatchSeed, RawBatch, Request
 from hep2gan.errors import Hep2ganError
 from hep2gan.training import distributed, waits
@@ -153,7 +154,7 @@ def test_ranks_that_do_not_come_are_told(alone, monkeypatch, rank, address, why)
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("MASTER_ADDR", address)
     with pytest.raises(Hep2ganError) as told:
-        distributed.init_process_group("cpu")
+        distributed.init_process_group(TrainerSettings(accelerator="cpu"))
     assert f"rank {rank} has not met all of 2 ranks at {address}:{alone} (" in told.value.fact
     assert why in told.value.fact
     assert "MASTER_ADDR and MASTER_PORT" in told.value.fix

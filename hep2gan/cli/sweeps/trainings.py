@@ -141,7 +141,9 @@ def training_slots(trainer: Mapping[str, Any], options: Mapping[str, Any]) -> De
 
 
 def _needs(trainer: Mapping[str, Any]) -> Needs:
-    return Needs(trainer["devices"], trainer["num_nodes"], trainer["accelerator"])
+    shares = trainer["share_device"] and trainer["accelerator"] != "cpu"
+    devices = 1 if shares else trainer["devices"]
+    return Needs(devices, trainer["num_nodes"], trainer["accelerator"])
 
 
 def run_through_slurm(jobs: Sequence[Job], options: Mapping[str, Any]) -> Sequence[Outcome]:

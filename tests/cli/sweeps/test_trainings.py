@@ -35,3 +35,6 @@ def test_the_slots_of_trainings_are_their_devices(monkeypatch):
     assert training_slots(trainer("trainer.devices=2"), ONE).count == 2
     assert training_slots(trainer(), ONE | {"jobs_per_device": 3}).count == 12
     assert training_slots(trainer("trainer=cpu"), ONE | {"slots": 3}).gpus == []
+    # Ranks that share GPUs need one.
+    shared = trainer("trainer.devices=8", "trainer.share_device=true")
+    assert training_slots(shared, ONE).count == 4
