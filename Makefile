@@ -7,7 +7,7 @@ DEVELOP := $(VENV)/.ready-dev
 NEXT := $(VENV)-next
 # The extras of each lock.
 USERS := dashboard microscopy mlflow onnx optuna slurm tensorboard
-DEVELOPERS := $(USERS) notebook benchmarks docs dev
+DEVELOPERS := $(USERS) notebook docs dev
 # TORCH=cpu, given once for a .venv: PyTorch's builds without CUDA. On a Mac all are without.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALLED := $(shell cat $(VENV)/.torch 2>/dev/null)
@@ -157,8 +157,8 @@ soak: $(DEVELOP)  ## 200 short trainings in one sweep, watching memory, files an
 bench: $(DEVELOP)  ## what it costs, in ratios measured side by side
 	$(BIN)/python -m experiments.benchmarks
 
-bench-gpu: $(READY)  ## what each switch for a GPU does on yours, in ratios measured side by side
-	$(BIN)/python -m experiments.benchmarks.step gpu
+bench-gpu: $(READY)  ## what training costs on your GPU, in five minutes: eager, as a CUDA graph, beside a plain loop
+	$(BIN)/python -m experiments.benchmarks.gpu
 
 sweeps-help:  ## the commands of sweeps that are typed most
 	@sed -n '/^```sh/,/^```$$/{/^hep2gan\|^make\|^wandb/p}' docs/sweeps.md docs/slurm.md docs/dashboards.md

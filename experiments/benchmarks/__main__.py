@@ -14,13 +14,9 @@ from experiments.benchmarks.compare import HEAD, describe_machine, run_benchmark
 
 BENCHMARKS = {
     "step": "step.compare_steps",
-    "input": "input.compare_loaders",
-    "ranks": "step.compare_ranks",
     "evaluation": "predict.compare_evaluation",
     "commands": "start.compare_commands",
     "start": "start.compare_first_step",
-    "packing": "input.compare_packing",
-    "opening": "input.compare_opening",
     "predict": "predict.compare_prediction",
     "fields": "fields.compare_fields",
 }

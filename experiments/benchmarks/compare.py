@@ -75,25 +75,22 @@ def compare(
     return Ratio.of(*measure_in_turns(ours, theirs, pairs=pairs, warm_up=warm_up))
 
 
-def measure_in_turns(
-    ours: Callable[[], T], theirs: Callable[[], T], *, pairs: int, warm_up: int = 1
-) -> tuple[list[T], list[T]]:
-    """Call both sides in turns; which of them goes first alternates.
+def measure_in_turns(*sides: Callable[[], T], pairs: int, warm_up: int = 1) -> list[list[T]]:
+    """Call all sides in turns, forwards and backwards.
 
     Args:
-        ours: measures one side once.
-        theirs: measures the other side once.
+        sides: each measures its side once.
         pairs: calls of each side that count.
         warm_up: calls of each side before them that do not.
 
     Returns:
-        What the calls of ours returned, and those of theirs.
+        What the calls of each side returned.
     """
-    found: tuple[list[T], list[T]] = ([], [])
+    found: list[list[T]] = [[] for _ in sides]
     for pair in range(-warm_up, pairs):
-        # A machine that slows down must favour neither.
-        for side in (1, 0) if pair % 2 else (0, 1):
-            value = (ours, theirs)[side]()
+        # A machine that slows down must favour none.
+        for side in reversed(range(len(sides))) if pair % 2 else range(len(sides)):
+            value = sides[side]()
             if pair >= 0:
                 found[side].append(value)
     return found
@@ -167,7 +164,7 @@ class Row:
 
 
 HEAD = (
-    "| what | against | target | ratio (quartiles) | ours | theirs | pairs | met |\n"
+    "| what | against | reach | ratio (quartiles) | ours | theirs | pairs | met |\n"
     "|---|---|---|---|---|---|---|---|"
 )
 

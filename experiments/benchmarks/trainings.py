@@ -1,18 +1,21 @@
-"""Two trainings that take turns by blocks of steps, each in a process of its own."""
+"""Trainings that take turns by blocks of steps, each in a process of its own."""
 
 import io
+import json
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.profiler import ProfilerActivity, profile
 
 from experiments.benchmarks.compare import SYNTHETIC, compose_config, measure_in_turns
 from experiments.benchmarks.plain_loop import PlainLoop
@@ -47,11 +50,19 @@ class Length(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What a block measured: seconds of a step, seconds of waiting in a step, peak MiB so far."""
+    """What a block measured, per step.
+
+    Attributes:
+        step: Seconds.
+        waiting: Of them, until its batch was there.
+        memory: MiB at most since the start.
+        kernels: Seconds that the device computed and copied; 0 where no profile was asked for.
+    """
 
     step: float
     waiting: float
     memory: float
+    kernels: float = 0.0
 
 
 def measure_trainings(
@@ -73,48 +84,76 @@ def measure_trainings(
     """
     # Generated and packed before two trainings want them.
     open_store(compose_config(*SYNTHETIC, *ours[1]).source)
-    with (
-        start_training(ours, length, pairs + 1) as train_ours,
-        start_training(theirs, length, pairs + 1) as train_theirs,
-    ):
-        return measure_in_turns(train_ours, train_theirs, pairs=pairs)
+    with start_trainings(ours, theirs, length=length, blocks=pairs + 1) as started:
+        blocks_of_ours, blocks_of_theirs = measure_in_turns(
+            *(training.train_block for training in started), pairs=pairs
+        )
+        return blocks_of_ours, blocks_of_theirs
 
 
-@contextmanager
-def start_training(side: Side, length: Length, blocks: int) -> Iterator[Callable[[], Block]]:
-    """Start a training in a child process, which waits before each block.
+class Training(NamedTuple):
+    """A training in a child process, which waits before each block."""
 
-    Args:
-        side: what trains.
-        length: steps of a block.
-        blocks: at most so many are trained.
+    process: BaseProcess
+    pipe: Connection
 
-    Yields:
-        A function that trains one block and returns what was measured; it raises RuntimeError
-        where the process has ended.
-    """
-    spawned = multiprocessing.get_context("spawn")
-    pipe, theirs = spawned.Pipe()
-    process = spawned.Process(target=train, args=(*side, length, blocks, theirs))
-    process.start()
-    # Closed here, so that the end of the process is seen.
-    theirs.close()
+    def train_block(self, profiled: bool = False) -> Block:
+        """Train a block.
 
-    def train_block() -> Block:
+        Args:
+            profiled: Record what the device computes; its other times do not count then.
+
+        Returns:
+            What was measured.
+
+        Raises:
+            RuntimeError: The process has ended, or does not answer.
+        """
         try:
-            pipe.send(True)
-            block: Block = pipe.recv()
+            self.pipe.send("profiled" if profiled else "timed")
+            if not self.pipe.poll(_TO_ANSWER):
+                raise RuntimeError(f"the training has not answered within {_TO_ANSWER:g} s")
+            block: Block = self.pipe.recv()
         except (EOFError, OSError) as error:
             raise RuntimeError("the training ended early; its message stands above") from error
         return block
 
-    try:
-        yield train_block
-    finally:
-        with suppress(OSError):
-            pipe.send(False)
-        process.join(60)
-        process.terminate()
+
+_TO_ANSWER = 180.0
+"""Seconds in which a block is trained, the start of its process included."""
+
+
+@contextmanager
+def start_trainings(*sides: Side, length: Length, blocks: int) -> Iterator[list[Training]]:
+    """Start trainings in child processes, which wait before each block.
+
+    Args:
+        sides: What trains in each.
+        length: Steps of a block.
+        blocks: At most so many are trained.
+
+    Yields:
+        The trainings, in the order of the sides.
+    """
+    spawned = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        started = []
+        for side in sides:
+            pipe, theirs = spawned.Pipe()
+            process = spawned.Process(target=train, args=(*side, length, blocks, theirs))
+            process.start()
+            # Closed here, so that the end of the process is seen.
+            theirs.close()
+            started.append(Training(process, pipe))
+            stack.callback(_end, started[-1])
+        yield started
+
+
+def _end(training: Training) -> None:
+    with suppress(OSError):
+        training.pipe.send(None)
+    training.process.join(20)
+    training.process.kill()
 
 
 class StopTraining(Exception):  # noqa: N818
@@ -142,10 +181,15 @@ class BlockClock(Callback):
         if self._steps == sum(self._length):
             self._pipe.send(self._read())
             self._steps = 0
-        if self._steps == 0 and not self._pipe.recv():
-            raise StopTraining
+        if self._steps == 0:
+            request = self._pipe.recv()
+            if request is None:
+                raise StopTraining
+            self._profile = _profile(self._device) if request == "profiled" else None
         if self._steps == self._length.settling:
             wait(self._device)
+            if self._profile:
+                self._profile.start()
             self._since, self._waits = time.perf_counter(), list[tuple[Any, Any]]()
         elif self._steps > self._length.settling:
             self._waits.append((self._ended, mark(self._device)))
@@ -161,7 +205,80 @@ class BlockClock(Callback):
         wait(self._device)
         step = (time.perf_counter() - self._since) / self._length.timed
         waiting = sum(seconds_between(*pair) for pair in self._waits) / self._length.timed
-        return Block(step, waiting, measure_peak_memory(self._device))
+        kernels = 0.0
+        if self._profile:
+            self._profile.stop()
+            kernels = seconds_of(self._profile, self._device) / self._length.timed
+        return Block(step, waiting, measure_peak_memory(self._device), kernels)
+
+
+def _profile(device: torch.device) -> profile:
+    on_gpu = device.type == "cuda"
+    return profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU])
+
+
+def seconds_of(recorded: profile, device: torch.device) -> float:
+    """Sum up what a device did while it was recorded.
+
+    Args:
+        recorded: A profile that has ended.
+        device: A GPU; on the CPU operators stand in for kernels, those within others counted twice.
+
+    Returns:
+        Seconds of all kernels, copies and fills; those at the same time count each.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        recorded.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+    return sum_durations(events, ON_GPU if device.type == "cuda" else {"cpu_op"})
+
+
+ON_GPU = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})
+"""Categories of the events that take the device's time, those of replayed graphs included."""
+
+
+def sum_durations(events: Sequence[Mapping[str, Any]], categories: Collection[str]) -> float:
+    """Sum the durations of events of a trace.
+
+    Args:
+        events: Of a Chrome trace, in microseconds.
+        categories: Those that count; ranges with names of users are another.
+
+    Returns:
+        Seconds.
+    """
+    return float(sum(event["dur"] for event in events if event.get("cat") in categories)) / 1e6
+
+
+class WatchTraining(Callback):
+    """Writes when a training has taken ten steps, and the weights that it begins and ends with.
+
+    Args:
+        folder: Gets the files stepped (seconds since 1970), begun.pt and ended.pt.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder, self._steps = Path(folder), 0
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Keep the first weights."""
+        self._save(pl_module, "begun.pt")
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        """Note the time once ten steps are done."""
+        self._steps += 1
+        if self._steps == 10:
+            wait(pl_module.device)
+            (self._folder / "stepped").write_text(str(time.time()), encoding="ascii")
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Keep the last weights."""
+        self._save(pl_module, "ended.pt")
+
+    def _save(self, module: Any, name: str) -> None:
+        weights = {name: p.detach().cpu() for name, p in module.named_parameters()}
+        torch.save(weights, self._folder / name)
 
 
 def measure_peak_memory(device: torch.device) -> float:
@@ -173,9 +290,6 @@ def measure_peak_memory(device: torch.device) -> float:
     Returns:
         MiB; 0 where the system does not report it.
     """
-    # Reserved memory, in which that of CUDA graphs is counted too.
-    if device.type == "cuda":
-        return torch.cuda.max_memory_reserved(device) / 2**20
     return 1024 * (peak_memory_gib(device) or 0.0)
 
 

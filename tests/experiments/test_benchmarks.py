@@ -1,15 +1,15 @@
 """Benchmarks: ratios, rows of the table, and that each runs in its smallest setting."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from experiments.benchmarks import step
+from experiments.benchmarks import gpu
 from experiments.benchmarks.__main__ import BENCHMARKS, main
 from experiments.benchmarks.compare import (
-    COMPACT,
     HEAD,
     Ratio,
     Row,
@@ -21,7 +21,7 @@ from experiments.benchmarks.compare import (
     seconds,
 )
 from experiments.benchmarks.plain_loop import PlainLoop
-from experiments.benchmarks.trainings import Length
+from experiments.benchmarks.trainings import ON_GPU, Block, sum_durations
 from tests.helpers import tiny
 from tests.training.test_module import fit
 
@@ -41,8 +41,11 @@ def test_sides_alternate_and_the_warm_up_does_not_count():
     def side(name):
         return lambda: (order.append(name), float(len(order)))[1]
 
-    assert measure_in_turns(side("a"), side("b"), pairs=3) == ([3.0, 6.0, 7.0], [4.0, 5.0, 8.0])
+    assert measure_in_turns(side("a"), side("b"), pairs=3) == [[3.0, 6.0, 7.0], [4.0, 5.0, 8.0]]
     assert "".join(order) == "baabbaab"
+    order.clear()
+    measure_in_turns(*map(side, "abc"), pairs=2, warm_up=0)
+    assert "".join(order) == "abccba"
     assert compare(lambda: 6.0, lambda: 4.0, pairs=2) == Ratio(1.5, 1.5, 1.5, 6.0, 4.0, 2)
 
 
@@ -92,17 +95,114 @@ def test_the_plain_loop_takes_the_same_steps_as_the_trainer():
         assert torch.allclose(value, weights[name], atol=1e-6), name
 
 
+def test_the_device_s_own_time_is_that_of_kernels_and_copies():
+    events = [
+        {"cat": "kernel", "name": "conv", "dur": 300.5},
+        {"cat": "gpu_memcpy", "name": "Memcpy HtoD", "dur": 20.0},
+        {"cat": "gpu_memset", "name": "Memset", "dur": 4.5},
+        # A range around kernels, and what the host does.
+        {"cat": "gpu_user_annotation", "name": "generator/backward", "dur": 1000.0},
+        {"cat": "cuda_runtime", "name": "cudaLaunchKernel", "dur": 50.0},
+        {"name": "process_name", "ph": "M"},
+    ]
+    assert sum_durations(events, ON_GPU) == pytest.approx(325e-6)
+
+
+def blocks(*steps, kernels=0.0, memory=100.0):
+    return [Block(step, 0.0, memory, kernels) for step in steps]
+
+
+def test_rows_of_the_steps_and_their_targets():
+    found = {
+        "plain loop": blocks(0.1, 0.2),
+        "eager": blocks(0.11, 0.2, memory=50.0),
+        "graphed": blocks(0.02, 0.05, kernels=0.01),
+        "trainer=gpu": blocks(0.02, 0.02),
+        "trainer=default": blocks(0.08, 0.1),
+    }
+    rows = {(r.what, r.against): r for r in gpu.list_step_rows("bf16, batch 16", found)}
+    graphed = rows["step, graphed, bf16, batch 16", "plain loop"]
+    assert graphed.ratio.median == pytest.approx(0.225)
+    assert (graphed.at_most, graphed.met) == (0.25, True)
+    kernels = rows["step, graphed, bf16, batch 16", "its kernels on the device"]
+    assert (kernels.ratio.median, kernels.at_most, kernels.met) == (3.5, 1.3, False)
+    assert rows["step, eager, bf16, batch 16", "plain loop"].at_most == 1.05
+    assert rows["peak memory, eager, bf16, batch 16", "plain loop"].ratio.median == 0.5
+    # 12,236 cells are 764 steps of 16.
+    epochs = rows["epochs of 12,236 cells, graphed, bf16, batch 16", "plain loop"].ratio
+    assert epochs.ours == pytest.approx((3600 / 764 / 0.02 + 3600 / 764 / 0.05) / 2)
+    default = rows["step, trainer=gpu", "trainer=default"]
+    assert (default.ratio.median, default.at_most) == (pytest.approx(0.225), 0.3)
+    assert not [r for r in rows if r[1] == "its kernels on the device" and "eager" in r[0]]
+
+
+def test_a_program_that_failed_leaves_the_rows_of_the_others():
+    found = {"plain loop": blocks(0.1), "eager": blocks(0.1)}
+    rows = gpu.list_step_rows("float32, batch 64", found)
+    assert len(rows) == 3
+    assert all("eager" in row.what and row.at_most is None for row in rows)
+    assert gpu.list_step_rows("float32, batch 64", {"plain loop": blocks(0.1)}) == []
+
+
+def test_each_target_is_that_of_a_row():
+    plan = gpu.plan_gpu()
+    made = [
+        row
+        for setting, programs in plan.sets
+        for row in gpu.list_step_rows(setting, {n: blocks(1.0, kernels=1.0) for n in programs})
+    ]
+    steps = {(row.what, row.against) for row in made}
+    targets = {key for key in gpu.REACH if key[0].startswith("step, ")}
+    assert targets <= steps
+    assert len(gpu.REACH) == len(targets) + 3
+    assert f"{plan.jobs[-1]} jobs at once, compact networks" in {what for what, _ in gpu.REACH}
+
+
+def test_weights_are_compared_by_what_the_training_changed():
+    begun = {"generator.a": torch.zeros(2), "classifier.a": torch.zeros(1)}
+    other = {"generator.a": torch.tensor([3.0, 4.0]), "classifier.a": torch.tensor([100.0])}
+    one = {"generator.a": torch.tensor([3.0, 3.0]), "classifier.a": torch.tensor([101.0])}
+    assert gpu.compare_weights(one, other, begun) == pytest.approx(1 / 5)
+    assert gpu.compare_weights(other, other, begun) == 0
+
+
+def test_what_fails_or_comes_too_late_is_told(monkeypatch):
+    row = Row("start", "15 s", Ratio.of([1.0], [15.0]))
+    monkeypatch.setattr(gpu, "measure_steps", lambda *given: given[3].append("graphed: lost") or {})
+    monkeypatch.setattr(gpu, "measure_starts", lambda plan: [row])
+
+    def fail(plan):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(gpu, "measure_jobs", fail)
+    shown = []
+    missing = gpu.measure_all(gpu.plan_quick(), shown.append)
+    assert shown == [row]
+    assert missing == ["step, float32, batch 16, graphed: lost", "jobs at once: no memory"]
+    late = gpu.measure_all(gpu.plan_quick(), shown.append, seconds=-1.0)
+    assert len(late) == 3
+    assert all("the time was over" in line for line in late)
+
+
 def test_without_a_gpu_it_says_so(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert step.measure_gpu() == 2
+    assert gpu.main([]) == 2
     assert "no GPU" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_every_comparison_on_a_gpu_composes():
-    for what, against, (_, ours), (_, theirs) in step.list_gpu_comparisons("trainer=default"):
-        on, off = compose_config(*ours), compose_config(*theirs)
-        assert (on.trainer == off.trainer) is (against != "without it"), what
+def test_every_program_on_a_gpu_composes():
+    plan = gpu.plan_gpu()
+    graphed = {
+        (setting, name): compose_config(*overrides).trainer.cuda_graph
+        for setting, programs in plan.sets
+        for name, (_, overrides) in programs.items()
+    }
+    assert graphed["bf16, batch 16", "graphed"]
+    assert not graphed["bf16, batch 16", "eager"]
+    assert compose_config(*plan.small).trainer.max_epochs > 2
+    for overrides in plan.versions.values():
+        compose_config(*plan.networks, *overrides)
 
 
 @pytest.fixture
@@ -115,16 +215,19 @@ def in_folder(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_runs_in_its_smallest_setting(name, in_folder, capsys):
-    if name == "input":
-        pytest.importorskip("monai")
     assert main(["--quick", name]) == 0
     rows = capsys.readouterr().out.partition(HEAD)[2].strip().splitlines()
     assert rows
     assert {row.count("|") for row in rows} == {9}
 
 
-@pytest.mark.gpu
-def test_switches_are_measured_on_a_gpu(in_folder, capsys):
-    base = (*COMPACT, "trainer.accelerator=gpu", "data.count=300")
-    assert step.measure_gpu(base, Length(2, 1), pairs=1) == 0
-    assert "failed" not in capsys.readouterr().out
+@pytest.mark.slow
+def test_the_table_of_a_gpu_is_made_on_the_cpu_too(in_folder, capsys):
+    assert gpu.main(["--quick"]) == 0
+    table, _, told = capsys.readouterr().out.partition(HEAD)[2].strip().rpartition("\n")
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    values = json.loads(told)
+    assert len(values["rows"]) == len(rows) == 7
+    assert {row.count("|") for row in rows} == {9}
+    # What stands for the kernels there, and nothing that failed.
+    assert len(values["missing"]) == 1
