@@ -13,6 +13,7 @@ from torch import nn
 from hep2gan.config import TrainerSettings
 from hep2gan.training.devices import resolve_device
 from hep2gan.training.per_network_ddp import PerNetworkDDP
+from hep2gan.training.step_graph import graph_stream
 
 
 class SyncBatchNormConversion(LayerSync):
@@ -58,7 +59,8 @@ def devices_and_strategy(settings: TrainerSettings, *plugins: Any) -> dict[str, 
     several = settings.world_size > 1
     # Named, since Lightning would else guess Slurm from the environment and take its signals over.
     environment = TorchElasticEnvironment() if several else LightningEnvironment()
-    strategy: Strategy | str = PerNetworkDDP() if several else "auto"
+    stream = graph_stream if settings.cuda_graph else None
+    strategy: Strategy | str = PerNetworkDDP(stream=stream) if several else "auto"
     synchronised = [SyncBatchNormConversion()] if several and settings.sync_batchnorm else []
     return {
         # Named, since Lightning would take a Mac's GPU for auto and for gpu.
