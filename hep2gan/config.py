@@ -236,6 +236,9 @@ class TrainerSettings(Settings):
         channels_last: Keep weights and images in the memory format of tensor cores.
         compile: Compile each network with torch.compile; the two modes by name also replay CUDA
             graphs.
+        cuda_graph: Record the whole training step, updates included, as one CUDA graph and replay
+            it, where a GPU would wait for the host to launch its kernels. What cannot be recorded
+            is trained as usual, with a warning.
         fused_optimizers: Compute each optimizer's update in one kernel; `auto` does so on GPUs.
         tf32: Use TensorFloat-32 for matrix products and convolutions on GPUs that support it.
         sync_batchnorm: Compute batch statistics over all devices; GPUs only.
@@ -265,6 +268,7 @@ class TrainerSettings(Settings):
     cache_on_device: bool = False
     channels_last: bool = False
     compile: CompileMode = False
+    cuda_graph: bool = False
     fused_optimizers: Literal["auto"] | bool = "auto"
     tf32: bool = True
     sync_batchnorm: bool = False

@@ -229,6 +229,13 @@ MUTATIONS = (
              "runs/test_folder.py"),
     Mutation("training/nonfinite.py", "if first != _NO_BATCH:", "if first == -1:",
              "training/test_nonfinite.py"),
+    # A step that is recorded and replayed.
+    Mutation("training/step_graph.py", "if values != self._values:", "if False:",
+             "training/test_step_graph.py"),
+    Mutation("training/step_graph.py", "buffer.copy_(part, non_blocking=True)", "pass",
+             "training/test_step_graph.py"),
+    Mutation("training/step_graph.py", "kind.replay().clone()", "kind.replay()",
+             "training/test_step_graph.py"),
 )  # fmt: skip
 
 

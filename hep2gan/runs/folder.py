@@ -18,7 +18,7 @@ RUNTIME_KEYS = frozenset(
     {"data.root", "data.store", "data.on_error", "stores", "runs", "run_dir"}
     | {"trusted", "optimized_metric"}
     | {f"trainer.{key}" for key in ("accelerator", "num_workers", "threads", "cache_on_device")}
-    | {"trainer.log_every_n_steps"}
+    | {"trainer.log_every_n_steps", "trainer.cuda_graph"}
     | {f"trainer.{key}" for key in ("nonfinite", "eval_batch_size", "fused_optimizers", "profile")}
     | {"generator.weights", "classifier.weights"}
 )

@@ -20,6 +20,8 @@ from hep2gan.models.output import TestTimeAugmentation
 from hep2gan.training.module import OptimizerFactory, SegmentationGuidedClassification
 
 FusedOption = bool | Literal["auto"]
+_FORMS = ("fused", "capturable")
+"""How an optimizer computes, which is no part of what it computes."""
 
 
 def build_task(
@@ -129,7 +131,11 @@ def optimizer_factory(config: TrainConfig, name: str) -> OptimizerFactory:
     factory: Any = partial(
         build_optimizer,
         kind=component.load(),
-        **{"fused": config.trainer.fused_optimizers} | component.call_arguments(),
+        **{
+            "fused": config.trainer.fused_optimizers,
+            "recordable": config.trainer.cuda_graph,
+        }
+        | component.call_arguments(),
     )
     try:
         factory([{"params": [nn.Parameter(torch.zeros(1))]}])
@@ -181,7 +187,12 @@ def has_fused_form(kind: type[Optimizer]) -> bool:
 
 
 def build_optimizer(
-    groups: Iterable[dict[str, Any]], *, kind: type[Optimizer], fused: FusedOption, **arguments: Any
+    groups: Iterable[dict[str, Any]],
+    *,
+    kind: type[Optimizer],
+    fused: FusedOption,
+    recordable: bool = False,
+    **arguments: Any,
 ) -> Optimizer:
     """Build an optimizer; it keeps its form whichever form a loaded checkpoint comes from.
 
@@ -189,6 +200,8 @@ def build_optimizer(
         groups: Parameter groups, whose parameters are on their device already.
         kind: The optimizer's class.
         fused: True, false, or "auto": fused on GPUs, where torch has such a form.
+        recordable: Whether its updates are to be part of a CUDA graph: on a GPU its count of steps
+            is then kept there, where torch has such a form (`capturable`).
         arguments: More arguments of the class.
 
     Returns:
@@ -204,16 +217,17 @@ def build_optimizer(
             "set trainer.fused_optimizers=auto, or choose another optimizer",
         )
     groups = list(groups)
-    if not has_fused_form(kind):
-        return kind(groups, **arguments)
     on_gpu = all(p.device.type == "cuda" for group in groups for p in group["params"])
-    # Not False: it would also switch torch's own choice between its other forms off.
-    arguments["fused"] = (on_gpu if fused == "auto" else fused) or None
+    if has_fused_form(kind):
+        # Not False: it would also switch torch's own choice between its other forms off.
+        arguments["fused"] = (on_gpu if fused == "auto" else fused) or None
+    if recordable and on_gpu and "capturable" in inspect.signature(kind).parameters:
+        arguments["capturable"] = True
     optimizer = kind(groups, **arguments)
-    optimizer.register_load_state_dict_pre_hook(_keep_fused)
+    optimizer.register_load_state_dict_pre_hook(_keep_form)
     return optimizer
 
 
-def _keep_fused(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    fused = optimizer.defaults["fused"]
-    return state | {"param_groups": [group | {"fused": fused} for group in state["param_groups"]]}
+def _keep_form(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    form = {key: optimizer.defaults[key] for key in _FORMS if key in optimizer.defaults}
+    return state | {"param_groups": [group | form for group in state["param_groups"]]}

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError
 from hep2gan.losses.adversarial import AdversarialLoss
+from hep2gan.losses.autocast import without_autocast
 from hep2gan.losses.classification import ClassificationLoss, GaussianMixtureLoss
 from hep2gan.losses.segmentation import GeneratorLoss, MaskSoftening
 from hep2gan.metrics.validation import ValidationMetrics
@@ -23,6 +24,7 @@ from hep2gan.training.profiler import record
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
 ShouldStep = Callable[[str, Tensor, Optimizer], bool]
+RunStep = Callable[[Batch, int], "Terms"]
 Terms = dict[str, Tensor]
 
 
@@ -38,6 +40,8 @@ class SegmentationGuidedClassification(L.LightningModule):
             classifier together with its loss. A strategy may replace them by DDP wrappers.
         should_step: Called before every update with the network's name, its loss and its optimizer;
             a callback may replace it to skip updates.
+        run_step: Does a training step; a callback may replace it by one that does the same as
+            `update_networks` in another way.
 
     Args:
         generator: Maps images (B, 1, H, W) to mask logits of that shape.
@@ -89,7 +93,8 @@ class SegmentationGuidedClassification(L.LightningModule):
         self.metrics = metrics
         self.guidance, self.stages = guidance or MaskGuidance(), stages or TrainingStages()
         self.views = views or TestTimeAugmentation()
-        self.should_step: ShouldStep = lambda name, loss, optimizer: True
+        self.should_step: ShouldStep = update_always
+        self.run_step: RunStep = self.update_networks
         self._optimizer_factories, self._schedule_factories = optimizers, schedules
         self._clip_norms = dict(clip_norms or {})
         _check_networks(self)
@@ -134,6 +139,31 @@ class SegmentationGuidedClassification(L.LightningModule):
 
         Returns:
             Every term of the losses as "network/term", detached, for callbacks.
+        """
+        return self.run_step(batch, batch_idx)
+
+    def step_kind(self, batch_idx: int) -> tuple[Any, ...]:
+        """Tell which steps of this epoch launch the same work on the device.
+
+        Args:
+            batch_idx: Number of the batch in its epoch.
+
+        Returns:
+            The same value for such steps: the trained networks, and the half of networks that are
+            trained by halves.
+        """
+        crossed = isinstance(self.generator, CrossFittedNetwork)
+        return (*self.trained, batch_idx % 2 if crossed else 0)
+
+    def update_networks(self, batch: Batch, batch_idx: int) -> Terms:
+        """Do the step, operation by operation.
+
+        Args:
+            batch: As in `training_step`.
+            batch_idx: As there.
+
+        Returns:
+            As there.
         """
         trained, terms = self.trained, Terms()
         for network in (self.generator, self.discriminator):
@@ -211,12 +241,14 @@ class SegmentationGuidedClassification(L.LightningModule):
         """Update one network; return the norm of its gradient where it is clipped."""
         optimizer = self._optimizer(name)
         optimizer.zero_grad()
-        with record(f"{name}/backward"):
-            self.manual_backward(loss)
-        with record(f"{name}/optimizer"):
-            norm = self._clip_gradient(name, optimizer)
-            if self.should_step(name, loss, optimizer):
-                optimizer.step()
+        # A backward pass casts as its forward did; autocast around it would look at each operation.
+        with without_autocast(loss):
+            with record(f"{name}/backward"):
+                self.manual_backward(loss)
+            with record(f"{name}/optimizer"):
+                norm = self._clip_gradient(name, optimizer)
+                if self.should_step(name, loss, optimizer):
+                    optimizer.step()
         return norm
 
     def _clip_gradient(self, name: str, optimizer: Optimizer) -> Terms:
@@ -345,6 +377,20 @@ class SegmentationGuidedClassification(L.LightningModule):
         """
         outputs: ModelOutput = self(batch.image, batch.mask)
         return {"rows": batch.rows.cpu(), "outputs": outputs.cpu()}
+
+
+def update_always(name: str, loss: Tensor, optimizer: Optimizer) -> bool:
+    """Make every update: what `should_step` is where nothing replaces it.
+
+    Args:
+        name: Name of the network.
+        loss: Its total loss.
+        optimizer: Its optimizer.
+
+    Returns:
+        True.
+    """
+    return True
 
 
 def log_row(trainer: L.Trainer, row: Mapping[str, float], batch_idx: int | None = None) -> None:

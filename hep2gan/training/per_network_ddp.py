@@ -4,8 +4,10 @@ It knows nothing of this project's networks: any LightningModule with `optimized
 it, see docs/ddp.md.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -41,6 +43,8 @@ class PerNetworkDDP(DDPStrategy):
     the Trainer) or averaged (`distributed.sync_batch_norm_statistics` does so here).
 
     Args:
+        stream: The stream of a GPU on which the wrappers are made, and with them the nodes that add
+            up gradients: that of a CUDA graph which will hold the step. None for the current one.
         **options: Those of DDPStrategy; what it hands to DistributedDataParallel goes to each
             network's.
 
@@ -48,7 +52,9 @@ class PerNetworkDDP(DDPStrategy):
         Hep2ganError: An option is about one wrapper around everything.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self, *, stream: Callable[[torch.device], torch.cuda.Stream] | None = None, **options: Any
+    ) -> None:
         of_one = {"ddp_comm_state", "ddp_comm_hook", "ddp_comm_wrapper", "model_averaging_period"}
         if given := sorted(of_one & options.keys()):
             raise Hep2ganError(
@@ -58,6 +64,7 @@ class PerNetworkDDP(DDPStrategy):
                 " configure_ddp",
             )
         super().__init__(**options)
+        self._stream = stream
 
     def configure_ddp(self) -> None:
         """Called by Lightning in place of wrapping the whole module.
@@ -74,9 +81,11 @@ class PerNetworkDDP(DDPStrategy):
         if not any(parameter.requires_grad for parameter in part.parameters()):
             return part
         options = {"forward_sync_buffers": False, "gradient_as_bucket_view": True}
-        return DistributedDataParallel(
-            part, device_ids=self.determine_ddp_device_ids(), **options | self._ddp_kwargs
-        )
+        on_gpu = self.root_device.type == "cuda"
+        with torch.cuda.stream(self._stream(self.root_device) if self._stream and on_gpu else None):
+            return DistributedDataParallel(
+                part, device_ids=self.determine_ddp_device_ids(), **options | self._ddp_kwargs
+            )
 
     def teardown(self) -> None:
         """Give the bare networks back to the module."""

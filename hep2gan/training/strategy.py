@@ -18,6 +18,7 @@ from hep2gan.training.devices import (
     resolve_device,
 )
 from hep2gan.training.per_network_ddp import PerNetworkDDP
+from hep2gan.training.step_graph import graph_stream
 
 
 class SyncBatchNormConversion(LayerSync):
@@ -80,7 +81,10 @@ def devices_and_strategy(settings: TrainerSettings, *plugins: Any) -> dict[str, 
 
 def _distributed(settings: TrainerSettings, shares: bool) -> PerNetworkDDP:
     """DDP of each network; where ranks share GPUs, with the GPU of each rank of this machine."""
-    options: dict[str, Any] = {"process_group_backend": choose_process_group_backend(settings)}
+    options: dict[str, Any] = {
+        "process_group_backend": choose_process_group_backend(settings),
+        "stream": graph_stream if settings.cuda_graph else None,
+    }
     if shares:
         gpus = torch.cuda.device_count()
         options["parallel_devices"] = [

@@ -18,6 +18,7 @@ from hep2gan.training.callbacks.checkpoint import (
     SeedEachBatch,
     StoreGuard,
 )
+from hep2gan.training.callbacks.cuda_graph import ReplayStep
 from hep2gan.training.callbacks.metrics import LogLosses
 from hep2gan.training.callbacks.networks import CompileNetworks, ExponentialMovingAverage
 from hep2gan.training.datamodule import CellDataModule
@@ -128,6 +129,7 @@ def build_callbacks(
         *build_named_callbacks(config),
         LogLosses(settings.log_every_n_steps, skipping),
         *([CompileNetworks(settings.compile)] if settings.compile else []),
+        *([ReplayStep()] if settings.cuda_graph else []),
         *([ExponentialMovingAverage(config.training.ema)] if config.training.ema else []),
         *_pictures(config, run, data),
     ]

@@ -30,6 +30,8 @@ def check_trainer_flags(settings: TrainerSettings) -> Iterator[Finding]:
     ranks = settings.world_size
     if settings.compile:
         yield from _check_compile(settings, on_gpu, ranks)
+    if settings.cuda_graph:
+        yield from _check_cuda_graph(settings, on_gpu, ranks)
     if settings.sync_batchnorm and not on_gpu:
         yield Hep2ganError(
             "trainer.sync_batchnorm is true on the CPU",
@@ -88,6 +90,39 @@ def _check_compile(settings: TrainerSettings, on_gpu: bool, ranks: int) -> Itera
         ),
     ]
     yield from (Hep2ganError(*words) for holds, *words in rules if not holds)
+
+
+def _check_cuda_graph(settings: TrainerSettings, on_gpu: bool, ranks: int) -> Iterator[Finding]:
+    if not on_gpu:
+        yield Hep2ganError(
+            "trainer.cuda_graph is true on the CPU",
+            "CUDA graphs need a GPU",
+            "set trainer.cuda_graph=false",
+        )
+    if uses_cuda_graphs(settings.compile):
+        yield Hep2ganError(
+            f"trainer.cuda_graph is true, and trainer.compile={settings.compile} replays CUDA"
+            " graphs too",
+            "a graph cannot be recorded within another",
+            "set trainer.compile=true or false",
+        )
+    waits = {
+        "trainer.precision=16-mixed": settings.precision == "16-mixed",
+        "trainer.nonfinite=skip": settings.nonfinite == "skip",
+    }
+    yield from (
+        Note(
+            f"trainer.cuda_graph has no effect with {setting}, which waits for the GPU before each"
+            " update"
+        )
+        for setting, holds in waits.items()
+        if holds
+    )
+    if ranks > 1:
+        yield Note(
+            f"trainer.cuda_graph on {ranks} devices is experimental: it was never tried on two"
+            " GPUs. Where it fails, set trainer.cuda_graph=false; the same command resumes"
+        )
 
 
 def _compilers(on_gpu: bool) -> tuple[str, ...]:

@@ -10,10 +10,13 @@ import torch
 from hep2gan.config import TrainerSettings
 from hep2gan.data.splits import SplitSettings, make_split
 from hep2gan.data.transforms.augmentation import Augmentation
+from hep2gan.errors import Hep2ganError
+from hep2gan.runs.checkpoints import TrainingPosition, latest_readable
 from hep2gan.runs.folder import RunFolder
 from hep2gan.training.build import build_optimizer
-from hep2gan.training.callbacks.checkpoint import EpochCheckpoint, SeedEachBatch
+from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO, EpochCheckpoint, SeedEachBatch
 from hep2gan.training.callbacks.collapse import CollapseMonitor
+from hep2gan.training.callbacks.cuda_graph import ReplayStep
 from hep2gan.training.callbacks.metrics import LogLosses, ThroughputMonitor
 from hep2gan.training.callbacks.networks import CompileNetworks, ExponentialMovingAverage
 from hep2gan.training.datamodule import CellDataModule
@@ -53,7 +56,8 @@ def data(store, resident, **given):
 
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_nothing_waits_between_two_logged_batches(tmp_path, resident, precision):
+@pytest.mark.parametrize("replayed", [False, True])
+def test_nothing_waits_between_two_logged_batches(tmp_path, resident, precision, replayed):
     store = made_store(np.arange(200) % 6, size=64)
     task = built("scale=laptop", "pretrained=false")
     prepare_networks(task, TrainerSettings(tf32=True, channels_last=True))
@@ -63,7 +67,8 @@ def test_nothing_waits_between_two_logged_batches(tmp_path, resident, precision)
         callbacks=[
             EpochCheckpoint(tmp_path), SeedEachBatch(0), CollapseMonitor(),
             StopAtNonfinite(tmp_path, store.id, EVERY), ThroughputMonitor(),
-            LogLosses(EVERY), ExponentialMovingAverage(0.9), watched,
+            LogLosses(EVERY), *([ReplayStep()] if replayed else []), ExponentialMovingAverage(0.9),
+            watched,
         ],
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
         limit_train_batches=4 * EVERY,
@@ -85,6 +90,7 @@ def weights(switch):
     last = switch == "channels_last"
     prepare_networks(task, TrainerSettings(tf32=False, channels_last=last))
     compiled = [CompileNetworks(switch)] if switch in (True, "reduce-overhead") else []
+    compiled += [ReplayStep()] if switch == "cuda_graph" else []
     trainer = L.Trainer(
         accelerator="gpu", devices=1, max_epochs=4, logger=False, callbacks=compiled,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
@@ -102,7 +108,7 @@ def plain():
 
 
 @pytest.mark.parametrize(
-    "switch", ["resident", "channels_last", "fused", True, "reduce-overhead"], ids=str
+    "switch", ["resident", "channels_last", "fused", True, "reduce-overhead", "cuda_graph"], ids=str
 )
 def test_a_switch_changes_roundings_alone(plain, switch):
     found = weights(switch)
@@ -119,3 +125,76 @@ def test_cuda_graphs_are_replayed():
     weights("reduce-overhead")
     assert counters["inductor"]["cudagraph_skips"] == 0
     assert counters["inductor"]["cudagraph_recorded_non_static_inputs"] > 0
+
+
+def replayed(precision, *, graph, epochs=3, folder=None, own=(), compiled=False):
+    """Compact networks after some epochs with Adam and SGD; whether the step was recorded."""
+    store = made_store(np.arange(120) % 6, size=64)
+    task = built("scale=laptop", "pretrained=false", f"trainer.cuda_graph={str(graph).lower()}")
+    prepare_networks(task, TrainerSettings(tf32=False, channels_last=True))
+    callback = ReplayStep()
+    trainer = L.Trainer(
+        accelerator="gpu", devices=1, precision=precision, max_epochs=epochs, logger=False,
+        callbacks=[
+            SeedEachBatch(0), *own, *([CompileNetworks(True)] if compiled else []),
+            *([callback] if graph else []), ExponentialMovingAverage(0.9),
+            *([EpochCheckpoint(folder)] if folder else []),
+        ],
+        plugins=[AtomicCheckpointIO()], enable_checkpointing=bool(folder), benchmark=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    start = latest_readable(folder) if folder else None
+    cells = data(store, True, channels_last=True, start=TrainingPosition.of(start))
+    trainer.fit(task, cells, ckpt_path=start, weights_only=True)
+    weights = {name: value.cpu() for name, value in task.state_dict().items()}
+    return weights, callback.graph.recordings if callback.graph else 0, trainer.global_step
+
+
+# bfloat16 has 8 bits; Adam's updates are as large as its learning rate whatever the gradient.
+@pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 2e-3), ("bf16-mixed", 2e-2)])
+def test_a_replayed_training_ends_with_the_weights_of_a_usual_one(precision, tolerance):
+    usual, none, updates = replayed(precision, graph=False)
+    found, recordings, updates_of_replay = replayed(precision, graph=True)
+    assert (none, recordings) == (0, 1)
+    assert updates_of_replay == updates
+    for name, value in usual.items():
+        assert torch.allclose(found[name], value, rtol=0.05, atol=tolerance), name
+
+
+def test_a_replayed_training_that_goes_on_records_anew(tmp_path):
+    whole, *_ = replayed("32-true", graph=True)
+    replayed("32-true", graph=True, epochs=2, folder=tmp_path)
+    found, recordings, _ = replayed("32-true", graph=True, folder=tmp_path)
+    assert recordings == 1
+    for name, value in whole.items():
+        assert torch.allclose(found[name], value, rtol=0.05, atol=2e-3), name
+
+
+def test_a_compiled_step_is_replayed_too():
+    found, recordings, _ = replayed("32-true", graph=True, compiled=True)
+    assert recordings == 1
+    assert all(value.isfinite().all() for value in found.values())
+
+
+def test_a_step_that_waits_is_trained_as_usual(caplog):
+    class Waits(L.Callback):
+        def on_train_start(self, trainer, task):
+            forward = task.generator_loss.forward
+            task.generator_loss.forward = lambda *given: (float(given[1].sum()), forward(*given))[1]
+
+    _, recordings, _ = replayed("32-true", graph=True, epochs=1, own=[Waits()])
+    assert recordings == 0
+    assert "it waits for the GPU" in caplog.text
+
+
+def test_nothing_of_a_failed_recording_is_trained_on():
+    class Fails(L.Callback):
+        def on_train_batch_start(self, trainer, task, batch, batch_idx):
+            if batch_idx == 3:  # The step of the recording.
+                forward = task.generator_loss.forward
+                task.generator_loss.forward = lambda *given: (
+                    float(given[1].sum()), forward(*given),
+                )[1]  # fmt: skip
+
+    with pytest.raises(Hep2ganError, match="could not be recorded"):
+        replayed("32-true", graph=True, epochs=1, own=[Fails()])

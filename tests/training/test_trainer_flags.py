@@ -48,6 +48,7 @@ SYNC = "trainer.sync_batchnorm=true"
     [
         ([GRAPHS, "trainer=cpu"], "CUDA graphs need a GPU"),
         (["trainer.compile=max-autotune", "trainer=cpu"], "CUDA graphs need a GPU"),
+        (["trainer.cuda_graph=true", "trainer=cpu"], "set trainer.cuda_graph=false"),
         (["trainer.compile=fast"], "true or false, or one of reduce-overhead, max-autotune"),
         (["trainer.compile=1"], "true or false, or one of"),
         ([SYNC, "trainer=cpu"], "set trainer.sync_batchnorm=false"),
@@ -74,6 +75,28 @@ def test_refusals_without_a_gpu(overrides, told):
 def test_refusals_on_several_gpus(overrides, told, gpu):
     (problem,) = found("trainer=ddp", *overrides)[0]
     assert told in problem
+
+
+def test_two_kinds_of_graphs_are_refused(gpu):
+    (problem,) = found("trainer=gpu", "trainer.cuda_graph=true", GRAPHS)[0]
+    assert "set trainer.compile=true or false" in problem
+    assert found("trainer=gpu", "trainer.cuda_graph=true", "trainer.compile=true") == ([], [])
+
+
+@pytest.mark.parametrize("setting", ["trainer.precision=16-mixed", "trainer.nonfinite=skip"])
+def test_a_graph_has_no_effect_where_updates_wait(setting, gpu):
+    problems, notes = found("trainer=gpu", "trainer.cuda_graph=true", setting)
+    assert problems == []
+    assert notes == [
+        f"trainer.cuda_graph has no effect with {setting}, which waits for the GPU before each"
+        " update"
+    ]
+
+
+def test_a_graph_on_several_gpus_is_called_experimental(gpu):
+    problems, (note,) = found("trainer=ddp", "trainer.cuda_graph=true")
+    assert problems == []
+    assert "experimental" in note
 
 
 def test_old_gpus_are_refused(monkeypatch, gpu):
