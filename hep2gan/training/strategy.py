@@ -81,9 +81,12 @@ def devices_and_strategy(settings: TrainerSettings, *plugins: Any) -> dict[str, 
 
 def _distributed(settings: TrainerSettings, shares: bool) -> PerNetworkDDP:
     """DDP of each network; where ranks share GPUs, with the GPU of each rank of this machine."""
+    backend = choose_process_group_backend(settings)
+    # What gloo adds up on the hosts is in no graph.
+    recorded = settings.cuda_graph and backend == "nccl"
     options: dict[str, Any] = {
-        "process_group_backend": choose_process_group_backend(settings),
-        "stream": graph_stream if settings.cuda_graph else None,
+        "process_group_backend": backend,
+        "stream": graph_stream if recorded else None,
     }
     if shares:
         gpus = torch.cuda.device_count()
