@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from huggingface_hub import constants
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -36,6 +37,7 @@ from hep2gan.inference.hub import check_push, fetch_export, push_export
 from hep2gan.inference.open import find_model
 from hep2gan.inference.predict import InputImage, check_output, find_images, load_image
 from hep2gan.runs.folder import CropGeometry
+from hep2gan.training.devices import require_devices
 from hep2gan.training.loggers import require_logger
 from tests.helpers.commands import call, folder_after
 from tests.helpers.configs import parsed
@@ -906,6 +908,30 @@ def test_a_guard_that_leaves_nothing_to_train_on():
     fix = refusal(lambda: split(40), r"split\.guard=10").fix
     smaller = int(re.search(r"split\.guard=(\d+)", fix)[1])
     assert len(split(smaller).train)
+
+
+# ---------------------------------------------------------------- ranks
+
+
+@pytest.mark.parametrize(
+    ("gpus", "overrides"),
+    [
+        (1, ["trainer.accelerator=gpu"]),
+        (2, ["trainer.share_device=true", "trainer.process_group_backend=nccl"]),
+        (0, ["trainer.accelerator=cpu", "trainer.process_group_backend=nccl"]),
+    ],
+    ids=["too few GPUs", "shared by NCCL", "NCCL on the CPU"],
+)
+def test_ranks_and_what_sends_between_them(gpus, overrides, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "a card")
+    given = ["trainer=ddp", *overrides]
+    error = refusal(lambda: require_devices(parsed(*given).trainer), r"trainer\.")
+    proposed = re.findall(r"trainer\.\w+=\w+", error.fix)
+    assert proposed
+    for override in proposed:
+        assert require_devices(parsed(*given, override).trainer)
 
 
 # ---------------------------------------------------------------- loggers

@@ -11,6 +11,7 @@ from experiments.benchmarks import gpu
 from experiments.benchmarks.__main__ import BENCHMARKS, main
 from experiments.benchmarks.compare import (
     HEAD,
+    SYNTHETIC,
     Ratio,
     Row,
     compare,
@@ -194,15 +195,15 @@ def test_without_a_gpu_it_says_so(monkeypatch, capsys):
 def test_every_program_on_a_gpu_composes():
     plan = gpu.plan_gpu()
     graphed = {
-        (setting, name): compose_config(*overrides).trainer.cuda_graph
+        (setting, name): compose_config(*SYNTHETIC, *overrides).trainer.cuda_graph
         for setting, programs in plan.sets
         for name, (_, overrides) in programs.items()
     }
     assert graphed["bf16, batch 16", "graphed"]
     assert not graphed["bf16, batch 16", "eager"]
-    assert compose_config(*plan.small).trainer.max_epochs > 2
+    assert compose_config(*SYNTHETIC, *plan.small).trainer.max_epochs > 2
     for overrides in plan.versions.values():
-        compose_config(*plan.networks, *overrides)
+        compose_config(*SYNTHETIC, *plan.networks, *overrides)
 
 
 @pytest.fixture
