@@ -10,6 +10,7 @@ import torch
 from experiments.benchmarks import gpu
 from experiments.benchmarks.__main__ import BENCHMARKS, main
 from experiments.benchmarks.compare import (
+    COMPACT,
     HEAD,
     SYNTHETIC,
     Ratio,
@@ -22,7 +23,8 @@ from experiments.benchmarks.compare import (
     seconds,
 )
 from experiments.benchmarks.plain_loop import PlainLoop
-from experiments.benchmarks.trainings import ON_GPU, Block, sum_durations
+from experiments.benchmarks.trainings import ON_GPU, Block, Length, sum_durations
+from hep2gan.data.prepare import open_store
 from tests.helpers import tiny
 from tests.training.test_module import fit
 
@@ -232,3 +234,16 @@ def test_the_table_of_a_gpu_is_made_on_the_cpu_too(in_folder, capsys):
     assert {row.count("|") for row in rows} == {9}
     # What stands for the kernels there, and nothing that failed.
     assert len(values["missing"]) == 1
+
+
+@pytest.mark.gpu
+def test_a_graphed_step_and_its_kernels_are_measured(in_folder):
+    base, missing = (*COMPACT, "data.count=300", "trainer=gpu"), []
+    programs = {gpu.PLAIN: (gpu.PLAIN, base), "graphed": ("trainer", (*base, gpu.GRAPHED))}
+    open_store(compose_config(*SYNTHETIC, *base).source)
+    found = gpu.measure_steps(programs, Length(5, 5), 1, missing)
+    assert missing == []
+    rows = gpu.list_step_rows("bf16, batch 16", found)
+    assert [row.against for row in rows] == [gpu.PLAIN] * 3 + [gpu.KERNELS]
+    # The device cannot compute longer than the step takes, but for kernels at the same time.
+    assert rows[-1].ratio.median > 0.5
