@@ -143,7 +143,8 @@ def measure_steps(
         programs: What trains, by name.
         length: Steps of a block.
         rounds: Blocks of each.
-        missing: Gets a line for each block that failed; the other programs go on.
+        missing: Gets a line for each block that failed, while the other programs go on, and for
+            each graphed program whose step was not recorded.
 
     Returns:
         By name, the blocks of each that did not fail, with the kernels' time of the profiled one.
@@ -160,6 +161,9 @@ def measure_steps(
         sides = [partial(train_block, *pair) for pair in zip(programs, started, strict=True)]
         timed = measure_in_turns(*sides, pairs=rounds)
         profiled = [side(profiled=True) for side in sides]
+    for (name, (_, overrides)), blocks in zip(programs.items(), timed, strict=True):
+        if GRAPHED in overrides and blocks[-1] and not blocks[-1].recordings:
+            missing.append(f"{name}: trained as usual, since the step could not be recorded")
     return {
         name: [block._replace(kernels=last.kernels if last else 0.0) for block in blocks if block]
         for name, blocks, last in zip(programs, timed, profiled, strict=True)

@@ -25,6 +25,7 @@ from hep2gan.data.prepare import open_store
 from hep2gan.data.splits import Split
 from hep2gan.io import silence_libraries
 from hep2gan.runs.folder import RunFolder
+from hep2gan.training.callbacks.cuda_graph import ReplayStep
 from hep2gan.training.callbacks.metrics import peak_memory_gib
 from hep2gan.training.datamodule import CellDataModule
 from hep2gan.training.devices import resolve_device
@@ -57,12 +58,14 @@ class Block(NamedTuple):
         waiting: Of them, until its batch was there.
         memory: MiB at most since the start.
         kernels: Seconds that the device computed and copied; 0 where no profile was asked for.
+        recordings: CUDA graphs of the whole step that were recorded so far.
     """
 
     step: float
     waiting: float
     memory: float
     kernels: float = 0.0
+    recordings: int = 0
 
 
 def measure_trainings(
@@ -167,9 +170,16 @@ class BlockClock(Callback):
     at the borders of a block only.
     """
 
-    def __init__(self, pipe: Connection, length: Length, device: torch.device) -> None:
+    def __init__(
+        self,
+        pipe: Connection,
+        length: Length,
+        device: torch.device,
+        watched: Sequence[Callback] = (),
+    ) -> None:
         super().__init__()
         self._pipe, self._length, self._device = pipe, length, device
+        self._graphs = [c for c in watched if isinstance(c, ReplayStep)]
         self._steps = 0
 
     def on_train_batch_start(self, *_: Any) -> None:
@@ -209,7 +219,8 @@ class BlockClock(Callback):
         if self._profile:
             self._profile.stop()
             kernels = seconds_of(self._profile, self._device) / self._length.timed
-        return Block(step, waiting, measure_peak_memory(self._device), kernels)
+        recordings = sum(c.graph.recordings for c in self._graphs if c.graph is not None)
+        return Block(step, waiting, measure_peak_memory(self._device), kernels, recordings)
 
 
 def _profile(device: torch.device) -> profile:
@@ -316,9 +327,10 @@ def train(
         settings = run.config.trainer
         prepare_networks(run.task, settings)
         device = resolve_device(settings.accelerator)
-        clock = BlockClock(pipe, length, device)
+        callbacks = build_callbacks(run.config, run.folder, run.data, SignalHandler())
+        clock = BlockClock(pipe, length, device, callbacks)
         if program == "trainer":
-            callbacks = [*build_callbacks(run.config, run.folder, run.data, SignalHandler()), clock]
+            callbacks.append(clock)
             curves = CsvLogger(run.folder.curves_file)
             trainer = build_trainer(settings, [curves], callbacks, validates=False)
             disable_lightning_signal_handlers(trainer)

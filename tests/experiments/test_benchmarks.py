@@ -2,7 +2,9 @@
 
 import copy
 import json
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -145,6 +147,21 @@ def test_a_program_that_failed_leaves_the_rows_of_the_others():
     assert len(rows) == 3
     assert all("eager" in row.what and row.at_most is None for row in rows)
     assert gpu.list_step_rows("float32, batch 64", {"plain loop": blocks(0.1)}) == []
+
+
+def test_a_step_that_was_not_recorded_is_told(monkeypatch):
+    made = [Block(1.0, 0.0, 1.0, recordings=number) for number in (1, 0, 0)]
+
+    @contextmanager
+    def started(*sides, **given):
+        yield [SimpleNamespace(train_block=lambda profiled, b=b: b) for b in made]
+
+    monkeypatch.setattr(gpu, "start_trainings", started)
+    missing = []
+    graphed = ("trainer", (gpu.GRAPHED,))
+    programs = {"graphed": graphed, "graphed, float64": graphed, "eager": ("trainer", ())}
+    assert len(gpu.measure_steps(programs, Length(1, 1), 2, missing)) == 3
+    assert missing == ["graphed, float64: trained as usual, since the step could not be recorded"]
 
 
 def test_each_target_is_that_of_a_row():
