@@ -10,6 +10,7 @@ from torch import nn
 from hep2gan.config import Accelerator
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import available_cores
+from hep2gan.training.gpu_support import require_kernels, unusable_gpu
 
 
 def resolve_device(accelerator: Accelerator, key: str = "accelerator") -> torch.device:
@@ -23,10 +24,10 @@ def resolve_device(accelerator: Accelerator, key: str = "accelerator") -> torch.
         The device.
 
     Raises:
-        Hep2ganError: There is no GPU that torch can use.
+        Hep2ganError: There is no GPU that torch can use; says why where it is torch or the driver.
     """
     if accelerator == "gpu" and not torch.cuda.is_available():
-        raise Hep2ganError(
+        raise unusable_gpu() or Hep2ganError(
             f"{key} is gpu, and there is no GPU that torch can use by CUDA or ROCm",
             MPS_DECLINED if has_mps() else "",
             f"set {key}=cpu",
@@ -89,7 +90,7 @@ def require_devices(accelerator: Accelerator, count: int) -> str:
         The description, for the report of the preflight checks.
 
     Raises:
-        Hep2ganError: There are fewer GPUs.
+        Hep2ganError: There are fewer GPUs, or torch has no kernels for one of them.
     """
     gpus = torch.cuda.device_count()
     if resolve_device(accelerator, "trainer.accelerator").type == "cpu":
@@ -100,6 +101,7 @@ def require_devices(accelerator: Accelerator, count: int) -> str:
             "each rank needs one of its own",
             f"set trainer.devices={max(gpus, 1)}, or trainer.accelerator=cpu",
         )
+    require_kernels(range(count))
     return f"{count} of {pluralize(gpus, 'GPU')} ({torch.cuda.get_device_name(0)})"
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hep2gan.errors import Hep2ganError, bullet_list
+from hep2gan.training.torch_versions import wrap_in_ddp
 
 
 class TakesTurns(Protocol):
@@ -73,10 +74,8 @@ class PerNetworkDDP(DDPStrategy):
     def _wrapped(self, part: nn.Module) -> nn.Module:
         if not any(parameter.requires_grad for parameter in part.parameters()):
             return part
-        options = {"forward_sync_buffers": False, "gradient_as_bucket_view": True}
-        return DistributedDataParallel(
-            part, device_ids=self.determine_ddp_device_ids(), **options | self._ddp_kwargs
-        )
+        options = {"gradient_as_bucket_view": True} | self._ddp_kwargs
+        return wrap_in_ddp(part, device_ids=self.determine_ddp_device_ids(), **options)
 
     def teardown(self) -> None:
         """Give the bare networks back to the module."""
