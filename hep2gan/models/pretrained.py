@@ -222,7 +222,7 @@ class PretrainedWeights:
         self._require_file(file)
         self._require_no_run(file)
         # CVE-2026-24747, see the module of the check.
-        old = torch.__version__ < (2, 10)
+        old = torch.__version__ < "2.10"
         try:
             if old and file.suffix != ".safetensors":
                 check_archive_safety(file)

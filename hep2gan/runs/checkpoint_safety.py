@@ -76,7 +76,7 @@ def _refuse_names(pickled: bytes) -> None:
             name = str(argument).replace(" ", ".")
             raise ValueError(f"it names {name[:80]}, which is no tensor or container")
         # Python makes room for as many as the number says.
-        if opcode.name.endswith("PUT") and int(argument) > len(pickled):
+        if opcode.name.endswith("PUT") and int(str(argument)) > len(pickled):
             raise ValueError("its pickle numbers more objects than it has bytes")
 
 

@@ -118,8 +118,8 @@ def driver_problem(found: str, driver: str, build: TorchBuild) -> Hep2ganError |
             f"torch {build.version} is built without CUDA, on a machine with NVIDIA's driver"
             f" {driver}",
             "it cannot use a GPU",
-            "install torch with CUDA: make setup TORCH=locked, or pip install --force-reinstall torch"
-            " torchvision",
+            "install torch with CUDA: make setup TORCH=locked, or pip install --force-reinstall"
+            " torch torchvision",
         )
     told = re.search(r"driver on your system is too old \(found version (\d+)\)", found)
     if not told:
@@ -167,7 +167,7 @@ def unusable_gpu() -> Hep2ganError | None:
 
 def _why_no_gpu() -> str:
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
         return str(error)
     return ""

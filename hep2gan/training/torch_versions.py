@@ -1,4 +1,4 @@
-"""What torch's releases from 2.6 on do differently: each difference once, with its version beside it.
+"""What torch's releases from 2.6 on do differently, each once, with its version beside it.
 
 Told by what a function takes, not by a number: builds of NVIDIA and nightly ones call themselves
 by the release that comes next.
@@ -140,3 +140,27 @@ def wrap_in_ddp(network: nn.Module, **options: Any) -> DistributedDataParallel:
     wrapped = DistributedDataParallel(network, **options)
     wrapped.broadcast_buffers = bool(sync)
     return wrapped
+
+
+# ---------------------------------------------------------------------- export
+
+
+def onnx_options() -> dict[str, int]:
+    """Options of torch.onnx.export, by its exporter with dynamo.
+
+    Returns:
+        Before 2.7 an opset that its converter passes over, and writes 18: it cannot convert
+        networks that call functions. Since then nothing.
+    """
+    return {"opset_version": 17} if torch.__version__ < "2.7" else {}
+
+
+def batch_dimension() -> Any:
+    """Any number of images, for torch.export.
+
+    Returns:
+        The dimension. Before 2.7 one without a bound clashes with a guard on the largest integer,
+        and the exporter falls back to the example's number.
+    """
+    bound = {"max": 2**31} if torch.__version__ < "2.7" else {}
+    return torch.export.Dim("batch", **bound)

@@ -1,4 +1,4 @@
-"""Which torch fits which GPU and driver, by value; and that a training is refused before it starts."""
+"""Which torch fits which GPU and driver, by value; a training is refused before it starts."""
 
 import pytest
 import torch
@@ -24,7 +24,11 @@ RTX_3090, RTX_4090, H100, RTX_5090 = (8, 6), (8, 9), (9, 0), (12, 0)
     ("build", "runs", "fails"),
     [
         (OF_2_6, [TITAN_XP, P100, V100, T4, RTX_3090, RTX_4090, H100, (5, 2)], [RTX_5090, (3, 5)]),
-        (OF_2_14, [T4, RTX_3090, RTX_4090, H100, RTX_5090, (10, 3)], [TITAN_XP, P100, V100, (7, 2)]),
+        (
+            OF_2_14,
+            [T4, RTX_3090, RTX_4090, H100, RTX_5090, (10, 3)],
+            [TITAN_XP, P100, V100, (7, 2)],
+        ),
     ],
     ids=["2.6", "2.14"],
 )
@@ -119,7 +123,7 @@ def test_torch_without_cuda_beside_a_driver_is_told():
 @pytest.mark.parametrize(
     ("text", "version"),
     [
-        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n"
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 2023\n"
          "GCC version:  gcc version 11.4.0 (Ubuntu 11.4.0-1ubuntu1~22.04)\n", "535.104.05"),
         ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n",
          "580.65.06"),

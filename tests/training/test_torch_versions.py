@@ -50,9 +50,11 @@ def test_old_launchers_are_stopped_by_slurms_signals_too(old, handlers):
 
 def test_old_launchers_wait_as_long(old, handlers, monkeypatch):
     closed = []
-    monkeypatch.setattr(
-        PContext, "close", lambda self, death_sig=None, timeout=30: closed.append((death_sig, timeout))
-    )
+
+    def close(self, death_sig=None, timeout=30):
+        closed.append((death_sig, timeout))
+
+    monkeypatch.setattr(PContext, "close", close)
     with stopping_ranks((), 77):
         PContext.close(None)
         PContext.close(None, USR1)
