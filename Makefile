@@ -138,24 +138,24 @@ test-next: $(NEXT)/.ready  ## the tests of commands and sweeps on the next Hydra
 	OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "$(QUICK)" $(NEXT_TESTS)
 
 # The lowest version of a package that pyproject.toml allows, as a requirement.
-FLOOR = $(shell sed -n 's/^  "\($(1)\)>=\([^",]*\).*/\1==\2.*/p' pyproject.toml)
-# PyTorch's index comes alone and first: uv would take all that it has from there. What is installed
-# already stays as it is.
-lowest_cpu = $(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest --no-deps \
-	--index-url $(TORCH_INDEX) '$(call FLOOR,torch)' '$(call FLOOR,torchvision)' &&
+FLOOR = '$(shell sed -n 's/^  "\($(1)\)>=\([^",]*\).*/\1==\2.*/p' pyproject.toml)'
 COMMA := ,
 EMPTY :=
 SPACE := $(EMPTY) $(EMPTY)
+EXTRAS_LOWEST = $(subst $(SPACE),$(COMMA),$(USERS) notebook dev)
+INTO_LOWEST = $(BIN)/uv pip install --quiet --python $(LOWEST) --resolution
+# PyTorch's index comes alone and first: uv would take all that it has from there. What is installed
+# then stays as it is.
+lowest_cpu = $(INTO_LOWEST) lowest --no-deps --index-url $(TORCH_INDEX) $(call FLOOR,torch) $(call FLOOR,torchvision)
 $(LOWEST)/.ready: pyproject.toml $(DEVELOP)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
-	$(lowest_$(TORCH)) $(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct \
-		--editable '.[$(subst $(SPACE),$(COMMA),$(USERS) notebook dev)]'
+	$(lowest_$(TORCH))
+	$(INTO_LOWEST) lowest-direct --editable '.[$(EXTRAS_LOWEST)]'
 	@touch $@
 
 LOWEST_TESTS ?= tests
 test-lowest: $(LOWEST)/.ready  ## the default tests on the lowest versions that pyproject.toml allows, torch 2.6 (LOWEST_TESTS=tests/data: some)
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal \
-		-m "not integration and $(QUICK)" $(LOWEST_TESTS)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not integration and $(QUICK)" $(LOWEST_TESTS)
 
 mutations: $(DEVELOP)  ## break the code in many places, one at a time, and see that a test fails
 	$(BIN)/python -m tests.mutations

@@ -145,7 +145,7 @@ def wrap_in_ddp(network: nn.Module, **options: Any) -> DistributedDataParallel:
 # ---------------------------------------------------------------------- export
 
 
-def onnx_options() -> dict[str, int]:
+def onnx_options() -> dict[str, Any]:
     """Options of torch.onnx.export, by its exporter with dynamo.
 
     Returns:
