@@ -113,7 +113,9 @@ class PretrainedWeights:
         self._require_model()
         if self.file is not None:
             self._read(self.file)
-            return {"pretrained": True, "pretrained_cfg_overlay": {"file": str(self.file)}}
+            # Unless told not to, old timm takes any file of some transformers for one of NumPy.
+            overlay = {"file": str(self.file), "custom_load": False}
+            return {"pretrained": True, "pretrained_cfg_overlay": overlay}
         if self.pretrained:
             require_timm_weights(self.model, self.fix)
         return {"pretrained": self.pretrained}
