@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEVELOP := $(VENV)/.ready-dev
 NEXT := $(VENV)-next
+LOWEST := $(VENV)-lowest
 # The extras of each lock.
 USERS := dashboard microscopy mlflow onnx optuna slurm tensorboard
 DEVELOPERS := $(USERS) notebook docs dev
@@ -26,7 +27,7 @@ OVERRIDES = $(filter-out $(addsuffix %,A B C D E F G H I J K L M N O P Q R S T U
 STUDY = $(BIN)/python experiments/studies/run.py $@ $(foreach override,$(OVERRIDES),'$(subst ␣, ,$(subst ','\'',$(override)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo $(STUDIES) test test-integration mutations test-all test-slurm test-browser test-next soak bench bench-gpu sweeps-help check audit schema docs format lock wheel clean
+.PHONY: help setup setup-dev demo $(STUDIES) test test-integration mutations test-all test-slurm test-browser test-next test-lowest soak bench bench-gpu sweeps-help check audit schema docs format lock wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -135,6 +136,30 @@ $(NEXT)/.ready: requirements-next.txt $(DEVELOP)
 NEXT_TESTS ?= tests/cli tests/test_conf.py tests/test_config.py tests/integration/test_sweeps.py
 test-next: $(NEXT)/.ready  ## the tests of commands and sweeps on the next Hydra, OmegaConf and Optuna (make test-next NEXT_TESTS=tests: all)
 	OMP_NUM_THREADS=1 $(NEXT)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "$(QUICK)" $(NEXT_TESTS)
+
+# The lowest version of a package that pyproject.toml allows, as a requirement.
+FLOOR = '$(shell sed -n 's/^  "\($(1)\)>=\([^",]*\).*/\1==\2.*/p' pyproject.toml)'
+COMMA := ,
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
+EXTRAS_LOWEST = $(subst $(SPACE),$(COMMA),$(USERS) notebook dev)
+INTO_LOWEST = $(BIN)/uv pip install --quiet --python $(LOWEST) --resolution
+# PyTorch's index comes alone and first: uv would take all that it has from there. What is installed
+# then stays as it is.
+lowest_cpu = $(INTO_LOWEST) lowest --no-deps --index-url $(TORCH_INDEX) $(call FLOOR,torch) $(call FLOOR,torchvision)
+$(LOWEST)/.ready: pyproject.toml $(DEVELOP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(lowest_$(TORCH))
+	$(INTO_LOWEST) lowest-direct --editable '.[$(EXTRAS_LOWEST)]'
+	@touch $@
+
+# Left out, at most five: old tifffile, the reference that these two hold our reading against, cannot
+# read compressions of fax and counts planes otherwise.
+LEFT_OUT = tests/data/readers/test_tiff.py::test_every_tiff_is_read_as_tifffile_reads_it_or_refused_by_what_it_is \
+	tests/data/readers/test_tiff.py::test_planes_behind_one_header_are_counted_and_a_page_cut_out_is_read
+LOWEST_TESTS ?= tests
+test-lowest: $(LOWEST)/.ready  ## the default tests on the lowest versions that pyproject.toml allows, torch 2.6 (LOWEST_TESTS=tests/data: some)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not integration and $(QUICK)" $(addprefix --deselect ,$(LEFT_OUT)) $(LOWEST_TESTS)
 
 mutations: $(DEVELOP)  ## break the code in many places, one at a time, and see that a test fails
 	$(BIN)/python -m tests.mutations

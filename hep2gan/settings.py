@@ -459,7 +459,11 @@ def _example(field: FieldInfo) -> Any:
         return field.examples[0]
     if field.is_required() and get_origin(field.annotation) is Literal:
         return get_args(field.annotation)[0]
-    return "VALUE" if field.is_required() else field.get_default(call_default_factory=True)
+    return (
+        "VALUE"
+        if field.is_required()
+        else field.get_default(call_default_factory=True, validated_data={})
+    )
 
 
 def format_value(value: Any) -> str:

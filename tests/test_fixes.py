@@ -6,6 +6,7 @@ A fix that leads to a second error, which leads out in turn, counts as one that 
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from huggingface_hub import constants
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from PIL import Image
+from safetensors.torch import save_file
+from torch.torch_version import TorchVersion
 
 from hep2gan.cli import evaluate, pack, predict, report, train
 from hep2gan.cli.app import name_positionals, quote_text, resolve_config
@@ -36,8 +39,10 @@ from hep2gan.inference.fields.kind import sort_inputs
 from hep2gan.inference.hub import check_push, fetch_export, push_export
 from hep2gan.inference.open import find_model
 from hep2gan.inference.predict import InputImage, check_output, find_images, load_image
+from hep2gan.models.pretrained import PretrainedWeights
 from hep2gan.runs.folder import CropGeometry
 from hep2gan.training.devices import require_devices
+from hep2gan.training.gpu_support import TorchBuild, kernels_problem
 from hep2gan.training.loggers import require_logger
 from tests.helpers.commands import call, folder_after
 from tests.helpers.configs import parsed
@@ -926,12 +931,35 @@ def test_ranks_and_what_sends_between_them(gpus, overrides, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "a card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number=0: (9, 0))
     given = ["trainer=ddp", *overrides]
     error = refusal(lambda: require_devices(parsed(*given).trainer), r"trainer\.")
     proposed = re.findall(r"trainer\.\w+=\w+", error.fix)
     assert proposed
     for override in proposed:
         assert require_devices(parsed(*given, override).trainer)
+
+
+# ---------------------------------------------------------------- torch
+
+
+def test_a_gpu_older_than_the_installed_torch():
+    newest = TorchBuild("2.14.1+cu130", "13.0", ("sm_75", "sm_80", "sm_90", "sm_100", "sm_120"))
+    error = kernels_problem("NVIDIA TITAN Xp", (6, 1), newest)
+    (version,) = re.findall(r'"torch==([\d.]+)\*"', error.fix)
+    # What torch 2.6 has kernels for.
+    named = TorchBuild(f"{version}0+cu124", "12.4", ("sm_50", "sm_60", "sm_70", "sm_75", "sm_90"))
+    assert kernels_problem("NVIDIA TITAN Xp", (6, 1), named) is None
+
+
+def test_a_weights_file_of_an_old_format_with_an_old_torch(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.9.1"))
+    state, file = {"w": torch.ones(2)}, tmp_path / "w.pth"
+    torch.save(state, file, _use_new_zipfile_serialization=False)
+    weights = PretrainedWeights("resnet10t", False, file, "classifier.backbone")
+    refusal(weights.timm_arguments, r"classifier\.weights=FILE \(\.pth or \.safetensors\)")
+    save_file(state, file.with_suffix(".safetensors"))
+    replace(weights, file=file.with_suffix(".safetensors")).timm_arguments()
 
 
 # ---------------------------------------------------------------- loggers

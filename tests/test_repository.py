@@ -105,6 +105,22 @@ def test_after_developers_have_installed_users_are_ready(tmp_path):
     assert not locks_of("demo", "test", venv=tmp_path)
 
 
+def test_the_lowest_versions_are_those_of_pyproject(tmp_path):
+    words = ("test-lowest", "TORCH_INDEX=file:///index", f"VENV={tmp_path / 'venv'}")
+    installs = [line for line in make(*words, "TORCH=cpu") if "--resolution" in line]
+    floors = {
+        name: re.search(rf'^  "{name}>=([^",]+)', PYPROJECT, re.M)[1]
+        for name in ("torch", "torchvision")
+    }
+    assert {f"{name}=={floor}.*" for name, floor in floors.items()} <= set(installs[0])
+    (extras_of,) = re.findall(r"\.\[([a-z,]+)\]", " ".join(installs[-1]))
+    # What the default tests skip without, and what measures speed or writes the site.
+    assert set(extras_of.split(",")) == extras("DEVELOPERS") - {"benchmarks", "docs"} | extras(
+        "USERS"
+    )
+    assert "file:///index" not in str(make(*words, "TORCH=locked"))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="on a Mac PyTorch has no builds with CUDA")
 def test_without_cuda_torch_comes_from_its_index_and_the_rest_by_hash(tmp_path):
     lines = make("setup", "TORCH=cpu", "TORCH_INDEX=file:///index", f"VENV={tmp_path / 'venv'}")

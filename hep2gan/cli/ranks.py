@@ -18,6 +18,10 @@ from hep2gan.runs.folder import RunFolder
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+_SECONDS_TO_SAVE = 120
+"""Seconds that ranks may take to finish their batch and save before they are killed; a user's
+TORCH_ELASTIC_SHUTDOWN_TIMEOUT comes first."""
+
 
 class _Node(NamedTuple):
     """This machine among those of the run. endpoint: host and port of the first one."""
@@ -48,10 +52,12 @@ def launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: RunF
 
     from hep2gan.training.devices import require_devices
     from hep2gan.training.signals import RunStopped, stop_signals
+    from hep2gan.training.torch_versions import launch_options, shutdown_seconds, stopping_ranks
 
     require_devices(settings)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     node = _node(settings.num_nodes)
+    stops = stop_signals(), shutdown_seconds(_SECONDS_TO_SAVE)
     agent = LaunchConfig(
         min_nodes=settings.num_nodes,
         max_nodes=settings.num_nodes,
@@ -62,12 +68,16 @@ def launch_ranks(values: Mapping[str, Any], settings: TrainerSettings, run: RunF
         rdzv_configs={"rank": node.number, "timeout": 600} if node else {},
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
-        signals_to_handle=",".join(number.name for number in stop_signals()),
+        **launch_options(*stops),
     )
     handlers = {number: signal.getsignal(number) for number in stop_signals()}
     stop_signal: int | None = None
     try:
-        with config_file(values) as file, env_override(_environment(settings.devices)):
+        with (
+            config_file(values) as file,
+            env_override(_environment(settings.devices)),
+            stopping_ranks(*stops),
+        ):
             elastic_launch(agent, sys.executable)("-m", "hep2gan.cli.worker", str(file))
     except SignalException as stop:
         stop_signal = int(stop.sigval)
@@ -124,8 +134,6 @@ def _environment(ranks: int) -> dict[str, str]:
     variables = {
         # More threads than cores slow all of them down.
         "OMP_NUM_THREADS": str(max(1, available_cores() // ranks)),
-        # Seconds that ranks may take to finish their batch and save before they are killed.
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "120",
     }
     return {name: os.environ.get(name, value) for name, value in variables.items()}
 

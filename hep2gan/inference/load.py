@@ -33,6 +33,7 @@ from hep2gan.runs.folder import CropGeometry, RunFolder
 from hep2gan.runs.trust import Trust
 from hep2gan.training.build import build_task
 from hep2gan.training.devices import full_float32, resolve_device, to_channels_last
+from hep2gan.training.gpu_support import require_kernels
 from hep2gan.training.module import SegmentationGuidedClassification
 
 
@@ -169,9 +170,13 @@ def torch_backend(
         The networks, in eval mode.
 
     Raises:
-        Hep2ganError: There is no such device, or the networks need true masks.
+        Hep2ganError: There is no such device, torch has no kernels for it, or the networks need
+            true masks.
     """
-    return TorchBackend(task, config.normalisation, resolve_device(accelerator))
+    device = resolve_device(accelerator)
+    if device.type == "cuda":
+        require_kernels([0])
+    return TorchBackend(task, config.normalisation, device)
 
 
 def _build(

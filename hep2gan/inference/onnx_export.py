@@ -19,6 +19,7 @@ from hep2gan.inference.export_check import CheckCells, ExportCheck, compare_back
 from hep2gan.inference.onnx_backend import OnnxBackend, onnx_package
 from hep2gan.inference.predict import BackendOutput
 from hep2gan.training.module import SegmentationGuidedClassification
+from hep2gan.training.torch_versions import batch_dimension, onnx_options
 
 TOLERANCE = 1e-4
 """Largest difference between ONNX Runtime and PyTorch that a mask or a probability may have, and a
@@ -108,11 +109,12 @@ def write_graph(graph: ExportableModel, size: int, file: Path) -> None:
                 graph,
                 example,
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},) * len(example),
+                dynamic_shapes=({0: batch_dimension()},) * len(example),
                 input_names=graph.inputs,
                 output_names=graph.outputs,
                 external_data=False,
                 verbose=False,
+                **onnx_options(),
             )
             assert program is not None
             program.save(file, external_data=False)

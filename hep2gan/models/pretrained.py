@@ -16,6 +16,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.runs.checkpoint_safety import check_archive_safety
 from hep2gan.settings import Text, in_words
 
 # It tells of each reading of a file, and a file is read more than once.
@@ -112,7 +113,9 @@ class PretrainedWeights:
         self._require_model()
         if self.file is not None:
             self._read(self.file)
-            return {"pretrained": True, "pretrained_cfg_overlay": {"file": str(self.file)}}
+            # Unless told not to, old timm takes any file of some transformers for one of NumPy.
+            overlay = {"file": str(self.file), "custom_load": False}
+            return {"pretrained": True, "pretrained_cfg_overlay": overlay}
         if self.pretrained:
             require_timm_weights(self.model, self.fix)
         return {"pretrained": self.pretrained}
@@ -220,11 +223,17 @@ class PretrainedWeights:
     def _read(self, file: Path) -> dict[str, Tensor]:
         self._require_file(file)
         self._require_no_run(file)
+        # CVE-2026-24747, see the module of the check.
+        old = torch.__version__ < "2.10"
         try:
+            if old and file.suffix != ".safetensors":
+                check_archive_safety(file)
             state = load_state_dict(str(file), weights_only=True)
         except Exception as error:  # pickle, zip, safetensors and torch each raise their own
             raise Hep2ganError(
-                f"weights file {file} cannot be read ({error})", "", self.fix
+                f"weights file {file} cannot be read ({error})",
+                "torch below 2.10 reads .safetensors, and archives of tensors alone" if old else "",
+                self.fix,
             ) from error
         tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
         self._require_no_run(file, tensors)

@@ -17,9 +17,7 @@ same bits as one that was never stopped.
 
 import logging
 import math
-import pickletools
 import re
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
@@ -27,6 +25,7 @@ import torch
 from torch import Tensor
 
 from hep2gan.errors import Hep2ganError
+from hep2gan.runs.checkpoint_safety import check_archive_safety
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +184,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise Hep2ganError(f"{path} does not exist", "", fix)
     try:
+        # First, whatever torch is installed: releases below 2.10 trust what stands in the file.
         check_archive_safety(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -274,56 +274,3 @@ def _load_latest(folder: Path) -> tuple[Path, Checkpoint] | None:
         except Hep2ganError as error:
             log.warning("%s Falling back to the one before.", error)
     return None
-
-
-# ---------------------------------------------------------------------- safety of archives
-
-_ALLOWED = re.compile(
-    r"collections OrderedDict"
-    r"|torch\._utils _rebuild_(tensor_v2|parameter)"
-    r"|torch (Size|device|dtype|[A-Z][A-Za-z0-9]*Storage|b?float\d+|u?int\d+|bool)"
-    r"|builtins (set|dict|list|tuple)|__builtin__ set"
-)
-"""Names that checkpoints of tensors and plain containers consist of. torch also allows `bytearray`,
-by which a few bytes can allocate any amount of memory."""
-MAX_PICKLE = 64 * 1024 * 1024
-"""Largest size in bytes of the part without tensors; a network of 1,000 tensors has 150,000."""
-
-
-def check_archive_safety(path: Path) -> None:
-    """Check that a file is an intact zip archive of torch.save with plain content.
-
-    torch reads an archive without verifying its checksums, so that a flipped bit would change a
-    weight; it unpacks compressed members, which it never writes; and it falls back to older formats
-    that have no checksums. Apart from this, `weights_only=True` runs no code.
-
-    Args:
-        path: An existing file.
-
-    Raises:
-        ValueError: If the archive is damaged, compressed or too large, or names other classes.
-        zipfile.BadZipFile: If it is no zip archive.
-    """
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ValueError("it holds compressed members, which a checkpoint never does")
-        names = [member.filename for member in members]
-        if len(set(names)) < len(names) or sum(m.file_size for m in members) > path.stat().st_size:
-            raise ValueError("its members overlap")
-        if (broken := archive.testzip()) is not None:
-            raise ValueError(f"the checksum of its member {broken} is wrong")
-        for member in members:
-            if member.filename.endswith(".pkl"):
-                if member.file_size > MAX_PICKLE:
-                    raise ValueError(f"{member.filename} has {member.file_size:,} bytes")
-                _refuse_names(archive.read(member))
-
-
-def _refuse_names(pickled: bytes) -> None:
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"):
-            raise ValueError(f"its pickle has {opcode.name}, which torch.save never writes")
-        if opcode.name == "GLOBAL" and not _ALLOWED.fullmatch(str(argument)):
-            name = str(argument).replace(" ", ".")
-            raise ValueError(f"it names {name[:80]}, which is no tensor or container")

@@ -10,6 +10,7 @@ from torch import nn
 from hep2gan.config import Accelerator, ProcessGroupBackend, TrainerSettings
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import available_cores
+from hep2gan.training.gpu_support import require_kernels, unusable_gpu
 
 
 def resolve_device(accelerator: Accelerator, key: str = "accelerator") -> torch.device:
@@ -23,10 +24,10 @@ def resolve_device(accelerator: Accelerator, key: str = "accelerator") -> torch.
         The device.
 
     Raises:
-        Hep2ganError: There is no GPU that torch can use.
+        Hep2ganError: There is no GPU that torch can use; says why where it is torch or the driver.
     """
     if accelerator == "gpu" and not torch.cuda.is_available():
-        raise Hep2ganError(
+        raise unusable_gpu() or Hep2ganError(
             f"{key} is gpu, and there is no GPU that torch can use by CUDA or ROCm",
             MPS_DECLINED if has_mps() else "",
             f"set {key}=cpu",
@@ -88,7 +89,8 @@ def require_devices(settings: TrainerSettings) -> str:
         The description, for the report of the preflight checks.
 
     Raises:
-        Hep2ganError: There are fewer GPUs than ranks, or the ranks cannot talk to each other so.
+        Hep2ganError: There are fewer GPUs than ranks, torch has no kernels for one of them, or the
+            ranks cannot talk to each other so.
     """
     count, gpus = settings.devices, torch.cuda.device_count()
     on_cpu = resolve_device(settings.accelerator, "trainer.accelerator").type == "cpu"
@@ -96,6 +98,7 @@ def require_devices(settings: TrainerSettings) -> str:
     if on_cpu:
         return f"{pluralize(count, 'process', 'processes')} on the CPU"
     name = torch.cuda.get_device_name(0)
+    require_kernels(range(min(count, gpus)))
     if gpus < count and settings.share_device:
         return f"{count} ranks share {pluralize(gpus, 'GPU')} ({name}), by {backend}"
     if gpus < count:

@@ -12,7 +12,8 @@ from hep2gan.config import TrainerSettings
 from hep2gan.errors import Hep2ganError, pluralize
 from hep2gan.io import available_cores
 from hep2gan.runs.provenance import versions
-from hep2gan.training.devices import MPS_DECLINED, has_mps, resolve_device
+from hep2gan.training.devices import MPS_DECLINED, has_mps, require_devices, resolve_device
+from hep2gan.training.gpu_support import unusable_gpu
 from hep2gan.training.preflight_report import Finding, Note
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -25,6 +26,23 @@ def check_software() -> Iterator[Finding]:
     found = versions()
     named = [f"{name} {found[name]}" for name in ("hep2gan", "torch", "lightning", "hydra-core")]
     yield f"{', '.join(named)}; Python {platform.python_version()} on {platform.platform()}"
+
+
+def check_devices(settings: TrainerSettings) -> Iterator[Finding]:
+    """Devices of the run; why it takes the CPU on a machine with a GPU.
+
+    Args:
+        settings: Of the trainer.
+
+    Yields:
+        The devices, and a note.
+
+    Raises:
+        Hep2ganError: The machine has not as many, or torch cannot compute on them.
+    """
+    yield require_devices(settings)
+    if settings.accelerator == "auto" and (why := unusable_gpu()):
+        yield Note(f"the run takes the CPU: {why.fact}; {why.rule}. To use the GPU, {why.fix}")
 
 
 def check_machine(settings: TrainerSettings, image_size: int) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hep2gan.errors import Hep2ganError, bullet_list
+from hep2gan.training.torch_versions import wrap_in_ddp
 
 
 class TakesTurns(Protocol):
@@ -80,12 +81,10 @@ class PerNetworkDDP(DDPStrategy):
     def _wrapped(self, part: nn.Module) -> nn.Module:
         if not any(parameter.requires_grad for parameter in part.parameters()):
             return part
-        options = {"forward_sync_buffers": False, "gradient_as_bucket_view": True}
+        options = {"gradient_as_bucket_view": True} | self._ddp_kwargs
         on_gpu = self.root_device.type == "cuda"
         with torch.cuda.stream(self._stream(self.root_device) if self._stream and on_gpu else None):
-            return DistributedDataParallel(
-                part, device_ids=self.determine_ddp_device_ids(), **options | self._ddp_kwargs
-            )
+            return wrap_in_ddp(part, device_ids=self.determine_ddp_device_ids(), **options)
 
     def teardown(self) -> None:
         """Give the bare networks back to the module."""

@@ -19,12 +19,11 @@ from hep2gan.runs.lock import lock_owner, locked_error
 from hep2gan.runs.metrics_csv import require_epochs
 from hep2gan.training.build import build_task, optimizer_factory, parameter_counts
 from hep2gan.training.datamodule import check_batches_per_rank
-from hep2gan.training.devices import require_devices
 from hep2gan.training.disk_space import check_disk_space, existing_parent
 from hep2gan.training.extension import check_extension
 from hep2gan.training.initial_weights import SourceRun
 from hep2gan.training.loggers import require_logger
-from hep2gan.training.machine import check_machine, check_software
+from hep2gan.training.machine import check_devices, check_machine, check_software
 from hep2gan.training.preflight_report import Finding, Note, PreflightReport, Skipped
 from hep2gan.training.setup import RunSetup
 from hep2gan.training.trainer import build_named_callbacks
@@ -80,7 +79,7 @@ def preflight(setup: RunSetup, invalid: Mapping[str, Hep2ganError] = NO_ERRORS) 
     has_networks = config.model.baseline is None
     trainer = ("trainer", "model.baseline")
     if has_networks:
-        check("devices", _result(require_devices, config.trainer), *trainer)
+        check("devices", check_devices(config.trainer), *trainer)
         if setup.dry_run:
             check("machine", check_machine(config.trainer, config.source.size), *trainer, "data")
         check("switches", check_trainer_flags(config.trainer), *trainer)

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
 from hep2gan.errors import Hep2ganError
 from hep2gan.models.pretrained import PretrainedWeights
 from hep2gan.runs.checkpoints import TrainingPosition, load_best_or_latest, read_checkpoint
 from hep2gan.runs.predictions import Predictions
+from hep2gan.training.callbacks.checkpoint import AtomicCheckpointIO
 
 
 class Payload:
@@ -209,3 +211,66 @@ def test_what_holds_no_weights_is_refused(state, tmp_path):
     torch.save({"state_dict": state}, path)
     with pytest.raises(Hep2ganError, match="is no checkpoint of a run"):
         read_checkpoint(path)
+
+
+# ---------------------------------------------------------------------- before torch.load
+
+STORAGE = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0%sX\x03\0\0\0cpuM%stQ"
+TENSOR = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n(%sK\0K\x02\x85K\x01\x85\x89"
+    b"ccollections\nOrderedDict\n)RtR"
+)
+
+
+def of_tensor(values, member=b"0", more=b""):
+    """A pickle of {"state_dict": {"w": a tensor}} that says how many values its storage has."""
+    storage = STORAGE % (member, values.to_bytes(2, "little"))
+    tensor = TENSOR % storage + more
+    return b"\x80\x02}X\x0a\0\0\0state_dict}X\x01\0\0\0w" + tensor + b"ss."
+
+
+TRAPS = {
+    # CVE-2026-24747: more values than bytes; an item set of what is no dict.
+    "too large": (of_tensor(60_000), "has fewer bytes than its tensor needs"),
+    "not there": (of_tensor(2, b"7"), "member archive/data/7 has fewer bytes"),
+    "item of a tensor": (of_tensor(2, more=b"K\0K\x01s"), "does not support item assignment"),
+    "items of a tensor": (of_tensor(2, more=b"(K\0K\x01u"), "does not support item assignment"),
+    "memory": (b"\x80\x02}r\xff\xff\xff\x7f.", "numbers more objects than it has bytes"),
+}
+
+
+def test_the_pickles_by_hand_are_those_of_torch(tmp_path):
+    (tmp_path / "a.ckpt").write_bytes(with_member("archive/data.pkl", of_tensor(2)))
+    assert read_checkpoint(tmp_path / "a.ckpt")["state_dict"]["w"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_what_old_torch_would_trust_is_refused_before_torch_sees_it(tmp_path, monkeypatch, trap):
+    loaded = []
+    original = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **o: loaded.append(a[0]) or original(*a, **o))
+    path = tmp_path / "a.ckpt"
+    pickled, said = TRAPS[trap]
+    path.write_bytes(with_member("archive/data.pkl", pickled))
+    with pytest.raises(Hep2ganError, match=said):
+        read_checkpoint(path)
+    # A loader of Lightning's reads by the same way.
+    with pytest.raises(Hep2ganError, match=said):
+        AtomicCheckpointIO().load_checkpoint(path)
+    assert not loaded
+    path.write_bytes(with_member("archive/data.pkl", of_tensor(2)))
+    read_checkpoint(path)
+    assert loaded == [path]
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_weights_too_where_torch_is_old(tmp_path, monkeypatch, trap):
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.9.1"))
+    file = tmp_path / "w.pth"
+    weights = PretrainedWeights("resnet10t", False, file, "classifier.backbone")
+    file.write_bytes(with_member("archive/data.pkl", TRAPS[trap][0]))
+    with pytest.raises(Hep2ganError, match=f"{TRAPS[trap][1]}.*below 2.10 reads .safetensors"):
+        weights.timm_arguments()
+    for state in ({"w": torch.ones(2)}, torch.nn.Linear(2, 2).state_dict()):
+        torch.save(state, file)
+        assert weights.timm_arguments()["pretrained"]

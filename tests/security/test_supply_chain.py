@@ -29,7 +29,7 @@ BAD = {
     "hydra-core": ("1.3.2", "1.3.7"),  # CVE-2026-68508
     "jinja2": ("3.1.4", "3.1.5"),  # CVE-2025-27516
     "pillow": ("11.2.1", "12.1.0", "12.1.1"),  # CVE-2025-48379, CVE-2026-25990, CVE-2026-42308
-    "torch": ("2.5.1", "2.7.0"),  # CVE-2025-32434: weights_only=True ran code
+    "torch": ("2.5.1",),  # CVE-2025-32434: weights_only=True ran code
     "scikit-learn": ("1.4.2",),  # CVE-2024-5206
     "pyyaml": ("5.3.1",),  # CVE-2020-14343
     "omegaconf": ("2.4.0",),  # hydra refuses it

@@ -71,6 +71,7 @@ def one_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "a card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number=0: (9, 0))
 
 
 def on_gpus(**given):

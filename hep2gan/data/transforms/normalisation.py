@@ -66,26 +66,27 @@ class Normalisation(Settings):
         Returns:
             float32 (B, 1, S, S).
         """
+        # Nothing in place: the exporter of torch 2.6 refuses it behind a conversion.
         stored = image.flatten(1)
         if self.kind == "none":
             dark, bright = levels[:, :1].float(), levels[:, 1:].float()
-            flat = stored.float().mul_((bright - dark) / 255**2).add_(dark / 255)
+            flat = stored.float() * ((bright - dark) / 255**2) + dark / 255
         else:
             least, most = stored.amin(1, keepdim=True), stored.amax(1, keepdim=True)
             if self.kind == "percentile":
                 centre, spread = self._percentiles(stored, least.float(), most.float())
-                flat = stored.float().sub_(centre)
+                flat = stored.float() - centre
             else:
                 # From the darkest pixel on, in bytes and exact: else faint images lose digits.
                 flat = (stored - least).float()
                 spread = (most - least).float()
             if self.kind == "z_score":
                 spread, centre = torch.std_mean(flat, dim=1, correction=0, keepdim=True)
-                flat = flat.sub_(centre)
+                flat = flat - centre
             # Rounding can give a constant image some spread, so its levels decide.
-            flat.div_(spread.masked_fill(least == most, torch.inf))
+            flat = flat / spread.masked_fill(least == most, torch.inf)
             if self.kind == "percentile":
-                flat.clamp_(0, 1)
+                flat = flat.clamp(0, 1)
         return flat.view(image.shape[0], 1, *image.shape[1:])
 
     def _percentiles(self, stored: Tensor, least: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,7 +106,7 @@ def _cumulative_histogram(stored: Tensor) -> Tensor:
     # Not bincount, which on a GPU waits for the largest value.
     counts = torch.zeros(stored.shape[0], 256, dtype=torch.int64, device=stored.device)
     one = torch.ones((), dtype=torch.int64, device=stored.device)
-    return counts.scatter_add_(1, stored.long(), one.expand(stored.shape)).cumsum(1)
+    return counts.scatter_add(1, stored.long(), one.expand(stored.shape)).cumsum(1)
 
 
 def _order_statistic(below: Tensor, position: float) -> Tensor:

@@ -14,6 +14,7 @@ from hep2gan.config import CompileMode, uses_cuda_graphs
 from hep2gan.runs.checkpoints import Checkpoint
 from hep2gan.training import distributed
 from hep2gan.training.module import SegmentationGuidedClassification
+from hep2gan.training.torch_versions import compile_each
 
 # Evaluation does not use the discriminator.
 _AVERAGED = ("generator.", "classifier.", "classification_loss.")
@@ -156,16 +157,10 @@ class CompileNetworks(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prepare the networks; torch compiles each when it first runs."""
         assert isinstance(pl_module, SegmentationGuidedClassification)
-        for network in pl_module.networks.values():
-            network.compile(
-                mode=self._mode if isinstance(self._mode, str) else None,
-                backend=self._backend,
-                dynamic=False,
-                # Else networks share the number of graphs that torch keeps, eight, since all start
-                # in the same function of nn.Module.
-                isolate_recompiles=True,
-            )
-            self._compiled[network] = network._compiled_call_impl
+        networks = pl_module.networks.values()
+        mode = self._mode if isinstance(self._mode, str) else None
+        compile_each(networks, mode=mode, backend=self._backend, dynamic=False)
+        self._compiled = {network: network._compiled_call_impl for network in networks}
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Announce a step to CUDA graphs."""
