@@ -23,7 +23,7 @@ def test_a_tool_of_slurm_that_does_not_answer_is_told(tmp_path, monkeypatch):
 
 def test_slurm_is_missed_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    trainer = {"devices": 1, "num_nodes": 1, "accelerator": "cpu"}
+    trainer = {"devices": 1, "num_nodes": 1, "accelerator": "cpu", "share_device": False}
     config = {"run_dir": str(tmp_path / "runs/a"), "doctor": False, "trainer": trainer}
     jobs, options = [TrainingJob(0, (), config)], slurm_settings()
     with pytest.raises(Hep2ganError, match=r"sbatch is not on the path.*hydra/launcher=processes"):
@@ -50,7 +50,7 @@ def test_a_stopped_sweep_says_which_jobs_slurm_keeps(tmp_path, monkeypatch, capl
         return {"7_0"}
 
     monkeypatch.setattr(slurm, "_active", active)
-    trainer = {"devices": 1, "num_nodes": 1, "accelerator": "cpu"}
+    trainer = {"devices": 1, "num_nodes": 1, "accelerator": "cpu", "share_device": False}
     config = {"name": "a", "seed": 0, "trainer": trainer}
     jobs = [
         TrainingJob(number, (), config | {"run_dir": str(tmp_path / f"runs/{number}")})
