@@ -1,5 +1,4 @@
 import io
-import os
 import zipfile
 from dataclasses import fields, replace
 
@@ -177,7 +176,11 @@ def test_missing_file_names_the_fix(tmp_path):
         Predictions.load(tmp_path / "p.npz")
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04", b"\x93NUMPY", os.urandom(500)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"text", b"PK\x03\x04", b"\x93NUMPY", np.random.default_rng(0).bytes(500)],
+    ids=["empty", "text", "zip", "numpy", "noise"],
+)
 def test_no_archive(content, tmp_path):
     (tmp_path / "p.npz").write_bytes(content)
     with pytest.raises(Hep2ganError, match="cannot be read"):
