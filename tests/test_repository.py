@@ -170,8 +170,9 @@ def test_workflows_call_targets_that_exist_and_may_read_alone(name):
                 cached = step.get("with", {}).get("cache-dependency-path")
                 assert cached is None or (ROOT / cached).is_file()
             else:
-                command, target = step["run"].split()
+                command, target, *variables = step["run"].split()
                 assert command == "make"
+                assert set(variables) <= {"TORCH=cpu"}
                 called.append(target)
     assert called
     assert set(called) <= TARGETS
