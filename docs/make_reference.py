@@ -58,7 +58,7 @@ def table(*kinds: type[Settings]) -> Iterator[str]:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "none"
-    default = field.get_default(call_default_factory=True)
+    default = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(default, Component):
         return f"`{default.target}`"
     return "" if isinstance(default, Settings | dict) else f"`{format_value(default)}`"

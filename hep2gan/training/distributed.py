@@ -23,6 +23,7 @@ from hep2gan.errors import Hep2ganError, bullet_list
 from hep2gan.runs.folder import config_diff
 from hep2gan.training.devices import choose_process_group_backend, device_of_rank, resolve_device
 from hep2gan.training.signals import SignalHandler
+from hep2gan.training.torch_versions import let_gloo_settle
 
 _TO_COME = timedelta(minutes=10)
 """For the ranks to come together at the start."""
@@ -117,6 +118,7 @@ def destroy_process_group() -> None:
     """Leave the other ranks; nothing to do in a single process."""
     global host_group, _store
     if host_group:
+        let_gloo_settle()
         host_group = _store = None
         dist.destroy_process_group()
 

@@ -7,6 +7,7 @@ by the release that comes next.
 import inspect
 import os
 import signal
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
@@ -15,6 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+_SETTLED = 0.5
+"""Seconds in which gloo's threads have given back the tensors of the last collective."""
 
 
 def _takes(function: Callable[..., Any], option: str) -> bool:
@@ -123,6 +127,16 @@ def _keep_graphs(count: int) -> None:
     setattr(config, name, max(count, getattr(config, name)))
 
 
+def let_gloo_settle() -> None:
+    """Wait a moment before gloo's group is destroyed; to be called after the last collective.
+
+    Before 2.8 torch keeps Python's lock while it ends gloo's threads, and waits for ever where one
+    of them is just giving a tensor back, for which it needs that lock (pytorch pull 154976).
+    """
+    if torch.__version__ < "2.8":
+        time.sleep(_SETTLED)
+
+
 def wrap_in_ddp(network: nn.Module, **options: Any) -> DistributedDataParallel:
     """Wrap a network whose buffers are sent once, at the start, and not before each forward.
 
@@ -153,6 +167,16 @@ def onnx_options() -> dict[str, Any]:
         networks that call functions. Since then nothing.
     """
     return {"opset_version": 17} if torch.__version__ < "2.7" else {}
+
+
+def infers_onnx_shapes() -> bool:
+    """Tell whether ONNX's shape inference is right about graphs of this torch.
+
+    Returns:
+        False before 2.8: its exporter writes unused outputs of batch normalisation without
+        elements, which the inference takes for an error.
+    """
+    return torch.__version__ >= "2.8"
 
 
 def batch_dimension() -> Any:

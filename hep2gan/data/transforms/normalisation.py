@@ -81,8 +81,9 @@ class Normalisation(Settings):
                 flat = (stored - least).float()
                 spread = (most - least).float()
             if self.kind == "z_score":
-                spread, centre = torch.std_mean(flat, dim=1, correction=0, keepdim=True)
-                flat = flat - centre
+                # Not std_mean, for which the exporter of torch 2.6 has no form.
+                flat = flat - flat.mean(1, keepdim=True)
+                spread = flat.square().mean(1, keepdim=True).sqrt()
             # Rounding can give a constant image some spread, so its levels decide.
             flat = flat / spread.masked_fill(least == most, torch.inf)
             if self.kind == "percentile":
