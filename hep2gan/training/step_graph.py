@@ -87,12 +87,7 @@ class CudaRecorder:
                 result = self.run(work)
             finally:
                 torch.cuda.set_sync_debug_mode(before)
-        places = {
-            f"{warning.filename}:{warning.lineno}"
-            for warning in caught
-            if "synchronizing" in str(warning.message)
-        }
-        return result, sorted(places)
+        return result, places_of_waits(caught)
 
     def record(self, work: Callable[[], Tensor]) -> Replay:
         """Capture the work; its memory belongs to the graph, and its result is overwritten.
@@ -113,6 +108,24 @@ class CudaRecorder:
             return result
 
         return replay
+
+
+def places_of_waits(caught: Iterable[warnings.WarningMessage]) -> list[str]:
+    """Pick torch's warnings of operations that wait for the device.
+
+    Args:
+        caught: Warnings in torch's debug mode, of which one says what this mode cannot do.
+
+    Returns:
+        `file:line` of each wait, once.
+    """
+    return sorted(
+        {
+            f"{warning.filename}:{warning.lineno}"
+            for warning in caught
+            if "called a synchronizing CUDA operation" in str(warning.message)
+        }
+    )
 
 
 _streams: dict[torch.device, torch.cuda.Stream] = {}

@@ -6,6 +6,7 @@ numbers that the recording found, and overwrites its result.
 """
 
 import logging
+import warnings
 from contextlib import contextmanager
 
 import lightning as L
@@ -30,7 +31,7 @@ from hep2gan.training.callbacks.networks import ExponentialMovingAverage
 from hep2gan.training.module import SegmentationGuidedClassification
 from hep2gan.training.nonfinite import SkipNonfinite, StopAtNonfinite
 from hep2gan.training.profiler import StepProfiler
-from hep2gan.training.step_graph import REPLAYED, StepGraph, can_be_recorded
+from hep2gan.training.step_graph import REPLAYED, StepGraph, can_be_recorded, places_of_waits
 from tests.helpers import tiny
 from tests.training.test_module import Rows
 
@@ -207,6 +208,22 @@ def test_a_step_that_waits_for_the_device_is_trained_as_usual(caplog):
     assert caplog.text.count("waits for the GPU") == 1
     assert "loss.py:7" in caplog.text
     assert_same(task, fit()[0])
+
+
+def test_of_torch_s_warnings_those_of_waits_count():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for text, line in [
+            (
+                "Synchronization debug mode is a prototype feature and does not yet detect all"
+                " synchronizing operations",
+                1,
+            ),
+            ("called a synchronizing CUDA operation (Triggered internally at x.cpp:3.)", 7),
+            ("called a synchronizing CUDA operation (Triggered internally at x.cpp:3.)", 7),
+        ]:
+            warnings.warn_explicit(text, UserWarning, "loss.py", line)
+    assert places_of_waits(caught) == ["loss.py:7"]
 
 
 def test_a_recording_that_fails_says_how_to_go_on(tmp_path):
