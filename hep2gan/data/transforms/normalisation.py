@@ -81,9 +81,8 @@ class Normalisation(Settings):
                 flat = (stored - least).float()
                 spread = (most - least).float()
             if self.kind == "z_score":
-                # Not std_mean, for which the exporter of torch 2.6 has no form.
-                flat = flat - flat.mean(1, keepdim=True)
-                spread = flat.square().mean(1, keepdim=True).sqrt()
+                spread, centre = torch.std_mean(flat, dim=1, correction=0, keepdim=True)
+                flat = flat - centre
             # Rounding can give a constant image some spread, so its levels decide.
             flat = flat / spread.masked_fill(least == most, torch.inf)
             if self.kind == "percentile":
