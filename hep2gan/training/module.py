@@ -24,8 +24,8 @@ from hep2gan.training.profiler import record
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
 ShouldStep = Callable[[str, Tensor, Optimizer], bool]
-RunStep = Callable[[Batch, int], "Terms"]
 Terms = dict[str, Tensor]
+RunStep = Callable[[Batch, int], Terms]
 
 
 class SegmentationGuidedClassification(L.LightningModule):

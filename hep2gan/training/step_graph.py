@@ -16,10 +16,9 @@ from torch.optim import Optimizer
 
 from hep2gan.data.batch import Batch
 from hep2gan.errors import Hep2ganError
+from hep2gan.training.module import RunStep, Terms
 from hep2gan.training.profiler import record
 
-Terms = dict[str, Tensor]
-Step = Callable[[Batch, int], Terms]
 Replay = Callable[[], Tensor]
 Result = TypeVar("Result")
 
@@ -180,7 +179,7 @@ class StepGraph:
 
     def __init__(
         self,
-        step: Step,
+        step: RunStep,
         kind: Callable[[int], Hashable],
         plain_values: Callable[[], Hashable],
         recorder: Recorder,

@@ -1,7 +1,7 @@
 """What torch's releases from 2.6 on do differently, each once, with its version beside it.
 
-Told by what a function takes, not by a number: builds of NVIDIA and nightly ones call themselves
-by the release that comes next.
+Told by what a function takes where that says it, since builds of NVIDIA and nightly ones call
+themselves by the release that comes next; else by the version.
 """
 
 import inspect
@@ -25,7 +25,7 @@ def _takes(function: Callable[..., Any], option: str) -> bool:
     return option in inspect.signature(function).parameters
 
 
-# ---------------------------------------------------------------------- starting ranks
+# ---------------------------------------------------------------------- starting and ending ranks
 
 
 def launch_options(signals: Collection[signal.Signals], seconds: int) -> dict[str, Any]:
@@ -98,6 +98,16 @@ def _closing_within(seconds: int) -> Iterator[None]:
         PContext.close = close  # type: ignore[method-assign]
 
 
+def let_gloo_settle() -> None:
+    """Wait a moment before gloo's group is destroyed; to be called after the last collective.
+
+    Before 2.8 torch keeps Python's lock while it ends gloo's threads, and waits for ever where one
+    of them is just giving a tensor back, for which it needs that lock (pytorch pull 154976).
+    """
+    if torch.__version__ < "2.8":
+        time.sleep(_SETTLED)
+
+
 # ---------------------------------------------------------------------- networks
 
 
@@ -125,16 +135,6 @@ def _keep_graphs(count: int) -> None:
     # Renamed in 2.7.
     name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
     setattr(config, name, max(count, getattr(config, name)))
-
-
-def let_gloo_settle() -> None:
-    """Wait a moment before gloo's group is destroyed; to be called after the last collective.
-
-    Before 2.8 torch keeps Python's lock while it ends gloo's threads, and waits for ever where one
-    of them is just giving a tensor back, for which it needs that lock (pytorch pull 154976).
-    """
-    if torch.__version__ < "2.8":
-        time.sleep(_SETTLED)
 
 
 def wrap_in_ddp(network: nn.Module, **options: Any) -> DistributedDataParallel:

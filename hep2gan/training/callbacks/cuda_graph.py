@@ -54,11 +54,7 @@ class ReplayStep(Callback):
         """Replace the module's step, where it can be recorded."""
         assert isinstance(pl_module, SegmentationGuidedClassification)
         if reasons := list(self._reasons_against(trainer, pl_module)):
-            log.warning(
-                "The training step is not recorded as a CUDA graph (trainer.cuda_graph=true):\n%s\n"
-                "It is trained as usual.",
-                bullet_list(reasons),
-            )
+            _warn(reasons)
             return
         # Said by Adam in the steps before the recording.
         warnings.filterwarnings("ignore", message=".*capturable=True.*", category=UserWarning)
@@ -135,9 +131,13 @@ def _updates(trainer: L.Trainer) -> Any:
     return trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
 
 
-def _warn_of_waits(places: list[str]) -> None:
+def _warn(reasons: list[str]) -> None:
     log.warning(
-        "The training step is not recorded as a CUDA graph (trainer.cuda_graph=true), since it"
-        " waits for the GPU:\n%s\nIt is trained as usual.",
-        bullet_list(places),
+        "The training step is not recorded as a CUDA graph (trainer.cuda_graph=true):\n%s\n"
+        "It is trained as usual.",
+        bullet_list(reasons),
     )
+
+
+def _warn_of_waits(places: list[str]) -> None:
+    _warn([f"it waits for the GPU in {place}" for place in places])
