@@ -81,13 +81,28 @@ SEEN = Cells(mean=3.0, specimen=0.9, training=0.33, by_specimen=0.4, by_cell=0.9
 
 
 class Design(NamedTuple):
-    """A way to test two methods, on the 83 specimens of the ICPR 2016 set with 16 cells each."""
+    """A way to test two methods, on the 83 specimens of the ICPR 2016 set with 16 cells each.
+
+    Attributes:
+        name: What the tables call it.
+        cells: What decides whether a cell is classified correctly.
+        specimens: Their number.
+        folds: Trainings of each seed, each tested on specimens of its own.
+        turns: One training of each seed, tested on one of so many folds: seed s on fold s modulo
+            turns.
+        part: Specimens that each seed is tested on, drawn for it alone; None for all.
+        random: Each seed is tested on a tenth of the cells, drawn for it alone.
+        known: Specimens are known, so that tests are over them; else over cells.
+    """
 
     name: str
     cells: Cells
     specimens: int
     folds: int = 1
+    turns: int = 1
+    part: int | None = None
     random: bool = False
+    known: bool = True
 
     def draw(self, rng: Rng, count: int, seeds: int, cells: Cells | None = None) -> "Results":
         """Draw the results of two methods."""
@@ -96,18 +111,25 @@ class Design(NamedTuple):
         sizes = [len(part) for part in np.array_split(np.arange(self.specimens), self.folds)]
         right = np.concatenate([own.draw(rng, count, seeds, n, 16) for n in sizes], axis=3)
         tested = np.ones((seeds, *right.shape[3:]), np.bool_)
-        if self.random:  # Each seed has a test part of its own, a tenth of the cells.
+        turn, fold = (np.arange(n) % self.turns for n in (seeds, self.specimens))
+        tested &= (turn[:, None] == fold)[..., None]
+        if self.part is not None:
+            place = rng.random((seeds, self.specimens)).argsort(axis=1)
+            tested &= (place < self.part)[..., None]
+        if self.random:
             flat = rng.random((seeds, tested[0].size)).argsort(axis=1) < tested[0].size // 10
             tested = flat.reshape(seeds, *right.shape[3:])
-        return Results(right[:, 0].astype(np.int8) - right[:, 1], tested)
+        return Results(right[:, 0].astype(np.int8) - right[:, 1], tested, self.known)
 
 
 class Results(NamedTuple):
     """Simulated results: gained (count, seeds, S, n) is 1 if only the first method is right, -1 if
-    only the second; tested (seeds, S, n) are the cells that each seed tests."""
+    only the second; tested (seeds, S, n) are the cells that each seed tests; known says whether the
+    tests know their specimens."""
 
     gained: npt.NDArray[np.int8]
     tested: Bools
+    known: bool = True
 
     @property
     def by_specimen(self) -> npt.NDArray[np.int64]:
@@ -140,18 +162,22 @@ class Results(NamedTuple):
         return np.asarray(2 * student.sf(ratio, seeds - 1), np.float64)
 
     def crossed(self) -> CrossedTest:
-        """The test over seeds x specimens that the reports use."""
-        sizes, cells = self.tested.sum(axis=2), self.tested.sum(axis=(1, 2))
-        expected = self.by_seed[..., None] * sizes
-        influence = (self.by_specimen - expected) / cells[:, None]
-        return crossed_test(self.by_seed, influence, sizes > 0)
+        """The test over seeds x specimens, or cells, that the reports use."""
+        cells = self.tested.sum(axis=(1, 2))
+        beyond = (self.gained - self.by_seed[..., None, None]) * self.tested
+        units = (*beyond.shape[:2], -1, *(beyond.shape[3:] if self.known else (1,)))
+        influence = beyond.reshape(units).sum(axis=3) / cells[:, None]
+        return crossed_test(self.by_seed, influence)
 
 
 DESIGNS = (
     Design("fixed test, 9 unseen specimens", UNSEEN, 9),
     Design("fixed test, 17 unseen specimens", UNSEEN, 17),
     Design("five folds of 83 specimens", UNSEEN, 83, FOLDS),
+    Design("one of five folds in turn for each seed", UNSEEN, 83, turns=FOLDS),
+    Design("a fifth of 83 specimens, another for each seed", UNSEEN, 83, part=17),
     Design("random 9:1, another for each seed", SEEN, 83, random=True),
+    Design("the same, over cells: specimens unknown", SEEN, 83, random=True, known=False),
 )
 
 
@@ -190,9 +216,8 @@ def print_false_positives(count: int) -> None:
     for design in DESIGNS:
         for seeds in (1, 3, 5):
             _print_row(f"{design.name} | {seeds}", rejections(design, seeds, count))
-    differing = UNSEEN._replace(method=0.8)
-    for design in DESIGNS[:3]:
-        found = rejections(design, 5, count, cells=differing)
+    for design in DESIGNS:
+        found = rejections(design, 5, count, cells=design.cells._replace(method=0.8))
         _print_row(f"{design.name}; equal on average, not by specimen | 5", found)
 
 
@@ -220,7 +245,7 @@ def gap_of(points: float, cells: Cells) -> float:
 def print_power(count: int) -> None:
     """Print how often a true difference is found, and the paired t test beside."""
     print(f"Power, % of {count:,} simulations: seeds × specimens (in brackets t over seeds)\n")
-    seeds = (3, 5, 10, 20)
+    seeds = (3, 5, 10, 15, 20)
     print("| design | true difference, points | " + " | ".join(f"{n} seeds" for n in seeds) + " |")
     print("|---|---|" + "---|" * len(seeds))
     for design in DESIGNS[1:]:
@@ -264,11 +289,13 @@ class Specimens(NamedTuple):
         sizes: Specimens of each class.
         accuracy: Accuracy of each class.
         icc: Correlation of two cells of one specimen.
+        folds: Test sets that they are divided among, each of a training of its own.
     """
 
     sizes: tuple[int, ...]
     accuracy: tuple[float, ...]
     icc: float
+    folds: int = 1
 
     def draw(self, rng: Rng) -> CellValues:
         """Draw cells: right or wrong, specimen, class; about 16 a specimen, unequally many."""
@@ -283,6 +310,12 @@ class Specimens(NamedTuple):
             label[specimen],
         )
 
+    def divide(self, cells: CellValues) -> list[CellValues]:
+        """Divide the specimens of each class among the folds, in turn."""
+        place = np.concatenate([np.arange(size) for size in self.sizes])
+        fold = (place % self.folds)[cells.unit]
+        return [CellValues(*(part[fold == one] for part in cells)) for one in range(self.folds)]
+
     @property
     def truth(self) -> tuple[float, float]:
         """Accuracy, specimens having as many cells on average, and mean class accuracy."""
@@ -291,10 +324,12 @@ class Specimens(NamedTuple):
 
 
 SETS = (
-    ((2, 2, 2, 1, 1, 1), (0.95, 0.85, 0.9, 0.9, 0.8, 0.9)),
-    ((4, 4, 3, 3, 3), (0.95, 0.85, 0.9, 0.95, 0.8)),
-    ((16, 16, 16, 16, 15, 4), (0.98, 0.9, 0.95, 0.98, 0.85, 0.92)),
+    ((2, 2, 2, 1, 1, 1), (0.95, 0.85, 0.9, 0.9, 0.8, 0.9), 1),
+    ((4, 4, 3, 3, 3), (0.95, 0.85, 0.9, 0.95, 0.8), 1),
+    ((16, 16, 16, 16, 15, 4), (0.98, 0.9, 0.95, 0.98, 0.85, 0.92), 1),
+    ((16, 16, 16, 16, 15, 4), (0.98, 0.9, 0.95, 0.98, 0.85, 0.92), FOLDS),
 )
+"""Specimens and accuracy of each class, and folds."""
 
 
 def coverage(cells: Specimens, count: int, seed: int = 0) -> dict[str, float]:
@@ -312,8 +347,8 @@ def coverage(cells: Specimens, count: int, seed: int = 0) -> dict[str, float]:
         flat = one._replace(stratum=np.zeros_like(one.stratum))
         ends = {
             "wilson": (accuracy, wilson(int(one.value.sum()), len(one.value))),
-            "accuracy": (accuracy, clustered_mean([flat]).interval),
-            "mean": (by_class, clustered_mean([one]).interval),
+            "accuracy": (accuracy, clustered_mean(cells.divide(flat)).interval),
+            "mean": (by_class, clustered_mean(cells.divide(one)).interval),
         }
         if turn % 10 == 0:
             ends |= {
@@ -347,12 +382,13 @@ def print_coverage(count: int) -> None:
         "| specimens | ICC | accuracy: Wilson over cells | bootstrap of specimens | logit t | "
         "mean class accuracy: bootstrap | logit t |\n|---|---|---|---|---|---|---|"
     )
-    for sizes, accuracy in SETS:
+    for sizes, accuracy, folds in SETS:
         for icc in (0.1, 0.4):
-            found = coverage(Specimens(sizes, accuracy, icc), count)
+            found = coverage(Specimens(sizes, accuracy, icc, folds), count)
             names = ("wilson", "accuracy, before", "accuracy", "mean, before", "mean")
             text = [f"{100 * found[n]:.1f}" if n in found else "none" for n in names]
-            print(f"| {sum(sizes)} | {icc} | {' | '.join(text)} |")
+            folded = f" in {folds} folds" if folds > 1 else ""
+            print(f"| {sum(sizes)}{folded} | {icc} | {' | '.join(text)} |")
 
 
 PRINT = {

@@ -5,7 +5,7 @@ independent draws. With few of them, Wilson's interval over cells and the bootst
 are too narrow; `experiments/simulations.py` prints how often each covers the truth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ class CellValues(NamedTuple):
     @property
     def mean(self) -> float:
         """The mean over classes of the mean over cells."""
-        return float(np.mean([self.value[rows].mean() for rows in self._rows()]))
+        return float(np.mean([self.value[rows].mean() for _, rows in self._rows()]))
 
     @property
     def influence(self) -> Floats:
@@ -62,13 +62,28 @@ class CellValues(NamedTuple):
         The first-order influence of a cell, (value - mean of its class) / (cells of the class x
         classes).
         """
-        found, rows = np.zeros(len(self.value)), self._rows()
-        for own in rows:
-            found[own] = (self.value[own] - self.value[own].mean()) / (len(own) * len(rows))
+        return self.influence_about({one: self.value[rows].mean() for one, rows in self._rows()})
+
+    def influence_about(self, means: Mapping[int, float]) -> Floats:
+        """(N,) the influences about other means of the classes, as of several test sets.
+
+        Args:
+            means: Mean of each class.
+        """
+        found, classes = np.zeros(len(self.value)), self._rows()
+        for one, rows in classes:
+            found[rows] = (self.value[rows] - means[one]) / (len(rows) * len(classes))
         return found
 
-    def _rows(self) -> list[npt.NDArray[np.int64]]:
-        return [np.flatnonzero(self.stratum == one) for one in np.unique(self.stratum)]
+    def _rows(self) -> list[tuple[int, npt.NDArray[np.int64]]]:
+        kinds = np.unique(self.stratum)
+        return [(int(one), np.flatnonzero(self.stratum == one)) for one in kinds]
+
+
+def _mean_over(tests: Sequence[CellValues], stratum: int) -> float:
+    """The mean over test sets of the mean of a class, where they have it."""
+    of = [one.value[one.stratum == stratum] for one in tests]
+    return float(np.mean([values.mean() for values in of if len(values)]))
 
 
 def clustered_mean(
@@ -77,7 +92,8 @@ def clustered_mean(
     """Estimate a mean over test sets with a t interval over clusters.
 
     The variance is between clusters, each of which counts with its cells of all test sets together
-    (linearised, also known as cluster-robust): with z_s the summed influence of cluster s,
+    (linearised, also known as cluster-robust): with z_s the summed influence of cluster s about the
+    means of its class over all test sets,
 
         V_k = S_k / (S_k - 1) * sum of z_s² over the S_k clusters of class k,  V = sum of V_k,
 
@@ -98,7 +114,8 @@ def clustered_mean(
     estimate = float(np.mean([one.mean for one in tests]))
     unit = np.unique(np.concatenate([one.unit for one in tests]), return_inverse=True)[1]
     stratum = np.concatenate([one.stratum for one in tests])
-    influence = np.concatenate([one.influence for one in tests]) / len(tests)
+    by_class = {one: _mean_over(tests, one) for one in np.unique(stratum)}
+    influence = np.concatenate([one.influence_about(by_class) for one in tests]) / len(tests)
     variances, free = [], []
     for one in np.unique(stratum):
         rows = stratum == one

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import t as student
 
 from hep2gan.errors import Hep2ganError
@@ -39,9 +38,7 @@ class CrossedTest(NamedTuple):
     p: Floats
 
 
-def crossed_test(
-    by_seed: Floats, influence: Floats, tested: npt.NDArray[np.bool_] | None = None
-) -> CrossedTest:
+def crossed_test(by_seed: Floats, influence: Floats) -> CrossedTest:
     """Test a mean over M seeds, each with S units (specimens, blocks or cells), against 0.
 
     Seeds and units are both random and crossed, as readers and cases in studies of radiology: the
@@ -49,21 +46,19 @@ def crossed_test(
     N. A. Obuchowski, H. E. Rockette (Communications in Statistics 24, 1995) of one paired
     difference. With d_i the difference under seed i and c_is the influence of unit s on it,
 
-        V_seeds       = sum over i of (d_i - d)² / (M (M - 1))
-        V_units       = S / (S - 1) * sum over s of (mean over i of c_is)²
-        V_interaction = S / (S - 1) * sum over s, i of M / (M - 1) * (c_is - mean over i of c_is)² /
-                        M²
-        V             = V_seeds + max(V_units - V_interaction, 0)
+        V_seeds  = sum over i of (d_i - d)² / (M (M - 1))
+        V_shared = S / (S - 1) * sum over s, i ≠ j of c_is c_js / (M (M - 1))
+        V        = V_seeds + max(V_shared, 0)
 
-    For as many cells of each unit under each seed these are the mean squares of a two-way table
-    over M·S, and V = (MS_seeds + max(MS_units - MS_error, 0)) / (M·S). V_seeds has M - 1 degrees of
-    freedom, the second term S - 1; together, by Satterthwaite, V² / (V_seeds² / (M - 1) +
-    (V - V_seeds)² / (S - 1)) (S. L. Hillis, Statistics in Medicine 26, 2007, takes units for many).
+    V_shared is the mean covariance of two seeds, by the units that both test: none where each seed
+    tests others. For as many cells of each unit under each seed V is (MS_seeds + max(MS_units -
+    MS_error, 0)) / (M·S) of a two-way table. V_seeds has M - 1 degrees of freedom, the second term
+    S - 1; together, by Satterthwaite, V² / (V_seeds² / (M - 1) + V_shared² / (S - 1)) (S. L.
+    Hillis, Statistics in Medicine 26, 2007, takes units for many).
 
     Args:
         by_seed: (..., M) differences d_i, M at least 2.
         influence: (..., M, S) influences c_is; 0 where a seed does not test a unit.
-        tested: (M, S) which units each seed tests; None for all.
 
     Returns:
         The tests, of shape (...).
@@ -74,21 +69,16 @@ def crossed_test(
     seeds, units = influence.shape[-2:]
     if min(seeds, units) < 2:
         raise Hep2ganError(f"{seeds} seeds and {units} units", "a variance needs two of each")
-    present = np.ones((seeds, units), np.bool_) if tested is None else tested
-    # Of a unit under one seed alone the interaction is not known.
-    times = present.sum(axis=0)
-    often = times > 1
     estimate = by_seed.mean(axis=-1)
     by_seeds = by_seed.var(axis=-1, ddof=1) / seeds
     correction = units / (units - 1)
-    sums = influence.sum(axis=-2)
-    by_units = correction * np.square(sums / seeds).sum(axis=-1)
-    rest = np.where(present, influence - (sums / np.maximum(times, 1))[..., None, :], 0)
-    scale = np.where(often, times / np.maximum(times - 1, 1), 0)
-    interaction = correction * (np.square(rest).sum(axis=-2) * scale).sum(axis=-1) / seeds**2
-    beyond = np.maximum(by_units - interaction, 0)
-    # Differences of a few cells may be equal under all seeds by chance.
-    by_seeds = np.where(by_seeds > _ZERO, by_seeds, interaction)
+    squares = np.square(influence.sum(axis=-2)).sum(axis=-1)
+    within = np.square(influence).sum(axis=(-2, -1))
+    shared = correction * (squares - within) / (seeds * (seeds - 1))
+    beyond = np.maximum(shared, 0)
+    # Differences of a few cells may be equal under all seeds by chance: then what they vary within.
+    interaction = correction * squares / seeds**2 - shared
+    by_seeds = np.where(by_seeds > _ZERO, by_seeds, np.maximum(interaction, 0))
     variance = by_seeds + beyond
     sure = variance > _ZERO
     shares = by_seeds**2 / (seeds - 1) + beyond**2 / (units - 1)
@@ -140,17 +130,14 @@ def paired_difference(
     seeds = len(differences)
     units = np.unique(np.concatenate([one.unit for one in differences]))
     influence = np.zeros((seeds, len(units)))
-    tested = np.zeros((seeds, len(units)), np.bool_)
     for seed, one in enumerate(differences):
-        place = np.searchsorted(units, one.unit)
-        np.add.at(influence[seed], place, one.influence)
-        tested[seed, place] = True
+        np.add.at(influence[seed], np.searchsorted(units, one.unit), one.influence)
     by_seed = np.array([one.mean for one in differences])
     estimate = float(by_seed.mean())
     if (few := _too_few(differences)) is not None:
         return PairedDifference(estimate, None, 1.0, seeds, few)
     if seeds > 1:
-        found = crossed_test(by_seed, influence, tested)
+        found = crossed_test(by_seed, influence)
         variance, degrees = float(found.variance), float(found.degrees)
         p = float(found.p)
     else:

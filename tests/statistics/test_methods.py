@@ -59,16 +59,24 @@ def test_cells_of_a_specimen_count_together_and_seeds_may_test_others():
     by_seed = np.array([2 / 6, 2 / 4])
     influence = np.array([[1 - 4 / 6, 1 - 4 / 6, -4 / 6, 0], [2 - 1, -0.5, 0, -0.5]])
     influence = influence / np.array([[6], [4]])
-    sums = influence.sum(axis=0) / 2
-    rest = influence[:, :2] - influence[:, :2].mean(axis=0)
-    interaction = 4 / 3 * 2 * (rest**2).sum() / 4
-    beyond = max(4 / 3 * (sums**2).sum() - interaction, 0)
+    # Both test the first two specimens alone: these make the covariance of two seeds.
+    beyond = 4 / 3 * (influence[0] * influence[1]).sum()
+    assert beyond > 0
     over_seeds = by_seed.var(ddof=1) / 2
     variance = over_seeds + beyond
     degrees = variance**2 / (over_seeds**2 + beyond**2 / 3)
     ratio = found.estimate / np.sqrt(variance)
     assert found.p == pytest.approx(2 * student.sf(ratio, degrees))
     assert not found.of_methods
+
+
+def test_seeds_that_test_others_each_are_as_many_independent_results():
+    rng = np.random.default_rng(0)
+    tests = [values(rng.random(8) < 0.3 + 0.1 * i, np.arange(8) // 2 + 4 * i) for i in range(4)]
+    found = paired_difference(tests)
+    expected = ttest_1samp([one.mean for one in tests], 0)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval()))
 
 
 def test_one_seed_tells_two_trainings_apart_over_specimens():
