@@ -19,6 +19,7 @@ from hep2gan.metrics.validation import ValidationMetrics
 from hep2gan.models.cross_fitting import CrossFittedNetwork
 from hep2gan.models.guidance import GENERATED, MaskGuidance, TrainingStages, frozen
 from hep2gan.models.output import ModelOutput, TestTimeAugmentation
+from hep2gan.training.devices import full_float32
 from hep2gan.training.profiler import record
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
@@ -342,13 +343,14 @@ class SegmentationGuidedClassification(L.LightningModule):
         return ModelOutput(mask, _probabilities(logits), _probabilities(logits_true), features)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the metrics; nothing is computed until the epoch ends.
+        """Update the metrics, in float32 as every evaluation; they are computed as the epoch ends.
 
         Args:
             batch: Images and masks (B, 1, H, W) with their labels.
             batch_idx: Number of the batch.
         """
-        outputs: ModelOutput = self(batch.image, batch.mask)
+        with full_float32(), without_autocast(batch.image):
+            outputs: ModelOutput = self(batch.image, batch.mask)
         self.metrics.update(
             outputs.mask,
             outputs.probabilities,

@@ -182,7 +182,9 @@ def fit(task, batches, epochs=1, callbacks=(), logger=False, log_every=1, **opti
     return trainer
 
 
-def fit_and_validate(task, batches, validation, logger, callbacks=(), epochs=1):
+def fit_and_validate(
+    task, batches, validation, logger=False, callbacks=(), epochs=1, precision="32-true"
+):
     """Epochs with their validation."""
     trainer = L.Trainer(
         accelerator="cpu",
@@ -194,6 +196,7 @@ def fit_and_validate(task, batches, validation, logger, callbacks=(), epochs=1):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        precision=precision,
     )
     loaders = (DataLoader(part, batch_size=None) for part in (batches, validation))
     trainer.fit(task, *loaders)

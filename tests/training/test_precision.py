@@ -21,7 +21,7 @@ from tests.helpers import tiny
 from tests.helpers.commands import call, inside_copy
 from tests.helpers.started import NETS, SMALL
 from tests.training.test_build import built
-from tests.training.test_module import fit
+from tests.training.test_module import fit, fit_and_validate
 
 BATCHES = [tiny.batch(seed=seed) for seed in range(3)]
 
@@ -41,6 +41,19 @@ def test_every_term_is_float32(precision):
     fit(tiny.task(), BATCHES, callbacks=[terms], precision=precision)
     assert {"discriminator/p_real", "generator/l1", "classifier/likelihood"} <= terms.dtypes.keys()
     assert set(terms.dtypes.values()) == {torch.float32}
+
+
+def test_validation_is_in_float32_as_the_test_is():
+    task, seen = tiny.task(), {True: set(), False: set()}
+    for network in task.networks.values():
+        network.register_forward_hook(
+            lambda module, inputs, output: seen[module.training].update(
+                one.dtype for one in (output if isinstance(output, tuple) else (output,))
+            )
+        )
+    fit_and_validate(task, BATCHES, BATCHES, precision="bf16-mixed")
+    assert torch.bfloat16 in seen[True]
+    assert seen[False] == {torch.float32}
 
 
 @pytest.mark.parametrize("allowed", [True, False])
