@@ -105,7 +105,7 @@ leakage: $(READY)  ## how much a random split inflates the scores
 priors: $(READY)  ## masks compared with baselines that learn nothing
 	$(STUDY)
 
-unseen_specimens: $(READY)  ## five folds of whole specimens
+unseen_specimens: $(READY)  ## the proposed method and ours on whole specimens that were never seen
 	$(STUDY)
 
 cross_set: $(READY)  ## train on each of several sets, test on all; e.g. make cross_set data=manifest data.name=lab_a,lab_b

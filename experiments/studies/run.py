@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,10 +25,9 @@ from hep2gan.cli.errors import readable_errors
 from hep2gan.cli.evaluate import evaluate
 from hep2gan.cli.sweeps.compose import jobs_from_overrides
 from hep2gan.cli.sweeps.jobs import check_splits
-from hep2gan.cli.sweeps.objective import objective_value
+from hep2gan.cli.sweeps.objective import check_objective, objective_value
 from hep2gan.errors import Hep2ganError, bullet_list, pluralize
 from hep2gan.io import atomic_write, csv_text
-from hep2gan.runs.folder import RunFolder
 from hep2gan.training.signals import SignalHandler
 
 if TYPE_CHECKING:
@@ -102,7 +101,8 @@ class Study(NamedTuple):
         on_laptop = "scale=laptop" in given
         folder = f"{self.study}_laptop" if on_laptop else self.study
         own = [f"study={folder}", *self.sweep, *((*LAPTOP, *self.laptop) if on_laptop else ())]
-        swept = {key_of(one) for one in Study.load(self.study).sweep if is_swept(one)}
+        own_study = Study.load(self.study)
+        swept = {key_of(one) for one in own_study.sweep if is_swept(one)} | set(own_study.budget)
         named = [as_swept(one) if key_of(one) in swept - OF_ALL else one for one in given]
         return _last_of_each_key([*own, *named])
 
@@ -210,50 +210,68 @@ def test_across(jobs: "Sequence[TrainingJob]") -> None:
                 evaluate({**given, "accelerator": accelerator, "trusted": job.config["trusted"]})
 
 
-def choose(jobs: "Sequence[TrainingJob]", keys: Sequence[str]) -> "dict[str, dict[str, float]]":
-    """The optimized metric of the validation part, mean over seeds, by method and by budget.
+class Tried(NamedTuple):
+    """Values of a budget that a method was trained with. method: its name without them. name: the
+    name of the runs. seeds: of the runs. score: the optimized metric of the validation part, mean
+    over seeds. chosen: whether it is the method's best."""
+
+    method: str
+    name: str
+    seeds: list[int]
+    score: float
+    chosen: bool
+
+
+def try_budget(jobs: "Sequence[TrainingJob]", keys: Sequence[str]) -> list[Tried]:
+    """Score the finished jobs of each method by their values of `keys`, and choose the best.
 
     Jobs that differ in nothing but the values of `keys` and the seed are one method; a job without
     validation, such as a forest, has no place here.
+
+    Raises:
+        Hep2ganError: Not all values of a method were trained with the same seeds.
     """
-    values: dict[str, dict[str, list[float]]] = {}
+    groups: dict[str, dict[str, dict[int, float]]] = {}
     for job in jobs:
         if not job.config["model"]["baseline"]:
             name = job.config["name"]
             method = re.sub("|".join(rf",{re.escape(key)}=[^,]*" for key in keys), "", name)
-            found = objective_value(job.run, job.config)
-            values.setdefault(method, {}).setdefault(name, []).append(found)
-    return {
-        method: {name: sum(of) / len(of) for name, of in tried.items()}
-        for method, tried in values.items()
-    }
+            scores = groups.setdefault(method, {}).setdefault(name, {})
+            scores[job.config["seed"]] = objective_value(job.run, job.config)
+    found = []
+    for method, by_name in groups.items():
+        if len({frozenset(scores) for scores in by_name.values()}) > 1:
+            listed = [f"{name}: seeds {sorted(scores)}" for name, scores in by_name.items()]
+            raise Hep2ganError(
+                f"the seeds that are finished differ\n{bullet_list(listed)}\n",
+                "values are chosen by means over the same seeds",
+                "leave train=false out, to train those that are missing",
+            )
+        means = {name: sum(scores.values()) / len(scores) for name, scores in by_name.items()}
+        best = max(means, key=means.__getitem__)
+        found += [
+            Tried(method, name, sorted(by_name[name]), mean, name == best)
+            for name, mean in means.items()
+        ]
+    return found
 
 
-def keep_chosen(jobs: "Sequence[TrainingJob]", keys: Sequence[str]) -> "list[TrainingJob]":
-    """The jobs of each method with the values that are best on the validation part, and forests."""
-    left_out = set()
-    for method, tried in choose(jobs, keys).items():
-        best = max(tried, key=tried.__getitem__)
-        left_out |= tried.keys() - {best}
-        others = ", ".join(f"{value:.4f}" for name, value in tried.items() if name != best)
-        print(f"{method}: {best} ({tried[best]:.4f} in validation; the others {others or 'none'})")
-    return [job for job in jobs if job.config["name"] not in left_out]
+def write_budget(tried: Sequence[Tried], budget: Mapping[str, Sequence[Any]], table: Path) -> None:
+    """Write what was tried as a CSV file, and print the choice of each method.
 
-
-def dice_matrix(jobs: "Sequence[TrainingJob]") -> str:
-    """Dice by what was trained on and what was tested on, beside the ellipse that never looks."""
-    sets = {data["store"]: name for name, data in sets_of(jobs).items()}
-    rows = []
-    for job in jobs:
-        own = sets[job.config["data"]["store"]]
-        tests = {n: RunFolder(job.run.external / n) for n in sets.values()} | {own: job.run}
-        for name, tested in tests.items():
-            if tested.metrics_file.exists():
-                metrics = tested.metrics()
-                row = {"trained_on": own, "seed": job.config["seed"], "tested_on": name}
-                keys = ("test/dice", "baseline/ellipse_dice", "test/accuracy")
-                rows.append(row | {key: metrics.get(key, "") for key in keys})
-    return csv_text(list(rows[0]), rows)
+    It is said where the choice is the first or last value that was tried: one beyond may be better.
+    """
+    rows = [
+        one._asdict() | {"seeds": " ".join(map(str, one.seeds)), "chosen": str(one.chosen).lower()}
+        for one in tried
+    ]
+    atomic_write(table, csv_text(list(Tried._fields), rows))
+    ends = {f"{key}={values[end]}" for key, values in budget.items() for end in (0, -1)}
+    for one in tried:
+        if one.chosen:
+            last = ends.intersection(one.name.split(","))
+            beyond = f"; {' and '.join(sorted(last))} is the end of what was tried" if last else ""
+            print(f"{one.name} ({one.score:.4f} in validation{beyond})")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -272,6 +290,9 @@ def main(arguments: Sequence[str]) -> int:
     jobs = [job for overrides in commands for job in jobs_from_overrides(overrides)]
     if study.cross:
         sets_of(jobs)
+    for job in jobs if study.budget else ():
+        if not job.config["model"]["baseline"]:
+            check_objective(job.config)
     status = 0
     if TRAIN_NONE not in arguments:
         check_splits(jobs)
@@ -285,12 +306,15 @@ def main(arguments: Sequence[str]) -> int:
         command = shlex.join(["make", study.name, *given, TRAIN_NONE])
         print(f"No report is written: {some}. To sum up these: {command}", file=sys.stderr)
         return status
-    if study.budget:
-        runs = [job.run.path for job in keep_chosen(done, list(study.budget))]
-    if study.cross:
-        test_across(jobs)
     values = dict(override.split("=", 1) for override in commands[0])
     folder = Path(jobs[0].config["runs"]) / jobs[0].config["study"]
+    if study.budget:
+        tried = try_budget(done, list(study.budget))
+        write_budget(tried, study.budget, folder / "report" / "budget.csv")
+        worse = {one.name for one in tried if not one.chosen}
+        runs = [job.run.path for job in done if job.config["name"] not in worse]
+    if study.cross:
+        test_across(jobs)
     written = write_report(
         runs,
         folder / "report" / (study.name if study.only else ""),
@@ -299,10 +323,6 @@ def main(arguments: Sequence[str]) -> int:
         only=study.only,
         reference=study.reference_among(runs, values["method"]),
     )
-    if study.cross:
-        table = folder / "report" / "cross_set_dice.csv"
-        atomic_write(table, dice_matrix(done))
-        written = [*written, table]
     print("\n".join(str(path) for path in written))
     return 0
 

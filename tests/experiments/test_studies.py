@@ -1,5 +1,6 @@
 """The studies of experiments/: what they sweep, what they take up, what they write."""
 
+import csv
 import importlib.util
 import os
 import re
@@ -225,7 +226,7 @@ def test_no_report_is_written_where_a_sweep_failed(statuses, monkeypatch, capsys
     )
 
 
-def test_a_budget_keeps_what_is_best_in_validation(monkeypatch, capsys):
+def test_a_budget_keeps_what_is_best_in_validation(tmp_path, monkeypatch, capsys):
     key = "optimizer.classifier.lr"
     scores = {
         f"proposed,{key}=0.0001": [0.9, 0.7], f"proposed,{key}=0.001": [0.85, 0.8],
@@ -233,15 +234,32 @@ def test_a_budget_keeps_what_is_best_in_validation(monkeypatch, capsys):
         "prasath": [None],
     }  # fmt: skip
     tried = [
-        SimpleNamespace(run=value, config={"name": name, "model": {"baseline": name == "prasath"}})
+        SimpleNamespace(
+            run=value,
+            config={"name": name, "seed": seed, "model": {"baseline": name == "prasath"}},
+        )
         for name, values in scores.items()
-        for value in values
+        for seed, value in enumerate(values)
     ]
     monkeypatch.setattr(study, "objective_value", lambda run, config: run)
-    kept = {job.config["name"] for job in study.keep_chosen(tried, [key])}
-    assert kept == {f"proposed,{key}=0.001", f"gao,split.fold=0,{key}=0.0001", "prasath"}
-    shown = capsys.readouterr().out
-    assert f"proposed: proposed,{key}=0.001 (0.8250 in validation; the others 0.8000)" in shown
+    found = study.try_budget(tried, [key])
+    kept = {one.name for one in found if one.chosen}
+    assert kept == {f"proposed,{key}=0.001", f"gao,split.fold=0,{key}=0.0001"}
+    study.write_budget(found, {key: [0.0001, 0.001, 0.01]}, tmp_path / "budget.csv")
+    assert capsys.readouterr().out == (
+        f"proposed,{key}=0.001 (0.8250 in validation)\n"
+        f"gao,split.fold=0,{key}=0.0001 (0.5500 in validation; {key}=0.0001 is the end of what was"
+        " tried)\n"
+    )
+    with (tmp_path / "budget.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["chosen"] for row in rows] == ["false", "true", "true", "false"]
+    assert rows[0] | {"score": "0.8"} == {
+        "method": "proposed", "name": f"proposed,{key}=0.0001", "seeds": "0 1", "score": "0.8",
+        "chosen": "false",
+    }  # fmt: skip
+    with pytest.raises(Hep2ganError, match=r"(?s)=0.0001: seeds \[0\].*=0.001: seeds \[0, 1\]"):
+        study.try_budget([tried[0], *tried[2:4]], [key])
 
 
 def test_every_row_has_the_same_budget_and_the_forest_none():
@@ -250,7 +268,7 @@ def test_every_row_has_the_same_budget_and_the_forest_none():
     assert [one for one in further[0] if "lr" in one] == []
     assert {"method=prasath", "name=prasath"} < set(further[0])
     one = Study.load("tuned").sweeps(["optimizer.classifier.lr=0.01"])[0]
-    assert [word for word in one if "lr=" in word] == ["optimizer.classifier.lr=0.01"]
+    assert [word for word in one if "lr=" in word] == ["optimizer.classifier.lr=choice(0.01)"]
 
 
 @pytest.mark.integration
@@ -351,7 +369,7 @@ def test_a_small_study_from_its_cells_to_its_page(tmp_path, monkeypatch, capfd):
     assert names >= {"report.html", "table_1.tex", "leakage.md", "intervals.pdf"}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<h1>Leakage</h1>" in page
-    assert ">What the split inflates</h2>" in page
+    assert ">What the split changes</h2>" in page
     assert page.count('<details class="run">') == 2
     assert "runs/leakage_laptop/report/report.html" in capfd.readouterr().out
 
