@@ -76,6 +76,7 @@ def _evaluate_external(settings: "EvaluateSettings", run: "RunFolder", own: "Tra
     from hep2gan.config import parse_source
     from hep2gan.data.store.integrity import verify
     from hep2gan.inference.load import load_run
+    from hep2gan.reports.results import NO_INTERVAL, recorded_interval
     from hep2gan.runs.fields import fields_test
     from hep2gan.training import external
     from hep2gan.training.evaluation import format_summary
@@ -116,14 +117,12 @@ def _evaluate_external(settings: "EvaluateSettings", run: "RunFolder", own: "Tra
     )
     print("\n".join([f"{run.path} on {store.path}", *cells.lines()]))
     if (accuracy := metrics.get("test/accuracy")) is not None:
-        unit = "specimens" if "test/accuracy_specimens_low" in metrics else "cells"
-        key = f"test/accuracy_{unit}"
-        interval = f"{metrics[f'{key}_low']:.3f}–{metrics[f'{key}_high']:.3f}"
+        interval = NO_INTERVAL
+        if (found := recorded_interval(metrics)) is not None:
+            (low, high), unit = found
+            interval = f"95 % interval over {unit}s {low:.3f}–{high:.3f}"
         before = run.metrics()["test/accuracy"]
-        print(
-            f"accuracy {accuracy:.3f} (95 % interval over {unit} {interval}); "
-            f"on the run's own test cells {before:.3f}"
-        )
+        print(f"accuracy {accuracy:.3f} ({interval}); on the run's own test cells {before:.3f}")
     if (fields := fields_test(run.path, name)) is not None:
         print("\n".join(fields.lines()))
     print(f"{format_summary(metrics)}\n\n{run.external / name}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import NamedTuple
 
 from hep2gan.reports.naming import group_pairs
@@ -9,6 +10,9 @@ from hep2gan.reports.results import MethodResults, TestCells, pool
 from hep2gan.reports.tables.estimates import Estimate, make_estimates
 from hep2gan.runs.external import ExternalTest, external_predictions, external_tests
 from hep2gan.runs.fields import FieldsTest, fields_test
+from hep2gan.runs.folder import RunFolder
+
+_ELLIPSE = "baseline/ellipse_dice"
 
 
 class ExternalResult(NamedTuple):
@@ -21,6 +25,7 @@ class ExternalResult(NamedTuple):
         cells: Every tested cell once, as the first run has it.
         own: Measures on the same runs' own test cells.
         estimates: Measures on the other set, where each run is a test set of its own.
+        metrics: metrics.json of each run's test.
         fields: How those of the runs do that were tested on its whole fields.
     """
 
@@ -30,6 +35,7 @@ class ExternalResult(NamedTuple):
     cells: TestCells
     own: dict[str, Estimate]
     estimates: dict[str, Estimate]
+    metrics: tuple[dict[str, float], ...]
     fields: tuple[FieldsTest, ...] = ()
 
 
@@ -70,23 +76,51 @@ def external_results(methods: Sequence[MethodResults]) -> list[ExternalResult]:
                     pool(cells),
                     make_estimates(list(runs.tests.values())),
                     make_estimates(cells),
+                    tuple(
+                        RunFolder(RunFolder(result.run.path).external / name).metrics()
+                        for result, _ in members
+                    ),
                     tuple(test for test in fields if test is not None),
                 )
             )
     return found
 
 
+class CrossRow(NamedTuple):
+    """A method on its own set and on others.
+
+    Attributes:
+        method: The method.
+        own: Place of the set that it was trained on.
+        estimates: Its measures on each set; none where it was not tested.
+    """
+
+    method: MethodResults
+    own: int
+    estimates: tuple[dict[str, Estimate], ...]
+
+    def of(self, measure: str) -> list[Estimate | None]:
+        """Return one measure on each set.
+
+        Args:
+            measure: Name of the measure.
+        """
+        return [one.get(measure) for one in self.estimates]
+
+
 class CrossSet(NamedTuple):
-    """Accuracy by the set that a method was trained on and the set that it was tested on.
+    """Measures by the set that a method was trained on and the set that it was tested on.
 
     Attributes:
         sets: Name of each set, in the order of the columns.
-        rows: For each method, its title, the place of its own set, and its accuracy on each set;
-            None where it was not tested.
+        rows: The methods.
+        ellipse: Dice of the inscribed ellipse on the cells of each set, mean over the tests; None
+            where there are no masks.
     """
 
     sets: tuple[str, ...]
-    rows: tuple[tuple[MethodResults, int, tuple[Estimate | None, ...]], ...]
+    rows: tuple[CrossRow, ...]
+    ellipse: tuple[float | None, ...]
 
 
 def cross_set(results: Sequence[ExternalResult]) -> CrossSet | None:
@@ -96,10 +130,10 @@ def cross_set(results: Sequence[ExternalResult]) -> CrossSet | None:
         results: As from `external_results`.
 
     Returns:
-        The matrix; None unless there are methods of two sets or more. A method's accuracy on its
-        own set is that of its own test cells.
+        The matrix; None unless there are methods of two sets or more. A method's measures on its
+        own set are those of its own test cells.
     """
-    by_method = group_pairs((one.method.title, one) for one in results if "accuracy" in one.own)
+    by_method = group_pairs((one.method.title, one) for one in results if one.own)
     trained = {title: _trained_on(tests[0].method) for title, tests in by_method.items()}
     if len(set(trained.values())) < 2:
         return None
@@ -109,18 +143,26 @@ def cross_set(results: Sequence[ExternalResult]) -> CrossSet | None:
         names.setdefault(trained[title], str(data.get("name", "own set")))
     # Those trained on first, so that the methods' own sets are on the diagonal.
     order = list(dict.fromkeys([*trained.values(), *reversed(names)]))
-    rows = []
+    rows, ellipses = [], dict[str, list[float]]()
     for title, tests in by_method.items():
-        on = {one.facts.fingerprint: one.estimates["accuracy"] for one in tests}
-        on[trained[title]] = tests[0].own["accuracy"]
-        accuracies = tuple(on.get(fingerprint) for fingerprint in order)
-        rows.append((tests[0].method, order.index(trained[title]), accuracies))
+        on = {one.facts.fingerprint: one.estimates for one in tests}
+        on[trained[title]] = tests[0].own
+        measured = tuple(on.get(fingerprint, {}) for fingerprint in order)
+        rows.append(CrossRow(tests[0].method, order.index(trained[title]), measured))
+        own = [result.run.metrics for result in tests[0].method.results]
+        for fingerprint, found in [
+            (trained[title], own),
+            *((one.facts.fingerprint, one.metrics) for one in tests),
+        ]:
+            values = [one[_ELLIPSE] for one in found if _ELLIPSE in one]
+            ellipses.setdefault(fingerprint, []).extend(values)
     taken = [names[fingerprint] for fingerprint in order]
     sets = (
         name if taken.count(name) == 1 else f"{name} {fingerprint[:6]}"
         for name, fingerprint in zip(taken, order, strict=True)
     )
-    return CrossSet(tuple(sets), tuple(rows))
+    ellipse = (fmean(values) if (values := ellipses[one]) else None for one in order)
+    return CrossSet(tuple(sets), tuple(rows), tuple(ellipse))
 
 
 def _trained_on(method: MethodResults) -> str:

@@ -152,23 +152,27 @@ class TestCells:
         return TestCells(**rows)
 
 
+NO_INTERVAL = "no interval: too few specimens or blocks, or all alike"
+"""Said where there are not enough to determine one."""
+
+
 def recorded_interval(
     metrics: Mapping[str, float], measure: str = "accuracy"
 ) -> tuple[Interval, Unit] | None:
-    """Return the interval that metrics.json holds: over specimens, else blocks, else cells.
+    """Return the interval that metrics.json holds: over cells only if no larger unit is known.
 
     Args:
         metrics: Content of metrics.json.
         measure: Name of the measure, without `test/`.
 
     Returns:
-        The interval and what it is over; None where there is none.
+        The interval and what it is over; None where that does not determine one.
     """
-    for unit in reversed(UNITS):
-        low, high = (metrics.get(f"test/{measure}_{unit}s_{end}") for end in ("low", "high"))
-        if low is not None and high is not None and math.isfinite(low + high):
-            return Interval(low, high), unit
-    return None
+    unit: Unit = next((one for one in reversed(UNITS) if f"test/{one}s" in metrics), "cell")
+    low, high = (metrics.get(f"test/{measure}_{unit}s_{end}") for end in ("low", "high"))
+    if low is None or high is None or not math.isfinite(low + high):
+        return None
+    return Interval(low, high), unit
 
 
 _OF_ONE_TRAINING = (
@@ -310,7 +314,8 @@ class MethodResults:
 def group_methods(results: Sequence[RunResult]) -> list[MethodResults]:
     """Group runs by study and method; the paper's methods in its order, then all others.
 
-    The folds of a sweep, whose names differ in `,split.fold=3`, are one method.
+    The folds of a sweep, whose names differ in `,split.fold=3`, are one method. Of a name such as
+    `vgg16,optimizer.classifier.lr=0.001` the first part tells the place.
 
     Args:
         results: All runs of the report.
@@ -322,7 +327,9 @@ def group_methods(results: Sequence[RunResult]) -> list[MethodResults]:
         for (study, name), group in groups.items()
     ]
     places = {name: place for place, name in enumerate(TABLE_I)}
-    return sorted(methods, key=lambda method: places.get(without_split(method.name), len(places)))
+    return sorted(
+        methods, key=lambda method: places.get(method.name.partition(",")[0], len(places))
+    )
 
 
 def check_same_target(runs: Sequence[FinishedRun]) -> None:

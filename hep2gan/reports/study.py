@@ -90,7 +90,7 @@ class Study:
 
     @cached_property
     def cross_set(self) -> CrossSet | None:
-        """Accuracy by training set and test set; None unless there are several training sets."""
+        """Measures by training set and test set; None unless there are several training sets."""
         return cross_set(self.external)
 
     @cached_property

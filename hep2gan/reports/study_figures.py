@@ -105,7 +105,8 @@ _CROSS_SET: FigureSpec[Study] = FigureSpec(
     "cross_set",
     "Trained on one set, tested on all",
     "Accuracy in per cent and its 95 % interval: a row for each method, a column for each set. "
-    "Frames mark a method's own test cells; all other fields are all cells of another set.",
+    "Frames mark a method's own test cells; all other fields are the cells of another set that "
+    "were not in training.",
     lambda study: plot_cross_set(study.cross_set) if study.cross_set else None,
 )
 

@@ -393,18 +393,23 @@ def accuracy_interval(predictions: Predictions) -> dict[str, float]:
     Returns:
         `test/accuracy_specimens_low` and `_high` where specimens are known, else `_blocks_` where
         blocks of ids were kept together; `test/accuracy_cells_low` and `_high`, which is Wilson's
-        and takes cells for independent; the same of `mean_class_accuracy`. Empty where there is no
-        accuracy; what the units do not determine is absent.
+        and takes cells for independent; the same of `mean_class_accuracy`; `test/specimens` or
+        `test/blocks`, their number. What the units do not determine is absent. Empty where there is
+        no accuracy.
     """
     # Here, so that a training starts without them.
     from hep2gan.reports.results import TestCells
     from hep2gan.reports.tables.estimates import make_estimates
 
-    estimates = make_estimates([TestCells.from_predictions(predictions, outlines=False)])
-    return {
+    cells = TestCells.from_predictions(predictions, outlines=False)
+    estimates = make_estimates([cells])
+    if "accuracy" not in estimates:
+        return {}
+    count = float(len(np.unique(cells.units(cells.unit))))
+    counts = {} if cells.unit == "cell" else {f"test/{cells.unit}s": count}
+    return counts | {
         f"test/{measure}_{unit}s_{end}": value
         for measure in ("accuracy", "mean_class_accuracy")
-        if measure in estimates
         for unit, interval in estimates[measure].intervals.items()
         if interval is not None
         for end, value in interval._asdict().items()

@@ -21,8 +21,8 @@ def test_folds_and_seeds_are_one_method_and_rows_stand_in_the_papers_order():
         "gao,split=specimen",
         "without_gm",
         "proposed",
-        "mine",
         "proposed,loss.beta=5",
+        "mine",
     ]
     assert len(found[2].results) == 2
     assert found[0].published.metrics["test/accuracy"] == 0.9676

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +77,11 @@ class PairedResults:
 
     @property
     def unit(self) -> Unit:
-        """What differences are tested over, beside seeds."""
-        return self.each.unit
+        """What differences are tested over, beside seeds: the largest unit that either side knows.
+
+        Blocks are known of a block split alone, also where another split is compared with it.
+        """
+        return max(self.each.unit, pool(self.second).unit, key=UNITS.index)
 
     @cached_property
     def differences(self) -> dict[str, PairedDifference]:
@@ -89,9 +92,19 @@ class PairedResults:
             pairs = [(a, b) for a, b in zip(*sides, strict=True) if a and b]
             if len(pairs) == len(self.first):
                 found[measure] = paired_difference(
-                    [a._replace(value=a.value - b.value) for a, b in pairs]
+                    [
+                        a._replace(value=a.value - b.value, unit=unit)
+                        for (a, b), unit in zip(pairs, self._units, strict=True)
+                    ]
                 )
         return found
+
+    @cached_property
+    def _units(self) -> list[npt.NDArray[Any]]:
+        """Which unit each cell of each test set belongs to."""
+        pairs = zip(self.first, self.second, strict=True)
+        knows = [one if one.unit == self.unit else other for one, other in pairs]
+        return [test.units(self.unit) for test in knows]
 
     @property
     def _sides(self) -> tuple[tuple[TestCells, ...], tuple[TestCells, ...]]:
@@ -136,10 +149,12 @@ def _right(cells: TestCells) -> npt.NDArray[np.bool_]:
 
 
 def _alike(one: TestCells, other: TestCells) -> bool:
+    """Whether cells of one id are one cell, which may be cut wider or tighter by so many pixels."""
+    wider = one.crop_size - other.crop_size
     return (
         one.classes == other.classes
         and np.array_equal(one.label, other.label)
-        and np.array_equal(one.crop_size, other.crop_size)
+        and bool((wider == wider[:1, :1]).all())
     )
 
 

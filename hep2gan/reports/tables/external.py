@@ -2,15 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from hep2gan.reports.external import ExternalResult
+from hep2gan.reports.external import CrossRow, CrossSet, ExternalResult
 from hep2gan.reports.tables.catalogue import report_table
 from hep2gan.reports.tables.estimates import ESTIMATED_MEASURES, Estimate, estimate_values
 from hep2gan.reports.tables.table import (
     ABSENT,
     Cell,
+    Part,
     Row,
     Table,
     format_interval,
+    hundredths,
     mean_sd,
     method_cell,
 )
@@ -26,9 +28,13 @@ _NOTE = (
     "image was not in training. A prediction into a class that the set lacks is wrong."
 )
 _CROSS = (
-    "Accuracy in per cent with its 95 % interval. Rows are what was trained on, columns what was "
-    "tested on; own is the run's own test cells, all else are all cells of the other set."
+    "Percentages: mean ± standard deviation over seeds, with the 95 % interval of these "
+    "trainings. Rows are what was trained on, columns what was tested on; own is the run's own "
+    "test cells, all else are all cells of the other set that were not in training: of the same "
+    "cells cut otherwise, those of its own test part. The ellipse is inscribed in each crop and "
+    "never looks at a pixel."
 )
+_CROSSED = ("accuracy", "dice")
 
 
 @report_table("external", order=7)
@@ -86,7 +92,7 @@ def with_interval(found: Estimate | None) -> str:
 
 @report_table("cross_set", order=8)
 def cross_set_table(study: "Study") -> Table | None:
-    """Build the matrix of accuracies by training set and test set.
+    """Build the matrices of accuracy and Dice by training set and test set.
 
     Args:
         study: The runs of the report.
@@ -96,16 +102,35 @@ def cross_set_table(study: "Study") -> Table | None:
     """
     if (matrix := study.cross_set) is None:
         return None
-    rows = []
-    for method, own, accuracies in matrix.rows:
-        trained = Cell("Trained on", matrix.sets[own], {"trained_on": matrix.sets[own]}, code=True)
-        fields = [
-            Cell(
-                f"On {name}",
-                f"{'own: ' * (place == own)}{with_interval(found)}",
-                estimate_values(f"{name}_accuracy", found),
-            )
-            for place, (name, found) in enumerate(zip(matrix.sets, accuracies, strict=True))
+    shown = [one for one in _CROSSED if any(any(row.of(one)) for row in matrix.rows)]
+    rows = [
+        Row(
+            [method_cell(row.method), _trained_on(matrix.sets[row.own])],
+            [_crossed(matrix, row, measure) for measure in shown],
+        )
+        for row in matrix.rows
+    ]
+    if "dice" in shown:
+        ellipse = [
+            Cell(f"On {name}", hundredths(value), {f"{name}_dice": value})
+            for name, value in zip(matrix.sets, matrix.ellipse, strict=True)
         ]
-        rows.append(Row([method_cell(method), trained], [fields]))
-    return Table("Trained on one set, tested on all", rows, notes=(_CROSS,))
+        head = [Cell("Method", "inscribed ellipse"), _trained_on("")]
+        rows.append(Row(head, [ellipse if one == "dice" else () for one in shown], kind="total"))
+    parts = [Part(ESTIMATED_MEASURES[measure], label=measure) for measure in shown]
+    return Table("Trained on one set, tested on all", rows, parts, notes=(_CROSS,))
+
+
+def _trained_on(name: str) -> Cell:
+    return Cell("Trained on", name or ABSENT, {"trained_on": name or None}, code=bool(name))
+
+
+def _crossed(matrix: CrossSet, row: CrossRow, measure: str) -> list[Cell]:
+    return [
+        Cell(
+            f"On {name}",
+            f"{'own: ' * (place == row.own)}{with_interval(found)}",
+            estimate_values(f"{name}_{measure}", found),
+        )
+        for place, (name, found) in enumerate(zip(matrix.sets, row.of(measure), strict=True))
+    ]

@@ -15,7 +15,14 @@ from tests.helpers.made_up_results import read_csv
 from tests.helpers.report_fixtures import make_predictions, write_run
 
 
-def add_external(run: Path, name: str, fingerprint: str, right: list[bool], specimens=None) -> None:
+def add_external(
+    run: Path,
+    name: str,
+    fingerprint: str,
+    right: list[bool],
+    specimens: list[int] | None = None,
+    ellipse: float = 0.9,
+) -> None:
     """A test of cells of class 0, each right or taken for class 1."""
     known = make_predictions((len(right), 1), size=16)
     rows = np.arange(len(right))
@@ -32,6 +39,7 @@ def add_external(run: Path, name: str, fingerprint: str, right: list[bool], spec
         checkpoint=None, cells=len(right), tested=len(right), classes=classes, left_out={},
         absent=[known.classes[1]], identical=[], rule="",
     ).save(folder)  # fmt: skip
+    RunFolder(folder).save_metrics({"baseline/ellipse_dice": ellipse})
 
 
 def replace_rows(known, fields, rows):
@@ -95,22 +103,33 @@ def test_one_name_on_two_sets_is_two_rows(tmp_path):
 def test_the_matrix_has_own_cells_on_its_diagonal(tmp_path):
     one, other = a_run(tmp_path, "m,data.lab=0"), a_run(tmp_path, "m,data.lab=1", 0, "b")
     add_external(one, "lab_1", "b", [True, False, False, False])
-    add_external(one, "lab_2", "c", [True])
-    add_external(other, "lab_0", "a", [True, True, True, False])
+    add_external(one, "lab_2", "c", [True], ellipse=0.6)
+    add_external(other, "lab_0", "a", [True, True, True, False], ellipse=0.7)
     study = read_study(read_runs([one, other]), figures=False)
     matrix = study.cross_set
     assert matrix.sets == ("lab_0", "lab_1", "lab_2")
     own = [float(np.mean(result.cells.predicted == result.cells.label)) for result in study.results]
-    means = [[e and e.mean for e in accuracies] for _, _, accuracies in matrix.rows]
+    means = [[e and e.mean for e in row.of("accuracy")] for row in matrix.rows]
     assert means == [[pytest.approx(own[0]), 0.25, 1.0], [0.75, pytest.approx(own[1]), None]]
-    assert [place for _, place, _ in matrix.rows] == [0, 1]
-    first, second = read_csv(cross_set_table(study).to_csv())
+    assert [row.own for row in matrix.rows] == [0, 1]
+    first, second, ellipse = read_csv(cross_set_table(study).to_csv())
     assert (first["trained_on"], second["trained_on"]) == ("lab_0", "lab_1")
     assert first["lab_1_accuracy"] == "0.25"
     assert second["lab_2_accuracy"] == ""
     text = cross_set_table(study).to_markdown()
     assert "| On lab_0 | On lab_1 | On lab_2 |" in text
-    assert text.count("own: ") == 2
+    assert text.count("own: ") == 4  # accuracy and Dice
+    dice = [result.cells.dice.mean() for result in study.results]
+    assert float(first["lab_0_dice"]) == pytest.approx(dice[0])
+    assert float(second["lab_1_dice"]) == pytest.approx(dice[1])
+    found = study.external[0].estimates["dice"].mean
+    assert float(first["lab_1_dice"]) == pytest.approx(found)
+    # Own cells and those of others alike: the mean over all tests on a set.
+    floor = study.results[0].run.metrics["baseline/ellipse_dice"]
+    assert float(ellipse["lab_0_dice"]) == pytest.approx((floor + 0.7) / 2)
+    assert float(ellipse["lab_2_dice"]) == pytest.approx(0.6)
+    assert (ellipse["trained_on"], ellipse["lab_0_accuracy"]) == ("", "")
+    assert text.count("inscribed ellipse") == 1
     ax = plot_cross_set(matrix).axes[0]
     shown = [text.get_text().split("\n")[0] for text in ax.texts]
     assert shown == [f"{100 * own[0]:.1f}", "25.0", "100.0", "75.0", f"{100 * own[1]:.1f}", "–"]

@@ -92,6 +92,23 @@ def test_without_specimens_cells_are_what_is_tested():
     assert "over cells" in leakage_sentence("proposed", gaps)
 
 
+def test_blocks_of_one_split_are_what_both_are_tested_over():
+    bad = ALL < 40
+    block = ALL // 40
+    random = cells(ALL, ALL >= 0, known=False)
+    kept = dataclasses.replace(cells(ALL, ~bad, known=False), block=block)
+    found = [
+        result("m,split=random", random, kind="random"),
+        result("m,split=block", kept, kind="block"),
+    ]
+    (gap,) = leakage_rows(found)[1]
+    sums = np.bincount(block, bad)
+    accuracy = gap.differences["accuracy"]
+    assert (gap.unit, accuracy.estimate) == ("block", pytest.approx(0.1))
+    assert accuracy.p == pytest.approx(stats.ttest_1samp(sums, 0).pvalue)
+    assert accuracy.p > 0.3
+
+
 def test_sentences():
     _, gaps = leakage_rows(study())
     size = 100 * (NAMED["random"].mean() - NAMED["specimen"].mean())

@@ -139,7 +139,7 @@ def study():
     found.__dict__["external"] = [
         ExternalResult(
             m, kind, facts[kind], m.cells, own[m.title], make_estimates([m.cells]),
-            fields=(made_fields_test(),),
+            metrics=({"baseline/ellipse_dice": 0.9},), fields=(made_fields_test(),),
         )
         for m, kind in zip(found.methods, ("block", "random"), strict=True)
     ]  # fmt: skip
