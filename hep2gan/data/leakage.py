@@ -56,7 +56,7 @@ class Leakage:
         if self.shared_specimens:
             lines.append(
                 f"Leakage: {self.shared_specimens:,} of {self.test_specimens:,} test specimens also"
-                " have cells in training: accuracy on unseen specimens will be lower."
+                " have cells in training: accuracy on unseen specimens may be much lower."
             )
         if not self.specimens_known:
             verb = "names" if self.unknown_cells == 1 else "name"

@@ -68,14 +68,22 @@ def _describe_probabilities(trust: Trust, calibrated: bool) -> str:
     before, after = trust.calibration_error, trust.calibration_error_scaled
     if trust.temperature == 1.0:
         few = trust.cells < LEAST_CELLS
-        why = "are too few for a temperature" if few else "gave no temperature that helps"
+        why = (
+            "are too few for a temperature"
+            if few
+            else "gave no temperature that lowers the calibration error"
+        )
         return (
             f"probabilities are as the networks give them: {trust.chosen_on} {why}; calibration"
             f" error on the test cells {100 * before:.1f} %"
         )
     errors = f"{100 * before:.1f} % before"
     if after is not None:
-        errors += f", {100 * after:.1f} % after"
+        # A temperature is not tested on the cells that it was fitted to.
+        whose = (
+            "" if trust.part == "validation" else ", each half scaled by the other's temperature"
+        )
+        errors += f", {100 * after:.1f} % after{whose}"
     return (
         f"probabilities are scaled by the temperature {trust.temperature:.2f} of"
         f" {trust.chosen_on}; calibration error on the test cells {errors}"

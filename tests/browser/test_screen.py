@@ -91,7 +91,7 @@ def test_methods_are_shown_together_before_the_single_runs(opened):
             assert page.locator(".part img").count() >= 6
             shown = page.locator(".part img").evaluate_all("all => all.map(one => one.width)")
             assert all(width > 300 for width in shown)
-    assert {"What the split inflates", "Cross-validation"} < set(parts)
+    assert {"What the split changes", "Cross-validation"} < set(parts)
 
 
 def test_nothing_of_the_data_is_run(opened):

@@ -12,7 +12,7 @@ from hep2gan.errors import pluralize
 from hep2gan.metrics.baselines import BASELINES
 from hep2gan.reports.naming import group_pairs, numbers_by_method
 from hep2gan.reports.page.elements import Picture, make_pictures
-from hep2gan.reports.results import TestCells, recorded_interval
+from hep2gan.reports.results import NO_INTERVAL, TestCells, recorded_interval
 from hep2gan.reports.tables.subgroups import subgroups_of
 from hep2gan.reports.tables.table import ABSENT, Cell, Row, Table
 from hep2gan.runs.finished import FinishedRun
@@ -125,7 +125,7 @@ _LEAKS = {
     "leakage/duplicate_test_cells": "{:,.0f} test cells have a byte-identical twin in training.",
     "leakage/shared_specimens": (
         "{:,.0f} of the test specimens also have cells in training: accuracy on unseen specimens"
-        " will be lower."
+        " may be much lower."
     ),
 }
 
@@ -219,7 +219,7 @@ def headlines(metrics: Mapping[str, float]) -> list[Headline]:
             for key, words in (_BESIDE.get(name, {}) | floors).items()
             if key in metrics
         ]
-        interval = ""
+        interval = NO_INTERVAL if name == "accuracy" else ""
         if recorded := recorded_interval(metrics, name):
             (low, high), unit = recorded
             interval = f"{100 * low:.1f}–{_number(high, _PERCENT)} over {unit}s"
@@ -424,7 +424,7 @@ def _of_probabilities(trust: Trust) -> str:
         return f"{words}. They are not scaled: {trust.chosen_on} are too few for a temperature."
     if trust.temperature == 1.0:
         return (
-            f"{words}, and by {_percent(after)} {how}. As that is no better, predictions are not"
+            f"{words}, and by {_percent(after)} {how}. As that is not lower, predictions are not"
             " scaled."
         )
     return (

@@ -44,7 +44,8 @@ _NOTE = (
     "trainings, are t intervals between specimens, or between blocks or cells where specimens "
     "are unknown. Each mask is held against that of each baseline on the same cell, over seeds × "
     "specimens (with one seed over specimens: these masks, not the method); better than all is "
-    "said where it is better than each with p below 0.05, and the largest p is printed."
+    "said where it is better than each with p below 0.05, and the largest p is printed; it is not "
+    "corrected over measures and methods."
 )
 
 

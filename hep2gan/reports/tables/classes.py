@@ -124,7 +124,7 @@ def _hardest(rows: Sequence[Row]) -> str:
     share = f"{hundredths(least)} %"
     if least < most:
         share = f"from {share} ({lowest}) to {hundredths(most)} % ({highest})"
-    return f"{name} has the lowest recall: {share}."
+    return f"On these cells {name} has the lowest recall: {share}."
 
 
 @report_table("specimens", order=6)

@@ -244,7 +244,7 @@ def leakage_table(study: "Study") -> Table | None:
         for title in dict.fromkeys(row.method.title for row in rows)
     ]
     lines = [*map(_protocol_row, rows), *map(_gap_row, gaps)]
-    title = "What the split inflates"
+    title = "What the split changes"
     return Table(title, lines, _PARTS, notes=(_NOTE,), findings=findings) if rows else None
 
 

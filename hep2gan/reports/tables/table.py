@@ -347,7 +347,7 @@ def verdict(found: PairedDifference, p: float, *, folded: bool = False) -> str:
     if found.few is not None:
         return "no verdict: too few specimens, blocks or cells"
     if found.of_methods:
-        return f"{'more than' if p < LEVEL else 'within'} noise ({p_value(p)})"
+        return f"{'' if p < LEVEL else 'not shown to be '}more than noise ({p_value(p)})"
     if found.seeds > 1:
         return f"{found.seeds} seeds: too few for a verdict on methods ({p_value(p)})"
     differ = "differ" if p < LEVEL else "are not shown to differ"

@@ -215,7 +215,13 @@ def table_1_notes(methods: Sequence[MethodResults]) -> tuple[str, ...]:
     """
     units = {f"{method.cells.unit}s" for method in methods}
     words = units.pop() if len(units) == 1 else "specimens (blocks or cells where unknown)"
-    return (*(note.format(units=words) for note in _NOTES), _for_whom(methods))
+    notes = [note.format(units=words) for note in _NOTES]
+    if words == "cells":
+        notes.append(
+            "Cells of a specimen are not independent: what is tested over cells holds for these "
+            "specimens alone."
+        )
+    return (*notes, _for_whom(methods))
 
 
 def _for_whom(methods: Sequence[MethodResults]) -> str:
@@ -226,14 +232,17 @@ def _for_whom(methods: Sequence[MethodResults]) -> str:
         for result in method.results
     ]
     if all(count == 0 for count in shared):
+        whom = "patients of the same laboratory"
+        if any(method.is_synthetic for method in methods):
+            whom = "synthetic specimens of the same laboratory"
         return (
-            "No test specimen was trained on: intervals over specimens are intervals for new "
-            "patients of the same laboratory."
+            "No test specimen was trained on: intervals over specimens hold for these trainings on "
+            f"new {whom}."
         )
     if any(shared):
         return (
             "Test specimens were trained on too: no interval here is one for new patients, on "
-            "whom accuracy will be lower."
+            "whom accuracy may be much lower."
         )
     return (
         "Whether test specimens were trained on is not known of all runs: no interval here is "

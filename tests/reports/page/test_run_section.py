@@ -34,17 +34,19 @@ def test_what_is_not_known_is_told():
     assert "They are not scaled: the test is of one specimen" in trust_sentences(one)[0]
     worse = replace(TRUST, calibration_error_scaled=0.11, part="validation", temperature=1.0)
     said = plain(trust_sentences(worse))[0]
-    assert "by 11.0 % by the temperature of the validation part. As that is no better" in said
+    assert "by 11.0 % by the temperature of the validation part. As that is not lower" in said
     few = replace(TRUST, cells=12, temperature=1.0)
     assert "12 test cells of 9 specimens are too few for a" in trust_sentences(few)[0]
     assert "are too few for a temperature" in describe_trust([few], 9, 1, calibrated=True)[0]
-    assert "gave no temperature that helps" in describe_trust([worse], 9, 1, calibrated=True)[0]
+    assert "gave no temperature that lowers" in describe_trust([worse], 9, 1, calibrated=True)[0]
 
 
 def test_predictions_say_the_same_in_two_lines():
     scaled, unlike = describe_trust([TRUST], 50, 4, calibrated=True)
     assert "the temperature 1.70 of 120 test cells of 9 specimens" in scaled
-    assert scaled.endswith("10.0 % before, 2.0 % after")
+    assert scaled.endswith(
+        "10.0 % before, 2.0 % after, each half scaled by the other's temperature"
+    )
     assert unlike == (
         "4 of 50 cells are unlike the training (unlike_training); so were 8.0 % of 90 test cells"
         " of 7 specimens not in training"

@@ -68,7 +68,7 @@ def test_no_line_breaks_an_interval(splits):
 
 
 def test_each_of_two_splits_leads_to_the_runs_under_it(splits):
-    *protocols, gap = linked(splits, "What the split inflates")
+    *protocols, gap = linked(splits, "What the split changes")
     assert [runs for _, runs in protocols] == [[1, 2], [3, 4]]
     assert gap[0].startswith("m random specimen")
     assert gap[1] == [1, 2, 3, 4]
@@ -84,4 +84,6 @@ def test_classes_are_folded_below_the_hardest_of_them(splits, predictions):
     right = predictions.predicted == predictions.label
     recalls = [right[predictions.label == label].mean() for label in range(6)]
     name = predictions.classes[int(np.argmin(recalls))]
-    assert f"<p>{name} has the lowest recall: {100 * min(recalls):.2f} %.</p>" in part
+    assert (
+        f"<p>On these cells {name} has the lowest recall: {100 * min(recalls):.2f} %.</p>" in part
+    )

@@ -95,7 +95,7 @@ def test_the_class_of_lowest_recall():
     low, high = sorted(100 * recalls[:, worst])
     names = "ab" if recalls[0, worst] < recalls[1, worst] else "ba"
     share = f"from {low:.2f} % ({names[0]}) to {high:.2f} % ({names[1]})"
-    assert table.text == f"{NAMES[worst]} has the lowest recall: {share}."
+    assert table.text == f"On these cells {NAMES[worst]} has the lowest recall: {share}."
     assert table.folded == "4 classes by 2 methods"
 
 

@@ -124,7 +124,7 @@ def test_a_verdict_on_methods_takes_seeds():
     assert dice.estimate == pytest.approx(-0.02, abs=0.002)
     assert compared.p["dice"] < 0.001
     alike = study_of([*seeds("gao", 30, 5), *seeds("proposed", 31, 5)])
-    assert alike.table_1[0].comparison.verdict.startswith("within noise (p = 0.")
+    assert alike.table_1[0].comparison.verdict.startswith("not shown to be more than noise (p = 0.")
     two = study_of([*seeds("gao", 60, 2), *seeds("proposed", 10, 2)])
     told = two.table_1[0].comparison.verdict
     assert told.startswith("2 seeds: too few for a verdict on methods (p ")
@@ -168,7 +168,7 @@ def test_outlines_are_tested_where_they_are_scored():
 @pytest.mark.parametrize(
     ("shared", "words"),
     [
-        (0.0, "No test specimen was trained on: intervals over specimens are intervals for new"),
+        (0.0, "No test specimen was trained on: intervals over specimens hold for these trainings"),
         (3.0, "Test specimens were trained on too: no interval here is one for new patients"),
         (None, "Whether test specimens were trained on is not known of all runs"),
     ],
@@ -178,7 +178,9 @@ def test_new_patients_are_spoken_of_only_where_none_was_trained_on(shared, words
     study = study_of(made(metrics=metrics))
     text = table_1(study).to_markdown()
     assert words in text
-    assert ("are intervals for new patients" in text) is (shared == 0)
+    assert ("trainings on new patients of the same" in text) is (shared == 0)
+    drawn = study_of(made(metrics=metrics, data="phantom"))
+    assert ("on new synthetic specimens" in table_1(drawn).to_markdown()) is (shared == 0)
 
 
 def test_each_method_against_the_reference():
@@ -247,6 +249,26 @@ def test_one_bad_specimen_is_noise_over_specimens():
     compared = table_1_rows(group_methods(found))[0].comparison
     assert compared.pairs.unit == "cell"
     assert compared.p["accuracy"] < 0.001
+
+
+def test_cells_that_are_cut_wider_are_the_same_cells():
+    ids = np.arange(N)
+    own = cells(ids, ids >= 20)
+    wider = replace(cells(ids, ids >= 0), crop_size=own.crop_size + 16)
+    study = study_of([result("gao", own), result("vgg16", wider)])
+    compared = study.table_1[0].comparison
+    assert compared.pairs.differences["accuracy"].estimate == pytest.approx(-20 / N)
+    others = replace(wider, crop_size=wider.crop_size[::-1])
+    study = study_of([result("gao", own), result("vgg16", others)])
+    assert study.table_1[0].comparison == "vgg16: not paired: the same ids name different cells"
+
+
+def test_rows_with_settings_stand_where_the_papers_method_does():
+    ids, key = np.arange(N), "optimizer.classifier.lr"
+    names = [f"vgg16,{key}=0.001", "prasath", f"gao,{key}=0.003", "own"]
+    study = study_of([result(name, cells(ids, ids >= 0)) for name in names])
+    order = [row.method.name.partition(",")[0] for row in study.table_1]
+    assert order == ["gao", "prasath", "vgg16", "own"]
 
 
 def test_blocks_are_what_is_tested_over_where_specimens_are_unknown():
