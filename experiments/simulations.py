@@ -1,6 +1,6 @@
 """How often tests and intervals are wrong, by simulation; prints tables in Markdown.
 
-    python experiments/simulations.py [false_positives|coverage|power] [--count 4000]
+    python experiments/simulations.py [false_positives|coverage|power|blocks] [--count 4000]
 
 Cells, specimens and trainings are drawn: a cell is right if mu + specimen + cell + training +
 training x specimen + training x cell is above 0, all normal. The standard deviations are set so
@@ -10,6 +10,7 @@ McNemar's test with one seed on specimens that no training has seen.
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,10 @@ import numpy.typing as npt
 from scipy.stats import binom, nct, norm
 from scipy.stats import t as student
 
+from hep2gan.data.patterns import CLASSES, COUNTS
+from hep2gan.data.phantom.specimens import plan_specimens
+from hep2gan.data.splits import SplitSettings, make_split
+from hep2gan.data.store.store import Store
 from hep2gan.statistics.bootstrap import bootstrap, ratios
 from hep2gan.statistics.clusters import CellValues, clustered_mean
 from hep2gan.statistics.methods import CrossedTest, crossed_test
@@ -391,10 +396,71 @@ def print_coverage(count: int) -> None:
             print(f"| {sum(sizes)}{folded} | {icc} | {' | '.join(text)} |")
 
 
+def plan_store(seed: int) -> Store:
+    """Plan the cells of the ICPR 2016 set, by specimens of unequal length, without images."""
+    plan = plan_specimens(sum(COUNTS), seed)
+    sizes = [one.size for one in plan]
+    label, specimen = (
+        np.repeat([getattr(one, name) for one in plan], sizes) for name in ("label", "number")
+    )
+    n = len(label)
+    return Store(
+        path=Path("planned"),
+        classes=CLASSES,
+        size=1,
+        fingerprint="",
+        manifest={},
+        image=np.zeros((n, 1, 1), np.uint8),
+        mask=None,
+        label=label,
+        specimen=specimen,
+        levels=np.zeros((n, 2), np.float32),
+        crop_size=np.ones((n, 2), np.int64),
+        intensity=np.full(n, -1, np.int8),
+        part=np.full(n, -1, np.int8),
+        digest=np.random.default_rng(seed).integers(0, 256, (n, 16), np.uint8),
+        id=np.array([f"{row:05d}" for row in range(1, n + 1)]),
+        specimen_names=np.array([], np.str_),
+    )
+
+
+def shared_specimens(guard: int | None, folds: int | None = None, seeds: int = 10) -> Floats:
+    """Simulate block splits, one of another plan for each seed.
+
+    Returns:
+        (seeds, 2) share of the test cells whose specimen has cells in training, and share of all
+        cells that the guard leaves out.
+    """
+    found = []
+    for seed in range(seeds):
+        store = plan_store(seed)
+        settings = SplitSettings(kind="block", seed=seed, guard=guard, folds=folds)
+        split = make_split(store, settings)
+        trained = np.isin(store.specimen[split.test], store.specimen[split.train])
+        found.append((trained.mean(), len(split.left_out) / len(store)))
+    return np.array(found)
+
+
+def print_blocks(count: int) -> None:
+    """Print how many specimens a block split divides. count: ignored; ten seeds."""
+    del count
+    print("Block splits of 13,596 cells of 83 specimens, ten seeds\n")
+    print("| split | guard, ids | share of test cells whose specimen is trained on | left out |")
+    print("|---|---|---|---|")
+    default = SplitSettings(kind="block").guard_of(sum(COUNTS))
+    # With five folds twice the guard would leave Golgi, of four specimens, nothing to train on.
+    for name, folds, longest in (("9 : 1", None, 2), (f"{FOLDS} folds", FOLDS, 1)):
+        for guard in (default * times for times in range(longest + 1)):
+            shared, left = 100 * shared_specimens(guard, folds).T
+            ends = f"{shared.min():.0f} to {shared.max():.0f} %"
+            print(f"| {name} | {guard} | {shared.mean():.0f} % ({ends}) | {left.mean():.0f} % |")
+
+
 PRINT = {
     "false_positives": print_false_positives,
     "coverage": print_coverage,
     "power": print_power,
+    "blocks": print_blocks,
 }
 
 if __name__ == "__main__":
