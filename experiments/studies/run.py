@@ -265,6 +265,7 @@ def write_budget(tried: Sequence[Tried], budget: Mapping[str, Sequence[Any]], ta
         one._asdict() | {"seeds": " ".join(map(str, one.seeds)), "chosen": str(one.chosen).lower()}
         for one in tried
     ]
+    table.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(table, csv_text(list(Tried._fields), rows))
     ends = {f"{key}={values[end]}" for key, values in budget.items() for end in (0, -1)}
     for one in tried:

@@ -245,13 +245,13 @@ def test_a_budget_keeps_what_is_best_in_validation(tmp_path, monkeypatch, capsys
     found = study.try_budget(tried, [key])
     kept = {one.name for one in found if one.chosen}
     assert kept == {f"proposed,{key}=0.001", f"gao,split.fold=0,{key}=0.0001"}
-    study.write_budget(found, {key: [0.0001, 0.001, 0.01]}, tmp_path / "budget.csv")
+    study.write_budget(found, {key: [0.0001, 0.001, 0.01]}, tmp_path / "report" / "budget.csv")
     assert capsys.readouterr().out == (
         f"proposed,{key}=0.001 (0.8250 in validation)\n"
         f"gao,split.fold=0,{key}=0.0001 (0.5500 in validation; {key}=0.0001 is the end of what was"
         " tried)\n"
     )
-    with (tmp_path / "budget.csv").open() as file:
+    with (tmp_path / "report" / "budget.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["chosen"] for row in rows] == ["false", "true", "true", "false"]
     assert rows[0] | {"score": "0.8"} == {
@@ -372,6 +372,27 @@ def test_a_small_study_from_its_cells_to_its_page(tmp_path, monkeypatch, capfd):
     assert ">What the split changes</h2>" in page
     assert page.count('<details class="run">') == 2
     assert "runs/leakage_laptop/report/report.html" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_budget_is_tried_in_validation_and_the_choice_tested(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    key = "optimizer.classifier.lr"
+    words = ["tuned", "scale=laptop", "method=gao", "seed=0", "data.count=400", f"{key}=1e-3,1e-2"]
+    words.append("trainer.max_epochs=1")
+    with pytest.raises(Hep2ganError, match=r"validation_fraction is 0"):
+        study.main([*words, "split.validation_fraction=0"])
+    assert study.main(words) == 0
+    folder = tmp_path / "runs" / "tuned_laptop" / "report"
+    with (folder / "budget.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["name"] for row in rows} == {f"gao,{key}=0.001", f"gao,{key}=0.01"}
+    chosen = max(rows, key=lambda row: float(row["score"]))
+    assert [row["chosen"] for row in rows].count("true") == 1
+    assert chosen["chosen"] == "true"
+    with (folder / "table_1.csv").open() as file:
+        assert [row["method"] for row in csv.DictReader(file)] == [chosen["name"], "prasath"]
+    assert f"{chosen['name']} (" in capfd.readouterr().out
 
 
 def test_a_study_of_several_sets_is_refused_one(monkeypatch):
