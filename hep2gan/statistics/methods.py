@@ -110,6 +110,16 @@ class PairedDifference(NamedTuple):
     few: tuple[int, int] | None = None
 
     @property
+    def same(self) -> bool:
+        """Whether both methods have the same result for every unit, as two with the same masks."""
+        return self.few is None and self.interval is None and abs(self.estimate) < _ZERO**0.5
+
+    @property
+    def tested(self) -> bool:
+        """Whether there is anything to test: enough units, and results that differ."""
+        return self.few is None and not self.same
+
+    @property
     def of_methods(self) -> bool:
         """Whether there are seeds enough to say anything about methods."""
         return self.seeds >= FEWEST_SEEDS

@@ -162,6 +162,11 @@ class Gap(NamedTuple):
     p_holm: float = 1.0
     problem: str = ""
 
+    @property
+    def tested(self) -> bool:
+        """Whether there is anything to test."""
+        return not self.problem and self.differences["accuracy"].tested
+
 
 def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[Gap]]:
     """Evaluate methods that were run under several protocols, and the differences of those.
@@ -180,8 +185,8 @@ def leakage_rows(results: Sequence[RunResult]) -> tuple[list[ProtocolRow], list[
             for protocol, method in methods.items()
         ]
         gaps += [_gap(methods, *pair) for pair in pair_protocols(list(methods))]
-    corrected = iter(holm([gap.differences["accuracy"].p for gap in gaps if not gap.problem]))
-    return rows, [gap if gap.problem else gap._replace(p_holm=next(corrected)) for gap in gaps]
+    corrected = iter(holm([gap.differences["accuracy"].p for gap in gaps if gap.tested]))
+    return rows, [gap._replace(p_holm=next(corrected)) if gap.tested else gap for gap in gaps]
 
 
 def _by_protocol(results: Sequence[RunResult]) -> list[dict[Protocol, MethodResults]]:

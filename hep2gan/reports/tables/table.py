@@ -346,6 +346,8 @@ def verdict(found: PairedDifference, p: float, *, folded: bool = False) -> str:
     """
     if found.few is not None:
         return "no verdict: too few specimens, blocks or cells"
+    if found.same:
+        return "the same results"
     if found.of_methods:
         return f"{'' if p < LEVEL else 'not shown to be '}more than noise ({p_value(p)})"
     if found.seeds > 1:

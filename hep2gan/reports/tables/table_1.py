@@ -91,6 +91,8 @@ class MethodComparison(NamedTuple):
         if found.few is not None:
             why = too_few(found.few, measure, self.pairs.each, self.pairs.unit)
             return f"{form(found.estimate)} (no interval: {why})"
+        if found.same:
+            return "the same"
         interval = format_interval(found.interval, form, " to ")
         return f"{form(found.estimate)} ({interval}; {p_value(self.p[measure])})"
 
@@ -175,11 +177,9 @@ def _corrected(comparisons: Sequence[MethodComparison | str]) -> list[MethodComp
     known = [one for one in comparisons if isinstance(one, MethodComparison)]
     p: dict[int, dict[str, float]] = {id(one): {} for one in known}
     for measure in BY_CELL:
-        # What cannot be tested is no comparison of the family.
+        # What cannot be tested is no comparison of the family, nor are masks of one generator.
         family = [
-            one
-            for one in known
-            if (found := one.pairs.differences.get(measure)) and found.few is None
+            one for one in known if (found := one.pairs.differences.get(measure)) and found.tested
         ]
         values = holm([one.pairs.differences[measure].p for one in family])
         for one, value in zip(family, values, strict=True):

@@ -30,11 +30,11 @@ def made(**keywords):
     dice = np.linspace(0.9, 1, N)
     ids = np.arange(N)
     return [
-        result("segmentation", cells(ids, right([]), dice=dice, classify=False), **keywords),
+        result("segmentation", cells(ids, right([]), dice=dice**2, classify=False), **keywords),
         result("proposed", cells(ids, right(range(0, 50, 10)), dice=dice), **keywords),
         result("proposed", cells(ids, right(range(7)), dice=dice - 0.1), seed="1", **keywords),
         result("resnet50", cells(ids, right(range(0, N, 4))), **keywords),
-        result("without_gm", cells(ids, right(range(0, 60, 10)), dice=dice), **keywords),
+        result("without_gm", cells(ids, right(range(0, 60, 10)), dice=dice**1.1), **keywords),
     ]
 
 
@@ -251,6 +251,24 @@ def test_one_bad_specimen_is_noise_over_specimens():
     assert compared.p["accuracy"] < 0.001
 
 
+def test_masks_of_one_generator_are_the_same_and_no_comparison_of_the_family():
+    wide = np.linspace(0.8, 0.98, N)
+    dice = [wide + 0.01 * np.random.default_rng(seed).random(N) for seed in range(3)]
+    study = study_of(
+        [
+            result(name, cells(np.arange(N), right([]), dice=own + shift), seed=str(seed))
+            for name, shift in (("two_stage", 0), ("bce_dice", 0.01 * wide), ("proposed", 0))
+            for seed, own in enumerate(dice)
+        ],
+        "proposed",
+    )
+    found = {row.method.name: row.comparison for row in study.table_1}
+    assert found["two_stage"].verdict_on("dice") == "the same results"
+    assert found["two_stage"].in_words("dice") == "the same"
+    other = found["bce_dice"]
+    assert other.p["dice"] == other.pairs.differences["dice"].p
+
+
 def test_cells_that_are_cut_wider_are_the_same_cells():
     ids = np.arange(N)
     own = cells(ids, ids >= 20)
@@ -329,11 +347,11 @@ def test_no_interval_where_units_show_no_spread():
     rows = study.table_1
     assert rows[0].estimates["accuracy"].interval is None
     assert rows[0].comparison.pairs.differences["accuracy"].interval is None
-    assert rows[0].comparison.p["accuracy"] == 1.0
+    assert rows[0].comparison.verdict == "the same results"
     lines = read_markdown(table_1(study).to_markdown())
     assert ["gao", "200 cells", "40", "–", "none: no spread", "none: no spread"] in lines
     compared = next(line for line in lines if line[:2] == ["gao", "vgg16"])
-    assert compared[6:9] == ["+0.00", "–", "+0.00 (–; p = 1.000)"]
+    assert compared[6:9] == ["+0.00", "–", "the same"]
     assert read_csv(table_1(study).to_csv())[0]["difference_low"] == ""
     one = make_estimates([cells(np.arange(N), right(range(40)), per_specimen=N)])
     assert one["accuracy"].interval is None
