@@ -4,6 +4,7 @@ import signal
 
 import pytest
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from hep2gan.cli import pack, train
 from hep2gan.reports.figures import catalogue
@@ -23,6 +24,13 @@ _PRINT = catalogue.DPI
 def _deterministic_operations_off():
     """Put back what a training before, of a fixture too, has switched on."""
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def _first_rank():
+    """Put back what a strategy of another rank has set: it would silence the next training."""
+    yield
+    rank_zero_only.rank = 0
 
 
 @pytest.fixture(scope="session", autouse=True)
