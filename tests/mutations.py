@@ -166,6 +166,27 @@ MUTATIONS = (
              "statistics/test_significance.py statistics/test_intervals.py"),
     Mutation("statistics/significance.py", "np.arange(len(p), 0, -1)", "np.full(len(p), len(p))",
              "statistics/test_significance.py"),
+    Mutation(
+        "statistics/methods.py", "(squares - within)", "squares", "statistics/test_methods.py"
+    ),
+    Mutation(
+        "statistics/clusters.py",
+        "one.influence_about(by_class)",
+        "one.influence",
+        "statistics/test_clusters.py",
+    ),
+    Mutation(
+        "reports/tables/estimates.py",
+        "max(self.each.unit, pool(self.second).unit, key=UNITS.index)",
+        "self.each.unit",
+        "reports/tables/test_leakage.py",
+    ),
+    Mutation(
+        "training/module.py",
+        "with full_float32(), without_autocast(batch.image):",
+        "with full_float32():",
+        "training/test_precision.py",
+    ),
     Mutation("statistics/calibration.py", "bins.cells * gaps", "gaps",
              "statistics/test_calibration.py"),
     Mutation("statistics/calibration.py", "probabilities[half != own], label[half != own]",

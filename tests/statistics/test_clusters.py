@@ -49,6 +49,19 @@ def test_mean_class_accuracy_sums_the_variances_of_classes():
     assert found.interval == pytest.approx(tuple(ends))
 
 
+def test_a_class_with_one_specimen_a_fold_spreads_as_its_specimens_do():
+    # Class 0 is half right in each specimen; class 1 wholly, half, not at all: z = 1/12, 0, -1/12.
+    stratum, by_fold = np.array([0, 0, 0, 0, 1, 1]), ([1, 1], [1, 0], [0, 0])
+    folds = [
+        CellValues(np.array([1.0, 0, 1, 0, *right]), np.array([0, 0, 1, 1, 2, 2]) + 3 * k, stratum)
+        for k, right in enumerate(by_fold)
+    ]
+    found = clustered_mean(folds)
+    assert found.estimate == 0.5
+    half = student.ppf(0.975, 2) * np.sqrt(3 / 2 * 2 / 144) / 0.25
+    assert found.interval == pytest.approx(tuple(1 / (1 + np.exp([half, -half]))))
+
+
 def test_no_interval_without_specimens_enough_and_the_reason():
     stratum = np.array([0, 0, 0, 1, 1, 1])
     found = clustered_mean([CellValues(stratum * 1.0, np.array([0, 1, 2, 3, 4, 4]), stratum)])
