@@ -224,8 +224,8 @@ class TrainerSettings(Settings):
             own, otherwise gloo.
         share_device: Let the ranks of a machine share its GPUs where there are fewer, by gloo, to
             try several ranks on one card.
-        precision: Precision of the networks in training and validation; losses stay in float32, as
-            do test and prediction.
+        precision: Precision of the networks in training; losses stay in float32, as do validation,
+            test and prediction.
         max_epochs: Length of the training in epochs; of each stage with `training.two_stage`.
         batch_size: Cells per training step, all devices together.
         eval_batch_size: Cells per batch and device in validation and test.
