@@ -95,7 +95,6 @@ class Design(NamedTuple):
         folds: Trainings of each seed, each tested on specimens of its own.
         turns: One training of each seed, tested on one of so many folds: seed s on fold s modulo
             turns.
-        part: Specimens that each seed is tested on, drawn for it alone; None for all.
         random: Each seed is tested on a tenth of the cells, drawn for it alone.
         known: Specimens are known, so that tests are over them; else over cells.
     """
@@ -105,7 +104,6 @@ class Design(NamedTuple):
     specimens: int
     folds: int = 1
     turns: int = 1
-    part: int | None = None
     random: bool = False
     known: bool = True
 
@@ -118,9 +116,6 @@ class Design(NamedTuple):
         tested = np.ones((seeds, *right.shape[3:]), np.bool_)
         turn, fold = (np.arange(n) % self.turns for n in (seeds, self.specimens))
         tested &= (turn[:, None] == fold)[..., None]
-        if self.part is not None:
-            place = rng.random((seeds, self.specimens)).argsort(axis=1)
-            tested &= (place < self.part)[..., None]
         if self.random:
             flat = rng.random((seeds, tested[0].size)).argsort(axis=1) < tested[0].size // 10
             tested = flat.reshape(seeds, *right.shape[3:])
@@ -179,8 +174,7 @@ DESIGNS = (
     Design("fixed test, 9 unseen specimens", UNSEEN, 9),
     Design("fixed test, 17 unseen specimens", UNSEEN, 17),
     Design("five folds of 83 specimens", UNSEEN, 83, FOLDS),
-    Design("one of five folds in turn for each seed", UNSEEN, 83, turns=FOLDS),
-    Design("a fifth of 83 specimens, another for each seed", UNSEEN, 83, part=17),
+    Design("five folds of 83 specimens, seeds in turn", UNSEEN, 83, turns=FOLDS),
     Design("random 9:1, another for each seed", SEEN, 83, random=True),
     Design("the same, over cells: specimens unknown", SEEN, 83, random=True, known=False),
 )

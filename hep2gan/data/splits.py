@@ -55,9 +55,13 @@ class SplitSettings(Settings):
             `given` takes the split column of the manifest. All but `given` keep the class
             proportions in every part.
         seed: Seed of the random assignment.
-        test_fraction: Fraction of all cells to test on; ignored with folds.
+        test_fraction: Fraction of all cells to test on; ignored with folds. The most even of
+            several divisions is kept, so that over seeds a large specimen is tested less often
+            than a small one; folds test each once.
         folds: Number of folds whose test parts partition the set; None for a single split.
-        fold: Number of the fold to test on, from 0.
+        fold: Number of the fold to test on, from 0; None for seeds in turn: seed s tests fold
+            s modulo folds of the division that s // folds draws, so that as many seeds as there
+            are folds test every cell once.
         validation_fraction: Fraction of the *training part* to validate on, chosen in the same way
             (at random under `given`); 0 for none. The test part does not depend on it while classes
             have enough groups.
@@ -79,7 +83,7 @@ class SplitSettings(Settings):
     seed: Seed = 0
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     folds: Annotated[int, Field(ge=2, examples=[5])] | None = None
-    fold: Annotated[int, Field(ge=0)] = 0
+    fold: Annotated[int, Field(ge=0)] | None = 0
     validation_fraction: Fraction = 0.0
     group_duplicates: bool | None = None
     blocks_per_class: PositiveInt = 10
@@ -93,12 +97,26 @@ class SplitSettings(Settings):
         """
         if self.kind == "given" and self.folds is not None:
             return Hep2ganError("A given split has no folds", "", "drop folds, or use another kind")
+        if self.fold is None and self.folds is None:
+            return Hep2ganError(
+                "split.fold is null, and split.folds too",
+                "null lets seeds take turns at the folds",
+                "set split.folds=5, or split.fold=0",
+            )
         last = (self.folds or 1) - 1
-        if self.fold > last:
+        if self.fold is not None and self.fold > last:
             return Hep2ganError(
                 f"split.fold is {self.fold}", f"it must be 0..{last}", "set it below split.folds"
             )
         return None
+
+    @property
+    def division(self) -> tuple[int, int]:
+        """Seed that draws the parts, and number of the fold to test on."""
+        if self.fold is not None:
+            return self.seed, self.fold
+        assert self.folds is not None
+        return divmod(self.seed, self.folds)
 
     @property
     def keeps_identical(self) -> bool:
@@ -416,14 +434,15 @@ def _choose_test(
 ) -> GroupIds:
     """Compute (N,) 2 for the cells to test on, else 0."""
     counts = np.bincount(label, minlength=classes)
-    rng = np.random.default_rng([settings.seed, 1])
+    seed, tested = settings.division
+    rng = np.random.default_rng([seed, 1])
     if settings.folds is None:
         quota = fraction_quota(counts, settings.test_fraction)
         minimum = np.asarray([settings.groups_needed - 1, 1])
         return 2 * assign_groups(group, label, quota, minimum, rng)
     quota = fold_quota(counts, settings.folds)
     fold = assign_groups(group, label, quota, np.ones(settings.folds, np.int64), rng)
-    return np.where(fold == settings.fold, 2, 0)
+    return np.where(fold == tested, 2, 0)
 
 
 def _choose_validation(
@@ -431,7 +450,8 @@ def _choose_validation(
 ) -> GroupIds:
     """Compute (M,) 1 for the training cells to validate on, else 0."""
     quota = fraction_quota(np.bincount(label, minlength=classes), settings.validation_fraction)
-    rng = np.random.default_rng([settings.seed, 2, settings.fold])
+    seed, fold = settings.division
+    rng = np.random.default_rng([seed, 2, fold])
     return assign_groups(group, label, quota, np.ones(2, np.int64), rng)
 
 
@@ -461,7 +481,7 @@ def _require_cells(split: Split, settings: SplitSettings) -> None:
     names = ("train", "test", "validation") if settings.validation_fraction else ("train", "test")
     for name in names:
         if not len(getattr(split, name)):
-            fold = f" of fold {settings.fold}" if settings.folds else ""
+            fold = f" of fold {settings.division[1]}" if settings.folds else ""
             raise Hep2ganError(
                 f"The {name} part{fold} has no cells", "", "use fewer folds or another kind"
             )

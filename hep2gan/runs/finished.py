@@ -56,9 +56,10 @@ class FinishedRun:
 
     @property
     def fold(self) -> int | None:
-        """Which of its folds the run tests on, None where there is one test part."""
+        """Which of its folds the run tests on, None where each seed has one test part."""
         settings = self.split_settings
-        return int(settings.get("fold") or 0) if settings.get("folds") else None
+        fold = settings.get("fold", 0)
+        return int(fold) if settings.get("folds") and fold is not None else None
 
     @property
     def epochs(self) -> int | None:

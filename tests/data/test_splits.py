@@ -315,6 +315,30 @@ def test_the_guard_stands_around_the_validation_part_too():
     assert min(np.abs(tested - row).min() for row in np.flatnonzero(part == 1)) > 4
 
 
+@pytest.mark.parametrize("kind", ["random", "specimen", "block"])
+def test_seeds_that_take_turns_test_every_cell_once_in_each_round(published, kind):
+    def tested(seed, **options):
+        given = {"kind": kind, "folds": 5, "guard": 0, "validation_fraction": 0.1} | options
+        return make_split(published, SplitSettings(seed=seed, **given))
+
+    rounds = [[tested(5 * turn + k, fold=None) for k in range(5)] for turn in (0, 1)]
+    for splits in rounds:
+        every = np.concatenate([split.test for split in splits])
+        assert sorted(every) == list(range(len(published)))
+    # The first round is the division of seed 0 by fold, the second that of seed 1.
+    for seed, splits in enumerate(rounds):
+        for fold, split in enumerate(splits):
+            alone = tested(seed, fold=fold)
+            np.testing.assert_array_equal(split.test, alone.test)
+            np.testing.assert_array_equal(split.validation, alone.validation)
+    assert not np.array_equal(rounds[0][0].test, rounds[1][0].test)
+
+
+def test_turns_need_folds():
+    with pytest.raises(Hep2ganError, match=r"split.folds too.*set split.folds=5"):
+        SplitSettings(fold=None)
+
+
 def shared(store, **options):
     """Share of test cells whose specimen is trained on, over five seeds."""
     found = []
