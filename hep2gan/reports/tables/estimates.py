@@ -75,7 +75,7 @@ class PairedResults:
         by_cell = sum_by_group(np.concatenate([test.id for test in self.first]), self.gained)
         return int((by_cell > 0).sum()), int((by_cell < 0).sum())
 
-    @property
+    @cached_property
     def unit(self) -> Unit:
         """What differences are tested over, beside seeds: the largest unit that either side knows.
 
