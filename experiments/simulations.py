@@ -436,7 +436,7 @@ def shared_specimens(guard: int | None, folds: int | None = None, seeds: int = 1
 
 
 def print_blocks(count: int) -> None:
-    """Print how many specimens a block split divides. count: ignored; ten seeds."""
+    """Print how many specimens a block split divides, of ten plans whatever `count` is."""
     del count
     print("Block splits of 13,596 cells of 83 specimens, ten seeds\n")
     print("| split | guard, ids | share of test cells whose specimen is trained on | left out |")
@@ -460,7 +460,7 @@ PRINT = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", nargs="?", choices=PRINT, help="one table alone")
-    parser.add_argument("--count", type=int, default=COUNT, help="simulations for each row")
+    parser.add_argument("--count", type=int, default=COUNT, help="simulations a row, not of blocks")
     settings = parser.parse_args()
     for name, make in PRINT.items():
         if settings.table in (None, name):
