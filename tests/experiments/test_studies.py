@@ -262,7 +262,7 @@ def test_a_budget_keeps_what_is_best_in_validation(tmp_path, monkeypatch, capsys
 
 def test_every_row_has_the_same_budget_and_the_forest_none():
     first, *further = Study.load("tuned").sweeps(["scale=laptop"])
-    assert first[-1] == "optimizer.classifier.lr=0.0001,0.0003,0.001,0.003"
+    assert first[-1] == "optimizer.classifier.lr=3e-05,0.0001,0.0003,0.001,0.003,0.01"
     assert [one for one in further[0] if "lr" in one] == []
     assert {"method=prasath", "name=prasath"} < set(further[0])
     one = Study.load("tuned").sweeps(["optimizer.classifier.lr=0.01"])[0]
