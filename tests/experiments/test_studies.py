@@ -119,6 +119,9 @@ def test_a_single_value_is_named_as_among_others():
     assert folders("leakage", *few, "split.group_duplicates=false") == [
         "runs/leakage/intensity,split=random,split.group_duplicates=False,split.fold=0/seed0"
     ]
+    assert folders("leakage", *few[:2], "seed=0", "split.fold=4")[0] in folders(
+        "leakage", *few[:2], "seed=0", "split.fold=0,4"
+    )
     assert set(folders("leakage", *few, "split.group_duplicates=true")) < set(
         folders("leakage", "method=intensity", "split.fold=0")
     )
